@@ -1,0 +1,35 @@
+# Everything here installs what it needs first. `make demo SECONDS=20` ends by itself.
+SHELL := bash
+RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
+
+.PHONY: demo test lint setup format constraints clean
+
+demo: setup
+	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
+
+test: setup lint
+	@$(RUN)/python -m pytest $(ARGS)
+
+lint: setup
+	@.venv/bin/ruff check --quiet .
+	@.venv/bin/ruff format --quiet --check .
+	@.venv/bin/mypy --no-error-summary
+	@.venv/bin/lint-imports >.import-linter.log || { cat .import-linter.log; exit 1; }
+	@rm -f .import-linter.log
+
+format: setup
+	@.venv/bin/ruff check --quiet --fix .
+	@.venv/bin/ruff format --quiet .
+
+setup:
+	@scripts/setup
+
+# After a change of the dependencies in pyproject.toml.
+constraints: setup
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra dev --output-file constraints.txt pyproject.toml
+	@.venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
+COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \
+	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
+
+clean:
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -1,0 +1,150 @@
+"""Brings a database to the newest schema: numbered SQL files, each once, on the tier that it finds."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import psycopg
+from psycopg import sql
+
+from db.settings import Settings
+from nexus.runtime.errors import ConfigError
+
+_FILE = re.compile(r"(\d{3}_\w+)(?:\.(\w+))?\.sql")
+_LOCK = 7_230_645_001  # any number, as long as all who migrate take the same
+
+
+class Tier(StrEnum):
+    """What the database can do."""
+
+    COMMUNITY = "community"  # TimescaleDB under its own licence: all of it
+    APACHE = "apache"  # TimescaleDB's Apache-licensed part: hypertables only
+    PLAIN = "plain"  # PostgreSQL
+
+
+# Which files of a migration a tier takes: the first of these endings that is there.
+_ENDINGS = {
+    Tier.COMMUNITY: ("community", "hypertable", None),
+    Tier.APACHE: ("hypertable", None),
+    Tier.PLAIN: (None,),
+}
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@contextmanager
+def connect(url: str) -> Iterator[Connection]:
+    """A connection that commits each statement. Raises ConfigError when there is none to be had."""
+    try:
+        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="nexus db")
+    except psycopg.OperationalError as error:
+        raise ConfigError(f"NEXUS_DATABASE_URL: no connection: {str(error).strip()}") from None
+    with connection:
+        yield connection
+
+
+def tier(connection: Connection) -> Tier:
+    """Which tier the database is, as it stands."""
+    found = connection.execute(
+        "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+    ).fetchone()
+    if found is None:
+        return Tier.PLAIN
+    return Tier.COMMUNITY if found[0] == "timescale" else Tier.APACHE
+
+
+def migrate(connection: Connection, settings: Settings) -> list[str]:
+    """Applies what is missing, then the policies and passwords; gives the names applied.
+
+    Safe to run again, and from several places at once. Raises ConfigError when the database has moved to another tier.
+    """
+    with _alone(connection):
+        _extend(connection)
+        found = tier(connection)
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS nexus_migrations"
+            " (name text PRIMARY KEY, tier text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+        done = applied(connection)
+        if done and (other := set(done.values()) - {found}):
+            raise ConfigError(
+                f"this schema was made for tier {', '.join(other)}, and the database now is {found}: "
+                "dump the data, migrate an empty database, and load it there (docs/operations/database.md)"
+            )
+        missing = [name for name in names() if name not in done]
+        for name in missing:
+            with connection.transaction():
+                if (file := _file(name, found)) is not None:
+                    connection.execute(file.read_text(encoding="utf-8").encode())
+                connection.execute("INSERT INTO nexus_migrations (name, tier) VALUES (%s, %s)", (name, found))
+        if found is Tier.COMMUNITY:
+            _set_policies(connection, settings)
+        _set_passwords(connection, settings)
+        return missing
+
+
+def applied(connection: Connection) -> dict[str, str]:
+    """The migrations that the database has seen, and the tier that each was for."""
+    if connection.execute("SELECT to_regclass('nexus_migrations')").fetchone() == (None,):
+        return {}
+    return {str(name): str(at) for name, at in connection.execute("SELECT name, tier FROM nexus_migrations ORDER BY 1")}
+
+
+def names() -> list[str]:
+    """All migrations, in their order."""
+    found = (_FILE.fullmatch(file.name) for file in _folder().iterdir())
+    return sorted({match[1] for match in found if match})
+
+
+def _folder() -> Traversable:
+    return files("db") / "migrations"
+
+
+def _file(name: str, found: Tier) -> Traversable | None:
+    for ending in _ENDINGS[found]:
+        file = _folder() / (f"{name}.{ending}.sql" if ending else f"{name}.sql")
+        if file.is_file():
+            return file
+    return None
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+    try:
+        yield
+    finally:
+        if not connection.closed:
+            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+
+
+def _extend(connection: Connection) -> None:
+    """Creates the extension where the server has it."""
+    offered = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone()
+    if offered is None:
+        return
+    try:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState) as error:
+        raise ConfigError(f"TimescaleDB is installed but cannot be switched on: {str(error).strip()}") from None
+
+
+def _set_policies(connection: Connection, settings: Settings) -> None:
+    text = (files("db") / "policies.sql").read_text(encoding="utf-8")
+    ages = ("compress_after", "retention", "retention_1min", "retention_1hour", "retention_1day")
+    # Integers, and NULL for "never": validated settings, so they can stand in the text.
+    for age in ages:
+        text = text.replace(f"{{{age}}}", str(getattr(settings, age) or "NULL"))
+    with connection.transaction():
+        connection.execute(text.encode())
+
+
+def _set_passwords(connection: Connection, settings: Settings) -> None:
+    """A role with a password may log in."""
+    for role, password in (("nexus_writer", settings.writer_password), ("nexus_reader", settings.reader_password)):
+        if password:
+            statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
+            connection.execute(statement)

@@ -1,0 +1,1 @@
+SELECT create_hypertable('metrics', by_range('time', INTERVAL '1 day'), create_default_indexes => false);

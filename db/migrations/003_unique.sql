@@ -1,0 +1,2 @@
+-- A message that is delivered twice is stored once.
+CREATE UNIQUE INDEX metrics_topic_time ON metrics (topic, time);

@@ -1,0 +1,5 @@
+ALTER TABLE metrics SET (
+    timescaledb.enable_columnstore,
+    timescaledb.segmentby = 'topic',
+    timescaledb.orderby = 'time'
+);

@@ -1,0 +1,1 @@
+"""The edge daemon: polls devices, publishes every reading."""

@@ -1,0 +1,14 @@
+"""One module a protocol family. A driver is a module: see gateway/driver.py."""
+
+from importlib import import_module
+from typing import cast
+
+from gateway.driver import Driver
+
+# Each `protocol:` of a device file, and the module that speaks it. Imported when first used.
+FAMILIES = {"modbus-tcp": "modbus"}
+
+
+def load(protocol: str) -> Driver:
+    """The driver of a protocol. Raises KeyError for one that there is none for."""
+    return cast(Driver, import_module(f"gateway.drivers.{FAMILIES[protocol]}"))

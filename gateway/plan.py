@@ -1,0 +1,64 @@
+"""Which reads fetch which tags: neighbours merged into blocks. Pure."""
+
+from collections.abc import Hashable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Generic[T]):
+    """Where one item lies: `count` units from `start` in `space`, which is never merged with another space."""
+
+    space: Hashable
+    start: int
+    count: int
+    item: T
+
+
+@dataclass(frozen=True, slots=True)
+class Block(Generic[T]):
+    """One request: `count` units from `start`, and the spans that lie in it."""
+
+    space: Hashable
+    start: int
+    count: int
+    spans: tuple[Span[T], ...]
+
+
+def plan(spans: Iterable[Span[T]], *, limit: int, gap: int) -> list[Block[T]]:
+    """The fewest blocks of at most `limit` units that cover the spans, reading over holes of up to `gap` units.
+
+    A span longer than `limit` has a block of its own.
+    """
+    blocks: list[Block[T]] = []
+    run: list[Span[T]] = []
+    end = 0
+    for span in sorted(spans, key=lambda span: (repr(span.space), span.start, span.count)):
+        near = run and span.space == run[0].space and span.start <= end + gap
+        if near and max(end, span.start + span.count) - run[0].start <= limit:
+            run.append(span)
+            end = max(end, span.start + span.count)
+        else:
+            if run:
+                blocks.append(_block(run, end))
+            run, end = [span], span.start + span.count
+    if run:
+        blocks.append(_block(run, end))
+    return blocks
+
+
+def halves(block: Block[T]) -> list[Block[T]]:
+    """A refused block as two smaller ones, each only as long as its spans; a single span gives nothing."""
+    middle = len(block.spans) // 2
+    return [
+        _block(list(part), max(span.start + span.count for span in part))
+        for part in (block.spans[:middle], block.spans[middle:])
+        if part and len(block.spans) > 1
+    ]
+
+
+def _block(run: list[Span[T]], end: int) -> Block[T]:
+    start = run[0].start
+    return Block(run[0].space, start, end - start, tuple(run))

@@ -1,0 +1,1 @@
+"""The batch service: from the broker's shared subscription into the historian."""

@@ -1,0 +1,34 @@
+"""Every metric of the ingester."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
+
+registry = CollectorRegistry()
+
+messages = Counter("nexus_ingestion_messages", "Messages taken from the broker", registry=registry)
+rows = Counter("nexus_ingestion_rows", "Rows written", registry=registry)
+duplicates = Counter("nexus_ingestion_duplicates", "Rows that were in the table already", registry=registry)
+rejects = Counter("nexus_ingestion_rejects", "Messages and rows set aside", registry=registry)
+batch_points = Histogram(
+    "nexus_ingestion_batch_points",
+    "Rows in a batch",
+    buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10000, 25000, 50000),
+    registry=registry,
+)
+write_seconds = Histogram(
+    "nexus_ingestion_write_seconds",
+    "Time from the start of a COPY to its commit",
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10),
+    registry=registry,
+)
+lag = Gauge(
+    "nexus_ingestion_lag_seconds",
+    "Age of the last batch's newest reading at its commit",
+    registry=registry,
+)
+buffered = Gauge("nexus_ingestion_buffered_points", "Points that wait to be written", registry=registry)
+held = Gauge("nexus_ingestion_held_messages", "Messages that wait undecoded: the buffer is full", registry=registry)
+database_up = Gauge("nexus_ingestion_database_up", "1 while the database takes what is written", registry=registry)
+connected = Gauge("nexus_ingestion_broker_connected", "1 while connected to the broker", registry=registry)
+slot = Gauge("nexus_ingestion_slot", "The number in this consumer's client id; -1 while it has none", registry=registry)

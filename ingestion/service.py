@@ -1,0 +1,85 @@
+"""The ingester as a whole: a slot, a session, a pipeline, and an orderly end."""
+
+import asyncio
+from contextlib import suppress
+
+from ingestion import metrics
+from ingestion.consumer import Consumer
+from ingestion.pipeline import Pipeline
+from ingestion.settings import Settings
+from ingestion.slot import Slot, SlotLost
+from ingestion.writer import Writer
+from nexus.runtime import log, mqtt, probe, settings
+from nexus.runtime.run import together, unless
+
+DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
+
+
+class _Ingester:
+    """Claims a slot, consumes with it, and does so again should another process take the slot meanwhile."""
+
+    def __init__(self, own: Settings, broker: mqtt.Broker, stop: asyncio.Event) -> None:
+        self._own = own
+        self._broker = broker
+        self._stop = stop
+        self._log = log.get("ingestion")
+        self._consumer: Consumer | None = None
+        self._pipeline: Pipeline | None = None
+
+    def waiting_for(self) -> list[str]:
+        """What keeps rows from arriving now."""
+        if self._consumer is None or self._pipeline is None:
+            return ["a consumer number, from the database"]
+        missing = [] if self._consumer.connected else [f"the broker, {self._broker}"]
+        return missing if self._pipeline.database_up else [*missing, "the database"]
+
+    async def run(self) -> None:
+        """Runs until `stop` is set."""
+        while not self._stop.is_set():
+            slot = Slot(self._own.database_url, self._own.group)
+            try:
+                if await unless(self._stop, slot.claim()):
+                    await self._consume(slot)
+            except SlotLost as error:
+                self._log.warning("taking another number", reason=str(error))
+            finally:
+                self._consumer = self._pipeline = None
+                await slot.release()
+
+    async def _consume(self, slot: Slot) -> None:
+        client = mqtt.Client(
+            f"{self._own.group}-{slot.number}",
+            session_seconds=self._own.session_seconds,
+            receive_maximum=self._own.receive_maximum,
+        )
+        self._log.info("started", client=client.id)
+        async with Writer(self._own.database_url) as writer, together() as group:
+            self._pipeline = pipeline = Pipeline(self._own, writer)
+            self._consumer = consumer = Consumer(self._own.group, pipeline)
+            keeping = group.create_task(slot.keep(), name="slot")
+            writing = group.create_task(pipeline.run(), name="pipeline")
+            consuming = group.create_task(consumer.run(self._broker, client), name="consumer")
+            await self._stop.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    await consumer.stop()
+                    pipeline.finish()
+                    await asyncio.wait({writing})
+                    consumer.leave()
+                    if consumer.connected:
+                        await asyncio.wait({consuming})
+            if not writing.done():
+                self._log.error("stopped without the database: the broker keeps what is not committed")
+            for task in (keeping, writing, consuming):
+                task.cancel()
+
+
+async def serve(stop: asyncio.Event) -> None:
+    """Runs until `stop` is set. Raises ConfigError."""
+    process, own = settings.load(settings.Process), settings.load(Settings)
+    own.check()
+    settings.check_database_url(own.database_url, process.environment)
+    broker = settings.broker(settings.load(settings.Mqtt), process.environment)
+    ingester = _Ingester(own, broker, stop)
+    async with probe.serve(process.health_host, process.health_port, metrics.registry, ingester.waiting_for):
+        await ingester.run()

@@ -1,0 +1,84 @@
+"""A stable client id: the lowest number that no other consumer of the group holds.
+
+A broker keeps the unacknowledged messages of a shared subscriber in that subscriber's session. Whoever takes a dead
+consumer's number takes its session, and with it the messages.
+"""
+
+import asyncio
+from zlib import crc32
+
+import psycopg
+from psycopg import AsyncConnection
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from ingestion import metrics
+from ingestion.writer import connect, explain
+from nexus.runtime import log
+
+SLOTS = 256
+CHECK_SECONDS = 5.0
+_TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
+
+
+class SlotLost(Exception):  # noqa: N818  an event, as DatabaseAway is
+    """Another consumer has our number."""
+
+
+class Slot:
+    """A number that is ours as long as the lock's connection lives; after an outage it is locked again."""
+
+    def __init__(self, url: str, group: str) -> None:
+        self._url = url
+        self._key = crc32(group.encode()) - 2**31  # the lock's first key is a signed 32-bit integer
+        self._connection: AsyncConnection | None = None
+        self._log = log.get("slot")
+        self.number = -1
+
+    async def claim(self) -> None:
+        """Takes the lowest free number, waiting for the database if need be."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(psycopg.OperationalError),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            before_sleep=self._waiting,
+        )
+        async for attempt in retrying:
+            with attempt:
+                self._connection = await connect(self._url)
+                self.number = await self._lowest_free(self._connection)
+        metrics.slot.set(self.number)
+
+    async def keep(self) -> None:
+        """Watches the lock, and locks the number again after an outage. Raises SlotLost when another was faster."""
+        while True:
+            await asyncio.sleep(CHECK_SECONDS)
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    if self._connection is None:
+                        self._connection = await connect(self._url)
+                        if not await self._lock(self._connection, self.number):
+                            raise SlotLost(f"consumer {self.number} is another process now")
+                    await self._connection.execute("SELECT 1")
+            except (psycopg.Error, TimeoutError):
+                await self.release()
+
+    async def release(self) -> None:
+        """Gives the number back."""
+        metrics.slot.set(-1)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _lowest_free(self, connection: AsyncConnection) -> int:
+        for number in range(SLOTS):
+            if await self._lock(connection, number):
+                return number
+        raise psycopg.OperationalError(f"all {SLOTS} consumer numbers of this group are taken")
+
+    async def _lock(self, connection: AsyncConnection, number: int) -> bool:
+        found = await (await connection.execute(_TRY_LOCK, (self._key, number))).fetchone()
+        return bool(found and found[0])
+
+    def _waiting(self, state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if state.attempt_number == 1 and isinstance(error, psycopg.Error):
+            self._log.warning("waiting for the database", error=explain(error))

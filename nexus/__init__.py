@@ -1,0 +1,1 @@
+"""Nexus Edge: PLCs to MQTT to TimescaleDB."""

@@ -1,0 +1,48 @@
+"""Topics: `dev/{device path}` and `dev/{device path}/{tag}`, and the ones beside `dev/`."""
+
+from functools import lru_cache
+
+ROOT = "dev/"
+
+_FORBIDDEN = frozenset("+#\0")
+
+
+@lru_cache(maxsize=65_536)  # the same names come with every message
+def name_fault(name: str, *, path: bool = False) -> str | None:
+    """Says what keeps `name` from being a tag (or, with `path`, a device path) in a topic; None when nothing does."""
+    if not name:
+        return "is empty"
+    if bad := sorted(_FORBIDDEN.intersection(name)):
+        return f"contains {' and '.join(map(repr, bad))}, which MQTT reserves"
+    if not path and "/" in name:
+        return "contains '/', which separates the levels of a topic"
+    if path and (name[0] == "/" or name[-1] == "/" or "//" in name):
+        return "has an empty level: write it like plant/line1/plc001"
+    if len(name.encode("utf-8", "surrogatepass")) > 1024:
+        return "is longer than 1,024 bytes"
+    return None
+
+
+def device(path: str) -> str:
+    """Topic of a device's messages."""
+    return ROOT + path
+
+
+def tag(path: str, name: str) -> str:
+    """Topic of one tag, which is also its key in the historian, whichever message it came in."""
+    return f"{ROOT}{path}/{name}"
+
+
+def status(path: str) -> str:
+    """Topic of the retained state of a device."""
+    return f"status/{path}"
+
+
+def presence(group: str, member: str) -> str:
+    """Topic of the retained presence of one gateway of a group."""
+    return f"gateway/{group}/{member}"
+
+
+def shared_filter(group: str) -> str:
+    """Filter by which the ingesters of a group share all that devices say."""
+    return f"$share/{group}/{ROOT}#"

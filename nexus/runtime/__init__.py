@@ -1,0 +1,1 @@
+"""What every process wears: settings, log, signals, health, MQTT. Knows no domain word."""

@@ -1,0 +1,19 @@
+"""Durations as operators write them: 100ms, 1s, 2.5s, 2m, 1h; in seconds as the code has them."""
+
+import re
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
+
+
+def seconds(text: object) -> float:
+    """Reads a duration. Raises ValueError that says how to write one."""
+    if isinstance(text, str) and (match := _FORM.fullmatch(text.strip())):
+        return float(match[1]) * _UNITS[match[2]]
+    raise ValueError(f"{text!r} is no duration: write it with its unit, like 500ms, 1s or 2m")
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]

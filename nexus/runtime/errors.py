@@ -1,0 +1,5 @@
+"""The errors that end a process, and what they tell its caller."""
+
+
+class ConfigError(Exception):
+    """The operator has to change something before this can run. One line a fault; exit code 2."""

@@ -1,0 +1,54 @@
+"""`/health`, `/ready` and `/metrics` over HTTP, for kubelets, compose and Prometheus."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from nexus.runtime.errors import ConfigError
+
+# Names what the service waits for; an empty list is "ready".
+Readiness = Callable[[], list[str]]
+
+
+@asynccontextmanager
+async def serve(host: str, port: int, registry: CollectorRegistry, waiting_for: Readiness) -> AsyncIterator[None]:
+    """Answers while entered. `/health` says only that the event loop turns; `/ready` asks `waiting_for`.
+
+    Raises ConfigError when the port is taken.
+    """
+
+    async def health(_: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    async def ready(_: web.Request) -> web.Response:
+        missing = waiting_for()
+        return web.json_response({"ready": not missing, "waiting_for": missing}, status=503 if missing else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        # In a thread, so that a large page does not hold up the polling.
+        page = await asyncio.to_thread(generate_latest, registry)
+        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    app = web.Application()
+    app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])
+    async with site(app, host, port, "NEXUS_HEALTH_PORT"):
+        yield
+
+
+@asynccontextmanager
+async def site(app: web.Application, host: str, port: int, setting: str) -> AsyncIterator[None]:
+    """Serves `app` while entered. Raises ConfigError that names `setting` when the port is taken."""
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, host, port).start()
+        except OSError as error:
+            raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
+        yield
+    finally:
+        await runner.cleanup()

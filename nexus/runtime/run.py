@@ -1,0 +1,101 @@
+"""One process: runs a service until a signal, stops it in order, and gives the exit code."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from nexus.runtime import log
+from nexus.runtime.errors import ConfigError
+
+STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
+
+Service = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def run(service: Service) -> int:
+    """Runs `service(stop)` to its end; SIGTERM and SIGINT set `stop`. Gives 0, 2 for bad configuration, else 1.
+
+    A service that has not ended STOP_SECONDS after the signal, or at a second one, is cancelled: exit code 1.
+    """
+    logger = log.get("run")
+    try:
+        asyncio.run(_supervise(service))
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            logger.error("bad configuration", error=line)
+        return 2
+    except asyncio.CancelledError:
+        logger.error("stop was cut short", seconds=STOP_SECONDS)
+        return 1
+    except Exception:
+        logger.exception("the service failed")
+        return 1
+    return 0
+
+
+async def _supervise(service: Service) -> None:
+    stop = asyncio.Event()
+    work = asyncio.ensure_future(service(stop))
+    with _signals(stop, work):
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.get("run").info("stopping")
+                await asyncio.wait({work}, timeout=STOP_SECONDS)
+                work.cancel()
+            await work
+        finally:
+            stopping.cancel()
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, work: asyncio.Future[None]) -> Iterator[None]:
+    """While entered, the first SIGTERM or SIGINT sets `stop` and the next one cancels `work`."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if stop.is_set():
+            work.cancel()
+        stop.set()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup whose body and tasks raise what failed first, as itself and not in a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        raise first(errors) from None
+
+
+def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that is no group."""
+    error = errors.exceptions[0]
+    return first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Does `work`, unless `stop` is set first: then it is cancelled. Tells whether it was done."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+        return working.done()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait({working, stopping})

@@ -1,0 +1,190 @@
+"""Modbus TCP devices that are not there: many units a port, values from signals."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from simulators.plant import Signal, Wave
+
+Table = Literal["coil", "discrete", "input", "holding"]
+
+_CODES: dict[int, Table] = {1: "coil", 2: "discrete", 3: "holding", 4: "input"}
+_FORMATS = {
+    "int16": ">h",
+    "uint16": ">H",
+    "int32": ">i",
+    "uint32": ">I",
+    "int64": ">q",
+    "uint64": ">Q",
+    "float32": ">f",
+    "float64": ">d",
+}
+_HEADER = struct.Struct(">HHHB")
+_ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE, _NO_SUCH_UNIT = 1, 2, 3, 11
+
+
+class Point(BaseModel):
+    """One value. `offset` counts registers, or bits, from zero; `length` is a string's, in characters."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    table: Table
+    offset: int = Field(ge=0, le=65535)
+    type: Literal["bool", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64", "string"]
+    length: int = Field(0, ge=0, le=250)
+    signal: Signal
+
+
+class Device(BaseModel):
+    """One unit, as described in a simulation file. Several may share a port."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str
+    protocol: Literal["modbus-tcp"]
+    host: str = "127.0.0.1"
+    port: int = Field(5020, ge=0, le=65535)
+    unit: int = Field(1, ge=0, le=255)
+    word_order: Literal["big", "little"] = "big"
+    byte_order: Literal["big", "little"] = "big"
+    points: list[Point] = Field(min_length=1)
+
+
+class _Live:
+    """A point whose signal runs."""
+
+    def __init__(self, point: Point, device: Device) -> None:
+        self._point = point
+        self._device = device
+        self._wave: Wave = point.signal.start()
+        self.count = len(self.words(0.0)) if point.type == "string" else max(1, self._size(point) // 2)
+
+    def words(self, now: float) -> list[int]:
+        """The registers, or the bit, that show the signal at `now`."""
+        point, value = self._point, self._wave(now)
+        if point.type == "bool":
+            return [int(bool(value))]
+        if point.type == "string":
+            data = str(value).encode("utf-8")[: point.length].ljust(point.length + point.length % 2, b"\0")
+        else:
+            number = float(value)
+            data = struct.pack(_FORMATS[point.type], number if point.type.startswith("float") else self._whole(value))
+        words = list(struct.unpack(f"{'<' if self._device.byte_order == 'little' else '>'}{len(data) // 2}H", data))
+        return words[::-1] if self._device.word_order == "little" and point.type != "string" else words
+
+    def _whole(self, value: float | str) -> int:
+        """Integers wrap as a PLC's do."""
+        bits = struct.calcsize(_FORMATS[self._point.type]) * 8
+        number = int(value) & ((1 << bits) - 1)
+        signed = self._point.type.startswith("int")
+        return number - (1 << bits) if signed and number >> (bits - 1) else number
+
+    @staticmethod
+    def _size(point: Point) -> int:
+        return 2 if point.type == "bool" else struct.calcsize(_FORMATS[point.type])
+
+
+class Unit:
+    """The four tables of one device."""
+
+    def __init__(self, device: Device) -> None:
+        self.reads = 0
+        self._tables: dict[Table, dict[int, tuple[_Live, int]]] = {table: {} for table in _CODES.values()}
+        for point in device.points:
+            live, table = _Live(point, device), self._tables[point.table]
+            for index in range(live.count):
+                if point.offset + index in table:
+                    raise ValueError(f"{device.name}: two points at {point.table} {point.offset + index}")
+                table[point.offset + index] = (live, index)
+
+    def read(self, table: Table, start: int, count: int, now: float) -> list[int] | None:
+        """Registers or bits from `start`; None if one of them is no point's."""
+        self.reads += 1
+        cells, words, at = self._tables[table], list[int](), start
+        if any(offset not in cells for offset in range(start, start + count)):
+            return None
+        while at < start + count:
+            live, index = cells[at]
+            part = live.words(now)[index : index + start + count - at]
+            words += part
+            at += len(part)
+        return words
+
+
+class Server:
+    """The units behind one port; `connections` counts who is connected now."""
+
+    def __init__(self, units: dict[int, Unit]) -> None:
+        self.units = units
+        self.connections: set[asyncio.StreamWriter] = set()
+        self._started = asyncio.get_running_loop().time()
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers one client until it leaves."""
+        self.connections.add(writer)
+        try:
+            while True:
+                transaction, protocol, length, unit = _HEADER.unpack(await reader.readexactly(7))
+                if protocol != 0 or not 2 <= length <= 254:
+                    return
+                answer = self._answer(unit, await reader.readexactly(length - 1))
+                writer.write(_HEADER.pack(transaction, 0, len(answer) + 1, unit) + answer)
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return
+        finally:
+            self.connections.discard(writer)
+            writer.close()
+
+    def _answer(self, unit_id: int, request: bytes) -> bytes:
+        function = request[0]
+        if (unit := self.units.get(unit_id)) is None:
+            return _refusal(function, _NO_SUCH_UNIT)
+        if function not in _CODES:
+            return _refusal(function, _ILLEGAL_FUNCTION)
+        if len(request) != 5:
+            return _refusal(function, _ILLEGAL_VALUE)
+        start, count = struct.unpack(">HH", request[1:])
+        bits = function in (1, 2)
+        if not 1 <= count <= (2000 if bits else 125):
+            return _refusal(function, _ILLEGAL_VALUE)
+        words = unit.read(_CODES[function], start, count, asyncio.get_running_loop().time() - self._started)
+        if words is None:
+            return _refusal(function, _ILLEGAL_ADDRESS)
+        data = _packed_bits(words) if bits else struct.pack(f">{count}H", *words)
+        return bytes((function, len(data))) + data
+
+
+@asynccontextmanager
+async def serve(devices: Iterable[Device]) -> AsyncIterator[dict[int, Server]]:
+    """Serves while entered; gives the server of each port. Raises OSError when a port is taken."""
+    ports: dict[tuple[str, int], dict[int, Unit]] = {}
+    for device in devices:
+        units = ports.setdefault((device.host, device.port), {})
+        if device.unit in units:
+            raise ValueError(f"{device.name}: unit {device.unit} stands twice on port {device.port}")
+        units[device.unit] = Unit(device)
+    servers: dict[int, Server] = {}
+    async with AsyncExitStack() as stack:
+        for (host, port), units in ports.items():
+            server = Server(units)
+            listener = await asyncio.start_server(server.handle, host, port)
+            stack.callback(_close, listener, server)
+            servers[listener.sockets[0].getsockname()[1]] = server
+        yield servers
+
+
+def _close(listener: asyncio.Server, server: Server) -> None:
+    listener.close()
+    for writer in list(server.connections):
+        writer.transport.abort()
+
+
+def _refusal(function: int, code: int) -> bytes:
+    return bytes((function | 0x80, code))
+
+
+def _packed_bits(bits: list[int]) -> bytes:
+    return sum(bit << index for index, bit in enumerate(bits)).to_bytes((len(bits) + 7) // 8, "little")
