@@ -1,0 +1,202 @@
+"""Device files: what is accepted, and what is said of the rest."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway import config
+from nexus.runtime.errors import ConfigError
+
+GOOD = """
+templates:
+  meter:
+    protocol: modbus-tcp
+    interval: 5s
+    tags:
+      - {name: voltage, address: "input:30001:float32", unit: V}
+      - {name: energy, address: "holding:40011:uint64", unit: Wh, scale: 0.1}
+devices:
+  - name: plc001
+    path: plant/line1/plc001
+    protocol: modbus-tcp
+    host: 192.168.1.10
+    port: 502
+    unit: 1
+    addressing: modicon
+    word_order: big
+    interval: 1s
+    timeout: 3s
+    request_delay: 0ms
+    breaker: {failures: 5, open_for: 5s, max_open_for: 2m}
+    publish: tag
+    tags:
+      - {name: temperature, address: "holding:40001:float32", unit: "°C"}
+      - {name: running, address: "coil:1:bool"}
+      - {name: alarm_3, address: "holding:40020.3:bool", interval: 100ms}
+  - {name: meter7, template: meter, host: 192.168.1.20, unit: 7}
+  - name: meter8
+    template: meter
+    host: ${METER_HOST}
+    interval: 1m
+    tags:
+      - {name: energy, address: "holding:40021:uint64", unit: kWh}
+      - {name: on, address: "coil:00002"}
+"""
+
+
+def load(tmp_path: Path, text: str, **environment: str) -> tuple[config.Configured, ...]:
+    file = tmp_path / "plant.yaml"
+    file.write_text(text, encoding="utf-8")
+    return config.load(file, environment)
+
+
+def faults(tmp_path: Path, text: str, **environment: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, text, **environment)
+    return [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()]
+
+
+def device(tags: str = '{name: t, address: "holding:40001:int16"}', **keys: str) -> str:
+    given = {"name": "plc", "protocol": "modbus-tcp", "host": "plc", **keys}
+    lines = "".join(f"    {key}: {value}\n" for key, value in given.items())
+    return f"devices:\n  -\n{lines}    tags:\n      - {tags}\n"
+
+
+def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
+    plc, meter7, meter8 = load(tmp_path, GOOD, METER_HOST="10.0.0.8")
+    assert (plc.device.path, plc.device.timeout, plc.publish) == ("plant/line1/plc001", 3.0, "tag")
+    assert plc.units == {"temperature": "°C"}
+    assert [tag.interval for tag in plc.device.tags] == [1.0, 1.0, 0.1]
+    assert meter7.device.path == "meter7"
+    assert meter7.device.settings.unit == 7
+    assert [tag.interval for tag in meter7.device.tags] == [5.0, 5.0]
+    assert meter8.device.settings.host == "10.0.0.8"
+    assert [(tag.name, tag.interval) for tag in meter8.device.tags] == [
+        ("voltage", 60.0),
+        ("energy", 60.0),
+        ("on", 60.0),
+    ]
+    assert meter8.units == {"voltage": "V", "energy": "kWh"}
+
+
+def test_a_directory_is_all_its_yaml_files(tmp_path: Path) -> None:
+    (tmp_path / "templates.yml").write_text(
+        "templates:\n  m: {protocol: modbus-tcp, tags: [{name: a, address: 'coil:1'}]}\n"
+    )
+    (tmp_path / "one.yaml").write_text("devices:\n  - {name: one, template: m, host: a}\n")
+    (tmp_path / "two.yaml").write_text("devices:\n  - {name: two, template: m, host: b}\n")
+    (tmp_path / "notes.txt").write_text("not: ours")
+    (tmp_path / ".hidden.yaml").write_text("not: ours")
+    assert [one.device.name for one in config.load(tmp_path)] == ["one", "two"]
+
+
+def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
+    text = GOOD.replace("host: 192.168.1.10", "hots: 192.168.1.10").replace("40001", "30001").replace("5s", "5 sec")
+    shown = faults(tmp_path, text, METER_HOST="x")
+    assert any(
+        line.startswith("plant.yaml:13: device plc001: unknown key 'hots'; did you mean 'host'?") for line in shown
+    )
+    assert any(line.startswith("plant.yaml:10: device plc001: key 'host' is missing") for line in shown)
+    assert any("device plc001: breaker.open_for: '5 sec' is no duration" in line for line in shown)
+    assert any("device meter7: interval: '5 sec' is no duration" in line for line in shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (device(protocol="profibus"), "plant.yaml:4: device plc: unknown protocol 'profibus'; known: modbus-tcp"),
+        (device(protocol="modbus_tcp"), "plant.yaml:4: device plc: unknown protocol 'modbus_tcp'; did you mean"),
+        (device(word_order="middle"), "plant.yaml:6: device plc: word_order: input should be 'big' or 'little'"),
+        (device(interval="50ms"), "plant.yaml:6: device plc: interval: '50ms' is shorter than 100ms"),
+        (device(interval="1"), "plant.yaml:6: device plc: interval: 1 is no duration: write it with its unit"),
+        (device(path="plant//x"), "plant.yaml:6: device plc: path 'plant//x' has an empty level"),
+        (device(path="plant/+"), "plant.yaml:6: device plc: path 'plant/+' contains '+', which MQTT reserves"),
+        (device(template="meter"), "plant.yaml:6: device plc: there is no template 'meter'; known: none"),
+        (device(port="70000"), "plant.yaml:6: device plc: port: input should be less than or equal to 65535"),
+        (
+            device(breaker="{failure: 3}"),
+            "plant.yaml:6: device plc: unknown key 'breaker.failure'; did you mean 'failures'?",
+        ),
+        (
+            device("{name: t, address: 'holding:99:int16'}"),
+            "plant.yaml:7: device plc, tag t: address 'holding:99:int16': Modicon",
+        ),
+        (device("{name: t}"), "plant.yaml:7: device plc, tag t: key 'address' is missing"),
+        (device("{name: a/b, address: 'coil:1'}"), "plant.yaml:7: device plc, tag a/b: the tag's name contains '/'"),
+        (device("{name: t, address: 'coil:1', scale: 0}"), "plant.yaml:7: device plc, tag t: scale: a scale of 0"),
+        (device("{name: t, address: 'coil:1', deadbnd: 1}"), "plant.yaml:7: device plc, tag t: unknown key 'deadbnd'"),
+        (device("temperature"), "plant.yaml:6: device plc: 'temperature' is no tag"),
+        (
+            device("{name: t, address: 'coil:1'}\n      - {name: t, address: 'coil:2'}"),
+            "plant.yaml:8: device plc, tag t: two tags are on the topic dev/plc/t: rename one",
+        ),
+        (
+            device() + "  - {name: plc, protocol: modbus-tcp, host: b, tags: [{name: a, address: 'coil:1'}]}",
+            "plant.yaml:8: device plc: the name stands at",
+        ),
+        (
+            device() + "  - {name: b, path: plc, protocol: modbus-tcp, host: b, tags: [{name: a, address: 'coil:1'}]}",
+            "plant.yaml:8: device b: path 'plc' is also that of device plc: change one",
+        ),
+        (
+            device()
+            + "  - {name: b, path: plc/t, protocol: modbus-tcp, host: b, tags: [{name: a, address: 'coil:1'}]}",
+            "plant.yaml:6: device plc: tag t has the topic of device b",
+        ),
+        (device(host="${PLC_HOST}"), "plant.yaml:5: the environment has no variable PLC_HOST: set it"),
+        ("devices: [", "plant.yaml:1: this is not YAML: "),
+        ("devices:\n\t- a", "plant.yaml:2: this is not YAML: "),
+        ("devices:\n  - name: a\n    name: b\n", "plant.yaml:3: key 'name' stands twice in this mapping: remove one"),
+        ("", "plant.yaml: is empty"),
+        ("hello", "plant.yaml:1: a device file is a mapping"),
+        ("device: []", "plant.yaml:1: device file: unknown key 'device'; did you mean 'devices'?"),
+        ("devices: {}", "plant.yaml: no device is described here"),
+        ("devices: {a: 1}", "plant.yaml:1: device file: devices must be a list"),
+        ("devices: [5]", "plant.yaml:1: a device is a mapping"),
+        ("devices: []", "plant.yaml: no device is described here"),
+        (
+            "devices:\n  - {name: a, protocol: modbus-tcp, host: b, tags: []}",
+            "plant.yaml:2: device a: tags: list should have",
+        ),
+        (
+            "devices:\n  - {protocol: modbus-tcp, host: b, tags: [{name: a, address: 'coil:1'}]}",
+            "key 'name' is missing",
+        ),
+    ],
+)
+def test_each_fault_names_its_place_and_remedy(tmp_path: Path, text: str, fault: str) -> None:
+    shown = faults(tmp_path, text)
+    assert any(fault in line for line in shown), shown
+
+
+def test_secrets_are_not_shown(tmp_path: Path) -> None:
+    shown = faults(tmp_path, device(port="${SECRET}"), SECRET="hunter2")
+    assert shown
+    assert "hunter2" not in "".join(shown)
+
+
+def test_an_empty_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no \.yaml file"):
+        config.load(tmp_path)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read: No such file"):
+        config.load(tmp_path / "none.yaml")
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_bytes(b"\xff\xfe\x00d")
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        config.load(tmp_path / "plant.yaml")
+
+
+def test_yaml_holds_no_surprises(tmp_path: Path) -> None:
+    [one] = load(tmp_path, device("{name: off, address: 'coil:1', unit: no}"))
+    assert one.device.tags[0].name == "off"
+    assert one.units == {"off": "no"}
+
+
+def test_a_dollar_can_be_written(tmp_path: Path) -> None:
+    [one] = load(tmp_path, device("{name: t, address: 'coil:1', unit: $$}"))
+    assert one.units == {"t": "$"}

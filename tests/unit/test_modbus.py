@@ -1,0 +1,129 @@
+"""Modbus addresses, and the four orders in which devices put their bytes."""
+
+import re
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.driver import Tag
+from gateway.drivers.modbus import Address, Settings, decoder, parse_address
+
+
+def settings(**keys: object) -> Settings:
+    return Settings.model_validate({"host": "plc", **keys})
+
+
+@pytest.mark.parametrize(
+    ("text", "addressing", "expected"),
+    [
+        ("holding:40001:float32", "modicon", Address("holding", 0, 2, "float32")),
+        ("holding:400001:float32", "modicon", Address("holding", 0, 2, "float32")),
+        ("holding:465535:float32", "modicon", Address("holding", 65534, 2, "float32")),
+        ("holding:49999:uint16", "modicon", Address("holding", 9998, 1, "uint16")),
+        ("input:30001:int64", "modicon", Address("input", 0, 4, "int64")),
+        ("input:30010:string(9)", "modicon", Address("input", 9, 5, "string")),
+        ("coil:1:bool", "modicon", Address("coil", 0, 1, "bool")),
+        ("coil:00001", "modicon", Address("coil", 0, 1, "bool")),
+        ("discrete:10001:bool", "modicon", Address("discrete", 0, 1, "bool")),
+        ("holding:40020.3:bool", "modicon", Address("holding", 19, 1, "bool", 3)),
+        ("holding:0:uint16", "zero", Address("holding", 0, 1, "uint16")),
+        ("holding:65535:uint16", "zero", Address("holding", 65535, 1, "uint16")),
+        ("holding:1:uint16", "one", Address("holding", 0, 1, "uint16")),
+        ("coil:65536:bool", "one", Address("coil", 65535, 1, "bool")),
+    ],
+)
+def test_addresses_are_read(text: str, addressing: str, expected: Address) -> None:
+    assert parse_address(text, settings(addressing=addressing)) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "addressing", "remedy"),
+    [
+        ("40001", "modicon", "write it like holding:40001:float32"),
+        ("holdng:40001:int16", "modicon", "use holding, input, coil or discrete"),
+        ("holding:30001:int16", "modicon", "40001 to 49999, or 400001 to 465536"),
+        ("holding:1:int16", "modicon", "addressing: zero"),
+        ("holding:0:int16", "one", "1 to 65536"),
+        ("holding:65536:int16", "zero", "0 to 65535"),
+        ("holding:65535:float32", "zero", "beyond the last one"),
+        ("holding:40001", "modicon", "the type is missing"),
+        ("holding:40001:float16", "modicon", "use int16, uint16"),
+        ("holding:40001:bool", "modicon", "needs its bit"),
+        ("holding:40001.3:int16", "modicon", "other types have none"),
+        ("holding:40001.16:bool", "modicon", "bits 0 to 15"),
+        ("holding:40001:string", "modicon", "needs its length"),
+        ("holding:40001:string(0)", "modicon", "1 to 250"),
+        ("holding:40001:int16(2)", "modicon", "only a string has one"),
+        ("coil:1:int16", "modicon", "its type is bool"),
+        ("coil:1.2:bool", "modicon", "no bit number"),
+    ],
+)
+def test_an_address_that_cannot_be_says_what_would_be_right(text: str, addressing: str, remedy: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(remedy)):
+        parse_address(text, settings(addressing=addressing))
+
+
+@pytest.mark.parametrize(
+    ("words", "word_order", "byte_order"),
+    [
+        ([0x42A9, 0x0000], "big", "big"),  # ABCD
+        ([0x0000, 0x42A9], "little", "big"),  # CDAB
+        ([0xA942, 0x0000], "big", "little"),  # BADC
+        ([0x0000, 0xA942], "little", "little"),  # DCBA
+    ],
+)
+def test_float32_in_all_four_orders(words: list[int], word_order: str, byte_order: str) -> None:
+    decode = decoder(Address("holding", 0, 2, "float32"), word_order, byte_order)
+    assert decode([9, *words, 9], 1) == 84.5
+
+
+FORMATS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float64": "d"}
+
+
+@given(st.sampled_from(sorted(FORMATS)), st.data(), st.booleans(), st.booleans())
+def test_every_type_in_every_order(kind: str, data: st.DataObject, swap_words: bool, swap_bytes: bool) -> None:
+    size = struct.calcsize(FORMATS[kind])
+    raw = data.draw(st.binary(min_size=size, max_size=size))
+    value = struct.unpack(f">{FORMATS[kind]}", raw)[0]
+    words = [int.from_bytes(raw[at : at + 2], "little" if swap_bytes else "big") for at in range(0, size, 2)]
+    words = words[::-1] if swap_words else words
+    orders = ("little" if swap_words else "big", "little" if swap_bytes else "big")
+    read = decoder(Address("holding", 0, size // 2, kind), *orders)(words, 0)
+    assert repr(read) == repr(value)  # as text, so that NaN equals itself
+
+
+def test_bits_of_a_register() -> None:
+    bits = [decoder(Address("holding", 0, 1, "bool", bit), "big", "big")([0x8001], 0) for bit in range(16)]
+    assert bits == [True, *[False] * 14, True]
+
+
+@pytest.mark.parametrize(
+    ("words", "byte_order", "text"),
+    [
+        ([0x4142, 0x4300], "big", "ABC"),
+        ([0x4241, 0x0043], "little", "ABC"),
+        ([0x4142, 0x2020], "big", "AB"),
+        ([0x4100, 0x4242], "big", "A"),
+        ([0x3235, 0xC2B0], "big", "25°"),
+        ([0x3235, 0xB043], "big", "25°C"),  # Latin-1
+        ([0, 0], "big", ""),
+    ],
+)
+def test_strings(words: list[int], byte_order: str, text: str) -> None:
+    assert decoder(Address("holding", 0, 2, "string"), "big", byte_order)(words, 0) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "scale", "offset", "value"),
+    [(823, 0.1, 0.0, 82.3), (3, 0.1, 0.0, 0.3), (5, 2.0, 1.0, 11.0), (100, 0.01, -40.0, -39.0), (7, 1.0, 0.0, 7)],
+)
+def test_scaling_leaves_no_noise(raw: int, scale: float, offset: float, value: float) -> None:
+    assert Tag("t", None, scale=scale, offset=offset).reading(raw, 0).value == value
+
+
+def test_scaling_leaves_booleans_and_texts_alone() -> None:
+    tag = Tag("t", None, scale=10.0)
+    assert tag.reading(True, 0).value is True
+    assert tag.reading("on", 0).value == "on"
