@@ -239,6 +239,7 @@ class Connection:
         self._detach()
         if not self._connected.done():
             self._connected.set_exception(MqttError(reason))
+            self._connected.exception()  # whether or not anybody still waits for it
         if not self._lost.done():
             self._lost.set_result(reason)
         for acknowledged in self._pending.values():

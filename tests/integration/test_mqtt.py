@@ -1,0 +1,253 @@
+"""The MQTT session against a real broker."""
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import trustme
+
+from nexus.runtime.mqtt import Broker, Client, Connection, Message, MqttError, Tls, Will, connect, stay_connected
+from tests.parts import Mosquitto
+
+Make = Callable[..., Mosquitto]
+WAIT = 10.0
+
+
+def at(broker: Mosquitto, **keys: object) -> Broker:
+    return Broker(**{"host": "127.0.0.1", "port": broker.port, **keys})
+
+
+class Inbox:
+    """What arrived, and a way to wait for it."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[tuple[Connection, Message]] = asyncio.Queue()
+
+    def __call__(self, connection: Connection, message: Message) -> None:
+        self.messages.put_nowait((connection, message))
+
+    async def next(self) -> tuple[Connection, Message]:
+        async with asyncio.timeout(WAIT):
+            return await self.messages.get()
+
+
+def test_what_is_published_arrives_and_is_acknowledged(shared_mosquitto: Mosquitto) -> None:
+    async def scenario() -> None:
+        inbox, broker = Inbox(), at(shared_mosquitto)
+        async with connect(broker, Client("sub-1"), inbox) as subscriber, connect(broker, Client("pub-1")) as publisher:
+            await subscriber.subscribe("a/#")
+            for number in range(1000):
+                last = await publisher.publish(f"a/{number % 7}", b"%d" % number)
+            assert await last == 0
+            received = []
+            for _ in range(1000):
+                connection, message = await inbox.next()
+                connection.acknowledge(message.mid)
+                received.append(int(message.payload))
+            assert received == list(range(1000))
+
+    asyncio.run(scenario())
+
+
+def test_what_is_not_acknowledged_comes_again(shared_mosquitto: Mosquitto) -> None:
+    async def scenario() -> None:
+        inbox, broker, client = Inbox(), at(shared_mosquitto), Client("sub-2", session_seconds=60)
+        async with connect(broker, client, inbox) as subscriber:
+            assert not subscriber.session_present
+            await subscriber.subscribe("$share/g/b/#")
+            async with connect(broker, Client("pub-2")) as publisher:
+                for payload in (b"1", b"2", b"3"):
+                    await (await publisher.publish("b/x", payload))
+            for _ in range(3):
+                connection, message = await inbox.next()
+                if message.payload == b"2":
+                    connection.acknowledge(message.mid)
+        async with connect(broker, client, inbox) as subscriber:
+            assert subscriber.session_present
+            again = []
+            for _ in range(2):
+                connection, message = await inbox.next()
+                connection.acknowledge(message.mid)
+                again.append(message.payload)
+            assert sorted(again) == [b"1", b"3"]
+            subscriber.ends_session = True
+        async with connect(broker, client, inbox) as subscriber:
+            assert not subscriber.session_present
+            subscriber.ends_session = True
+
+    asyncio.run(scenario())
+
+
+def test_the_receive_maximum_holds_the_broker_back(shared_mosquitto: Mosquitto) -> None:
+    async def scenario() -> None:
+        inbox, broker = Inbox(), at(shared_mosquitto)
+        async with connect(broker, Client("sub-3", receive_maximum=5), inbox) as subscriber:
+            await subscriber.subscribe("c/#")
+            async with connect(broker, Client("pub-3")) as publisher:
+                for number in range(20):
+                    await (await publisher.publish("c/x", b"%d" % number))
+            held = [await inbox.next() for _ in range(5)]
+            # A round trip behind the five shows that the sixth is not under way.
+            await subscriber.subscribe("c/other")
+            assert inbox.messages.empty()
+            for connection, message in held:
+                connection.acknowledge(message.mid)
+            for _ in range(15):
+                connection, message = await inbox.next()
+                connection.acknowledge(message.mid)
+            assert int(message.payload) == 19
+
+    asyncio.run(scenario())
+
+
+def test_the_will_is_published_when_the_block_is_left_by_an_error(shared_mosquitto: Mosquitto) -> None:
+    async def scenario() -> None:
+        inbox, broker = Inbox(), at(shared_mosquitto)
+        async with connect(broker, Client("sub-4"), inbox) as subscriber:
+            await subscriber.subscribe("will/#")
+            client = Client("pub-4", will=Will("will/a", b"gone", retain=False))
+            async with connect(broker, client):
+                pass
+            with pytest.raises(RuntimeError):
+                async with connect(broker, client):
+                    raise RuntimeError("a fault")
+            _, message = await inbox.next()
+            assert message.payload == b"gone"
+            assert inbox.messages.empty()
+
+    asyncio.run(scenario())
+
+
+def test_the_block_ends_when_the_broker_dies(mosquitto: Make) -> None:
+    async def scenario() -> None:
+        broker = mosquitto()
+        async with asyncio.timeout(WAIT), connect(at(broker), Client("c")) as connection:
+            await (await connection.publish("a", b"1"))
+            await asyncio.to_thread(broker.stop, signal.SIGKILL)
+            await asyncio.Event().wait()
+
+    with pytest.raises(MqttError):
+        asyncio.run(scenario())
+
+
+def test_it_connects_again_after_the_broker_was_away(mosquitto: Make) -> None:
+    async def scenario() -> None:
+        broker, served = mosquitto(), 0
+
+        def bounce() -> None:
+            broker.stop()
+            broker.start()
+
+        async def serve(connection: Connection) -> None:
+            nonlocal served
+            served += 1
+            await (await connection.publish("a", b"1"))
+            if served == 1:
+                asyncio.get_running_loop().run_in_executor(None, bounce)
+                await asyncio.Event().wait()
+
+        async with asyncio.timeout(WAIT):
+            await stay_connected(at(broker), Client("c"), serve)
+        assert served == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"port": 1}, "connection refused: nothing listens there"),
+        ({"host": "no-such-host.invalid"}, "the host's name cannot be resolved"),
+    ],
+)
+def test_what_keeps_it_from_connecting_is_said(shared_mosquitto: Mosquitto, keys: dict, said: str) -> None:
+    async def scenario() -> None:
+        async with connect(at(shared_mosquitto, **keys), Client("c")):
+            pass
+
+    with pytest.raises(MqttError, match=said):
+        asyncio.run(scenario())
+
+
+def test_a_broker_that_never_answers_is_given_up() -> None:
+    async def scenario(port: int) -> None:
+        async with connect(Broker("127.0.0.1", port), Client("c")):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(MqttError, match="no answer in time"):
+        asyncio.run(scenario(silent.getsockname()[1]))
+
+
+@pytest.fixture
+def secured(mosquitto: Make, broker_folder: Path) -> tuple[Mosquitto, Path]:
+    """A broker that wants TLS, a client certificate, and a user that it knows by the certificate; and its files."""
+    authority = trustme.CA()
+    (broker_folder / "ca.pem").write_bytes(authority.cert_pem.bytes())
+    server = authority.issue_cert("127.0.0.1")
+    server.private_key_and_cert_chain_pem.write_to_path(broker_folder / "server.pem")
+    client = authority.issue_cert("gateway", common_name="gateway")
+    client.private_key_and_cert_chain_pem.write_to_path(broker_folder / "client.pem")
+    for file in broker_folder.glob("*.pem"):
+        file.chmod(0o644)
+    lines = (
+        f"cafile {broker_folder}/ca.pem\ncertfile {broker_folder}/server.pem\nkeyfile {broker_folder}/server.pem\n"
+        "require_certificate true\nuse_identity_as_username true\nallow_anonymous false"
+    )
+    return mosquitto(lines), broker_folder
+
+
+def test_tls_with_a_client_certificate(secured: tuple[Mosquitto, Path]) -> None:
+    broker, folder = secured
+    tls = Tls(folder / "ca.pem", folder / "client.pem", folder / "client.pem")
+
+    async def scenario() -> None:
+        inbox = Inbox()
+        async with connect(at(broker, tls=tls), Client("c"), inbox) as connection:
+            await connection.subscribe("a/#")
+            for number in range(200):
+                await connection.publish("a/x", b"%d" % number * 300)
+            for _ in range(200):
+                found, message = await inbox.next()
+                found.acknowledge(message.mid)
+
+    asyncio.run(scenario())
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_certificate_that_we_do_not_trust_is_named(secured: tuple[Mosquitto, Path]) -> None:
+    broker, _ = secured
+
+    async def scenario() -> None:
+        async with connect(at(broker, tls=Tls()), Client("c")):
+            pass
+
+    with pytest.raises(MqttError, match="we do not trust the broker's certificate"):
+        asyncio.run(scenario())
+    gc.collect()
+
+
+def test_a_broker_that_refuses_us_says_so(secured: tuple[Mosquitto, Path]) -> None:
+    broker, folder = secured
+
+    async def scenario() -> None:
+        async with connect(at(broker, tls=Tls(folder / "ca.pem")), Client("c")) as connection:
+            await (await connection.publish("a", b"1"))
+
+    with pytest.raises(MqttError):
+        asyncio.run(scenario())
+
+
+def test_a_wrong_password_is_named(mosquitto: Make) -> None:
+    broker = mosquitto("allow_anonymous false")
+
+    async def scenario() -> None:
+        async with connect(at(broker, user="gateway", password="wrong"), Client("c")):
+            pass
+
+    with pytest.raises(MqttError, match="the broker refused us: Not authorized"):
+        asyncio.run(scenario())
