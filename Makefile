@@ -24,10 +24,11 @@ format: setup
 setup:
 	@scripts/setup
 
-# After a change of the dependencies in pyproject.toml.
-constraints: setup
-	@.venv/bin/pip-compile --quiet $(COMPILE) --extra dev --output-file constraints.txt pyproject.toml
+# After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
+constraints:
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra demo --extra dev --output-file constraints.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
+	@echo hatchling | .venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-build.txt -
 COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 

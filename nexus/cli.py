@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from urllib.request import urlopen
 
 from nexus.runtime import log, settings
 from nexus.runtime.errors import ConfigError
@@ -36,6 +37,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("path", type=Path, help="device file, or a directory of them")
     simulate = _add(commands, "simulate", _simulate, "serve simulated devices")
     simulate.add_argument("file", type=Path, help="simulation file")
+    simulate.add_argument("--host", help="listen there, whatever the file says")
+    _add(commands, "health", _health, "ask the service in this container whether it is alive")
 
     database = _add(commands, "db", _migrate, "the historian's schema").add_subparsers(metavar="COMMAND", required=True)
     _add(database, "migrate", _migrate, "bring the schema, its policies and roles up to date")
@@ -96,7 +99,18 @@ def _simulate(parsed: argparse.Namespace) -> int:
     from simulators.service import serve  # noqa: PLC0415
 
     _configure_log("simulator")
-    return run(lambda stop: serve(stop, parsed.file))
+    return run(lambda stop: serve(stop, parsed.file, parsed.host))
+
+
+def _health(_: argparse.Namespace) -> int:
+    port = settings.load(settings.Process).health_port
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/health", timeout=3) as answer:
+            print(answer.read().decode())
+    except OSError as error:
+        print(f"no answer on port {port}: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _migrate(_: argparse.Namespace) -> int:

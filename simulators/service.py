@@ -4,9 +4,10 @@ import asyncio
 from pathlib import Path
 
 import yaml
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nexus.runtime import log
+from nexus.runtime import log, probe, settings
 from nexus.runtime.errors import ConfigError
 from simulators import modbus
 
@@ -31,12 +32,21 @@ def load(file: Path) -> Plant:
         raise ConfigError("\n".join(lines)) from None
 
 
-async def serve(stop: asyncio.Event, file: Path) -> None:
-    """Serves until `stop` is set. Raises ConfigError when the file is wrong or a port is taken."""
-    plant = load(file)
+async def serve(stop: asyncio.Event, file: Path, host: str | None) -> None:
+    """Serves until `stop` is set; on `host`, if given, whatever the file says.
+
+    Raises ConfigError when the file is wrong or a port is taken.
+    """
+    process = settings.load(settings.Process)
+    devices = load(file).devices
+    if host is not None:
+        devices = [device.model_copy(update={"host": host}) for device in devices]
     try:
-        async with modbus.serve(plant.devices) as servers:
-            log.get("simulator").info("serving", devices=len(plant.devices), ports=sorted(servers))
+        async with (
+            probe.serve(process.health_host, process.health_port, CollectorRegistry(), list),
+            modbus.serve(devices) as servers,
+        ):
+            log.get("simulator").info("serving", devices=len(devices), ports=sorted(servers))
             await stop.wait()
     except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: {error}") from error

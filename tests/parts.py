@@ -44,7 +44,7 @@ class Mosquitto:
         self.url = f"mqtt://127.0.0.1:{self.port}"
         self._file = folder / f"mosquitto-{self.port}.conf"
         self._log = folder / f"mosquitto-{self.port}.log"
-        folder.chmod(0o777)
+        folder.chmod(0o1777)
         self._file.write_text(
             f"listener {self.port} 127.0.0.1\nmax_queued_messages 0\nmax_inflight_messages 65535\n{lines}\n"
         )

@@ -25,7 +25,7 @@ devices:
 """
 
 
-def nexus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_nexus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     settings = {f"NEXUS_{name.upper()}": value for name, value in environment.items()}
     return subprocess.run(
         [sys.executable, "-m", "nexus", *arguments],
@@ -45,7 +45,7 @@ def devices(tmp_path: Path) -> str:
 
 
 def test_check_says_what_is_there(devices: str) -> None:
-    done = nexus("check", devices)
+    done = run_nexus("check", devices)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "plc: modbus-tcp, 1 tags on dev/plc\nok: 1 devices, 1 tags\n"
 
@@ -53,14 +53,14 @@ def test_check_says_what_is_there(devices: str) -> None:
 def test_check_shows_all_faults_and_exits_with_2(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(DEVICES.replace("coil:1", "coyl:1"))
     (tmp_path / "b.yaml").write_text("devices: [")
-    done = nexus("check", str(tmp_path))
+    done = run_nexus("check", str(tmp_path))
     assert done.returncode == 2
     assert [line.split(": ")[0].rpartition("/")[2] for line in done.stderr.splitlines()] == ["b.yaml:1", "a.yaml:3"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["check"], ["db"]])
 def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
-    assert nexus(*arguments).returncode == 2
+    assert run_nexus(*arguments).returncode == 2
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
 def test_bad_configuration_exits_with_2_and_names_it(
     devices: str, arguments: list[str], environment: dict[str, str], said: str
 ) -> None:
-    done = nexus(*(argument.format(devices=devices) for argument in arguments), **environment)
+    done = run_nexus(*(argument.format(devices=devices) for argument in arguments), **environment)
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
@@ -98,7 +98,7 @@ def test_bad_configuration_exits_with_2_and_names_it(
 def test_a_taken_port_is_named(devices: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = nexus("gateway", "--devices", devices, health_host="127.0.0.1", health_port=port)
+        done = run_nexus("gateway", "--devices", devices, health_host="127.0.0.1", health_port=port)
     assert done.returncode == 2
     assert f"NEXUS_HEALTH_PORT: cannot listen on 127.0.0.1:{port}" in done.stderr
 
@@ -112,7 +112,7 @@ def test_every_service_stops_cleanly_on_a_signal(
     gateway = nexus("gateway", "--devices", devices, mqtt_url=url).until_ready()
     ingester = nexus("ingest", mqtt_url=url, database_url=database, group=f"stop-{number}").until_ready()
     simulator = nexus("simulate", str(tmp_path / "plant.yaml"))
-    until(simulator.events, "the simulator serves")
+    simulator.until_ready()
     assert [one.stop(number) for one in (gateway, ingester, simulator)] == [0, 0, 0]
 
 
@@ -125,6 +125,15 @@ def test_services_stop_cleanly_when_nothing_is_there(nexus: Start, devices: str,
     assert status == 503
     assert "waiting_for" in body
     assert one.stop() == 0
+
+
+def test_health_tells_whether_the_service_lives(nexus: Start, devices: str) -> None:
+    gateway = nexus("gateway", "--devices", devices, mqtt_url="mqtt://127.0.0.1:1")
+    until(lambda: gateway.get("/health")[0] == 200, "it is alive")
+    assert run_nexus("health", health_port=str(gateway.port)).returncode == 0
+    assert gateway.stop() == 0
+    done = run_nexus("health", health_port=str(gateway.port))
+    assert (done.returncode, done.stdout) == (1, "")
 
 
 def test_metrics_are_served(nexus: Start, devices: str, shared_mosquitto: Mosquitto) -> None:

@@ -1,0 +1,56 @@
+"""What the documentation shows is what the code takes."""
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from db.settings import Settings as DatabaseSettings
+from gateway import config
+from gateway import metrics as gateway_metrics
+from gateway.settings import Settings as GatewaySettings
+from ingestion import metrics as ingestion_metrics
+from ingestion.settings import Settings as IngestionSettings
+from nexus.runtime.settings import Mqtt, Process
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+
+
+def examples(language: str) -> list:
+    return [
+        pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
+        for page in PAGES
+        for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL))
+    ]
+
+
+@pytest.mark.parametrize("text", examples("yaml"))
+def test_every_device_file_shown_is_accepted(text: str, tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_text(text)
+    assert config.load(tmp_path)
+
+
+def test_the_devices_of_compose_are_accepted() -> None:
+    assert config.load(ROOT / "infrastructure/docker/devices")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+        assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("kind", [Process, Mqtt, GatewaySettings, IngestionSettings, DatabaseSettings])
+def test_every_setting_is_documented(kind: type) -> None:
+    page = (ROOT / "docs/operations/settings.md").read_text()
+    missing = [name for name in kind.model_fields if f"`NEXUS_{name.upper()}`" not in page]
+    assert missing == []
+
+
+@pytest.mark.parametrize("registry", [gateway_metrics.registry, ingestion_metrics.registry])
+def test_every_metric_is_documented(registry: CollectorRegistry) -> None:
+    page = (ROOT / "docs/operations/monitoring.md").read_text()
+    names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()}
+    assert [name for name in names if f"`{name}`" not in page] == []
