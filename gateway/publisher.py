@@ -13,6 +13,8 @@ from nexus.contract import codec, topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.runtime import log, mqtt
+from nexus.runtime.broker import Broker, Client
+from nexus.runtime.reconnect import stay_connected
 
 
 class _Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -67,9 +69,9 @@ class Publisher:
         """Readings that the broker has not acknowledged."""
         return self._waiting + sum(message.readings for message in self._unacknowledged.values())
 
-    async def run(self, broker: mqtt.Broker, client: mqtt.Client) -> None:
+    async def run(self, broker: Broker, client: Client) -> None:
         """Publishes, over as many connections as it takes, until `finish` was called and all is acknowledged."""
-        await mqtt.stay_connected(broker, client, self._serve)
+        await stay_connected(broker, client, self._serve)
 
     async def _serve(self, connection: mqtt.Connection) -> None:
         self.connected = True

@@ -12,7 +12,8 @@ from gateway.settings import Settings
 from nexus.contract import topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
-from nexus.runtime import log, mqtt, probe, settings
+from nexus.runtime import log, probe, settings
+from nexus.runtime.broker import Client, Will
 from nexus.runtime.run import together
 
 DRAIN_SECONDS = 6.0  # what waits for the broker has this long at a stop
@@ -38,7 +39,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         publisher.status(path, status)
         board.status(path, status)
 
-    client = mqtt.Client(f"{own.group}-{own.member}", will=mqtt.Will(topic.presence(own.group, own.member), b""))
+    client = Client(f"{own.group}-{own.member}", will=Will(topic.presence(own.group, own.member), b""))
     async with (
         probe.serve(process.health_host, process.health_port, metrics.registry, waiting_for),
         probe.site(board.app(), own.api_host, own.api_port, "NEXUS_API_PORT"),
@@ -60,7 +61,8 @@ async def _end(polling: list[asyncio.Task[None]], publisher: Publisher, publishi
         task.cancel()
     await asyncio.wait(polling)
     publisher.finish()
-    done, _ = await asyncio.wait({publishing}, timeout=DRAIN_SECONDS)
+    worth_waiting = publisher.connected or publisher.unsent
+    done, _ = await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if worth_waiting else 0)
     if not done:
-        log.get("gateway").error("stopped without the broker", readings_lost=publisher.unsent)
+        log.get("gateway").warning("stopped without the broker", readings_lost=publisher.unsent)
         publishing.cancel()

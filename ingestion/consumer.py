@@ -6,7 +6,9 @@ from functools import partial
 from ingestion import metrics
 from ingestion.pipeline import Delivery, Pipeline
 from nexus.contract.topic import shared_filter
-from nexus.runtime import mqtt
+from nexus.runtime.broker import Broker, Client
+from nexus.runtime.mqtt import Connection, Message
+from nexus.runtime.reconnect import stay_connected
 
 
 class Consumer:
@@ -18,12 +20,12 @@ class Consumer:
         self._stopping = asyncio.Event()
         self._quiet = asyncio.Event()
         self._committed = asyncio.Event()
-        self._latest: mqtt.Connection | None = None
+        self._latest: Connection | None = None
         self.connected = False
 
-    async def run(self, broker: mqtt.Broker, client: mqtt.Client) -> None:
+    async def run(self, broker: Broker, client: Client) -> None:
         """Consumes until `stop` and `leave` were called."""
-        await mqtt.stay_connected(broker, client, self._serve, self._received)
+        await stay_connected(broker, client, self._serve, self._received)
 
     async def stop(self) -> None:
         """Unsubscribes; when this returns nothing more comes. Without a connection nothing comes anyway."""
@@ -35,7 +37,7 @@ class Consumer:
         """All is committed and acknowledged: ends the session, and the broker gives what it queued to the others."""
         self._committed.set()
 
-    async def _serve(self, connection: mqtt.Connection) -> None:
+    async def _serve(self, connection: Connection) -> None:
         self.connected = True
         metrics.connected.set(1)
         try:
@@ -50,7 +52,7 @@ class Consumer:
             self._quiet.set()
             metrics.connected.set(0)
 
-    def _received(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+    def _received(self, connection: Connection, message: Message) -> None:
         if connection is not self._latest:
             self._latest = connection
             if connection.session_present:

@@ -9,7 +9,8 @@ from ingestion.pipeline import Pipeline
 from ingestion.settings import Settings
 from ingestion.slot import Slot, SlotLost
 from ingestion.writer import Writer
-from nexus.runtime import log, mqtt, probe, settings
+from nexus.runtime import log, probe, settings
+from nexus.runtime.broker import Broker, Client
 from nexus.runtime.run import together, unless
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
@@ -18,7 +19,7 @@ DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
 class _Ingester:
     """Claims a slot, consumes with it, and does so again should another process take the slot meanwhile."""
 
-    def __init__(self, own: Settings, broker: mqtt.Broker, stop: asyncio.Event) -> None:
+    def __init__(self, own: Settings, broker: Broker, stop: asyncio.Event) -> None:
         self._own = own
         self._broker = broker
         self._stop = stop
@@ -47,7 +48,7 @@ class _Ingester:
                 await slot.release()
 
     async def _consume(self, slot: Slot) -> None:
-        client = mqtt.Client(
+        client = Client(
             f"{self._own.group}-{slot.number}",
             session_seconds=self._own.session_seconds,
             receive_maximum=self._own.receive_maximum,

@@ -1,12 +1,11 @@
-"""An MQTT 5 connection on the event loop, and how to keep one. The only file that knows paho."""
+"""An MQTT 5 connection on the event loop. The only file that knows paho."""
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
@@ -14,13 +13,11 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
-from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
-from nexus.runtime import log
+from nexus.runtime.broker import Broker, Client
 from nexus.runtime.run import together
 
 CONNECT_SECONDS = 5.0
-STABLE_SECONDS = 30.0  # a connection that lasted this long starts the back-off afresh
 WINDOW = 200  # paho's cost grows with what is unacknowledged; more gains nothing
 READS_A_TURN = 32  # packets taken from the socket before the loop's other tasks have their turn
 
@@ -29,49 +26,6 @@ PACKET_TOO_LARGE = 0x95
 
 class MqttError(Exception):
     """The connection could not be made, or is lost. The text says why; connect again."""
-
-
-@dataclass(frozen=True)
-class Tls:
-    """PEM files; without a CA file the system's trusted ones hold."""
-
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where to connect, and as whom. `keepalive` in seconds."""
-
-    host: str
-    port: int
-    user: str | None = None
-    password: str | None = None
-    keepalive: int = 10
-    tls: Tls | None = None
-
-    def __str__(self) -> str:
-        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
-
-
-@dataclass(frozen=True)
-class Will:
-    """What the broker publishes when this client is gone without a goodbye."""
-
-    topic: str
-    payload: bytes
-    retain: bool = True
-
-
-@dataclass(frozen=True)
-class Client:
-    """Who we are to the broker: with `session_seconds` it keeps our session that long after a disconnect."""
-
-    id: str
-    session_seconds: int = 0
-    receive_maximum: int = 65535
-    will: Will | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,40 +255,6 @@ async def connect(broker: Broker, client: Client, on_message: OnMessage | None =
         clean = True
     finally:
         await connection._close(with_will=not clean)
-
-
-async def stay_connected(
-    broker: Broker,
-    client: Client,
-    serve: Callable[[Connection], Awaitable[None]],
-    on_message: OnMessage | None = None,
-) -> None:
-    """Runs `serve(connection)` until it returns; when the connection is lost, again on the next one.
-
-    Waits between the attempts with a jittered exponential back-off of up to 30 s. Logs an outage once, and its end.
-    """
-    logger = log.get("mqtt").bind(broker=str(broker), client=client.id)
-    loop = asyncio.get_running_loop()
-    outage: str | None = None
-    retrying = AsyncRetrying(
-        retry=retry_if_exception_type(MqttError), wait=wait_random_exponential(multiplier=0.5, max=30), reraise=True
-    )
-    async for attempt in retrying:
-        with attempt:
-            connected_at = loop.time()
-            try:
-                async with connect(broker, client, on_message) as connection:
-                    logger.info("connected", session_present=connection.session_present, after_outage=outage)
-                    outage, connected_at = None, loop.time()
-                    await serve(connection)
-                    return
-            except MqttError as error:
-                if loop.time() - connected_at > STABLE_SECONDS:
-                    attempt.retry_state.attempt_number = 1
-                if str(error) != outage:
-                    outage = str(error)
-                    logger.warning("broker away", error=outage)
-                raise
 
 
 async def _open(native: paho.Client, broker: Broker, client: Client, connection: Connection) -> None:

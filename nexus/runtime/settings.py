@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from nexus.runtime.broker import Broker, Tls
 from nexus.runtime.errors import ConfigError
-from nexus.runtime.mqtt import Broker, Tls
 
 PREFIX = "NEXUS_"
 PLACEHOLDER = "change-me"

@@ -12,6 +12,7 @@ import pytest
 
 from nexus.contract.codec import decode_status
 from nexus.runtime import mqtt
+from nexus.runtime.broker import Broker, Client
 from tests.conftest import TIERS
 from tests.parts import Mosquitto, Nexus, free_port, until
 
@@ -151,7 +152,7 @@ def test_messages_that_are_not_ours_are_set_aside(
     ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
 
     async def publish() -> None:
-        async with mqtt.connect(mqtt.Broker("127.0.0.1", broker.port), mqtt.Client("hostile")) as connection:
+        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("hostile")) as connection:
             for topic, payload in HOSTILE.items():
                 await (await connection.publish(topic, payload))
             mixed = b'{"ts": 1703289600000, "v": {"good": 1, "bad": {"a": 1}, "nul": "\\u0000"}}'
@@ -207,9 +208,7 @@ def retained(broker: Mosquitto, topic_filter: str) -> dict[str, bytes]:
         connection.acknowledge(message.mid)
 
     async def subscribe() -> None:
-        async with mqtt.connect(
-            mqtt.Broker("127.0.0.1", broker.port), mqtt.Client(f"r{time.time_ns()}"), keep
-        ) as connection:
+        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client(f"r{time.time_ns()}"), keep) as connection:
             await connection.subscribe(topic_filter)
             # Retained messages follow the SUBACK; a second round trip shows that they have come.
             await connection.subscribe("nothing/here")

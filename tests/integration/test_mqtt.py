@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from nexus.runtime.mqtt import Broker, Client, Connection, Message, MqttError, Tls, Will, connect, stay_connected
+from nexus.runtime.broker import Broker, Client, Tls, Will
+from nexus.runtime.mqtt import Connection, Message, MqttError, connect
+from nexus.runtime.reconnect import stay_connected
 from tests.parts import Mosquitto
 
 Make = Callable[..., Mosquitto]

@@ -1,0 +1,47 @@
+"""Where the broker is, and who we are to it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Tls:
+    """PEM files; without a CA file the system's trusted ones hold."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where to connect, and as whom. `keepalive` in seconds."""
+
+    host: str
+    port: int
+    user: str | None = None
+    password: str | None = None
+    keepalive: int = 10
+    tls: Tls | None = None
+
+    def __str__(self) -> str:
+        return f"{'mqtts' if self.tls else 'mqtt'}://{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Will:
+    """What the broker publishes when this client is gone without a goodbye."""
+
+    topic: str
+    payload: bytes
+    retain: bool = True
+
+
+@dataclass(frozen=True)
+class Client:
+    """Who we are to the broker: with `session_seconds` it keeps our session that long after a disconnect."""
+
+    id: str
+    session_seconds: int = 0
+    receive_maximum: int = 65535
+    will: Will | None = None

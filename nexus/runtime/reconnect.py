@@ -1,0 +1,46 @@
+"""Keeps a connection to the broker, over its outages."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
+
+from nexus.runtime import log
+from nexus.runtime.broker import Broker, Client
+from nexus.runtime.mqtt import Connection, MqttError, OnMessage, connect
+
+STABLE_SECONDS = 30.0  # a connection that lasted this long starts the back-off afresh
+
+
+async def stay_connected(
+    broker: Broker,
+    client: Client,
+    serve: Callable[[Connection], Awaitable[None]],
+    on_message: OnMessage | None = None,
+) -> None:
+    """Runs `serve(connection)` until it returns; when the connection is lost, again on the next one.
+
+    Waits between the attempts with a jittered exponential back-off of up to 30 s. Logs an outage once, and its end.
+    """
+    logger = log.get("mqtt").bind(broker=str(broker), client=client.id)
+    loop = asyncio.get_running_loop()
+    outage: str | None = None
+    retrying = AsyncRetrying(
+        retry=retry_if_exception_type(MqttError), wait=wait_random_exponential(multiplier=0.5, max=30), reraise=True
+    )
+    async for attempt in retrying:
+        with attempt:
+            connected_at = loop.time()
+            try:
+                async with connect(broker, client, on_message) as connection:
+                    logger.info("connected", session_present=connection.session_present, after_outage=outage)
+                    outage, connected_at = None, loop.time()
+                    await serve(connection)
+                    return
+            except MqttError as error:
+                if loop.time() - connected_at > STABLE_SECONDS:
+                    attempt.retry_state.attempt_number = 1
+                if str(error) != outage:
+                    outage = str(error)
+                    logger.warning("broker away", error=outage)
+                raise
