@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -59,26 +60,23 @@ class _Parts:
 def demo(seconds: float | None, keep: Path | None) -> int:
     """Runs until Ctrl-C, or for `seconds`; then says what arrived. 1 if a device has no rows, or a part failed."""
     console = Console()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # An exception in the middle of a start would leave a process that nobody knows of: signals only set this.
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
     with ExitStack() as stack:
         folder = _folder(stack, keep)
         try:
             with console.status("starting PostgreSQL, Mosquitto, simulator, gateway and ingestion …"):
                 database_url = stack.enter_context(_postgres(folder, kept=keep is not None))
                 parts = _start(stack, folder, database_url)
+                _wait_for_rows(parts, stop)
             with psycopg.connect(parts.database_url, autocommit=True) as database:
-                try:
-                    _watch(parts, database, seconds, console)
-                except KeyboardInterrupt:
-                    console.print("stopping …")
+                _watch(parts, database, seconds, console, stop)
                 return _summary(parts, database, console)
-        except KeyboardInterrupt:
-            return 1
         except _Trouble as error:
             console.print(str(error), style="red", markup=False)
             return 1
-        finally:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # what follows takes a moment, and must not be cut short
 
 
 def _folder(stack: ExitStack, keep: Path | None) -> Path:
@@ -118,9 +116,7 @@ def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
     ):
         ports = {"NEXUS_HEALTH_PORT": "0"}
         processes[name] = stack.enter_context(_running(name, command, {**environment, **ports}, folder))
-    parts = _Parts(processes, folder, database_url, config.load(folder / "devices.yaml"))
-    _wait_for_rows(parts)
-    return parts
+    return _Parts(processes, folder, database_url, config.load(folder / "devices.yaml"))
 
 
 @contextmanager
@@ -159,7 +155,7 @@ def _running(
 
 
 def _check(command: list[str], environment: dict[str, str]) -> None:
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode != 0:
         raise _Trouble(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
@@ -186,26 +182,31 @@ def _free_port() -> int:
         return port
 
 
-def _wait_for_rows(parts: _Parts) -> None:
+def _wait_for_rows(parts: _Parts, stop: threading.Event) -> None:
     deadline = time.monotonic() + _START_SECONDS
     with psycopg.connect(parts.database_url, autocommit=True) as database:
-        while database.execute("SELECT 1 FROM metrics LIMIT 1").fetchone() is None:
+        while database.execute("SELECT 1 FROM metrics LIMIT 1").fetchone() is None and not stop.is_set():
             parts.check()
             if time.monotonic() > deadline:
                 raise _Trouble(f"no row arrived within {_START_SECONDS:g} s; the logs are in {parts.folder}")
-            time.sleep(0.1)
+            stop.wait(0.1)
 
 
 def _watch(
-    parts: _Parts, database: "psycopg.Connection[tuple[object, ...]]", seconds: float | None, console: Console
+    parts: _Parts,
+    database: "psycopg.Connection[tuple[object, ...]]",
+    seconds: float | None,
+    console: Console,
+    stop: threading.Event,
 ) -> None:
-    """Shows devices, rates and last values, until the time is over."""
+    """Shows devices, rates and last values, until the time is over or `stop` is set."""
     began = time.monotonic()
     before: dict[str, int] = {}
     seen = began
     with Live(console=console, auto_refresh=False, transient=seconds is not None) as live:
         while seconds is None or time.monotonic() - began < seconds:
-            time.sleep(max(0.0, min(1.0, (seconds or 1e9) - (time.monotonic() - began))))
+            if stop.wait(max(0.0, min(1.0, (seconds or 1e9) - (time.monotonic() - began)))):
+                break
             parts.check()
             counts, now = _counts(database), time.monotonic()
             rates = {device: (rows - before.get(device, 0)) / (now - seen) for device, rows in counts.items()}
