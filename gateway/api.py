@@ -15,13 +15,24 @@ class Board:
     """The last state and values of each device, for people who ask without MQTT."""
 
     def __init__(self, configured: tuple[Configured, ...]) -> None:
-        self._devices = {one.device.name: one for one in configured}
+        self._devices: dict[str, Configured] = {}
         self._statuses: dict[str, Status] = {}
-        self._readings: dict[str, dict[str, Reading]] = {name: {} for name in self._devices}
+        self._readings: dict[str, dict[str, Reading]] = {}
+        self.reload(configured)
+
+    def reload(self, configured: tuple[Configured, ...]) -> None:
+        """Takes changed device files."""
+        self._devices = {one.device.name: one for one in configured}
+        self._readings = {name: self._readings.get(name, {}) for name in self._devices}
+
+    def forget(self, path: str) -> None:
+        """A device that is not polled here any more."""
+        self._statuses.pop(path, None)
 
     def scan(self, configured: Configured, readings: list[Reading]) -> None:
         """Takes a device's scan."""
-        self._readings[configured.device.name].update({reading.tag: reading for reading in readings})
+        if (last := self._readings.get(configured.device.name)) is not None:
+            last.update({reading.tag: reading for reading in readings})
 
     def status(self, path: str, status: Status) -> None:
         """Takes a device's new state."""
@@ -50,7 +61,7 @@ class Board:
             "path": device.path,
             "protocol": device.protocol,
             "tags": len(device.tags),
-            "state": status.state if status else "starting",
+            "state": status.state if status else "not polled here",
             "reason": status.reason if status else "",
             "since": status.ts if status else None,
         }

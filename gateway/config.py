@@ -4,70 +4,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.driver import Device, Driver, Tag
+from gateway.keys import BreakerKeys, DeviceKeys, TagKeys
 from gateway.yaml_source import Reader
 from nexus.contract import topic
-from nexus.runtime.duration import Seconds, seconds
 from nexus.runtime.errors import ConfigError
 
-SHORTEST_INTERVAL = 0.1
-_STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-
 M = TypeVar("M", bound=BaseModel)
-
-
-def _interval(text: object) -> float:
-    if (value := seconds(text)) < SHORTEST_INTERVAL:
-        raise ValueError(f"{text!r} is shorter than 100ms, the shortest interval")
-    return value
-
-
-def _nonzero(value: float) -> float:
-    if value == 0:
-        raise ValueError("a scale of 0 would make every value 0: leave it out for no scaling")
-    return value
-
-
-Interval = Annotated[float, BeforeValidator(_interval)]
-
-
-class BreakerKeys(BaseModel):
-    """`breaker:` of a device."""
-
-    model_config = _STRICT
-    failures: int = Field(5, ge=1)
-    open_for: Seconds = Field(5.0, gt=0)
-    max_open_for: Seconds = Field(120.0, gt=0)
-
-
-class _DeviceKeys(BaseModel):
-    """The keys that every device has, whatever its protocol."""
-
-    model_config = _STRICT
-    name: str
-    path: str | None = None
-    protocol: str
-    template: str | None = None
-    interval: Interval = 1.0
-    timeout: Seconds = Field(3.0, gt=0, le=60)
-    breaker: BreakerKeys = BreakerKeys()
-    publish: Literal["tag", "device"] = "tag"
-    tags: list[Any] = Field(min_length=1)
-
-
-class _TagKeys(BaseModel):
-    model_config = _STRICT
-    name: str
-    address: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
-    unit: str | None = None
-    scale: Annotated[float, AfterValidator(_nonzero)] = 1.0
-    offset: float = 0.0
-    interval: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -107,6 +55,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> tuple[Conf
             reader.fault(file, None, "is empty: it needs `devices:`, a list")
     devices = [found for raw in listed if (found := _device(reader, raw, templates)) is not None]
     _refuse_twins(reader, devices)
+    _refuse_impossible(devices)
     if not reader.faults and not devices:
         reader.fault(path, None, "no device is described here: add `devices:`, a list")
     if reader.faults:
@@ -165,16 +114,16 @@ def _device(reader: Reader, raw: dict[str, Any], templates: Mapping[str, Any]) -
             return None
         raw = _completed(reader, templates[name], raw)
     spot = _Spot(reader, raw, label)
-    common = {key: value for key, value in raw.items() if key in _DeviceKeys.model_fields}
-    own = {key: value for key, value in raw.items() if key not in _DeviceKeys.model_fields}
+    common = {key: value for key, value in raw.items() if key in DeviceKeys.model_fields}
+    own = {key: value for key, value in raw.items() if key not in DeviceKeys.model_fields}
     before = len(reader.faults)
-    keys = _checked(spot, _DeviceKeys, common)
+    keys = _checked(spot, DeviceKeys, common)
     if keys is not None:
         for key, name, is_path in (("name", keys.name, False), ("path", keys.path, True)):
             if name is not None and (fault := topic.name_fault(name, path=is_path or "/" in name)):
                 spot.fault(key, f"{key} {name!r} {fault}")
     driver = _driver(spot, raw.get("protocol"))
-    settings = _checked(spot, driver.Settings, own, _DeviceKeys) if driver is not None else None
+    settings = _checked(spot, driver.SETTINGS[raw["protocol"]], own, DeviceKeys) if driver is not None else None
     if keys is None or driver is None:
         return None
     tags = _tags(spot, keys, driver, settings)
@@ -204,7 +153,7 @@ def _driver(spot: _Spot, protocol: object) -> Driver | None:
     return drivers.load(str(protocol))
 
 
-def _tags(device: _Spot, keys: _DeviceKeys, driver: Driver, settings: BaseModel | None) -> list[Tag]:
+def _tags(device: _Spot, keys: DeviceKeys, driver: Driver, settings: BaseModel | None) -> list[Tag]:
     tags: list[Tag] = []
     names: set[str] = set()
     for raw in keys.tags:
@@ -212,7 +161,7 @@ def _tags(device: _Spot, keys: _DeviceKeys, driver: Driver, settings: BaseModel 
             device.fault("tags", f"{raw!r} is no tag: write it like {{name: temperature, address: …}}")
             continue
         spot = _Spot(device.reader, raw, f"{device.label}, tag {raw.get('name', '(no name)')}")
-        found = _checked(spot, _TagKeys, raw)
+        found = _checked(spot, TagKeys, raw)
         if found is None:
             continue
         if fault := topic.name_fault(found.name):
@@ -228,7 +177,8 @@ def _tags(device: _Spot, keys: _DeviceKeys, driver: Driver, settings: BaseModel 
             spot.fault("address", f"address {found.address!r}: {error}")
             continue
         interval = found.interval or keys.interval
-        tags.append(Tag(found.name, address, found.unit, found.scale, found.offset, interval))
+        limits = (found.writable, found.min, found.max)
+        tags.append(Tag(found.name, address, found.unit, found.scale, found.offset, interval, found.report, *limits))
     return tags
 
 
@@ -250,6 +200,24 @@ def _refuse_twins(reader: Reader, devices: list[tuple[_Spot, Configured]]) -> No
                 spot.fault("tags", f"tag {tag.name} has the topic of device {twin.name}: rename the tag or that path")
 
 
+def _refuse_impossible(devices: list[tuple[_Spot, Configured]]) -> None:
+    """Where the time of the requests is known, it must fit into the interval."""
+    load: dict[str, float] = {}
+    for spot, configured in devices:
+        device, driver = configured.device, configured.driver
+        needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
+        line = driver.bus(device.settings)
+        before = load.get(line or device.name, 0.0)
+        load[line or device.name] = before + needed
+        if before <= 1 < before + needed:
+            where = f"on {line}, with the devices before it, " if line else ""
+            spot.fault(
+                "interval",
+                f"its requests take {before + needed:.1f} times as long as the interval {where}allows: "
+                "read less often, or less (`nexus plan` shows each request)",
+            )
+
+
 def _checked(spot: _Spot, kind: type[M], raw: dict[str, Any], beside: type[BaseModel] | None = None) -> M | None:
     """`raw` as a model, or None after its faults; keys of `beside` are offered as right spellings too."""
     try:
@@ -265,11 +233,13 @@ def _checked(spot: _Spot, kind: type[M], raw: dict[str, Any], beside: type[BaseM
 
 def _said(kind: str, where: list[str], message: str, known: list[str]) -> str:
     key = ".".join(where)
+    text = message.removeprefix("Value error, ")
+    if not where:
+        return text
     if kind == "extra_forbidden":
         return _unknown(key, known if len(where) == 1 else BreakerKeys.model_fields)
     if kind == "missing":
         return f"key {key!r} is missing"
-    text = message.removeprefix("Value error, ")
     return f"{key}: {text[0].lower()}{text[1:]}"
 
 

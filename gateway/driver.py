@@ -1,12 +1,13 @@
-"""THE SEAM between the gateway and the protocols: Driver, Device, Tag, Read, DeviceError."""
+"""THE SEAM between the gateway and the protocols: Driver, Device, Tag, Link, DeviceError."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
+from gateway.change import Report
 from nexus.contract.reading import Quality, Reading, Value
 
 
@@ -14,9 +15,13 @@ class DeviceError(Exception):
     """The device is lost for now: leave the connection and enter a new one. The text is for the operator."""
 
 
+class WriteError(Exception):
+    """The device is there, but does not take this value. The text is for the operator."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """One value of a device. `address` is the driver's own Address; `interval` in seconds."""
+    """One value of a device. `address` is the driver's own Address; `interval` in seconds; limits in the tag's unit."""
 
     name: str
     address: Any
@@ -24,6 +29,10 @@ class Tag:
     scale: float = 1.0
     offset: float = 0.0
     interval: float = 1.0
+    report: Report | None = None
+    writable: bool = False
+    low: float | None = None
+    high: float | None = None
     _divisor: float | None = field(init=False, default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -38,6 +47,13 @@ class Tag:
             scaled = raw / self._divisor if self._divisor is not None else raw * self.scale
             return Reading(self.name, time, scaled + self.offset)
         return Reading(self.name, time, raw)
+
+    def raw(self, value: Value) -> Value:
+        """What the device must hold for the tag to say `value`: the scaling, backwards."""
+        if (self.scale == 1 and self.offset == 0) or isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        unshifted = value - self.offset
+        return unshifted * self._divisor if self._divisor is not None else unshifted / self.scale
 
     def bad(self, time: int) -> Reading:
         """What is said of a tag that could not be read."""
@@ -56,25 +72,55 @@ class Device:
     tags: tuple[Tag, ...]
 
 
-class Read(Protocol):
-    """Reads tags, all from one device, in one scan: a reading for each, in any order.
+# Reads tags, all from one device, in one scan: a reading for each, in any order. A tag that the device refuses has bad
+# quality. Raises DeviceError when the device is lost.
+Read = Callable[[Sequence[Tag]], Awaitable[list[Reading]]]
 
-    A tag that the device refuses has bad quality. Raises DeviceError when the device is lost.
-    """
+# Writes a raw value. Raises WriteError when the device refuses it, DeviceError when the device is lost.
+Write = Callable[[Tag, Value], Awaitable[None]]
 
-    async def __call__(self, tags: Sequence[Tag], /) -> list[Reading]: ...
+# Waits for the next changes that the device tells of by itself. Raises DeviceError. May be cancelled, losing nothing.
+Hear = Callable[[], Awaitable[list[Reading]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What can be done with a connected device; one that is heard is not polled."""
+
+    read: Read
+    write: Write
+    hear: Hear | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request of a read plan, for people: `wasted` of `size` in `unit`; `seconds` on the bus, where known."""
+
+    text: str
+    tags: tuple[str, ...]
+    size: int
+    wasted: int
+    unit: str
+    interval: float
+    seconds: float | None = None
 
 
 class Driver(Protocol):
     """What a module in `gateway/drivers/` holds.
 
-    `Settings` checks a device's own keys; `parse_address` turns a tag's `address` into what the driver wants, raising
-    ValueError that says what would be right; `connect` gives a Read for as long as its block runs.
+    `SETTINGS` has, for each protocol that the module speaks, the model of a device's own keys; `parse_address` turns a
+    tag's `address` into what the driver wants, raising ValueError that says what would be right; `connect` gives a Link
+    for as long as its block runs; `requests` is the read plan as far as it is known without the device; `bus` names the
+    line that devices share if its speed is known, and is None elsewhere.
     """
 
     @property
-    def Settings(self) -> type[BaseModel]: ...  # noqa: N802  a class, named as one
+    def SETTINGS(self) -> Mapping[str, type[BaseModel]]: ...  # noqa: N802  a constant, named as one
 
     def parse_address(self, text: str, settings: Any, /) -> Any: ...
 
-    def connect(self, device: Device, tags: Sequence[Tag], /) -> AbstractAsyncContextManager[Read]: ...
+    def connect(self, device: Device, /) -> AbstractAsyncContextManager[Link]: ...
+
+    def requests(self, device: Device, /) -> list[Request]: ...
+
+    def bus(self, settings: Any, /) -> str | None: ...

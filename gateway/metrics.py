@@ -1,5 +1,7 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
@@ -21,9 +23,53 @@ lateness = Histogram(
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
     registry=registry,
 )
+
+
+class Device:
+    """One device's own metrics, looked up once."""
+
+    def __init__(self, name: str) -> None:
+        self.readings = readings.labels(name)
+        self.bad_readings = bad_readings.labels(name)
+        self.failures = failures.labels(name)
+        self.missed = missed.labels(name)
+        self.scan_seconds = scan_seconds.labels(name)
+        self.breaker = breaker.labels(name)
+        self.openings = openings.labels(name)
+
+
+def forget(name: str) -> None:
+    """A device that is polled no more leaves no frozen values behind."""
+    for metric in (readings, bad_readings, failures, missed, scan_seconds, breaker, openings):
+        with suppress(KeyError):
+            metric.remove(name)
+
+
 devices = Gauge("nexus_gateway_devices", "Devices in the device files", registry=registry)
 published = Counter("nexus_gateway_messages_published", "Messages that the broker acknowledged", registry=registry)
 refused = Counter("nexus_gateway_messages_refused", "Messages that the broker refused", ["reason"], registry=registry)
-dropped = Counter("nexus_gateway_readings_dropped", "Readings lost because the queue was full", registry=registry)
-queued = Gauge("nexus_gateway_readings_queued", "Readings that wait for the broker", registry=registry)
+dropped = Counter(
+    "nexus_gateway_readings_dropped",
+    "Readings lost: memory, the disk takes nothing; bytes, age: the spool's limits",
+    ["reason"],
+    registry=registry,
+)
+queued = Gauge("nexus_gateway_readings_queued", "Readings that wait for the broker in memory", registry=registry)
 connected = Gauge("nexus_gateway_broker_connected", "1 while connected to the broker", registry=registry)
+spool_readings = Gauge("nexus_gateway_spool_readings", "Readings on disk", registry=registry)
+spool_bytes = Gauge("nexus_gateway_spool_bytes", "Bytes of the messages on disk", registry=registry)
+spool_oldest = Gauge("nexus_gateway_spool_oldest_seconds", "Age of the oldest message on disk", registry=registry)
+spool_drain = Gauge(
+    "nexus_gateway_spool_drain_seconds", "Until the spool is empty; +Inf while it does not drain", registry=registry
+)
+spool_full = Gauge(
+    "nexus_gateway_spool_full_seconds", "Until the spool is full; +Inf while it does not grow", registry=registry
+)
+spool_failures = Counter("nexus_gateway_spool_failures", "Times that the disk refused", registry=registry)
+reloads = Counter(
+    "nexus_gateway_reloads", "Changed device files that were taken or refused", ["result"], registry=registry
+)
+config_error = Gauge("nexus_gateway_config_error", "1 while the device files on disk are wrong", registry=registry)
+members = Gauge("nexus_gateway_group_members", "Gateways of the group, with this one", registry=registry)
+owned = Gauge("nexus_gateway_devices_polled", "Devices that this gateway polls now", registry=registry)
+commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)

@@ -1,4 +1,4 @@
-"""One device's life: connect, scan on the grid, and on trouble wait as its breaker says."""
+"""One device's life: connect, scan on the grid (or hear what it tells), and on trouble wait as its breaker says."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,134 +10,173 @@ from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from gateway import metrics
 from gateway.breaker import Breaker, Delay, State
-from gateway.config import BreakerKeys, Configured
-from gateway.driver import DeviceError, Read, Tag
+from gateway.change import Changes
+from gateway.condition import Condition, OnStatus
+from gateway.config import Configured
+from gateway.driver import DeviceError, Hear, Link, Read, Tag
+from gateway.keys import BreakerKeys
 from gateway.schedule import Schedule
-from nexus.contract.codec import State as DeviceState
-from nexus.contract.codec import Status
-from nexus.contract.reading import Quality, Reading
-from nexus.runtime import log
+from nexus.contract.reading import Quality, Reading, Value
+from nexus.runtime.run import together
 
 # A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
 HUNG_AFTER_TIMEOUTS = 10
+SILENCE_CHECK_SECONDS = 1.0
 
 OnScan = Callable[[Configured, list[Reading]], None]
-OnStatus = Callable[[str, Status], None]
 
 
 class Poller:
     """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
 
     def __init__(self, configured: Configured, on_scan: OnScan, on_status: OnStatus) -> None:
-        self._configured = configured
+        self.configured = configured
         self._device = configured.device
         self._on_scan = on_scan
-        self._on_status = on_status
         self._clock = asyncio.get_running_loop().time
         self._breaker = Breaker(configured.breaker.failures, _delay(configured.breaker))
-        self._bad: set[str] = set()
-        self._status: tuple[DeviceState, str] | None = None
-        self._log = log.get("poller").bind(device=self._device.name)
-        name = self._device.name
-        self._readings = metrics.readings.labels(name)
-        self._bad_readings = metrics.bad_readings.labels(name)
-        self._failures = metrics.failures.labels(name)
-        self._missed = metrics.missed.labels(name)
-        self._scan_seconds = metrics.scan_seconds.labels(name)
-        self._state = metrics.breaker.labels(name)
-        self._openings = metrics.openings.labels(name)
+        self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
+        self._reports = any(tag.report is not None for tag in self._device.tags)
+        self._condition = Condition(self._device, on_status)
+        self._link: Link | None = None
+        self._turn = asyncio.Lock()  # scans and writes take turns
+        self._unread: tuple[Tag, ...] = ()  # of a scan that failed
+        self._worked = False  # this connection did, and not only for a moment
+        self._shortest = min(tag.interval for tag in self._device.tags)
+        self._metrics = metrics.Device(self._device.name)
 
     async def run(self) -> None:
         """Scans on the grid for ever; after a failure the connection is made anew."""
         tags = [(tag, tag.interval) for tag in self._device.tags]
         schedule = Schedule(tags, now=self._clock(), phase=random())  # noqa: S311  spreads load, guards nothing
         while True:
-            await self._sleep_until(max(schedule.next_due, self._breaker.until))
+            # A connection that worked until now is made again at once: many devices close those that idle.
+            if not self._worked:
+                self._unread = ()
+                schedule.take(self._clock())  # what was due meanwhile is past
+                await self._sleep_until(max(schedule.next_due, self._breaker.until))
             if not self._breaker.may_try(self._clock()):
                 continue
-            self._state.set(self._breaker.state)
+            self._metrics.breaker.set(self._breaker.state)
+            self._worked = False
             try:
                 await self._connected(schedule)
             except DeviceError as error:
                 self._fail(str(error))
             except Exception as error:  # a driver's fault must not stop the other devices
-                if self._status is None or self._status[0] == "online":
-                    self._log.exception("the driver failed")
+                self._condition.broken(error)
                 self._fail(f"internal error in the driver: {error!r}")
-            schedule.take(self._clock())
+
+    async def write(self, tag: Tag, value: Value) -> Reading:
+        """Writes between two scans, and reads back. `value` in the tag's unit. Raises WriteError and DeviceError."""
+        async with self._turn:
+            if (link := self._link) is None:
+                raise DeviceError(f"the device is not connected: {self._condition.reason}")
+            try:
+                async with asyncio.timeout(self._device.timeout * 3):
+                    await link.write(tag, tag.raw(value))
+                    readings = await link.read((tag,))
+            except TimeoutError:
+                raise DeviceError("the device did not answer in time") from None
+        self._take(readings)
+        return readings[0]
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
         async with AsyncExitStack() as stack:
-            read = await self._connect(stack)
-            fresh = True
-            while True:
-                tick = schedule.take(self._clock())
-                if tick.items:
-                    metrics.lateness.observe(tick.lateness)
-                    if tick.missed and not fresh:
-                        self._missed.inc(tick.missed)
-                    await self._scan(read, tick.items)
-                fresh = False
-                await self._sleep_until(schedule.next_due)
+            link = await self._connect(stack)
+            self._link, began = link, self._clock()
+            try:
+                if link.hear is not None:
+                    await self._listen(link.read, link.hear)
+                else:
+                    await self._poll(link.read, schedule)
+            finally:
+                self._link = None
+                self._worked &= self._clock() - began >= self._shortest
 
-    async def _connect(self, stack: AsyncExitStack) -> Read:
+    async def _connect(self, stack: AsyncExitStack) -> Link:
         timeout = self._device.timeout
         try:
             async with asyncio.timeout(timeout):
-                driver = self._configured.driver
-                return await stack.enter_async_context(driver.connect(self._device, self._device.tags))
+                return await stack.enter_async_context(self.configured.driver.connect(self._device))
         except TimeoutError:
             raise DeviceError(f"no connection within {timeout:g} s") from None
+
+    async def _poll(self, read: Read, schedule: Schedule[Tag]) -> None:
+        if not self._unread:
+            self._unread = schedule.take(self._clock()).items
+        while True:
+            if self._unread:
+                await self._scan(read, self._unread)
+            await self._sleep_until(schedule.next_due)
+            tick = schedule.take(self._clock())
+            self._unread = tick.items
+            metrics.lateness.observe(tick.lateness)
+            if tick.missed:
+                self._metrics.missed.inc(tick.missed)
 
     async def _scan(self, read: Read, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
         deadline = self._device.timeout * HUNG_AFTER_TIMEOUTS
         try:
-            async with asyncio.timeout(deadline):
+            async with self._turn, asyncio.timeout(deadline):
                 readings = await read(tags)
         except TimeoutError:
             raise DeviceError(f"a scan was not done within {deadline:g} s") from None
-        self._scan_seconds.set(self._clock() - began)
-        if self._breaker.succeed():
-            self._log.info("device is back")
-        self._state.set(State.CLOSED)
-        self._publish(readings)
-        for reading in readings:
-            if reading.quality == Quality.GOOD:
-                self._bad.discard(reading.tag)
-            else:
-                self._bad.add(reading.tag)
-        if self._bad:
-            some = ", ".join(sorted(self._bad)[:5]) + (" …" if len(self._bad) > 5 else "")
-            self._say("degraded", f"{len(self._bad)} of {len(self._device.tags)} tags cannot be read: {some}")
-        else:
-            self._say("online", "")
+        self._metrics.scan_seconds.set(self._clock() - began)
+        self._unread = ()
+        self._take(readings)
 
-    def _publish(self, readings: list[Reading]) -> None:
-        self._readings.inc(len(readings))
-        if bad := sum(reading.quality == Quality.BAD for reading in readings):
-            self._bad_readings.inc(bad)
-        self._on_scan(self._configured, readings)
+    async def _listen(self, read: Read, hear: Hear) -> None:
+        """Takes what the device tells by itself; asks only for what has been silent for too long."""
+
+        async def listen() -> None:
+            while True:
+                self._take(await hear())
+
+        async def ask() -> None:
+            while True:
+                await asyncio.sleep(SILENCE_CHECK_SECONDS)
+                now = _now()
+                silent = set(self._changes.silent(now))
+                if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
+                    # They have not changed, and are known to be so now.
+                    self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
+
+        async with together() as group:
+            group.create_task(listen(), name=f"hear {self._device.name}")
+            if any(tag.report and tag.report.max_silence for tag in self._device.tags):
+                group.create_task(ask(), name=f"ask {self._device.name}")
+
+    def _take(self, readings: list[Reading]) -> None:
+        """The device answered: its readings go on, as far as they are worth sending."""
+        self._worked = True
+        self._breaker.succeed()
+        self._metrics.breaker.set(State.CLOSED)
+        bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
+        self._condition.read(readings, bad)
+        self._publish(readings, len(bad))
+
+    def _publish(self, readings: list[Reading], bad: int) -> None:
+        self._metrics.readings.inc(len(readings))
+        if bad:
+            self._metrics.bad_readings.inc(bad)
+        if self._reports:
+            readings = self._changes.worth_sending(readings)
+        if readings:
+            self._on_scan(self.configured, readings)
 
     def _fail(self, reason: str) -> None:
-        self._failures.inc()
+        self._metrics.failures.inc()
         opened = self._breaker.fail(self._clock())
-        self._state.set(self._breaker.state)
+        self._metrics.breaker.set(self._breaker.state)
         if opened:
-            self._openings.inc()
+            self._metrics.openings.inc()
             now = _now()
-            self._publish([tag.bad(now) for tag in self._device.tags])
-        self._say("offline" if self._breaker.state is State.OPEN else "degraded", reason)
-
-    def _say(self, state: DeviceState, reason: str) -> None:
-        """Publishes and logs a change of state; an offline device's changing reasons are not worth a line each."""
-        if self._status == (state, reason) or (state == "offline" and self._status and self._status[0] == "offline"):
-            return
-        was, self._status = self._status, (state, reason)
-        self._on_status(self._device.path, Status(state, reason, _now()))
-        if was is None or was[0] != state:
-            (self._log.info if state == "online" else self._log.warning)(f"device {state}", reason=reason or None)
+            self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
+        if not self._worked or self._breaker.state is State.OPEN:
+            self._condition.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _sleep_until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self._clock()))

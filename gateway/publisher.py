@@ -1,56 +1,59 @@
-"""Readings to messages to PUBACK. While the broker is away readings wait in memory; when that is full the oldest go."""
+"""Readings to messages to PUBACK. What the broker does not acknowledge goes to the backlog."""
 
 import asyncio
 from collections import deque
 from functools import partial
 from time import time
 
-import msgspec
-
 from gateway import metrics
-from gateway.config import Configured
+from gateway.backlog import Backlog
+from gateway.message import Scan, live
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
-from nexus.contract.reading import Reading
 from nexus.runtime import log, mqtt
-from nexus.runtime.broker import Broker, Client
-from nexus.runtime.reconnect import stay_connected
+
+# Of these, the broker gets live what it takes in time; the rest goes by way of the disk.
+QUEUED_READINGS = 20_000
 
 
-class _Outgoing(msgspec.Struct, frozen=True, gc=False):
-    """A message that the broker has not acknowledged, and how many readings are in it."""
+class _Flight:
+    """A scan that is with the broker; `left` messages of it are not acknowledged."""
 
-    topic: str
-    payload: bytes
-    readings: int
+    __slots__ = ("left", "number", "scan")
+
+    def __init__(self, number: int, scan: Scan) -> None:
+        self.number = number
+        self.scan = scan
+        self.left = 0
 
 
 class Publisher:
-    """Sends what pollers give it, and keeps each message until its PUBACK; at most `limit` readings wait."""
+    """Sends what pollers give it over one connection after the other; between them all goes to the backlog."""
 
-    def __init__(self, presence_topic: str, limit: int) -> None:
-        self._presence_topic = presence_topic
-        self._limit = limit
-        self._scans: deque[tuple[Configured, list[Reading]]] = deque()
-        self._waiting = 0
-        self._unacknowledged: dict[int, _Outgoing] = {}
+    def __init__(self, backlog: Backlog) -> None:
+        self._backlog = backlog
+        self._queue: deque[Scan] = deque()
+        self._queued = 0
+        self._flying: dict[int, _Flight] = {}
         self._number = 0
         self._statuses: dict[str, Status] = {}
         self._unsaid: set[str] = set()
         self._wake = asyncio.Event()
-        self._settled = asyncio.Event()
+        self._landed = asyncio.Event()
         self._finishing = False
         self._refused: set[int] = set()
         self._log = log.get("publisher")
-        self.connected = False
+        self._connected = False
 
-    def scan(self, configured: Configured, readings: list[Reading]) -> None:
-        """Takes a device's scan. When the queue is full the oldest scans are dropped, and counted."""
-        self._scans.append((configured, readings))
-        self._waiting += len(readings)
-        while self._waiting > self._limit and len(self._scans) > 1:
-            metrics.dropped.inc(len(self._next()[1]))
-        metrics.queued.set(self._waiting)
+    def scan(self, scan: Scan) -> None:
+        """Takes a device's scan."""
+        if not self._connected or self._finishing:
+            self._backlog.add(scan)
+            return
+        self._queue.append(scan)
+        self._queued += len(scan.readings)
+        while self._queued > QUEUED_READINGS and len(self._queue) > 1:
+            self._backlog.add(self._next())
         self._wake.set()
 
     def status(self, path: str, status: Status) -> None:
@@ -59,48 +62,46 @@ class Publisher:
         self._unsaid.add(path)
         self._wake.set()
 
+    def forget(self, path: str) -> None:
+        """A device that is ours no more: its state is somebody else's to say."""
+        self._statuses.pop(path, None)
+        self._unsaid.discard(path)
+
     def finish(self) -> None:
-        """No more will come: `run` returns when all is acknowledged."""
+        """No more will come: `serve` returns when all is acknowledged."""
         self._finishing = True
         self._wake.set()
 
-    @property
-    def unsent(self) -> int:
-        """Readings that the broker has not acknowledged."""
-        return self._waiting + sum(message.readings for message in self._unacknowledged.values())
-
-    async def run(self, broker: Broker, client: Client) -> None:
-        """Publishes, over as many connections as it takes, until `finish` was called and all is acknowledged."""
-        await stay_connected(broker, client, self._serve)
-
-    async def _serve(self, connection: mqtt.Connection) -> None:
-        self.connected = True
-        metrics.connected.set(1)
+    async def serve(self, connection: mqtt.Connection) -> None:
+        """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
+        self._connected = True
+        self._unsaid.update(self._statuses)  # a broker may have lost what it retained
         try:
-            await self._announce(connection)
-            for number in list(self._unacknowledged):
-                await self._send(connection, number)
             await self._send_queued(connection)
-            await self._wait_settled()
+            while self._flying:
+                self._landed.clear()
+                await self._landed.wait()
             await self._leave(connection)
         finally:
-            self.connected = False
-            metrics.connected.set(0)
+            self._connected = False
+            self._put_back()
 
-    async def _announce(self, connection: mqtt.Connection) -> None:
-        """Presence and all states, again on each connection: a broker may have lost what it retained."""
-        here = codec.encode_status(Status("online", "", _now()))
-        await connection.publish(self._presence_topic, here, retain=True)
-        self._unsaid.update(self._statuses)
+    def _put_back(self) -> None:
+        """What was under way may have arrived or not: it is sent again, and the historian knows it when it sees it."""
+        for flight in self._flying.values():
+            self._backlog.add(flight.scan)
+        self._flying.clear()
+        while self._queue:
+            self._backlog.add(self._next())
+        metrics.queued.set(0)
 
     async def _send_queued(self, connection: mqtt.Connection) -> None:
         """Sends what comes, until `finish` was called and nothing is left."""
         while True:
             await self._say_statuses(connection)
-            while self._scans:
-                for number in self._taken(*self._next()):
-                    await self._send(connection, number)
-            metrics.queued.set(self._waiting)
+            while self._queue:
+                await self._send(connection, self._next())
+            metrics.queued.set(self._queued)
             if not self._unsaid:
                 if self._finishing:
                     return
@@ -117,73 +118,46 @@ class Publisher:
                 self._unsaid.add(path)
                 raise
 
-    def _next(self) -> tuple[Configured, list[Reading]]:
-        scan = self._scans.popleft()
-        self._waiting -= len(scan[1])
+    def _next(self) -> Scan:
+        scan = self._queue.popleft()
+        self._queued -= len(scan.readings)
         return scan
 
-    def _taken(self, configured: Configured, readings: list[Reading]) -> range:
-        """Notes a scan's messages as unacknowledged, before any is sent; gives their numbers."""
-        first = self._number
-        for message in _messages(configured, readings):
-            self._unacknowledged[self._number] = message
-            self._number += 1
-        return range(first, self._number)
+    async def _send(self, connection: mqtt.Connection, scan: Scan) -> None:
+        """Sends a scan's messages; it is noted as under way before the first leaves."""
+        messages = list(live(scan))
+        flight = self._flying[self._number] = _Flight(self._number, scan)
+        self._number += 1
+        flight.left = len(messages)
+        for name, payload in messages:
+            if len(payload) + len(name) + 64 > connection.maximum_packet_size:
+                self._settle(flight, name, mqtt.PACKET_TOO_LARGE)
+                continue
+            acknowledged = await connection.publish(name, payload)
+            acknowledged.add_done_callback(partial(self._acknowledged, flight, name))
 
-    async def _send(self, connection: mqtt.Connection, number: int) -> None:
-        message = self._unacknowledged[number]
-        if len(message.payload) + len(message.topic) + 64 > connection.maximum_packet_size:
-            self._refuse(number, mqtt.PACKET_TOO_LARGE)
-            return
-        acknowledged = await connection.publish(message.topic, message.payload)
-        acknowledged.add_done_callback(partial(self._acknowledged, number))
+    def _acknowledged(self, flight: _Flight, name: str, code: asyncio.Future[int]) -> None:
+        if not code.cancelled():  # else the connection was lost: `_put_back` has it
+            self._settle(flight, name, code.result())
 
-    def _acknowledged(self, number: int, code: asyncio.Future[int]) -> None:
-        if code.cancelled():
-            return  # the connection was lost: it is sent again on the next one
-        if code.result() >= 0x80:
-            self._refuse(number, code.result())
-            return
-        metrics.published.inc()
-        self._forget(number)
-
-    def _refuse(self, number: int, code: int) -> None:
-        """The broker will not take this message, now or later: keeping it would block those behind it."""
-        reason = mqtt.reason(code)
-        metrics.refused.labels(reason).inc()
-        if code not in self._refused:
-            self._refused.add(code)
-            self._log.error("the broker refuses messages", reason=reason, topic=self._unacknowledged[number].topic)
-        self._forget(number)
-
-    def _forget(self, number: int) -> None:
-        self._unacknowledged.pop(number, None)
-        if not self._unacknowledged:
-            self._settled.set()
-
-    async def _wait_settled(self) -> None:
-        while self._unacknowledged:
-            self._settled.clear()
-            await self._settled.wait()
+    def _settle(self, flight: _Flight, name: str, code: int) -> None:
+        """The broker has this message, or will not take it, now or later: keeping it would block those behind it."""
+        if code >= mqtt.REFUSED:
+            reason = mqtt.reason(code)
+            metrics.refused.labels(reason).inc()
+            if code not in self._refused:
+                self._refused.add(code)
+                self._log.error("the broker refuses messages", reason=reason, topic=name)
+        else:
+            metrics.published.inc()
+        flight.left -= 1
+        if not flight.left:
+            self._flying.pop(flight.number, None)
+            if not self._flying:
+                self._landed.set()
 
     async def _leave(self, connection: mqtt.Connection) -> None:
         """Says that nobody polls these devices now."""
-        stopped = codec.encode_status(Status("offline", "the gateway was stopped", _now()))
+        stopped = codec.encode_status(Status("offline", "the gateway was stopped", int(time() * 1000)))
         answers = [await connection.publish(topic.status(path), stopped, retain=True) for path in self._statuses]
-        answers.append(await connection.publish(self._presence_topic, b"", retain=True))
         await asyncio.gather(*answers)
-
-
-def _messages(configured: Configured, readings: list[Reading]) -> list[_Outgoing]:
-    path, units = configured.device.path, configured.units
-    if configured.publish == "device":
-        time_ms = readings[0].time
-        return [_Outgoing(topic.device(path), codec.encode_device(readings, time_ms, units), len(readings))]
-    return [
-        _Outgoing(topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag)), 1)
-        for reading in readings
-    ]
-
-
-def _now() -> int:
-    return int(time() * 1000)

@@ -1,68 +1,154 @@
-"""The gateway as a whole: a task a device, one publisher, and an orderly end."""
+"""The gateway as a whole: who polls what, one connection to the broker, a spool, and an orderly end."""
 
 import asyncio
+import socket
 from pathlib import Path
+from time import time
 
-from gateway import config, metrics
+from gateway import config, metrics, spool_folder
 from gateway.api import Board
+from gateway.backlog import Backlog
+from gateway.command import ROOT as COMMANDS
+from gateway.command import Commands
 from gateway.config import Configured
-from gateway.poller import Poller
+from gateway.fleet import Fleet
+from gateway.message import Scan
 from gateway.publisher import Publisher
+from gateway.reload import Watch
 from gateway.settings import Settings
-from nexus.contract import topic
+from gateway.sharing import Sharing
+from gateway.spool import SpoolError
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
-from nexus.runtime import log, probe, settings
-from nexus.runtime.broker import Client, Will
+from nexus.runtime import log, mqtt, probe, settings
+from nexus.runtime.broker import Broker, Client, Will
+from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
 
-DRAIN_SECONDS = 6.0  # what waits for the broker has this long at a stop
+DRAIN_SECONDS = 5.0  # what waits for the broker has this long at a stop; then it goes to the disk
 
 
 async def serve(stop: asyncio.Event, devices: Path) -> None:
     """Runs until `stop` is set. Raises ConfigError before anything is polled."""
     process, own = settings.load(settings.Process), settings.load(Settings)
     broker = settings.broker(settings.load(settings.Mqtt), process.environment)
+    watch = Watch(devices)
     configured = config.load(devices)
     metrics.devices.set(len(configured))
-    publisher = Publisher(topic.presence(own.group, own.member), own.queue_readings)
     board = Board(configured)
+    async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:
+        member = own.member or f"{socket.gethostname()}-{disk.id}"
+        gateway = _Gateway(own, member, board, Backlog(disk, own.queue_readings), group)
+        gateway.sharing.reload(configured)
 
-    def waiting_for() -> list[str]:
-        return [] if publisher.connected else [f"the broker, {broker}"]
+        def on_change(changed: tuple[Configured, ...]) -> None:
+            metrics.devices.set(len(changed))
+            board.reload(changed)
+            gateway.sharing.reload(changed)
 
-    def on_scan(one: Configured, readings: list[Reading]) -> None:
-        publisher.scan(one, readings)
-        board.scan(one, readings)
+        async with (
+            probe.serve(
+                process.health_host,
+                process.health_port,
+                metrics.registry,
+                lambda: gateway.waiting_for(broker),
+                watch.problems,
+            ),
+            probe.site(board.app(), own.api_host, own.api_port, "NEXUS_API_PORT"),
+        ):
+            tags = sum(len(one.device.tags) for one in configured)
+            log.get("gateway").info("started", devices=len(configured), tags=tags)
+            tasks = [
+                group.create_task(gateway.sharing.run(), name="sharing"),
+                group.create_task(watch.run(on_change), name="reload"),
+                *gateway.backlog_tasks(),
+            ]
+            publishing = group.create_task(gateway.publish(broker), name="publisher")
+            await stop.wait()
+            await gateway.end(publishing, tasks)
 
-    def on_status(path: str, status: Status) -> None:
-        publisher.status(path, status)
-        board.status(path, status)
 
-    client = Client(f"{own.group}-{own.member}", will=Will(topic.presence(own.group, own.member), b""))
-    async with (
-        probe.serve(process.health_host, process.health_port, metrics.registry, waiting_for),
-        probe.site(board.app(), own.api_host, own.api_port, "NEXUS_API_PORT"),
-        together() as group,
-    ):
-        log.get("gateway").info("started", devices=len(configured), tags=sum(len(c.device.tags) for c in configured))
-        publishing = group.create_task(publisher.run(broker, client), name="publisher")
-        polling = [
-            group.create_task(Poller(one, on_scan, on_status).run(), name=f"device {one.device.name}")
-            for one in configured
+class _Gateway:
+    """The parts, put together."""
+
+    def __init__(self, own: Settings, member: str, board: Board, backlog: Backlog, group: asyncio.TaskGroup) -> None:
+        self._client_id = f"{own.group}-{member}"
+        self._group = group
+        self._backlog = backlog
+        self._board = board
+        self._publisher = Publisher(backlog)
+        self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release)
+        alone = not own.is_one_of_several
+        self.sharing = Sharing(own.group, member, own.lease, self._fleet, alone=alone)
+        self._commands = Commands(group, self._fleet.poller)
+        self._connected = False
+
+    def waiting_for(self, broker: Broker) -> list[str]:
+        """What keeps us from being ready."""
+        return [] if self._connected else [f"the broker, {broker}"]
+
+    def backlog_tasks(self) -> list[asyncio.Task[None]]:
+        return [
+            self._group.create_task(self._backlog.store(), name="spool"),
+            self._group.create_task(self._backlog.expire(), name="spool-age"),
         ]
-        await stop.wait()
-        await _end(polling, publisher, publishing)
 
+    async def publish(self, broker: Broker) -> None:
+        """One connection after the other, until `end`."""
+        will = Will(self.sharing.topic, self.sharing.will)
+        client = Client(self._client_id, will=will)
+        await stay_connected(broker, client, self._serve, self._on_message)
 
-async def _end(polling: list[asyncio.Task[None]], publisher: Publisher, publishing: asyncio.Task[None]) -> None:
-    """No more polling; what was read goes out if the broker takes it in time."""
-    for task in polling:
-        task.cancel()
-    await asyncio.wait(polling)
-    publisher.finish()
-    worth_waiting = publisher.connected or publisher.unsent
-    done, _ = await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if worth_waiting else 0)
-    if not done:
-        log.get("gateway").warning("stopped without the broker", readings_lost=publisher.unsent)
+    async def end(self, publishing: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
+        """No more polling; what was read goes to the broker if it takes it in time, else to the disk."""
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await self._fleet.stop()
+        self._publisher.finish()
+        await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if self._connected else 0)
         publishing.cancel()
+        await asyncio.wait({publishing})
+        try:
+            await self._backlog.flush()
+        except SpoolError as error:
+            lost = self._backlog.waiting
+            log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
+
+    async def _serve(self, connection: mqtt.Connection) -> None:
+        self._connected = True
+        metrics.connected.set(1)
+        try:
+            await self.sharing.join(connection)
+            await connection.subscribe(f"{COMMANDS}#")
+            async with together() as group:
+                draining = group.create_task(self._backlog.drain(connection), name="drain")
+                await self._publisher.serve(connection)
+                draining.cancel()
+            await self.sharing.leave(connection)
+        finally:
+            self._connected = False
+            metrics.connected.set(0)
+            self.sharing.lost()
+
+    def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        connection.acknowledge(message.mid)
+        if not self.sharing.heard(message.topic, message.payload):
+            self._commands.take(connection, message)
+
+    def _on_scan(self, one: Configured, readings: list[Reading]) -> None:
+        self._publisher.scan(Scan(one, readings))
+        self._board.scan(one, readings)
+
+    def _on_status(self, path: str, status: Status) -> None:
+        self._publisher.status(path, status)
+        self._board.status(path, status)
+
+    def _on_release(self, one: Configured) -> None:
+        path = one.device.path
+        self._board.forget(path)
+        if self.sharing.has(path):
+            self._publisher.forget(path)  # another gateway says how it is
+        else:
+            gone = Status("offline", "no longer in the device files", int(time() * 1000))
+            self._publisher.status(path, gone)

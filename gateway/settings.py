@@ -1,26 +1,37 @@
 """What the gateway is told by its environment."""
 
 import os
-import socket
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from nexus.runtime.duration import Seconds
 from nexus.runtime.settings import CONFIG
 
 
-def _member() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+def _state() -> Path:
+    if os.access("/var/lib", os.W_OK):
+        return Path("/var/lib/nexus/spool")
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "nexus/spool"
 
 
 class Settings(BaseSettings):
-    """`member` names this gateway within its `group`; it must be the only one of that name."""
+    """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart."""
 
     model_config = CONFIG
     group: str = Field("gateway", pattern=r"^[^/+#$\x00]+$")
-    member: str = Field(default_factory=_member, pattern=r"^[^/+#$\x00]+$")
+    member: str | None = Field(None, pattern=r"^[^/+#$\x00]+$")
+    lease: Seconds = Field(5.0, ge=2)
     devices: Path | None = None
     api_host: str = "0.0.0.0"  # noqa: S104  published by compose and K3s
     api_port: int = Field(8080, ge=0, le=65535)
+    spool_dir: Path = Field(default_factory=_state)
+    spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
+    spool_age: Seconds = Field(7 * 86_400.0, gt=0)
     queue_readings: int = Field(100_000, ge=1)
+
+    @property
+    def is_one_of_several(self) -> bool:
+        """Who names a group has others in it: such a gateway waits for the broker before it polls anything."""
+        return "group" in self.model_fields_set

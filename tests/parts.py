@@ -89,6 +89,7 @@ class Nexus:
             "NEXUS_HEALTH_HOST": "127.0.0.1",
             "NEXUS_API_HOST": "127.0.0.1",
             "NEXUS_API_PORT": "0",
+            "NEXUS_SPOOL_DIR": str(folder / "spool"),
             **environment,
         }
         self.process = self._spawn()

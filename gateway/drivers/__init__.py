@@ -6,7 +6,13 @@ from typing import cast
 from gateway.driver import Driver
 
 # Each `protocol:` of a device file, and the module that speaks it. Imported when first used.
-FAMILIES = {"modbus-tcp": "modbus"}
+FAMILIES = {
+    "modbus-tcp": "modbus",
+    "modbus-rtu": "modbus",
+    "modbus-rtu-tcp": "modbus",
+    "opcua": "opcua",
+    "s7": "s7",
+}
 
 
 def load(protocol: str) -> Driver:

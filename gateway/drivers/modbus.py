@@ -1,41 +1,20 @@
-"""Modbus: registers, coils, and the many orders in which devices put their bytes."""
+"""Modbus: over TCP, over serial lines, and over converters between the two."""
 
-import asyncio
-import re
-import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from time import time
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.pdu import ModbusPDU
 
-from gateway.driver import Device, DeviceError, Read, Tag
+from gateway.driver import Device, DeviceError, Link, Request, Tag, WriteError
+from gateway.drivers import modbus_address
+from gateway.drivers.modbus_address import BITS, Address, Decode, Order, decoder
+from gateway.drivers.modbus_line import Line, Pace, Refusal, Serial, Tcp, shared
 from gateway.plan import Block, Span, halves, plan
 from nexus.contract.reading import Reading, Value
 from nexus.runtime.duration import Seconds
 
-Table = Literal["coil", "discrete", "input", "holding"]
-Order = Literal["big", "little"]
-
-_MODICON = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the digit that leads the number
-_BITS = ("coil", "discrete")
-_NUMBERS = {
-    "int16": "h",
-    "uint16": "H",
-    "int32": "i",
-    "uint32": "I",
-    "int64": "q",
-    "uint64": "Q",
-    "float32": "f",
-    "float64": "d",
-}
-_FORM = re.compile(r"(\w+):(\d+)(?:\.(\d+))?(?::([a-z]+\d*)(?:\((\d+)\))?)?")
-_READ_CODES = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 # Exceptions that mean "not this address": function, address, value. The others are the device's trouble, not the tag's.
 _REFUSALS = {1: "function not supported", 2: "illegal address", 3: "illegal value"}
 _TROUBLES = {
@@ -48,129 +27,140 @@ _TROUBLES = {
 }
 
 
-class Settings(BaseModel):
-    """A Modbus device's own keys."""
+class _Common(BaseModel):
+    """What all Modbus devices can be told."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    host: str = Field(min_length=1)
-    port: int = Field(502, ge=1, le=65535)
     unit: int = Field(1, ge=0, le=255)
     addressing: Literal["modicon", "zero", "one"] = "modicon"
     word_order: Order = "big"
     byte_order: Order = "big"
-    request_delay: Seconds = Field(0.0, ge=0)
+    request_delay: Annotated[Seconds, Field(ge=0)] = 0.0
     max_registers: int = Field(125, ge=1, le=125)
     max_bits: int = Field(2000, ge=1, le=2000)
     gap: int = Field(8, ge=0, le=124)
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
-    """`count` registers (or bits) from `start`, counted from zero; `bit` 0 to 15 of a register."""
+class TcpSettings(_Common):
+    """`modbus-tcp`."""
 
-    table: Table
-    start: int
-    count: int
-    type: str
-    bit: int | None = None
+    host: str = Field(min_length=1)
+    port: int = Field(502, ge=1, le=65535)
+
+    @property
+    def where(self) -> Tcp | Serial:
+        return Tcp(self.host, self.port)
 
 
-Decode = Callable[[Sequence[int], int], Value]
+class RtuTcpSettings(_Common):
+    """`modbus-rtu-tcp`: a converter that passes serial frames through."""
+
+    host: str = Field(min_length=1)
+    port: int = Field(ge=1, le=65535)
+
+    @property
+    def where(self) -> Tcp | Serial:
+        return Tcp(self.host, self.port, rtu=True)
+
+
+class RtuSettings(_Common):
+    """`modbus-rtu`: a serial port of this machine."""
+
+    unit: int = Field(1, ge=0, le=247)
+    serial: str = Field(min_length=1)
+    baudrate: int = Field(9600, ge=300, le=4_000_000)
+    data_bits: Literal[7, 8] = 8
+    parity: Literal["none", "even", "odd"] = "even"
+    stop_bits: Literal[1, 2] = 1
+
+    @property
+    def where(self) -> Tcp | Serial:
+        return Serial(self.serial, self.baudrate, self.data_bits, self.parity, self.stop_bits)
+
+
+Settings = TcpSettings | RtuTcpSettings | RtuSettings
+
+SETTINGS: Mapping[str, type[BaseModel]] = {
+    "modbus-tcp": TcpSettings,
+    "modbus-rtu": RtuSettings,
+    "modbus-rtu-tcp": RtuTcpSettings,
+}
 
 
 def parse_address(text: str, settings: Settings) -> Address:
-    """Reads `holding:40001:float32`, `holding:40020.3:bool`, `coil:1`, `input:30010:string(8)`.
-
-    Raises ValueError that says what would be right.
-    """
-    if (match := _FORM.fullmatch(text.strip())) is None:
-        raise ValueError("write it like holding:40001:float32, holding:40020.3:bool or coil:1:bool")
-    table, number, bit, kind, length = match.groups()
-    if table not in _MODICON:
-        raise ValueError(f"there is no table {table!r}: use holding, input, coil or discrete")
-    start = _start(table, number, settings.addressing)
-    if table in _BITS:
-        if bit is not None or kind not in (None, "bool"):
-            raise ValueError(f"a {table} is one bit: its type is bool, and it has no bit number")
-        return Address(table, start, 1, "bool")  # type: ignore[arg-type]  # checked above
-    count = _registers(kind, bit, length)
-    if start + count > 65536:
-        raise ValueError(f"{count} registers from there go beyond the last one, 65535")
-    return Address(table, start, count, str(kind), int(bit) if bit is not None else None)  # type: ignore[arg-type]
-
-
-def _start(table: str, number: str, addressing: str) -> int:
-    value, digit = int(number), _MODICON[table]
-    if addressing == "modicon":
-        for base in (digit * 10_000, digit * 100_000):
-            span = 65_536 if base != digit * 10_000 or digit == 0 else 9_999
-            if base < value <= base + span:
-                return value - base - 1
-        ranges = "1 to 65536" if digit == 0 else f"{digit}0001 to {digit}9999, or {digit}00001 to {digit}65536"
-        raise ValueError(f"Modicon numbers of {table} are {ranges}; or set `addressing: zero` or `one` for the device")
-    lowest = 1 if addressing == "one" else 0
-    if not lowest <= value <= 65_535 + lowest:
-        raise ValueError(f"with `addressing: {addressing}` numbers are {lowest} to {65_535 + lowest}")
-    return value - lowest
-
-
-def _registers(kind: str | None, bit: str | None, length: str | None) -> int:
-    types = ", ".join(_NUMBERS)
-    if kind is None:
-        raise ValueError(f"the type is missing: add one of {types}, string(n), or bool with a bit number")
-    if (kind == "bool") != (bit is not None):
-        raise ValueError(
-            "a bool in a register needs its bit, 0 to 15, like holding:40020.3:bool; other types have none"
-        )
-    if bit is not None and int(bit) > 15:
-        raise ValueError(f"a register has bits 0 to 15, not {bit}")
-    if (kind == "string") != (length is not None):
-        raise ValueError("a string needs its length in characters, like string(10), and only a string has one")
-    if kind == "string":
-        if not 1 <= int(length or 0) <= 250:
-            raise ValueError("a string has 1 to 250 characters")
-        return (int(length or 0) + 1) // 2
-    if kind == "bool":
-        return 1
-    if kind not in _NUMBERS:
-        raise ValueError(f"there is no type {kind!r}: use {types}, string(n) or bool")
-    return struct.calcsize(_NUMBERS[kind]) // 2
+    """Reads `holding:40001:float32` and its like. Raises ValueError that says what would be right."""
+    return modbus_address.parse(text, settings.addressing)
 
 
 @asynccontextmanager
-async def connect(device: Device, _tags: Sequence[Tag]) -> AsyncIterator[Read]:
-    """A connection to one unit, for as long as the block runs. Raises DeviceError."""
+async def connect(device: Device) -> AsyncIterator[Link]:
+    """A link to one unit, on a connection that it shares with the others there. Raises DeviceError."""
+    async with shared(device.settings.where) as line:
+        unit = _Unit(line, device)
+        yield Link(unit.read, unit.write)
+
+
+def requests(device: Device) -> list[Request]:
+    """The read plan: registers or bits of each request, and its time on a serial line."""
     settings: Settings = device.settings
-    client = AsyncModbusTcpClient(
-        settings.host, port=settings.port, timeout=device.timeout, retries=0, reconnect_delay=0, name=device.name
-    )
-    try:
-        if not await client.connect():
-            raise DeviceError(f"no connection to {settings.host}:{settings.port}: is it on, and is the port right?")
-        yield _Unit(client, settings).read
-    finally:
-        client.close()
+    found = []
+    for interval in sorted({tag.interval for tag in device.tags}):
+        for block in _plan([tag for tag in device.tags if tag.interval == interval], settings):
+            unit = "bits" if block.space in BITS else "registers"
+            used = {at for span in block.spans for at in range(span.start, span.start + span.count)}
+            text = f"unit {settings.unit} {block.space} {block.start}..{block.start + block.count - 1}"
+            tags = tuple(span.item.name for span in block.spans)
+            waste = block.count - len(used)
+            seconds = _bus_seconds(settings, block)
+            found.append(Request(text, tags, block.count, waste, unit, interval, seconds))
+    return found
+
+
+def bus(settings: Settings) -> str | None:
+    """Serial lines carry one request at a time, and each takes its time."""
+    return str(settings.where) if isinstance(settings, RtuSettings) else None
+
+
+def _bus_seconds(settings: Settings, block: Block[Tag]) -> float | None:
+    """Request, answer and the silences around them; elsewhere only the pause that was asked for is known."""
+    if not isinstance(settings, RtuSettings):
+        return settings.request_delay or None
+    data = (block.count + 7) // 8 if block.space in BITS else block.count * 2
+    bits = 1 + settings.data_bits + (settings.parity != "none") + settings.stop_bits
+    character = bits / settings.baudrate
+    silence = max(3.5 * character, 0.00175)
+    return (8 + 5 + data) * character + 2 * silence + settings.request_delay
+
+
+def _plan(tags: Sequence[Tag], settings: Settings) -> list[Block[Tag]]:
+    blocks: list[Block[Tag]] = []
+    for tables, limit in ((BITS, settings.max_bits), (("input", "holding"), settings.max_registers)):
+        spans = [
+            Span(tag.address.table, tag.address.start, tag.address.count, tag)
+            for tag in tags
+            if tag.address.table in tables
+        ]
+        blocks += plan(spans, limit=limit, gap=settings.gap)
+    return blocks
 
 
 class _Unit:
-    """One unit's reads. Plans are made once for each set of tags, and keep what the device refused."""
+    """One unit's reads and writes. Plans are made once for each set of tags, and keep what the device refused."""
 
-    def __init__(self, client: AsyncModbusTcpClient, settings: Settings) -> None:
-        self._client = client
+    def __init__(self, line: Line, device: Device) -> None:
+        settings: Settings = device.settings
+        self._line = line
         self._settings = settings
+        self._pace = Pace(device.timeout, settings.request_delay)
         self._plans: dict[tuple[str, ...], list[Block[Tag]]] = {}
-        self._decoders: dict[str, Decode] = {}
-        self._calls = {
-            "coil": client.read_coils,
-            "discrete": client.read_discrete_inputs,
-            "input": client.read_input_registers,
-            "holding": client.read_holding_registers,
+        self._decoders: dict[str, Decode] = {
+            tag.name: decoder(tag.address, settings.word_order, settings.byte_order) for tag in device.tags
         }
 
     async def read(self, tags: Sequence[Tag]) -> list[Reading]:
         """One scan. Blocks that the device refuses are split until the refused tags stand alone."""
         key = tuple(tag.name for tag in tags)
-        blocks = self._plans.get(key) or self._plan(tags)
+        blocks = self._plans.get(key) or _plan(tags, self._settings)
         readings: list[Reading] = []
         settled: list[Block[Tag]] = []
         waiting = blocks[::-1]
@@ -185,73 +175,40 @@ class _Unit:
         self._plans[key] = settled
         return readings
 
-    def _plan(self, tags: Sequence[Tag]) -> list[Block[Tag]]:
-        blocks: list[Block[Tag]] = []
-        for tables, limit in ((_BITS, self._settings.max_bits), (("input", "holding"), self._settings.max_registers)):
-            spans = [
-                Span(tag.address.table, tag.address.start, tag.address.count, tag)
-                for tag in tags
-                if tag.address.table in tables
-            ]
-            blocks += plan(spans, limit=limit, gap=self._settings.gap)
-        for tag in tags:
-            self._decoders[tag.name] = decoder(tag.address, self._settings.word_order, self._settings.byte_order)
-        return blocks
+    async def write(self, tag: Tag, value: Value) -> None:
+        """Sets one tag's register, coil or bit."""
+        address: Address = tag.address
+        settings, line, pace, unit = self._settings, self._line, self._pace, self._settings.unit
+        try:
+            if address.table == "coil":
+                await line.write_coil(unit, address.start, bool(value), pace)
+            elif address.table != "holding":
+                raise WriteError(f"{address.table} registers and inputs can only be read")
+            elif address.bit is not None:
+                mask = modbus_address.mask(address, settings.byte_order)
+                await line.write_bit(unit, address.start, mask, bool(value), pace)
+            else:
+                words = modbus_address.encode(address, value, settings.word_order, settings.byte_order)
+                await line.write_registers(unit, address.start, words, pace)
+        except Refusal as refusal:
+            raise WriteError(f"unit {unit} refuses: {_named(refusal.code)}") from None
 
     async def _read_block(self, block: Block[Tag]) -> list[Reading] | None:
         """The readings of one request, or None when the device refuses it. Raises DeviceError."""
-        table = str(block.space)
-        if self._settings.request_delay:
-            await asyncio.sleep(self._settings.request_delay)
+        table, unit = str(block.space), self._settings.unit
         try:
-            answer = await self._calls[table](block.start, count=block.count, device_id=self._settings.unit)
-        except ModbusException as error:
-            raise DeviceError(f"no answer from unit {self._settings.unit}: {error}") from error
-        now = _now()
-        if answer.isError():
-            self._raise_unless_refused(answer)
-            return None
-        words = answer.bits[: block.count] if table in _BITS else answer.registers
-        if answer.function_code != _READ_CODES[table] or len(words) != block.count:
-            raise DeviceError(f"unit {self._settings.unit} answered something else than was asked")
-        return [self._reading(span, words, block.start, now) for span in block.spans]
-
-    def _raise_unless_refused(self, answer: ModbusPDU) -> None:
-        code = answer.exception_code
-        if code in _REFUSALS:
-            return
-        raise DeviceError(f"unit {self._settings.unit}: {_TROUBLES.get(code, 'exception')} (code {code})")
-
-    def _reading(self, span: Span[Tag], words: Sequence[int], start: int, now: int) -> Reading:
-        tag = span.item
-        return tag.reading(self._decoders[tag.name](words, span.start - start), now)
+            words = await self._line.read(unit, table, block.start, block.count, self._pace)  # type: ignore[arg-type]
+        except Refusal as refusal:
+            if refusal.code in _REFUSALS:
+                return None
+            raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
+        now, start = _now(), block.start
+        decoders = self._decoders
+        return [span.item.reading(decoders[span.item.name](words, span.start - start), now) for span in block.spans]
 
 
-def decoder(address: Address, word_order: Order, byte_order: Order) -> Decode:
-    """How to read a value from a block's registers (or bits), given the offset of its first in the block."""
-    if address.table in _BITS:
-        return lambda words, at: bool(words[at])
-    # Registers arrive as numbers: packing them little-endian swaps the bytes of each, and reading the whole
-    # little-endian reverses all. Between them the two reach ABCD, CDAB, BADC and DCBA.
-    count, swapped = address.count, "<" if byte_order == "little" else ">"
-    if address.type == "string":
-        text = struct.Struct(f"{swapped}{count}H")
-        return lambda words, at: _text(text.pack(*words[at : at + count]))
-    pack = struct.Struct(f"{'>' if word_order == byte_order else '<'}{count}H").pack
-    if (bit := address.bit) is not None:
-        read_word = struct.Struct("<H" if word_order == "little" else ">H").unpack
-        return lambda words, at: bool(read_word(pack(words[at]))[0] >> bit & 1)
-    unpack = struct.Struct(f"{'<' if word_order == 'little' else '>'}{_NUMBERS[address.type]}").unpack
-    return lambda words, at: unpack(pack(*words[at : at + count]))[0]
-
-
-def _text(data: bytes) -> str:
-    """Text up to its first NUL; devices that know no UTF-8 use Latin-1."""
-    data = data.split(b"\0", 1)[0]
-    try:
-        return data.decode("utf-8").rstrip()
-    except UnicodeDecodeError:
-        return data.decode("latin-1").rstrip()
+def _named(code: int) -> str:
+    return f"{_REFUSALS.get(code) or _TROUBLES.get(code, 'exception')} (code {code})"
 
 
 def _now() -> int:

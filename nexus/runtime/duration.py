@@ -1,12 +1,12 @@
-"""Durations as operators write them: 100ms, 1s, 2.5s, 2m, 1h; in seconds as the code has them."""
+"""Durations as operators write them: 100ms, 1s, 2.5s, 2m, 1h, 7d; in seconds as the code has them."""
 
 import re
 from typing import Annotated
 
 from pydantic import BeforeValidator
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
 def seconds(text: object) -> float:

@@ -21,6 +21,7 @@ CONNECT_SECONDS = 5.0
 WINDOW = 200  # paho's cost grows with what is unacknowledged; more gains nothing
 READS_A_TURN = 32  # packets taken from the socket before the loop's other tasks have their turn
 
+REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95
 
 
@@ -30,11 +31,17 @@ class MqttError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of QoS 1 that the broker holds until it is acknowledged."""
+    """A message of QoS 1 that the broker holds until it is acknowledged.
+
+    `answer_to` and `correlation` are there if its sender wants an answer.
+    """
 
     topic: str
     payload: bytes
     mid: int
+    retained: bool = False
+    answer_to: str | None = None
+    correlation: bytes | None = None
 
 
 OnMessage = Callable[["Connection", Message], None]
@@ -64,7 +71,9 @@ class Connection:
         client.on_subscribe = client.on_unsubscribe = self._answered
         client.on_message = self._received
 
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> asyncio.Future[int]:
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None
+    ) -> asyncio.Future[int]:
         """Sends with QoS 1, waiting for a place in the window; gives the PUBACK's reason code when it comes.
 
         The future is cancelled if the connection is lost first.
@@ -73,7 +82,7 @@ class Connection:
         if self._lost.done():
             raise MqttError(self._lost.result())
         try:
-            info = self._client.publish(topic, payload, qos=1, retain=retain)
+            info = self._client.publish(topic, payload, 1, retain, _correlated(correlation))
         except BaseException:
             self._window.release()
             raise
@@ -184,7 +193,7 @@ class Connection:
         except UnicodeDecodeError:  # the broker should have refused it
             self._client.ack(message.mid, message.qos)
             return
-        self._on_message(self, Message(topic, bytes(message.payload), message.mid))
+        self._on_message(self, Message(topic, bytes(message.payload), message.mid, message.retain, *_answer(message)))
 
     def _disconnected(self, _c: object, _u: object, _flags: object, code: ReasonCode, _p: object) -> None:
         self._lose(f"disconnected: {code}")
@@ -196,6 +205,8 @@ class Connection:
             self._connected.exception()  # whether or not anybody still waits for it
         if not self._lost.done():
             self._lost.set_result(reason)
+        for _ in range(WINDOW):  # whoever waits to publish must hear of it
+            self._window.release()
         for acknowledged in self._pending.values():
             acknowledged.cancel()
         for answer in self._answers.values():
@@ -204,7 +215,7 @@ class Connection:
         self._answers.clear()
 
     async def _watch(self) -> None:
-        raise MqttError(await self._lost)
+        raise MqttError(await asyncio.shield(self._lost))
 
     async def _close(self, *, with_will: bool) -> None:
         """Says goodbye if there still is a connection, and lets go of the socket in any case."""
@@ -224,6 +235,21 @@ class Connection:
         if (sock := self._client.socket()) is not None:
             with suppress(OSError):
                 sock.close()
+
+
+def _correlated(data: bytes | None) -> Properties | None:
+    if data is None:
+        return None
+    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    properties.CorrelationData = data
+    return properties
+
+
+def _answer(message: paho.MQTTMessage) -> tuple[str | None, bytes | None]:
+    properties = message.properties
+    if properties is None:
+        return None, None
+    return getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None)
 
 
 def reason(code: int) -> str:

@@ -15,14 +15,17 @@ Readiness = Callable[[], list[str]]
 
 
 @asynccontextmanager
-async def serve(host: str, port: int, registry: CollectorRegistry, waiting_for: Readiness) -> AsyncIterator[None]:
-    """Answers while entered. `/health` says only that the event loop turns; `/ready` asks `waiting_for`.
+async def serve(
+    host: str, port: int, registry: CollectorRegistry, waiting_for: Readiness, problems: Callable[[], list[str]] = list
+) -> AsyncIterator[None]:
+    """Answers while entered. `/health` says that the event loop turns, and `problems` that need a person and no
+    restart; `/ready` asks `waiting_for`.
 
     Raises ConfigError when the port is taken.
     """
 
     async def health(_: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
+        return web.json_response({"status": "ok", "problems": problems()})
 
     async def ready(_: web.Request) -> web.Response:
         missing = waiting_for()

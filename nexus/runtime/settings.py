@@ -12,7 +12,9 @@ from nexus.runtime.errors import ConfigError
 
 PREFIX = "NEXUS_"
 PLACEHOLDER = "change-me"
-CONFIG = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True)
+CONFIG = SettingsConfigDict(
+    env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True, validate_default=False
+)
 
 T = TypeVar("T", bound=BaseSettings)
 

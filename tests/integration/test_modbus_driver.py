@@ -50,7 +50,7 @@ TAGS = {
 
 
 def device(port: int, addresses: dict[str, str], timeout: float = 1.0, **keys: object) -> Device:
-    settings = modbus.Settings.model_validate({"host": "127.0.0.1", "port": port, **keys})
+    settings = modbus.TcpSettings.model_validate({"host": "127.0.0.1", "port": port, **keys})
     tags = tuple(Tag(name, modbus.parse_address(address, settings)) for name, address in addresses.items())
     return Device("plc", "plc", "modbus-tcp", timeout, settings, tags)
 
@@ -64,9 +64,9 @@ def simulated(**keys: object) -> simulator.Device:
 async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
     """Each scan's values by tag; a bad reading is the quality itself."""
     scans = []
-    async with modbus.connect(plc, plc.tags) as read:
+    async with modbus.connect(plc) as link:
         for _ in range(times):
-            readings = await read(plc.tags)
+            readings = await link.read(plc.tags)
             scans.append({r.tag: r.value if r.quality == Quality.GOOD else Quality(r.quality) for r in readings})
     return scans
 
@@ -204,7 +204,7 @@ async def closes(_: bytes) -> None:
         (other_transaction, "no answer from unit 1"),
         (busy, "device busy"),
         (hangs, "no answer from unit 1"),
-        (closes, "no answer from unit 1"),
+        (closes, "closed the connection"),
     ],
 )
 def test_an_answer_that_cannot_be_right_is_not_believed(answer: Answer, said: str) -> None:
@@ -214,3 +214,116 @@ def test_an_answer_that_cannot_be_right_is_not_believed(answer: Answer, said: st
 
     with pytest.raises(DeviceError, match=said):
         asyncio.run(scenario())
+
+
+@asynccontextmanager
+async def connections_counted(peer_port: int) -> AsyncIterator[tuple[int, list[int]]]:
+    """A proxy before a server: how many connections it has now, and had at most."""
+    seen = [0, 0]
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen[0] += 1
+        seen[1] = max(seen)
+        up_reader, up_writer = await asyncio.open_connection("127.0.0.1", peer_port)
+        try:
+            await asyncio.wait(
+                {asyncio.create_task(pump(reader, up_writer)), asyncio.create_task(pump(up_reader, writer))},
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            seen[0] -= 1
+            writer.transport.abort()
+            up_writer.transport.abort()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(4096):
+            writer.write(data)
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], seen
+    finally:
+        server.close()
+
+
+def units(count: int) -> list[simulator.Device]:
+    return [
+        simulated(
+            unit=number,
+            points=[
+                {"table": "holding", "offset": 0, "type": "uint16", "signal": {"kind": "constant", "value": number}}
+            ],
+        )
+        for number in range(1, count + 1)
+    ]
+
+
+def test_units_behind_one_port_share_its_connection() -> None:
+    async def scenario() -> None:
+        async with simulator.serve(units(5)) as servers, connections_counted(next(iter(servers))) as (port, seen):
+            plcs = [device(port, {"n": "holding:40001:uint16"}, unit=number) for number in range(1, 6)]
+            found = await asyncio.gather(*(scan(plc, times=20) for plc in plcs))
+            assert [values["n"] for values in (scans[-1] for scans in found)] == [1, 2, 3, 4, 5]
+            assert seen[1] == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_dead_unit_takes_its_turn_and_nothing_else_from_its_neighbours() -> None:
+    async def answer(request: bytes) -> bytes:
+        if request[6] == 2:
+            await asyncio.sleep(0.5)
+            return b""
+        return frame(request, bytes((3, 2, 0, request[6])))
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            dead = device(port, {"n": "holding:40001:uint16"}, timeout=0.2, unit=2)
+            alive = device(port, {"n": "holding:40001:uint16"}, timeout=2.0, unit=3)
+            async with modbus.connect(alive) as link:
+                lost = asyncio.create_task(scan(dead))
+                await asyncio.sleep(0)
+                for _ in range(5):
+                    assert [reading.value for reading in await link.read(alive.tags)] == [3]
+                with pytest.raises(DeviceError, match="no answer from unit 2"):
+                    await lost
+                assert [reading.value for reading in await link.read(alive.tags)] == [3]
+
+    asyncio.run(scenario())
+
+
+def crc(data: bytes) -> bytes:
+    value = 0xFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value >> 1) ^ (0xA001 if value & 1 else 0)
+    return struct.pack("<H", value)
+
+
+def test_a_late_answer_on_a_serial_line_is_not_taken_for_the_next_one() -> None:
+    waits = iter([0.4])
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while request := await reader.readexactly(8):
+                await asyncio.sleep(next(waits, 0))
+                body = bytes((request[0], 3, 2)) + request[2:4]
+                writer.write(body + crc(body))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        settings = modbus.RtuTcpSettings(host="127.0.0.1", port=server.sockets[0].getsockname()[1], addressing="zero")
+        tags = tuple(Tag(f"r{at}", modbus.parse_address(f"holding:{at}:uint16", settings)) for at in (100, 200))
+        plc = Device("plc", "plc", "modbus-rtu-tcp", 0.2, settings, tags)
+        async with modbus.connect(plc) as link:
+            with pytest.raises(DeviceError, match="no answer"):
+                await link.read(tags[:1])
+            assert [reading.value for reading in await link.read(tags[1:])] == [200]
+        server.close()
+
+    asyncio.run(scenario())

@@ -112,8 +112,8 @@ def test_the_will_is_published_when_the_block_is_left_by_an_error(shared_mosquit
         async with connect(broker, Client("sub-4"), inbox) as subscriber:
             await subscriber.subscribe("will/#")
             client = Client("pub-4", will=Will("will/a", b"gone", retain=False))
-            async with connect(broker, client):
-                pass
+            async with connect(broker, client) as leaving:
+                await (await leaving.publish("elsewhere", b""))
             with pytest.raises(RuntimeError):
                 async with connect(broker, client):
                     raise RuntimeError("a fault")

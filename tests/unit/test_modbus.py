@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.driver import Tag
-from gateway.drivers.modbus import Address, Settings, decoder, parse_address
+from gateway.drivers.modbus import TcpSettings as Settings
+from gateway.drivers.modbus import parse_address
+from gateway.drivers.modbus_address import Address, decoder
 
 
 def settings(**keys: object) -> Settings:

@@ -1,0 +1,153 @@
+"""Modbus addresses, and how their values lie in registers."""
+
+import re
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.driver import WriteError
+from nexus.contract.reading import Value
+
+Table = Literal["coil", "discrete", "input", "holding"]
+Order = Literal["big", "little"]
+
+BITS = ("coil", "discrete")
+
+_MODICON = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the digit that leads the number
+NUMBERS = {
+    "int16": "h",
+    "uint16": "H",
+    "int32": "i",
+    "uint32": "I",
+    "int64": "q",
+    "uint64": "Q",
+    "float32": "f",
+    "float64": "d",
+}
+_FORM = re.compile(r"(\w+):(\d+)(?:\.(\d+))?(?::([a-z]+\d*)(?:\((\d+)\))?)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`count` registers (or bits) from `start`, counted from zero; `bit` 0 to 15 of a register."""
+
+    table: Table
+    start: int
+    count: int
+    type: str
+    bit: int | None = None
+
+
+Decode = Callable[[Sequence[int], int], Value]
+
+
+def parse(text: str, addressing: str) -> Address:
+    """Reads `holding:40001:float32`, `holding:40020.3:bool`, `coil:1`, `input:30010:string(8)`.
+
+    Raises ValueError that says what would be right.
+    """
+    if (match := _FORM.fullmatch(text.strip())) is None:
+        raise ValueError("write it like holding:40001:float32, holding:40020.3:bool or coil:1:bool")
+    table, number, bit, kind, length = match.groups()
+    if table not in _MODICON:
+        raise ValueError(f"there is no table {table!r}: use holding, input, coil or discrete")
+    start = _start(table, number, addressing)
+    if table in BITS:
+        if bit is not None or kind not in (None, "bool"):
+            raise ValueError(f"a {table} is one bit: its type is bool, and it has no bit number")
+        return Address(table, start, 1, "bool")  # type: ignore[arg-type]  # checked above
+    count = _registers(kind, bit, length)
+    if start + count > 65536:
+        raise ValueError(f"{count} registers from there go beyond the last one, 65535")
+    return Address(table, start, count, str(kind), int(bit) if bit is not None else None)  # type: ignore[arg-type]
+
+
+def _start(table: str, number: str, addressing: str) -> int:
+    value, digit = int(number), _MODICON[table]
+    if addressing == "modicon":
+        for base in (digit * 10_000, digit * 100_000):
+            span = 65_536 if base != digit * 10_000 or digit == 0 else 9_999
+            if base < value <= base + span:
+                return value - base - 1
+        ranges = "1 to 65536" if digit == 0 else f"{digit}0001 to {digit}9999, or {digit}00001 to {digit}65536"
+        raise ValueError(f"Modicon numbers of {table} are {ranges}; or set `addressing: zero` or `one` for the device")
+    lowest = 1 if addressing == "one" else 0
+    if not lowest <= value <= 65_535 + lowest:
+        raise ValueError(f"with `addressing: {addressing}` numbers are {lowest} to {65_535 + lowest}")
+    return value - lowest
+
+
+def _registers(kind: str | None, bit: str | None, length: str | None) -> int:
+    types = ", ".join(NUMBERS)
+    if kind is None:
+        raise ValueError(f"the type is missing: add one of {types}, string(n), or bool with a bit number")
+    if (kind == "bool") != (bit is not None):
+        raise ValueError(
+            "a bool in a register needs its bit, 0 to 15, like holding:40020.3:bool; other types have none"
+        )
+    if bit is not None and int(bit) > 15:
+        raise ValueError(f"a register has bits 0 to 15, not {bit}")
+    if (kind == "string") != (length is not None):
+        raise ValueError("a string needs its length in characters, like string(10), and only a string has one")
+    if kind == "string":
+        if not 1 <= int(length or 0) <= 250:
+            raise ValueError("a string has 1 to 250 characters")
+        return (int(length or 0) + 1) // 2
+    if kind == "bool":
+        return 1
+    if kind not in NUMBERS:
+        raise ValueError(f"there is no type {kind!r}: use {types}, string(n) or bool")
+    return struct.calcsize(NUMBERS[kind]) // 2
+
+
+def decoder(address: Address, word_order: Order, byte_order: Order) -> Decode:
+    """How to read a value from a block's registers (or bits), given the offset of its first in the block."""
+    if address.table in BITS:
+        return lambda words, at: bool(words[at])
+    # Registers arrive as numbers: packing them little-endian swaps the bytes of each, and reading the whole
+    # little-endian reverses all. Between them the two reach ABCD, CDAB, BADC and DCBA.
+    count, swapped = address.count, "<" if byte_order == "little" else ">"
+    if address.type == "string":
+        text = struct.Struct(f"{swapped}{count}H")
+        return lambda words, at: _text(text.pack(*words[at : at + count]))
+    pack = struct.Struct(f"{'>' if word_order == byte_order else '<'}{count}H").pack
+    if (bit := address.bit) is not None:
+        read_word = struct.Struct("<H" if word_order == "little" else ">H").unpack
+        return lambda words, at: bool(read_word(pack(words[at]))[0] >> bit & 1)
+    unpack = struct.Struct(f"{'<' if word_order == 'little' else '>'}{NUMBERS[address.type]}").unpack
+    return lambda words, at: unpack(pack(*words[at : at + count]))[0]
+
+
+def _text(data: bytes) -> str:
+    """Text up to its first NUL; devices that know no UTF-8 use Latin-1."""
+    data = data.split(b"\0", 1)[0]
+    try:
+        return data.decode("utf-8").rstrip()
+    except UnicodeDecodeError:
+        return data.decode("latin-1").rstrip()
+
+
+def encode(address: Address, value: Value, word_order: Order, byte_order: Order) -> list[int]:
+    """The registers that hold `value`; not for bits. Raises WriteError when it does not fit."""
+    count, swapped = address.count, "<" if byte_order == "little" else ">"
+    if address.type == "string":
+        data = str(value).encode("utf-8")
+        if len(data) > count * 2:
+            raise WriteError(f"the text is longer than {count * 2} bytes")
+        return list(struct.unpack(f"{swapped}{count}H", data.ljust(count * 2, b"\0")))
+    if not isinstance(value, int | float):
+        raise WriteError(f"{value!r} is not a number")
+    if not address.type.startswith("float"):
+        value = round(value)
+    try:
+        data = struct.pack(f"{'<' if word_order == 'little' else '>'}{NUMBERS[address.type]}", value)
+    except (struct.error, OverflowError):
+        raise WriteError(f"{value} does not fit into {address.type}") from None
+    return list(struct.unpack(f"{'>' if word_order == byte_order else '<'}{count}H", data))
+
+
+def mask(address: Address, byte_order: Order) -> int:
+    """Where the bit of a bool is, in the register as it travels."""
+    bit = address.bit or 0
+    return 1 << (bit if byte_order == "big" else bit ^ 8)

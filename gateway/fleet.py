@@ -1,0 +1,57 @@
+"""The pollers of a gateway: one for each device that is ours, started and ended as devices and owners change."""
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from gateway import metrics
+from gateway.condition import OnStatus
+from gateway.config import Configured
+from gateway.poller import OnScan, Poller
+from nexus.runtime import log
+
+OnRelease = Callable[[Configured], None]
+
+
+class Fleet:
+    """Pollers by the path of their device. Tasks belong to `group`."""
+
+    def __init__(self, group: asyncio.TaskGroup, on_scan: OnScan, on_status: OnStatus, on_release: OnRelease) -> None:
+        self._group = group
+        self._on_scan = on_scan
+        self._on_status = on_status
+        self._on_release = on_release
+        self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
+
+    def poller(self, path: str) -> Poller | None:
+        """The poller of a device that is ours."""
+        found = self._running.get(path)
+        return found[0] if found else None
+
+    async def apply(self, wanted: Collection[Configured]) -> None:
+        """Polls just these from now on. What goes is let go of first; what is the same object goes on as it is."""
+        by_path = {one.device.path: one for one in wanted}
+        going = [path for path, (poller, _) in self._running.items() if by_path.get(path) is not poller.configured]
+        for poller in await self._end(going):
+            self._on_release(poller.configured)
+        coming = [one for path, one in by_path.items() if path not in self._running]
+        for one in coming:
+            poller = Poller(one, self._on_scan, self._on_status)
+            task = self._group.create_task(poller.run(), name=f"device {one.device.name}")
+            self._running[one.device.path] = (poller, task)
+        metrics.owned.set(len(self._running))
+        if going or coming:
+            log.get("fleet").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
+
+    async def stop(self) -> None:
+        """Polls nothing any more."""
+        await self._end(list(self._running))
+
+    async def _end(self, paths: list[str]) -> list[Poller]:
+        ended = [self._running.pop(path) for path in paths]
+        for _, task in ended:
+            task.cancel()
+        if ended:
+            await asyncio.wait([task for _, task in ended])
+        for poller, _ in ended:
+            metrics.forget(poller.configured.device.name)
+        return [poller for poller, _ in ended]

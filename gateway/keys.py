@@ -1,0 +1,97 @@
+"""The keys of a device file that every protocol has, as operators write them."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from gateway.change import Report
+from nexus.runtime.duration import Seconds, seconds
+
+SHORTEST_INTERVAL = 0.1
+_STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def _interval(text: object) -> float:
+    if (value := seconds(text)) < SHORTEST_INTERVAL:
+        raise ValueError(f"{text!r} is shorter than 100ms, the shortest interval")
+    return value
+
+
+def _nonzero(value: float) -> float:
+    if value == 0:
+        raise ValueError("a scale of 0 would make every value 0: leave it out for no scaling")
+    return value
+
+
+def _deadband(text: object) -> tuple[float, bool]:
+    """The width, and whether it is a fraction of the value."""
+    if isinstance(text, str) and (match := _PERCENT.fullmatch(text.strip())):
+        return float(match[1]) / 100, True
+    if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
+        return float(text), False
+    raise ValueError(f"{text!r} is no deadband: a number of the tag's unit, or a share of the value like 0.5%")
+
+
+Interval = Annotated[float, BeforeValidator(_interval)]
+
+
+class BreakerKeys(BaseModel):
+    """`breaker:` of a device."""
+
+    model_config = _STRICT
+    failures: int = Field(5, ge=1)
+    open_for: Seconds = Field(5.0, gt=0)
+    max_open_for: Seconds = Field(120.0, gt=0)
+
+
+class DeviceKeys(BaseModel):
+    """A device."""
+
+    model_config = _STRICT
+    name: str
+    path: str | None = None
+    protocol: str
+    template: str | None = None
+    interval: Interval = 1.0
+    timeout: Seconds = Field(3.0, gt=0, le=60)
+    breaker: BreakerKeys = BreakerKeys()
+    publish: Literal["tag", "device"] = "tag"
+    tags: list[Any] = Field(min_length=1)
+
+
+class TagKeys(BaseModel):
+    """A tag."""
+
+    model_config = _STRICT
+    name: str
+    address: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
+    unit: str | None = None
+    scale: Annotated[float, AfterValidator(_nonzero)] = 1.0
+    offset: float = 0.0
+    interval: Interval | None = None
+    on_change: bool = False
+    deadband: Annotated[tuple[float, bool], BeforeValidator(_deadband)] | None = None
+    max_silence: Seconds | None = Field(None, gt=0)
+    writable: bool = False
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "TagKeys":
+        if self.max_silence is not None and not self.on_change and self.deadband is None:
+            raise ValueError("max_silence needs on_change or deadband: without them each reading is sent anyway")
+        if (self.min is not None or self.max is not None) and not self.writable:
+            raise ValueError("min and max limit what is written: add `writable: true`, or leave them out")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError("min is greater than max")
+        return self
+
+    @property
+    def report(self) -> Report | None:
+        """By what the tag is reported; None for each reading."""
+        if not self.on_change and self.deadband is None:
+            return None
+        width, relative = self.deadband or (0.0, False)
+        return Report(width, relative, self.max_silence)

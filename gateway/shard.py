@@ -1,0 +1,145 @@
+"""Which devices are ours: rendezvous hashing over the gateways of the group, and never two at one device. Pure.
+
+A gateway takes a device when it ranks first for it among those that have it, and all the others that are online have
+made room: their presence has our id in its view, which they say only after letting go. One that is lost keeps its rank
+until its lease has run out, because it may still be polling; one that has had no word from the broker for its lease
+stops polling, because others may have taken over.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+
+from nexus.contract.presence import Presence
+
+MARGIN_SECONDS = 1.0  # between the end of a lease at its holder, and with the others
+SETTLE_SECONDS = 0.5  # for the retained presences to come in after subscribing
+
+
+@dataclass(slots=True)
+class _Peer:
+    presence: Presence
+    heard: float
+    lost: float | None = None
+
+
+class Membership:
+    """What one gateway knows of its group. Times in seconds on one monotonic clock.
+
+    `new_id` gives random ones. `alone` says whether it may start on its own when it has never reached the broker.
+    """
+
+    def __init__(self, me: str, lease: float, now: float, *, new_id: Callable[[], str], alone: bool) -> None:
+        self._me = me
+        self._new_id = new_id
+        self._id = new_id()
+        self._lease = lease
+        self._alone = alone
+        self._devices: frozenset[str] = frozenset()
+        self._peers: dict[str, _Peer] = {}
+        self._acked = now  # when we last said something that the broker has
+        self._connected_at: float | None = None
+        self._settles_at: float | None = None
+        self._settled = False
+        self._holding: frozenset[str] = frozenset()
+
+    @property
+    def presence(self) -> Presence:
+        """What to tell the others, once all that `devices` does not name has been let go."""
+        view = frozenset((self._id, *(peer.presence.id for peer in self._peers.values())))
+        return Presence("online", self._id, self._lease, self._devices, view)
+
+    @property
+    def will(self) -> Presence:
+        """What the broker tells the others when we are gone without a word."""
+        return Presence("lost", self._id, self._lease, self._devices)
+
+    @property
+    def peers(self) -> frozenset[str]:
+        return frozenset(self._peers)
+
+    def has(self, devices: Iterable[str]) -> None:
+        """Our device files have these."""
+        self._devices = frozenset(devices)
+
+    def connected(self, now: float) -> None:
+        """We are about to subscribe."""
+        if self._lapsed(now) and self._peers:
+            # Others may have taken over: they have to make room anew.
+            self._id, self._holding = self._new_id(), frozenset()
+        self._connected_at, self._settles_at = now, None
+        self._settled = False
+
+    def subscribed(self, now: float) -> None:
+        """The presences that are retained come now."""
+        self._settles_at = now + SETTLE_SECONDS
+
+    def disconnected(self) -> None:
+        self._connected_at = None
+
+    def acknowledged(self, sent: float) -> None:
+        """The broker has the presence that we sent then."""
+        self._acked = max(self._acked, sent)
+
+    def heard(self, member: str, presence: Presence | None, now: float) -> None:
+        """A member's presence; None when it has left."""
+        if member == self._me:
+            return
+        if presence is None:
+            self._peers.pop(member, None)
+            return
+        if presence.state == "online":
+            self._peers[member] = _Peer(presence, now)
+        elif (peer := self._peers.get(member)) is None:
+            self._peers[member] = _Peer(presence, now, lost=now)
+        else:  # its last own words say more than its will
+            peer.heard, peer.lost = now, now if peer.lost is None else peer.lost
+
+    def expired(self, now: float) -> list[str]:
+        """Forgets those of whom nothing is retained, and the lost whose leases have run out; names the lost."""
+        since = self._connected_at
+        if not self._settled and since is not None and self._settles_at is not None and now >= self._settles_at:
+            self._settled = True
+            self._peers = {name: peer for name, peer in self._peers.items() if peer.heard >= since}
+        gone = [
+            name
+            for name, peer in self._peers.items()
+            if peer.lost is not None and now >= peer.lost + peer.presence.lease + MARGIN_SECONDS
+        ]
+        for name in gone:
+            del self._peers[name]
+        return gone
+
+    def devices(self, now: float) -> frozenset[str]:
+        """The devices to poll at `now`."""
+        self._holding = self._allowed(now) & self._devices
+        return self._holding
+
+    def _allowed(self, now: float) -> frozenset[str]:
+        if self._peers and self._lapsed(now):
+            return frozenset()
+        if self._connected_at is not None:
+            return frozenset(filter(self._is_ours, self._devices)) if self._settled else self._holding
+        if not self._lapsed(now):
+            return self._holding
+        return self._devices if self._settled or self._alone else frozenset()
+
+    def _lapsed(self, now: float) -> bool:
+        return now >= self._acked + self._lease
+
+    def _is_ours(self, path: str) -> bool:
+        if not self._peers:
+            return True
+        mine = _rank(self._me, path)
+        for name, peer in self._peers.items():
+            if path not in peer.presence.devices:
+                continue
+            if _rank(name, path) > mine or (peer.lost is None and self._id not in peer.presence.view):
+                return False
+        return True
+
+
+@lru_cache(maxsize=100_000)
+def _rank(member: str, path: str) -> bytes:
+    return blake2b(f"{member}\0{path}".encode(), digest_size=8).digest()
