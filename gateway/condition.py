@@ -1,6 +1,6 @@
 """How a device is doing: online, degraded or offline, and why; said once a change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import time
 
 from gateway.driver import Device
@@ -26,15 +26,16 @@ class Condition:
         """Why the device is not online; empty if it is."""
         return self._said[1] if self._said else "not connected yet"
 
-    def read(self, readings: list[Reading], bad: list[str]) -> None:
-        """The device answered, and could not give the tags in `bad`."""
+    def read(self, readings: list[Reading], bad: list[str], refusals: Mapping[str, str]) -> None:
+        """The device answered, and could not give the tags in `bad`; for some it is known why."""
         if self._bad:
             self._bad.difference_update(reading.tag for reading in readings)
         elif not bad and self._said and self._said[0] == "online":
             return
         self._bad.update(bad)
         if self._bad:
-            some = ", ".join(sorted(self._bad)[:5]) + (" …" if len(self._bad) > 5 else "")
+            named = (f"{tag} ({refusals[tag]})" if tag in refusals else tag for tag in sorted(self._bad)[:3])
+            some = ", ".join(named) + (" …" if len(self._bad) > 3 else "")
             self._say("degraded", f"{len(self._bad)} of {len(self._device.tags)} tags cannot be read: {some}")
         else:
             self._say("online", "")

@@ -85,11 +85,15 @@ Hear = Callable[[], Awaitable[list[Reading]]]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What can be done with a connected device; one that is heard is not polled."""
+    """What can be done with a connected device; one that is heard is not polled.
+
+    `refusals` says, by tag, why the device does not give it; the driver adds to it as it learns.
+    """
 
     read: Read
     write: Write
     hear: Hear | None = None
+    refusals: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class Poller:
         self._breaker.succeed()
         self._metrics.breaker.set(State.CLOSED)
         bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
-        self._condition.read(readings, bad)
+        self._condition.read(readings, bad, self._link.refusals if self._link else {})
         self._publish(readings, len(bad))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:

@@ -52,7 +52,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
                 process.health_port,
                 metrics.registry,
                 lambda: gateway.waiting_for(broker),
-                watch.problems,
+                problems=watch.problems,
             ),
             probe.site(board.app(), own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):

@@ -1,19 +1,13 @@
 """What the gateway is told by its environment."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
 
+from nexus.runtime import state
 from nexus.runtime.duration import Seconds
 from nexus.runtime.settings import CONFIG
-
-
-def _state() -> Path:
-    if os.access("/var/lib", os.W_OK):
-        return Path("/var/lib/nexus/spool")
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "nexus/spool"
 
 
 class Settings(BaseSettings):
@@ -26,7 +20,7 @@ class Settings(BaseSettings):
     devices: Path | None = None
     api_host: str = "0.0.0.0"  # noqa: S104  published by compose and K3s
     api_port: int = Field(8080, ge=0, le=65535)
-    spool_dir: Path = Field(default_factory=_state)
+    spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
     queue_readings: int = Field(100_000, ge=1)

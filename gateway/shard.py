@@ -1,8 +1,8 @@
 """Which devices are ours: rendezvous hashing over the gateways of the group, and never two at one device. Pure.
 
-A gateway takes a device when it ranks first for it among those that have it, and all the others that are online have
-made room: their presence has our id in its view, which they say only after letting go. One that is lost keeps its rank
-until its lease has run out, because it may still be polling; one that has had no word from the broker for its lease
+A gateway takes a device when it ranks first for it among those that have it, and all the others have made room: their
+presence has our id in its view, which they say only after letting go. One that is lost keeps its rank and its view until
+its lease has run out, because it may still be polling; one that has had no word from the broker for its lease
 stops polling, because others may have taken over.
 """
 
@@ -43,12 +43,12 @@ class Membership:
         self._settles_at: float | None = None
         self._settled = False
         self._holding: frozenset[str] = frozenset()
+        self._view: frozenset[str] = frozenset()
 
     @property
     def presence(self) -> Presence:
-        """What to tell the others, once all that `devices` does not name has been let go."""
-        view = frozenset((self._id, *(peer.presence.id for peer in self._peers.values())))
-        return Presence("online", self._id, self._lease, self._devices, view)
+        """What to tell the others, once all that `devices` did not name has been let go."""
+        return Presence("online", self._id, self._lease, self._devices, self._view)
 
     @property
     def will(self) -> Presence:
@@ -118,12 +118,18 @@ class Membership:
 
     def _allowed(self, now: float) -> frozenset[str]:
         if self._peers and self._lapsed(now):
-            return frozenset()
+            return self._promise(frozenset())
         if self._connected_at is not None:
-            return frozenset(filter(self._is_ours, self._devices)) if self._settled else self._holding
+            # Until it is known who is there we hold what we have, and have made no more room than we had.
+            return self._promise(frozenset(filter(self._is_ours, self._devices))) if self._settled else self._holding
         if not self._lapsed(now):
             return self._holding
         return self._devices if self._settled or self._alone else frozenset()
+
+    def _promise(self, devices: frozenset[str]) -> frozenset[str]:
+        """With these devices, room is made for all that we know of."""
+        self._view = frozenset(peer.presence.id for peer in self._peers.values())
+        return devices
 
     def _lapsed(self, now: float) -> bool:
         return now >= self._acked + self._lease
@@ -135,7 +141,7 @@ class Membership:
         for name, peer in self._peers.items():
             if path not in peer.presence.devices:
                 continue
-            if _rank(name, path) > mine or (peer.lost is None and self._id not in peer.presence.view):
+            if _rank(name, path) > mine or self._id not in peer.presence.view:
                 return False
         return True
 

@@ -97,7 +97,8 @@ class Sharing:
             for member in self._membership.expired(now):
                 await self._tidy(member)
             # Both at one moment: the view is a promise about these devices.
-            presence, ours = self._membership.presence, self._membership.devices(now)
+            ours = self._membership.devices(now)
+            presence = self._membership.presence
             metrics.members.set(1 + len(self._membership.peers))
             await self._fleet.apply([self._configured[path] for path in ours])
             due = self._said is None or self._said[1] + self._lease / HEARTBEATS_A_LEASE <= now

@@ -117,7 +117,7 @@ class Spool:
         if entries and contents.oldest is None:
             contents.oldest = entries[0].time
         lost = 0
-        while contents.size > self.max_bytes and contents.messages > 1:
+        while self.contents.size > self.max_bytes and self.contents.messages > 1:
             lost += self._evict("SELECT id FROM message ORDER BY id LIMIT ?", _EVICTED_AT_ONCE)
         return lost
 

@@ -1,22 +1,27 @@
-"""Serves the devices of a simulation file."""
+"""Serves the devices of a simulation file, and lets their faults be switched."""
 
 import asyncio
 from pathlib import Path
+from typing import Annotated
 
 import yaml
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nexus.runtime import log, probe, settings
 from nexus.runtime.errors import ConfigError
-from simulators import modbus
+from simulators import modbus, opcua, s7
+from simulators.fault import Faults
+
+Device = Annotated[modbus.Device | s7.Device | opcua.Device, Field(discriminator="protocol")]
 
 
 class Plant(BaseModel):
     """A simulation file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    devices: list[modbus.Device] = Field(min_length=1)
+    devices: list[Device] = Field(min_length=1)
 
 
 def load(file: Path) -> Plant:
@@ -41,11 +46,21 @@ async def serve(stop: asyncio.Event, file: Path, host: str | None) -> None:
     devices = load(file).devices
     if host is not None:
         devices = [device.model_copy(update={"host": host}) for device in devices]
+    faults = Faults({device.name for device in devices})
+    servers: dict[int, modbus.Server | s7.Server | opcua.Server] = {}
+
+    async def connections(_: web.Request) -> web.Response:
+        return web.json_response({str(port): len(server.connections) for port, server in servers.items()})
+
+    routes = [*faults.routes(), web.get("/connections", connections)]
     try:
         async with (
-            probe.serve(process.health_host, process.health_port, CollectorRegistry(), list),
-            modbus.serve(devices) as servers,
+            modbus.serve([one for one in devices if isinstance(one, modbus.Device)], faults) as modbus_servers,
+            s7.serve([one for one in devices if isinstance(one, s7.Device)], faults) as s7_servers,
+            opcua.serve([one for one in devices if isinstance(one, opcua.Device)], faults) as opcua_servers,
+            probe.serve(process.health_host, process.health_port, CollectorRegistry(), list, routes=routes),
         ):
+            servers |= {**modbus_servers, **s7_servers, **opcua_servers}
             log.get("simulator").info("serving", devices=len(devices), ports=sorted(servers))
             await stop.wait()
     except (OSError, ValueError) as error:

@@ -97,7 +97,7 @@ async def connect(device: Device) -> AsyncIterator[Link]:
     """A link to one unit, on a connection that it shares with the others there. Raises DeviceError."""
     async with shared(device.settings.where) as line:
         unit = _Unit(line, device)
-        yield Link(unit.read, unit.write)
+        yield Link(unit.read, unit.write, refusals=unit.refusals)
 
 
 def requests(device: Device) -> list[Request]:
@@ -153,6 +153,7 @@ class _Unit:
         self._settings = settings
         self._pace = Pace(device.timeout, settings.request_delay)
         self._plans: dict[tuple[str, ...], list[Block[Tag]]] = {}
+        self.refusals: dict[str, str] = {}
         self._decoders: dict[str, Decode] = {
             tag.name: decoder(tag.address, settings.word_order, settings.byte_order) for tag in device.tags
         }
@@ -200,6 +201,8 @@ class _Unit:
             words = await self._line.read(unit, table, block.start, block.count, self._pace)  # type: ignore[arg-type]
         except Refusal as refusal:
             if refusal.code in _REFUSALS:
+                if len(block.spans) == 1:
+                    self.refusals[block.spans[0].item.name] = _named(refusal.code)
                 return None
             raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
         now, start = _now(), block.start

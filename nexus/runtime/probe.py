@@ -1,7 +1,7 @@
 """`/health`, `/ready` and `/metrics` over HTTP, for kubelets, compose and Prometheus."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -16,10 +16,16 @@ Readiness = Callable[[], list[str]]
 
 @asynccontextmanager
 async def serve(
-    host: str, port: int, registry: CollectorRegistry, waiting_for: Readiness, problems: Callable[[], list[str]] = list
+    host: str,
+    port: int,
+    registry: CollectorRegistry,
+    waiting_for: Readiness,
+    *,
+    problems: Callable[[], list[str]] = list,
+    routes: Iterable[web.RouteDef] = (),
 ) -> AsyncIterator[None]:
     """Answers while entered. `/health` says that the event loop turns, and `problems` that need a person and no
-    restart; `/ready` asks `waiting_for`.
+    restart; `/ready` asks `waiting_for`. `routes` are more of the service's own.
 
     Raises ConfigError when the port is taken.
     """
@@ -37,7 +43,7 @@ async def serve(
         return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     app = web.Application()
-    app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])
+    app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics), *routes])
     async with site(app, host, port, "NEXUS_HEALTH_PORT"):
         yield
 

@@ -1,0 +1,155 @@
+"""OPC UA certificates: our own, and whose we trust."""
+
+import os
+import socket
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from asyncua import ua
+from asyncua.crypto import security_policies
+from asyncua.crypto.cert_gen import dump_private_key_as_pem, generate_private_key, generate_self_signed_app_certificate
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from gateway.driver import DeviceError
+from nexus.runtime import state
+
+OWN_DAYS = 5 * 365
+POLICIES = ("None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
+
+
+class Security(BaseModel):
+    """`security:` of a device. Without `certificate` and `key`, our own ones, made at first use.
+
+    `trust` is a file or folder of certificates (PEM or DER) of servers or of who issued theirs, or `any`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = "None"
+    mode: Literal["Sign", "SignAndEncrypt"] = "SignAndEncrypt"
+    certificate: Path | None = None
+    key: Path | None = None
+    trust: Path | Literal["any"] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Security":
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key belong together: give both, or neither for our own")
+        for name, file in (("certificate", self.certificate), ("key", self.key)):
+            if file is not None and not file.is_file():
+                raise ValueError(f"{name}: there is no file {file}")
+        if isinstance(self.trust, Path) and not self.trust.exists():
+            raise ValueError(f"trust: there is no file or folder {self.trust}")
+        return self
+
+
+def pki() -> Path:
+    """The folder of our certificate and of those that we trust: `NEXUS_PKI_DIR`, or beside our other state."""
+    return Path(os.environ.get("NEXUS_PKI_DIR") or state.folder("pki"))
+
+
+def own() -> tuple[Path, Path]:
+    """The files of our own certificate (DER) and key (PEM), made if they are not there. Raises DeviceError."""
+    certificate, key = pki() / "own" / "certificate.der", pki() / "own" / "key.pem"
+    try:
+        if not (certificate.is_file() and key.is_file()):
+            create(certificate, key)
+    except OSError as error:
+        raise DeviceError(f"our own certificate cannot be made: {error}; see NEXUS_PKI_DIR") from None
+    return certificate, key
+
+
+def create(certificate: Path, key: Path, host: str | None = None) -> None:
+    """Makes a self-signed certificate whose subject alternative names carry the application's URI. Raises OSError."""
+    host = host or socket.gethostname()
+    private = generate_private_key()
+    names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"urn:{host}:nexus:edge"), x509.DNSName(host)]
+    usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
+    made = generate_self_signed_app_certificate(
+        private, f"Nexus Edge@{host}", {"organizationName": "Nexus Edge"}, names, usages, OWN_DAYS
+    )
+    certificate.parent.mkdir(parents=True, exist_ok=True)
+    with os.fdopen(os.open(key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(dump_private_key_as_pem(private))
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.DER))
+
+
+def load(file: Path) -> x509.Certificate:
+    """A certificate, PEM or DER. Raises ValueError and OSError."""
+    data = file.read_bytes()
+    return x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
+
+
+def application_uri(certificate: x509.Certificate) -> str:
+    """The URI that servers compare with the application's. Raises ValueError when there is none."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return names.get_values_for_type(x509.UniformResourceIdentifier)[0]
+    except (x509.ExtensionNotFound, IndexError):
+        raise ValueError("the certificate's subject alternative names hold no URI, as OPC UA wants") from None
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256, as people compare it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
+def days_left(certificate: x509.Certificate) -> float:
+    """Until it expires; negative after."""
+    return (certificate.not_valid_after_utc - datetime.now(UTC)).total_seconds() / 86_400
+
+
+def check_trust(server: x509.Certificate, security: Security, endpoint: str) -> None:
+    """Raises DeviceError when we do not trust a server's certificate; it says how to change that."""
+    if security.trust == "any":
+        return
+    trusted = security.trust or pki() / "trusted"
+    name = server.subject.rfc4514_string()
+    if not any(_vouches(other, server) for other in _certificates(trusted)):
+        raise DeviceError(
+            f"we do not trust the server's certificate ({name}, SHA-256 {fingerprint(server)}): compare it with the "
+            f"server's own, then run `nexus opcua trust {endpoint}`, or put it into {trusted}"
+        )
+    if days_left(server) < 0:
+        raise DeviceError(f"the server's certificate ({name}) expired on {server.not_valid_after_utc:%Y-%m-%d}")
+
+
+def find_endpoint(found: Sequence[ua.EndpointDescription], security: Security) -> ua.EndpointDescription:
+    """The endpoint with the policy and mode wanted. Raises DeviceError that names what the server offers."""
+    uri = getattr(security_policies, f"SecurityPolicy{security.policy}").URI
+    mode = getattr(ua.MessageSecurityMode, security.mode)
+    for endpoint in found:
+        if endpoint.SecurityPolicyUri == uri and endpoint.SecurityMode == mode:
+            return endpoint
+    offers = ", ".join(sorted({offer(one) for one in found}))
+    raise DeviceError(f"the server does not offer {security.policy}/{security.mode}, but {offers}")
+
+
+def offer(endpoint: ua.EndpointDescription) -> str:
+    """Policy and mode of an endpoint, like Basic256Sha256/SignAndEncrypt."""
+    policy: str = endpoint.SecurityPolicyUri.rpartition("#")[2]
+    return policy if policy == "None" else f"{policy}/{endpoint.SecurityMode.name}"
+
+
+def _vouches(trusted: x509.Certificate, server: x509.Certificate) -> bool:
+    if trusted == server:
+        return True
+    try:
+        server.verify_directly_issued_by(trusted)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def _certificates(place: Path) -> Iterator[x509.Certificate]:
+    files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
+    for file in files:
+        try:
+            yield load(file)
+        except (ValueError, OSError):
+            continue

@@ -1,0 +1,144 @@
+"""S7 addresses, and how their values lie in bytes. Everything is big-endian."""
+
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from snap7.tags import parse_tag
+
+from gateway.driver import WriteError
+from nexus.contract.reading import Value
+
+_NUMBERS = {
+    "BYTE": ">B",
+    "USINT": ">B",
+    "SINT": ">b",
+    "WORD": ">H",
+    "UINT": ">H",
+    "INT": ">h",
+    "DWORD": ">I",
+    "UDINT": ">I",
+    "DINT": ">i",
+    "LWORD": ">Q",
+    "ULINT": ">Q",
+    "LINT": ">q",
+    "REAL": ">f",
+    "LREAL": ">d",
+    "TIME": ">i",
+    "TOD": ">I",
+    "LTIME": ">q",
+}
+_WIDTHS = {"B": 1, "W": 2, "D": 4}
+_BIT_OF_A_BLOCK = re.compile(r"%?DB\d+\.DBX\d+\.\d", re.IGNORECASE)
+_WIDTH = re.compile(r"%?(?:DB\d+\.DB|[MIQEA])([BWD])\d", re.IGNORECASE)
+_LENGTH = re.compile(r"(W?STRING)[(\[](\d+)[)\]]$")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`count` bytes from `start` of an area (or a data block); `bit` 0 to 7 of a BOOL; `length` of a text."""
+
+    area: int
+    block: int
+    start: int
+    count: int
+    type: str
+    bit: int = 0
+    length: int = 0
+
+    @property
+    def space(self) -> str:
+        """The block or area, as people write it."""
+        return f"DB{self.block}" if self.block else {0x81: "I", 0x82: "Q", 0x83: "M"}.get(self.area, hex(self.area))
+
+
+def parse(text: str) -> Address:
+    """Reads `DB1.DBD0:REAL`, `DB1.DBX4.0:BOOL`, `MW20:INT`, `I0.0`, `DB1,R4` and their like.
+
+    Raises ValueError that says what would be right.
+    """
+    written = text.strip().removeprefix("%")
+    if _BIT_OF_A_BLOCK.fullmatch(written):
+        written += ":BOOL"
+    written = _LENGTH.sub(lambda match: f"{match[1]}[{match[2]}]", written.upper())
+    try:
+        tag = parse_tag(written, strict=False)
+        size = tag.size
+    except ValueError as error:
+        raise ValueError(
+            f"write it like DB1.DBD0:REAL, DB1.DBX4.0:BOOL, DB1.DBB10:STRING(20), MW20:INT or I0.0 ({error})"
+        ) from None
+    kind, _, length = tag.datatype.upper().rstrip("]").partition("[")
+    _check(written, kind, size, tag.bit, tag.count)
+    if tag.byte_offset + size > 65536:
+        raise ValueError("a block has at most 65,536 bytes")
+    return Address(int(tag.area), tag.db_number, tag.byte_offset, size, kind, tag.bit, int(length or 0))
+
+
+def _check(written: str, kind: str, size: int, bit: int, count: int) -> None:
+    if kind not in _NUMBERS and kind not in ("BOOL", "CHAR", "STRING", "WSTRING"):
+        known = ", ".join(("BOOL", "CHAR", *_NUMBERS, "STRING(n)", "WSTRING(n)"))
+        raise ValueError(f"the type {kind} is not read: use one of {known}")
+    if count != 1:
+        raise ValueError("arrays are not read as a whole: give each element its own tag")
+    if not 0 <= bit <= 7:
+        raise ValueError(f"a byte has bits 0 to 7, not {bit}")
+    width = _WIDTH.match(written)
+    if width is not None and kind not in ("STRING", "WSTRING") and _WIDTHS[width[1]] != size and size <= 4:
+        right = {size: letter for letter, size in _WIDTHS.items()}[size]
+        raise ValueError(f"{width[1]} is {_WIDTHS[width[1]]} bytes, but {kind} has {size}: use {right}")
+
+
+def decoder(address: Address) -> Callable[[bytes, int], Value]:
+    """How to read a value from a block's bytes, given the offset of its first. Raises ValueError for no such value."""
+    kind, count = address.type, address.count
+    if kind == "BOOL":
+        mask = 1 << address.bit
+        return lambda data, at: bool(data[at] & mask)
+    if kind == "CHAR":
+        return lambda data, at: chr(data[at])
+    if kind == "STRING":
+        return lambda data, at: _text(data[at : at + count], 1, "latin-1")
+    if kind == "WSTRING":
+        return lambda data, at: _text(data[at : at + count], 2, "utf-16-be")
+    unpack = struct.Struct(_NUMBERS[kind]).unpack_from
+    return lambda data, at: unpack(data, at)[0]
+
+
+def _text(data: bytes, width: int, encoding: str) -> str:
+    """A text starts with its capacity and its length; one that was never set may hold anything there."""
+    capacity, length = int.from_bytes(data[:width], "big"), int.from_bytes(data[width : 2 * width], "big")
+    if length > capacity or (2 + length) * width > len(data):
+        raise ValueError(f"no text: its length is {length}, its capacity {capacity}")
+    return data[2 * width : (2 + length) * width].decode(encoding)
+
+
+def encode(address: Address, value: Value) -> bytes:
+    """The bytes that hold `value`; a BOOL is one byte. Raises WriteError when it does not fit."""
+    kind = address.type
+    if kind == "BOOL":
+        return bytes([bool(value)])
+    if kind in ("CHAR", "STRING", "WSTRING"):
+        return _encoded_text(address, str(value))
+    if not isinstance(value, int | float):
+        raise WriteError(f"{value!r} is not a number")
+    number = value if kind in ("REAL", "LREAL") else round(value)
+    try:
+        return struct.pack(_NUMBERS[kind], number)
+    except (struct.error, OverflowError):
+        raise WriteError(f"{value} does not fit into {kind}") from None
+
+
+def _encoded_text(address: Address, text: str) -> bytes:
+    width, encoding = (2, "utf-16-be") if address.type == "WSTRING" else (1, "latin-1")
+    capacity = 1 if address.type == "CHAR" else address.length
+    try:
+        data = text.encode(encoding)
+    except UnicodeEncodeError:
+        raise WriteError(f"{text!r} has letters that {address.type} does not know") from None
+    if len(data) > capacity * width:
+        raise WriteError(f"the text is longer than {capacity} characters")
+    if address.type == "CHAR":
+        return data.ljust(1)
+    return capacity.to_bytes(width, "big") + (len(data) // width).to_bytes(width, "big") + data

@@ -1,0 +1,276 @@
+"""The OPC UA driver against servers on real sockets."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+
+from gateway.change import Report
+from gateway.driver import Device, DeviceError, Link, Tag, WriteError
+from gateway.drivers import opcua, opcua_security, opcua_session
+from nexus.contract.reading import Quality, Reading
+from simulators import opcua as simulator
+from simulators.fault import Fault, Faults
+
+WAIT = 10.0
+
+
+@pytest.fixture(autouse=True)
+def own_pki(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NEXUS_PKI_DIR", str(tmp_path / "pki"))
+    return tmp_path / "pki"
+
+
+POINTS: list[dict[str, Any]] = [
+    {"node": "Force", "signal": {"kind": "constant", "value": 84.5}},
+    {"node": "Count", "type": "int64", "signal": {"kind": "counter"}},
+    {"node": "On", "type": "bool", "signal": {"kind": "constant", "value": 1}},
+    {"node": "Name", "type": "string", "signal": {"kind": "constant", "value": "°C"}},
+]
+
+
+def simulated(**keys: object) -> simulator.Device:
+    return simulator.Device.model_validate(
+        {"name": "plc", "protocol": "opcua", "port": 0, "interval": "50ms", "points": POINTS, **keys}
+    )
+
+
+def device(port: int, tags: dict[str, Any], timeout: float = 2.0, **keys: object) -> Device:
+    settings = opcua.Settings.model_validate({"endpoint": f"opc.tcp://127.0.0.1:{port}", **keys})
+    made = []
+    for name, address in tags.items():
+        keys = {"address": address} if isinstance(address, str) else dict(address)
+        made.append(Tag(name, opcua.parse_address(keys.pop("address"), settings), interval=0.1, **keys))
+    return Device("plc", "plc", "opcua", timeout, settings, tuple(made))
+
+
+TAGS = {"force": "ns=2;s=Force", "count": "nsu=urn:nexus:simulator;s=Count", "on": "ns=2;s=On", "name": "ns=2;s=Name"}
+
+
+@asynccontextmanager
+async def connected(tags: dict[str, Any], faults: Faults | None = None, **keys: Any):  # type: ignore[no-untyped-def]
+    server = {name: keys.pop(name) for name in ("secure", "users", "points") if name in keys}
+    async with simulator.serve([simulated(**server)], faults) as servers:
+        plc = device(next(iter(servers)), tags, **keys)
+        async with opcua.connect(plc) as link:
+            yield plc, link
+
+
+async def heard(link: Link, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
+    assert link.hear is not None
+    found: list[Reading] = []
+    async with asyncio.timeout(WAIT):
+        while not enough(found):
+            found += await link.hear()
+    return found
+
+
+def values(readings: list[Reading]) -> dict[str, Any]:
+    return {r.tag: r.value if r.quality == Quality.GOOD else Quality(r.quality) for r in readings}
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(work())  # type: ignore[arg-type]
+
+
+def test_all_is_heard_and_a_counter_without_a_gap() -> None:
+    async def scenario() -> None:
+        async with connected(TAGS) as (_, link):
+            found = await heard(link, lambda found: sum(r.tag == "count" for r in found) > 20)
+            assert {tag: value for tag, value in values(found).items() if tag != "count"} == {
+                "force": 84.5,
+                "on": True,
+                "name": "°C",
+            }
+            counts = [r.value for r in found if r.tag == "count"][1:]
+            assert counts == list(range(counts[0], counts[0] + len(counts)))
+            times = [r.time for r in found if r.tag == "count"]
+            assert times == sorted(set(times))
+
+    run(scenario)
+
+
+def test_poll_reads_all_and_each_reading_has_a_time_of_its_own() -> None:
+    async def scenario() -> None:
+        async with connected(TAGS, mode="poll") as (plc, link):
+            assert link.hear is None
+            first, second = await link.read(plc.tags), await link.read(plc.tags)
+            assert {**values(first), "count": 0} == {"force": 84.5, "on": True, "name": "°C", "count": 0}
+            assert all(a.time < b.time for a, b in zip(first, second, strict=True) if a.tag != "count")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_a_node_that_is_not_there_is_bad_and_alone(mode: str) -> None:
+    async def scenario() -> None:
+        tags = {**TAGS, "none": "ns=2;s=None", "elsewhere": "nsu=urn:nobody;s=X"}
+        async with connected(tags, mode=mode) as (plc, link):
+            found = await heard(link, lambda found: len(values(found)) == 6) if link.hear else await link.read(plc.tags)
+            assert values(found)["none"] == values(found)["elsewhere"] == Quality.BAD
+            assert values(found)["force"] == 84.5
+            assert link.refusals["none"] == "BadNodeIdUnknown"
+            assert "no namespace urn:nobody" in link.refusals["elsewhere"]
+
+    run(scenario)
+
+
+def test_a_bad_status_is_a_bad_quality() -> None:
+    async def scenario() -> None:
+        faults = Faults({"plc"})
+        async with connected({"count": "ns=2;s=Count"}, faults) as (_, link):
+            await heard(link, lambda found: values(found).get("count") not in (None, Quality.BAD))
+            faults.set("plc", Fault(kind="bad"))
+            found = await heard(link, lambda found: values(found).get("count") == Quality.BAD)
+            assert found[-1].value is None
+            assert link.refusals["count"] == "BadSensorFailure"
+
+    run(scenario)
+
+
+def test_a_deadband_is_kept_by_the_server() -> None:
+    async def scenario() -> None:
+        tags = {
+            "all": "ns=2;s=Count",
+            "some": {"address": "ns=2;s=Twin", "report": Report(deadband=9)},
+        }
+        points = [*POINTS, {"node": "Twin", "type": "double", "signal": {"kind": "counter"}}]
+        async with connected(tags, points=points) as (_, link):
+            found = await heard(link, lambda found: sum(r.tag == "all" for r in found) > 40)
+            some = [r.value for r in found if r.tag == "some"][1:]
+            assert len(some) <= 5
+            assert all(b - a == 10 for a, b in zip(some, some[1:], strict=False))
+
+    run(scenario)
+
+
+def test_what_is_written_is_read_back() -> None:
+    async def scenario() -> None:
+        async with connected(TAGS, mode="poll") as (plc, link):
+            tags = {tag.name: tag for tag in plc.tags}
+            await link.write(tags["force"], 12)
+            await link.write(tags["on"], False)
+            await link.write(tags["name"], "neu")
+            assert {**values(await link.read(plc.tags)), "count": 0} == {
+                "force": 12.0,
+                "on": False,
+                "name": "neu",
+                "count": 0,
+            }
+            with pytest.raises(WriteError, match="cannot be written to a Double"):
+                await link.write(tags["force"], "text")
+
+    run(scenario)
+
+
+def test_two_thousand_nodes_are_all_heard_at_once() -> None:
+    async def scenario() -> None:
+        points = [{"node": f"N{n}", "signal": {"kind": "constant", "value": n}} for n in range(2000)]
+        async with connected({f"n{n}": f"ns=2;s=N{n}" for n in range(2000)}, points=points) as (_, link):
+            found = await heard(link, lambda found: len(found) >= 2000)
+            assert values(found) == {f"n{n}": n for n in range(2000)}
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("kind", ["hang", "drop", "half", "garbage", "refuse"])
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_a_fault_is_a_lost_device_and_ends_with_its_cause(
+    kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opcua_session, "_KEEP_ALIVE_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        faults = Faults({"plc"})
+        async with simulator.serve([simulated()], faults) as servers:
+            port, server = next(iter(servers.items()))
+            plc = device(port, {"force": "ns=2;s=Force"}, mode=mode, timeout=0.5)
+            with pytest.raises(DeviceError):
+                async with asyncio.timeout(WAIT), opcua.connect(plc) as link:
+                    assert values(await (link.hear() if link.hear else link.read(plc.tags))) == {"force": 84.5}
+                    faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
+                    if kind == "refuse":
+                        for writer in server.connections:
+                            writer.transport.abort()
+                    while True:
+                        await (link.hear() if link.hear else link.read(plc.tags))
+            faults.set("plc", None)
+            async with opcua.connect(plc) as link:
+                assert values(await (link.hear() if link.hear else link.read(plc.tags))) == {"force": 84.5}
+            async with asyncio.timeout(WAIT):
+                while server.connections:
+                    await asyncio.sleep(0.01)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("policy", ["Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"])
+def test_with_security_both_sides_must_trust(policy: str, own_pki: Path) -> None:
+    async def scenario() -> None:
+        async with simulator.serve([simulated(secure=True)]) as servers:
+            port = next(iter(servers))
+            plc = device(port, {"force": "ns=2;s=Force"}, security={"policy": policy}, timeout=5)
+            with pytest.raises(DeviceError, match=r"we do not trust the server's certificate.*nexus opcua trust"):
+                async with opcua.connect(plc):
+                    pass
+            [endpoint, *_] = [
+                one for one in await opcua.endpoints(f"opc.tcp://127.0.0.1:{port}", 5) if one.ServerCertificate
+            ]
+            (own_pki / "trusted").mkdir(parents=True)
+            (own_pki / "trusted" / "server.der").write_bytes(endpoint.ServerCertificate)
+            async with opcua.connect(plc) as link:
+                assert values(await link.read(plc.tags)) == {"force": 84.5}
+        own = opcua_security.load(own_pki / "own" / "certificate.der")
+        assert opcua_security.application_uri(own).startswith("urn:")
+        assert 1000 < opcua_security.days_left(own) < 2000
+        assert (own_pki / "own" / "key.pem").stat().st_mode & 0o077 == 0
+
+    run(scenario)
+
+
+def test_a_policy_that_is_not_offered_is_said_with_those_that_are() -> None:
+    async def scenario() -> None:
+        async with connected(TAGS, security={"policy": "Basic256Sha256", "trust": "any"}):
+            pass
+
+    with pytest.raises(DeviceError, match="does not offer Basic256Sha256/SignAndEncrypt, but None"):
+        run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("keys", "fails"),
+    [
+        ({"username": "operator", "password": "secret"}, False),
+        ({"username": "operator", "password": "wrong"}, True),
+        ({}, True),
+    ],
+)
+def test_a_login_is_accepted_or_its_refusal_said(keys: dict[str, str], fails: bool) -> None:
+    async def scenario() -> None:
+        async with connected(TAGS, users={"operator": "secret"}, **keys) as (plc, link):
+            assert values(await link.read(plc.tags))["force"] == 84.5
+
+    if fails:
+        with pytest.raises(DeviceError, match="the server refuses the login"):
+            run(scenario)
+    else:
+        run(scenario)
+
+
+def test_nothing_listening_is_a_lost_device() -> None:
+    async def scenario() -> None:
+        async with opcua.connect(device(1, TAGS)):
+            pass
+
+    with pytest.raises(DeviceError, match="nothing listens there"):
+        run(scenario)
+
+
+def test_our_own_certificate_is_made_once(own_pki: Path) -> None:
+    first, second = opcua_security.own(), opcua_security.own()
+    assert first == second
+    assert isinstance(opcua_security.load(first[0]), x509.Certificate)
