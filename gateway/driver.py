@@ -87,13 +87,15 @@ Hear = Callable[[], Awaitable[list[Reading]]]
 class Link:
     """What can be done with a connected device; one that is heard is not polled.
 
-    `refusals` says, by tag, why the device does not give it; the driver adds to it as it learns.
+    `refusals` says, by tag, why the device does not give it; the driver adds to it as it learns. `certificate_days`
+    is how long our certificate is still valid, where there is one.
     """
 
     read: Read
     write: Write
     hear: Hear | None = None
     refusals: Mapping[str, str] = field(default_factory=dict)
+    certificate_days: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

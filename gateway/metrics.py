@@ -40,7 +40,7 @@ class Device:
 
 def forget(name: str) -> None:
     """A device that is polled no more leaves no frozen values behind."""
-    for metric in (readings, bad_readings, failures, missed, scan_seconds, breaker, openings):
+    for metric in (readings, bad_readings, failures, missed, scan_seconds, breaker, openings, certificate_days):
         with suppress(KeyError):
             metric.remove(name)
 
@@ -72,4 +72,10 @@ reloads = Counter(
 config_error = Gauge("nexus_gateway_config_error", "1 while the device files on disk are wrong", registry=registry)
 members = Gauge("nexus_gateway_group_members", "Gateways of the group, with this one", registry=registry)
 owned = Gauge("nexus_gateway_devices_polled", "Devices that this gateway polls now", registry=registry)
+certificate_days = Gauge(
+    "nexus_gateway_certificate_days",
+    "Until our certificate expires, as of the last connect",
+    _DEVICE,
+    registry=registry,
+)
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)

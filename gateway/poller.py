@@ -86,6 +86,8 @@ class Poller:
         async with AsyncExitStack() as stack:
             link = await self._connect(stack)
             self._link, began = link, self._clock()
+            if link.certificate_days is not None:
+                metrics.certificate_days.labels(self._device.name).set(link.certificate_days)
             try:
                 if link.hear is not None:
                     await self._listen(link.read, link.hear)

@@ -1,8 +1,8 @@
 """Which devices are ours: rendezvous hashing over the gateways of the group, and never two at one device. Pure.
 
 A gateway takes a device when it ranks first for it among those that have it, and all the others have made room: their
-presence has our id in its view, which they say only after letting go. One that is lost keeps its rank and its view until
-its lease has run out, because it may still be polling; one that has had no word from the broker for its lease
+presence has our id in its view, which they say only after letting go. One that is lost keeps its rank and its view
+until its lease has run out, because it may still be polling; one that has had no word from the broker for its lease
 stops polling, because others may have taken over.
 """
 

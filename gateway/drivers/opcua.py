@@ -97,20 +97,30 @@ def parse_address(text: str, _: Settings) -> Address:
 async def connect(device: Device) -> AsyncIterator[Link]:
     """A session with one server; in subscribe mode its tags are heard. Raises DeviceError."""
     settings: Settings = device.settings
-    client = Client(settings.endpoint, timeout=device.timeout, watchdog_intervall=max(5.0, device.timeout))
+    async with session(settings, device.timeout) as client:
+        made = Session(client, device, settings.clock)
+        try:
+            await made.prepare(Profile(settings.profile), settings.batch)
+            if settings.mode == "subscribe":
+                await made.subscribe(settings.sampling, settings.queue)
+        except (ua.UaError, OSError) as error:
+            raise DeviceError(_explained(error, settings)) from error
+        hear = made.hear if settings.mode == "subscribe" else None
+        yield Link(made.read, made.write, hear, made.refusals, _certificate_days(settings))
+
+
+@asynccontextmanager
+async def session(settings: Settings, timeout: float) -> AsyncIterator[Client]:
+    """A session of the library's own, for as long as the block runs. Raises DeviceError."""
+    client = Client(settings.endpoint, timeout=timeout, watchdog_intervall=max(5.0, timeout))
     client.name = "Nexus Edge"
     client.session_timeout = _SESSION_MS
     try:
         try:
             await _open(client, settings)
-            session = Session(client, device, settings.clock)
-            await session.prepare(Profile(settings.profile), settings.batch)
-            if settings.mode == "subscribe":
-                await session.subscribe(settings.sampling, settings.queue)
         except (ua.UaError, OSError) as error:
             raise DeviceError(_explained(error, settings)) from error
-        hear = session.hear if settings.mode == "subscribe" else None
-        yield Link(session.read, session.write, hear, session.refusals)
+        yield client
     finally:
         with suppress(ua.UaError, OSError, TimeoutError):
             async with asyncio.timeout(_GOODBYE_SECONDS):
@@ -171,6 +181,12 @@ async def _open(client: Client, settings: Settings) -> None:
             mode=getattr(ua.MessageSecurityMode, security.mode),
         )
     await client.connect()
+
+
+def _certificate_days(settings: Settings) -> float | None:
+    if settings.security.policy == "None":
+        return None
+    return opcua_security.days_left(opcua_security.load(settings.security.certificate or opcua_security.own()[0]))
 
 
 def _explained(error: Exception, settings: Settings) -> str:

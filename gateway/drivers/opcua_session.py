@@ -55,6 +55,7 @@ class Session:
         self._nodes: dict[str, ua.NodeId] = {}
         self._last: dict[str, int] = {}
         self._reads: dict[tuple[str, ...], list[ua.ReadParameters]] = {}
+        self._by_handle: dict[int, Tag] = {}
         self._heard: list[Reading] = []
         self._told = asyncio.Event()
         self._published = 0.0

@@ -1,6 +1,7 @@
 """The OPC UA driver against servers on real sockets."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -143,7 +144,7 @@ def test_a_deadband_is_kept_by_the_server() -> None:
             found = await heard(link, lambda found: sum(r.tag == "all" for r in found) > 40)
             some = [r.value for r in found if r.tag == "some"][1:]
             assert len(some) <= 5
-            assert all(b - a == 10 for a, b in zip(some, some[1:], strict=False))
+            assert all(b - a == 10 for a, b in itertools.pairwise(some))
 
     run(scenario)
 

@@ -10,7 +10,7 @@ from gateway.driver import Device, Tag, WriteError
 from gateway.drivers import s7
 from gateway.drivers.s7_address import Address, decoder, encode, parse
 
-DB, M, I, Q = 0x84, 0x83, 0x81, 0x82
+DB, M, IN, OUT = 0x84, 0x83, 0x81, 0x82
 
 
 @pytest.mark.parametrize(
@@ -28,9 +28,9 @@ DB, M, I, Q = 0x84, 0x83, 0x81, 0x82
         ("DB1,X4.3", Address(DB, 1, 4, 1, "BOOL", 3)),
         ("M10.5", Address(M, 0, 10, 1, "BOOL", 5)),
         ("MW20:INT", Address(M, 0, 20, 2, "INT")),
-        ("IW64", Address(I, 0, 64, 2, "WORD")),
-        ("Q0.1", Address(Q, 0, 0, 1, "BOOL", 1)),
-        ("E0.1", Address(I, 0, 0, 1, "BOOL", 1)),
+        ("IW64", Address(IN, 0, 64, 2, "WORD")),
+        ("Q0.1", Address(OUT, 0, 0, 1, "BOOL", 1)),
+        ("E0.1", Address(IN, 0, 0, 1, "BOOL", 1)),
     ],
 )
 def test_the_usual_notations_are_read(text: str, expected: Address) -> None:

@@ -34,7 +34,7 @@ class Member:
     """A gateway as the service drives it: lets go, then says so."""
 
     def __init__(self, name: str, broker: Broker, now: float) -> None:
-        ids: Callable[[], str] = map(lambda number: f"{name}-{number}-{now}", itertools.count()).__next__
+        ids: Callable[[], str] = (f"{name}-{number}-{now}" for number in itertools.count()).__next__
         self.name = name
         self.broker = broker
         self.membership = Membership(name, LEASE, now, new_id=ids, alone=False)
