@@ -9,6 +9,8 @@ from gateway.config import Configured
 from gateway.poller import OnScan, Poller
 from nexus.runtime import log
 
+CANCEL_AGAIN_SECONDS = 0.5
+
 OnRelease = Callable[[Configured], None]
 
 
@@ -48,10 +50,12 @@ class Fleet:
 
     async def _end(self, paths: list[str]) -> list[Poller]:
         ended = [self._running.pop(path) for path in paths]
-        for _, task in ended:
-            task.cancel()
-        if ended:
-            await asyncio.wait([task for _, task in ended])
+        pending = {task for _, task in ended}
+        while pending:
+            # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result.
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
         for poller, _ in ended:
             metrics.forget(poller.configured.device.name)
         return [poller for poller, _ in ended]

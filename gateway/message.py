@@ -41,11 +41,13 @@ def as_entries(scan: Scan) -> Iterator[Entry]:
 
 def _parts(readings: list[Reading]) -> Iterator[list[Reading]]:
     """A tag stands once in a message: what was heard of it twice goes into two."""
+    if len(readings) <= READINGS_A_MESSAGE and len({reading.tag for reading in readings}) == len(readings):
+        yield readings
+        return
     part: dict[str, Reading] = {}
     for reading in readings:
         if reading.tag in part or len(part) == READINGS_A_MESSAGE:
             yield list(part.values())
             part = {}
         part[reading.tag] = reading
-    if part:
-        yield list(part.values())
+    yield list(part.values())

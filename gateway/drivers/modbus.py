@@ -154,9 +154,8 @@ class _Unit:
         self._pace = Pace(device.timeout, settings.request_delay)
         self._plans: dict[tuple[str, ...], list[Block[Tag]]] = {}
         self.refusals: dict[str, str] = {}
-        self._decoders: dict[str, Decode] = {
-            tag.name: decoder(tag.address, settings.word_order, settings.byte_order) for tag in device.tags
-        }
+        self._decoders: dict[int, tuple[Decode, tuple[Tag, ...]]] = {}  # by the block's identity
+        self._blocks: list[Block[Tag]] = []
 
     async def read(self, tags: Sequence[Tag]) -> list[Reading]:
         """One scan. Blocks that the device refuses are split until the refused tags stand alone."""
@@ -205,9 +204,18 @@ class _Unit:
                     self.refusals[block.spans[0].item.name] = _named(refusal.code)
                 return None
             raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
-        now, start = _now(), block.start
-        decoders = self._decoders
-        return [span.item.reading(decoders[span.item.name](words, span.start - start), now) for span in block.spans]
+        decode, tags = self._decoded(block)
+        now = _now()
+        return [tag.reading(value, now) for tag, value in zip(tags, decode(words), strict=True)]
+
+    def _decoded(self, block: Block[Tag]) -> tuple[Decode, tuple[Tag, ...]]:
+        if (found := self._decoders.get(id(block))) is None:
+            tags = tuple(span.item for span in block.spans)
+            settings = self._settings
+            decode = decoder([tag.address for tag in tags], block.start, settings.word_order, settings.byte_order)
+            self._blocks.append(block)  # an identity is good for as long as the block is
+            found = self._decoders[id(block)] = decode, tags
+        return found
 
 
 def _named(code: int) -> str:

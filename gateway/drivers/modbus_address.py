@@ -4,7 +4,8 @@ import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from operator import itemgetter
+from typing import Any, Literal
 
 from gateway.driver import WriteError
 from nexus.contract.reading import Value
@@ -39,7 +40,7 @@ class Address:
     bit: int | None = None
 
 
-Decode = Callable[[Sequence[int], int], Value]
+Decode = Callable[[Sequence[int]], Sequence[Value]]
 
 
 def parse(text: str, addressing: str) -> Address:
@@ -101,22 +102,45 @@ def _registers(kind: str | None, bit: str | None, length: str | None) -> int:
     return struct.calcsize(NUMBERS[kind]) // 2
 
 
-def decoder(address: Address, word_order: Order, byte_order: Order) -> Decode:
-    """How to read a value from a block's registers (or bits), given the offset of its first in the block."""
-    if address.table in BITS:
-        return lambda words, at: bool(words[at])
-    # Registers arrive as numbers: packing them little-endian swaps the bytes of each, and reading the whole
-    # little-endian reverses all. Between them the two reach ABCD, CDAB, BADC and DCBA.
-    count, swapped = address.count, "<" if byte_order == "little" else ">"
+def decoder(addresses: Sequence[Address], start: int, word_order: Order, byte_order: Order) -> Decode:
+    """How to read the values of a block's registers (or bits), which begins at `start`: all in one go.
+
+    The registers are put in the order in which each value wants them, as often as it takes, and read as one struct.
+    Packing them little-endian swaps the bytes of each. Between the two, ABCD, CDAB, BADC and DCBA are all reached.
+    """
+    places: list[int] = []
+    codes = ""
+    fixes: list[Callable[[Any], Value] | None] = []
+    for address in addresses:
+        registers = range(address.start - start, address.start - start + address.count)
+        reverse = word_order == "little" and address.type != "string"
+        places += reversed(registers) if reverse else registers
+        codes += _code(address)
+        fixes.append(_fix(address))
+    if addresses and addresses[0].table in BITS:
+        return lambda words: [bool(words[at]) for at in places]
+    pick = itemgetter(*places) if len(places) > 1 else lambda words: (words[places[0]],)
+    pack = struct.Struct(f"{'<' if byte_order == 'little' else '>'}{len(places)}H").pack
+    unpack = struct.Struct(f">{codes}").unpack
+    if not any(fixes):
+        return lambda words: unpack(pack(*pick(words)))
+    return lambda words: [
+        value if fix is None else fix(value) for value, fix in zip(unpack(pack(*pick(words))), fixes, strict=True)
+    ]
+
+
+def _code(address: Address) -> str:
     if address.type == "string":
-        text = struct.Struct(f"{swapped}{count}H")
-        return lambda words, at: _text(text.pack(*words[at : at + count]))
-    pack = struct.Struct(f"{'>' if word_order == byte_order else '<'}{count}H").pack
+        return f"{address.count * 2}s"
+    return "H" if address.bit is not None else NUMBERS.get(address.type, "H")
+
+
+def _fix(address: Address) -> Callable[[Any], Value] | None:
+    if address.type == "string":
+        return _text
     if (bit := address.bit) is not None:
-        read_word = struct.Struct("<H" if word_order == "little" else ">H").unpack
-        return lambda words, at: bool(read_word(pack(words[at]))[0] >> bit & 1)
-    unpack = struct.Struct(f"{'<' if word_order == 'little' else '>'}{NUMBERS[address.type]}").unpack
-    return lambda words, at: unpack(pack(*words[at : at + count]))[0]
+        return lambda word: bool(word >> bit & 1)
+    return None
 
 
 def _text(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from pymodbus.pdu import ModbusPDU
 from gateway.driver import DeviceError
 from gateway.drivers.modbus_address import BITS, Table
 
-_LONGEST = 60.0  # what pymodbus would wait for; the deadlines are ours
+_UNANSWERED = 1_000_000_000  # the connection is not closed because a unit is silent: others answer there
 _READS: dict[Table, tuple[str, int]] = {
     "coil": ("read_coils", 1),
     "discrete": ("read_discrete_inputs", 2),
@@ -128,18 +128,19 @@ class Line:
             raise DeviceError(f"{self._where} closed the connection")
         self._waiting = asyncio.current_task()
         self._stale = self._frames_carry_no_number
+        client = self._client
+        client.ctx.comm_params.timeout_connect = pace.timeout  # it waits for answers so long, too
         try:
-            async with asyncio.timeout(pace.timeout):
-                answer: ModbusPDU = await getattr(self._client, function)(start, device_id=unit, **rest)
+            answer: ModbusPDU = await getattr(client, function)(start, device_id=unit, **rest)
         except asyncio.CancelledError:
             if self._waiting is None:  # cancelled by `_changed`, and by nobody else unless the count says so
                 task = asyncio.current_task()
                 if task is not None and task.uncancel() == 0:
                     raise DeviceError(f"{self._where} closed the connection") from None
             raise
-        except TimeoutError:
-            raise DeviceError(f"no answer from unit {unit} within {pace.timeout:g} s") from None
         except ModbusException as error:
+            if "No response" in str(error):
+                raise DeviceError(f"no answer from unit {unit} within {pace.timeout:g} s") from None
             raise DeviceError(f"the answer for unit {unit} makes no sense: {error}") from error
         finally:
             self._waiting = None
@@ -154,19 +155,9 @@ class Line:
         return isinstance(self._where, Serial) or self._where.rtu
 
     def _made(self) -> ModbusBaseClient:
-        where = self._where
-        common = {"timeout": _LONGEST, "retries": 0, "reconnect_delay": 0, "trace_connect": self._changed}
-        if isinstance(where, Tcp):
-            framer = FramerType.RTU if where.rtu else FramerType.SOCKET
-            return AsyncModbusTcpClient(where.host, port=where.port, framer=framer, **common)  # type: ignore[arg-type]
-        return AsyncModbusSerialClient(
-            where.path,
-            baudrate=where.baudrate,
-            bytesize=where.data_bits,
-            parity=where.parity[0].upper(),
-            stopbits=where.stop_bits,
-            **common,  # type: ignore[arg-type]
-        )
+        client = _client(self._where, self._changed)
+        client.set_max_no_responses(_UNANSWERED)
+        return client
 
     async def _open(self) -> None:
         if not await self._client.connect():
@@ -194,6 +185,21 @@ class Pace:
 
     timeout: float
     delay: float = 0.0
+
+
+def _client(where: Tcp | Serial, changed: Callable[[bool], None]) -> ModbusBaseClient:
+    common = {"retries": 0, "reconnect_delay": 0, "trace_connect": changed}
+    if isinstance(where, Tcp):
+        framer = FramerType.RTU if where.rtu else FramerType.SOCKET
+        return AsyncModbusTcpClient(where.host, port=where.port, framer=framer, **common)  # type: ignore[arg-type]
+    return AsyncModbusSerialClient(
+        where.path,
+        baudrate=where.baudrate,
+        bytesize=where.data_bits,
+        parity=where.parity[0].upper(),
+        stopbits=where.stop_bits,
+        **common,  # type: ignore[arg-type]
+    )
 
 
 _lines: dict[tuple[asyncio.AbstractEventLoop, Tcp | Serial], Line] = {}

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from itertools import product
 
-from gateway.driver import DeviceError, Tag
+from gateway.driver import DeviceError
 from gateway.drivers.modbus import TcpSettings
 from gateway.drivers.modbus_address import NUMBERS, Address, Order, decoder, parse
 from gateway.drivers.modbus_line import Pace, Refusal, Tcp, shared
@@ -91,7 +91,7 @@ def _value(registers: dict[int, int], asked: Address, shift: int, kind: str, ord
     if address is None or start < 0 or any(start + at not in registers for at in range(address.count)):
         return None
     words = [registers[start + at] for at in range(address.count)]
-    return Tag("probe", address).reading(decoder(address, *order)(words, 0), 0).value
+    return decoder([address], start, *order)(words)[0]
 
 
 def _rows(registers: dict[int, int], asked: Address, expected: float | None) -> list[tuple[str, ...]]:

@@ -11,6 +11,7 @@ from nexus.contract.reading import Quality, Reading, Value
 
 _WORDS = {Quality.GOOD: "good", Quality.UNCERTAIN: "uncertain", Quality.BAD: "bad"}
 _NUMBERS = {word: int(number) for number, word in _WORDS.items()}
+_GOOD = int(Quality.GOOD)
 _LARGEST_INT = 2**64 - 1  # what JSON readers, and msgspec's own, carry exactly
 
 State = Literal["online", "degraded", "offline"]
@@ -67,7 +68,7 @@ class _DeviceOut(msgspec.Struct, gc=False, omit_defaults=True):
     ts: int
     v: dict[str, Value]
     q: dict[str, str | int] = {}
-    u: dict[str, str] = {}
+    u: Mapping[str, str] = {}
     t: dict[str, int] = {}
     p: str | None = None
     n: int | None = None
@@ -123,18 +124,25 @@ def encode_device(
 
     Good qualities, and times equal to the scan's, are left out. `units` may name more tags than `readings` holds.
     """
-    out = _DeviceOut(time, {}, {}, {}, {}, publisher, number)
+    values: dict[str, Value] = {}
+    qualities: dict[str, str | int] = {}
+    times: dict[str, int] = {}
     for reading in readings:
-        tag = reading.tag
-        value, quality = _carried(reading.value, reading.quality)
-        out.v[tag] = value
-        if quality != Quality.GOOD:
-            out.q[tag] = _WORDS.get(quality, quality)  # type: ignore[call-overload]
+        tag, value, quality = reading.tag, reading.value, reading.quality
+        # A float that is not finite differs from itself once it is taken from itself.
+        if value.__class__ is not bool and (value.__class__ is not float or value - value != 0.0):
+            value, quality = _carried(value, quality)
+        values[tag] = value
+        if quality != _GOOD:
+            qualities[tag] = _WORDS.get(quality, quality)  # type: ignore[call-overload]
         if reading.time != time:
-            out.t[tag] = reading.time
-        if units and (unit := units.get(tag)):
-            out.u[tag] = unit
-    return _encoder.encode(out)
+            times[tag] = reading.time
+    named = {} if not units else units if units.keys() <= values.keys() else _only(units, values)
+    return _encoder.encode(_DeviceOut(time, values, qualities, named, times, publisher, number))
+
+
+def _only(units: Mapping[str, str], values: Mapping[str, Value]) -> dict[str, str]:
+    return {tag: unit for tag, unit in units.items() if tag in values}
 
 
 def decode(topic: str, payload: bytes) -> Message:

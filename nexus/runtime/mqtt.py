@@ -62,6 +62,7 @@ class Connection:
         self._misc: asyncio.TimerHandle | None = None
         self._sock: paho.SocketLike | None = None
         self._packets = 0
+        self._looking = self._writing = False
         self.session_present = False
         self.ends_session = False  # set it, and the broker drops our session when the block is left
         self.maximum_packet_size = 268_435_455
@@ -137,11 +138,23 @@ class Connection:
         if self._misc is not None:
             self._misc.cancel()
 
-    def _want_write(self, _client: paho.Client, _userdata: object, sock: "paho.SocketLike") -> None:
-        self._loop.add_writer(sock, self._client.loop_write)
+    def _want_write(self, *_: object) -> None:
+        # What this turn of the loop has to send is sent at its end; the selector is asked only if something is left.
+        if not self._looking:
+            self._looking = True
+            self._loop.call_soon(self._look)
 
-    def _wrote(self, _client: paho.Client, _userdata: object, sock: "paho.SocketLike") -> None:
-        self._loop.remove_writer(sock)
+    def _look(self) -> None:
+        self._looking = False
+        self._client.loop_write()
+        if self._sock is not None and not self._writing and self._client.want_write():
+            self._writing = True
+            self._loop.add_writer(self._sock, self._client.loop_write)
+
+    def _wrote(self, *_: object) -> None:
+        if self._writing and self._sock is not None:
+            self._writing = False
+            self._loop.remove_writer(self._sock)
 
     def _read(self) -> None:
         for _ in range(READS_A_TURN):

@@ -77,8 +77,8 @@ def test_an_address_that_cannot_be_says_what_would_be_right(text: str, addressin
     ],
 )
 def test_float32_in_all_four_orders(words: list[int], word_order: str, byte_order: str) -> None:
-    decode = decoder(Address("holding", 0, 2, "float32"), word_order, byte_order)
-    assert decode([9, *words, 9], 1) == 84.5
+    decode = decoder([Address("holding", 8, 2, "float32")], 7, word_order, byte_order)
+    assert decode([9, *words, 9])[0] == 84.5
 
 
 FORMATS = {"int16": "h", "uint16": "H", "int32": "i", "uint32": "I", "int64": "q", "uint64": "Q", "float64": "d"}
@@ -92,12 +92,12 @@ def test_every_type_in_every_order(kind: str, data: st.DataObject, swap_words: b
     words = [int.from_bytes(raw[at : at + 2], "little" if swap_bytes else "big") for at in range(0, size, 2)]
     words = words[::-1] if swap_words else words
     orders = ("little" if swap_words else "big", "little" if swap_bytes else "big")
-    read = decoder(Address("holding", 0, size // 2, kind), *orders)(words, 0)
+    read = decoder([Address("holding", 0, size // 2, kind)], 0, *orders)(words)[0]
     assert repr(read) == repr(value)  # as text, so that NaN equals itself
 
 
 def test_bits_of_a_register() -> None:
-    bits = [decoder(Address("holding", 0, 1, "bool", bit), "big", "big")([0x8001], 0) for bit in range(16)]
+    bits = [decoder([Address("holding", 0, 1, "bool", bit)], 0, "big", "big")([0x8001])[0] for bit in range(16)]
     assert bits == [True, *[False] * 14, True]
 
 
@@ -114,7 +114,7 @@ def test_bits_of_a_register() -> None:
     ],
 )
 def test_strings(words: list[int], byte_order: str, text: str) -> None:
-    assert decoder(Address("holding", 0, 2, "string"), "big", byte_order)(words, 0) == text
+    assert decoder([Address("holding", 0, 2, "string")], 0, "big", byte_order)(words)[0] == text
 
 
 @pytest.mark.parametrize(
