@@ -120,15 +120,31 @@ class Poller:
 
     async def _scan(self, read: Read, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
-        deadline = self._device.timeout * HUNG_AFTER_TIMEOUTS
-        try:
-            async with self._turn, asyncio.timeout(deadline):
-                readings = await read(tags)
-        except TimeoutError:
-            raise DeviceError(f"a scan was not done within {deadline:g} s") from None
+        async with self._turn:
+            readings = await self._in_time(read, tags)
         self._metrics.scan_seconds.set(self._clock() - began)
         self._unread = ()
         self._take(readings)
+
+    async def _in_time(self, read: Read, tags: tuple[Tag, ...]) -> list[Reading]:
+        """`asyncio.timeout`, in less time than that takes: this is done with every scan."""
+        task, hung, deadline = asyncio.current_task(), False, self._device.timeout * HUNG_AFTER_TIMEOUTS
+
+        def give_up() -> None:
+            nonlocal hung
+            hung = True
+            if task is not None:
+                task.cancel()
+
+        timer = asyncio.get_running_loop().call_later(deadline, give_up)
+        try:
+            return await read(tags)
+        except asyncio.CancelledError:
+            if hung and task is not None and task.uncancel() == 0:
+                raise DeviceError(f"a scan was not done within {deadline:g} s") from None
+            raise
+        finally:
+            timer.cancel()
 
     async def _listen(self, read: Read, hear: Hear) -> None:
         """Takes what the device tells by itself; asks only for what has been silent for too long."""
@@ -154,8 +170,8 @@ class Poller:
     def _take(self, readings: list[Reading]) -> None:
         """The device answered: its readings go on, as far as they are worth sending."""
         self._worked = True
-        self._breaker.succeed()
-        self._metrics.breaker.set(State.CLOSED)
+        if self._breaker.succeed():
+            self._metrics.breaker.set(State.CLOSED)
         bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
         self._condition.read(readings, bad, self._link.refusals if self._link else {})
         self._publish(readings, len(bad))

@@ -43,13 +43,18 @@ class Publisher:
         self._finishing = False
         self._refused: set[int] = set()
         self._log = log.get("publisher")
-        self._connected = False
+        self._connection: mqtt.Connection | None = None
 
     def scan(self, scan: Scan) -> None:
-        """Takes a device's scan."""
-        if not self._connected or self._finishing:
+        """Takes a device's scan: it leaves at once if the broker keeps up, and none is before it."""
+        if self._connection is None or self._finishing:
             self._backlog.add(scan)
             return
+        if not self._queue:
+            messages = list(live(scan))
+            if len(messages) <= self._connection.room:
+                self._send(self._connection, self._flown(scan, len(messages)), messages)
+                return
         self._queue.append(scan)
         self._queued += len(scan.readings)
         while self._queued > QUEUED_READINGS and len(self._queue) > 1:
@@ -74,7 +79,7 @@ class Publisher:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
-        self._connected = True
+        self._connection = connection
         self._unsaid.update(self._statuses)  # a broker may have lost what it retained
         try:
             await self._send_queued(connection)
@@ -83,7 +88,7 @@ class Publisher:
                 await self._landed.wait()
             await self._leave(connection)
         finally:
-            self._connected = False
+            self._connection = None
             self._put_back()
 
     def _put_back(self) -> None:
@@ -100,7 +105,7 @@ class Publisher:
         while True:
             await self._say_statuses(connection)
             while self._queue:
-                await self._send(connection, self._next())
+                await self._send_slowly(connection, self._next())
             metrics.queued.set(self._queued)
             if not self._unsaid:
                 if self._finishing:
@@ -123,22 +128,30 @@ class Publisher:
         self._queued -= len(scan.readings)
         return scan
 
-    async def _send(self, connection: mqtt.Connection, scan: Scan) -> None:
-        """Sends a scan's messages; it is noted as under way before the first leaves."""
+    async def _send_slowly(self, connection: mqtt.Connection, scan: Scan) -> None:
+        """Sends a scan's messages as the broker makes room."""
         messages = list(live(scan))
+        flight = self._flown(scan, len(messages))
+        while messages:
+            await connection.has_room()
+            some = max(1, connection.room)
+            self._send(connection, flight, messages[:some])
+            del messages[:some]
+
+    def _flown(self, scan: Scan, messages: int) -> _Flight:
+        """A scan is noted as under way before its first message leaves."""
         flight = self._flying[self._number] = _Flight(self._number, scan)
         self._number += 1
-        flight.left = len(messages)
+        flight.left = messages
+        return flight
+
+    def _send(self, connection: mqtt.Connection, flight: _Flight, messages: list[tuple[str, bytes]]) -> None:
+        """Sends what there is room for. If the connection is lost, `_put_back` has the whole scan."""
         for name, payload in messages:
             if len(payload) + len(name) + 64 > connection.maximum_packet_size:
                 self._settle(flight, name, mqtt.PACKET_TOO_LARGE)
-                continue
-            acknowledged = await connection.publish(name, payload)
-            acknowledged.add_done_callback(partial(self._acknowledged, flight, name))
-
-    def _acknowledged(self, flight: _Flight, name: str, code: asyncio.Future[int]) -> None:
-        if not code.cancelled():  # else the connection was lost: `_put_back` has it
-            self._settle(flight, name, code.result())
+            else:
+                connection.send(name, payload, partial(self._settle, flight, name))
 
     def _settle(self, flight: _Flight, name: str, code: int) -> None:
         """The broker has this message, or will not take it, now or later: keeping it would block those behind it."""

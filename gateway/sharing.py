@@ -92,6 +92,7 @@ class Sharing:
 
     async def run(self) -> None:
         """Polls what is ours, for ever. First lets go, then says so, because others start on our word."""
+        applied: tuple[frozenset[str], dict[str, Configured]] | None = None
         while True:
             now = self._clock()
             for member in self._membership.expired(now):
@@ -100,7 +101,9 @@ class Sharing:
             ours = self._membership.devices(now)
             presence = self._membership.presence
             metrics.members.set(1 + len(self._membership.peers))
-            await self._fleet.apply([self._configured[path] for path in ours])
+            if applied is None or ours != applied[0] or self._configured is not applied[1]:
+                await self._fleet.apply([self._configured[path] for path in ours])
+                applied = (ours, self._configured)
             due = self._said is None or self._said[1] + self._lease / HEARTBEATS_A_LEASE <= now
             if due or self._said is None or self._said[0] != presence:
                 await self._say(presence)

@@ -2,15 +2,21 @@
 
 import asyncio
 import logging
+import struct
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
 from pymodbus.client.base import ModbusBaseClient
-from pymodbus.exceptions import ModbusException
+from pymodbus.exceptions import ModbusException, ModbusIOException
 from pymodbus.framer import FramerType
-from pymodbus.pdu import ModbusPDU
+from pymodbus.pdu import DecodePDU, ModbusPDU
+from pymodbus.pdu.register_message import (
+    ReadHoldingRegistersRequest,
+    ReadHoldingRegistersResponse,
+    ReadInputRegistersRequest,
+)
 
 from gateway.driver import DeviceError
 from gateway.drivers.modbus_address import BITS, Table
@@ -25,6 +31,27 @@ _READS: dict[Table, tuple[str, int]] = {
 
 # It logs what it also raises, and each late answer.
 logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+
+
+class _Registers(ReadHoldingRegistersResponse):
+    """The library reads registers one by one, and describes each answer for a log that nobody reads."""
+
+    def decode(self, data: bytes) -> None:
+        size = data[0]
+        if size >= len(data):
+            raise ModbusIOException("the answer is too short", function_code=self.function_code)
+        self.registers = struct.unpack_from(f">{size // 2}H", data, 1)
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+
+class _InputRegisters(_Registers):
+    function_code = 4
+
+
+DecodePDU.add_pdu(ReadHoldingRegistersRequest, _Registers)
+DecodePDU.add_pdu(ReadInputRegistersRequest, _InputRegisters)
 
 
 @dataclass(frozen=True)

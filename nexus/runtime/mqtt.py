@@ -1,4 +1,4 @@
-"""An MQTT 5 connection on the event loop. The only file that knows paho."""
+"""An MQTT 5 connection on the event loop, on paho."""
 
 import asyncio
 import socket
@@ -8,18 +8,22 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
+from nexus.runtime import wire
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.run import together
+from nexus.runtime.wire import Wire
 
 CONNECT_SECONDS = 5.0
-WINDOW = 200  # paho's cost grows with what is unacknowledged; more gains nothing
-READS_A_TURN = 32  # packets taken from the socket before the loop's other tasks have their turn
+WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
+_FIRST_MID = 1000  # below are paho's, for subscriptions
+_NO_TOPIC = frozenset(b"+#\0")
 
 REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95
@@ -44,6 +48,7 @@ class Message:
     correlation: bytes | None = None
 
 
+Done = Callable[[int], None]
 OnMessage = Callable[["Connection", Message], None]
 
 
@@ -56,39 +61,69 @@ class Connection:
         self._on_message = on_message
         self._connected: asyncio.Future[Properties | None] = self._loop.create_future()
         self._lost: asyncio.Future[str] = self._loop.create_future()
-        self._pending: dict[int, asyncio.Future[int]] = {}
+        self._pending: dict[int, Done] = {}
+        self._futures: set[asyncio.Future[int]] = set()
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
-        self._window = asyncio.Semaphore(WINDOW)
+        self._most = WINDOW
+        self._freed = asyncio.Event()
         self._misc: asyncio.TimerHandle | None = None
-        self._sock: paho.SocketLike | None = None
-        self._packets = 0
-        self._looking = self._writing = False
+        self._wire: Wire | None = None
+        self._fd = -1
+        self._mid = _FIRST_MID
         self.session_present = False
         self.ends_session = False  # set it, and the broker drops our session when the block is left
         self.maximum_packet_size = 268_435_455
         client.on_connect = self._connack
         client.on_disconnect = self._disconnected
-        client.on_publish = self._puback
         client.on_subscribe = client.on_unsubscribe = self._answered
-        client.on_message = self._received
+
+    @property
+    def room(self) -> int:
+        """Messages that may be sent now without waiting."""
+        return 0 if self._lost.done() else self._most - len(self._pending)
+
+    async def has_room(self) -> None:
+        """Waits for room, or for the end of the connection: then sending says so."""
+        while self.room <= 0 and not self._lost.done():
+            self._freed.clear()
+            await self._freed.wait()
+
+    def send(
+        self, topic: str, payload: bytes, done: Done, *, retain: bool = False, correlation: bytes | None = None
+    ) -> None:
+        """Sends with QoS 1, for which there must be room; `done` gets the PUBACK's reason code, if it ever comes.
+
+        Raises MqttError; ValueError for what is no topic.
+        """
+        name = topic.encode()
+        if not name or len(name) > 65535 or not _NO_TOPIC.isdisjoint(name):
+            raise ValueError(f"{topic!r} is no topic to publish on")
+        if self._lost.done() or self._wire is None:
+            raise MqttError(self._lost.result() if self._lost.done() else "closed")
+        pending, mid = self._pending, self._mid
+        while mid in pending:
+            mid = mid + 1 if mid < 65535 else _FIRST_MID
+        self._mid = mid + 1 if mid < 65535 else _FIRST_MID
+        pending[mid] = done
+        self._wire.publish(name, payload, mid, retain=retain, properties=wire.correlation(correlation))
 
     async def publish(
         self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None
     ) -> asyncio.Future[int]:
-        """Sends with QoS 1, waiting for a place in the window; gives the PUBACK's reason code when it comes.
+        """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes.
 
-        The future is cancelled if the connection is lost first.
+        The future is cancelled if the connection is lost first. Raises MqttError; ValueError for what is no topic.
         """
-        await self._window.acquire()
-        if self._lost.done():
-            raise MqttError(self._lost.result())
-        try:
-            info = self._client.publish(topic, payload, 1, retain, _correlated(correlation))
-        except BaseException:
-            self._window.release()
-            raise
+        await self.has_room()
         acknowledged: asyncio.Future[int] = self._loop.create_future()
-        self._pending[info.mid] = acknowledged
+        self._futures.add(acknowledged)
+        acknowledged.add_done_callback(self._futures.discard)
+
+        def done(code: int) -> None:
+            if not acknowledged.done():
+                acknowledged.set_result(code)
+
+        self.send(topic, payload, done, retain=retain, correlation=correlation)
         return acknowledged
 
     async def subscribe(self, topic_filter: str) -> None:
@@ -105,8 +140,8 @@ class Connection:
 
     def acknowledge(self, mid: int) -> None:
         """Tells the broker that it may forget the message. Nothing happens once the connection is lost."""
-        if not self._lost.done():
-            self._client.ack(mid, 1)
+        if self._wire is not None and not self._lost.done():
+            self._wire.acknowledge(mid)
 
     async def _answer(self, result: MQTTErrorCode, mid: int | None) -> list[ReasonCode]:
         if result != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
@@ -122,48 +157,34 @@ class Connection:
         if sock is None:
             self._lose("the connection closed at once")
             return
-        self._sock = sock
-        self._loop.add_reader(sock, self._read)
-        self._client.on_socket_register_write = self._want_write
-        self._client.on_socket_unregister_write = self._wrote
+        self._wire = Wire(sock, self._loop, self._received, self._puback)  # type: ignore[arg-type]
+        self._client._sock = self._wire  # type: ignore[assignment]
+        self._fd = sock.fileno()
+        self._loop.add_reader(self._fd, self._read)
+        self._client.on_socket_register_write = self._write
         self._client.on_socket_close = self._detach
         self._tick()
+        self._client.loop_write()
         self._read()
 
     def _detach(self, *_: object) -> None:
-        if self._sock is not None:
-            self._loop.remove_reader(self._sock)
-            self._loop.remove_writer(self._sock)
-            self._sock = None
+        if self._wire is not None:
+            self._loop.remove_reader(self._fd)
+            self._wire.end()
+            self._wire = None
         if self._misc is not None:
             self._misc.cancel()
 
-    def _want_write(self, *_: object) -> None:
-        # What this turn of the loop has to send is sent at its end; the selector is asked only if something is left.
-        if not self._looking:
-            self._looking = True
-            self._loop.call_soon(self._look)
-
-    def _look(self) -> None:
-        self._looking = False
-        self._client.loop_write()
-        if self._sock is not None and not self._writing and self._client.want_write():
-            self._writing = True
-            self._loop.add_writer(self._sock, self._client.loop_write)
-
-    def _wrote(self, *_: object) -> None:
-        if self._writing and self._sock is not None:
-            self._writing = False
-            self._loop.remove_writer(self._sock)
+    def _write(self, *_: object) -> None:
+        self._loop.call_soon(self._client.loop_write)
 
     def _read(self) -> None:
-        for _ in range(READS_A_TURN):
-            before = self._packets
+        if (wire := self._wire) is None:
+            return
+        more = wire.read()
+        while self._wire is not None and wire.has_news:
             self._client.loop_read()
-            if self._packets == before or self._sock is None:
-                break
-        # What TLS has decrypted already wakes nobody.
-        if isinstance(self._sock, ssl.SSLSocket) and self._sock.pending():
+        if more:
             self._loop.call_soon(self._read)
 
     def _tick(self) -> None:
@@ -173,7 +194,6 @@ class Connection:
     def _connack(
         self, _c: object, _u: object, flags: paho.ConnectFlags, code: ReasonCode, props: Properties | None
     ) -> None:
-        self._packets += 1
         if self._connected.done():
             return
         if code.is_failure:
@@ -181,32 +201,29 @@ class Connection:
             return
         self.session_present = flags.session_present
         window = int(getattr(props, "ReceiveMaximum", 65535))
-        self._window = asyncio.Semaphore(min(WINDOW, window))
+        self._most = min(WINDOW, window)
         self.maximum_packet_size = int(getattr(props, "MaximumPacketSize", self.maximum_packet_size))
         self._connected.set_result(props)
 
-    def _puback(self, _c: object, _u: object, mid: int, code: ReasonCode, _p: object) -> None:
-        self._packets += 1
-        if (acknowledged := self._pending.pop(mid, None)) is not None:
-            self._window.release()
-            if not acknowledged.done():
-                acknowledged.set_result(code.value)
+    def _puback(self, mid: int, code: int) -> None:
+        if (done := self._pending.pop(mid, None)) is not None:
+            self._freed.set()
+            done(code)
 
     def _answered(self, _c: object, _u: object, mid: int, codes: list[ReasonCode], _p: object) -> None:
-        self._packets += 1
         if (answer := self._answers.pop(mid, None)) is not None and not answer.done():
             answer.set_result(codes)
 
-    def _received(self, _c: object, _u: object, message: paho.MQTTMessage) -> None:
-        self._packets += 1
+    def _received(self, came: wire.Publish) -> None:
         if self._on_message is None:
             return
         try:
-            topic = message.topic
-        except UnicodeDecodeError:  # the broker should have refused it
-            self._client.ack(message.mid, message.qos)
+            topic = came.topic.decode()
+            answer = wire.answer_properties(came.properties)
+        except (UnicodeDecodeError, MQTTException):  # the broker should have refused it
+            self.acknowledge(came.mid)
             return
-        self._on_message(self, Message(topic, bytes(message.payload), message.mid, message.retain, *_answer(message)))
+        self._on_message(self, Message(topic, came.payload, came.mid, came.retained, *answer))
 
     def _disconnected(self, _c: object, _u: object, _flags: object, code: ReasonCode, _p: object) -> None:
         self._lose(f"disconnected: {code}")
@@ -218,9 +235,8 @@ class Connection:
             self._connected.exception()  # whether or not anybody still waits for it
         if not self._lost.done():
             self._lost.set_result(reason)
-        for _ in range(WINDOW):  # whoever waits to publish must hear of it
-            self._window.release()
-        for acknowledged in self._pending.values():
+        self._freed.set()  # whoever waits to publish must hear of it
+        for acknowledged in list(self._futures):
             acknowledged.cancel()
         for answer in self._answers.values():
             answer.cancel()
@@ -232,7 +248,7 @@ class Connection:
 
     async def _close(self, *, with_will: bool) -> None:
         """Says goodbye if there still is a connection, and lets go of the socket in any case."""
-        if not self._lost.done() and self._sock is not None:
+        if not self._lost.done() and self._wire is not None:
             properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
             if self.ends_session:
                 properties.SessionExpiryInterval = 0
@@ -250,21 +266,6 @@ class Connection:
                 sock.close()
 
 
-def _correlated(data: bytes | None) -> Properties | None:
-    if data is None:
-        return None
-    properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    properties.CorrelationData = data
-    return properties
-
-
-def _answer(message: paho.MQTTMessage) -> tuple[str | None, bytes | None]:
-    properties = message.properties
-    if properties is None:
-        return None, None
-    return getattr(properties, "ResponseTopic", None), getattr(properties, "CorrelationData", None)
-
-
 def reason(code: int) -> str:
     """The name of a PUBACK's reason code."""
     if code == PACKET_TOO_LARGE:
@@ -278,7 +279,7 @@ async def connect(broker: Broker, client: Client, on_message: OnMessage | None =
 
     Leaving the block by an exception lets the broker publish the will.
     """
-    native = _native(broker, client, manual_ack=on_message is not None)
+    native = _native(broker, client)
     connection = Connection(native, on_message)
     try:
         await _open(native, broker, client, connection)
@@ -322,16 +323,14 @@ async def _open(native: paho.Client, broker: Broker, client: Client, connection:
         raise MqttError(_explain(error)) from error
 
 
-def _native(broker: Broker, client: Client, *, manual_ack: bool) -> paho.Client:
+def _native(broker: Broker, client: Client) -> paho.Client:
     native = paho.Client(
         CallbackAPIVersion.VERSION2,
         client.id,
         protocol=paho.MQTTv5,
-        manual_ack=manual_ack,
         reconnect_on_failure=False,
     )
     native.connect_timeout = CONNECT_SECONDS
-    native.max_inflight_messages_set(0)  # the window is ours: paho's ignores the broker's receive maximum
     if broker.user is not None:
         native.username_pw_set(broker.user, broker.password)
     if broker.tls is not None:
