@@ -15,6 +15,8 @@ RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
 MESSAGES_AT_ONCE = 20  # of the connection's window
 SHARE = 0.3  # of the time; the rest is for live readings
+# After a connection is made, the subscribers may still be on their way: so long, what nobody got is sent again.
+PATIENCE_SECONDS = 30.0
 
 
 class Backlog:
@@ -35,6 +37,7 @@ class Backlog:
         self._size = spool.contents.size
         self._log = log.get("spool")
         self.waiting = 0
+        self._show()
 
     def add(self, scan: Scan) -> None:
         """Takes a scan for the disk."""
@@ -45,6 +48,7 @@ class Backlog:
             del self._scans[self._storing]
             self.waiting -= len(oldest.readings)
             metrics.dropped.labels("memory").inc(len(oldest.readings))
+        metrics.spool_waiting.set(self.waiting)
         self._wake.set()
 
     async def store(self) -> None:
@@ -101,17 +105,20 @@ class Backlog:
     async def drain(self, connection: mqtt.Connection) -> None:
         """Sends what is on disk, oldest first, for as long as the connection lasts; never more than its share."""
         clock = asyncio.get_running_loop().time
+        patience_until = clock() + PATIENCE_SECONDS
         while True:
             self._stored.clear()
             began = clock()
             try:
-                sent = await self._send_oldest(connection)
+                sent = await self._send_oldest(connection, patient=began < patience_until)
             except SpoolError as error:
                 metrics.spool_failures.inc()
                 self._log.error("the spool cannot be read", reason=str(error))
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            if sent:
+            if sent is None:
+                await asyncio.sleep(RETRY_SECONDS)
+            elif sent:
                 elapsed = clock() - began
                 pause = elapsed * (1 - SHARE) / SHARE
                 rate = sent / (elapsed + pause)
@@ -122,12 +129,15 @@ class Backlog:
                 self._rate = 0.0
                 await self._stored.wait()
 
-    async def _send_oldest(self, connection: mqtt.Connection) -> int:
-        """Gives the readings that the broker has now; they are off the disk."""
+    async def _send_oldest(self, connection: mqtt.Connection, *, patient: bool) -> int | None:
+        """Gives the readings that the broker has now; they are off the disk. None if nobody was there to get them."""
         entries = await self._spool.oldest(self._drained, MESSAGES_AT_ONCE)
         acknowledged = [await connection.publish(entry.topic, entry.payload) for entry in entries]
-        for entry, answer in zip(entries, acknowledged, strict=True):
-            if (code := await answer) >= mqtt.REFUSED:
+        codes = [await answer for answer in acknowledged]
+        if patient and mqtt.NOBODY in codes:
+            return None
+        for entry, code in zip(entries, codes, strict=True):
+            if code >= mqtt.REFUSED:
                 metrics.refused.labels(mqtt.reason(code)).inc()
             else:
                 metrics.published.inc()
@@ -140,6 +150,7 @@ class Backlog:
 
     def _show(self) -> None:
         contents = self._spool.contents
+        metrics.spool_waiting.set(self.waiting)
         metrics.spool_readings.set(contents.readings)
         metrics.spool_bytes.set(contents.size)
         metrics.spool_oldest.set(time() - contents.oldest / 1000 if contents.oldest is not None else 0)

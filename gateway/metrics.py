@@ -1,12 +1,21 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
+import asyncio
 from contextlib import suppress
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
+ProcessCollector(registry=registry)
 
 _DEVICE = ["device"]
 
@@ -56,6 +65,7 @@ dropped = Counter(
 )
 queued = Gauge("nexus_gateway_readings_queued", "Readings that wait for the broker in memory", registry=registry)
 connected = Gauge("nexus_gateway_broker_connected", "1 while connected to the broker", registry=registry)
+spool_waiting = Gauge("nexus_gateway_spool_waiting_readings", "Readings in memory for the disk", registry=registry)
 spool_readings = Gauge("nexus_gateway_spool_readings", "Readings on disk", registry=registry)
 spool_bytes = Gauge("nexus_gateway_spool_bytes", "Bytes of the messages on disk", registry=registry)
 spool_oldest = Gauge("nexus_gateway_spool_oldest_seconds", "Age of the oldest message on disk", registry=registry)
@@ -79,3 +89,14 @@ certificate_days = Gauge(
     registry=registry,
 )
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
+tasks = Gauge("nexus_gateway_tasks", "Tasks of the event loop: a few, and one a device", registry=registry)
+
+
+def _tasks() -> float:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # asked from outside the loop
+        return 0
+
+
+tasks.set_function(_tasks)

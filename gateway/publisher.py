@@ -6,7 +6,7 @@ from functools import partial
 from time import time
 
 from gateway import metrics
-from gateway.backlog import Backlog
+from gateway.backlog import PATIENCE_SECONDS, Backlog
 from gateway.message import Scan, live
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
@@ -19,12 +19,13 @@ QUEUED_READINGS = 20_000
 class _Flight:
     """A scan that is with the broker; `left` messages of it are not acknowledged."""
 
-    __slots__ = ("left", "number", "scan")
+    __slots__ = ("left", "number", "scan", "unheard")
 
     def __init__(self, number: int, scan: Scan) -> None:
         self.number = number
         self.scan = scan
         self.left = 0
+        self.unheard = False
 
 
 class Publisher:
@@ -41,6 +42,8 @@ class Publisher:
         self._wake = asyncio.Event()
         self._landed = asyncio.Event()
         self._finishing = False
+        self._clock = asyncio.get_running_loop().time
+        self._patience_until = 0.0
         self._refused: set[int] = set()
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
@@ -80,6 +83,7 @@ class Publisher:
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
         self._connection = connection
+        self._patience_until = self._clock() + PATIENCE_SECONDS
         self._unsaid.update(self._statuses)  # a broker may have lost what it retained
         try:
             await self._send_queued(connection)
@@ -163,9 +167,12 @@ class Publisher:
                 self._log.error("the broker refuses messages", reason=reason, topic=name)
         else:
             metrics.published.inc()
+            flight.unheard |= code == mqtt.NOBODY
         flight.left -= 1
         if not flight.left:
             self._flying.pop(flight.number, None)
+            if flight.unheard and self._clock() < self._patience_until:
+                self._backlog.add(flight.scan)
             if not self._flying:
                 self._landed.set()
 

@@ -97,11 +97,15 @@ class Membership:
             peer.heard, peer.lost = now, now if peer.lost is None else peer.lost
 
     def expired(self, now: float) -> list[str]:
-        """Forgets those of whom nothing is retained, and the lost whose leases have run out; names the lost."""
+        """Forgets the lost whose leases have run out; names them."""
         since = self._connected_at
         if not self._settled and since is not None and self._settles_at is not None and now >= self._settles_at:
-            self._settled = True
-            self._peers = {name: peer for name, peer in self._peers.items() if peer.heard >= since}
+            heard = any(peer.heard >= since for peer in self._peers.values())
+            # The broker may have forgotten all of us: then the others are as lost as we were, or not known yet.
+            self._settled = heard or bool(self._peers) or self._alone or now >= since + self._lease + MARGIN_SECONDS
+            for peer in self._peers.values():
+                if self._settled and peer.heard < since and peer.lost is None:
+                    peer.lost = since
         gone = [
             name
             for name, peer in self._peers.items()

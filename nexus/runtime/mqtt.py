@@ -25,6 +25,7 @@ WINDOW = 1000  # messages that are not acknowledged; what is lost with the conne
 _FIRST_MID = 1000  # below are paho's, for subscriptions
 _NO_TOPIC = frozenset(b"+#\0")
 
+NOBODY = 0x10  # the broker took it, and had no subscriber to give it to
 REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95
 

@@ -33,11 +33,11 @@ class Broker:
 class Member:
     """A gateway as the service drives it: lets go, then says so."""
 
-    def __init__(self, name: str, broker: Broker, now: float) -> None:
+    def __init__(self, name: str, broker: Broker, now: float, *, alone: bool = False) -> None:
         ids: Callable[[], str] = (f"{name}-{number}-{now}" for number in itertools.count()).__next__
         self.name = name
         self.broker = broker
-        self.membership = Membership(name, LEASE, now, new_id=ids, alone=False)
+        self.membership = Membership(name, LEASE, now, new_id=ids, alone=alone)
         self.membership.has(DEVICES)
         self.online = False
         self.polling: frozenset[str] = frozenset()
@@ -60,6 +60,11 @@ class Member:
             self.online = False
             self.broker.publish(self.name, encode_presence(self.membership.will), now)
             self.membership.disconnected()
+
+    def cut_silently(self) -> None:
+        """The broker itself is gone, with all that it retained."""
+        self.online = False
+        self.membership.disconnected()
 
     def die(self, now: float) -> None:
         self.cut(now)
@@ -96,13 +101,14 @@ def all_polled(broker: Broker) -> bool:
 
 
 def test_one_gateway_takes_all_after_settling() -> None:
-    broker = Broker()
-    one = Member("a", broker, 0)
-    one.connect(0)
-    one.step(SETTLE_SECONDS / 2)
-    assert one.polling == frozenset()
-    run([one], 0, 2)
-    assert one.polling == set(DEVICES)
+    for alone, wait in ((True, SETTLE_SECONDS), (False, LEASE + MARGIN_SECONDS)):
+        broker = Broker()
+        one = Member("a", broker, 0, alone=alone)
+        one.connect(0)
+        run([one], 0, wait - 0.25)
+        assert one.polling == frozenset()
+        run([one], wait, 0.5)
+        assert one.polling == set(DEVICES)
 
 
 def test_three_gateways_share_evenly() -> None:
@@ -178,7 +184,7 @@ def test_a_short_break_moves_nothing() -> None:
 
 def test_one_without_others_goes_on_when_the_broker_is_away() -> None:
     broker = Broker()
-    one = Member("a", broker, 0)
+    one = Member("a", broker, 0, alone=True)
     one.connect(0)
     now = run([one], 0, 2)
     one.cut(now)
@@ -216,23 +222,35 @@ def test_devices_that_only_one_has_files_for_are_its_own() -> None:
 Event = tuple[str, str]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["connect", "cut", "die", "wait"])), max_size=25))
+def happen(event: str, name: str, members: dict[str, Member], broker: Broker, now: float) -> None:
+    member = members.get(name)
+    if event == "connect" and member is None:
+        members[name] = Member(name, broker, now)
+        members[name].connect(now)
+    elif event == "connect" and member is not None and not member.online:
+        member.connect(now)
+    elif event == "cut" and member is not None:
+        member.cut(now)
+    elif event == "broker":
+        broker.retained.clear()
+        for one in members.values():
+            one.cut_silently()
+    elif event == "die" and member is not None:
+        members.pop(name).die(now)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["connect", "cut", "die", "wait", "broker"])), max_size=25
+    )
+)
 @settings(max_examples=200, deadline=None)
 def test_whatever_happens_no_device_is_polled_twice(events: list[Event]) -> None:
     broker = Broker()
     members: dict[str, Member] = {}
     now = 0.0
     for name, event in events:
-        member = members.get(name)
-        if event == "connect" and member is None:
-            members[name] = Member(name, broker, now)
-            members[name].connect(now)
-        elif event == "connect" and member is not None and not member.online:
-            member.connect(now)
-        elif event == "cut" and member is not None:
-            member.cut(now)
-        elif event == "die" and member is not None:
-            members.pop(name).die(now)
+        happen(event, name, members, broker, now)
         # One that is alone goes on without the broker: that is its promise, and the one way to two pollers.
         alone = [one for one in members.values() if not one.online and not one.membership.peers]
         for one in alone:
@@ -241,5 +259,5 @@ def test_whatever_happens_no_device_is_polled_twice(events: list[Event]) -> None
     for member in members.values():
         if not member.online:
             member.connect(now)
-    run(list(members.values()), now, 2 * LEASE)
+    run(list(members.values()), now, 3 * LEASE)
     assert all_polled(broker) or not members
