@@ -97,7 +97,7 @@ class Membership:
             peer.heard, peer.lost = now, now if peer.lost is None else peer.lost
 
     def expired(self, now: float) -> list[str]:
-        """Forgets the lost whose leases have run out; names them."""
+        """Forgets the lost whose leases have run out; names them. Who is cut off itself knows of no one's end."""
         since = self._connected_at
         if not self._settled and since is not None and self._settles_at is not None and now >= self._settles_at:
             heard = any(peer.heard >= since for peer in self._peers.values())
@@ -106,6 +106,8 @@ class Membership:
             for peer in self._peers.values():
                 if self._settled and peer.heard < since and peer.lost is None:
                     peer.lost = since
+        if since is None or not self._settled:
+            return []
         gone = [
             name
             for name, peer in self._peers.items()
@@ -125,7 +127,7 @@ class Membership:
             return self._promise(frozenset())
         if self._connected_at is not None:
             # Until it is known who is there we hold what we have, and have made no more room than we had.
-            return self._promise(frozenset(filter(self._is_ours, self._devices))) if self._settled else self._holding
+            return self._promise(self._ours()) if self._settled else self._holding
         if not self._lapsed(now):
             return self._holding
         return self._devices if self._settled or self._alone else frozenset()
@@ -138,9 +140,14 @@ class Membership:
     def _lapsed(self, now: float) -> bool:
         return now >= self._acked + self._lease
 
+    def _ours(self) -> frozenset[str]:
+        known = {self._id, *(peer.presence.id for peer in self._peers.values())}
+        # Whom others name, and we have not heard of, may be polling: what is not ours already has to wait.
+        strangers = any(peer.presence.view - known for peer in self._peers.values() if peer.lost is None)
+        candidates = self._holding & self._devices if strangers else self._devices
+        return frozenset(path for path in candidates if self._is_ours(path))
+
     def _is_ours(self, path: str) -> bool:
-        if not self._peers:
-            return True
         mine = _rank(self._me, path)
         for name, peer in self._peers.items():
             if path not in peer.presence.devices:

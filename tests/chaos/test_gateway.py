@@ -178,16 +178,21 @@ def test_the_devices_of_a_killed_gateway_are_polled_by_the_others_and_never_by_t
     broker = mosquitto()
     simulator = nexus("simulate", str(plant.simulation))
     until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
+    gateways: list[Nexus] = []
 
     def connections() -> list[int]:
         found = list(json.loads(simulator.get("/connections")[1]).values())
-        assert max(found) <= 1, f"two gateways poll one device: {found}"
+        if max(found) > 1:  # the simulator may hear of a new connection before it hears of the end of the last one
+            time.sleep(0.05)
+            again = list(json.loads(simulator.get("/connections")[1]).values())
+            logs = "\n\n".join(gateway.log.read_text() for gateway in gateways)
+            assert max(again) <= 1, f"two gateways poll one device: {found}, {again}\n{logs}"
         return found
 
     def start(member: str) -> Nexus:
         return nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, group="edge", member=member)
 
-    gateways = [start(member) for member in "abc"]
+    gateways += [start(member) for member in "abc"]
     until(lambda: sum(connections()) == 12 and all(polled(one) > 0 for one in gateways), "all devices are polled")
     until(lambda: sum(polled(one) for one in gateways) == 12 and connections(), "the devices are shared")
 
