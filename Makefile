@@ -2,13 +2,22 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo test lint setup format constraints clean
+.PHONY: demo test interop bench lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 test: setup lint
 	@$(RUN)/python -m pytest $(ARGS)
+
+# Against servers of other projects; those that are not there are skipped, with how to get them.
+interop: setup
+	@mkdir -p .tools/interop && cp tests/interop/package.json .tools/interop/
+	@command -v npm >/dev/null && npm install --silent --no-audit --no-fund --no-package-lock --prefix .tools/interop || true
+	@$(RUN)/python -m pytest -m interop -rs tests/interop $(ARGS)
+
+bench: setup
+	@$(RUN)/python -m tests.benchmarks.poll $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff check --quiet .

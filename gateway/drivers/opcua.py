@@ -118,7 +118,7 @@ async def session(settings: Settings, timeout: float) -> AsyncIterator[Client]:
     try:
         try:
             await _open(client, settings)
-        except (ua.UaError, OSError) as error:
+        except (ua.UaError, OSError, AssertionError) as error:  # the last for a refused secure channel
             raise DeviceError(_explained(error, settings)) from error
         yield client
     finally:
@@ -194,7 +194,9 @@ def _explained(error: Exception, settings: Settings) -> str:
     if code in _LOGIN_REFUSALS:
         return f"the server refuses the login of {settings.username or 'an anonymous user'}: {_reason(error)}"
     secure = settings.security.policy != "None"
-    if code in _THEIR_REFUSALS or (secure and isinstance(error, ConnectionError) and not _unreachable(error)):
+    if code in _THEIR_REFUSALS or (
+        secure and isinstance(error, ConnectionError | AssertionError) and not _unreachable(error)
+    ):
         file = settings.security.certificate or opcua_security.pki() / "own" / "certificate.der"
         return (
             f"the server does not accept our certificate ({_reason(error)}): accept it there, it is {file} "
