@@ -1,6 +1,7 @@
 """The gateway as a whole: who polls what, one connection to the broker, a spool, and an orderly end."""
 
 import asyncio
+import gc
 import socket
 from pathlib import Path
 from time import time
@@ -57,6 +58,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
             probe.site(board.app(), own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
             tags = sum(len(one.device.tags) for one in configured)
+            gc.freeze()  # what is here now stays: the collector need not look at it again
             log.get("gateway").info("started", devices=len(configured), tags=tags)
             tasks = [
                 group.create_task(gateway.sharing.run(), name="sharing"),

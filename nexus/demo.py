@@ -90,10 +90,13 @@ def _folder(stack: ExitStack, keep: Path | None) -> Path:
 
 
 def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
-    modbus, mqtt = _free_port(), _free_port()
+    simulated = {number: _free_port() for number in (5020, 4840, 10102)}
+    mqtt = _free_port()
     for name in ("plant.yaml", "devices.yaml"):
         text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
-        (folder / name).write_text(text.replace("port: 5020", f"port: {modbus}"), encoding="utf-8")
+        for number, free in simulated.items():
+            text = text.replace(f"port: {number}", f"port: {free}").replace(f":{number}", f":{free}")
+        (folder / name).write_text(text, encoding="utf-8")
     environment = {
         **os.environ,
         "NEXUS_MQTT_URL": f"mqtt://127.0.0.1:{mqtt}",

@@ -193,20 +193,14 @@ def _explained(error: Exception, settings: Settings) -> str:
     code = getattr(error, "code", None)
     if code in _LOGIN_REFUSALS:
         return f"the server refuses the login of {settings.username or 'an anonymous user'}: {_reason(error)}"
-    secure = settings.security.policy != "None"
-    if code in _THEIR_REFUSALS or (
-        secure and isinstance(error, ConnectionError | AssertionError) and not _unreachable(error)
-    ):
+    hung_up = isinstance(error, ConnectionError | AssertionError) and not isinstance(error, ConnectionRefusedError)
+    if code in _THEIR_REFUSALS or (settings.security.policy != "None" and hung_up):
         file = settings.security.certificate or opcua_security.pki() / "own" / "certificate.der"
         return (
             f"the server does not accept our certificate ({_reason(error)}): accept it there, it is {file} "
             "(`nexus opcua cert` shows it)"
         )
     return f"no session with {settings.endpoint}: {_reason(error)}"
-
-
-def _unreachable(error: Exception) -> bool:
-    return isinstance(error, ConnectionRefusedError)
 
 
 def _reason(error: Exception) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.parts import until
 
-DEVICES = ("mixer", "oven", "meter1", "meter2", "meter3")
+DEVICES = ("mixer", "oven", "meter1", "meter2", "meter3", "press", "filler")
 
 
 def demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
