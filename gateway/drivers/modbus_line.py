@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import struct
+import termios
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -187,7 +188,12 @@ class Line:
         return client
 
     async def _open(self) -> None:
-        if not await self._client.connect():
+        try:
+            connected = await self._client.connect()
+        except (ValueError, termios.error) as error:
+            self.lost = True
+            raise DeviceError(f"{self._where} does not take these settings: {error}") from error
+        if not connected:
             self.lost = True
             raise DeviceError(f"no connection to {self._where}: {self._where.remedy}")
 

@@ -1,7 +1,10 @@
 """The Modbus driver against servers on real sockets: our simulator, and peers that misbehave."""
 
 import asyncio
+import os
+import pty
 import struct
+import tty
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -327,3 +330,47 @@ def test_a_late_answer_on_a_serial_line_is_not_taken_for_the_next_one() -> None:
         server.close()
 
     asyncio.run(scenario())
+
+
+def test_a_serial_port_is_read_and_shared() -> None:
+    """The line is a pseudo-terminal; behind it answers the simulator, by serial frames."""
+
+    async def scenario() -> None:
+        master, slave = pty.openpty()
+        tty.setraw(master)
+        tty.setraw(slave)
+        devices = [one.model_copy(update={"protocol": "modbus-rtu-tcp"}) for one in units(3)]
+        async with simulator.serve(devices) as servers:
+            reader, writer = await asyncio.open_connection("127.0.0.1", next(iter(servers)))
+            loop = asyncio.get_running_loop()
+            loop.add_reader(master, lambda: writer.write(os.read(master, 512)))
+
+            async def back() -> None:
+                while data := await reader.read(512):
+                    os.write(master, data)
+
+            passing = asyncio.create_task(back())
+            settings = modbus.RtuSettings(serial=os.ttyname(slave), baudrate=115200, parity="none", addressing="zero")
+            plcs = []
+            for number in (1, 2, 3, 9):
+                own = settings.model_copy(update={"unit": number})
+                tag = Tag("n", modbus.parse_address("holding:0:uint16", own))
+                plcs.append(Device(f"plc{number}", f"plc{number}", "modbus-rtu", 0.3, own, (tag,)))
+            found = await asyncio.gather(*(scan(plc, times=5) for plc in plcs), return_exceptions=True)
+            assert [scans[-1]["n"] for scans in found[:3] if isinstance(scans, list)] == [1, 2, 3]
+            assert "no answer from unit 9" in str(found[3])
+            loop.remove_reader(master)
+            writer.close()
+            passing.cancel()
+            await asyncio.wait({passing})
+        os.close(master)
+        os.close(slave)
+
+    asyncio.run(scenario())
+
+
+def test_a_serial_port_that_is_not_there_is_a_lost_device() -> None:
+    settings = modbus.RtuSettings(serial="/dev/does-not-exist")
+    plc = Device("plc", "plc", "modbus-rtu", 0.3, settings, (Tag("a", modbus.parse_address("coil:1", settings)),))
+    with pytest.raises(DeviceError, match="may this user open it"):
+        asyncio.run(scan(plc))

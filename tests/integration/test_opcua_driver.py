@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,26 @@ def test_our_own_certificate_is_made_once(own_pki: Path) -> None:
     first, second = opcua_security.own(), opcua_security.own()
     assert first == second
     assert isinstance(opcua_security.load(first[0]), x509.Certificate)
+
+
+def test_a_small_plc_is_recognised_and_treated_so() -> None:
+    async def scenario() -> None:
+        from asyncua import Server  # noqa: PLC0415
+
+        server = Server()
+        await server.init()
+        server.set_endpoint("opc.tcp://127.0.0.1:0")
+        now = datetime.now(UTC)
+        await server.set_build_info("https://www.siemens.com/s7-1200", "Siemens", "SIMATIC.S7-1200", "1", "1", now)
+        async with server:
+            tags = {f"n{n}": f"ns=2;s=N{n}" for n in range(1001)}
+            port = server.bserver.port
+            with pytest.raises(DeviceError, match="monitors at most 1000 items, not 1001: use `mode: poll`"):
+                async with opcua.connect(device(port, tags)):
+                    pass
+            async with opcua.connect(device(port, tags, mode="poll")) as link:
+                assert len(await link.read(device(port, tags).tags)) == 1001
+            async with opcua.connect(device(port, tags, profile="standard")):
+                pass
+
+    run(scenario)

@@ -200,3 +200,83 @@ def test_yaml_holds_no_surprises(tmp_path: Path) -> None:
 def test_a_dollar_can_be_written(tmp_path: Path) -> None:
     [one] = load(tmp_path, device("{name: t, address: 'coil:1', unit: $$}"))
     assert one.units == {"t": "$"}
+
+
+SLOW_LINE = """
+devices:
+  - {{name: a, protocol: modbus-rtu, serial: /dev/ttyS0, baudrate: 1200, unit: 1, interval: {first}, tags: [{{name: x, address: "holding:40001:float64"}}]}}
+  - {{name: b, protocol: modbus-rtu, serial: /dev/ttyS0, baudrate: 1200, unit: 2, interval: 500ms, tags: [{{name: x, address: "holding:40001:float64"}}]}}
+"""
+
+
+def test_an_interval_that_the_line_cannot_keep_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(SLOW_LINE.format(first="5s"))
+    assert len(config.load(file)) == 2
+    file.write_text(SLOW_LINE.format(first="300ms"))
+    with pytest.raises(
+        ConfigError,
+        match=r"plant.yaml:4: device b: its requests take 1\.\d times as long as the interval on /dev/ttyS0",
+    ):
+        config.load(file)
+
+
+def test_a_pause_between_requests_counts_too(tmp_path: Path) -> None:
+    file = tmp_path / "plant.yaml"
+    tags = ", ".join(f'{{name: t{n}, address: "holding:{40001 + 200 * n}:uint16"}}' for n in range(4))
+    file.write_text(
+        f"devices: [{{name: a, protocol: modbus-tcp, host: plc, interval: 300ms, request_delay: 100ms, tags: [{tags}]}}]"
+    )
+    with pytest.raises(ConfigError, match=r"1\.3 times as long as the interval allows"):
+        config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ("max_silence: 1m", "max_silence needs on_change or deadband"),
+        ("min: 1", "add `writable: true`"),
+        ("writable: true, min: 2, max: 1", "min is greater than max"),
+        ("deadband: wide", "'wide' is no deadband"),
+        ("deadband: -1", "-1 is no deadband"),
+    ],
+)
+def test_tag_keys_that_make_no_sense_are_refused(tmp_path: Path, keys: str, said: str) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(
+        f'devices: [{{name: a, protocol: modbus-tcp, host: plc, tags: [{{name: x, address: "holding:40001:uint16", {keys}}}]}}]'
+    )
+    with pytest.raises(ConfigError, match=said):
+        config.load(file)
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ('protocol: opcua, endpoint: "http://plc", tags: [{name: x, address: "i=1"}]', "endpoint: "),
+        (
+            'protocol: opcua, endpoint: "opc.tcp://plc", tags: [{name: x, address: Force}]',
+            "write it like ns=2;s=Press.Force",
+        ),
+        (
+            'protocol: opcua, endpoint: "opc.tcp://plc", security: {policy: Basic256}, tags: [{name: x, address: "i=1"}]',
+            "security.policy",
+        ),
+        (
+            'protocol: opcua, endpoint: "opc.tcp://plc", security: {key: k}, tags: [{name: x, address: "i=1"}]',
+            "certificate and key belong together",
+        ),
+        ("protocol: s7, host: plc, tags: [{name: x, address: DB1}]", "write it like DB1.DBD0:REAL"),
+        (
+            'protocol: s7, host: plc, slots: 2, tags: [{name: x, address: "MW0:INT"}]',
+            "unknown key 'slots'; did you mean 'slot'",
+        ),
+        ('protocol: modbus-rtu, host: plc, tags: [{name: x, address: "coil:1"}]', "key 'serial' is missing"),
+    ],
+)
+def test_faults_of_each_protocol_are_said(tmp_path: Path, keys: str, said: str) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(f"devices: [{{name: a, {keys}}}]")
+    with pytest.raises(ConfigError) as fault:
+        config.load(file)
+    assert said in str(fault.value)
