@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulators.fault import Fault, Faults, send
+from simulators.line import listening
 from simulators.plant import Signal, Wave
 
 Table = Literal["coil", "discrete", "input", "holding"]
@@ -230,16 +231,9 @@ async def serve(devices: Iterable[Device], faults: Faults | None = None) -> Asyn
         for (host, port, protocol), units in ports.items():
             server = Server(units, faults or Faults(set()))
             handle = server.handle if protocol == "modbus-tcp" else server.handle_rtu
-            listener = await asyncio.start_server(handle, host, port)
-            stack.callback(_close, listener, server)
-            servers[listener.sockets[0].getsockname()[1]] = server
+            serving = listening(handle, host, port, server.connections)
+            servers[await stack.enter_async_context(serving)] = server
         yield servers
-
-
-def _close(listener: asyncio.Server, server: Server) -> None:
-    listener.close()
-    for writer in list(server.connections):
-        writer.transport.abort()
 
 
 def _written(unit: Unit, request: bytes) -> bytes:

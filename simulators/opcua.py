@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from nexus.runtime.duration import Seconds
 from simulators.fault import Faults, send
+from simulators.line import listening
 from simulators.plant import Signal
 
 _NAMESPACE = "urn:nexus:simulator"
@@ -88,11 +89,12 @@ class Server:
         async with AsyncExitStack() as stack:
             server = await self._started(stack)
             self._inner = server.bserver.port
-            listener = await asyncio.start_server(self._pass_on, self._device.host, self._device.port)
-            stack.callback(self._close, listener)
+            device = self._device
+            serving = listening(self._pass_on, device.host, device.port, self.connections)
+            port = await stack.enter_async_context(serving)
             updating = asyncio.create_task(self._update(server), name=f"simulate {self._device.name}")
             stack.callback(updating.cancel)
-            yield listener.sockets[0].getsockname()[1]
+            yield port
 
     async def _started(self, stack: AsyncExitStack) -> UaServer:
         device = self._device
@@ -181,11 +183,6 @@ class Server:
         with suppress(OSError):
             while data := await reader.read(65536):
                 await send(writer, data, self._faults.of(self._device.name) if spoilt else None)
-
-    def _close(self, listener: asyncio.Server) -> None:
-        listener.close()
-        for writer in list(self.connections):
-            writer.transport.abort()
 
 
 def _cast(value: float | str, kind: ua.VariantType) -> float | int | bool | str:

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from simulators.fault import Faults, send
+from simulators.line import listening
 from simulators.plant import Signal, Wave
 
 _FORMATS = {
@@ -209,13 +210,6 @@ async def serve(devices: Iterable[Device], faults: Faults | None = None) -> Asyn
     async with AsyncExitStack() as stack:
         for device in devices:
             server = Server(device, faults or Faults(set()))
-            listener = await asyncio.start_server(server.handle, device.host, device.port)
-            stack.callback(_close, listener, server)
-            servers[listener.sockets[0].getsockname()[1]] = server
+            serving = listening(server.handle, device.host, device.port, server.connections)
+            servers[await stack.enter_async_context(serving)] = server
         yield servers
-
-
-def _close(listener: asyncio.Server, server: Server) -> None:
-    listener.close()
-    for writer in list(server.connections):
-        writer.transport.abort()

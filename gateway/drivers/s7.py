@@ -3,30 +3,26 @@
 import asyncio
 import logging
 import struct
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from time import time
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from snap7.async_client import AsyncClient
-from snap7.datatypes import S7Area, S7DataTypes, S7WordLen
+from snap7.datatypes import S7Area, S7WordLen
 from snap7.error import S7Error
 
 from gateway.driver import Device, DeviceError, Link, Request, Tag, WriteError
-from gateway.drivers import s7_address
+from gateway.drivers import s7_address, s7_plan
 from gateway.drivers.s7_address import Address
-from gateway.plan import Block, Span, halves, plan
+from gateway.drivers.s7_plan import Job, Plan, blocks, planned
+from gateway.plan import Block, Span, halves
 from nexus.contract.reading import Reading, Value
 
 _CONNECTIONS = {"pg": 1, "op": 2, "basic": 3}
 _LARGEST_PDU = 960  # asked for; the PLC grants what it has: 240 (S7-300, 1200), 480, 960 (1500)
-_ASSUMED_PDU = 240  # for a plan made without the PLC
-_ITEMS_A_REQUEST = 20  # more are answered in part, without a word
-_REQUEST_HEAD, _REQUEST_ITEM = 14, 12  # bytes
-_ANSWER_HEAD, _ANSWER_ITEM = 14, 4
-_READ, _WRITE = 0x04, 0x05
+_WRITE = 0x05
 _GOOD = 0xFF
 _BY_BYTES = (0x03, 0x06, 0x07, 0x09)  # transport sizes whose lengths count bytes; the others count bits
 
@@ -91,25 +87,11 @@ async def connect(device: Device) -> AsyncIterator[Link]:
 
 def requests(device: Device) -> list[Request]:
     """The read plan, in the PDUs of the smallest PLCs."""
-    found = []
-    for interval in sorted({tag.interval for tag in device.tags}):
-        tags = [tag for tag in device.tags if tag.interval == interval]
-        for packed in _packed(_blocks(tags, device.settings, _ASSUMED_PDU), _ASSUMED_PDU):
-            blocks = {id(block): block for block, _, _ in packed}.values()
-            text = ", ".join(f"{_address(block).space} {start}..{start + count - 1}" for block, start, count in packed)
-            names = tuple(span.item.name for block in blocks for span in block.spans)
-            used = {(block.space, at) for block in blocks for span in block.spans for at in _bytes(span)}
-            size = sum(count for _, _, count in packed)
-            found.append(Request(text, names, size, max(0, size - len(used)), "bytes", interval))
-    return found
+    return s7_plan.described(device.tags, device.settings.gap)
 
 
 def bus(_: Settings) -> None:
     """PLCs share no line."""
-
-
-def _bytes(span: Span[Tag]) -> range:
-    return range(span.start, span.start + span.count)
 
 
 def _unconnected(settings: Settings, error: S7Error) -> str:
@@ -122,76 +104,6 @@ def _unconnected(settings: Settings, error: S7Error) -> str:
     return f"{where}: {error}"
 
 
-def _blocks(tags: Sequence[Tag], settings: Settings, pdu: int) -> list[Block[Tag]]:
-    spans = []
-    for tag in tags:
-        address: Address = tag.address
-        spans.append(Span((address.area, address.block), address.start, address.count, tag))
-    return plan(spans, limit=pdu - _ANSWER_HEAD - _ANSWER_ITEM, gap=settings.gap)
-
-
-# A part of a block, as one item of a request: its start, and how many bytes.
-Piece = tuple[Block[Tag], int, int]
-
-
-def _packed(blocks: Sequence[Block[Tag]], pdu: int) -> Iterator[list[Piece]]:
-    """Pieces of blocks in as few requests as request and answer allow."""
-    packed: list[Piece] = []
-    asked, answered = _REQUEST_HEAD, _ANSWER_HEAD
-    for piece in _pieces(blocks, pdu - _ANSWER_HEAD - _ANSWER_ITEM):
-        size = _ANSWER_ITEM + piece[2] + piece[2] % 2
-        full = asked + _REQUEST_ITEM > pdu or answered + size > pdu or len(packed) == _ITEMS_A_REQUEST
-        if packed and full:
-            yield packed
-            packed, asked, answered = [], _REQUEST_HEAD, _ANSWER_HEAD
-        packed.append(piece)
-        asked += _REQUEST_ITEM
-        answered += size
-    if packed:
-        yield packed
-
-
-def _pieces(blocks: Sequence[Block[Tag]], limit: int) -> Iterator[Piece]:
-    """Only a single long text makes a block that is larger than an answer."""
-    for block in blocks:
-        for start in range(block.start, block.start + block.count, limit):
-            yield block, start, min(limit, block.start + block.count - start)
-
-
-def _address(block: Block[Tag]) -> Address:
-    address: Address = block.spans[0].item.address
-    return address
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """One request: its parameters as they travel, and for each item the index of its block, and how many bytes."""
-
-    parameters: bytes
-    items: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    blocks: tuple[Block[Tag], ...]
-    jobs: tuple[_Job, ...]
-
-
-def _planned(blocks: Sequence[Block[Tag]], pdu: int) -> _Plan:
-    numbers = {id(block): number for number, block in enumerate(blocks)}
-    jobs = []
-    for packed in _packed(blocks, pdu):
-        specifications = [
-            S7DataTypes.encode_address(
-                S7Area(_address(block).area), _address(block).block, start, S7WordLen.BYTE, count
-            )
-            for block, start, count in packed
-        ]
-        items = tuple((numbers[id(block)], count) for block, _, count in packed)
-        jobs.append(_Job(bytes((_READ, len(packed))) + b"".join(specifications), items))
-    return _Plan(tuple(blocks), tuple(jobs))
-
-
 class _Plc:
     """Reads and writes of one connection. Plans are made once for each set of tags, and keep what was refused."""
 
@@ -200,7 +112,7 @@ class _Plc:
         self._settings: Settings = device.settings
         self._timeout = device.timeout
         self._pdu = client.pdu_length
-        self._plans: dict[tuple[str, ...], _Plan] = {}
+        self._plans: dict[tuple[str, ...], Plan] = {}
         self._decoders = {tag.name: s7_address.decoder(tag.address) for tag in device.tags}
         self.refusals: dict[str, str] = {}
         if client.connection is not None:
@@ -210,7 +122,7 @@ class _Plc:
         """One scan. Blocks that the PLC refuses are split until the refused tags stand alone."""
         key = tuple(tag.name for tag in tags)
         if (plan := self._plans.get(key)) is None:
-            plan = self._plans[key] = _planned(_blocks(tags, self._settings, self._pdu), self._pdu)
+            plan = self._plans[key] = planned(blocks(tags, self._settings.gap, self._pdu), self._pdu)
         readings: list[Reading] = []
         settled: list[Block[Tag]] = []
         while plan.blocks:
@@ -226,9 +138,9 @@ class _Plc:
                 readings += self._readings(block, answer, now)
             if not smaller:
                 break
-            plan = _planned(smaller, self._pdu)
+            plan = planned(smaller, self._pdu)
         if len(settled) != len(self._plans[key].blocks):
-            self._plans[key] = _planned(settled, self._pdu)
+            self._plans[key] = planned(settled, self._pdu)
         return readings
 
     async def write(self, tag: Tag, value: Value) -> None:
@@ -244,7 +156,7 @@ class _Plc:
         if items[0] != _GOOD:
             raise WriteError(f"the PLC refuses: {_REFUSALS.get(items[0], f'code {items[0]:#04x}')}")
 
-    async def _fetch(self, job: _Job, answers: list[bytes | int]) -> None:
+    async def _fetch(self, job: Job, answers: list[bytes | int]) -> None:
         """One request; adds to its blocks' bytes, or puts the code of their refusal there. Raises DeviceError."""
         sequence = self._client.protocol._next_sequence()
         head = struct.pack(">BBHHHH", 0x32, 1, 0, sequence, len(job.parameters), 0)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.driver import Device, Tag, WriteError
-from gateway.drivers import s7
+from gateway.drivers import s7, s7_plan
 from gateway.drivers.s7_address import Address, decoder, encode, parse
 
 DB, M, IN, OUT = 0x84, 0x83, 0x81, 0x82
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_refused(text: str, value: object) -> None:
 def test_requests_and_answers_fit_into_the_pdu(places: list[tuple[int, str]], pdu: int) -> None:
     settings = s7.Settings(host="plc")
     tags = [Tag(f"t{number}", parse(f"DB1:{at}:{kind}")) for number, (at, kind) in enumerate(places)]
-    plan = s7._planned(s7._blocks(tags, settings, pdu), pdu)
+    plan = s7_plan.planned(s7_plan.blocks(tags, settings.gap, pdu), pdu)
     for job in plan.jobs:
         assert len(job.items) <= 20
         assert 10 + len(job.parameters) <= pdu

@@ -1,0 +1,260 @@
+"""One established MQTT 5 connection on the event loop, on paho."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import paho.mqtt.client as paho
+from paho.mqtt import MQTTException
+from paho.mqtt.enums import MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from nexus.runtime import wire
+from nexus.runtime.wire import Wire
+
+WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
+_FIRST_MID = 1000  # below are paho's, for subscriptions
+_NO_TOPIC = frozenset(b"+#\0")
+
+
+class MqttError(Exception):
+    """The connection could not be made, or is lost. The text says why; connect again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message of QoS 1 that the broker holds until it is acknowledged.
+
+    `answer_to` and `correlation` are there if its sender wants an answer.
+    """
+
+    topic: str
+    payload: bytes
+    mid: int
+    retained: bool = False
+    answer_to: str | None = None
+    correlation: bytes | None = None
+
+
+Done = Callable[[int], None]
+OnMessage = Callable[["Connection", Message], None]
+
+
+class Connection:
+    """One established connection. When it is lost, whatever runs in `connect`'s block gets MqttError."""
+
+    def __init__(self, client: paho.Client, on_message: OnMessage | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._client = client
+        self._on_message = on_message
+        self.connected: asyncio.Future[Properties | None] = self._loop.create_future()
+        self._lost: asyncio.Future[str] = self._loop.create_future()
+        self._pending: dict[int, Done] = {}
+        self._futures: set[asyncio.Future[int]] = set()
+        self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
+        self._most = WINDOW
+        self._freed = asyncio.Event()
+        self._misc: asyncio.TimerHandle | None = None
+        self._wire: Wire | None = None
+        self._fd = -1
+        self._mid = _FIRST_MID
+        self.session_present = False
+        self.ends_session = False  # set it, and the broker drops our session when the block is left
+        self.maximum_packet_size = 268_435_455
+        client.on_connect = self._connack
+        client.on_disconnect = self._disconnected
+        client.on_subscribe = client.on_unsubscribe = self._answered
+
+    @property
+    def room(self) -> int:
+        """Messages that may be sent now without waiting."""
+        return 0 if self._lost.done() else self._most - len(self._pending)
+
+    async def has_room(self) -> None:
+        """Waits for room, or for the end of the connection: then sending says so."""
+        while self.room <= 0 and not self._lost.done():
+            self._freed.clear()
+            await self._freed.wait()
+
+    def send(
+        self, topic: str, payload: bytes, done: Done, *, retain: bool = False, correlation: bytes | None = None
+    ) -> None:
+        """Sends with QoS 1, for which there must be room; `done` gets the PUBACK's reason code, if it ever comes.
+
+        Raises MqttError; ValueError for what is no topic.
+        """
+        name = topic.encode()
+        if not name or len(name) > 65535 or not _NO_TOPIC.isdisjoint(name):
+            raise ValueError(f"{topic!r} is no topic to publish on")
+        if self._lost.done() or self._wire is None:
+            raise MqttError(self._lost.result() if self._lost.done() else "closed")
+        pending, mid = self._pending, self._mid
+        while mid in pending:
+            mid = mid + 1 if mid < 65535 else _FIRST_MID
+        self._mid = mid + 1 if mid < 65535 else _FIRST_MID
+        pending[mid] = done
+        self._wire.publish(name, payload, mid, retain=retain, properties=wire.correlation(correlation))
+
+    async def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None
+    ) -> asyncio.Future[int]:
+        """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes.
+
+        The future is cancelled if the connection is lost first. Raises MqttError; ValueError for what is no topic.
+        """
+        await self.has_room()
+        acknowledged: asyncio.Future[int] = self._loop.create_future()
+        self._futures.add(acknowledged)
+        acknowledged.add_done_callback(self._futures.discard)
+
+        def done(code: int) -> None:
+            if not acknowledged.done():
+                acknowledged.set_result(code)
+
+        self.send(topic, payload, done, retain=retain, correlation=correlation)
+        return acknowledged
+
+    async def subscribe(self, topic_filter: str) -> None:
+        """Subscribes with QoS 1. Raises MqttError when the broker refuses, with its reason."""
+        result, mid = self._client.subscribe(topic_filter, options=SubscribeOptions(qos=1))
+        for code in await self._answer(result, mid):
+            if code.is_failure:
+                raise MqttError(f"the broker refused the subscription to {topic_filter}: {code}")
+
+    async def unsubscribe(self, topic_filter: str) -> None:
+        """Ends a subscription; the broker sends nothing more for it."""
+        result, mid = self._client.unsubscribe(topic_filter)
+        await self._answer(result, mid)
+
+    def acknowledge(self, mid: int) -> None:
+        """Tells the broker that it may forget the message. Nothing happens once the connection is lost."""
+        if self._wire is not None and not self._lost.done():
+            self._wire.acknowledge(mid)
+
+    async def _answer(self, result: MQTTErrorCode, mid: int | None) -> list[ReasonCode]:
+        if result != MQTTErrorCode.MQTT_ERR_SUCCESS or mid is None:
+            raise MqttError(paho.error_string(result))
+        answer: asyncio.Future[list[ReasonCode]] = self._loop.create_future()
+        self._answers[mid] = answer
+        return await answer
+
+    # What `connect` does with it.
+
+    def attach(self) -> None:
+        """Takes over the socket that paho has opened."""
+        sock = self._client.socket()
+        if sock is None:
+            self._lose("the connection closed at once")
+            return
+        self._wire = Wire(sock, self._loop, self._received, self._puback)  # type: ignore[arg-type]
+        self._client._sock = self._wire  # type: ignore[assignment]
+        self._fd = sock.fileno()
+        self._loop.add_reader(self._fd, self._read)
+        self._client.on_socket_register_write = self._write
+        self._client.on_socket_close = self._detach
+        self._tick()
+        self._client.loop_write()
+        self._read()
+
+    def _detach(self, *_: object) -> None:
+        if self._wire is not None:
+            self._loop.remove_reader(self._fd)
+            self._wire.end()
+            self._wire = None
+        if self._misc is not None:
+            self._misc.cancel()
+
+    def _write(self, *_: object) -> None:
+        self._loop.call_soon(self._client.loop_write)
+
+    def _read(self) -> None:
+        if (wire := self._wire) is None:
+            return
+        more = wire.read()
+        while self._wire is not None and wire.has_news:
+            self._client.loop_read()
+        if more:
+            self._loop.call_soon(self._read)
+
+    def _tick(self) -> None:
+        self._misc = self._loop.call_later(1.0, self._tick)
+        self._client.loop_misc()
+
+    def _connack(
+        self, _c: object, _u: object, flags: paho.ConnectFlags, code: ReasonCode, props: Properties | None
+    ) -> None:
+        if self.connected.done():
+            return
+        if code.is_failure:
+            self.connected.set_exception(MqttError(f"the broker refused us: {code}"))
+            return
+        self.session_present = flags.session_present
+        window = int(getattr(props, "ReceiveMaximum", 65535))
+        self._most = min(WINDOW, window)
+        self.maximum_packet_size = int(getattr(props, "MaximumPacketSize", self.maximum_packet_size))
+        self.connected.set_result(props)
+
+    def _puback(self, mid: int, code: int) -> None:
+        if (done := self._pending.pop(mid, None)) is not None:
+            self._freed.set()
+            done(code)
+
+    def _answered(self, _c: object, _u: object, mid: int, codes: list[ReasonCode], _p: object) -> None:
+        if (answer := self._answers.pop(mid, None)) is not None and not answer.done():
+            answer.set_result(codes)
+
+    def _received(self, came: wire.Publish) -> None:
+        if self._on_message is None:
+            return
+        try:
+            topic = came.topic.decode()
+            answer = wire.answer_properties(came.properties)
+        except (UnicodeDecodeError, MQTTException):  # the broker should have refused it
+            self.acknowledge(came.mid)
+            return
+        self._on_message(self, Message(topic, came.payload, came.mid, came.retained, *answer))
+
+    def _disconnected(self, _c: object, _u: object, _flags: object, code: ReasonCode, _p: object) -> None:
+        self._lose(f"disconnected: {code}")
+
+    def _lose(self, reason: str) -> None:
+        self._detach()
+        if not self.connected.done():
+            self.connected.set_exception(MqttError(reason))
+            self.connected.exception()  # whether or not anybody still waits for it
+        if not self._lost.done():
+            self._lost.set_result(reason)
+        self._freed.set()  # whoever waits to publish must hear of it
+        for acknowledged in list(self._futures):
+            acknowledged.cancel()
+        for answer in self._answers.values():
+            answer.cancel()
+        self._pending.clear()
+        self._answers.clear()
+
+    async def watch(self) -> None:
+        """Raises MqttError when the connection is lost."""
+        raise MqttError(await asyncio.shield(self._lost))
+
+    async def close(self, *, with_will: bool) -> None:
+        """Says goodbye if there still is a connection, and lets go of the socket in any case."""
+        if not self._lost.done() and self._wire is not None:
+            properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
+            if self.ends_session:
+                properties.SessionExpiryInterval = 0
+            reason = ReasonCode(
+                PacketTypes.DISCONNECT, "Disconnect with will message" if with_will else "Normal disconnection"
+            )
+            self._client.disconnect(reasoncode=reason, properties=properties)
+            with suppress(TimeoutError):  # a goodbye that the network does not take is not worth waiting for
+                async with asyncio.timeout(1):
+                    await asyncio.shield(self._lost)
+        self._lose("closed")
+        self._client.on_socket_close = None
+        if (sock := self._client.socket()) is not None:
+            with suppress(OSError):
+                sock.close()
