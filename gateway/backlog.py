@@ -2,17 +2,19 @@
 
 import asyncio
 from collections import deque
+from itertools import islice
 from math import inf
 from time import time
 
 from gateway import metrics
 from gateway.message import Scan, as_entries
-from gateway.spool import Spool, SpoolError
+from gateway.spool import Entry, Spool, SpoolError
 from nexus.runtime import log, mqtt
 
 STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
 RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
+SCANS_AT_ONCE = 2000  # in one transaction
 MESSAGES_AT_ONCE = 20  # of the connection's window
 SHARE = 0.3  # of the time; the rest is for live readings
 # After a connection is made, the subscribers may still be on their way: so long, what nobody got is sent again.
@@ -30,6 +32,7 @@ class Backlog:
         self._limit = limit
         self._scans: deque[Scan] = deque()
         self._storing = 0  # scans that the disk is being given
+        self._flushing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._stored = asyncio.Event()
         self._drained = 0  # the last id that the broker has
@@ -71,10 +74,14 @@ class Backlog:
 
     async def flush(self) -> None:
         """Brings to disk what waits now. Raises SpoolError."""
+        async with self._flushing:
+            await self._flush()
+
+    async def _flush(self) -> None:
         self._wake.clear()
         while self._scans:
-            self._storing = min(len(self._scans), 2000)
-            scans = [self._scans[index] for index in range(self._storing)]
+            scans = list(islice(self._scans, SCANS_AT_ONCE))
+            self._storing = len(scans)
             try:
                 lost = await self._spool.append([entry for scan in scans for entry in as_entries(scan)])
             except SpoolError:
@@ -132,8 +139,7 @@ class Backlog:
     async def _send_oldest(self, connection: mqtt.Connection, *, patient: bool) -> int | None:
         """Gives the readings that the broker has now; they are off the disk. None if nobody was there to get them."""
         entries = await self._spool.oldest(self._drained, MESSAGES_AT_ONCE)
-        acknowledged = [await connection.publish(entry.topic, entry.payload) for entry in entries]
-        codes = [await answer for answer in acknowledged]
+        codes = await self._publish(connection, entries)
         if patient and mqtt.NOBODY in codes:
             return None
         for entry, code in zip(entries, codes, strict=True):
@@ -147,6 +153,14 @@ class Backlog:
         except SpoolError:  # a full disk may not even take deletions: they are sent again after a restart
             metrics.spool_failures.inc()
         return sum(entry.readings for entry in entries)
+
+    async def _publish(self, connection: mqtt.Connection, entries: list[Entry]) -> list[int]:
+        """The broker's answer for each. One that is larger than the broker takes would end the connection."""
+        answers: list[asyncio.Future[int] | None] = []
+        for entry in entries:
+            fits = len(entry.payload) + len(entry.topic) + 64 <= connection.maximum_packet_size
+            answers.append(await connection.publish(entry.topic, entry.payload) if fits else None)
+        return [mqtt.PACKET_TOO_LARGE if answer is None else await answer for answer in answers]
 
     def _show(self) -> None:
         contents = self._spool.contents

@@ -60,14 +60,22 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
             tags = sum(len(one.device.tags) for one in configured)
             gc.freeze()  # what is here now stays: the collector need not look at it again
             log.get("gateway").info("started", devices=len(configured), tags=tags)
-            tasks = [
+            polling = [
                 group.create_task(gateway.sharing.run(), name="sharing"),
                 group.create_task(watch.run(on_change), name="reload"),
-                *gateway.backlog_tasks(),
             ]
+            storing = gateway.backlog_tasks()
             publishing = group.create_task(gateway.publish(broker), name="publisher")
             await stop.wait()
-            await gateway.end(publishing, tasks)
+            await _ended(polling)
+            await gateway.end(publishing)
+            await _ended(storing)
+
+
+async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 class _Gateway:
@@ -101,16 +109,12 @@ class _Gateway:
         client = Client(self._client_id, will=will)
         await stay_connected(broker, client, self._serve, self._on_message)
 
-    async def end(self, publishing: asyncio.Task[None], tasks: list[asyncio.Task[None]]) -> None:
+    async def end(self, publishing: asyncio.Task[None]) -> None:
         """No more polling; what was read goes to the broker if it takes it in time, else to the disk."""
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
         await self._fleet.stop()
         self._publisher.finish()
         await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if self._connected else 0)
-        publishing.cancel()
-        await asyncio.wait({publishing})
+        await _ended([publishing])
         try:
             await self._backlog.flush()
         except SpoolError as error:
