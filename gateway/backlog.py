@@ -42,6 +42,11 @@ class Backlog:
         self.waiting = 0
         self._show()
 
+    @property
+    def has_stored(self) -> bool:
+        """Whether something is on disk."""
+        return self._spool.contents.messages > 0
+
     def add(self, scan: Scan) -> None:
         """Takes a scan for the disk."""
         self._scans.append(scan)

@@ -43,7 +43,7 @@ class Publisher:
         self._landed = asyncio.Event()
         self._finishing = False
         self._clock = asyncio.get_running_loop().time
-        self._patience_until = 0.0
+        self._patience_until: float | None = None
         self._refused: set[int] = set()
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
@@ -83,7 +83,11 @@ class Publisher:
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
         self._connection = connection
-        self._patience_until = self._clock() + PATIENCE_SECONDS
+        if self._patience_until is not None or self._backlog.has_stored:
+            # Something was broken, and may be for others too; a first start has nobody to wait for.
+            self._patience_until = self._clock() + PATIENCE_SECONDS
+        else:
+            self._patience_until = 0.0
         self._unsaid.update(self._statuses)  # a broker may have lost what it retained
         try:
             await self._send_queued(connection)
@@ -171,7 +175,7 @@ class Publisher:
         flight.left -= 1
         if not flight.left:
             self._flying.pop(flight.number, None)
-            if flight.unheard and self._clock() < self._patience_until:
+            if flight.unheard and self._clock() < (self._patience_until or 0.0):
                 self._backlog.add(flight.scan)
             if not self._flying:
                 self._landed.set()

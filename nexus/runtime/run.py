@@ -12,7 +12,7 @@ from nexus.runtime.errors import ConfigError
 STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
 
 # The collector's default is to look at everything very often, for programs that make rubbish in circles. Ours do not.
-GC_THRESHOLDS = (20_000, 10, 10)
+GC_THRESHOLDS = (100_000, 20, 10)
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
