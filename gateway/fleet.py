@@ -9,7 +9,7 @@ from gateway.config import Configured
 from gateway.poller import OnScan, Poller
 from nexus.runtime import log
 
-CANCEL_AGAIN_SECONDS = 0.5
+CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
 
 OnRelease = Callable[[Configured], None]
 

@@ -122,10 +122,12 @@ async def session(settings: Settings, timeout: float) -> AsyncIterator[Client]:
             raise DeviceError(_explained(error, settings)) from error
         yield client
     finally:
-        with suppress(ua.UaError, OSError, TimeoutError):
-            async with asyncio.timeout(_GOODBYE_SECONDS):
-                await client.disconnect()
-        client.disconnect_socket()
+        try:
+            with suppress(ua.UaError, OSError, TimeoutError):
+                async with asyncio.timeout(_GOODBYE_SECONDS):
+                    await client.disconnect()
+        finally:
+            client.disconnect_socket()
 
 
 def requests(device: Device) -> list[Request]:
