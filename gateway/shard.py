@@ -41,7 +41,7 @@ class Membership:
         self._acked = now  # when we last said something that the broker has
         self._connected_at: float | None = None
         self._settles_at: float | None = None
-        self._settled = False
+        self._settled = self._knew_peers = False
         self._holding: frozenset[str] = frozenset()
         self._view: frozenset[str] = frozenset()
 
@@ -69,7 +69,7 @@ class Membership:
             # Others may have taken over: they have to make room anew.
             self._id, self._holding = self._new_id(), frozenset()
         self._connected_at, self._settles_at = now, None
-        self._settled = False
+        self._knew_peers, self._settled = bool(self._peers), False
 
     def subscribed(self, now: float) -> None:
         """The presences that are retained come now."""
@@ -100,9 +100,11 @@ class Membership:
         """Forgets the lost whose leases have run out; names them. Who is cut off itself knows of no one's end."""
         since = self._connected_at
         if not self._settled and since is not None and self._settles_at is not None and now >= self._settles_at:
-            heard = any(peer.heard >= since for peer in self._peers.values())
-            # The broker may have forgotten all of us: then the others are as lost as we were, or not known yet.
-            self._settled = heard or bool(self._peers) or self._alone or now >= since + self._lease + MARGIN_SECONDS
+            # The broker may have forgotten all of us: then the others are as lost as we were, or not known yet. Who
+            # has made room for us knows the group; who is as new as we are does not.
+            welcome = any(peer.heard >= since and self._id in peer.presence.view for peer in self._peers.values())
+            waited = now >= since + self._lease + MARGIN_SECONDS
+            self._settled = welcome or self._knew_peers or self._alone or waited
             for peer in self._peers.values():
                 if self._settled and peer.heard < since and peer.lost is None:
                     peer.lost = since
@@ -143,7 +145,7 @@ class Membership:
     def _ours(self) -> frozenset[str]:
         known = {self._id, *(peer.presence.id for peer in self._peers.values())}
         # Whom others name, and we have not heard of, may be polling: what is not ours already has to wait.
-        strangers = any(peer.presence.view - known for peer in self._peers.values() if peer.lost is None)
+        strangers = any(peer.presence.view - known for peer in self._peers.values())
         candidates = self._holding & self._devices if strangers else self._devices
         return frozenset(path for path in candidates if self._is_ours(path))
 
