@@ -9,6 +9,7 @@ from importlib.resources.abc import Traversable
 
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 
 from db.settings import Settings
 from nexus.runtime.errors import ConfigError
@@ -82,6 +83,9 @@ def migrate(connection: Connection, settings: Settings) -> list[str]:
                 connection.execute("INSERT INTO nexus_migrations (name, tier) VALUES (%s, %s)", (name, found))
         if found is Tier.COMMUNITY:
             _set_policies(connection, settings)
+        else:
+            days = Jsonb({"days": settings.retention_rejects})
+            connection.execute("CALL drop_old_rejects(NULL, %s)", (days,))
         _set_passwords(connection, settings)
         return missing
 
@@ -134,7 +138,7 @@ def _extend(connection: Connection) -> None:
 
 def _set_policies(connection: Connection, settings: Settings) -> None:
     text = (files("db") / "policies.sql").read_text(encoding="utf-8")
-    ages = ("compress_after", "retention", "retention_1min", "retention_1hour", "retention_1day")
+    ages = ("compress_after", "retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects")
     # Integers, and NULL for "never": validated settings, so they can stand in the text.
     for age in ages:
         text = text.replace(f"{{{age}}}", str(getattr(settings, age) or "NULL"))

@@ -28,3 +28,6 @@ SELECT add_continuous_aggregate_policy('metrics_1min',
            start_offset => make_interval(days => {compress_after} + 3),
            end_offset => INTERVAL '1 day',
            schedule_interval => INTERVAL '1 hour');
+
+SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_rejects';
+SELECT add_job('drop_old_rejects', INTERVAL '1 day', config => '{"days": {retention_rejects}}');

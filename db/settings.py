@@ -33,6 +33,7 @@ class Settings(BaseSettings):
     retention_1min: Days = 365
     retention_1hour: Days = 1825
     retention_1day: Days | None = None
+    retention_rejects: Days = 90
     writer_password: str | None = None
     reader_password: str | None = None
 

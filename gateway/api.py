@@ -68,7 +68,7 @@ class Board:
 
     def _tag(self, one: Configured, tag: str) -> dict[str, Any]:
         reading = self._readings[one.device.name].get(tag)
-        shown: dict[str, Any] = {"tag": tag, "unit": one.units.get(tag)}
+        shown: dict[str, Any] = {"tag": tag, "unit": one.outlet.units.get(tag)}
         if reading is not None:
             age = round(time() - reading.time / 1000, 3)
             shown |= {"value": reading.value, "quality": reading.quality, "ts": reading.time, "age_seconds": age}

@@ -1,59 +1,131 @@
-"""What waits: in memory until the disk has it, on disk until the broker has it. Drains beside the live readings."""
+"""What is not known to have arrived: in memory until the disk has it, on disk until it has.
+
+Without receipts a scan has arrived when the broker acknowledges it, and only what the broker does not take comes here.
+With receipts it has arrived when it is in the database, and all that is read comes here before it leaves.
+"""
 
 import asyncio
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from math import inf
 from time import time
 
 from gateway import metrics
-from gateway.message import Scan, as_entries
+from gateway.ledger import Ledger
+from gateway.message import Outlet, Scan, as_entries
 from gateway.spool import Entry, Spool, SpoolError
-from nexus.runtime import log, mqtt
+from nexus.contract.ranges import Ranges
+from nexus.contract.reading import Reading
+from nexus.runtime import log
 
 STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
 RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
 SCANS_AT_ONCE = 2000  # in one transaction
-MESSAGES_AT_ONCE = 20  # of the connection's window
-SHARE = 0.3  # of the time; the rest is for live readings
-# After a connection is made, the subscribers may still be on their way: so long, what nobody got is sent again.
-PATIENCE_SECONDS = 30.0
 
 
 class Backlog:
-    """Scans on their way to the disk, and from there to the broker; at most `limit` readings wait in memory.
+    """Scans on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
 
-    When that is full, because the disk takes nothing, the oldest go, and are counted.
+    When that is full, because the disk takes nothing, the oldest go, and are counted. Times are the event loop's.
     """
 
-    def __init__(self, spool: Spool, limit: int) -> None:
+    def __init__(self, spool: Spool, limit: int, *, receipts: bool) -> None:
         self._spool = spool
         self._limit = limit
+        self._receipts = receipts
         self._scans: deque[Scan] = deque()
         self._storing = 0  # scans that the disk is being given
+        self._next = spool.next
+        contents = spool.contents
+        self._ledger = Ledger(contents.first if contents.messages else spool.next)
+        self._finished = Ranges()  # numbers that the disk need not keep
         self._flushing = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._stored = asyncio.Event()
-        self._drained = 0  # the last id that the broker has
-        self._rate = 0.0  # readings a second, while draining
-        self._size = spool.contents.size
+        self._clock = asyncio.get_running_loop().time
+        self._size = contents.size
         self._log = log.get("spool")
+        self.news = asyncio.Event()  # something is stored, or has arrived
+        self.offered = False  # whether ingesters say that they send receipts
+        self.rate = 0.0  # readings a second that leave the disk
         self.waiting = 0
-        self._show()
+        self.show()
+
+    @property
+    def publisher(self) -> str | None:
+        """Under which name our messages are numbered; None without receipts."""
+        return self._spool.id if self._receipts else None
 
     @property
     def has_stored(self) -> bool:
         """Whether something is on disk."""
         return self._spool.contents.messages > 0
 
-    def add(self, scan: Scan) -> None:
-        """Takes a scan for the disk."""
+    def scan(self, outlet: Outlet, readings: list[Reading]) -> Scan:
+        """What a device said, with its numbers; with receipts, on its way to the disk."""
+        scan = Scan(outlet, readings, self._next)
+        self._next += len(readings)
+        if self._receipts:
+            self._store(scan)
+        return scan
+
+    def leaves(self, scan: Scan) -> None:
+        """The scan is about to be sent."""
+        self._ledger.sent(scan.first, scan.last, self._clock())
+
+    def stays(self, scan: Scan) -> None:
+        """The scan was not sent, or not so that it is known to have arrived."""
+        self._ledger.unsent(scan.first, scan.last)
+        if not self._receipts:
+            self._store(scan)
+
+    def acknowledged(self, scan: Scan) -> None:
+        """The broker has the scan."""
+        if not self._receipts:
+            self._ledger.gone(scan.first, scan.last)
+
+    def committed(self, first: int, last: int) -> None:
+        """A receipt: the database has these numbers."""
+        if last >= first and last < self._next:
+            self._finished.add(*self._ledger.committed(first, last, self._clock()))
+            self._wake.set()
+            self.news.set()
+
+    async def receipts(self, seconds: float) -> None:
+        """Waits until what was sent lately is in the database; at most so long."""
+        if not (self._receipts and self.offered):
+            return
+        sent = self._ledger.recent(self._clock())
+        until = self._clock() + seconds
+        while sent and not self._ledger.is_committed(*sent) and self._clock() < until:
+            await self.changed(until - self._clock())
+
+    @property
+    def unsettled(self) -> int:
+        """Readings that are not known to have arrived."""
+        return self._ledger.missing(self._next)
+
+    async def settled(self, seconds: float) -> None:
+        """Waits until everything has arrived; at most so long."""
+        until = self._clock() + seconds
+        while self.unsettled and self._clock() < until:
+            await self.changed(0.1)
+
+    async def changed(self, seconds: float) -> None:
+        """Waits until something is stored, or has a receipt; at most so long."""
+        self.news.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.news.wait()
+
+    def _store(self, scan: Scan) -> None:
         self._scans.append(scan)
         self.waiting += len(scan.readings)
         while self.waiting > self._limit and len(self._scans) > self._storing + 1:
             oldest = self._scans[self._storing]
             del self._scans[self._storing]
+            self._ledger.gone(oldest.first, oldest.last)
             self.waiting -= len(oldest.readings)
             metrics.dropped.labels("memory").inc(len(oldest.readings))
         metrics.spool_waiting.set(self.waiting)
@@ -78,18 +150,22 @@ class Backlog:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Brings to disk what waits now. Raises SpoolError."""
+        """Brings the disk up to date. Raises SpoolError."""
         async with self._flushing:
             await self._flush()
 
     async def _flush(self) -> None:
         self._wake.clear()
-        while self._scans:
+        while self._scans or self._finished:
             scans = list(islice(self._scans, SCANS_AT_ONCE))
+            finished, self._finished = self._finished, Ranges()
             self._storing = len(scans)
+            wanted = [scan for scan in scans if not self._ledger.is_committed(scan.first, scan.last)]
             try:
-                lost = await self._spool.append([entry for scan in scans for entry in as_entries(scan)])
+                lost = await self._spool.write([entry for scan in wanted for entry in as_entries(scan)], finished)
             except SpoolError:
+                for first, last in finished:
+                    self._finished.add(first, last)
                 self._wake.set()
                 raise
             finally:
@@ -99,13 +175,13 @@ class Backlog:
                 self.waiting -= len(scan.readings)
             if lost:
                 metrics.dropped.labels("bytes").inc(lost)
-            self._stored.set()
-            self._show()
+            self.news.set()
+            self.show()
 
     async def expire(self) -> None:
         """Drops what is too old, for ever."""
         while True:
-            self._show()
+            self.show()
             self._show_growth(EXPIRE_SECONDS)
             try:
                 if lost := await self._spool.expire():
@@ -114,69 +190,74 @@ class Backlog:
                 metrics.spool_failures.inc()
             await asyncio.sleep(EXPIRE_SECONDS)
 
-    async def drain(self, connection: mqtt.Connection) -> None:
-        """Sends what is on disk, oldest first, for as long as the connection lasts; never more than its share."""
-        clock = asyncio.get_running_loop().time
-        patience_until = clock() + PATIENCE_SECONDS
-        while True:
-            self._stored.clear()
-            began = clock()
-            try:
-                sent = await self._send_oldest(connection, patient=began < patience_until)
-            except SpoolError as error:
-                metrics.spool_failures.inc()
-                self._log.error("the spool cannot be read", reason=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if sent is None:
-                await asyncio.sleep(RETRY_SECONDS)
-            elif sent:
-                elapsed = clock() - began
-                pause = elapsed * (1 - SHARE) / SHARE
-                rate = sent / (elapsed + pause)
-                self._rate += (rate - self._rate) * (0.1 if self._rate else 1)
-                self._show()
-                await asyncio.sleep(pause)
-            else:
-                self._rate = 0.0
-                await self._stored.wait()
+    # For the drain.
 
-    async def _send_oldest(self, connection: mqtt.Connection, *, patient: bool) -> int | None:
-        """Gives the readings that the broker has now; they are off the disk. None if nobody was there to get them."""
-        entries = await self._spool.oldest(self._drained, MESSAGES_AT_ONCE)
-        codes = await self._publish(connection, entries)
-        if patient and mqtt.NOBODY in codes:
-            return None
-        for entry, code in zip(entries, codes, strict=True):
-            if code >= mqtt.REFUSED:
-                metrics.refused.labels(mqtt.reason(code)).inc()
-            else:
-                metrics.published.inc()
-            self._drained = entry.id
+    async def due(self, limit: int) -> list[Entry]:
+        """The first entries on disk that should be sent, and not before. Raises SpoolError."""
+        while True:
+            upto = self._spool.contents.last
+            if self._scans:  # these are not on disk yet, and not gone either
+                upto = min(upto, min(scan.first for scan in self._scans) - 1)
+            numbers = self._ledger.due(self._clock(), upto, offered=self.offered)
+            if numbers is None:
+                return []
+            first, last = numbers
+            entries = await self._spool.between(first, last, limit)
+            if entries:
+                last = entries[-1].last if len(entries) == limit else max(last, entries[-1].last)
+            for hole in _holes(first, last, entries):
+                self._ledger.gone(*hole)
+            if entries:
+                return entries
+
+    def sent(self, entries: list[Entry]) -> None:
+        """These leave now."""
+        now = self._clock()
+        for entry in entries:
+            if self._ledger.sent(entry.id, entry.last, now):
+                metrics.sent_again.inc(entry.readings)
+
+    def unsent(self, entries: list[Entry]) -> None:
+        """Nobody got these."""
+        for entry in entries:
+            self._ledger.unsent(entry.id, entry.last)
+
+    async def done(self, entries: list[Entry]) -> None:
+        """These need not be kept."""
+        for entry in entries:
+            self._finished.add(*self._ledger.gone(entry.id, entry.last))
         try:
-            await self._spool.remove(entries)
+            await self.flush()
         except SpoolError:  # a full disk may not even take deletions: they are sent again after a restart
             metrics.spool_failures.inc()
-        return sum(entry.readings for entry in entries)
 
-    async def _publish(self, connection: mqtt.Connection, entries: list[Entry]) -> list[int]:
-        """The broker's answer for each. One that is larger than the broker takes would end the connection."""
-        answers: list[asyncio.Future[int] | None] = []
-        for entry in entries:
-            fits = len(entry.payload) + len(entry.topic) + 64 <= connection.maximum_packet_size
-            answers.append(await connection.publish(entry.topic, entry.payload) if fits else None)
-        return [mqtt.PACKET_TOO_LARGE if answer is None else await answer for answer in answers]
+    def is_done(self, entry: Entry) -> bool:
+        """Whether it is known to have arrived."""
+        return self._ledger.is_committed(entry.id, entry.last)
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """Brings the metrics up to date."""
         contents = self._spool.contents
         metrics.spool_waiting.set(self.waiting)
         metrics.spool_readings.set(contents.readings)
         metrics.spool_bytes.set(contents.size)
         metrics.spool_oldest.set(time() - contents.oldest / 1000 if contents.oldest is not None else 0)
-        left = contents.readings / self._rate if self._rate else inf
+        left = contents.readings / self.rate if self.rate else inf
         metrics.spool_drain.set(left if contents.readings else 0)
 
     def _show_growth(self, seconds: float) -> None:
         size, before = self._spool.contents.size, self._size
         self._size = size
         metrics.spool_full.set((self._spool.max_bytes - size) / ((size - before) / seconds) if size > before else inf)
+
+
+def _holes(first: int, last: int, entries: list[Entry]) -> list[tuple[int, int]]:
+    """The numbers of the range that are in none of the entries: evicted, or never used."""
+    holes = []
+    for entry in entries:
+        if entry.id > first:
+            holes.append((first, entry.id - 1))
+        first = entry.last + 1
+    if first <= last:
+        holes.append((first, last))
+    return holes

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.driver import Device, Driver, Tag
 from gateway.keys import BreakerKeys, DeviceKeys, TagKeys
+from gateway.message import Outlet
 from gateway.yaml_source import Reader
 from nexus.contract import topic
 from nexus.runtime.errors import ConfigError
@@ -25,8 +26,7 @@ class Configured:
     device: Device
     driver: Driver
     breaker: BreakerKeys
-    publish: Literal["tag", "device"]
-    units: Mapping[str, str]
+    outlet: Outlet
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _device(reader: Reader, raw: dict[str, Any], templates: Mapping[str, Any]) -
         return None
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, tuple(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit}
-    return spot, Configured(device, driver, keys.breaker, keys.publish, units)
+    return spot, Configured(device, driver, keys.breaker, Outlet(device.path, keys.publish, units))
 
 
 def _completed(reader: Reader, template: dict[str, Any], raw: dict[str, Any]) -> dict[str, Any]:

@@ -1,42 +1,64 @@
 """Scans as messages: a message a tag, or a message a scan; on the way to the disk always a message a scan."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
-from gateway.config import Configured
-from gateway.spool import Entry
+from gateway.spool import READINGS_A_MESSAGE, Entry
 from nexus.contract import codec, topic
 from nexus.contract.reading import Reading
 
-READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
+
+class Outlet(msgspec.Struct, frozen=True):
+    """How a device's readings leave: on its path, a message a tag or a message a scan, with the tags' units."""
+
+    path: str
+    publish: Literal["tag", "device"]
+    units: Mapping[str, str]
 
 
 class Scan(msgspec.Struct, frozen=True, gc=False):
-    """What one device said at one time."""
+    """What one device said at one time; its readings have the numbers from `first` on."""
 
-    configured: Configured
+    outlet: Outlet
     readings: list[Reading]
+    first: int
+
+    @property
+    def last(self) -> int:
+        return self.first + len(self.readings) - 1
 
 
-def live(scan: Scan) -> Iterator[tuple[str, bytes]]:
-    """Topics and payloads, as the device's `publish` asks for."""
-    configured = scan.configured
-    path, units = configured.device.path, configured.units
-    if configured.publish == "tag":
+def live(scan: Scan, publisher: str | None) -> Iterator[tuple[str, bytes]]:
+    """Topics and payloads, as the device's `publish` asks for; numbered for a `publisher` who wants receipts."""
+    path, units = scan.outlet.path, scan.outlet.units
+    number = scan.first
+    if scan.outlet.publish == "tag":
         for reading in scan.readings:
-            yield topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag))
+            named = (publisher, number) if publisher else (None, None)
+            yield topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag), *named)
+            number += 1
     else:
         for part in _parts(scan.readings):
-            yield topic.device(path), codec.encode_device(part, part[0].time, units)
+            payload = codec.encode_device(part, part[0].time, units)
+            yield topic.device(path), codec.numbered(payload, publisher, number, len(part)) if publisher else payload
+            number += len(part)
 
 
 def as_entries(scan: Scan) -> Iterator[Entry]:
     """For the disk: an old value must not come after a new one on a tag's topic, and fewer messages drain faster."""
-    path, units = scan.configured.device.path, scan.configured.units
+    path, units = scan.outlet.path, scan.outlet.units
+    number = scan.first
     for part in _parts(scan.readings):
         time = part[0].time
-        yield Entry(topic.device(path), codec.encode_device(part, time, units), len(part), time)
+        yield Entry(topic.device(path), codec.encode_device(part, time, units), len(part), time, number)
+        number += len(part)
+
+
+def again(entry: Entry, publisher: str | None) -> bytes:
+    """The payload that leaves for an entry."""
+    return codec.numbered(entry.payload, publisher, entry.id, entry.readings) if publisher else entry.payload
 
 
 def _parts(readings: list[Reading]) -> Iterator[list[Reading]]:

@@ -75,6 +75,12 @@ spool_drain = Gauge(
 spool_full = Gauge(
     "nexus_gateway_spool_full_seconds", "Until the spool is full; +Inf while it does not grow", registry=registry
 )
+sent_again = Counter(
+    "nexus_gateway_readings_sent_again", "Readings that left again for want of a receipt", registry=registry
+)
+receipts_offered = Gauge(
+    "nexus_gateway_receipts_offered", "1 while ingesters say that they send receipts", registry=registry
+)
 spool_failures = Counter("nexus_gateway_spool_failures", "Times that the disk refused", registry=registry)
 reloads = Counter(
     "nexus_gateway_reloads", "Changed device files that were taken or refused", ["result"], registry=registry

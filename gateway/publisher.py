@@ -6,14 +6,17 @@ from functools import partial
 from time import time
 
 from gateway import metrics
-from gateway.backlog import PATIENCE_SECONDS, Backlog
-from gateway.message import Scan, live
+from gateway.backlog import Backlog
+from gateway.drain import PATIENCE_SECONDS
+from gateway.message import Outlet, Scan, live
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
+from nexus.contract.reading import Reading
 from nexus.runtime import log, mqtt
 
 # Of these, the broker gets live what it takes in time; the rest goes by way of the disk.
 QUEUED_READINGS = 20_000
+RECEIPT_SECONDS = 3.0  # what was sent last has so long at a stop
 
 
 class _Flight:
@@ -41,6 +44,7 @@ class Publisher:
         self._unsaid: set[str] = set()
         self._wake = asyncio.Event()
         self._landed = asyncio.Event()
+        self._roomy = asyncio.Event()
         self._finishing = False
         self._clock = asyncio.get_running_loop().time
         self._patience_until: float | None = None
@@ -48,21 +52,33 @@ class Publisher:
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
 
-    def scan(self, scan: Scan) -> None:
+    def scan(self, outlet: Outlet, readings: list[Reading]) -> None:
         """Takes a device's scan: it leaves at once if the broker keeps up, and none is before it."""
+        scan = self._backlog.scan(outlet, readings)
         if self._connection is None or self._finishing:
-            self._backlog.add(scan)
+            self._backlog.stays(scan)
             return
+        self._backlog.leaves(scan)
         if not self._queue:
-            messages = list(live(scan))
+            messages = list(live(scan, self._backlog.publisher))
             if len(messages) <= self._connection.room:
                 self._send(self._connection, self._flown(scan, len(messages)), messages)
                 return
         self._queue.append(scan)
         self._queued += len(scan.readings)
         while self._queued > QUEUED_READINGS and len(self._queue) > 1:
-            self._backlog.add(self._next())
+            self._backlog.stays(self._next())
         self._wake.set()
+
+    async def has_room(self) -> None:
+        """Waits until a scan would leave at once; where there is no connection, for one."""
+        while self._connection is None or self._queue or self._connection.room < self._connection.window // 2:
+            self._roomy.clear()
+            if self._connection is not None and not self._queue:
+                await self._connection.has_room(self._connection.window // 2)
+                await asyncio.sleep(0)  # a connection that is lost lets nobody wait
+            else:
+                await self._roomy.wait()
 
     def status(self, path: str, status: Status) -> None:
         """Takes a device's new state; only the last one of each device is kept."""
@@ -83,6 +99,7 @@ class Publisher:
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
         self._connection = connection
+        self._roomy.set()
         if self._patience_until is not None or self._backlog.has_stored:
             # Something was broken, and may be for others too; a first start has nobody to wait for.
             self._patience_until = self._clock() + PATIENCE_SECONDS
@@ -94,6 +111,7 @@ class Publisher:
             while self._flying:
                 self._landed.clear()
                 await self._landed.wait()
+            await self._backlog.receipts(RECEIPT_SECONDS)
             await self._leave(connection)
         finally:
             self._connection = None
@@ -102,10 +120,10 @@ class Publisher:
     def _put_back(self) -> None:
         """What was under way may have arrived or not: it is sent again, and the historian knows it when it sees it."""
         for flight in self._flying.values():
-            self._backlog.add(flight.scan)
+            self._backlog.stays(flight.scan)
         self._flying.clear()
         while self._queue:
-            self._backlog.add(self._next())
+            self._backlog.stays(self._next())
         metrics.queued.set(0)
 
     async def _send_queued(self, connection: mqtt.Connection) -> None:
@@ -114,6 +132,7 @@ class Publisher:
             await self._say_statuses(connection)
             while self._queue:
                 await self._send_slowly(connection, self._next())
+            self._roomy.set()
             metrics.queued.set(self._queued)
             if not self._unsaid:
                 if self._finishing:
@@ -138,7 +157,7 @@ class Publisher:
 
     async def _send_slowly(self, connection: mqtt.Connection, scan: Scan) -> None:
         """Sends a scan's messages as the broker makes room."""
-        messages = list(live(scan))
+        messages = list(live(scan, self._backlog.publisher))
         flight = self._flown(scan, len(messages))
         while messages:
             await connection.has_room()
@@ -175,8 +194,10 @@ class Publisher:
         flight.left -= 1
         if not flight.left:
             self._flying.pop(flight.number, None)
-            if flight.unheard and self._clock() < (self._patience_until or 0.0):
-                self._backlog.add(flight.scan)
+            if flight.unheard and (self._backlog.publisher or self._clock() < (self._patience_until or 0.0)):
+                self._backlog.stays(flight.scan)
+            else:
+                self._backlog.acknowledged(flight.scan)
             if not self._flying:
                 self._landed.set()
 

@@ -12,9 +12,10 @@ from gateway.backlog import Backlog
 from gateway.command import ROOT as COMMANDS
 from gateway.command import Commands
 from gateway.config import Configured
+from gateway.drain import Drain
 from gateway.fleet import Fleet
-from gateway.message import Scan
 from gateway.publisher import Publisher
+from gateway.receipts import Receipts
 from gateway.reload import Watch
 from gateway.settings import Settings
 from gateway.sharing import Sharing
@@ -39,7 +40,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     board = Board(configured)
     async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:
         member = own.member or f"{socket.gethostname()}-{disk.id}"
-        gateway = _Gateway(own, member, board, Backlog(disk, own.queue_readings), group)
+        backlog = Backlog(disk, own.queue_readings, receipts=own.share is not None)
+        gateway = _Gateway(own, member, board, backlog, group)
         gateway.sharing.reload(configured)
 
         def on_change(changed: tuple[Configured, ...]) -> None:
@@ -87,6 +89,7 @@ class _Gateway:
         self._backlog = backlog
         self._board = board
         self._publisher = Publisher(backlog)
+        self._receipts = Receipts(own.share, backlog)
         self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release)
         alone = not own.is_one_of_several
         self.sharing = Sharing(own.group, member, own.lease, self._fleet, alone=alone)
@@ -126,9 +129,10 @@ class _Gateway:
         metrics.connected.set(1)
         try:
             await self.sharing.join(connection)
+            await self._receipts.join(connection)
             await connection.subscribe(f"{COMMANDS}#")
             async with together() as group:
-                draining = group.create_task(self._backlog.drain(connection), name="drain")
+                draining = group.create_task(Drain(self._backlog, connection).run(), name="drain")
                 await self._publisher.serve(connection)
                 draining.cancel()
             await self.sharing.leave(connection)
@@ -139,11 +143,12 @@ class _Gateway:
 
     def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         connection.acknowledge(message.mid)
-        if not self.sharing.heard(message.topic, message.payload):
+        heard = self._receipts.heard(message.topic, message.payload)
+        if not heard and not self.sharing.heard(message.topic, message.payload):
             self._commands.take(connection, message)
 
     def _on_scan(self, one: Configured, readings: list[Reading]) -> None:
-        self._publisher.scan(Scan(one, readings))
+        self._publisher.scan(one.outlet, readings)
         self._board.scan(one, readings)
 
     def _on_status(self, path: str, status: Status) -> None:

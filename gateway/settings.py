@@ -11,7 +11,10 @@ from nexus.runtime.settings import CONFIG
 
 
 class Settings(BaseSettings):
-    """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart."""
+    """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart.
+
+    `receipts` is the share of the ingesters whose receipts are waited for.
+    """
 
     model_config = CONFIG
     group: str = Field("gateway", pattern=r"^[^/+#$\x00]+$")
@@ -23,7 +26,13 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
+    receipts: str | None = Field(None, pattern=r"^[^/+#$\x00]+$")
     queue_readings: int = Field(100_000, ge=1)
+
+    @property
+    def share(self) -> str | None:
+        """Whose receipts to wait for."""
+        return None if self.receipts in (None, "none") else self.receipts
 
     @property
     def is_one_of_several(self) -> bool:

@@ -1,4 +1,4 @@
-"""What the broker has not got, on disk: messages in the order of their making, bounded in bytes and age."""
+"""What is not yet known to have arrived, on disk: messages in the order of their numbers, bounded in bytes and age."""
 
 import asyncio
 import secrets
@@ -15,6 +15,7 @@ import msgspec
 from nexus.runtime import log
 from nexus.runtime.errors import ConfigError
 
+READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
 ROW_BYTES = 40  # what a row costs beside its topic and payload, about
 _EVICTED_AT_ONCE = 200
 
@@ -25,8 +26,10 @@ PRAGMA journal_size_limit = 4194304;
 CREATE TABLE IF NOT EXISTS message (
     id INTEGER PRIMARY KEY, time INTEGER NOT NULL, readings INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL, next INTEGER NOT NULL DEFAULT 1);
 """
+# Numbers are never used twice, so a start takes them from beyond all that the process before can have used.
+_RESERVED = 1_000_000_000
 
 T = TypeVar("T")
 
@@ -36,13 +39,17 @@ class SpoolError(Exception):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One message; `time` of its making in epoch ms, `id` rises (0 until it is stored)."""
+    """One message, with a number for each of its readings from `id` on; `time` of its making in epoch ms."""
 
     topic: str
     payload: bytes
     readings: int
     time: int
-    id: int = 0
+    id: int
+
+    @property
+    def last(self) -> int:
+        return self.id + self.readings - 1
 
     @property
     def size(self) -> int:
@@ -51,12 +58,14 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass
 class Contents:
-    """What is in the spool; `oldest` in epoch ms, None when it is empty."""
+    """What is in the spool; `oldest` in epoch ms, None when it is empty; the first and last of its numbers."""
 
-    messages: int = 0
-    readings: int = 0
-    size: int = 0
-    oldest: int | None = None
+    messages: int
+    readings: int
+    size: int
+    oldest: int | None
+    first: int
+    last: int
 
 
 class Spool:
@@ -73,19 +82,19 @@ class Spool:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
         self._database = _opened(file)
         self.contents = self._measured()
-        self.id = _id(self._database)  # the same at each start, and nobody else's
+        self.id, self.next = _owner(self._database, self.contents.last)  # an id of its own, the same at each start
+        self._reserved = self.next + _RESERVED
 
-    async def append(self, entries: Sequence[Entry]) -> int:
-        """Stores entries, durably; gives the readings that had to go for them. Raises SpoolError, storing none."""
-        return await self._do(lambda: self._append(entries))
+    async def write(self, entries: Sequence[Entry], finished: Iterable[tuple[int, int]] = ()) -> int:
+        """Stores entries and forgets the ones whose numbers all lie in a finished range, durably, both or none.
 
-    async def oldest(self, after: int, limit: int) -> list[Entry]:
-        """The first entries beyond the id `after`. Raises SpoolError."""
-        return await self._do(lambda: self._oldest(after, limit))
+        Gives the readings that had to go for lack of room. Raises SpoolError.
+        """
+        return await self._do(lambda: self._write(entries, list(finished)))
 
-    async def remove(self, entries: Iterable[Entry]) -> None:
-        """Forgets entries. Raises SpoolError: they are still there then."""
-        await self._do(lambda: self._remove(list(entries)))
+    async def between(self, first: int, last: int, limit: int) -> list[Entry]:
+        """The first entries that have a number in the range. Raises SpoolError."""
+        return await self._do(lambda: self._between(first, last, limit))
 
     async def expire(self) -> int:
         """Forgets what is too old; gives the readings lost by that. Raises SpoolError."""
@@ -104,22 +113,36 @@ class Spool:
 
     # What follows runs in the spool's thread.
 
-    def _append(self, entries: Sequence[Entry]) -> int:
+    def _write(self, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> int:
+        contents = self.contents
         with self._database:
             self._database.executemany(
-                "INSERT INTO message (time, readings, topic, payload) VALUES (?, ?, ?, ?)",
-                [(entry.time, entry.readings, entry.topic, entry.payload) for entry in entries],
+                "INSERT OR REPLACE INTO message (time, readings, topic, payload, id) VALUES (?, ?, ?, ?, ?)",
+                [(entry.time, entry.readings, entry.topic, entry.payload, entry.id) for entry in entries],
             )
-        contents = self.contents
-        contents.messages += len(entries)
-        contents.readings += sum(entry.readings for entry in entries)
-        contents.size += sum(entry.size for entry in entries)
-        if entries and contents.oldest is None:
-            contents.oldest = entries[0].time
+            gone = [found for first, last in finished for found in self._delete(first, last)]
+            self._reserve(max((entry.last for entry in entries), default=0))
+        contents.messages += len(entries) - len(gone)
+        contents.readings += sum(entry.readings for entry in entries) - sum(readings for readings, _ in gone)
+        contents.size += sum(entry.size for entry in entries) - sum(size for _, size in gone)
+        contents.last = max(contents.last, *(entry.last for entry in entries)) if entries else contents.last
+        contents.first, contents.oldest = self._first()
         lost = 0
         while self.contents.size > self.max_bytes and self.contents.messages > 1:
             lost += self._evict("SELECT id FROM message ORDER BY id LIMIT ?", _EVICTED_AT_ONCE)
         return lost
+
+    def _delete(self, first: int, last: int) -> list[tuple[int, int]]:
+        return self._database.execute(
+            "DELETE FROM message WHERE id BETWEEN ? AND ? AND id + readings - 1 <= ?"
+            " RETURNING readings, length(topic) + length(payload) + ?",
+            (first, last, last, ROW_BYTES),
+        ).fetchall()
+
+    def _reserve(self, used: int) -> None:
+        if used > self._reserved - _RESERVED // 2:
+            self._reserved = used + _RESERVED
+            self._database.execute("UPDATE owner SET next = ?", (self._reserved,))
 
     def _expire(self) -> int:
         before = int((time.time() - self._max_age) * 1000)
@@ -136,30 +159,26 @@ class Spool:
         self.contents = self._measured()
         return sum(readings for (readings,) in gone)
 
-    def _oldest(self, after: int, limit: int) -> list[Entry]:
+    def _between(self, first: int, last: int, limit: int) -> list[Entry]:
         found = self._database.execute(
-            "SELECT topic, payload, readings, time, id FROM message WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+            "SELECT topic, payload, readings, time, id FROM message"
+            " WHERE id BETWEEN ? AND ? AND id + readings > ? ORDER BY id LIMIT ?",
+            (first - READINGS_A_MESSAGE, last, first, limit),
         )
         return [Entry(*row) for row in found]
 
-    def _remove(self, entries: list[Entry]) -> None:
-        with self._database:
-            self._database.executemany("DELETE FROM message WHERE id = ?", [(entry.id,) for entry in entries])
-        contents = self.contents
-        contents.messages -= len(entries)
-        contents.readings -= sum(entry.readings for entry in entries)
-        contents.size -= sum(entry.size for entry in entries)
-        first = self._database.execute("SELECT time FROM message ORDER BY id LIMIT 1").fetchone()
-        contents.oldest = first[0] if first else None
+    def _first(self) -> tuple[int, int | None]:
+        found = self._database.execute("SELECT id, time FROM message ORDER BY id LIMIT 1").fetchone()
+        return found if found else (0, None)
 
     def _measured(self) -> Contents:
-        messages, readings, size = self._database.execute(
-            "SELECT count(*), coalesce(sum(readings), 0), coalesce(sum(length(topic) + length(payload) + ?), 0)"
-            " FROM message",
+        messages, readings, size, last = self._database.execute(
+            "SELECT count(*), coalesce(sum(readings), 0), coalesce(sum(length(topic) + length(payload) + ?), 0),"
+            " coalesce(max(id + readings - 1), 0) FROM message",
             (ROW_BYTES,),
         ).fetchone()
-        first = self._database.execute("SELECT time FROM message ORDER BY id LIMIT 1").fetchone()
-        return Contents(messages, readings, size, first[0] if first else None)
+        first, oldest = self._first()
+        return Contents(messages, readings, size, oldest, first, last)
 
 
 def _opened(file: Path) -> sqlite3.Connection:
@@ -182,15 +201,31 @@ def connected(file: Path) -> sqlite3.Connection:
     try:
         database.executescript(_SCHEMA)
         database.execute("SELECT count(*) FROM message").fetchone()
+        if "next" not in {column for _, column, *_ in database.execute("PRAGMA table_info(owner)")}:
+            _renumber(database)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _id(database: sqlite3.Connection) -> str:
+def _renumber(database: sqlite3.Connection) -> None:
+    """An older version gave a number a message; now each reading has one."""
     with database:
-        if (found := database.execute("SELECT id FROM owner").fetchone()) is None:
-            found = (secrets.token_hex(4),)
-            database.execute("INSERT INTO owner VALUES (?)", found)
-    return str(found[0])
+        database.execute("ALTER TABLE owner ADD COLUMN next INTEGER NOT NULL DEFAULT 1")
+        database.execute(
+            "UPDATE message SET id = readings - 1 - total FROM"
+            " (SELECT id AS old, sum(readings) OVER (ORDER BY id) AS total FROM message) WHERE id = old"
+        )
+        database.execute("UPDATE message SET id = -id")
+
+
+def _owner(database: sqlite3.Connection, last: int) -> tuple[str, int]:
+    """The spool's id, and the first number that nothing had before."""
+    with database:
+        if (found := database.execute("SELECT id, next FROM owner").fetchone()) is None:
+            found = (secrets.token_hex(4), 1)
+            database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", found)
+        following = max(found[1], last + 1)
+        database.execute("UPDATE owner SET next = ?", (following + _RESERVED,))
+    return str(found[0]), following

@@ -65,7 +65,11 @@ async def _adopt(file: Path, lock: int, spool: Spool) -> None:
         with closing(connected(file)) as left:
             rows = left.execute("SELECT topic, payload, readings, time FROM message ORDER BY id")
             while found := rows.fetchmany(_ROWS_AT_ONCE):
-                await spool.append([Entry(*row) for row in found])
+                entries = []
+                for name, payload, readings, time in found:
+                    entries.append(Entry(name, payload, readings, time, spool.next))
+                    spool.next += readings
+                await spool.write(entries)
         for path in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
             path.unlink(missing_ok=True)
     except (sqlite3.Error, SpoolError, OSError) as error:

@@ -1,15 +1,25 @@
 """Every metric of the ingester."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
+ProcessCollector(registry=registry)
 
 messages = Counter("nexus_ingestion_messages", "Messages taken from the broker", registry=registry)
 rows = Counter("nexus_ingestion_rows", "Rows written", registry=registry)
 duplicates = Counter("nexus_ingestion_duplicates", "Rows that were in the table already", registry=registry)
+late = Counter("nexus_ingestion_late_rows", "Rows for chunks that were compressed already", registry=registry)
 rejects = Counter("nexus_ingestion_rejects", "Messages and rows set aside", registry=registry)
+receipts = Counter("nexus_ingestion_receipts", "Receipts sent to gateways", registry=registry)
 batch_points = Histogram(
     "nexus_ingestion_batch_points",
     "Rows in a batch",
@@ -27,6 +37,7 @@ lag = Gauge(
     "Age of the last batch's newest reading at its commit",
     registry=registry,
 )
+oldest = Gauge("nexus_ingestion_oldest_seconds", "Age of the oldest unacknowledged message", registry=registry)
 buffered = Gauge("nexus_ingestion_buffered_points", "Points that wait to be written", registry=registry)
 held = Gauge("nexus_ingestion_held_messages", "Messages that wait undecoded: the buffer is full", registry=registry)
 database_up = Gauge("nexus_ingestion_database_up", "1 while the database takes what is written", registry=registry)

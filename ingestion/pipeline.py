@@ -1,24 +1,30 @@
-"""Message → batch → commit → acknowledgement. Decoding goes on while a batch is being written."""
+"""Message → batch → commit → acknowledgement and receipt. Decoding goes on while batches are being written."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from time import time
+from typing import NamedTuple
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ingestion import metrics
 from ingestion.batch import Batch, Reject
-from ingestion.rows import Row, row
+from ingestion.decoders import Decoders
+from ingestion.receipts import Receipts
+from ingestion.rows import Encoder, Window
 from ingestion.settings import Settings
 from ingestion.writer import DatabaseAway, Writer
-from nexus.contract.codec import DecodeError, decode
+from nexus.contract.codec import DecodeError, sender
 from nexus.runtime import log
+from nexus.runtime.run import together
+
+MOST_POINTS = 50_000  # in a batch
+MOST_BYTES = 48_000_000  # of payloads that are decoded, and again of those that are not
+_DECODED_AT_ONCE = 1_000  # messages, before others have their turn
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A message, and how to tell the broker that it may forget it."""
 
     topic: str
@@ -27,62 +33,94 @@ class Delivery:
 
 
 class Pipeline:
-    """Takes deliveries, and acknowledges each once what it said is committed.
+    """Takes deliveries, and acknowledges each, in their order, once what it said is committed.
 
     Decoded points wait up to `buffer_points`; beyond, messages wait undecoded and unacknowledged, so that the broker
-    stops at our receive maximum and keeps the rest.
+    stops at our receive maximum and keeps the rest. Of these again only MOST_BYTES: then `full` says so.
     """
 
-    def __init__(self, settings: Settings, writer: Writer) -> None:
+    def __init__(self, settings: Settings, writers: Sequence[Writer], receipts: Receipts) -> None:
         self._settings = settings
-        self._writer = writer
+        self._writers = writers
+        self._receipts = receipts
+        self._decoders = Decoders(settings.decoders)
+        self._encoder = Encoder()
         self._held: deque[Delivery] = deque()
+        self._held_bytes = 0
         self._open = Batch()
-        self._opened: list[Delivery] = []
+        self._writing: deque[Batch] = deque()
+        self._points = 0  # decoded and not committed, without the open batch
+        self._bytes = 0
+        self._cutting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._finishing = False
+        self._decoding = False
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("pipeline")
         self._outage: str | None = None
+        self.on_room: Callable[[], None] = lambda: None  # called when `full` has ended
+        metrics.oldest.set_function(self._age)
+        metrics.buffered.set_function(lambda: self._points + self._open.points)
+        metrics.held.set_function(lambda: len(self._held))
 
-    def receive(self, delivery: Delivery) -> None:
-        """Takes one message; never waits."""
-        metrics.messages.inc()
-        if self._held or self._open.points >= self._settings.buffer_points:
-            self._held.append(delivery)
-            return
-        self._decode(delivery)
-        if len(self._opened) == 1 or self._open.points >= self._settings.batch_points:
-            self._wake.set()
-
-    def forget_held(self) -> None:
-        """Drops what is undecoded: the connection that brought it is gone, and the broker sends it again."""
-        self._held.clear()
-
-    def finish(self) -> None:
-        """No more will come: `run` returns when all is committed and acknowledged."""
-        self._finishing = True
-        self._wake.set()
+    @property
+    def full(self) -> bool:
+        """Whether whoever brings messages should stop."""
+        return self._held_bytes > MOST_BYTES
 
     @property
     def database_up(self) -> bool:
         """Whether the last write went well, as far as there was one."""
         return self._outage is None
 
+    def receive(self, delivery: Delivery) -> None:
+        """Takes one message; never waits."""
+        metrics.messages.inc()
+        if self._held or not self._has_room():
+            self._held.append(delivery)
+            self._held_bytes += len(delivery.payload)
+            return
+        self._decode(delivery)
+        if len(self._open.acknowledge) == 1 or self._open.points >= self._settings.batch_points:
+            self._wake.set()
+
+    def forget_held(self) -> None:
+        """Drops what is undecoded: the connection that brought it is gone, and the broker sends it again."""
+        self._held.clear()
+        self._held_bytes = 0
+
+    def finish(self) -> None:
+        """No more will come: `run` returns when all is committed and acknowledged."""
+        self._finishing = True
+        self._wake.set()
+
     async def run(self) -> None:
-        """Writes batch after batch until `finish` was called and nothing is left."""
-        while True:
-            await self._due()
-            batch, deliveries = self._open, self._opened
-            self._open, self._opened = Batch(), []
-            if not deliveries and not self._held:
-                if self._finishing:
-                    return
-                continue
-            self._decode_held()
-            await self._commit(batch)
-            for delivery in deliveries:
-                delivery.acknowledge()
+        """Writes batch after batch, with each writer one at a time, until `finish` was called and nothing is left."""
+        async with together() as group:
+            for number, writer in enumerate(self._writers):
+                group.create_task(self._write_with(writer), name=f"writer-{number}")
+
+    async def _write_with(self, writer: Writer) -> None:
+        while (batch := await self._next()) is not None:
+            await self._commit(writer, batch)
+            self._settle(batch)
+
+    async def _next(self) -> Batch | None:
+        """The next batch, when it is due; None when there will be none."""
+        async with self._cutting:
+            while True:
+                await self._due()
+                if self._open.acknowledge:
+                    break
+                if self._finishing and not self._held:
+                    return None
+                self._decode_held()
+            batch, self._open = self._open, Batch()
+            self._writing.append(batch)
+            self._points += batch.points
+            self._bytes += batch.size
+            self._decode_soon()
+            return batch
 
     async def _due(self) -> None:
         """Waits until the open batch should be written."""
@@ -97,18 +135,64 @@ class Pipeline:
             except TimeoutError:
                 return
 
+    def _settle(self, batch: Batch) -> None:
+        batch.committed = True
+        self._points -= batch.points
+        self._bytes -= batch.size
+        for numbers in batch.receipts:
+            self._receipts.add(*numbers)
+        while self._writing and self._writing[0].committed:
+            for acknowledge in self._writing.popleft().acknowledge:
+                acknowledge()
+        self._decode_soon()
+
+    def _has_room(self) -> bool:
+        points = self._open.points
+        enough = points >= MOST_POINTS or self._points + points >= self._settings.buffer_points
+        return not enough and self._bytes + self._open.size < MOST_BYTES
+
+    def _decode_soon(self) -> None:
+        """What is held is decoded once the writer has been given its work."""
+        if self._held and not self._decoding:
+            self._decoding = True
+            asyncio.get_running_loop().call_soon(self._decode_held)
+
     def _decode_held(self) -> None:
-        while self._held and self._open.points < self._settings.buffer_points:
-            self._decode(self._held.popleft())
-        metrics.held.set(len(self._held))
+        self._decoding = False
+        was_full = self.full
+        for _ in range(_DECODED_AT_ONCE):
+            if not self._held or not self._has_room():
+                break
+            delivery = self._held.popleft()
+            self._held_bytes -= len(delivery.payload)
+            self._decode(delivery)
+        else:
+            self._decode_soon()
+        self._wake.set()
+        if was_full and not self.full:
+            self.on_room()
 
     def _decode(self, delivery: Delivery) -> None:
-        rows, rejects = read(delivery, int(time() * 1000))
-        self._open.add(rows, rejects, self._clock())
-        self._opened.append(delivery)
+        batch, (topic, payload, acknowledge) = self._open, delivery
+        if not batch.acknowledge:
+            batch.began = self._clock()
+        batch.acknowledge.append(acknowledge)
+        batch.size += len(payload)
+        try:
+            message = self._decoders.decode(topic, payload)
+        except DecodeError as error:
+            batch.rejects.append(Reject(topic, payload, str(error)))
+            publisher, numbers = sender(payload)
+        else:
+            window = Window.at(int(time() * 1000), self._writers[0].horizon_ms)
+            refused = self._encoder.encode(message, window, batch.rows, batch.late)
+            batch.rejects += [Reject(name, payload, reason, topic) for name, reason in refused]
+            batch.rejects += [Reject(fault.topic, payload, fault.reason, topic) for fault in message.faults]
+            publisher, numbers = message.publisher, message.numbers
+        if publisher is not None:
+            batch.receipts.append((publisher, *numbers))
 
-    async def _commit(self, batch: Batch) -> None:
-        metrics.buffered.set(batch.points + self._open.points)
+    async def _commit(self, writer: Writer, batch: Batch) -> None:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseAway),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -118,16 +202,21 @@ class Pipeline:
         async for attempt in retrying:
             with attempt:
                 began = self._clock()
-                written = await self._writer.write(batch.rows, batch.rejects)
+                written = await writer.write(batch.rows, batch.late, batch.rejects)
         self._back()
         metrics.write_seconds.observe(self._clock() - began)
         metrics.batch_points.observe(batch.points)
         metrics.rows.inc(written.rows)
+        metrics.late.inc(batch.late.count)
         metrics.duplicates.inc(written.duplicates)
         metrics.rejects.inc(written.rejects)
-        if batch.rows:
-            newest = max(row[2] for row in batch.rows)
+        if newest := max(batch.rows.newest, batch.late.newest):
             metrics.lag.set(max(0.0, time() - newest / 1000))
+
+    def _age(self) -> float:
+        """Seconds since the oldest message came that is not acknowledged."""
+        oldest = self._writing[0] if self._writing else self._open
+        return self._clock() - oldest.began if oldest.acknowledge else 0.0
 
     def _away(self, state: RetryCallState) -> None:
         reason = str(state.outcome.exception()) if state.outcome else ""
@@ -141,20 +230,3 @@ class Pipeline:
         if self._outage is not None:
             self._log.info("database is back", after=self._outage)
             self._outage = None
-
-
-def read(delivery: Delivery, now_ms: int) -> tuple[list[Row], list[Reject]]:
-    """What a delivery holds: rows, and what of it cannot be one."""
-    try:
-        message = decode(delivery.topic, delivery.payload)
-    except DecodeError as error:
-        return [], [Reject(delivery.topic, delivery.payload, str(error))]
-    rows: list[Row] = []
-    rejects = [Reject(fault.topic, delivery.payload, fault.reason) for fault in message.faults]
-    for point in message.points:
-        found = row(point, now_ms)
-        if isinstance(found, str):
-            rejects.append(Reject(point.topic, delivery.payload, found))
-        else:
-            rows.append(found)
-    return rows, rejects

@@ -1,18 +1,18 @@
-"""Points to rows of the `metrics` table, and rows to PostgreSQL's binary COPY format."""
+"""Messages to rows of the `metrics` table, each in PostgreSQL's binary COPY format from the start."""
 
 import struct
+from collections import defaultdict
 from collections.abc import Iterable
-from functools import lru_cache
-from operator import itemgetter
+from typing import NamedTuple
 
-from nexus.contract.codec import Point
-
-# topic, unit, time (epoch ms), value, value_str, quality
-Row = tuple[str, str | None, int, float | None, str | None, int]
+from nexus.contract import topic as topics
+from nexus.contract.codec import Message
+from nexus.contract.reading import Quality, Value
 
 COLUMNS = "topic, unit, time, value, value_str, quality"
 LATEST_AHEAD_MS = 3_600_000  # a clock this far ahead is wrong, and would hide newer values
 EARLIEST_MS = 0
+LONGEST_TOPIC = 2_000  # bytes; an index entry has little more room
 
 _EXACT_INT = 2**53  # beyond this a float8 loses digits
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
@@ -20,54 +20,167 @@ _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
 _FIELDS = struct.pack(">h", 6)
-_TIME_AND_NUMBER = struct.Struct(">iqidiih")  # time, value, no text, quality
 _TIME = struct.Struct(">iq")
-_NUMBER = struct.Struct(">id")
+_NUMBER = struct.Struct(">id").pack
 _QUALITY = struct.Struct(">ih")
+_GOOD = int(Quality.GOOD)
+_GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, quality
+_MOST_KNOWN = 100_000  # topics whose rows' beginnings are remembered
 
 
-def row(point: Point, now_ms: int) -> Row | str:
-    """A point as a row, or the reason why the table cannot hold it."""
-    value = point.value
-    if not EARLIEST_MS <= point.time <= now_ms + LATEST_AHEAD_MS:
-        return f"ts {point.time} is {'before 1970' if point.time < EARLIEST_MS else 'more than an hour ahead'}"
-    if "\0" in point.topic or (point.unit and "\0" in point.unit) or (isinstance(value, str) and "\0" in value):
+class Row(NamedTuple):
+    """A row as people read it; `time` in epoch ms."""
+
+    topic: str
+    unit: str | None
+    time: int
+    value: float | None
+    value_str: str | None
+    quality: int
+
+
+class Rows:
+    """Rows by topic, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.by_topic: defaultdict[str, list[bytes]] = defaultdict(list)
+        self.count = 0
+        self.newest = 0  # epoch ms
+
+    def __bool__(self) -> bool:
+        return self.count > 0
+
+    def in_order(self) -> list[bytes]:
+        """By topic, as the index is: that makes the COPY cheaper. Times of a topic are about in order as they come."""
+        by_topic = self.by_topic
+        return [row for topic in sorted(by_topic) for row in by_topic[topic]]
+
+
+class Window(NamedTuple):
+    """Times (epoch ms) that are stored: from `earliest` to `latest`; before `horizon` in a chunk that is compressed."""
+
+    earliest: int
+    horizon: int
+    latest: int
+
+    @classmethod
+    def at(cls, now_ms: int, horizon_ms: int) -> "Window":
+        return cls(EARLIEST_MS, horizon_ms, now_ms + LATEST_AHEAD_MS)
+
+
+class _Device:
+    """How the rows of a topic's tags begin, or why a tag has none; for the units that it last named."""
+
+    __slots__ = ("beginnings", "units")
+
+    def __init__(self, units: dict[str, str]) -> None:
+        self.units = units
+        self.beginnings: dict[str, tuple[str, bytes]] = {}
+
+
+class Encoder:
+    """Makes rows, and remembers how they begin: the same topics come again and again."""
+
+    def __init__(self) -> None:
+        self._devices: dict[str, _Device] = {}
+        self._known = 0
+
+    def encode(self, message: Message, window: Window, batch: Rows, late: Rows) -> list[tuple[str, str]]:
+        """Adds a message's rows to `batch`, or those from before the horizon to `late`.
+
+        Gives topic and reason of each value that the table cannot hold.
+        """
+        time_ms = message.time
+        if message.qualities or message.times or not window.earliest <= time_ms <= window.latest:
+            return self._encode_slowly(message, window, batch, late)
+        device = self._device(message)
+        rows = batch if time_ms >= window.horizon else late
+        beginnings, by_topic = device.beginnings, rows.by_topic
+        time = _TIME.pack(8, (time_ms - _POSTGRES_EPOCH_MS) * 1000)
+        number, good = _NUMBER, _GOOD_NUMBER
+        refused = []
+        for tag, value in message.values.items():
+            topic, beginning = beginnings.get(tag) or self._beginning(device, message.topic, tag)
+            if not beginning:
+                refused.append((topic, _name_fault(topic, tag, device.units.get(tag)) or ""))
+            elif value.__class__ is float:
+                by_topic[topic].append(beginning + time + number(8, value) + good)
+            elif reason := _fault(value):
+                refused.append((topic, reason))
+            else:
+                by_topic[topic].append(beginning + time + _rest(value, _GOOD))
+        rows.count += len(message.values) - len(refused)
+        rows.newest = max(rows.newest, time_ms)
+        return refused
+
+    def _encode_slowly(self, message: Message, window: Window, batch: Rows, late: Rows) -> list[tuple[str, str]]:
+        device = self._device(message)
+        refused = []
+        for tag, value in message.values.items():
+            topic, beginning = device.beginnings.get(tag) or self._beginning(device, message.topic, tag)
+            time = message.times.get(tag, message.time)
+            named = _name_fault(topic, tag, device.units.get(tag)) if not beginning else None
+            if reason := named or _time_fault(time, window) or _fault(value):
+                refused.append((topic, reason))
+                continue
+            rows = batch if time >= window.horizon else late
+            micros = (time - _POSTGRES_EPOCH_MS) * 1000
+            quality = message.qualities.get(tag, _GOOD)
+            rows.by_topic[topic].append(beginning + _TIME.pack(8, micros) + _rest(value, quality))
+            rows.count += 1
+            rows.newest = max(rows.newest, time)
+        return refused
+
+    def _device(self, message: Message) -> _Device:
+        device = self._devices.get(message.topic)
+        if device is None or device.units != message.units:
+            device = self._devices[message.topic] = _Device(message.units)
+        return device
+
+    def _beginning(self, device: _Device, name: str, tag: str) -> tuple[str, bytes]:
+        self._known += 1
+        if self._known > _MOST_KNOWN:
+            self._devices.clear()
+            self._known = 0
+        topic = topics.beneath(name, tag)
+        unit = device.units.get(tag)
+        fault = _name_fault(topic, tag, unit)
+        found = device.beginnings[tag] = (topic, b"" if fault else _FIELDS + _text(topic) + _text(unit))
+        return found
+
+
+def _name_fault(topic: str, tag: str, unit: str | None) -> str | None:
+    if tag and (fault := topics.name_fault(tag)):
+        return f"the tag's name {fault}"
+    if "\0" in topic or (unit and "\0" in unit):
         return "a text holds the character NUL, which the database cannot store"
-    if isinstance(value, float) or value is None:
-        return point.topic, point.unit, point.time, value, None, point.quality
-    if isinstance(value, str):
-        return point.topic, point.unit, point.time, None, value, point.quality
-    digits = str(value) if abs(value) > _EXACT_INT else None
-    return point.topic, point.unit, point.time, float(value), digits, point.quality
+    if len(topic.encode("utf-8", "surrogatepass")) > LONGEST_TOPIC:
+        return f"the topic is longer than {LONGEST_TOPIC:,} bytes, more than the index can hold"
+    return None
 
 
-def in_order(rows: list[Row]) -> list[Row]:
-    """Sorted by topic and time, as the index is: that makes the COPY cheaper."""
-    return sorted(rows, key=itemgetter(0, 2))
+def _time_fault(time: int, window: Window) -> str | None:
+    if time < window.earliest:
+        return f"ts {time} is before 1970"
+    return f"ts {time} is more than an hour ahead" if time > window.latest else None
 
 
-def copy_data(rows: Iterable[Row]) -> bytes:
-    """The rows as one binary COPY stream of COLUMNS."""
-    parts = [_HEADER]
-    add = parts.append
-    pack = _TIME_AND_NUMBER.pack
-    for topic, unit, time, value, text, quality in rows:
-        add(_prefix(topic, unit))
-        micros = (time - _POSTGRES_EPOCH_MS) * 1000
-        if value is not None and text is None:
-            add(pack(8, micros, 8, value, -1, 2, quality))
-        else:
-            add(_TIME.pack(8, micros))
-            add(_NULL if value is None else _NUMBER.pack(8, value))
-            add(_text(text))
-            add(_QUALITY.pack(2, quality))
-    add(_TRAILER)
-    return b"".join(parts)
+def _fault(value: Value) -> str | None:
+    if isinstance(value, str) and "\0" in value:
+        return "a text holds the character NUL, which the database cannot store"
+    return None
 
 
-@lru_cache(maxsize=100_000)  # the same topics come again and again
-def _prefix(topic: str, unit: str | None) -> bytes:
-    return _FIELDS + _text(topic) + _text(unit)
+def _rest(value: Value, quality: int) -> bytes:
+    """The fields after the time."""
+    if value is None:
+        fields = _NULL + _NULL
+    elif isinstance(value, str):
+        fields = _NULL + _text(value)
+    else:
+        exact = isinstance(value, float) or abs(value) <= _EXACT_INT
+        fields = _NUMBER(8, float(value)) + (_NULL if exact else _text(str(value)))
+    return fields + _QUALITY.pack(2, quality)
 
 
 def _text(text: str | None) -> bytes:
@@ -75,3 +188,28 @@ def _text(text: str | None) -> bytes:
         return _NULL
     data = text.encode("utf-8")
     return struct.pack(">i", len(data)) + data
+
+
+def copy_data(rows: Iterable[bytes]) -> bytes:
+    """The rows as one binary COPY stream of COLUMNS."""
+    return b"".join((_HEADER, *rows, _TRAILER))
+
+
+def parsed(row: bytes) -> Row:
+    """What a row says."""
+    fields: list[bytes | None] = []
+    at = len(_FIELDS)
+    for _ in range(6):
+        size = int.from_bytes(row[at : at + 4], "big", signed=True)
+        at += 4
+        fields.append(None if size < 0 else row[at : at + size])
+        at += max(size, 0)
+    topic, unit, time, value, text, quality = fields
+    return Row(
+        (topic or b"").decode(),
+        None if unit is None else unit.decode(),
+        int.from_bytes(time or b"", "big", signed=True) // 1000 + _POSTGRES_EPOCH_MS,
+        None if value is None else struct.unpack(">d", value)[0],
+        None if text is None else text.decode(),
+        int.from_bytes(quality or b"", "big", signed=True),
+    )

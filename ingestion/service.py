@@ -1,11 +1,13 @@
 """The ingester as a whole: a slot, a session, a pipeline, and an orderly end."""
 
 import asyncio
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 
 from ingestion import metrics
 from ingestion.consumer import Consumer
+from ingestion.decoders import filters
 from ingestion.pipeline import Pipeline
+from ingestion.receipts import Receipts
 from ingestion.settings import Settings
 from ingestion.slot import Slot, SlotLost
 from ingestion.writer import Writer
@@ -54,12 +56,17 @@ class _Ingester:
             receive_maximum=self._own.receive_maximum,
         )
         self._log.info("started", client=client.id)
-        async with Writer(self._own.database_url) as writer, together() as group:
-            self._pipeline = pipeline = Pipeline(self._own, writer)
-            self._consumer = consumer = Consumer(self._own.group, pipeline)
+        async with AsyncExitStack() as stack:
+            writers = [
+                await stack.enter_async_context(Writer(self._own.database_url)) for _ in range(self._own.writers)
+            ]
+            group = await stack.enter_async_context(together())
+            receipts = Receipts(self._own.group)
+            self._pipeline = pipeline = Pipeline(self._own, writers, receipts)
+            self._consumer = consumer = Consumer(filters(self._own.group, self._own.decoders), pipeline, receipts)
             keeping = group.create_task(slot.keep(), name="slot")
             writing = group.create_task(pipeline.run(), name="pipeline")
-            consuming = group.create_task(consumer.run(self._broker, client), name="consumer")
+            consuming = group.create_task(consumer.run(self._broker, client, slot.hold), name="consumer")
             await self._stop.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):

@@ -1,12 +1,28 @@
 """What the ingester is told by its environment."""
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from pathlib import Path
+from typing import Annotated
 
+import yaml
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode
+
+from ingestion.decoders import Rule
 from nexus.runtime.errors import ConfigError
 from nexus.runtime.settings import CONFIG
 
 MQTT_MOST = 65_535  # what MQTT 5 allows to be unacknowledged
+
+
+def _table(value: object) -> object:
+    """A list as JSON, or the name of a file that holds one as YAML."""
+    if not isinstance(value, str):
+        return value
+    try:
+        text = value if value.lstrip().startswith("[") else Path(value).read_text(encoding="utf-8")
+        return yaml.safe_load(text) or ()
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"neither a list nor a readable file: {error}") from None
 
 
 class Settings(BaseSettings):
@@ -17,16 +33,20 @@ class Settings(BaseSettings):
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
     batch_points: int = Field(5_000, ge=1, le=MQTT_MOST // 2)
     batch_seconds: float = Field(1.0, gt=0, le=60)
+    writers: int = Field(1, ge=1, le=16)
     buffer_points: int = Field(50_000, ge=1)
     receive_maximum: int = Field(20_000, ge=1, le=MQTT_MOST)
+    decoders: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_table)] = ()
     session_seconds: int = Field(600, ge=10)
 
     def check(self) -> None:
         """Raises ConfigError for sizes that cannot work together."""
-        if self.receive_maximum < self.batch_points * 2:
+        needed = self.batch_points * (self.writers + 1)
+        if not needed <= self.receive_maximum:
             raise ConfigError(
-                f"NEXUS_RECEIVE_MAXIMUM is {self.receive_maximum}, and must be at least twice NEXUS_BATCH_POINTS "
-                f"({self.batch_points}): with one point a message a batch could never fill while another is written"
+                f"NEXUS_RECEIVE_MAXIMUM is {self.receive_maximum}, and must be at least {needed}, which is "
+                f"NEXUS_BATCH_POINTS ({self.batch_points}) for each of NEXUS_WRITERS ({self.writers}) and once more: "
+                "with one point a message a batch could never fill while others are written"
             )
         if self.buffer_points < self.batch_points:
             raise ConfigError("NEXUS_BUFFER_POINTS must not be smaller than NEXUS_BATCH_POINTS")

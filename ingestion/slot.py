@@ -31,6 +31,7 @@ class Slot:
         self._url = url
         self._key = crc32(group.encode()) - 2**31  # the lock's first key is a signed 32-bit integer
         self._connection: AsyncConnection | None = None
+        self._checking = asyncio.Lock()
         self._log = log.get("slot")
         self.number = -1
 
@@ -47,23 +48,50 @@ class Slot:
                 self.number = await self._lowest_free(self._connection)
         metrics.slot.set(self.number)
 
+    async def hold(self) -> None:
+        """Makes sure that the number is ours now, waiting for the database if need be. Raises SlotLost.
+
+        Without this nobody connects to the broker: a connection that the database takes for dead has no lock any more.
+        """
+        waiting = False
+        while True:
+            try:
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._check()
+                    return
+            except (psycopg.Error, TimeoutError) as error:
+                await self._let_go()
+                if not waiting:
+                    self._log.warning("waiting for the database", error=str(error) or "no answer")
+                waiting = True
+                await asyncio.sleep(1)
+
     async def keep(self) -> None:
         """Watches the lock, and locks the number again after an outage. Raises SlotLost when another was faster."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
-                    if self._connection is None:
-                        self._connection = await connect(self._url)
-                        if not await self._lock(self._connection, self.number):
-                            raise SlotLost(f"consumer {self.number} is another process now")
-                    await self._connection.execute("SELECT 1")
+                    await self._check()
             except (psycopg.Error, TimeoutError):
-                await self.release()
+                await self._let_go()
+
+    async def _check(self) -> None:
+        async with self._checking:
+            if self._connection is None:
+                connection = await connect(self._url)
+                if not await self._lock(connection, self.number):
+                    await connection.close()
+                    raise SlotLost(f"consumer {self.number} is another process now")
+                self._connection = connection
+            await self._connection.execute("SELECT 1")
 
     async def release(self) -> None:
         """Gives the number back."""
         metrics.slot.set(-1)
+        await self._let_go()
+
+    async def _let_go(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()

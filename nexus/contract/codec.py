@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -39,12 +39,35 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """What one payload said; `publisher` and `number` are there if its sender wants receipts."""
+    """What one payload said at `time` (UTC epoch ms): values by tag, or by "" where the topic is the tag's own.
 
-    points: list[Point]
-    faults: list[Fault]
+    `qualities` has what is not good, `times` what is not `time`. `publisher` and the first and last of its `numbers`
+    are there if its sender wants receipts.
+    """
+
+    topic: str
+    time: int
+    values: dict[str, Value]
+    qualities: dict[str, int] = {}
+    units: dict[str, str] = {}
+    times: dict[str, int] = {}
+    faults: list[Fault] = []
     publisher: str | None = None
-    number: int | None = None
+    numbers: tuple[int, int] = (0, -1)
+
+    @property
+    def points(self) -> list[Point]:
+        """The values, each by itself."""
+        return [
+            Point(
+                topics.beneath(self.topic, tag),
+                self.times.get(tag, self.time),
+                value,
+                self.qualities.get(tag, _GOOD),
+                self.units.get(tag),
+            )
+            for tag, value in self.values.items()
+        ]
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -70,8 +93,6 @@ class _DeviceOut(msgspec.Struct, gc=False, omit_defaults=True):
     q: dict[str, str | int] = {}
     u: Mapping[str, str] = {}
     t: dict[str, int] = {}
-    p: str | None = None
-    n: int | None = None
 
 
 class _In(msgspec.Struct, gc=False):
@@ -83,7 +104,8 @@ class _In(msgspec.Struct, gc=False):
     u: dict[str, str] | str | None = None
     t: dict[str, int] | None = None
     p: str | None = None
-    n: int | None = None
+    n: int = 0
+    m: int | None = None
 
 
 class _LenientIn(msgspec.Struct, gc=False):
@@ -95,13 +117,23 @@ class _LenientIn(msgspec.Struct, gc=False):
     u: dict[str, str] = {}
     t: dict[str, int] = {}
     p: str | None = None
-    n: int | None = None
+    n: int = 0
+    m: int | None = None
+
+
+class _NumbersIn(msgspec.Struct, gc=False):
+    """Who sent a message that is otherwise unreadable."""
+
+    p: str | None = None
+    n: int = 0
+    m: int | None = None
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_In)
 _lenient_decoder = msgspec.json.Decoder(_LenientIn)
 _value_decoder = msgspec.json.Decoder(float | int | bool | str | None)
+_numbers_decoder = msgspec.json.Decoder(_NumbersIn)
 _status_decoder = msgspec.json.Decoder(Status)
 
 
@@ -117,8 +149,6 @@ def encode_device(
     readings: Iterable[Reading],
     time: int,
     units: Mapping[str, str] | None = None,
-    publisher: str | None = None,
-    number: int | None = None,
 ) -> bytes:
     """One scan, taken at `time` (epoch ms), as the payload of its device's topic.
 
@@ -138,7 +168,12 @@ def encode_device(
         if reading.time != time:
             times[tag] = reading.time
     named = {} if not units else units if units.keys() <= values.keys() else _only(units, values)
-    return _encoder.encode(_DeviceOut(time, values, qualities, named, times, publisher, number))
+    return _encoder.encode(_DeviceOut(time, values, qualities, named, times))
+
+
+def numbered(payload: bytes, publisher: str, number: int, count: int) -> bytes:
+    """A device message that wants a receipt: it stands for `count` numbers from `number` on, one a reading."""
+    return b'%b,"p":"%b","n":%d,"m":%d}' % (payload[:-1], publisher.encode(), number, number + count - 1)
 
 
 def _only(units: Mapping[str, str], values: Mapping[str, Value]) -> dict[str, str]:
@@ -155,12 +190,29 @@ def decode(topic: str, payload: bytes) -> Message:
         message = _decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         return _decode_leniently(topic, payload, str(error))
-    if isinstance(message.v, dict):
-        return _device_message(topic, message, message.v)
+    values = message.v
+    if isinstance(values, dict):
+        return _device_message(topic, message, values)
     if isinstance(message.q, dict) or isinstance(message.u, dict):
         raise DecodeError("q and u are objects, but v is a single value")
-    point = Point(topic, _milliseconds(message.ts), message.v, _quality(message.q), message.u)
-    return Message([point], [], message.p, message.n)
+    qualities = {} if message.q == "good" else {"": quality(message.q)}
+    units = {"": message.u} if message.u is not None else {}
+    return Message(
+        topic, milliseconds(message.ts), {"": values}, qualities, units, {}, [], message.p, _numbers(message)
+    )
+
+
+def sender(payload: bytes) -> tuple[str | None, tuple[int, int]]:
+    """Publisher and numbers of a message that is otherwise unreadable, as far as it has them."""
+    try:
+        message = _numbers_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None, (0, -1)
+    return message.p, _numbers(message)
+
+
+def _numbers(message: _In | _LenientIn | _NumbersIn) -> tuple[int, int]:
+    return message.n, message.n if message.m is None else message.m
 
 
 def encode_status(status: Status) -> bytes:
@@ -176,34 +228,29 @@ def decode_status(payload: bytes) -> Status:
         raise DecodeError(str(error)) from error
 
 
-def _device_message(topic: str, message: _In, values: dict[str, Any]) -> Message:
+def _device_message(topic: str, message: _In, values: dict[str, Value]) -> Message:
     if not isinstance(message.q, dict):
         if message.q != "good":
             raise DecodeError("v is an object, so q must be an object too")
         message.q = {}
     if isinstance(message.u, str):
         raise DecodeError("v is an object, so u must be an object too")
-    time = _milliseconds(message.ts)
-    qualities, units, times = message.q, message.u or {}, message.t or {}
-    prefix = topic + "/"
-    if not qualities and not times:
-        good = int(Quality.GOOD)
-        points = [Point(prefix + tag, time, value, good, units.get(tag)) for tag, value in values.items()]
-    else:
-        points = [
-            Point(prefix + tag, times.get(tag, time), value, _quality(qualities.get(tag, "good")), units.get(tag))
-            for tag, value in values.items()
-        ]
-    return _without_bad_names(Message(points, [], message.p, message.n), values, prefix)
-
-
-def _without_bad_names(message: Message, tags: Iterable[str], prefix: str) -> Message:
-    bad = {prefix + tag: fault for tag in tags if (fault := topics.name_fault(tag))}
-    if not bad:
-        return message
-    faults = [Fault(topic, f"the tag's name {fault}") for topic, fault in bad.items()]
-    points = [point for point in message.points if point.topic not in bad]
-    return Message(points, message.faults + faults, message.publisher, message.number)
+    qualities = {tag: quality(said) for tag, said in message.q.items()} if message.q else {}
+    faults = []
+    if "" in values:
+        del values[""]
+        faults.append(Fault(f"{topic}/", "the tag's name is empty"))
+    return Message(
+        topic,
+        milliseconds(message.ts),
+        values,
+        qualities,
+        message.u or {},
+        message.t or {},
+        faults,
+        message.p,
+        _numbers(message),
+    )
 
 
 def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
@@ -221,8 +268,9 @@ def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
             faults.append(Fault(f"{topic}/{tag}", str(error)))
     if not values:
         raise DecodeError(reason)
-    read = _device_message(topic, _In({}, message.ts, message.q, message.u, message.t, message.p, message.n), values)
-    return Message(read.points, faults + read.faults, message.p, message.n)
+    found = _In(values, message.ts, message.q, message.u, message.t, message.p, message.n, message.m)
+    read = _device_message(topic, found, values)
+    return msgspec.structs.replace(read, faults=faults + read.faults)
 
 
 def _carried(value: Value, quality: int) -> tuple[Value, int]:
@@ -234,17 +282,19 @@ def _carried(value: Value, quality: int) -> tuple[Value, int]:
     return value, quality
 
 
-def _quality(value: str | int) -> int:
+def quality(value: object) -> int:
+    """The number of a quality, given as one or as a word. Raises DecodeError."""
     if isinstance(value, str):
         if (number := _NUMBERS.get(value)) is None:
             raise DecodeError(f"quality {value!r} is none of good, uncertain, bad")
         return number
-    if 0 <= value <= 255:
+    if isinstance(value, int) and 0 <= value <= 255:
         return value
-    raise DecodeError(f"quality {value} is not between 0 and 255")
+    raise DecodeError(f"quality {value} is not a whole number between 0 and 255")
 
 
-def _milliseconds(value: float) -> int:
+def milliseconds(value: float) -> int:
+    """Whole epoch milliseconds. Raises DecodeError."""
     if not math.isfinite(value):
         raise DecodeError("ts is not a finite number")
     return int(value)

@@ -33,6 +33,11 @@ def tag(path: str, name: str) -> str:
     return f"{ROOT}{path}/{name}"
 
 
+def beneath(name: str, tag: str) -> str:
+    """The topic of a tag that came on `name`; without a name it is that topic itself."""
+    return f"{name}/{tag}" if tag else name
+
+
 def status(path: str) -> str:
     """Topic of the retained state of a device."""
     return f"status/{path}"
@@ -41,6 +46,16 @@ def status(path: str) -> str:
 def presence(group: str, member: str) -> str:
     """Topic of the retained presence of one gateway of a group."""
     return f"gateway/{group}/{member}"
+
+
+def receipt(publisher: str) -> str:
+    """Topic on which a publisher hears what of its messages is in the database."""
+    return f"receipt/{publisher}"
+
+
+def receipt_offer(group: str) -> str:
+    """Topic on which the ingesters of a group say, retained, that they send receipts."""
+    return f"receipt-offer/{group}"
 
 
 def shared_filter(group: str) -> str:

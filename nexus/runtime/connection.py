@@ -61,6 +61,7 @@ class Connection:
         self._misc: asyncio.TimerHandle | None = None
         self._wire: Wire | None = None
         self._fd = -1
+        self._paused = False
         self._mid = _FIRST_MID
         self.session_present = False
         self.ends_session = False  # set it, and the broker drops our session when the block is left
@@ -74,9 +75,14 @@ class Connection:
         """Messages that may be sent now without waiting."""
         return 0 if self._lost.done() else self._most - len(self._pending)
 
-    async def has_room(self) -> None:
+    @property
+    def window(self) -> int:
+        """Messages that may be unacknowledged at once."""
+        return self._most
+
+    async def has_room(self, messages: int = 1) -> None:
         """Waits for room, or for the end of the connection: then sending says so."""
-        while self.room <= 0 and not self._lost.done():
+        while self.room < messages and not self._lost.done():
             self._freed.clear()
             await self._freed.wait()
 
@@ -130,6 +136,18 @@ class Connection:
         result, mid = self._client.unsubscribe(topic_filter)
         await self._answer(result, mid)
 
+    def pause(self) -> None:
+        """Reads nothing more until `resume`: the network and the broker hold the rest. We stay alive meanwhile."""
+        if self._wire is not None and not self._paused:
+            self._paused = True
+            self._loop.remove_reader(self._fd)
+
+    def resume(self) -> None:
+        """Reads again."""
+        if self._wire is not None and self._paused:
+            self._paused = False
+            self._loop.add_reader(self._fd, self._read)
+
     def acknowledge(self, mid: int) -> None:
         """Tells the broker that it may forget the message. Nothing happens once the connection is lost."""
         if self._wire is not None and not self._lost.done():
@@ -172,7 +190,7 @@ class Connection:
         self._loop.call_soon(self._client.loop_write)
 
     def _read(self) -> None:
-        if (wire := self._wire) is None:
+        if (wire := self._wire) is None or self._paused:
             return
         more = wire.read()
         while self._wire is not None and wire.has_news:
@@ -182,7 +200,12 @@ class Connection:
 
     def _tick(self) -> None:
         self._misc = self._loop.call_later(1.0, self._tick)
-        self._client.loop_misc()
+        if self._paused and self._wire is not None:
+            self._wire.ping()  # paho would wait for the answer, which we do not read
+            if self._wire.has_news:  # the end
+                self._client.loop_read()
+        else:
+            self._client.loop_misc()
 
     def _connack(
         self, _c: object, _u: object, flags: paho.ConnectFlags, code: ReasonCode, props: Properties | None

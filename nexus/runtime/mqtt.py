@@ -25,6 +25,8 @@ __all__ = [
     "MqttError",
     "OnMessage",
     "connect",
+    "is_filter",
+    "matches",
     "reason",
 ]
 
@@ -32,6 +34,18 @@ CONNECT_SECONDS = 5.0
 NOBODY = 0x10  # the broker took it, and had no subscriber to give it to
 REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95
+
+
+def matches(pattern: str, topic: str) -> bool:
+    """Whether a topic is one that a filter speaks of."""
+    return bool(paho.topic_matches_sub(pattern, topic))
+
+
+def is_filter(text: str) -> bool:
+    """Whether one can subscribe to this."""
+    levels = text.split("/")
+    whole = all(level == "+" or not {"+", "#"} & set(level) for level in levels[:-1])
+    return bool(text) and "\0" not in text and whole and (levels[-1] in "+#" or not {"+", "#"} & set(levels[-1]))
 
 
 def reason(code: int) -> str:

@@ -62,12 +62,16 @@ async def serve(
 
 @asynccontextmanager
 async def site(app: web.Application, host: str, port: int, setting: str) -> AsyncIterator[None]:
-    """Serves `app` while entered. Raises ConfigError that names `setting` when the port is taken."""
+    """Serves `app` while entered; a host like `unix:/run/x.sock` is a socket file.
+
+    Raises ConfigError that names `setting` when the port is taken.
+    """
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1)
     await runner.setup()
     try:
         try:
-            await web.TCPSite(runner, host, port).start()
+            path = host.removeprefix("unix:")
+            await (web.TCPSite(runner, host, port) if path == host else web.UnixSite(runner, path)).start()
         except OSError as error:
             raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
         yield

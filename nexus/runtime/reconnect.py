@@ -17,10 +17,13 @@ async def stay_connected(
     client: Client,
     serve: Callable[[Connection], Awaitable[None]],
     on_message: OnMessage | None = None,
+    *,
+    before: Callable[[], Awaitable[None]] | None = None,
 ) -> None:
     """Runs `serve(connection)` until it returns; when the connection is lost, again on the next one.
 
-    Waits between the attempts with a jittered exponential back-off of up to 30 s. Logs an outage once, and its end.
+    `before` is awaited before each attempt to connect; what it raises ends all. Waits between the attempts with a
+    jittered exponential back-off of up to 30 s. Logs an outage once, and its end.
     """
     logger = log.get("mqtt").bind(broker=str(broker), client=client.id)
     loop = asyncio.get_running_loop()
@@ -30,6 +33,8 @@ async def stay_connected(
     )
     async for attempt in retrying:
         with attempt:
+            if before is not None:
+                await before()
             connected_at = loop.time()
             try:
                 async with connect(broker, client, on_message) as connection:

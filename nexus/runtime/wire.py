@@ -103,6 +103,10 @@ class Wire:
         """The broker may forget the message."""
         self.write(b"\x40\x02" + mid.to_bytes(2, "big"))
 
+    def ping(self) -> None:
+        """We are alive."""
+        self.write(b"\xc0\x00")
+
     def end(self) -> None:
         """Sends what the network takes now, a goodbye maybe, and then nothing more."""
         self.flush()

@@ -138,6 +138,8 @@ class TestCommunity:
                 )
             )
         assert jobs == {
+            ("drop_old_rejects", 1),
+            ("merge_late", 1),
             ("policy_compression", 1),
             ("policy_retention", 3),
             ("policy_refresh_continuous_aggregate", 3),

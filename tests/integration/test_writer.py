@@ -8,22 +8,33 @@ import psycopg
 import pytest
 
 from ingestion.batch import Reject
-from ingestion.rows import Row
+from ingestion.rows import Encoder, Rows, Window, parsed
 from ingestion.writer import DatabaseAway, Writer, Written
+from nexus.contract.codec import Message
+from nexus.contract.reading import Value
 from tests.conftest import TIERS
 
 NOW = int(time() * 1000)
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+Content = tuple[str, str | None, int, Value, int]  # topic, unit, time, value, quality
 
 
-def rows(count: int, topic: str = "dev/a/t", start: int = NOW) -> list[Row]:
-    return [(topic, "°C", start + at, float(at), None, 192) for at in range(count)]
+def rows(*contents: Content) -> Rows:
+    found, encoder = Rows(), Encoder()
+    for topic, unit, at, value, quality in contents:
+        message = Message(topic, at, {"": value}, {"": quality}, {"": unit} if unit else {})
+        assert encoder.encode(message, Window(0, 0, NOW + 10_000_000), found, Rows()) == []
+    return found
 
 
-def write(url: str, *batches: tuple[list[Row], list[Reject]]) -> list[Written]:
+def series(count: int, topic: str = "dev/a/t", start: int = NOW) -> list[Content]:
+    return [(topic, "°C", start + at, float(at), 192) for at in range(count)]
+
+
+def write(url: str, *batches: list[Content], late: list[Content] | None = None) -> list[Written]:
     async def scenario() -> list[Written]:
         async with Writer(url) as writer:
-            return [await writer.write(*batch) for batch in batches]
+            return [await writer.write(rows(*batch), rows(*(late or [])), []) for batch in batches]
 
     return asyncio.run(scenario())
 
@@ -35,73 +46,109 @@ def query(url: str, text: str) -> list[tuple]:
 
 @tiers
 def test_every_kind_of_row_comes_back_as_it_went_in(database: str) -> None:
-    batch: list[Row] = [
+    batch: list[Content] = [
+        ("dev/a/float", "°C", NOW, 84.5, 192),
+        ("dev/a/text", None, NOW, "größe\n\\", 64),
+        ("dev/a/bad", "V", NOW, None, 0),
+        ("dev/a/big", "Wh", NOW, 2**60, 216),
+        ("dev/a/flag", None, NOW, True, 192),
+        ("dev/a/old", None, 0, -0.0, 192),
+    ]
+    assert write(database, batch) == [Written(6, 0, 0)]
+    found = query(database, "SELECT topic, unit, time, value, value_str, quality FROM metrics")
+    expected = [
         ("dev/a/float", "°C", NOW, 84.5, None, 192),
         ("dev/a/text", None, NOW, None, "größe\n\\", 64),
         ("dev/a/bad", "V", NOW, None, None, 0),
         ("dev/a/big", "Wh", NOW, 2.0**60, "1152921504606846976", 216),
+        ("dev/a/flag", None, NOW, 1.0, None, 192),
         ("dev/a/old", None, 0, -0.0, None, 192),
     ]
-    assert write(database, (batch, [])) == [Written(5, 0, 0)]
-    found = query(database, "SELECT topic, unit, time, value, value_str, quality FROM metrics")
-    expected = [(*row[:2], datetime.fromtimestamp(row[2] / 1000, UTC), *row[3:]) for row in batch]
-    assert sorted(found) == sorted(expected)
+    assert sorted(found) == sorted((*row[:2], datetime.fromtimestamp(row[2] / 1000, UTC), *row[3:]) for row in expected)
+    assert sorted(parsed(row) for row in rows(*batch).in_order()) == sorted(expected)
 
 
 @tiers
 def test_repetitions_are_stored_once_and_counted(database: str) -> None:
-    assert write(database, (rows(100), []), (rows(100), []), (rows(150), [])) == [
+    assert write(database, series(100), series(100), series(150), series(160)[150:]) == [
         Written(100, 0, 0),
         Written(0, 100, 0),
         Written(50, 100, 0),
+        Written(10, 0, 0),
     ]
-    assert query(database, "SELECT count(*) FROM metrics") == [(150,)]
+    assert query(database, "SELECT count(*) FROM metrics") == [(160,)]
 
 
 @tiers
 def test_a_repetition_within_a_batch_is_stored_once(database: str) -> None:
-    assert write(database, (rows(10) + rows(10), [])) == [Written(10, 10, 0)]
+    assert write(database, series(10) + series(10)) == [Written(10, 10, 0)]
 
 
 @tiers
 def test_a_row_that_the_database_refuses_costs_only_itself(database: str) -> None:
-    # A topic that does not fit into an index page.
-    refused: Row = ("dev/" + "".join(chr(0x4E00 + at) for at in range(3000)), None, NOW, 1.0, None, 192)
-    batch = [*rows(500), refused, *rows(500, "dev/b/t")]
-    assert write(database, (batch, []), (rows(500), [])) == [Written(1000, 0, 1), Written(0, 500, 0)]
-    [(topic, reason)] = query(database, "SELECT topic, reason FROM rejects")
-    assert topic == refused[0]
-    assert "the database refused it" in reason
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+    batch = [*series(500), *series(500, "dev/b/t")]
+    assert write(database, batch, series(500)) == [Written(998, 0, 2), Written(0, 499, 1)]
+    found = query(database, "SELECT topic, reason, payload FROM rejects ORDER BY id")
+    assert [topic for topic, _, _ in found] == ["dev/a/t", "dev/b/t", "dev/a/t"]
+    assert all(
+        "the database refused it: new row" in reason and b"13.0" in bytes(payload) for _, reason, payload in found
+    )
+
+
+@tiers
+def test_topics_are_listed_and_have_a_last_value(database: str) -> None:
+    write(database, [*series(50), *series(3, "dev/b/t")], [*series(5, "dev/c/t"), *series(1, start=NOW - 1000)])
+    assert query(database, "SELECT topic FROM topics ORDER BY 1") == [("dev/a/t",), ("dev/b/t",), ("dev/c/t",)]
+    last = query(database, "SELECT topic, value, quality, unit FROM metrics_latest ORDER BY 1")
+    assert last == [("dev/a/t", 49.0, 192, "°C"), ("dev/b/t", 2.0, 192, "°C"), ("dev/c/t", 4.0, 192, "°C")]
 
 
 def test_rejects_are_kept_with_their_reason(database: str) -> None:
-    reject = Reject("dev/a\0b", b"\xff\x00", "not ours \0")
-    assert write(database, ([], [reject])) == [Written(0, 0, 1)]
+    async def scenario() -> Written:
+        async with Writer(database) as writer:
+            return await writer.write(Rows(), Rows(), [Reject("dev/a\0b", b"\xff\x00", "not ours \0")])
+
+    assert asyncio.run(scenario()) == Written(0, 0, 1)
     [(topic, payload, reason)] = query(database, "SELECT topic, payload, reason FROM rejects")
     assert (topic, bytes(payload), reason) == ("dev/a�b", b"\xff\x00", "not ours �")
 
 
 def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_database: str) -> None:
     with pytest.raises(DatabaseAway, match="run `nexus db migrate`"):
-        write(empty_database, (rows(1), []))
+        write(empty_database, series(1))
 
 
 def test_a_killed_connection_is_made_anew(database: str) -> None:
     async def scenario() -> None:
         async with Writer(database) as writer:
-            await writer.write(rows(1), [])
+            await writer.write(rows(*series(1)), Rows(), [])
             with psycopg.connect(database, autocommit=True) as other:
                 other.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE application_name = 'nexus ingest' AND datname = current_database()"
                 )
             with pytest.raises(DatabaseAway):
-                await writer.write(rows(2), [])
-            assert await writer.write(rows(2), []) == Written(1, 1, 0)
+                await writer.write(rows(*series(2)), Rows(), [])
+            assert await writer.write(rows(*series(2)), Rows(), []) == Written(1, 1, 0)
 
     asyncio.run(scenario())
 
 
+def test_two_writers_with_the_same_rows_do_not_block_each_other(database: str) -> None:
+    async def scenario() -> None:
+        batches = [[*series(2000, f"dev/{n}/t"), *series(2000, "dev/common/t")] for n in range(6)]
+        async with Writer(database) as one, Writer(database) as two, Writer(database) as three:
+            for _ in range(2):
+                for at in range(0, 6, 3):
+                    writing = zip((one, two, three), batches[at : at + 3], strict=True)
+                    await asyncio.gather(*(w.write(rows(*batch), Rows(), []) for w, batch in writing))
+
+    asyncio.run(scenario())
+    assert query(database, "SELECT count(*) FROM metrics") == [(14_000,)]
+
+
 def test_nothing_is_written_when_the_server_is_not_there() -> None:
     with pytest.raises(DatabaseAway):
-        write("postgresql://127.0.0.1:1/x?connect_timeout=1", (rows(1), []))
+        write("postgresql://127.0.0.1:1/x?connect_timeout=1", series(1))

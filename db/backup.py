@@ -1,0 +1,81 @@
+"""`nexus db backup` and `restore`: pg_dump's custom format, with the steps that TimescaleDB asks for around it."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from psycopg import sql
+
+from db.migrate import Connection, Tier, applied, connect, tier
+from nexus.runtime.errors import ConfigError
+
+ROLES = ("nexus_writer", "nexus_reader")
+
+
+def backup(url: str, file: Path) -> int:
+    """Dumps the whole database to a file, which is there when it is complete; gives its size in bytes.
+
+    One snapshot, taken while everything goes on. Raises ConfigError.
+    """
+    with connect(url) as connection:
+        if not applied(connection):
+            raise ConfigError("NEXUS_DATABASE_URL: there is no historian in this database")
+    part = file.with_name(file.name + ".part")
+    try:
+        _run("pg_dump", "--format=custom", f"--file={part}", f"--dbname={url}")
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def restore(url: str, file: Path) -> None:
+    """Loads a dump into an empty database of the same tier. Raises ConfigError, and leaves what was restored so far."""
+    if not file.is_file():
+        raise ConfigError(f"{file} is not there")
+    has_timescale = b"timescaledb" in _run("pg_restore", "--list", str(file))
+    with connect(url) as connection:
+        if connection.execute("SELECT to_regclass('metrics'), to_regclass('nexus_migrations')").fetchone() != (
+            None,
+            None,
+        ):
+            raise ConfigError("NEXUS_DATABASE_URL: this database holds a historian already: restore into an empty one")
+        for role in ROLES:
+            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+                connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+        if has_timescale:
+            _prepare(connection)
+    try:
+        _run("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(file))
+    finally:
+        if has_timescale:
+            with connect(url) as connection:
+                connection.execute("SELECT timescaledb_post_restore()")
+    with connect(url) as connection:
+        connection.execute("ANALYZE")
+        if found := set(applied(connection).values()) - {tier(connection)}:
+            raise ConfigError(
+                f"the dump is of tier {', '.join(found)} and this server is {tier(connection)}: it cannot go on there"
+            )
+
+
+def _prepare(connection: Connection) -> None:
+    offered = connection.execute("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'").fetchone()
+    if offered is None:
+        raise ConfigError("the dump needs TimescaleDB, in the version that it was made with, and this server has none")
+    connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
+    if tier(connection) is Tier.PLAIN:
+        raise ConfigError("TimescaleDB cannot be switched on in this database")
+    connection.execute("SELECT timescaledb_pre_restore()")
+
+
+def _run(program: str, *arguments: str) -> bytes:
+    if (path := shutil.which(program)) is None:
+        raise ConfigError(
+            f"{program} is not installed: it comes with PostgreSQL's client programs, of the server's version"
+        )
+    done = subprocess.run([path, *arguments], capture_output=True, check=False)  # noqa: S603  our own arguments
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        raise ConfigError(f"{program}: {said[-1] if said else f'exit code {done.returncode}'}")
+    return done.stdout

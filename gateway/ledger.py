@@ -1,0 +1,125 @@
+"""Which messages were sent, which are committed, and which are to be sent again. By their numbers. Pure."""
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from operator import attrgetter
+
+from nexus.contract.ranges import Ranges
+
+# Consumers run beside each other, so receipts come in about the order of sending: what is behind by more is lost.
+TOLERANCE_SECONDS = 10.0
+# Without any receipt for so long, what was sent may be lost as a whole.
+SILENCE_SECONDS = 30.0
+_SPAN_SECONDS = 1.0  # what is sent within it is one span, and has one time
+_MOST_SPANS = 20_000
+_last = attrgetter("last")
+
+
+@dataclass(slots=True)
+class _Span:
+    first: int
+    last: int
+    at: float
+    again: bool
+
+
+class Ledger:
+    """Numbers that were sent and are not committed yet. `floor` is the first number that may be missing.
+
+    Due is what was never sent here; what was sent TOLERANCE_SECONDS before something that is committed by now; and,
+    once no receipt has come for SILENCE_SECONDS, all that is older than this. A receipt for what was sent once shows
+    that the broker still has what was sent since, so that silence is over.
+    """
+
+    def __init__(self, floor: int) -> None:
+        self._floor = floor
+        self._spans: list[_Span] = []
+        self._committed = Ranges()
+        self._horizon = float("-inf")  # what was sent before this is due
+        self._heard = float("-inf")
+
+    def sent(self, first: int, last: int, now: float) -> bool:
+        """Numbers that leave now; tells whether it is for another time."""
+        at = self._at(first)
+        again = at < len(self._spans) and self._spans[at].first <= last
+        if again:
+            self._cut(first, last)
+            at = self._at(first)
+        before = self._spans[at - 1] if at else None
+        if before and before.last + 1 == first and before.again == again and now - before.at < _SPAN_SECONDS:
+            before.last = last
+        else:
+            self._spans.insert(at, _Span(first, last, now, again))
+            if len(self._spans) > _MOST_SPANS:  # the oldest pass for never sent
+                del self._spans[: _MOST_SPANS // 2]
+        return again
+
+    def unsent(self, first: int, last: int) -> None:
+        """Nobody was there to get them."""
+        self._cut(first, last)
+
+    def gone(self, first: int, last: int) -> tuple[int, int]:
+        """Numbers that need no receipt any more; gives the range without gaps that they are part of."""
+        whole = self._committed.add(first, last)
+        self._floor = self._committed.after(self._floor)
+        self._committed.forget(self._floor - 1)
+        keep = self._at(self._floor)
+        del self._spans[:keep]
+        return whole
+
+    def committed(self, first: int, last: int, now: float) -> tuple[int, int]:
+        """A receipt; gives the range without gaps that it is part of."""
+        self._heard = now
+        at = self._at(last)
+        if at < len(self._spans) and self._spans[at].first <= last and not self._spans[at].again:
+            self._horizon = self._spans[at].at - TOLERANCE_SECONDS
+        return self.gone(first, last)
+
+    def is_committed(self, first: int, last: int) -> bool:
+        """Whether all of these numbers need nothing more."""
+        return last < self._floor or self._committed.holds(max(first, self._floor), last)
+
+    def missing(self, following: int) -> int:
+        """How many numbers before `following` are not committed."""
+        known = sum(last - max(first, self._floor) + 1 for first, last in self._committed if last >= self._floor)
+        return following - self._floor - known
+
+    def recent(self, now: float) -> tuple[int, int] | None:
+        """The numbers that were sent for the first time within TOLERANCE_SECONDS; None if there are none."""
+        fresh = [span for span in self._spans if not span.again and now - span.at < TOLERANCE_SECONDS]
+        return (fresh[0].first, fresh[-1].last) if fresh else None
+
+    def due(self, now: float, upto: int, *, offered: bool) -> tuple[int, int] | None:
+        """The first numbers, not beyond `upto`, that should be sent; None if there are none."""
+        if offered and self._spans and now - max(self._heard, self._spans[0].at) > SILENCE_SECONDS:
+            self._horizon = max(self._horizon, now - SILENCE_SECONDS)
+        number = self._committed.after(self._floor)
+        at = self._at(number)
+        while number <= upto:
+            last = self._committed.before(number, upto)
+            if at >= len(self._spans):
+                return number, last
+            span = self._spans[at]
+            if number < span.first:
+                return number, min(last, span.first - 1)
+            if span.at <= self._horizon:
+                return number, min(last, span.last)
+            number = self._committed.after(span.last + 1)
+            at = self._at(number)
+        return None
+
+    def _at(self, number: int) -> int:
+        """Where the first span is that ends at `number` or later."""
+        return bisect_left(self._spans, number, key=_last)
+
+    def _cut(self, first: int, last: int) -> None:
+        """Takes these numbers out of the spans."""
+        at = self._at(first)
+        while at < len(self._spans) and self._spans[at].first <= last:
+            span = self._spans.pop(at)
+            if span.first < first:
+                self._spans.insert(at, _Span(span.first, first - 1, span.at, span.again))
+                at += 1
+            if span.last > last:
+                self._spans.insert(at, _Span(last + 1, span.last, span.at, span.again))
+                break

@@ -1,0 +1,183 @@
+"""Which payload is read how: the topic decides, by a table in settings; our own two formats are the default."""
+
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from time import time
+from typing import Any, Literal
+
+import jmespath
+import msgspec
+from jmespath.exceptions import JMESPathError
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from nexus.contract import codec, topic
+from nexus.contract.codec import DecodeError, Fault, Message
+from nexus.contract.reading import Value
+from nexus.runtime import mqtt
+
+Decode = Callable[[str, bytes], Message]
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_WORDS = {"true": True, "false": False}
+_MOST_KNOWN = 100_000  # topics whose decoder is remembered
+_UNITS = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
+_MAGNITUDES = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))  # of today in each unit, and a century around it
+
+
+class Rule(BaseModel):
+    """How payloads on `topic`, an MQTT filter, are read. All else is for `json`, and written in JMESPath.
+
+    `value` is the one value of a topic; `values` gives several, each stored beneath the topic by its name: a mapping of
+    names to expressions, or one expression that gives an object. Without `time` it is the moment of arrival.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    topic: str
+    decoder: Literal["nexus", "plain", "json"]
+    value: str | None = None
+    values: str | dict[str, str] | None = None
+    time: str | None = None
+    time_unit: Literal["auto", "s", "ms", "us", "ns"] = "auto"
+    quality: str | None = None
+    unit: str | None = None
+    units: dict[str, str] = Field(default_factory=dict)
+
+    @field_validator("topic")
+    @classmethod
+    def _is_filter(cls, text: str) -> str:
+        if not mqtt.is_filter(text) or text.startswith("$"):
+            raise ValueError(f"{text!r} is no MQTT filter: + stands for a whole level, # for all the rest at the end")
+        return text
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> "Rule":
+        given = self.model_fields_set - {"topic", "decoder"}
+        if self.decoder != "json" and given:
+            raise ValueError(f"{', '.join(sorted(given))}: only the decoder json takes these")
+        if self.decoder == "json" and (self.value is None) == (self.values is None):
+            raise ValueError("the decoder json needs either value or values")
+        several = self.values.values() if isinstance(self.values, dict) else [self.values]
+        for expression in (self.value, *several, self.time, self.quality, self.unit):
+            if expression is not None:
+                _compiled(expression)
+        return self
+
+
+class Decoders:
+    """Decodes by topic. A rule that comes first goes first; without one, ours."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = [(rule.topic, _decoder(rule)) for rule in rules]
+        self._known: dict[str, Decode] = {}
+
+    def decode(self, name: str, payload: bytes) -> Message:
+        """What a payload says. Raises DecodeError."""
+        if not self._rules:
+            return codec.decode(name, payload)
+        if (found := self._known.get(name)) is None:
+            if len(self._known) > _MOST_KNOWN:
+                self._known.clear()
+            matching = (decode for pattern, decode in self._rules if mqtt.matches(pattern, name))
+            found = self._known[name] = next(matching, codec.decode)
+        return found(name, payload)
+
+
+def filters(group: str, rules: Sequence[Rule]) -> list[str]:
+    """What to subscribe to: all that devices say, and what rules name beyond that."""
+    beyond = (rule.topic for rule in rules if not rule.topic.startswith(topic.ROOT))
+    return [topic.shared_filter(group), *(f"$share/{group}/{name}" for name in dict.fromkeys(beyond))]
+
+
+def _decoder(rule: Rule) -> Decode:
+    if rule.decoder == "nexus":
+        return codec.decode
+    return _plain if rule.decoder == "plain" else _Json(rule).decode
+
+
+def _plain(name: str, payload: bytes) -> Message:
+    """A bare number, true, false, or a text; read when it comes."""
+    try:
+        text = payload.decode().strip()
+    except UnicodeDecodeError:
+        raise DecodeError("not a number, and no text in UTF-8") from None
+    if not text:
+        raise DecodeError("the payload is empty")
+    value: Value = float(text) if _NUMBER.fullmatch(text) else _WORDS.get(text.lower(), text)
+    return Message(name, int(time() * 1000), {"": value})
+
+
+class _Json:
+    """Finds its way in somebody else's JSON."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        self._paths = {name: _compiled(expression) for name, expression in _named(rule).items()}
+        self._object = _compiled(rule.values) if isinstance(rule.values, str) else None
+        self._time, self._quality, self._unit = (
+            _compiled(text) if text is not None else None for text in (rule.time, rule.quality, rule.unit)
+        )
+
+    def decode(self, name: str, payload: bytes) -> Message:
+        try:
+            content = msgspec.json.decode(payload)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise DecodeError(f"not JSON: {error}") from None
+        try:
+            found = self._values(content)
+            at = _milliseconds(self._time.search(content), self._rule.time_unit) if self._time else int(time() * 1000)
+            quality = codec.quality(self._quality.search(content)) if self._quality else None
+            unit = self._unit.search(content) if self._unit else None
+        except JMESPathError as error:
+            raise DecodeError(str(error)) from None
+        values = {tag: value for tag, value in found.items() if isinstance(value, Value)}
+        wrong = [tag for tag, value in found.items() if not isinstance(value, Value)]
+        if not values:
+            raise DecodeError("no number, text, true or false where the rule looks for values")
+        units = dict.fromkeys(values, unit) if isinstance(unit, str) else {}
+        return Message(
+            name,
+            at,
+            values,
+            {} if quality is None else dict.fromkeys(values, quality),
+            units | self._rule.units,
+            faults=[Fault(topic.beneath(name, tag), "not a number, text, true or false") for tag in wrong],
+        )
+
+    def _values(self, content: Any) -> dict[str, Any]:
+        if self._object is None:
+            found = {tag: path.search(content) for tag, path in self._paths.items()}
+            return {tag: value for tag, value in found.items() if value is not None} or found
+        found = self._object.search(content)
+        if not isinstance(found, dict):
+            raise DecodeError(f"{self._rule.values!r} gives no object here")
+        return {tag: value for tag, value in found.items() if tag}
+
+
+def _named(rule: Rule) -> dict[str, str]:
+    if rule.value is not None:
+        return {"": rule.value}
+    return rule.values if isinstance(rule.values, dict) else {}
+
+
+def _compiled(expression: str) -> Any:
+    try:
+        return jmespath.compile(expression)
+    except JMESPathError as error:
+        raise ValueError(f"{expression!r} is no JMESPath: {str(error).splitlines()[0]}") from None
+
+
+def _milliseconds(found: Any, unit: str) -> int:
+    """Epoch milliseconds of a number, or of a time as ISO 8601 writes it; without an offset it is UTC."""
+    if isinstance(found, str) and not _NUMBER.fullmatch(found):
+        try:
+            moment = datetime.fromisoformat(found)
+        except ValueError:
+            raise DecodeError(f"time {found!r} is neither a number nor as ISO 8601 has it") from None
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    if isinstance(found, bool) or not isinstance(found, int | float | str):
+        raise DecodeError("there is no time where the rule looks for it")
+    number = float(found)
+    if unit == "auto":
+        unit = next((name for least, name in _MAGNITUDES if abs(number) >= least), "s")
+    return codec.milliseconds(number * _UNITS[unit])

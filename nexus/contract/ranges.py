@@ -1,0 +1,46 @@
+"""Sets of sequence numbers."""
+
+from bisect import bisect_right
+
+
+class Ranges:
+    """A set of whole numbers, as ranges in their order."""
+
+    def __init__(self) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self._firsts)
+
+    def __iter__(self) -> "zip[tuple[int, int]]":
+        return zip(self._firsts, self._lasts, strict=True)
+
+    def add(self, first: int, last: int) -> tuple[int, int]:
+        """Adds first to last; gives the range that it is part of now."""
+        firsts, lasts = self._firsts, self._lasts
+        start = bisect_right(lasts, first - 2)  # the first range that touches it
+        end = bisect_right(firsts, last + 1)  # after the last one that does
+        if start < end:
+            first, last = min(first, firsts[start]), max(last, lasts[end - 1])
+        firsts[start:end], lasts[start:end] = [first], [last]
+        return first, last
+
+    def after(self, number: int) -> int:
+        """The first number from `number` on that is not in the set."""
+        at = bisect_right(self._firsts, number) - 1
+        return self._lasts[at] + 1 if at >= 0 and self._lasts[at] >= number else number
+
+    def before(self, number: int, last: int) -> int:
+        """The last number, of `number` to `last`, before a range begins."""
+        at = bisect_right(self._firsts, number)
+        return min(last, self._firsts[at] - 1) if at < len(self._firsts) else last
+
+    def holds(self, first: int, last: int) -> bool:
+        """Whether all of first to last is in the set."""
+        return self.after(first) > last
+
+    def forget(self, below: int) -> None:
+        """Drops the ranges that end before `below`."""
+        count = bisect_right(self._lasts, below - 1)
+        del self._firsts[:count], self._lasts[:count]

