@@ -13,7 +13,7 @@ from time import time
 
 from gateway import metrics
 from gateway.ledger import Ledger
-from gateway.message import Outlet, Scan, as_entries
+from gateway.message import Outlet, Scan
 from gateway.spool import Entry, Spool, SpoolError
 from nexus.contract.ranges import Ranges
 from nexus.contract.reading import Reading
@@ -50,6 +50,7 @@ class Backlog:
         self.offered = False  # whether ingesters say that they send receipts
         self.rate = 0.0  # readings a second that leave the disk
         self.waiting = 0
+        metrics.spool_waiting.set_function(lambda: self.waiting)
         self.show()
 
     @property
@@ -128,7 +129,6 @@ class Backlog:
             self._ledger.gone(oldest.first, oldest.last)
             self.waiting -= len(oldest.readings)
             metrics.dropped.labels("memory").inc(len(oldest.readings))
-        metrics.spool_waiting.set(self.waiting)
         self._wake.set()
 
     async def store(self) -> None:
@@ -162,7 +162,7 @@ class Backlog:
             self._storing = len(scans)
             wanted = [scan for scan in scans if not self._ledger.is_committed(scan.first, scan.last)]
             try:
-                lost = await self._spool.write([entry for scan in wanted for entry in as_entries(scan)], finished)
+                lost = await self._spool.write([entry for scan in wanted for entry in scan.entries], finished)
             except SpoolError:
                 for first, last in finished:
                     self._finished.add(first, last)
@@ -238,7 +238,6 @@ class Backlog:
     def show(self) -> None:
         """Brings the metrics up to date."""
         contents = self._spool.contents
-        metrics.spool_waiting.set(self.waiting)
         metrics.spool_readings.set(contents.readings)
         metrics.spool_bytes.set(contents.size)
         metrics.spool_oldest.set(time() - contents.oldest / 1000 if contents.oldest is not None else 0)

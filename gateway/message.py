@@ -18,36 +18,42 @@ class Outlet(msgspec.Struct, frozen=True):
     units: Mapping[str, str]
 
 
-class Scan(msgspec.Struct, frozen=True, gc=False):
+class Scan(msgspec.Struct, gc=False):
     """What one device said at one time; its readings have the numbers from `first` on."""
 
     outlet: Outlet
     readings: list[Reading]
     first: int
+    _entries: list[Entry] | None = None
 
     @property
     def last(self) -> int:
         return self.first + len(self.readings) - 1
 
+    @property
+    def entries(self) -> list[Entry]:
+        """As device messages, made once; so on the disk in any case.
+
+        An old value must not come after a new one on a tag's topic, and fewer messages drain faster.
+        """
+        if self._entries is None:
+            self._entries = list(_entries(self))
+        return self._entries
+
 
 def live(scan: Scan, publisher: str | None) -> Iterator[tuple[str, bytes]]:
     """Topics and payloads, as the device's `publish` asks for; numbered for a `publisher` who wants receipts."""
+    if scan.outlet.publish == "device":
+        for entry in scan.entries:
+            yield entry.topic, again(entry, publisher)
+        return
     path, units = scan.outlet.path, scan.outlet.units
-    number = scan.first
-    if scan.outlet.publish == "tag":
-        for reading in scan.readings:
-            named = (publisher, number) if publisher else (None, None)
-            yield topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag), *named)
-            number += 1
-    else:
-        for part in _parts(scan.readings):
-            payload = codec.encode_device(part, part[0].time, units)
-            yield topic.device(path), codec.numbered(payload, publisher, number, len(part)) if publisher else payload
-            number += len(part)
+    for number, reading in enumerate(scan.readings, scan.first):
+        named = (publisher, number) if publisher else (None, None)
+        yield topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag), *named)
 
 
-def as_entries(scan: Scan) -> Iterator[Entry]:
-    """For the disk: an old value must not come after a new one on a tag's topic, and fewer messages drain faster."""
+def _entries(scan: Scan) -> Iterator[Entry]:
     path, units = scan.outlet.path, scan.outlet.units
     number = scan.first
     for part in _parts(scan.readings):

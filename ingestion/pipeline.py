@@ -21,7 +21,7 @@ from nexus.runtime.run import together
 
 MOST_POINTS = 50_000  # in a batch
 MOST_BYTES = 48_000_000  # of payloads that are decoded, and again of those that are not
-_DECODED_AT_ONCE = 1_000  # messages, before others have their turn
+_DECODED_AT_ONCE = 1_000  # points, before others have their turn: a COPY under way must not starve
 
 
 class Delivery(NamedTuple):
@@ -160,13 +160,12 @@ class Pipeline:
     def _decode_held(self) -> None:
         self._decoding = False
         was_full = self.full
-        for _ in range(_DECODED_AT_ONCE):
-            if not self._held or not self._has_room():
-                break
+        enough = self._open.points + _DECODED_AT_ONCE
+        while self._held and self._has_room() and self._open.points < enough:
             delivery = self._held.popleft()
             self._held_bytes -= len(delivery.payload)
             self._decode(delivery)
-        else:
+        if self._has_room():
             self._decode_soon()
         self._wake.set()
         if was_full and not self.full:

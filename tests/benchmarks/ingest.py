@@ -1,0 +1,408 @@
+"""What the ingester does, against a raw COPY measured in the same run. Prints JSON.
+
+    NEXUS_TEST_DATABASE_URL=… python -m tests.benchmarks.ingest [CASE …] [--seconds N] [--points N]
+
+Broker, ingester and load are processes of their own beside the database server, which is TimescaleDB Community if the
+figures are to mean something. The machine is shared: compare ratios of one run, not figures of two.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from db.migrate import connect, migrate
+from db.settings import Settings as DatabaseSettings
+from ingestion.rows import COLUMNS, Encoder, Rows, Window, copy_data
+from ingestion.writer import Writer
+from nexus.contract.codec import Message
+from nexus.load import Load
+from tests.benchmarks.poll import Usage
+from tests.parts import Mosquitto, Nexus, ended_with_block, until
+
+DEVICES, TAGS = 100, 100
+
+
+@contextmanager
+def database() -> Iterator[str]:
+    """A new database with the newest schema."""
+    server, name = os.environ["NEXUS_TEST_DATABASE_URL"], f"nexus_bench_{os.getpid()}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        url = make_conninfo(server, dbname=name)
+        with connect(url) as connection:
+            migrate(connection, DatabaseSettings())
+        yield url
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+class Site:
+    """Broker and database, and what is started beside them."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.folder, self.url = folder, url
+        self.broker = Mosquitto(folder, "allow_anonymous true\nlog_type none").start()
+        self.running: list[Nexus] = []
+
+    def ingester(self, *arguments: str, **keys: str) -> Nexus:
+        environment = {f"NEXUS_{key.upper()}": value for key, value in keys.items()}
+        environment |= {"NEXUS_MQTT_URL": self.broker.url, "NEXUS_DATABASE_URL": self.url}
+        self.running.append(Nexus(self.folder, ["ingest", *arguments], environment))
+        return self.running[-1].until_ready()
+
+    def load(self, *arguments: str, **keys: str) -> subprocess.Popen[bytes]:
+        environment = {**os.environ, "NEXUS_MQTT_URL": self.broker.url, "NEXUS_LOG_LEVEL": "error"}
+        environment |= {f"NEXUS_{key.upper()}": value for key, value in keys.items()}
+        self.out = self.folder / f"load-{time.monotonic_ns()}.json"
+        sizes = ["--devices", str(DEVICES), "--tags", str(TAGS), "--out", str(self.out)]
+        command = [sys.executable, "-m", "nexus", "load", *sizes, *arguments]
+        return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    def verify(self, wait: float = 60) -> dict[str, Any]:
+        until(self.out.exists, "the load has begun")
+        command = [sys.executable, "-m", "nexus", "verify", str(self.out), "--wait", str(wait)]
+        environment = {**os.environ, "NEXUS_DATABASE_URL": self.url, "NEXUS_ENVIRONMENT": "development"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def rows(self) -> int:
+        with psycopg.connect(self.url) as connection:
+            return int(connection.execute("SELECT count(*) FROM metrics").fetchone()[0])  # type: ignore[index]
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name, database() as url:
+        one = Site(Path(name), url)
+        try:
+            yield one
+        finally:
+            with ended_with_block(*one.running):
+                pass
+            one.broker.stop()
+
+
+def ceiling(points: int, at_once: int) -> dict[str, Any]:
+    """Rows a second of a bare COPY, sorted, into the same table, over one connection."""
+    encoder, now = Encoder(), int(time.time() * 1000)
+    batches = []
+    scans = at_once // TAGS
+    for batch in range(points // at_once):
+        rows, late = Rows(), Rows()
+        for scan in range(scans):
+            number = batch * scans + scan
+            values = {f"t{tag:03}": float(number) for tag in range(TAGS)}
+            message = Message(f"dev/raw/d{number % DEVICES:04}", now - 3_600_000 + number // DEVICES * 7, values)
+            encoder.encode(message, Window(0, 0, now), rows, late)
+        batches.append(copy_data(rows.in_order()))
+    with database() as url, psycopg.connect(url, autocommit=True) as connection:
+        began = time.monotonic()
+        for data in batches:
+            with (
+                connection.cursor() as cursor,
+                cursor.copy(f"COPY metrics ({COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy,
+            ):
+                copy.write(data)
+        seconds = time.monotonic() - began
+    return {"rows": len(batches) * at_once, "batch": at_once, "rows_a_second": round(len(batches) * at_once / seconds)}
+
+
+def steady(arguments: argparse.Namespace) -> dict[str, Any]:
+    """200,000 points a second in device messages, for a minute."""
+    with site() as here:
+        ingester = here.ingester()
+        usage = Usage(ingester.process.pid)
+        load = here.load("--rate", "200000", "--seconds", str(arguments.seconds))
+        report = here.verify()
+        load.wait()
+        sent = Load.read(here.out)
+        return {
+            "points_a_second": round(sent.points / sent.seconds),
+            "behind_at_the_end_seconds": report["waited"],
+            "missing": report["missing"],
+            "duplicates": report["duplicates"],
+            "latency": report["latency"],
+            "cpu": usage.cpu(),
+            "rss_mb": usage.rss_mb(),
+            "batch_points": _mean(ingester, "nexus_ingestion_batch_points"),
+        }
+
+
+def _mean(process: Nexus, name: str) -> float:
+    return round(process.metric(f"{name}_sum") / max(1, process.metric(f"{name}_count")))
+
+
+def _emptied(here: Site, consumers: int, publish: str, points: int) -> dict[str, Any]:
+    """The rate at which a full queue is emptied: from the first row to the last."""
+    keys = {"session_seconds": "600"}
+    waiting = here.ingester("--consumers", str(consumers), **keys) if consumers > 1 else here.ingester(**keys)
+    children = Path(f"/proc/{waiting.process.pid}/task/{waiting.process.pid}/children").read_text().split()
+    for pid in map(int, children):
+        os.kill(pid, signal.SIGKILL)
+    waiting.stop(signal.SIGKILL)
+    here.load("--publish", publish, "--rate", "0", "--points", str(points)).wait()
+    expected = Load.read(here.out).points
+    if consumers > 1:
+        ingester = Nexus(
+            here.folder,
+            ["ingest", "--consumers", str(consumers)],
+            {
+                "NEXUS_MQTT_URL": here.broker.url,
+                "NEXUS_DATABASE_URL": here.url,
+                **{f"NEXUS_{k.upper()}": v for k, v in keys.items()},
+            },
+        )
+        here.running.append(ingester)
+    else:
+        waiting.restart()
+        ingester = waiting
+    with psycopg.connect(here.url, autocommit=True) as connection:
+        while connection.execute("SELECT 1 FROM metrics LIMIT 1").fetchone() is None:
+            time.sleep(0.005)
+        began = time.monotonic()
+        usage = Usage(ingester.process.pid)
+        stored = 0.0
+        while stored < expected:
+            time.sleep(0.05)
+            stored = ingester.metric("nexus_ingestion_rows_total")
+        seconds = time.monotonic() - began
+    return {
+        "points": expected,
+        "points_a_second": round(expected / seconds),
+        "cpu": usage.cpu(),
+        "rss_mb": usage.rss_mb(),
+        "batch_points": _mean(ingester, "nexus_ingestion_batch_points"),
+    }
+
+
+def full_queue(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Device messages out of a full queue, and the ceiling before and after, at the batch size that came of it."""
+    with site() as here:
+        found = _emptied(here, 1, "device", arguments.points)
+    size = min(50_000, max(5_000, found["batch_points"] // 5_000 * 5_000))
+    floors = [ceiling(arguments.points, size) for _ in range(2)]
+    rate = statistics.mean(floor["rows_a_second"] for floor in floors)
+    return {**found, "ceiling": floors, "of_the_ceiling": round(found["points_a_second"] / rate, 2)}
+
+
+def tag_messages(arguments: argparse.Namespace) -> dict[str, Any]:
+    """A message a tag, out of a full queue: one consumer, and two."""
+    points = arguments.points // 8
+    with site() as here:
+        one = _emptied(here, 1, "tag", points)
+    with site() as here:
+        two = _emptied(here, 2, "tag", points)
+    return {"one": one, "two": two, "two_to_one": round(two["points_a_second"] / one["points_a_second"], 2)}
+
+
+def latency(arguments: argparse.Namespace) -> dict[str, Any]:
+    """From reading to visible, at 5,000 points a second: the default flush, and one of 50 ms."""
+    found = {}
+    for name, flush in (("default", "1"), ("flush_50ms", "0.05")):
+        with site() as here:
+            here.ingester(batch_seconds=flush)
+            load = here.load("--rate", "5000", "--devices", "50", "--tags", "10", "--seconds", str(arguments.seconds))
+            found[name] = here.verify()["latency"]
+            load.wait()
+    return found
+
+
+def outage(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Memory with the database away and every buffer full."""
+    found = {}
+    for publish in ("device", "tag"):
+        with site() as here:
+            ingester = here.ingester()
+            with psycopg.connect(here.url, autocommit=True) as connection:
+                connection.execute("ALTER TABLE metrics RENAME TO hidden")
+                here.load("--publish", publish, "--rate", "0", "--points", str(arguments.points // 2)).wait()
+                until(partial(ingester.metric, "nexus_ingestion_held_messages"), "it holds messages", 60)
+                time.sleep(3)
+                usage = Usage(ingester.process.pid)
+                held = int(ingester.metric("nexus_ingestion_held_messages"))
+                found[publish] = {"rss_mb": usage.rss_mb(), "held_messages": held}
+                connection.execute("ALTER TABLE hidden RENAME TO metrics")
+            report = here.verify()
+            found[publish] |= {"missing": report["missing"], "duplicates": report["duplicates"]}
+    return found
+
+
+def maintenance(arguments: argparse.Namespace) -> dict[str, Any]:
+    """50,000 points a second, alone, and beside refreshing, compressing and querying: the time that writing takes."""
+
+    def measured(beside: Callable[[str, threading.Event], None] | None) -> dict[str, Any]:
+        with site() as here:
+            with psycopg.connect(here.url, autocommit=True) as connection:  # yesterday, to be compressed and asked for
+                connection.execute(
+                    "INSERT INTO metrics (time, topic, value, quality) SELECT t, 'dev/old/d' || d || '/t', d, 192"
+                    " FROM generate_series(now() - interval '2 days', now() - interval '1 day', interval '5 s') t,"
+                    " generate_series(1, 100) d"
+                )
+            ingester, stop = here.ingester(), threading.Event()
+            thread = threading.Thread(target=beside, args=(here.url, stop)) if beside else None
+            if thread:
+                thread.start()
+            load = here.load("--rate", "50000", "--seconds", str(arguments.seconds))
+            report = here.verify()
+            load.wait()
+            stop.set()
+            if thread:
+                thread.join()
+            return {
+                "write_seconds_per_million": round(
+                    ingester.metric("nexus_ingestion_write_seconds_sum")
+                    / ingester.metric("nexus_ingestion_rows_total")
+                    * 1e6,
+                    2,
+                ),
+                "behind_at_the_end_seconds": report["waited"],
+                "latency": report["latency"],
+                "missing": report["missing"],
+            }
+
+    alone, busy = measured(None), measured(_maintain)
+    return {
+        "alone": alone,
+        "beside": busy,
+        "ratio": round(busy["write_seconds_per_million"] / alone["write_seconds_per_million"], 2),
+    }
+
+
+def _maintain(url: str, stop: threading.Event) -> None:
+    """What jobs and dashboards do, over and over."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        while not stop.is_set():
+            connection.execute(
+                "CALL refresh_continuous_aggregate('metrics_1min', now() - interval '3 hours', now() - interval '1 minute')"
+            )
+            connection.execute(
+                "SELECT compress_chunk(c, true) FROM show_chunks('metrics', older_than => interval '1 day') c"
+            )
+            connection.execute(
+                "SELECT time, value FROM metrics WHERE topic = 'dev/old/d7/t' AND time > now() - interval '2 days'"
+            ).fetchall()
+            connection.execute("SELECT * FROM metrics_1min WHERE topic = 'dev/old/d7/t'").fetchall()
+            stop.wait(1)
+
+
+def late(_: argparse.Namespace) -> dict[str, Any]:
+    """A batch for a compressed chunk against a fresh one: the pipeline's write of each, in ms."""
+    with database() as url:
+        day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO metrics (time, topic, value, quality) SELECT t, 'dev/d' || d || '/t', d, 192"
+                " FROM generate_series(%s::timestamptz, %s::timestamptz + interval '1 day', interval '30 s') t,"
+                " generate_series(0, 999) d",
+                (day, day),
+            )
+            connection.execute("SELECT compress_chunk(c) FROM show_chunks('metrics') c")
+        return asyncio.run(_late(url, int(day.timestamp() * 1000)))
+
+
+async def _late(url: str, day: int) -> dict[str, Any]:
+    encoder, found = Encoder(), {}
+
+    def batch(count: int, start: int) -> Rows:
+        rows = Rows()
+        for number in range(count):
+            message = Message(f"dev/d{number % 1000}/t", start + number // 1000 * 30_000, {"": 1.0})
+            encoder.encode(message, Window(0, 0, 2**50), rows, Rows())
+        return rows
+
+    async with Writer(url) as writer:
+        for count in (100, 5_000, 50_000):
+            times: dict[str, list[float]] = {"fresh": [], "late": []}
+            for turn in range(9):
+                now = int(time.time() * 1000)
+                for kind, rows in (
+                    ("fresh", (batch(count, now), Rows())),
+                    ("late", (Rows(), batch(count, day + turn * 61_001))),
+                ):
+                    began = time.monotonic()
+                    await writer.write(*rows, [])
+                    times[kind].append((time.monotonic() - began) * 1000)
+            fresh, behind = (statistics.median(times[kind][1:]) for kind in ("fresh", "late"))
+            found[str(count)] = {
+                "fresh_ms": round(fresh, 1),
+                "late_ms": round(behind, 1),
+                "ratio": round(behind / fresh, 2),
+            }
+    return found
+
+
+def receipts(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What receipts cost the gateway: CPU for a million readings, in device and in tag messages."""
+    found: dict[str, Any] = {}
+    for publish, rate in (("device", "60000"), ("tag", "8000")):
+        for name, keys in (("without", {}), ("with", {"receipts": "ingestion"}), ("without_again", {})):
+            with site() as here:
+                here.ingester()
+                load = here.load(
+                    "--publish", publish, "--rate", rate, "--tags", "20", "--seconds", str(arguments.seconds), **keys
+                )
+                usage = Usage(load.pid)
+                until(here.out.exists, "the load has begun")
+                while not (sent := Load.read(here.out)).ended:
+                    seconds = usage.seconds()
+                    time.sleep(0.02)
+                load.wait()
+                found[f"{publish}_{name}"] = {
+                    "cpu_seconds_per_million": round(seconds / sent.points * 1e6, 2),
+                    "unconfirmed": sent.unconfirmed,
+                }
+        plain = statistics.mean(
+            found[f"{publish}_{name}"]["cpu_seconds_per_million"] for name in ("without", "without_again")
+        )
+        found[f"{publish}_ratio"] = round(found[f"{publish}_with"]["cpu_seconds_per_million"] / plain, 2)
+    return found
+
+
+CASES = {
+    "steady": steady,
+    "full_queue": full_queue,
+    "tag": tag_messages,
+    "latency": latency,
+    "outage": outage,
+    "maintenance": maintenance,
+    "late": late,
+    "receipts": receipts,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("case", nargs="*", help=", ".join(CASES))
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--points", type=int, default=4_000_000)
+    arguments = parser.parse_args()
+    if "NEXUS_TEST_DATABASE_URL" not in os.environ:
+        parser.error("NEXUS_TEST_DATABASE_URL names no server")
+    for name in arguments.case or CASES:
+        print(json.dumps({name: CASES[name](arguments)}), flush=True)
+
+
+if __name__ == "__main__":
+    main()
