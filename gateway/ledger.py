@@ -8,7 +8,8 @@ from nexus.contract.ranges import Ranges
 
 # Consumers run beside each other, so receipts come in about the order of sending: what is behind by more is lost.
 TOLERANCE_SECONDS = 10.0
-# Without any receipt for so long, what was sent may be lost as a whole.
+# Without any receipt for so long, what was sent may be lost as a whole. Where receipts came since this was last found,
+# somebody is there, and the tolerance is enough.
 SILENCE_SECONDS = 30.0
 _SPAN_SECONDS = 1.0  # what is sent within it is one span, and has one time
 _MOST_SPANS = 20_000
@@ -27,7 +28,7 @@ class Ledger:
     """Numbers that were sent and are not committed yet. `floor` is the first number that may be missing.
 
     Due is what was never sent here; what was sent TOLERANCE_SECONDS before something that is committed by now; and,
-    once no receipt has come for SILENCE_SECONDS, all that is older than this. A receipt for what was sent once shows
+    once no receipt comes any more, all that is older than the silence. A receipt for what was sent once shows
     that the broker still has what was sent since, so that silence is over.
     """
 
@@ -36,7 +37,7 @@ class Ledger:
         self._spans: list[_Span] = []
         self._committed = Ranges()
         self._horizon = float("-inf")  # what was sent before this is due
-        self._heard = float("-inf")
+        self._heard = self._fell_silent = float("-inf")
 
     def sent(self, first: int, last: int, now: float) -> bool:
         """Numbers that leave now; tells whether it is for another time."""
@@ -91,8 +92,9 @@ class Ledger:
 
     def due(self, now: float, upto: int, *, offered: bool) -> tuple[int, int] | None:
         """The first numbers, not beyond `upto`, that should be sent; None if there are none."""
-        if offered and self._spans and now - max(self._heard, self._spans[0].at) > SILENCE_SECONDS:
-            self._horizon = max(self._horizon, now - SILENCE_SECONDS)
+        patience = TOLERANCE_SECONDS if self._heard > self._fell_silent else SILENCE_SECONDS
+        if offered and self._spans and now - max(self._heard, self._spans[0].at) > patience:
+            self._horizon, self._fell_silent = max(self._horizon, now - patience), now
         number = self._committed.after(self._floor)
         at = self._at(number)
         while number <= upto:

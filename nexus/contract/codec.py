@@ -237,6 +237,8 @@ def _device_message(topic: str, message: _In, values: dict[str, Value]) -> Messa
         raise DecodeError("v is an object, so u must be an object too")
     qualities = {tag: quality(said) for tag, said in message.q.items()} if message.q else {}
     faults = []
+    if not values:
+        raise DecodeError("v is an object without a tag")
     if "" in values:
         del values[""]
         faults.append(Fault(f"{topic}/", "the tag's name is empty"))

@@ -154,9 +154,9 @@ def _mean(process: Nexus, name: str) -> float:
     return round(process.metric(f"{name}_sum") / max(1, process.metric(f"{name}_count")))
 
 
-def _emptied(here: Site, consumers: int, publish: str, points: int) -> dict[str, Any]:
+def _emptied(here: Site, consumers: int, publish: str, points: int, writers: int = 2) -> dict[str, Any]:
     """The rate at which a full queue is emptied: from the first row to the last."""
-    keys = {"session_seconds": "600"}
+    keys = {"writers": str(writers)}
     waiting = here.ingester("--consumers", str(consumers), **keys) if consumers > 1 else here.ingester(**keys)
     children = Path(f"/proc/{waiting.process.pid}/task/{waiting.process.pid}/children").read_text().split()
     for pid in map(int, children):
@@ -200,11 +200,14 @@ def _emptied(here: Site, consumers: int, publish: str, points: int) -> dict[str,
 def full_queue(arguments: argparse.Namespace) -> dict[str, Any]:
     """Device messages out of a full queue, and the ceiling before and after, at the batch size that came of it."""
     with site() as here:
-        found = _emptied(here, 1, "device", arguments.points)
+        found = _emptied(here, 1, "device", arguments.points, writers=1)
     size = min(50_000, max(5_000, found["batch_points"] // 5_000 * 5_000))
     floors = [ceiling(arguments.points, size) for _ in range(2)]
     rate = statistics.mean(floor["rows_a_second"] for floor in floors)
-    return {**found, "ceiling": floors, "of_the_ceiling": round(found["points_a_second"] / rate, 2)}
+    with site() as here:
+        two = _emptied(here, 1, "device", arguments.points)
+    share = round(found["points_a_second"] / rate, 2)
+    return {"one_writer": found, "ceiling": floors, "of_the_ceiling": share, "two_writers": two}
 
 
 def tag_messages(arguments: argparse.Namespace) -> dict[str, Any]:

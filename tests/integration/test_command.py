@@ -76,7 +76,7 @@ def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
         ),
         (["gateway", "--devices", "{devices}"], {"mqtt_ca_file": "/x"}, "need mqtts://"),
         (["gateway", "--devices", "{devices}"], {"health_port": "99999"}, "NEXUS_HEALTH_PORT"),
-        (["ingest"], {"batch_points": "30000"}, "must be at least 60000, which is"),
+        (["ingest"], {"batch_points": "30000"}, "must be at least 90000, which is"),
         (["ingest"], {"batch_points": "many"}, "NEXUS_BATCH_POINTS"),
         (["ingest"], {"database_url": "postgresql://u:change-me@h/d"}, "the password is still 'change-me'"),
         (["ingest"], {"database_url": "mysql:// x"}, "NEXUS_DATABASE_URL"),
