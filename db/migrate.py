@@ -81,6 +81,7 @@ def migrate(connection: Connection, settings: Settings) -> list[str]:
                 if (file := _file(name, found)) is not None:
                     connection.execute(file.read_text(encoding="utf-8").encode())
                 connection.execute("INSERT INTO nexus_migrations (name, tier) VALUES (%s, %s)", (name, found))
+        _set_mode(connection, settings, found)
         if found is Tier.COMMUNITY:
             _set_policies(connection, settings)
         else:
@@ -134,6 +135,26 @@ def _extend(connection: Connection) -> None:
         connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
     except (psycopg.errors.InsufficientPrivilege, psycopg.errors.ObjectNotInPrerequisiteState) as error:
         raise ConfigError(f"TimescaleDB is installed but cannot be switched on: {str(error).strip()}") from None
+
+
+def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
+    """Bulk mode has no unique index, because nothing goes to the columnstore at once beside one."""
+    row = connection.execute(
+        "SELECT indisunique FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass"
+    ).fetchone()
+    is_unique, wanted = row == (True,), settings.ingest_mode == "exact"
+    if wanted == is_unique:
+        return
+    if found is not Tier.COMMUNITY:
+        raise ConfigError("NEXUS_INGEST_MODE: bulk needs TimescaleDB Community, whose columnstore it writes to")
+    if wanted:
+        raise ConfigError(
+            "NEXUS_INGEST_MODE: this table is in bulk mode, and may hold what a unique index forbids: see"
+            " docs/operations/bulk.md for the way back"
+        )
+    with connection.transaction():
+        connection.execute("DROP INDEX metrics_topic_time")
+        connection.execute("CREATE INDEX metrics_topic_time ON metrics (topic, time)")
 
 
 def _set_policies(connection: Connection, settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Where the database is, and how long it keeps what."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
@@ -28,6 +28,7 @@ class Settings(BaseSettings):
 
     model_config = settings.CONFIG
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
+    ingest_mode: Literal["exact", "bulk"] = "exact"
     compress_after: Days = 7
     retention: Days = 90
     retention_1min: Days = 365

@@ -93,6 +93,10 @@ class Backlog:
             self._wake.set()
             self.news.set()
 
+    def heard_within(self, seconds: float) -> bool:
+        """Whether a receipt has come lately."""
+        return self._clock() - self._ledger.heard < seconds
+
     async def receipts(self, seconds: float) -> None:
         """Waits until what was sent lately is in the database; at most so long."""
         if not (self._receipts and self.offered):

@@ -5,7 +5,7 @@ from collections import deque
 
 from gateway import metrics
 from gateway.backlog import RETRY_SECONDS, Backlog
-from gateway.ledger import SILENCE_SECONDS
+from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.message import again
 from gateway.spool import Entry, SpoolError
 from nexus.runtime import log, mqtt
@@ -14,8 +14,10 @@ MESSAGES_AT_ONCE = 20  # of the connection's window
 SHARE = 0.3  # of the time; the rest is for live readings
 # After a connection is made, the subscribers may still be on their way: so long, what nobody got is sent again.
 PATIENCE_SECONDS = 30.0
-# Readings that may be on their way from the disk to the database, so that no broker has to hold what we hold.
-MOST_UNDER_WAY = 50_000
+# Readings that may be on their way from the disk to the database, so that no broker has to hold what we hold; fewer
+# while there are no receipts.
+MOST_UNDER_WAY = 200_000
+MOST_IN_SILENCE = 50_000
 _LOOK_SECONDS = 1.0
 
 
@@ -57,13 +59,15 @@ class Drain:
 
     def _has_room(self) -> bool:
         """What has had no receipt for long is under way no more: it is due again, or lost."""
+        heard = self._backlog.heard_within(TOLERANCE_SECONDS)
+        patience = TOLERANCE_SECONDS if heard else SILENCE_SECONDS
         while self._under_way:
             at, entry = self._under_way[0]
-            if not self._backlog.is_done(entry) and self._clock() - at < SILENCE_SECONDS:
+            if not self._backlog.is_done(entry) and self._clock() - at < patience:
                 break
             self._under_way.popleft()
             self._readings -= entry.readings
-        return self._readings < MOST_UNDER_WAY
+        return self._readings < (MOST_UNDER_WAY if heard else MOST_IN_SILENCE)
 
     async def _send(self, entries: list[Entry]) -> bool:
         """Whether the broker had somebody to give them to."""

@@ -37,7 +37,7 @@ class Ledger:
         self._spans: list[_Span] = []
         self._committed = Ranges()
         self._horizon = float("-inf")  # what was sent before this is due
-        self._heard = self._fell_silent = float("-inf")
+        self.heard = self._fell_silent = float("-inf")  # when the last receipt came
 
     def sent(self, first: int, last: int, now: float) -> bool:
         """Numbers that leave now; tells whether it is for another time."""
@@ -70,7 +70,7 @@ class Ledger:
 
     def committed(self, first: int, last: int, now: float) -> tuple[int, int]:
         """A receipt; gives the range without gaps that it is part of."""
-        self._heard = now
+        self.heard = now
         at = self._at(last)
         if at < len(self._spans) and self._spans[at].first <= last and not self._spans[at].again:
             self._horizon = self._spans[at].at - TOLERANCE_SECONDS
@@ -92,8 +92,8 @@ class Ledger:
 
     def due(self, now: float, upto: int, *, offered: bool) -> tuple[int, int] | None:
         """The first numbers, not beyond `upto`, that should be sent; None if there are none."""
-        patience = TOLERANCE_SECONDS if self._heard > self._fell_silent else SILENCE_SECONDS
-        if offered and self._spans and now - max(self._heard, self._spans[0].at) > patience:
+        patience = TOLERANCE_SECONDS if self.heard > self._fell_silent else SILENCE_SECONDS
+        if offered and self._spans and now - max(self.heard, self._spans[0].at) > patience:
             self._horizon, self._fell_silent = max(self._horizon, now - patience), now
         number = self._committed.after(self._floor)
         at = self._at(number)

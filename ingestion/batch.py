@@ -21,7 +21,8 @@ class Batch:
     """What is written in one transaction; `late` are rows for chunks that are compressed already.
 
     `began` when the first delivery came; `acknowledge` is called for each once all is committed, and `receipts` are
-    publishers, with the first and last of the numbers that are in it.
+    publishers, with the first and last of the numbers that are in it. `deliveries`, topic and payload, are there if the
+    way into the table may have to look at them again, and the times (epoch ms) by which they were judged.
     """
 
     rows: Rows = field(default_factory=Rows)
@@ -29,6 +30,9 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     acknowledge: list[Callable[[], None]] = field(default_factory=list)
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
+    deliveries: list[tuple[str, bytes]] = field(default_factory=list)
+    now_ms: int = 0
+    horizon_ms: int = 0
     size: int = 0  # bytes of the payloads
     began: float = 0.0
     committed: bool = False

@@ -9,17 +9,16 @@ from typing import NamedTuple
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ingestion import metrics
-from ingestion.batch import Batch, Reject
-from ingestion.decoders import Decoders
+from ingestion.batch import Batch
+from ingestion.database import DatabaseAway
+from ingestion.encoding import Encoding
 from ingestion.receipts import Receipts
-from ingestion.rows import Encoder, Window
+from ingestion.rows import Window
 from ingestion.settings import Settings
-from ingestion.writer import DatabaseAway, Writer
-from nexus.contract.codec import DecodeError, sender
+from ingestion.writer import Writer
 from nexus.runtime import log
 from nexus.runtime.run import together
 
-MOST_POINTS = 50_000  # in a batch
 MOST_BYTES = 48_000_000  # of payloads that are decoded, and again of those that are not
 _DECODED_AT_ONCE = 1_000  # points, before others have their turn: a COPY under way must not starve
 
@@ -39,12 +38,12 @@ class Pipeline:
     stops at our receive maximum and keeps the rest. Of these again only MOST_BYTES: then `full` says so.
     """
 
-    def __init__(self, settings: Settings, writers: Sequence[Writer], receipts: Receipts) -> None:
+    def __init__(self, settings: Settings, encoding: Encoding, writers: Sequence[Writer], receipts: Receipts) -> None:
         self._settings = settings
         self._writers = writers
         self._receipts = receipts
-        self._decoders = Decoders(settings.decoders)
-        self._encoder = Encoder()
+        self._encoding = encoding
+        self._keeps_deliveries = settings.ingest_mode == "bulk"
         self._held: deque[Delivery] = deque()
         self._held_bytes = 0
         self._open = Batch()
@@ -148,7 +147,7 @@ class Pipeline:
 
     def _has_room(self) -> bool:
         points = self._open.points
-        enough = points >= MOST_POINTS or self._points + points >= self._settings.buffer_points
+        enough = points >= self._settings.most_points or self._points + points >= self._settings.buffer_points
         return not enough and self._bytes + self._open.size < MOST_BYTES
 
     def _decode_soon(self) -> None:
@@ -177,19 +176,11 @@ class Pipeline:
             batch.began = self._clock()
         batch.acknowledge.append(acknowledge)
         batch.size += len(payload)
-        try:
-            message = self._decoders.decode(topic, payload)
-        except DecodeError as error:
-            batch.rejects.append(Reject(topic, payload, str(error)))
-            publisher, numbers = sender(payload)
-        else:
-            window = Window.at(int(time() * 1000), self._writers[0].horizon_ms)
-            refused = self._encoder.encode(message, window, batch.rows, batch.late)
-            batch.rejects += [Reject(name, payload, reason, topic) for name, reason in refused]
-            batch.rejects += [Reject(fault.topic, payload, fault.reason, topic) for fault in message.faults]
-            publisher, numbers = message.publisher, message.numbers
-        if publisher is not None:
-            batch.receipts.append((publisher, *numbers))
+        now, horizon = int(time() * 1000), self._writers[0].horizon_ms
+        if self._keeps_deliveries:
+            batch.deliveries.append((topic, payload))
+            batch.now_ms, batch.horizon_ms = now, horizon
+        self._encoding.add(batch, topic, payload, Window.at(now, horizon))
 
     async def _commit(self, writer: Writer, batch: Batch) -> None:
         retrying = AsyncRetrying(
@@ -201,7 +192,7 @@ class Pipeline:
         async for attempt in retrying:
             with attempt:
                 began = self._clock()
-                written = await writer.write(batch.rows, batch.late, batch.rejects)
+                written = await writer.write(batch)
         self._back()
         metrics.write_seconds.observe(self._clock() - began)
         metrics.batch_points.observe(batch.points)

@@ -7,8 +7,12 @@ from time import time
 import psycopg
 from psycopg import sql
 
+from ingestion.batch import Batch
+from ingestion.bulk import Bulk
 from ingestion.decoders import Decoders
-from ingestion.rows import Encoder, Rows, Window
+from ingestion.encoding import Encoding
+from ingestion.exact import Exact
+from ingestion.rows import Encoder, Window
 from ingestion.settings import Settings
 from ingestion.writer import Writer
 from nexus.contract.codec import DecodeError, Message
@@ -61,18 +65,19 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> tup
         "SELECT id, topic, coalesce(source, topic), payload FROM rejects WHERE {} AND id > {} ORDER BY id LIMIT {}"
     )
     after = stored = refused = 0
-    async with Writer(settings.database_url) as writer:
+    way = Exact() if settings.ingest_mode == "exact" else Bulk(Encoding(decoders))
+    async with Writer(settings.database_url, way) as writer:
         while found := connection.execute(query.format(which.condition, after, _AT_ONCE)).fetchall():
-            batch, late, done = Rows(), Rows(), []
+            batch, done = Batch(), []
             for id_, topic, source, payload in found:
                 after = int(str(id_))
                 message = _again(decoders, str(source), str(topic), bytes(payload))  # type: ignore[call-overload]
                 window = Window.at(int(time() * 1000), writer.horizon_ms)
-                if message is None or encoder.encode(message, window, batch, late):
+                if message is None or encoder.encode(message, window, batch.rows, batch.late):
                     refused += 1
                 else:
                     done.append(after)
-            await writer.write(batch, late, [])
+            await writer.write(batch)
             connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
             stored += len(done)
     return stored, refused

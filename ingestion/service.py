@@ -4,8 +4,11 @@ import asyncio
 from contextlib import AsyncExitStack, suppress
 
 from ingestion import metrics
+from ingestion.bulk import Bulk
 from ingestion.consumer import Consumer
-from ingestion.decoders import filters
+from ingestion.decoders import Decoders, filters
+from ingestion.encoding import Encoding
+from ingestion.exact import Exact
 from ingestion.pipeline import Pipeline
 from ingestion.receipts import Receipts
 from ingestion.settings import Settings
@@ -57,12 +60,15 @@ class _Ingester:
         )
         self._log.info("started", client=client.id)
         async with AsyncExitStack() as stack:
+            encoding = Encoding(Decoders(self._own.decoders))
+            bulk = self._own.ingest_mode == "bulk"
             writers = [
-                await stack.enter_async_context(Writer(self._own.database_url)) for _ in range(self._own.writers)
+                await stack.enter_async_context(Writer(self._own.database_url, Bulk(encoding) if bulk else Exact()))
+                for _ in range(self._own.writers)
             ]
             group = await stack.enter_async_context(together())
             receipts = Receipts(self._own.group)
-            self._pipeline = pipeline = Pipeline(self._own, writers, receipts)
+            self._pipeline = pipeline = Pipeline(self._own, encoding, writers, receipts)
             self._consumer = consumer = Consumer(filters(self._own.group, self._own.decoders), pipeline, receipts)
             keeping = group.create_task(slot.keep(), name="slot")
             writing = group.create_task(pipeline.run(), name="pipeline")

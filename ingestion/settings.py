@@ -1,10 +1,10 @@
 """What the ingester is told by its environment."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
 from ingestion.decoders import Rule
@@ -31,7 +31,8 @@ class Settings(BaseSettings):
     model_config = CONFIG
     group: str = Field("ingestion", pattern=r"^[^/+#$\x00]+$")
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
-    batch_points: int = Field(5_000, ge=1, le=MQTT_MOST // 2)
+    ingest_mode: Literal["exact", "bulk"] = "exact"
+    batch_points: int = Field(5_000, ge=1, le=500_000)
     batch_seconds: float = Field(1.0, gt=0, le=60)
     writers: int = Field(2, ge=1, le=16)
     buffer_points: int = Field(50_000, ge=1)
@@ -39,10 +40,25 @@ class Settings(BaseSettings):
     decoders: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_table)] = ()
     session_seconds: int = Field(600, ge=10)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _for_bulk(cls, given: dict[str, object]) -> dict[str, object]:
+        """Compressing at once pays off for large batches only."""
+        return (
+            {"batch_points": 100_000, "buffer_points": 300_000, **given}
+            if given.get("ingest_mode") == "bulk"
+            else given
+        )
+
+    @property
+    def most_points(self) -> int:
+        """What a batch grows to while the writers are behind."""
+        return max(50_000, self.batch_points)
+
     def check(self) -> None:
         """Raises ConfigError for sizes that cannot work together."""
         needed = self.batch_points * (self.writers + 1)
-        if not needed <= self.receive_maximum:
+        if self.ingest_mode == "exact" and self.receive_maximum < needed:
             raise ConfigError(
                 f"NEXUS_RECEIVE_MAXIMUM is {self.receive_maximum}, and must be at least {needed}, which is "
                 f"NEXUS_BATCH_POINTS ({self.batch_points}) for each of NEXUS_WRITERS ({self.writers}) and once more: "

@@ -12,7 +12,7 @@ from psycopg import AsyncConnection
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ingestion import metrics
-from ingestion.writer import connect, explain
+from ingestion.database import connect, explain
 from nexus.runtime import log
 
 SLOTS = 256

@@ -72,7 +72,7 @@ def postgres() -> Iterator[Postgres]:
     with tempfile.TemporaryDirectory(prefix="nexus-test-", ignore_cleanup_errors=True) as name:
         server = Postgres(Path(name))
         with connect(server.url) as connection:
-            migrate(connection, DatabaseSettings())
+            migrate(connection, DatabaseSettings(ingest_mode=os.environ.get("NEXUS_TEST_INGEST_MODE", "exact")))
         yield server
         with suppress(AssertionError):
             server.stop("immediate")

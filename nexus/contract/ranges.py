@@ -44,3 +44,7 @@ class Ranges:
         """Drops the ranges that end before `below`."""
         count = bisect_right(self._lasts, below - 1)
         del self._firsts[:count], self._lasts[:count]
+
+    def overlaps(self, first: int, last: int) -> bool:
+        """Whether any of first to last is in the set."""
+        return self.after(first) != first or self.before(first, last) < last

@@ -20,9 +20,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import sql
@@ -30,6 +29,8 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
+from ingestion.batch import Batch
+from ingestion.exact import Exact
 from ingestion.rows import COLUMNS, Encoder, Rows, Window, copy_data
 from ingestion.writer import Writer
 from nexus.contract.codec import Message
@@ -41,7 +42,7 @@ DEVICES, TAGS = 100, 100
 
 
 @contextmanager
-def database() -> Iterator[str]:
+def database(mode: Literal["exact", "bulk"] = "exact") -> Iterator[str]:
     """A new database with the newest schema."""
     server, name = os.environ["NEXUS_TEST_DATABASE_URL"], f"nexus_bench_{os.getpid()}"
     with psycopg.connect(server, autocommit=True) as connection:
@@ -50,7 +51,7 @@ def database() -> Iterator[str]:
     try:
         url = make_conninfo(server, dbname=name)
         with connect(url) as connection:
-            migrate(connection, DatabaseSettings())
+            migrate(connection, DatabaseSettings(ingest_mode=mode))
         yield url
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
@@ -93,8 +94,8 @@ class Site:
 
 
 @contextmanager
-def site() -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name, database() as url:
+def site(mode: Literal["exact", "bulk"] = "exact") -> Iterator[Site]:
+    with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name, database(mode) as url:
         one = Site(Path(name), url)
         try:
             yield one
@@ -154,15 +155,18 @@ def _mean(process: Nexus, name: str) -> float:
     return round(process.metric(f"{name}_sum") / max(1, process.metric(f"{name}_count")))
 
 
-def _emptied(here: Site, consumers: int, publish: str, points: int, writers: int = 2) -> dict[str, Any]:
+def _emptied(
+    here: Site, consumers: int, publish: str, points: int, writers: int = 2, mode: str = "exact"
+) -> dict[str, Any]:
     """The rate at which a full queue is emptied: from the first row to the last."""
-    keys = {"writers": str(writers)}
+    keys = {"writers": str(writers), "ingest_mode": mode}
     waiting = here.ingester("--consumers", str(consumers), **keys) if consumers > 1 else here.ingester(**keys)
     children = Path(f"/proc/{waiting.process.pid}/task/{waiting.process.pid}/children").read_text().split()
     for pid in map(int, children):
         os.kill(pid, signal.SIGKILL)
     waiting.stop(signal.SIGKILL)
-    here.load("--publish", publish, "--rate", "0", "--points", str(points)).wait()
+    numbered = {"receipts": "ingestion"} if mode == "bulk" else {}
+    here.load("--publish", publish, "--rate", "0", "--points", str(points), "--wait", "4", **numbered).wait()
     expected = Load.read(here.out).points
     if consumers > 1:
         ingester = Nexus(
@@ -210,6 +214,21 @@ def full_queue(arguments: argparse.Namespace) -> dict[str, Any]:
     return {"one_writer": found, "ceiling": floors, "of_the_ceiling": share, "two_writers": two}
 
 
+def bulk(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Numbered device messages out of a full queue, in both modes, and what the table weighs then."""
+    found: dict[str, Any] = {}
+    for mode in ("exact", "bulk"):
+        with site(mode) as here:  # type: ignore[arg-type]
+            found[mode] = _emptied(here, 1, "device", arguments.points, mode=mode)
+            with psycopg.connect(here.url) as connection:
+                found[mode]["rows"], size = connection.execute(
+                    "SELECT count(*), hypertable_size('metrics') FROM metrics"
+                ).fetchone()  # type: ignore[misc]
+            found[mode]["bytes_a_row"] = round(size / found[mode]["rows"], 1)
+    found["ratio"] = round(found["bulk"]["points_a_second"] / found["exact"]["points_a_second"], 2)
+    return found
+
+
 def tag_messages(arguments: argparse.Namespace) -> dict[str, Any]:
     """A message a tag, out of a full queue: one consumer, and two."""
     points = arguments.points // 8
@@ -234,18 +253,18 @@ def latency(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def outage(arguments: argparse.Namespace) -> dict[str, Any]:
     """Memory with the database away and every buffer full."""
-    found = {}
+    found: dict[str, Any] = {}
     for publish in ("device", "tag"):
         with site() as here:
             ingester = here.ingester()
             with psycopg.connect(here.url, autocommit=True) as connection:
                 connection.execute("ALTER TABLE metrics RENAME TO hidden")
                 here.load("--publish", publish, "--rate", "0", "--points", str(arguments.points // 2)).wait()
-                until(partial(ingester.metric, "nexus_ingestion_held_messages"), "it holds messages", 60)
                 time.sleep(3)
                 usage = Usage(ingester.process.pid)
-                held = int(ingester.metric("nexus_ingestion_held_messages"))
-                found[publish] = {"rss_mb": usage.rss_mb(), "held_messages": held}
+                names = ("held_messages", "buffered_points")
+                found[publish] = {name: int(ingester.metric(f"nexus_ingestion_{name}")) for name in names}
+                found[publish]["rss_mb"] = usage.rss_mb()
                 connection.execute("ALTER TABLE hidden RENAME TO metrics")
             report = here.verify()
             found[publish] |= {"missing": report["missing"], "duplicates": report["duplicates"]}
@@ -335,7 +354,7 @@ async def _late(url: str, day: int) -> dict[str, Any]:
             encoder.encode(message, Window(0, 0, 2**50), rows, Rows())
         return rows
 
-    async with Writer(url) as writer:
+    async with Writer(url, Exact()) as writer:
         for count in (100, 5_000, 50_000):
             times: dict[str, list[float]] = {"fresh": [], "late": []}
             for turn in range(9):
@@ -345,7 +364,7 @@ async def _late(url: str, day: int) -> dict[str, Any]:
                     ("late", (Rows(), batch(count, day + turn * 61_001))),
                 ):
                     began = time.monotonic()
-                    await writer.write(*rows, [])
+                    await writer.write(Batch(*rows))
                     times[kind].append((time.monotonic() - began) * 1000)
             fresh, behind = (statistics.median(times[kind][1:]) for kind in ("fresh", "late"))
             found[str(count)] = {
@@ -386,6 +405,7 @@ def receipts(arguments: argparse.Namespace) -> dict[str, Any]:
 CASES = {
     "steady": steady,
     "full_queue": full_queue,
+    "bulk": bulk,
     "tag": tag_messages,
     "latency": latency,
     "outage": outage,

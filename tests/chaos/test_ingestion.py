@@ -1,6 +1,7 @@
 """Broker, ingester and database die, alone and together: every point is in the table once.
 
-Short versions of a minute or three, so that they can be run each time; NEXUS_CHAOS=full gives them their whole length.
+Short versions of a minute or three, so that they can be run each time; NEXUS_CHAOS=full gives them their whole length,
+and NEXUS_TEST_INGEST_MODE=bulk the other way into the table, where NEXUS_TEST_POSTGRES_BIN is TimescaleDB Community.
 """
 
 import os
@@ -19,6 +20,7 @@ from tests.parts import Hole, Mosquitto, Nexus, Postgres, until
 
 pytestmark = pytest.mark.timeout(900)
 Start = Callable[..., Nexus]
+MODE = os.environ.get("NEXUS_TEST_INGEST_MODE", "exact")
 FULL = os.environ.get("NEXUS_CHAOS") == "full"
 
 
@@ -34,11 +36,11 @@ class Site:
         self.out = folder / "load.json"
 
     def ingester(self, *arguments: str, **keys: str) -> Nexus:
-        keys = {"batch_seconds": "0.3", "database_url": self.database, **keys}
+        keys = {"batch_seconds": "0.3", "database_url": self.database, "ingest_mode": MODE, **keys}
         return self.nexus("ingest", *arguments, mqtt_url=self.broker.url, **keys).until_ready()
 
     def load(self, rate: float, seconds: float, *arguments: str, **keys: str) -> Nexus:
-        keys = {"receipts": "ingestion", **keys}
+        keys = {"receipts": "ingestion", **(keys if MODE == "exact" else {})}  # bulk mode goes by the numbers
         sizes = ["--rate", str(rate), "--seconds", str(seconds), "--wait", "500", "--out", str(self.out)]
         process = self.nexus(
             "load", *sizes, "--devices", "20", "--tags", "50", *arguments, mqtt_url=self.broker.url, **keys
@@ -176,7 +178,7 @@ def test_a_network_to_the_database_that_swallows_everything(site: Site, postgres
     time.sleep(3)
     hole.open.clear()
     # Another may take the slot as soon as the server has given up on the first; both must not hold it.
-    second = site.nexus("ingest", mqtt_url=site.broker.url, database_url=site.database, batch_seconds="0.3")
+    second = site.nexus("ingest", mqtt_url=site.broker.url, database_url=site.database, ingest_mode=MODE)
     second.until_ready()
     time.sleep(lasting(8, 60))
     hole.open.set()

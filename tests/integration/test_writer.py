@@ -7,9 +7,12 @@ from time import time
 import psycopg
 import pytest
 
-from ingestion.batch import Reject
+from ingestion.batch import Batch, Reject
+from ingestion.database import DatabaseAway
+from ingestion.exact import Exact
 from ingestion.rows import Encoder, Rows, Window, parsed
-from ingestion.writer import DatabaseAway, Writer, Written
+from ingestion.tables import Written
+from ingestion.writer import Writer
 from nexus.contract.codec import Message
 from nexus.contract.reading import Value
 from tests.conftest import TIERS
@@ -33,8 +36,8 @@ def series(count: int, topic: str = "dev/a/t", start: int = NOW) -> list[Content
 
 def write(url: str, *batches: list[Content], late: list[Content] | None = None) -> list[Written]:
     async def scenario() -> list[Written]:
-        async with Writer(url) as writer:
-            return [await writer.write(rows(*batch), rows(*(late or [])), []) for batch in batches]
+        async with Writer(url, Exact()) as writer:
+            return [await writer.write(Batch(rows(*batch), rows(*(late or [])))) for batch in batches]
 
     return asyncio.run(scenario())
 
@@ -107,8 +110,8 @@ def test_topics_are_listed_and_have_a_last_value(database: str) -> None:
 
 def test_rejects_are_kept_with_their_reason(database: str) -> None:
     async def scenario() -> Written:
-        async with Writer(database) as writer:
-            return await writer.write(Rows(), Rows(), [Reject("dev/a\0b", b"\xff\x00", "not ours \0")])
+        async with Writer(database, Exact()) as writer:
+            return await writer.write(Batch(rejects=[Reject("dev/a\0b", b"\xff\x00", "not ours \0")]))
 
     assert asyncio.run(scenario()) == Written(0, 0, 1)
     [(topic, payload, reason)] = query(database, "SELECT topic, payload, reason FROM rejects")
@@ -122,16 +125,16 @@ def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_databas
 
 def test_a_killed_connection_is_made_anew(database: str) -> None:
     async def scenario() -> None:
-        async with Writer(database) as writer:
-            await writer.write(rows(*series(1)), Rows(), [])
+        async with Writer(database, Exact()) as writer:
+            await writer.write(Batch(rows(*series(1))))
             with psycopg.connect(database, autocommit=True) as other:
                 other.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE application_name = 'nexus ingest' AND datname = current_database()"
                 )
             with pytest.raises(DatabaseAway):
-                await writer.write(rows(*series(2)), Rows(), [])
-            assert await writer.write(rows(*series(2)), Rows(), []) == Written(1, 1, 0)
+                await writer.write(Batch(rows(*series(2))))
+            assert await writer.write(Batch(rows(*series(2)))) == Written(1, 1, 0)
 
     asyncio.run(scenario())
 
@@ -139,11 +142,15 @@ def test_a_killed_connection_is_made_anew(database: str) -> None:
 def test_two_writers_with_the_same_rows_do_not_block_each_other(database: str) -> None:
     async def scenario() -> None:
         batches = [[*series(2000, f"dev/{n}/t"), *series(2000, "dev/common/t")] for n in range(6)]
-        async with Writer(database) as one, Writer(database) as two, Writer(database) as three:
+        async with (
+            Writer(database, Exact()) as one,
+            Writer(database, Exact()) as two,
+            Writer(database, Exact()) as three,
+        ):
             for _ in range(2):
                 for at in range(0, 6, 3):
                     writing = zip((one, two, three), batches[at : at + 3], strict=True)
-                    await asyncio.gather(*(w.write(rows(*batch), Rows(), []) for w, batch in writing))
+                    await asyncio.gather(*(w.write(Batch(rows(*batch))) for w, batch in writing))
 
     asyncio.run(scenario())
     assert query(database, "SELECT count(*) FROM metrics") == [(14_000,)]

@@ -1,0 +1,64 @@
+"""Connections to the database, and its errors as we see them."""
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict
+
+# SQLSTATE classes that speak of the data: data exception, integrity violation, program limit (a key too long).
+_DATA_CLASSES = ("22", "23", "54")
+_ROLLED_BACK = "40"  # a deadlock, or a conflict of serialisation
+
+
+class DatabaseAway(Exception):  # noqa: N818  a state of the world, not a mistake
+    """Not now, but perhaps later. The text says why."""
+
+
+def is_of_the_data(error: psycopg.Error) -> bool:
+    """Whether the database refuses what it was given, and always will."""
+    return (error.sqlstate or "")[:2] in _DATA_CLASSES
+
+
+def is_rolled_back(error: psycopg.Error) -> bool:
+    """Whether the database gave the transaction up for another's sake."""
+    return (error.sqlstate or "")[:2] == _ROLLED_BACK
+
+
+# The server too has to notice within half a minute that we are gone, or our locks would stay.
+_SERVER_OPTIONS = " ".join(
+    f"-c {name}={value}"
+    for name, value in (
+        ("tcp_keepalives_idle", 10),
+        ("tcp_keepalives_interval", 5),
+        ("tcp_keepalives_count", 3),
+        ("tcp_user_timeout", 25_000),
+        ("idle_in_transaction_session_timeout", 60_000),
+    )
+)
+
+
+async def connect(url: str) -> AsyncConnection:
+    """A connection that notices a dead network within half a minute, on either side.
+
+    Raises psycopg.OperationalError.
+    """
+    return await AsyncConnection.connect(
+        url,
+        autocommit=True,
+        connect_timeout=5,
+        application_name="nexus ingest",
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=25_000,
+        options=f"{conninfo_to_dict(url).get('options', '')} {_SERVER_OPTIONS}",
+    )
+
+
+def explain(error: psycopg.Error) -> str:
+    """The database's own words, and the remedy where it is known."""
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if isinstance(error, psycopg.errors.UndefinedTable | psycopg.errors.UndefinedFunction):
+        return f"{text}: run `nexus db migrate`"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return f"{text}: grant this user the role nexus_writer"
+    return text

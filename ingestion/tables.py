@@ -1,0 +1,101 @@
+"""What every way of writing does: COPY, halving around what is refused, rejects, and the list of topics."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import AsyncConnection
+
+from ingestion.batch import Reject
+from ingestion.database import explain, is_of_the_data
+from ingestion.rows import COLUMNS, Rows, copy_data, parsed
+from nexus.contract.codec import encode_tag
+from nexus.contract.reading import Reading
+
+_LARGEST_REJECT = 1_000_000
+_MOST_TOPICS = 500_000  # that are known to be in the list
+
+_COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_REJECT = "INSERT INTO rejects (topic, payload, reason, source) VALUES (%s, %s, %s, %s)"
+_TOPICS = "INSERT INTO topics (topic) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
+
+Rest = list[bytes]
+Put = Callable[[Rest], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch's rows."""
+
+    rows: int
+    duplicates: int
+    rejects: int
+
+
+async def copy_rows(connection: AsyncConnection, table: str, rows: Rest) -> int:
+    """COPYs rows of COLUMNS; gives 0, the number of those that were there already."""
+    if rows:
+        async with connection.cursor() as cursor, cursor.copy(_COPY.format(table)) as copy:
+            await copy.write(copy_data(rows))
+    return 0
+
+
+async def put_halving(connection: AsyncConnection, rows: Rest, put: Put) -> tuple[int, list[Reject]]:
+    """Puts rows, and finds the ones that the database refuses by halving; gives `put`'s sum, and them."""
+    if not rows:
+        return 0, []
+    try:
+        async with connection.transaction():
+            return await put(rows), []
+    except psycopg.Error as error:
+        if not is_of_the_data(error):
+            raise
+        if len(rows) == 1:
+            return 0, [_refused(rows[0], explain(error))]
+    middle = len(rows) // 2
+    before, refused_before = await put_halving(connection, rows[:middle], put)
+    after, refused_after = await put_halving(connection, rows[middle:], put)
+    return before + after, refused_before + refused_after
+
+
+class Topics:
+    """Keeps the list of topics complete, and remembers what is in it."""
+
+    def __init__(self) -> None:
+        self._known: set[str] = set()
+
+    def forget(self) -> None:
+        """The connection is another one: so may be the database."""
+        self._known.clear()
+
+    async def add(self, connection: AsyncConnection, rows: Rows, late: Rows, gone: Collection[str] = ()) -> set[str]:
+        """Adds those that are new, but for `gone`; gives them, to be `known` once they are committed."""
+        if len(self._known) > _MOST_TOPICS:
+            self._known.clear()
+        new = (rows.by_topic.keys() | late.by_topic.keys()) - self._known - set(gone)
+        if new:
+            await connection.execute(_TOPICS, (sorted(new),))  # in order, so that two writers cannot block each other
+        return new
+
+    def known(self, topics: set[str]) -> None:
+        self._known |= topics
+
+
+async def set_aside(connection: AsyncConnection, rejects: Sequence[Reject]) -> None:
+    """Stores what cannot be stored."""
+    if rejects:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(_REJECT, [_storable(reject) for reject in rejects])
+
+
+def _refused(row: bytes, reason: str) -> Reject:
+    found = parsed(row)
+    value = found.value if found.value_str is None else found.value_str
+    payload = encode_tag(Reading("", found.time, value, found.quality), found.unit)
+    return Reject(found.topic, payload, f"the database refused it: {reason}")
+
+
+def _storable(reject: Reject) -> tuple[str, bytes, str, str | None]:
+    topic, reason = (text.replace("\0", "�") for text in (reject.topic, reject.reason))
+    source = reject.source if reject.source != reject.topic and "\0" not in (reject.source or "") else None
+    return topic, reject.payload[:_LARGEST_REJECT], reason, source

@@ -1,0 +1,147 @@
+"""Bulk mode: exactly once by the messages' numbers, on a table without a unique index."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from db.migrate import connect, migrate
+from db.settings import Settings as DatabaseSettings
+from ingestion.batch import Batch
+from ingestion.bulk import Bulk
+from ingestion.database import DatabaseAway
+from ingestion.decoders import Decoders
+from ingestion.encoding import Encoding
+from ingestion.exact import Exact
+from ingestion.rows import Window
+from ingestion.tables import Written
+from ingestion.writer import Writer
+from nexus.runtime.errors import ConfigError
+from tests.integration.test_writer import query
+
+community = pytest.mark.parametrize(
+    "empty_database", [pytest.param("community", marks=pytest.mark.timescale)], indirect=True
+)
+NOW = int(time.time() * 1000)
+
+
+@pytest.fixture
+def bulk_database(empty_database: str) -> str:
+    with connect(empty_database) as connection:
+        migrate(connection, DatabaseSettings(ingest_mode="bulk"))
+    return empty_database
+
+
+def message(first: int, count: int = 1, publisher: str | None = "one", **values: object) -> bytes:
+    content: dict[str, object] = {
+        "ts": NOW,
+        "v": values or {f"t{number}": number for number in range(first, first + count)},
+    }
+    if publisher:
+        content |= {"p": publisher, "n": first, "m": first + count - 1}
+    return json.dumps(content).encode()
+
+
+def batch(encoding: Encoding, *payloads: bytes) -> Batch:
+    found = Batch(now_ms=NOW)
+    for payload in payloads:
+        found.deliveries.append(("dev/x", payload))
+        encoding.add(found, "dev/x", payload, Window.at(NOW, 0))
+    return found
+
+
+def written(url: str, *batches: list[bytes]) -> list[Written]:
+    async def scenario() -> list[Written]:
+        encoding = Encoding(Decoders([]))
+        async with Writer(url, Bulk(encoding)) as writer:
+            return [await writer.write(batch(encoding, *payloads)) for payloads in batches]
+
+    return asyncio.run(scenario())
+
+
+@community
+def test_a_number_is_stored_once_however_it_comes(bulk_database: str) -> None:
+    assert written(
+        bulk_database,
+        [message(1, 10), message(11, 10)],
+        [message(1, 10), message(21, 5)],  # one again, one new
+        [message(30, 2), message(30, 2)],  # twice in a batch
+        [message(24, 4)],  # two of four again
+        [message(1, 3, "two")],  # another publisher's numbers are its own
+        [message(1, 3, None), message(1, 3, None)],  # nobody can tell
+    ) == [
+        Written(20, 0, 0),
+        Written(5, 10, 0),
+        Written(2, 2, 0),
+        Written(2, 2, 0),
+        Written(3, 0, 0),
+        Written(6, 0, 0),
+    ]
+    once = "SELECT count(*), count(DISTINCT topic) FROM metrics WHERE topic >= 'dev/x/t4'"
+    assert query(bulk_database, once)[0][0] == query(bulk_database, once)[0][1]
+    [(booked,)] = query(bulk_database, "SELECT numbers FROM committed WHERE publisher = 'one'")
+    assert [(part.lower, part.upper) for part in booked] == [(1, 28), (30, 32)]
+
+
+@community
+def test_large_batches_are_compressed_at_once_and_small_ones_not(bulk_database: str) -> None:
+    compressed = (
+        "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics' AND is_compressed"
+    )
+    written(bulk_database, [message(1, 10)])
+    assert query(bulk_database, compressed) == [(0,)]
+    many = [
+        json.dumps(
+            {
+                "ts": NOW - number * 10,
+                "v": {f"t{tag}": number for tag in range(100)},
+                "p": "p",
+                "n": number * 100,
+                "m": number * 100 + 99,
+            }
+        ).encode()
+        for number in range(1, 301)
+    ]
+    assert written(bulk_database, many, many) == [Written(30_000, 0, 0), Written(0, 30_000, 0)]
+    assert query(bulk_database, compressed) == [(1,)]
+    assert query(bulk_database, "SELECT count(*) FROM metrics") == [(30_010,)]
+
+
+@community
+def test_two_writers_with_the_same_messages_store_them_once(bulk_database: str) -> None:
+    async def scenario() -> list[Written]:
+        encoding = Encoding(Decoders([]))
+        payloads = [message(number * 10, 10, publisher) for number in range(200) for publisher in ("one", "two")]
+        async with Writer(bulk_database, Bulk(encoding)) as one, Writer(bulk_database, Bulk(encoding)) as two:
+            same = [writer.write(batch(encoding, *payloads)) for writer in (one, two)]
+            return await asyncio.gather(*same)
+
+    found = asyncio.run(scenario())
+    assert sorted(one.rows for one in found) == [0, 4000]
+    assert query(bulk_database, "SELECT count(*) FROM metrics") == [(4000,)]
+
+
+@community
+def test_a_row_that_is_refused_costs_only_itself(bulk_database: str) -> None:
+    with connect(bulk_database) as connection:
+        connection.execute("ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+    assert written(bulk_database, [message(1, 20)], [message(1, 20)]) == [Written(19, 0, 1), Written(0, 20, 0)]
+    assert query(bulk_database, "SELECT topic FROM rejects") == [("dev/x/t13",)]
+
+
+@community
+def test_the_modes_of_ingester_and_table_must_fit(bulk_database: str) -> None:
+    async def exact() -> None:
+        async with Writer(bulk_database, Exact()) as writer:
+            await writer.write(Batch())
+
+    with pytest.raises(DatabaseAway, match="NEXUS_INGEST_MODE"):
+        asyncio.run(exact())
+    with connect(bulk_database) as connection, pytest.raises(ConfigError, match="the way back"):
+        migrate(connection, DatabaseSettings())
+
+
+def test_bulk_mode_needs_the_columnstore(database: str) -> None:
+    with connect(database) as connection, pytest.raises(ConfigError, match="Community"):
+        migrate(connection, DatabaseSettings(ingest_mode="bulk"))
