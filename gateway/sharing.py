@@ -121,7 +121,7 @@ class Sharing:
                 acknowledged = await self._connection.publish(self.topic, encode_presence(presence), retain=True)
             self._said = (presence, sent)
             acknowledged.add_done_callback(
-                lambda answer: None if answer.cancelled() else self._membership.acknowledged(sent)
+                lambda answer: None if answer.cancelled() or answer.exception() else self._membership.acknowledged(sent)
             )
 
     async def _tidy(self, member: str) -> None:

@@ -106,6 +106,7 @@ def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
         "NEXUS_API_HOST": "127.0.0.1",
         "NEXUS_API_PORT": "0",
         "NEXUS_SPOOL_DIR": str(folder / "spool"),
+        "NEXUS_RECEIPTS": "ingestion",
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
     broker_file = folder / "mosquitto.conf"

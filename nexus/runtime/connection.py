@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt import MQTTException
@@ -110,7 +111,7 @@ class Connection:
     ) -> asyncio.Future[int]:
         """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes.
 
-        The future is cancelled if the connection is lost first. Raises MqttError; ValueError for what is no topic.
+        The future raises MqttError if the connection is lost first. So does this; ValueError for what is no topic.
         """
         await self.has_room()
         acknowledged: asyncio.Future[int] = self._loop.create_future()
@@ -252,10 +253,12 @@ class Connection:
         if not self._lost.done():
             self._lost.set_result(reason)
         self._freed.set()  # whoever waits to publish must hear of it
-        for acknowledged in list(self._futures):
-            acknowledged.cancel()
-        for answer in self._answers.values():
-            answer.cancel()
+        # Not cancelled: whoever waits for one would pass for cancelled himself, and end without a word.
+        unanswered: list[asyncio.Future[Any]] = [*self._futures, *self._answers.values()]
+        for waiting in unanswered:
+            if not waiting.done():
+                waiting.set_exception(MqttError(reason))
+                waiting.exception()  # whether or not anybody waits for it
         self._pending.clear()
         self._answers.clear()
 

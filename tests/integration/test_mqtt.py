@@ -175,6 +175,37 @@ def test_what_keeps_it_from_connecting_is_said(shared_mosquitto: Mosquitto, keys
         asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("wait_for", ["subscription", "publication", "gathered"])
+def test_who_waits_for_a_broker_that_dies_connects_again(wait_for: str) -> None:
+    """Nobody passes for cancelled, and ends without a word, because his answer will never come."""
+    peers: list[asyncio.StreamWriter] = []
+
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(writer)
+        await reader.read(1)
+        writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK, and then no word to what follows
+        await reader.readuntil(b"x/y")
+        writer.close()
+
+    async def serve(connection: Connection) -> None:
+        if len(peers) > 1:
+            return
+        if wait_for == "subscription":
+            await connection.subscribe("x/y")
+        answer = await connection.publish("x/y", b"")
+        await (answer if wait_for == "publication" else asyncio.gather(answer))
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(dying, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with asyncio.timeout(WAIT):
+            await stay_connected(Broker("127.0.0.1", port), Client("patient"), serve)
+        server.close()
+
+    asyncio.run(scenario())
+    assert len(peers) == 2
+
+
 def test_a_broker_that_never_answers_is_given_up() -> None:
     async def scenario(port: int) -> None:
         async with connect(Broker("127.0.0.1", port), Client("c")):
