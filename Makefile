@@ -2,13 +2,17 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo test interop bench lint setup format constraints clean
+.PHONY: demo test chaos interop bench bench-ingest lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 test: setup lint
 	@$(RUN)/python -m pytest $(ARGS)
+
+# The chaos and fuzz tests at their whole length.
+chaos: setup
+	@NEXUS_CHAOS=full $(RUN)/python -m pytest tests/chaos --durations=10 $(ARGS)
 
 # Against servers of other projects; those that are not there are skipped, with how to get them.
 interop: setup
@@ -18,6 +22,9 @@ interop: setup
 
 bench: setup
 	@$(RUN)/python -m tests.benchmarks.poll $(ARGS)
+
+bench-ingest: setup
+	@$(RUN)/python -m tests.benchmarks.ingest $(ARGS)
 
 lint: setup
 	@.venv/bin/ruff check --quiet .

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -276,12 +277,15 @@ def maintenance(arguments: argparse.Namespace) -> dict[str, Any]:
 
     def measured(beside: Callable[[str, threading.Event], None] | None) -> dict[str, Any]:
         with site() as here:
-            with psycopg.connect(here.url, autocommit=True) as connection:  # yesterday, to be compressed and asked for
+            with psycopg.connect(
+                here.url, autocommit=True
+            ) as connection:  # the day before yesterday, and today's chunk
                 connection.execute(
                     "INSERT INTO metrics (time, topic, value, quality) SELECT t, 'dev/old/d' || d || '/t', d, 192"
-                    " FROM generate_series(now() - interval '2 days', now() - interval '1 day', interval '5 s') t,"
-                    " generate_series(1, 100) d"
+                    " FROM generate_series(now() - interval '3 days', now() - interval '2 days', interval '5 s') t,"
+                    " generate_series(1, 100) d UNION ALL SELECT now(), 'dev/old', 0, 192"
                 )
+                until(partial(_refreshed, connection, "now() - interval '1 day'"), "the old is aggregated", 60)
             ingester, stop = here.ingester(), threading.Event()
             thread = threading.Thread(target=beside, args=(here.url, stop)) if beside else None
             if thread:
@@ -312,21 +316,31 @@ def maintenance(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _refreshed(connection: psycopg.Connection[Any], upto: str) -> bool:
+    """Refreshes; not where a policy is at it."""
+    try:
+        connection.execute(
+            f"CALL refresh_continuous_aggregate('metrics_1min', now() - interval '7 days', {upto})".encode()
+        )
+    except psycopg.errors.LockNotAvailable:
+        return False
+    return True
+
+
 def _maintain(url: str, stop: threading.Event) -> None:
-    """What jobs and dashboards do, over and over."""
+    """What jobs and dashboards do, more often than they do it."""
     with psycopg.connect(url, autocommit=True) as connection:
         while not stop.is_set():
-            connection.execute(
-                "CALL refresh_continuous_aggregate('metrics_1min', now() - interval '3 hours', now() - interval '1 minute')"
-            )
+            _refreshed(connection, "now() - interval '1 minute'")
             connection.execute(
                 "SELECT compress_chunk(c, true) FROM show_chunks('metrics', older_than => interval '1 day') c"
             )
-            connection.execute(
-                "SELECT time, value FROM metrics WHERE topic = 'dev/old/d7/t' AND time > now() - interval '2 days'"
-            ).fetchall()
-            connection.execute("SELECT * FROM metrics_1min WHERE topic = 'dev/old/d7/t'").fetchall()
-            stop.wait(1)
+            for _ in range(10):
+                connection.execute(
+                    "SELECT time, value FROM metrics WHERE topic = 'dev/old/d7/t' AND time > now() - interval '3 days'"
+                ).fetchall()
+                connection.execute("SELECT * FROM metrics_1min WHERE topic = 'dev/old/d7/t'").fetchall()
+                stop.wait(0.5)
 
 
 def late(_: argparse.Namespace) -> dict[str, Any]:
