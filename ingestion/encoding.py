@@ -6,6 +6,7 @@ from ingestion.batch import Batch, Reject
 from ingestion.decoders import Decoders
 from ingestion.rows import Encoder, Window
 from nexus.contract.codec import DecodeError, Message, sender
+from nexus.runtime import log
 
 
 class Encoding:
@@ -24,17 +25,20 @@ class Encoding:
         wanted: Callable[[Message], Message | None] = lambda message: message,
     ) -> None:
         """Adds what a payload says to a batch, or what `wanted` leaves of it."""
+        publisher, numbers = None, (0, -1)
         try:
             message = self._decoders.decode(topic, payload)
-        except DecodeError as error:
-            batch.rejects.append(Reject(topic, payload, str(error)))
-            publisher, numbers = sender(payload)
-        else:
             publisher, numbers = message.publisher, message.numbers
             left = wanted(message)
             if left is not None:
                 refused = self._encoder.encode(left, window, batch.rows, batch.late)
                 batch.rejects += [Reject(name, payload, reason, topic) for name, reason in refused]
                 batch.rejects += [Reject(fault.topic, payload, fault.reason, topic) for fault in left.faults]
+        except DecodeError as error:
+            batch.rejects.append(Reject(topic, payload, str(error)))
+            publisher, numbers = sender(payload)
+        except Exception as error:  # a mistake of ours must not stop all the messages behind this one
+            batch.rejects.append(Reject(topic, payload, f"the decoder failed: {error!r}"))
+            log.get("decoder").exception("a message could not be decoded, by our mistake", topic=topic)
         if publisher is not None:
             batch.receipts.append((publisher, *numbers))

@@ -266,7 +266,7 @@ def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
     for tag, raw in message.v.items():
         try:
             values[tag] = _value_decoder.decode(raw)
-        except (msgspec.MsgspecError, RecursionError) as error:
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             faults.append(Fault(f"{topic}/{tag}", str(error)))
     if not values:
         raise DecodeError(reason)

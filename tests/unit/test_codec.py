@@ -159,6 +159,8 @@ def test_one_bad_value_costs_only_its_tag() -> None:
     message = decode("dev/a", b'{"ts":1,"v":{"x":1,"y":[1,2],"z":true},"q":{"z":"uncertain"},"u":{"x":"V"}}')
     assert message.points == [Point("dev/a/x", 1, 1, 192, "V"), Point("dev/a/z", 1, True, 64, None)]
     assert [fault.topic for fault in message.faults] == ["dev/a/y"]
+    message = decode("dev/a", b'{"ts":1,"v":{"x":1,"y":"\xd5"}}')
+    assert [fault.topic for fault in message.faults] == ["dev/a/y"]
 
 
 def test_an_empty_tag_name_costs_only_its_tag() -> None:
