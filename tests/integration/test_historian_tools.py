@@ -38,7 +38,7 @@ def run(url: str, *arguments: str, **environment: str) -> subprocess.CompletedPr
 
 @tiers
 def test_a_backup_is_restored_into_an_empty_database(database: str, tmp_path: Path) -> None:
-    write(database, series(2000), [("dev/b/t", None, int(time.time() * 1000) - 5 * 86_400_000, "old", 0)])
+    write(database, series(2000), [("dev/b/t", None, int(time.time() * 1000), "text", 0)])
     name = psycopg.conninfo.conninfo_to_dict(database)["dbname"]
     before = query(database, "SELECT * FROM metrics ORDER BY topic, time")
     assert run(database, "db", "backup", str(tmp_path / "x.dump")).returncode == 0
