@@ -59,7 +59,7 @@ class Drain:
 
     def _has_room(self) -> bool:
         """What has had no receipt for long is under way no more: it is due again, or lost."""
-        heard = self._backlog.heard_within(TOLERANCE_SECONDS)
+        heard = self._backlog.heard_within(2 * SILENCE_SECONDS)
         patience = TOLERANCE_SECONDS if heard else SILENCE_SECONDS
         while self._under_way:
             at, entry = self._under_way[0]
