@@ -25,7 +25,8 @@ _NUMBER = struct.Struct(">id").pack
 _QUALITY = struct.Struct(">ih")
 _GOOD = int(Quality.GOOD)
 _GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, quality
-_MOST_KNOWN = 100_000  # topics whose rows' beginnings are remembered
+_MOST_KNOWN = 64_000_000  # bytes, about, of remembered beginnings of rows
+_DEVICE_BYTES, _TAG_BYTES = 800, 250
 
 
 class Row(NamedTuple):
@@ -135,14 +136,15 @@ class Encoder:
         device = self._devices.get(message.topic)
         if device is None or device.units != message.units:
             device = self._devices[message.topic] = _Device(message.units)
+            self._known += _DEVICE_BYTES
         return device
 
     def _beginning(self, device: _Device, name: str, tag: str) -> tuple[str, bytes]:
-        self._known += 1
+        topic = topics.beneath(name, tag)
+        self._known += _TAG_BYTES + 3 * len(topic)
         if self._known > _MOST_KNOWN:
             self._devices.clear()
             self._known = 0
-        topic = topics.beneath(name, tag)
         unit = device.units.get(tag)
         fault = _name_fault(topic, tag, unit)
         found = device.beginnings[tag] = (topic, b"" if fault else _FIELDS + _text(topic) + _text(unit))

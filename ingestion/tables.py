@@ -13,7 +13,7 @@ from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading
 
 _LARGEST_REJECT = 1_000_000
-_MOST_TOPICS = 500_000  # that are known to be in the list
+_MOST_TOPICS = 200_000  # that are known to be in the list, by their hashes: some 15 MB
 
 _COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _REJECT = "INSERT INTO rejects (topic, payload, reason, source) VALUES (%s, %s, %s, %s)"
@@ -62,7 +62,7 @@ class Topics:
     """Keeps the list of topics complete, and remembers what is in it."""
 
     def __init__(self) -> None:
-        self._known: set[str] = set()
+        self._known: set[int] = set()
 
     def forget(self) -> None:
         """The connection is another one: so may be the database."""
@@ -72,13 +72,14 @@ class Topics:
         """Adds those that are new, but for `gone`; gives them, to be `known` once they are committed."""
         if len(self._known) > _MOST_TOPICS:
             self._known.clear()
-        new = (rows.by_topic.keys() | late.by_topic.keys()) - self._known - set(gone)
+        known = self._known
+        new = {topic for some in (rows, late) for topic in some.by_topic if hash(topic) not in known}.difference(gone)
         if new:
             await connection.execute(_TOPICS, (sorted(new),))  # in order, so that two writers cannot block each other
         return new
 
     def known(self, topics: set[str]) -> None:
-        self._known |= topics
+        self._known.update(map(hash, topics))
 
 
 async def set_aside(connection: AsyncConnection, rejects: Sequence[Reject]) -> None:
