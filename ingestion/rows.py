@@ -25,7 +25,7 @@ _NUMBER = struct.Struct(">id").pack
 _QUALITY = struct.Struct(">ih")
 _GOOD = int(Quality.GOOD)
 _GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, quality
-_MOST_KNOWN = 64_000_000  # bytes, about, of remembered beginnings of rows
+_MOST_KNOWN = 32_000_000  # bytes, about, of remembered beginnings of rows
 _DEVICE_BYTES, _TAG_BYTES = 800, 250
 
 
