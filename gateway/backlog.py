@@ -198,21 +198,20 @@ class Backlog:
 
     async def due(self, limit: int) -> list[Entry]:
         """The first entries on disk that should be sent, and not before. Raises SpoolError."""
-        while True:
-            upto = self._spool.contents.last
-            if self._scans:  # these are not on disk yet, and not gone either
-                upto = min(upto, min(scan.first for scan in self._scans) - 1)
-            numbers = self._ledger.due(self._clock(), upto, offered=self.offered)
-            if numbers is None:
-                return []
-            first, last = numbers
-            entries = await self._spool.between(first, last, limit)
-            if entries:
-                last = entries[-1].last if len(entries) == limit else max(last, entries[-1].last)
-            for hole in _holes(first, last, entries):
+        if self.offered:
+            self._ledger.listen(self._clock())
+        upto = self._spool.contents.last
+        if self._scans:  # these are not on disk yet, and not gone either
+            upto = min(upto, min(scan.first for scan in self._scans) - 1)
+        due: list[Entry] = []
+        number = 0
+        while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
+            entries = await self._spool.between(first, upto, limit)
+            number = entries[-1].last + 1 if len(entries) == limit else upto + 1
+            for hole in _holes(first, number - 1, entries):
                 self._ledger.gone(*hole)
-            if entries:
-                return entries
+            due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
+        return due[:limit]
 
     def sent(self, entries: list[Entry]) -> None:
         """These leave now."""

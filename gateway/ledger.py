@@ -90,22 +90,22 @@ class Ledger:
         fresh = [span for span in self._spans if not span.again and now - span.at < TOLERANCE_SECONDS]
         return (fresh[0].first, fresh[-1].last) if fresh else None
 
-    def due(self, now: float, upto: int, *, offered: bool) -> tuple[int, int] | None:
-        """The first numbers, not beyond `upto`, that should be sent; None if there are none."""
+    def listen(self, now: float) -> None:
+        """Finds out whether receipts, which are offered, stay away: then what waited long enough for one is due."""
         patience = TOLERANCE_SECONDS if self.heard > self._fell_silent else SILENCE_SECONDS
-        if offered and self._spans and now - max(self.heard, self._spans[0].at) > patience:
+        if self._spans and now - max(self.heard, self._spans[0].at) > patience:
             self._horizon, self._fell_silent = max(self._horizon, now - patience), now
-        number = self._committed.after(self._floor)
+
+    def due(self, first: int, last: int) -> int | None:
+        """The first number of these that should be sent; None if there is none."""
+        number = self._committed.after(max(first, self._floor))
         at = self._at(number)
-        while number <= upto:
-            last = self._committed.before(number, upto)
+        while number <= last:
             if at >= len(self._spans):
-                return number, last
+                return number
             span = self._spans[at]
-            if number < span.first:
-                return number, min(last, span.first - 1)
-            if span.at <= self._horizon:
-                return number, min(last, span.last)
+            if number < span.first or span.at <= self._horizon:
+                return number
             number = self._committed.after(span.last + 1)
             at = self._at(number)
         return None

@@ -18,7 +18,7 @@ class Reject:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What is written in one transaction; `late` are rows for chunks that are compressed already.
+    """What is written in one transaction; `late` are rows for chunks that are compressed, or aggregated, already.
 
     `began` when the first delivery came; `acknowledge` is called for each once all is committed, and `receipts` are
     publishers, with the first and last of the numbers that are in it. `deliveries`, topic and payload, are there if the

@@ -107,12 +107,11 @@ class Bulk:
         """The batch, made anew of what is not booked and not twice in it."""
 
         def unseen(message: Message) -> Message | None:
-            if message.publisher is None:
+            booked = seen.get(message.publisher or "")
+            if booked is None:  # without a number
                 return message
-            booked = seen[message.publisher]
-            first, last = message.numbers
             left = _without(message, booked)
-            booked.add(first, last)
+            booked.add(*message.numbers)
             return left
 
         fresh = Batch()

@@ -53,8 +53,9 @@ class Receipts:
                 metrics.receipts.inc()
 
     def _answered(self, answer: asyncio.Future[int]) -> None:
-        if not answer.cancelled() and answer.result() >= mqtt.REFUSED and not self._refused:
+        if answer.cancelled() or answer.exception() is not None:  # the connection went before the answer came
+            return
+        if answer.result() >= mqtt.REFUSED and not self._refused:
             self._refused = True
-            self._log.error(
-                "the broker refuses receipts: gateways will send again", reason=mqtt.reason(answer.result())
-            )
+            reason = mqtt.reason(answer.result())
+            self._log.error("the broker refuses receipts: gateways will send again", reason=reason)

@@ -30,13 +30,16 @@ def test_ranges_are_a_set_of_numbers(added: list[tuple[int, int]]) -> None:
 
 def test_what_was_never_sent_is_due_and_what_was_sent_is_not() -> None:
     ledger = Ledger(1)
-    assert ledger.due(0, 100, offered=True) == (1, 100)
+    assert ledger.due(1, 100) == 1
+    assert ledger.due(5, 100) == 5
     ledger.sent(1, 40, 0)
-    assert ledger.due(0, 100, offered=True) == (41, 100)
+    assert ledger.due(1, 100) == 41
+    assert ledger.due(1, 40) is None
     ledger.sent(41, 100, 0)
-    assert ledger.due(0, 100, offered=True) is None
+    assert ledger.due(1, 100) is None
     ledger.unsent(20, 29)
-    assert ledger.due(0, 100, offered=True) == (20, 29)
+    assert ledger.due(1, 100) == 20
+    assert ledger.due(30, 100) is None
 
 
 def test_what_a_later_one_has_overtaken_is_due() -> None:
@@ -45,26 +48,30 @@ def test_what_a_later_one_has_overtaken_is_due() -> None:
     ledger.sent(11, 20, 5)
     ledger.sent(21, 30, TOLERANCE_SECONDS + 1)
     ledger.committed(11, 15, 6)
-    assert ledger.due(6, 30, offered=True) is None
+    assert ledger.due(1, 30) is None
     ledger.committed(21, 30, TOLERANCE_SECONDS + 2)
-    assert ledger.due(TOLERANCE_SECONDS + 2, 30, offered=True) == (1, 10)
+    assert ledger.due(1, 30) == 1
     assert ledger.sent(1, 10, TOLERANCE_SECONDS + 3)
-    assert ledger.due(TOLERANCE_SECONDS + 3, 30, offered=True) is None
+    assert ledger.due(1, 30) is None
 
 
 def test_silence_makes_all_due_until_a_receipt_shows_that_the_broker_still_has_it() -> None:
     ledger = Ledger(1)
     for second in range(100):
         ledger.sent(second * 10 + 1, second * 10 + 10, second)
-    assert ledger.due(99, 1000, offered=False) is None, "nobody would send receipts"
-    assert ledger.due(99, 1000, offered=True) == (1, 10)
+    assert ledger.due(1, 1000) is None, "nobody listened"
+    ledger.listen(99)
+    assert ledger.due(1, 1000) == 1
     ledger.sent(1, 10, 99)
-    assert ledger.due(99 + 1, 1000, offered=True) == (11, 20)
+    ledger.listen(100)
+    assert ledger.due(1, 1000) == 11
     ledger.committed(1, 10, 100)  # of either sending: it shows nothing
-    assert ledger.due(100, 1000, offered=True) == (11, 20)
+    assert ledger.due(1, 1000) == 11
     ledger.committed(11, 20, 101)
-    assert ledger.due(101, 1000, offered=True) is None
-    assert ledger.due(101 + SILENCE_SECONDS + 1, 1000, offered=True) == (21, 30)
+    ledger.listen(101)
+    assert ledger.due(1, 1000) is None
+    ledger.listen(101 + SILENCE_SECONDS + 1)
+    assert ledger.due(1, 1000) == 21
 
 
 def test_a_missing_one_stays_missing_beside_receipts() -> None:
@@ -73,7 +80,8 @@ def test_a_missing_one_stays_missing_beside_receipts() -> None:
         ledger.sent(second + 1, second + 1, second)
         if second != 20:
             ledger.committed(second + 1, second + 1, second)
-    assert ledger.due(60, 60, offered=True) == (21, 21)
+    assert ledger.due(1, 60) == 21
+    assert ledger.due(22, 60) is None
     assert not ledger.is_committed(21, 21)
     assert ledger.is_committed(22, 60)
 
@@ -104,10 +112,11 @@ def test_every_number_is_committed_or_due_in_the_end(events: list[tuple[str, int
             assert ledger.is_committed(number, number) == (number in committed)
     for _ in range(1000):
         now += 1
-        if due := ledger.due(now, following - 1, offered=True):
-            assert not committed & set(range(due[0], due[1] + 1)), "what is committed is not due"
-            ledger.sent(*due, now)
-            ledger.committed(*due, now + 0.5)
-            committed |= set(range(due[0], due[1] + 1))
+        ledger.listen(now)
+        if (due := ledger.due(1, following - 1)) is not None:
+            assert due not in committed
+            ledger.sent(due, due, now)
+            ledger.committed(due, due, now + 0.5)
+            committed.add(due)
     assert committed == set(range(1, following))
-    assert ledger.due(now, following - 1, offered=True) is None
+    assert ledger.due(1, following - 1) is None

@@ -1,0 +1,61 @@
+"""What leaves the disk, and when."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from gateway.backlog import Backlog
+from gateway.message import Outlet, Scan
+from gateway.spool_folder import claimed
+from nexus.contract.reading import Reading
+
+LIMIT = 10_000
+
+
+def on(folder: Path, work: Callable[[Backlog], Awaitable[None]]) -> None:
+    async def scenario() -> None:
+        async with claimed(folder, 10**9, 86_400.0) as spool:
+            await work(Backlog(spool, LIMIT, receipts=True))
+
+    asyncio.run(scenario())
+
+
+async def stored(backlog: Backlog, count: int) -> list[Scan]:
+    """Scans of ten readings that have left, and are on disk."""
+    outlet = Outlet("dev/plc", "device", {})
+    scans = [backlog.scan(outlet, [Reading(f"t{n}", at, 1.0) for n in range(10)]) for at in range(1, count + 1)]
+    for scan in scans:
+        backlog.leaves(scan)
+    await backlog.flush()
+    return scans
+
+
+def test_what_is_due_comes_together_from_between_what_is_not(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        scans = await stored(backlog, 30)
+        assert await backlog.due(20) == []
+        for scan in scans[1::3]:
+            backlog.committed(scan.first, scan.last)
+        for scan in scans[2::3]:
+            backlog.stays(scan)
+        due = [scan.first for scan in scans[2::3]]
+        assert [entry.id for entry in await backlog.due(20)] == due, "also while the disk still has what is committed"
+        await backlog.flush()
+        assert [entry.id for entry in await backlog.due(20)] == due
+        backlog.sent(await backlog.due(4))
+        assert [entry.id for entry in await backlog.due(20)] == due[4:]
+
+    on(tmp_path, look)
+
+
+def test_a_number_that_the_disk_has_not_needs_nothing_more(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        scans = await stored(backlog, 3)
+        backlog.stays(scans[2])
+        await backlog.done(await backlog.due(20))
+        assert backlog.unsettled == 20
+        backlog.committed(scans[0].first, scans[1].last)
+        assert backlog.unsettled == 0
+        assert await backlog.due(20) == []
+
+    on(tmp_path, look)
