@@ -33,7 +33,7 @@ class Batch:
     deliveries: list[tuple[str, bytes]] = field(default_factory=list)
     now_ms: int = 0
     horizon_ms: int = 0
-    size: int = 0  # bytes of the payloads
+    size: int = 0  # bytes of the messages, about
     began: float = 0.0
     committed: bool = False
 

@@ -19,7 +19,8 @@ from ingestion.writer import Writer
 from nexus.runtime import log
 from nexus.runtime.run import together
 
-MOST_BYTES = 48_000_000  # of payloads that are decoded, and again of those that are not
+MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
+_MESSAGE_BYTES = 400  # what Python needs around a small one
 _DECODED_AT_ONCE = 1_000  # points, before others have their turn: a COPY under way must not starve
 
 
@@ -29,6 +30,11 @@ class Delivery(NamedTuple):
     topic: str
     payload: bytes
     acknowledge: Callable[[], None]
+
+    @property
+    def size(self) -> int:
+        """Bytes, about. A broker may send more small ones than the receive maximum allows: Mosquitto 2.0.11 does."""
+        return _MESSAGE_BYTES + len(self.topic) + len(self.payload)
 
 
 class Pipeline:
@@ -77,7 +83,7 @@ class Pipeline:
         metrics.messages.inc()
         if self._held or not self._has_room():
             self._held.append(delivery)
-            self._held_bytes += len(delivery.payload)
+            self._held_bytes += delivery.size
             return
         self._decode(delivery)
         if len(self._open.acknowledge) == 1 or self._open.points >= self._settings.batch_points:
@@ -162,7 +168,7 @@ class Pipeline:
         enough = self._open.points + _DECODED_AT_ONCE
         while self._held and self._has_room() and self._open.points < enough:
             delivery = self._held.popleft()
-            self._held_bytes -= len(delivery.payload)
+            self._held_bytes -= delivery.size
             self._decode(delivery)
         if self._has_room():
             self._decode_soon()
@@ -175,7 +181,7 @@ class Pipeline:
         if not batch.acknowledge:
             batch.began = self._clock()
         batch.acknowledge.append(acknowledge)
-        batch.size += len(payload)
+        batch.size += delivery.size
         now, horizon = int(time() * 1000), self._writers[0].horizon_ms
         if self._keeps_deliveries:
             batch.deliveries.append((topic, payload))

@@ -22,6 +22,7 @@ from tests.parts import Mosquitto, Nexus, until
 FULL = os.environ.get("NEXUS_CHAOS") == "full"
 MESSAGES = 1_000_000 if FULL else 20_000
 SECONDS = 1500 if FULL else 60
+PARTS = 5
 
 NOW = int(time.time() * 1000)
 SEEDS = [
@@ -122,17 +123,20 @@ def test_whatever_is_published_ends_as_rows_or_rejects(
                 last = await connection.publish(name, payload(chance))
             await last
 
-    def taken(count: int) -> Callable[[], bool]:
-        return lambda: ingester.metric("nexus_ingestion_messages_total") >= count or ingester.ended()
+    def written(count: int) -> Callable[[], bool]:
+        def look() -> bool:
+            taken = ingester.metric("nexus_ingestion_messages_total") >= count
+            return (taken and ingester.metric("nexus_ingestion_oldest_seconds") == 0) or ingester.ended()
 
-    begin = MESSAGES // 5
-    asyncio.run(publish(0, begin))
-    until(taken(begin), "they are taken", SECONDS)
-    before = rss_mb(ingester)
-    asyncio.run(publish(begin, MESSAGES - begin))
-    until(taken(MESSAGES), "all are taken", SECONDS)
-    until(lambda: ingester.metric("nexus_ingestion_buffered_points") == 0, "all are written", SECONDS)
-    assert rss_mb(ingester) < before + 40
+        return look
+
+    sizes = []
+    for part in range(PARTS):
+        asyncio.run(publish(part * MESSAGES // PARTS, MESSAGES // PARTS))
+        until(written((part + 1) * MESSAGES // PARTS), "all is written", SECONDS)
+        sizes.append(round(rss_mb(ingester)))
+    sys.stdout.write(f"resident MB after each part: {sizes}\n")
+    assert sizes[-1] < sizes[0] + 40
     with psycopg.connect(database) as connection:
         found = connection.execute(
             "SELECT split_part(topic, '/', 2)::int FROM metrics UNION SELECT split_part(topic, '/', 2)::int FROM rejects"
