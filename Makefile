@@ -1,8 +1,8 @@
-# Everything here installs what it needs first. `make demo SECONDS=20` ends by itself.
+# Everything here installs what it needs first. .PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lintmake demo SECONDS=20.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lint ends by itself.
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo test chaos interop bench bench-ingest lint setup format constraints clean
+.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -20,8 +20,17 @@ interop: setup
 	@command -v npm >/dev/null && npm install --silent --no-audit --no-fund --no-package-lock --prefix .tools/interop || true
 	@$(RUN)/python -m pytest -m interop -rs tests/interop $(ARGS)
 
+# The Kubernetes overlays: rendered, validated, and held against what must be true of them.
+k8s-check: setup
+	@command -v kubectl >/dev/null || { echo "kubectl is needed, which renders the overlays" >&2; exit 1; }
+	@.venv/bin/python -m pytest tests/deploy/test_manifests.py $(ARGS)
+
 bench: setup
 	@$(RUN)/python -m tests.benchmarks.poll $(ARGS)
+
+# After a change of infrastructure/monitoring/dashboards.py or rules/nexus.yml.
+monitoring: setup
+	@.venv/bin/python -m infrastructure.monitoring.generate
 
 bench-ingest: setup
 	@$(RUN)/python -m tests.benchmarks.ingest $(ARGS)
@@ -40,7 +49,7 @@ format: setup
 setup:
 	@scripts/setup
 
-# After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
+# After a change of the dependencies in pyproject.toml; needs a .venv as .PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lintmake setup.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lint leaves it.
 constraints:
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra demo --extra dev --output-file constraints.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml

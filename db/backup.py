@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 from psycopg import sql
@@ -10,23 +12,33 @@ from db.migrate import Connection, Tier, applied, connect, tier
 from nexus.runtime.errors import ConfigError
 
 ROLES = ("nexus_writer", "nexus_reader")
+_NOTE = "INSERT INTO backups (seconds, bytes, file) VALUES (%s, %s, %s)"
 
 
-def backup(url: str, file: Path) -> int:
-    """Dumps the whole database to a file, which is there when it is complete; gives its size in bytes.
+def backup(url: str, to: Path, keep: int | None = None) -> tuple[Path, int]:
+    """Dumps the whole database to a file, or to a new one in a folder; gives it with its size in bytes.
 
-    One snapshot, taken while everything goes on. Raises ConfigError.
+    The file is there when it is complete. One snapshot, taken while everything goes on, and noted in the table
+    `backups`. In a folder the newest `keep` dumps stay. Raises ConfigError.
     """
     with connect(url) as connection:
         if not applied(connection):
             raise ConfigError("NEXUS_DATABASE_URL: there is no historian in this database")
+    began = time.monotonic()
+    file = to / f"nexus-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump" if to.is_dir() else to
     part = file.with_name(file.name + ".part")
     try:
         _run("pg_dump", "--format=custom", f"--file={part}", f"--dbname={url}")
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
-    return file.stat().st_size
+    size = file.stat().st_size
+    if keep is not None and to.is_dir():
+        for old in sorted(to.glob("nexus-*.dump"))[:-keep]:
+            old.unlink()
+    with connect(url) as connection:
+        connection.execute(_NOTE, (time.monotonic() - began, size, str(file)))
+    return file, size
 
 
 def restore(url: str, file: Path) -> None:

@@ -35,7 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _add(commands, "check", devices.check, "say all that is wrong with device files")
     check.add_argument("path", type=Path, help="device file, or a directory of them")
     simulate = _add(commands, "simulate", services.simulate, "serve simulated devices")
-    simulate.add_argument("file", type=Path, help="simulation file")
+    simulate.add_argument("file", type=Path, nargs="?", help="simulation file; by default the demo's plant")
     simulate.add_argument("--host", help="listen there, whatever the file says")
     _tools(commands)
     _add(commands, "health", services.health, "ask the service in this container whether it is alive")
@@ -45,12 +45,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add(database, "migrate", historian.migrate, "bring the schema, its policies and roles up to date")
     _add(database, "status", historian.status, "say what the database is and has")
-
-    for name, command, text in (
-        ("backup", historian.backup, "dump the database to a file, while everything goes on"),
-        ("restore", historian.restore, "load a dump into an empty database"),
-    ):
-        _add(database, name, command, text).add_argument("file", type=Path)
+    _add(database, "monitor", historian.monitor, "serve the database's own metrics")
+    backup = _add(database, "backup", historian.backup, "dump the database, while everything goes on")
+    backup.add_argument("to", type=Path, help="file, or a folder that each dump gets a file in")
+    backup.add_argument("--keep", type=int, metavar="N", help="in a folder: only the newest N stay")
+    restore = _add(database, "restore", historian.restore, "load a dump into an empty database")
+    restore.add_argument("file", type=Path)
     _rejects(commands)
     _sizing(commands)
     demo = _add(commands, "demo", services.demo, "run everything on embedded parts, and show what flows")

@@ -42,9 +42,19 @@ def status(_: argparse.Namespace) -> int:
 def backup(parsed: argparse.Namespace) -> int:
     from db.backup import backup as dump
 
-    size = dump(_settings().database_url, parsed.file)
-    print(f"{parsed.file}: {size / 1e6:.1f} MB")
+    if parsed.keep is not None and (parsed.keep < 1 or not parsed.to.is_dir()):
+        raise ConfigError("--keep needs at least 1, and a folder")
+    file, size = dump(_settings().database_url, parsed.to, parsed.keep)
+    print(f"{file}: {size / 1e6:.1f} MB")
     return 0
+
+
+def monitor(_: argparse.Namespace) -> int:
+    from db.monitor import serve
+
+    configure_log("monitor")
+    url = _settings().database_url
+    return run(lambda stop: serve(stop, url))
 
 
 def restore(parsed: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from importlib.resources import as_file, files
 from urllib.request import urlopen
 
 from nexus.commands import configure_log
@@ -34,7 +35,8 @@ def simulate(parsed: argparse.Namespace) -> int:
     from simulators.service import serve
 
     configure_log("simulator")
-    return run(lambda stop: serve(stop, parsed.file, parsed.host))
+    with as_file(files("simulators") / "demo/plant.yaml") as demo:
+        return run(lambda stop: serve(stop, parsed.file or demo, parsed.host))
 
 
 def health(_: argparse.Namespace) -> int:

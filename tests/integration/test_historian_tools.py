@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import TIERS
 from tests.integration.test_writer import query, series, write
-from tests.parts import Mosquitto, Nexus, until
+from tests.parts import Mosquitto, Nexus, Postgres, until
 
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 
@@ -161,3 +161,43 @@ def test_old_readings_reach_the_table_and_the_aggregates_wherever_they_are_late(
     until(
         lambda: query(database, "SELECT avg FROM metrics_1day WHERE topic = 'dev/x/old'") == [(1.5,)], "aggregated", 60
     )
+
+
+@tiers
+def test_a_folder_keeps_the_newest_backups_and_the_monitor_tells_their_age(
+    database: str, tmp_path: Path, nexus: Callable[..., Nexus]
+) -> None:
+    write(database, series(100))
+    as_reader = psycopg.conninfo.make_conninfo(database, options="-crole=nexus_reader")
+    monitor = nexus("db", "monitor", database_url=as_reader).until_ready()
+    assert monitor.metric("nexus_database_backup_timestamp_seconds") == 0
+    old = [tmp_path / f"nexus-2020010{day}T000000Z.dump" for day in (1, 2, 3)]
+    for file in old:
+        file.touch()
+    (tmp_path / "other.dump").touch()
+    done = run(database, "db", "backup", str(tmp_path), "--keep", "2")
+    assert done.returncode == 0, done.stderr
+    left = sorted(file.name for file in tmp_path.glob("*.dump"))
+    assert (left[0], len(left), left[-1]) == ("nexus-20200103T000000Z.dump", 3, "other.dump")
+    assert query(database, "SELECT bytes > 1000, seconds > 0, file LIKE '%.dump' FROM backups") == [(True, True, True)]
+    monitor.stop()
+    monitor.restart()
+    monitor.until_ready()
+    assert time.time() - monitor.metric("nexus_database_backup_timestamp_seconds") < 60
+    assert monitor.metric("nexus_database_topics") > 0
+    assert monitor.metric("nexus_database_size_bytes") > 100_000
+    community = query(database, "SELECT tier FROM nexus_migrations LIMIT 1") == [("community",)]
+    assert (monitor.metric("nexus_database_chunks") > 0) == community
+    assert ("nexus_database_job_failed{" in monitor.get("/metrics")[1]) == community
+    assert run(database, "db", "backup", str(tmp_path / "x.dump"), "--keep", "2").returncode == 2
+
+
+def test_the_monitor_says_when_the_database_is_away(postgres: Postgres, nexus: Callable[..., Nexus]) -> None:
+    monitor = nexus("db", "monitor", database_url=postgres.url).until_ready()
+    assert monitor.metric("nexus_database_up") == 1
+    postgres.stop("fast")
+    until(lambda: monitor.metric("nexus_database_up") == 0, "it is noticed", 40)
+    code, page = monitor.get("/ready")
+    assert (code, "the database: " in page) == (503, True)
+    postgres.start()
+    until(lambda: monitor.metric("nexus_database_up") == 1, "it is back", 40)

@@ -1,0 +1,135 @@
+"""`nexus db monitor`: what Prometheus learns of the database: sizes, jobs, rejects, the age of the last backup."""
+
+import asyncio
+
+import psycopg
+from prometheus_client import CollectorRegistry, Gauge
+from psycopg import AsyncConnection
+
+from db.migrate import Tier
+from nexus.runtime import log, probe, settings
+from nexus.runtime.run import unless
+
+LOOK_SECONDS = 15.0
+ANSWER_SECONDS = 60.0
+
+registry = CollectorRegistry()
+
+
+def _gauge(name: str, text: str, *labels: str) -> Gauge:
+    return Gauge(f"nexus_database_{name}", text, labels, registry=registry)
+
+
+up = _gauge("up", "1 while the database answers")
+job_failed = _gauge("job_failed", "1 while the last run of a TimescaleDB job has failed", "task")
+job_finished = _gauge("job_success_timestamp_seconds", "When a TimescaleDB job last succeeded", "task")
+
+_SETTINGS = "SET statement_timeout = '50s'; SET application_name = 'nexus monitor'"
+_TIER = """
+SELECT coalesce((SELECT CASE current_setting('timescaledb.license', true) WHEN 'timescale' THEN 'community'
+                        ELSE 'apache' END FROM pg_extension WHERE extname = 'timescaledb'), 'plain')
+"""
+_ALWAYS = {
+    "SELECT pg_database_size(current_database())": [_gauge("size_bytes", "Size of the whole database")],
+    "SELECT (SELECT count(*) FROM topics), (SELECT count(*) FROM rejects)": [
+        _gauge("topics", "Topics that were ever stored"),
+        _gauge("rejects", "Messages and rows that are set aside"),
+    ],
+    "SELECT sum(numbackends), current_setting('max_connections')::int FROM pg_stat_database": [
+        _gauge("connections", "Connections that are open"),
+        _gauge("connections_max", "Connections that the server allows"),
+    ],
+    "SELECT extract(epoch FROM finished), seconds, bytes FROM backups ORDER BY finished DESC LIMIT 1": [
+        _gauge("backup_timestamp_seconds", "When the last backup was complete; 0: there is none"),
+        _gauge("backup_seconds", "How long it took"),
+        _gauge("backup_bytes", "Its size"),
+    ],
+}
+_COMMUNITY = {
+    "SELECT count(*) FROM metrics_late": [_gauge("late_rows", "Rows that wait to be moved into compressed chunks")],
+    "SELECT count(*), count(*) FILTER (WHERE is_compressed)"
+    " FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'": [
+        _gauge("chunks", "Chunks of the table"),
+        _gauge("chunks_compressed", "Of these, chunks in the columnstore"),
+    ],
+    "SELECT sum(before_compression_total_bytes), sum(after_compression_total_bytes)"
+    " FROM hypertable_compression_stats('metrics')": [
+        _gauge("compressed_before_bytes", "Size that the compressed chunks had"),
+        _gauge("compressed_after_bytes", "Size that they have"),
+    ],
+}
+_JOBS = """
+SELECT j.proc_name || coalesce(' ' || coalesce(c.view_name, j.hypertable_name), ''),
+       (s.last_run_status = 'Failed')::int, extract(epoch FROM nullif(s.last_successful_finish, '-infinity'))
+FROM timescaledb_information.jobs j
+JOIN timescaledb_information.job_stats s USING (job_id)
+LEFT JOIN timescaledb_information.continuous_aggregates c ON c.materialization_hypertable_name = j.hypertable_name
+WHERE j.job_id >= 1000
+"""
+
+
+class _Monitor:
+    """Looks every LOOK_SECONDS, over one connection that is made anew after trouble."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: AsyncConnection | None = None
+        self._log = log.get("monitor")
+        self.trouble: str | None = "the database"
+
+    async def run(self) -> None:
+        """Looks, for ever."""
+        while True:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._look()
+                self._said(None)
+            except (psycopg.Error, TimeoutError) as error:
+                self._said(str(error).strip() or f"no answer within {ANSWER_SECONDS:g} s")
+                await self.close()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    def _said(self, trouble: str | None) -> None:
+        up.set(trouble is None)
+        if trouble is not None and self.trouble != trouble:
+            self._log.error("database away", reason=trouble)
+        if trouble is None and self.trouble is not None:
+            self._log.info("the database answers")
+        self.trouble = trouble
+
+    async def _look(self) -> None:
+        if self._connection is None:
+            self._connection = await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
+            await self._connection.execute(_SETTINGS)
+        [(tier,)] = await self._rows(self._connection, _TIER)
+        is_community = tier == Tier.COMMUNITY
+        for query, gauges in (_ALWAYS | _COMMUNITY if is_community else _ALWAYS).items():
+            for row in await self._rows(self._connection, query):
+                for gauge, value in zip(gauges, row, strict=True):
+                    gauge.set(float(str(value)) if value is not None else 0.0)
+        for job, failed, finished in await self._rows(self._connection, _JOBS) if is_community else []:
+            job_failed.labels(job).set(int(str(failed or 0)))
+            job_finished.labels(job).set(float(str(finished or 0)))
+
+    async def _rows(self, connection: AsyncConnection, query: str) -> list[tuple[object, ...]]:
+        return await (await connection.execute(query.encode())).fetchall()
+
+
+async def serve(stop: asyncio.Event, url: str) -> None:
+    """Runs until `stop` is set. Raises ConfigError."""
+    process = settings.load(settings.Process)
+    monitor = _Monitor(url)
+
+    def waiting_for() -> list[str]:
+        return [f"the database: {monitor.trouble}"] if monitor.trouble else []
+
+    async with probe.serve(process.health_host, process.health_port, registry, waiting_for):
+        try:
+            await unless(stop, monitor.run())
+        finally:
+            await monitor.close()

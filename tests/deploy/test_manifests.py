@@ -1,0 +1,309 @@
+"""The Kubernetes manifests as they are rendered: valid, hardened, consistent; and what checks them finds what is broken."""
+
+import copy
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gateway import config
+from tests.deploy.policy import Flow, Resource, at, faults, flows, of_kind, outside, pods
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "infrastructure/k8s"
+OVERLAYS = ["dev", "single", "prod"]
+COMPONENTS = {
+    "tls": ["tls"],
+    "tls-loadbalancer": ["tls", "broker-loadbalancer"],
+    "tls-nodeport": ["tls", "broker-nodeport"],
+    "tls-traefik": ["tls", "traefik"],
+    "external-secrets": ["external-secrets"],
+    "monitoring": ["monitoring"],
+    "cloudnativepg": ["database-cloudnativepg"],
+    "all": ["tls", "broker-loadbalancer", "external-secrets", "monitoring"],
+}
+VERSIONS = ["1.30", None]  # None: the newest
+# What the design allows, and nothing else. Name resolution comes on top of it, and the devices' networks.
+FLOWS: set[Flow] = {
+    ("gateway", "emqx", 1883),
+    ("ingestion", "emqx", 1883),
+    ("ingestion", "timescaledb", 5432),
+    ("migrate", "timescaledb", 5432),
+    ("backup", "timescaledb", 5432),
+    ("database-monitor", "timescaledb", 5432),
+}
+CLUSTER: set[Flow] = {("emqx", "emqx", 4370), ("emqx", "emqx", 5369)}
+SIMULATOR: set[Flow] = {("gateway", "simulator", port) for port in (5020, 4840, 10102)}
+OUTSIDE = {("allow-dns", "egress kube-system", 53)}
+DEVICES = {("gateway", "egress 192.168.1.0/24", port) for port in (502, 4840, 102)}
+
+
+@cache
+def rendered(overlay: str) -> list[Resource]:
+    if shutil.which("kubectl") is None:
+        pytest.skip("no kubectl here, which renders the overlays: install it and run `make k8s-check`")
+    done = subprocess.run(["kubectl", "kustomize", overlay], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+@pytest.fixture
+def overlay(request: pytest.FixtureRequest) -> list[Resource]:
+    return copy.deepcopy(rendered(str(FOLDER / "overlays" / request.param)))
+
+
+def of_prod_with(*components: str) -> list[Resource]:
+    """The production overlay with more of its components."""
+    folder = FOLDER / "overlays" / f"test-{'-'.join(components)}"
+    try:
+        shutil.copytree(FOLDER / "overlays/prod", folder)
+        file = folder / "kustomization.yaml"
+        lines = yaml.safe_load(file.read_text())
+        lines["components"] += [f"../../components/{name}" for name in components]
+        file.write_text(yaml.safe_dump(lines))
+        return rendered(str(folder))
+    finally:
+        shutil.rmtree(folder)
+
+
+@cache
+def given() -> dict[str, set[str]]:
+    """The Secrets that production gets from outside."""
+    made = subprocess.run([str(ROOT / "scripts/k8s-secrets")], capture_output=True, text=True, check=True).stdout
+    return {one["metadata"]["name"]: set(one["stringData"]) for one in yaml.safe_load_all(made)}
+
+
+def validated(resources: list[Resource], version: str | None) -> subprocess.CompletedProcess[str]:
+    program = Path(sys.executable).with_name("kubernetes-validate")
+    arguments = ["--strict", *(["-k", version] if version else []), "-"]
+    text = yaml.safe_dump_all(resources)
+    return subprocess.run([str(program), *arguments], input=text, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("overlay", OVERLAYS, indirect=True)
+def test_every_resource_is_valid(overlay: list[Resource], version: str | None) -> None:
+    done = validated(overlay, version)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, indirect=True)
+def test_the_overlays_are_sound(overlay: list[Resource], request: pytest.FixtureRequest) -> None:
+    is_dev = request.node.callspec.params["overlay"] == "dev"
+    assert faults(overlay, {} if is_dev else given()) == []
+
+
+def test_who_may_talk_to_whom() -> None:
+    networks = {("gateway", "egress 192.168.0.0/16", port) for port in (502, 4840, 102)}
+    assert flows(rendered(str(FOLDER / "overlays/dev"))) == FLOWS | SIMULATOR
+    assert outside(rendered(str(FOLDER / "overlays/dev"))) == OUTSIDE | networks
+    assert flows(rendered(str(FOLDER / "overlays/single"))) == FLOWS
+    assert flows(rendered(str(FOLDER / "overlays/prod"))) == FLOWS | CLUSTER
+    assert outside(rendered(str(FOLDER / "overlays/prod"))) == OUTSIDE | DEVICES
+
+
+@pytest.mark.parametrize("names", COMPONENTS.values(), ids=COMPONENTS)
+def test_the_components_are_sound(names: list[str]) -> None:
+    resources = of_prod_with(*names)
+    done = validated(resources, None)
+    assert done.returncode == 0, done.stdout + done.stderr
+    allowed = ("there is no Service", "selects no pod") if "database-cloudnativepg" in names else ()
+    assert [fault for fault in faults(resources, given()) if not any(text in fault for text in allowed)] == []
+
+
+def test_with_tls_nothing_is_left_that_talks_without() -> None:
+    resources = of_prod_with("tls")
+    secured = {(source, target, 8883 if port == 1883 else port) for source, target, port in FLOWS | CLUSTER}
+    assert flows(resources) == secured | {("reload-certificates", "timescaledb", 5432)}
+    assert not {port for *_, port in outside(resources)} & {1883, 8083}
+    for pod in pods(resources):
+        for container in pod.spec["containers"]:
+            env = {one["name"]: one.get("value") for one in container.get("env", [])}
+            assert str(env.get("NEXUS_MQTT_URL", "mqtts://")).startswith("mqtts://"), pod.at
+            if "NEXUS_DATABASE_URL" in env or "PGPASSWORD" in env:
+                assert env.get("PGSSLMODE") == "verify-full", pod.at
+
+
+def test_components_open_what_they_say_and_no_more() -> None:
+    plain = outside(of_prod_with("tls"))
+    assert outside(of_prod_with("tls", "broker-loadbalancer")) - plain == {("emqx", "ingress anywhere", 8883)}
+    assert outside(of_prod_with("tls", "traefik")) - plain == {
+        ("emqx", "ingress kube-system", 8883),
+        ("emqx", "ingress kube-system", 18083),
+    }
+    assert outside(of_prod_with("monitoring")) - outside(rendered(str(FOLDER / "overlays/prod"))) == {
+        ("gateway", "ingress monitoring", 8081),
+        ("ingestion", "ingress monitoring", 8081),
+        ("database-clients", "ingress monitoring", 8081),
+        ("emqx", "ingress monitoring", 18083),
+    }
+
+
+def test_samples_are_for_development_only() -> None:
+    assert {at(one) for one in of_kind(rendered(str(FOLDER / "overlays/dev")), "Secret")} == {
+        "Secret/mqtt-users",
+        "Secret/emqx",
+        "Secret/database",
+    }
+    samples = of_kind(rendered(str(FOLDER / "overlays/dev")), "Secret")
+    for sample in samples:
+        assert set(sample["stringData"]) == given()[sample["metadata"]["name"]]
+        assert set(sample["stringData"].values()) == {"change-me"}
+    for name in ("single", "prod"):
+        resources = rendered(str(FOLDER / "overlays" / name))
+        assert "change-me" not in yaml.safe_dump_all([one for one in resources if one["kind"] != "StatefulSet"])
+        [settings] = [one for one in of_kind(resources, "ConfigMap") if "NEXUS_ENVIRONMENT" in one["data"]]
+        assert settings["data"]["NEXUS_ENVIRONMENT"] == "production"
+
+
+def test_the_external_secrets_are_those_that_are_needed() -> None:
+    made = of_kind(of_prod_with("external-secrets"), "ExternalSecret")
+    keys = {one["spec"]["target"]["name"]: {entry["secretKey"] for entry in one["spec"]["data"]} for one in made}
+    assert keys == {name: found for name, found in given().items() if name != "database-superuser"}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_device_files_are_good(name: str, tmp_path: Path) -> None:
+    [devices] = [
+        one
+        for one in of_kind(rendered(str(FOLDER / "overlays" / name)), "ConfigMap")
+        if one["metadata"]["name"] == "devices"
+    ]
+    for file, text in devices["data"].items():
+        (tmp_path / file).write_text(text)
+    assert config.load(tmp_path)
+
+
+Break = Callable[[dict[str, Resource]], Any]
+
+
+def _pod(resources: dict[str, Resource], name: str) -> dict[str, Any]:
+    return resources[name]["spec"]["template"]["spec"]  # type: ignore[no-any-return]
+
+
+def _container(resources: dict[str, Resource], name: str) -> dict[str, Any]:
+    return _pod(resources, name)["containers"][0]  # type: ignore[no-any-return]
+
+
+GATEWAY, INGESTION, EMQX, DATABASE = (
+    "Deployment/gateway",
+    "Deployment/ingestion",
+    "StatefulSet/emqx",
+    "StatefulSet/timescaledb",
+)
+BROKEN: dict[str, tuple[Break, str]] = {
+    "root": (lambda r: _pod(r, GATEWAY)["securityContext"].pop("runAsNonRoot"), "may run as root"),
+    "seccomp": (lambda r: _pod(r, EMQX)["securityContext"].pop("seccompProfile"), "no seccomp profile"),
+    "token": (lambda r: _pod(r, INGESTION).pop("automountServiceAccountToken"), "token for the API server"),
+    "writable": (
+        lambda r: _container(r, GATEWAY)["securityContext"].pop("readOnlyRootFilesystem"),
+        "can be written to",
+    ),
+    "escalation": (lambda r: _container(r, EMQX)["securityContext"].pop("allowPrivilegeEscalation"), "gain privileges"),
+    "capabilities": (
+        lambda r: _container(r, DATABASE)["securityContext"]["capabilities"].update(add=["SYS_ADMIN"]),
+        "has capabilities",
+    ),
+    "user": (lambda r: _container(r, GATEWAY)["securityContext"].update(runAsUser=0), "overrides the pod's user"),
+    "request": (lambda r: _container(r, GATEWAY)["resources"]["requests"].pop("cpu"), "no request for cpu"),
+    "limit": (lambda r: _container(r, EMQX)["resources"].pop("limits"), "no memory limit"),
+    "latest": (lambda r: _container(r, EMQX).update(image="emqx/emqx:latest"), "is not pinned"),
+    "untagged": (lambda r: _container(r, GATEWAY).update(image="host:5000/nexus-edge"), "is not pinned"),
+    "probe": (lambda r: _container(r, GATEWAY).pop("startupProbe"), "no startupProbe"),
+    "probe's port": (
+        lambda r: _container(r, GATEWAY)["livenessProbe"]["httpGet"].update(port="healthy"),
+        "asks port healthy",
+    ),
+    "liveness": (
+        lambda r: _container(r, INGESTION)["livenessProbe"]["httpGet"].update(path="/ready"),
+        "its liveness depends on",
+    ),
+    "selector": (lambda r: r["Service/gateway"]["spec"]["selector"].update(x="y"), "selects no pod"),
+    "target port": (lambda r: r["Service/emqx"]["spec"]["ports"][0].update(targetPort="mqtts"), "has no port mqtts"),
+    "own pods": (lambda r: r[GATEWAY]["spec"]["selector"]["matchLabels"].update(x="y"), "not select its own pods"),
+    "headless": (lambda r: r[EMQX]["spec"].update(serviceName="emqx-nodes"), "no Service emqx-nodes"),
+    "map": (lambda r: _container(r, GATEWAY)["envFrom"][0]["configMapRef"].update(name="x"), "there is no ConfigMap x"),
+    "map's key": (lambda r: _container(r, EMQX)["volumeMounts"][-1].update(subPath="x.conf"), "has no x.conf"),
+    "secret": (
+        lambda r: _container(r, GATEWAY)["env"][0]["valueFrom"]["secretKeyRef"].update(name="x"),
+        "there is no Secret x",
+    ),
+    "secret's key": (
+        lambda r: _container(r, INGESTION)["env"][2]["valueFrom"]["secretKeyRef"].update(key="x"),
+        "Secret database has no x",
+    ),
+    "claim": (
+        lambda r: r.pop("PersistentVolumeClaim/backups"),
+        "there is no PersistentVolumeClaim backups",
+    ),
+    "volume": (lambda r: _pod(r, GATEWAY)["volumes"].pop(), "which is no volume"),
+    "idle volume": (lambda r: _container(r, GATEWAY)["volumeMounts"].pop(), "is mounted nowhere"),
+    "subPath": (lambda r: _container(r, GATEWAY)["volumeMounts"][0].update(subPath="plant.yaml"), "would never reload"),
+    "order": (lambda r: _container(r, GATEWAY)["env"].reverse(), "which is not set before it"),
+    "replicas": (lambda r: r[GATEWAY]["spec"].update(replicas=2), "would undo the autoscaler's work"),
+    "target": (
+        lambda r: r["HorizontalPodAutoscaler/gateway"]["spec"]["scaleTargetRef"].update(name="x"),
+        "there is no Deployment x",
+    ),
+    "bounds": (lambda r: r["HorizontalPodAutoscaler/ingestion"]["spec"].update(maxReplicas=9), "scales from 2 to 9"),
+    "utilization": (
+        lambda r: r["HorizontalPodAutoscaler/gateway"]["spec"]["metrics"].pop(),
+        "scales at {'cpu': 70}",
+    ),
+    "up": (
+        lambda r: r["HorizontalPodAutoscaler/gateway"]["spec"]["behavior"]["scaleUp"]["policies"].pop(),
+        "scales up otherwise",
+    ),
+    "down": (
+        lambda r: r["HorizontalPodAutoscaler/gateway"]["spec"]["behavior"]["scaleDown"].update(
+            stabilizationWindowSeconds=0
+        ),
+        "scales down otherwise",
+    ),
+    "spread": (lambda r: _pod(r, INGESTION).pop("topologySpreadConstraints"), "nothing spreads it"),
+    "budget": (lambda r: r.pop("PodDisruptionBudget/emqx"), "has 0 disruption budgets"),
+    "blocking": (
+        lambda r: r["PodDisruptionBudget/timescaledb"]["spec"].update(minAvailable=1),
+        "could block the draining",
+    ),
+    "namespace": (lambda r: r["Service/emqx"]["metadata"].update(namespace="default"), "resources in namespaces"),
+    "labels": (
+        lambda r: r["Job/migrate"]["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/name"),
+        "no app.kubernetes.io labels",
+    ),
+    "deny": (lambda r: r.pop("NetworkPolicy/default-deny"), "does not deny by default"),
+    "all ports": (lambda r: r["NetworkPolicy/emqx"]["spec"]["ingress"][0].pop("ports"), "a rule for all ports"),
+    "world": (
+        lambda r: r["NetworkPolicy/gateway"]["spec"]["egress"][1].update(to=[{"ipBlock": {"cidr": "0.0.0.0/0"}}]),
+        "to the whole world",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_is_broken_is_found(name: str) -> None:
+    spoil, said = BROKEN[name]
+    resources = {at(one): one for one in copy.deepcopy(rendered(str(FOLDER / "overlays/prod")))}
+    spoil(resources)
+    assert [fault for fault in faults(list(resources.values()), given()) if said in fault], "it was not noticed"
+
+
+@pytest.mark.parametrize("rule", ["ingress", "egress"])
+def test_a_missing_rule_is_a_missing_flow(rule: str) -> None:
+    resources = {at(one): one for one in copy.deepcopy(rendered(str(FOLDER / "overlays/prod")))}
+    name = "timescaledb" if rule == "ingress" else "ingestion"
+    resources[f"NetworkPolicy/{name}"]["spec"][rule].pop()
+    assert ("ingestion", "timescaledb", 5432) not in flows(list(resources.values()))
+
+
+def test_a_typing_error_is_invalid() -> None:
+    resources = copy.deepcopy(rendered(str(FOLDER / "overlays/prod")))
+    [scaler, _] = of_kind(resources, "HorizontalPodAutoscaler")
+    scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilisation"] = 70
+    assert validated(resources, None).returncode != 0
