@@ -8,7 +8,7 @@ demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 test: setup lint
-	@$(RUN)/python -m pytest $(ARGS)
+	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" $(RUN)/python -m pytest $(ARGS)
 
 # The chaos and fuzz tests at their whole length.
 chaos: setup

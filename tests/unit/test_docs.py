@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from db import monitor as database_metrics
 from db.settings import Settings as DatabaseSettings
 from gateway import config
 from gateway import metrics as gateway_metrics
@@ -49,7 +50,7 @@ def test_every_setting_is_documented(kind: type) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("registry", [gateway_metrics.registry, ingestion_metrics.registry])
+@pytest.mark.parametrize("registry", [gateway_metrics.registry, ingestion_metrics.registry, database_metrics.registry])
 def test_every_metric_is_documented(registry: CollectorRegistry) -> None:
     page = (ROOT / "docs/operations/monitoring.md").read_text()
     names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()}
