@@ -1,0 +1,224 @@
+"""The image in containers, as the manifests and the compose files say, beside stand-ins for EMQX and TimescaleDB."""
+
+import json
+import os
+import subprocess
+import urllib.request
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.deploy.policy import Resource, at
+from tests.deploy.test_image import FOLDER, docker, image
+from tests.deploy.test_manifests import FOLDER as K8S
+from tests.deploy.test_manifests import rendered
+from tests.parts import until
+
+__all__ = ["image"]
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
+STAND_INS = Path(__file__).parent / "stand_ins"
+ROWS = (
+    "SELECT count(*) FROM (SELECT DISTINCT split_part(topic, '/', 4) FROM metrics WHERE topic LIKE 'dev/plant/%') AS x"
+)
+DEVICES = 7
+
+
+@pytest.fixture(scope="module")
+def stand_ins(image: str) -> dict[str, str]:
+    """Images for the names that compose and manifests use; `image` has looked for Docker."""
+    made = {}
+    for name in ("broker", "database"):
+        made[name] = f"nexus-stand-in-{name}:test"
+        base = f"BASE_IMAGE={os.environ['NEXUS_TEST_BASE_IMAGE']}"
+        arguments = ["--network", "host", "--build-arg", base, "-t", made[name]]
+        done = docker("build", *arguments, "-f", str(STAND_INS / f"{name}.Dockerfile"), str(STAND_INS))
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return made
+
+
+class Cluster:
+    """Pods of the development overlay as containers on a private network, under the names of their Services."""
+
+    def __init__(self, folder: Path, resources: list[Resource]) -> None:
+        self._folder = folder
+        self._resources = {at(one): one for one in resources}
+        self.network = f"nexus-{uuid.uuid4().hex[:8]}"
+        self._started: list[str] = []
+        assert docker("network", "create", "--internal", self.network).returncode == 0
+
+    def close(self) -> None:
+        for name in self._started:
+            docker("rm", "--force", "--volumes", name)
+        docker("network", "rm", self.network)
+
+    def run(self, name: str, image: str, *options: str, arguments: tuple[str, ...] = ()) -> str:
+        """Starts a container; gives its name."""
+        made = f"{self.network}-{name}"
+        done = docker(
+            "run",
+            "--detach",
+            "--name",
+            made,
+            "--network",
+            self.network,
+            "--network-alias",
+            name,
+            *options,
+            image,
+            *arguments,
+        )
+        self._started.append(made)
+        assert done.returncode == 0, done.stderr
+        return made
+
+    def pod(self, workload: str, image: str) -> str:
+        """Runs a workload's pod with its own user, file system, capabilities, variables and files."""
+        spec = self._resources[workload]["spec"]["template"]["spec"]
+        [container] = spec["containers"]
+        own, context = spec["securityContext"], container["securityContext"]
+        options = ["--user", f"{own['runAsUser']}:{own['runAsGroup']}", "--security-opt", "no-new-privileges"]
+        options += ["--read-only"] if context["readOnlyRootFilesystem"] else []
+        options += ["--cap-drop", *context["capabilities"]["drop"]]
+        options += ["--memory", container["resources"]["limits"]["memory"].lower().removesuffix("i")]
+        for variable, value in self._environment(container).items():
+            options += ["--env", f"{variable}={value}"]
+        volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
+        for mount in container.get("volumeMounts", []):
+            options += self._mount(mount, volumes[mount["name"]], own)
+        return self.run(workload.partition("/")[2], image, *options, arguments=tuple(container["args"]))
+
+    def _environment(self, container: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for source in container.get("envFrom", []):
+            found |= self._resources[f"ConfigMap/{source['configMapRef']['name']}"]["data"]
+        for variable in container.get("env", []):
+            value = variable.get("value", "")
+            if reference := variable.get("valueFrom", {}).get("secretKeyRef"):
+                value = self._resources[f"Secret/{reference['name']}"]["stringData"][reference["key"]]
+            for name, known in found.items():
+                value = value.replace(f"$({name})", known)
+            found[variable["name"]] = value
+        return found
+
+    def _mount(self, mount: dict[str, Any], volume: dict[str, Any], own: dict[str, Any]) -> list[str]:
+        where = mount["mountPath"]
+        if "emptyDir" in volume:
+            return ["--tmpfs", f"{where}:uid={own['runAsUser']},gid={own['runAsGroup']},mode=0770"]
+        if "configMap" in volume:
+            folder = self._folder / volume["name"]
+            folder.mkdir(exist_ok=True)
+            for file, text in self._resources[f"ConfigMap/{volume['configMap']['name']}"]["data"].items():
+                (folder / file).write_text(text)
+            return ["--volume", f"{folder}:{where}:ro"]
+        assert volume["secret"]["optional"]
+        return []
+
+
+def psql(container: str, query: str) -> str:
+    arguments = ["psql", "--host", "/tmp", "--username", "postgres", "--tuples-only", "--no-align", "nexus"]
+    return docker("exec", container, *arguments, "--command", query).stdout.strip()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    tmp_path.chmod(0o755)
+    cluster = Cluster(tmp_path, rendered(str(K8S / "overlays/dev")))
+    yield cluster
+    cluster.close()
+
+
+def test_it_works_with_the_manifests_security_context(
+    image: str, stand_ins: dict[str, str], cluster: Cluster, tmp_path: Path
+) -> None:
+    users = "user_id,password,is_superuser\ngateway,change-me,false\ningestion,change-me,false\n"
+    (tmp_path / "users.csv").write_text(users)
+    files = ["-v", f"{tmp_path}/users.csv:/run/nexus/users.csv:ro"]
+    files += ["-v", f"{FOLDER}/emqx/acl.conf:/opt/emqx/etc/nexus-acl.conf:ro"]
+    cluster.run("emqx", stand_ins["broker"], *files)
+    database = cluster.run(
+        "timescaledb", stand_ins["database"], "-e", "POSTGRES_PASSWORD=change-me", "-e", "POSTGRES_DB=nexus"
+    )
+    until(lambda: psql(database, "SELECT 1") == "1", "the database answers", 60)
+    simulator = cluster.pod("Deployment/simulator", image)
+    migrate = cluster.pod("Job/migrate", image)
+    assert docker("wait", migrate).stdout.strip() == "0", docker("logs", migrate).stderr
+    monitor = cluster.pod("Deployment/database-monitor", image)
+    ingestion = cluster.pod("Deployment/ingestion", image)
+    gateway = cluster.pod("Deployment/gateway", image)
+    try:
+        until(lambda: psql(database, ROWS) == str(DEVICES), "rows of every device", 60)
+    except AssertionError:
+        print(*(docker("logs", name).stderr[-1500:] for name in (gateway, ingestion, simulator)), sep="\n\n")  # noqa: T201
+        raise
+    backup = docker(
+        "run", "--rm", "--network", cluster.network, "--read-only", "--cap-drop", "ALL", "--tmpfs", "/backups:uid=10001",
+        "--env", "NEXUS_ENVIRONMENT=development",
+        "--env", "NEXUS_DATABASE_URL=postgresql://postgres:change-me@timescaledb:5432/nexus",
+        image, "db", "backup", "/backups", "--keep", "7",
+    )  # fmt: skip
+    assert backup.returncode == 0, backup.stderr
+    for name in (gateway, ingestion, monitor):
+        healthy = docker("exec", name, "nexus", "health")
+        assert healthy.returncode == 0, healthy.stderr
+    for name in (gateway, ingestion, monitor, simulator):
+        assert docker("stop", "--time", "20", name).returncode == 0
+        state = json.loads(docker("inspect", name).stdout)[0]["State"]
+        assert (state["ExitCode"], state["OOMKilled"]) == (0, False), docker("logs", name).stderr[-1500:]
+    assert psql(database, "SELECT count(*) FROM rejects") == "0"
+
+
+@pytest.fixture
+def compose(image: str, stand_ins: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Runs Compose with the stand-ins; what was started goes with its volumes."""
+    if docker("compose", "version").returncode != 0:
+        pytest.skip("no Docker Compose here")
+    images = {
+        "NEXUS_IMAGE": image,
+        "EMQX_IMAGE": stand_ins["broker"],
+        "TIMESCALEDB_IMAGE": stand_ins["database"],
+        "ADMINER_IMAGE": stand_ins["broker"],  # nobody asks it anything
+    }
+    started: list[Path] = []
+
+    def run(file: Path, *arguments: str) -> str:
+        started.append(file)
+        command = ["docker", "compose", "--env-file", ".env.example", "--file", file.name, *arguments]
+        done = subprocess.run(
+            command, cwd=FOLDER, env={**os.environ, **images}, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        return done.stdout
+
+    yield run
+    for file in set(started):
+        run(file, "down", "--volumes", "--timeout", "5")
+
+
+def metric(port: int, name: str) -> float:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError:
+        return 0.0
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.split("{")[0].split(" ")[0] == name)
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("docker-compose*.yml")), ids=lambda file: file.name)
+def test_the_compose_files_come_up_and_rows_arrive(file: Path, compose: Callable[..., str]) -> None:
+    services = compose(file, "config", "--services").split()
+    wanted = [name for name in services if name != "adminer"]
+    compose(file, "up", "--detach", "--no-build", *wanted)
+    if "timescaledb" in services:
+        database = compose(file, "ps", "--quiet", "timescaledb").strip()
+        try:
+            until(lambda: psql(database, ROWS) == str(DEVICES), "rows of every device", 90)
+        except AssertionError:
+            print(compose(file, "logs", "--tail", "20"))  # noqa: T201
+            raise
+        assert psql(database, "SELECT count(*) FROM rejects") == "0"
+    else:
+        until(lambda: metric(8081, "nexus_gateway_readings_total") > 50, "devices are read", 60)
+        assert metric(8081, "nexus_gateway_broker_connected") == 1
