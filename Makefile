@@ -25,6 +25,10 @@ k8s-check: setup
 	@command -v kubectl >/dev/null || { echo "kubectl is needed, which renders the overlays" >&2; exit 1; }
 	@.venv/bin/python -m pytest tests/deploy/test_manifests.py $(ARGS)
 
+# The development overlay on K3s in Docker, by k3d.
+k3s-test:
+	@scripts/k3s-test
+
 bench: setup
 	@$(RUN)/python -m tests.benchmarks.poll $(ARGS)
 

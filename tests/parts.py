@@ -161,7 +161,7 @@ class Postgres:
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._data, self._log = folder / "data", folder / "postgres.log"
         given = os.environ.get("NEXUS_TEST_POSTGRES_BIN")
-        self._programs = Path(given) if given else self._of_wheel()
+        self.programs = Path(given) if given else self._of_wheel()
         self._user = (
             {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 and not given else {}
         )
@@ -180,7 +180,7 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [str(self._programs / program), *arguments],
+            [str(self.programs / program), *arguments],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,  # the server inherits it, and a pipe would not end
             check=False,

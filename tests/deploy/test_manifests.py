@@ -1,6 +1,7 @@
 """The Kubernetes manifests as they are rendered: valid, hardened, consistent; and what checks them finds what is broken."""
 
 import copy
+import re
 import shutil
 import subprocess
 import sys
@@ -178,6 +179,16 @@ def test_the_device_files_are_good(name: str, tmp_path: Path) -> None:
     for file, text in devices["data"].items():
         (tmp_path / file).write_text(text)
     assert config.load(tmp_path)
+
+
+def test_the_k3s_test_names_what_there_is() -> None:
+    script = (ROOT / "scripts/k3s-test").read_text()
+    there = {at(one).lower() for one in rendered(str(FOLDER / "overlays/dev"))}
+    named = set(re.findall(r"\b((?:deployment|statefulset|job)/[a-z-]+)", script))
+    assert len(named) >= 6
+    assert named - there == set()
+    done = subprocess.run(["bash", "-n", str(ROOT / "scripts/k3s-test")], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 Break = Callable[[dict[str, Resource]], Any]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from nexus.runtime import mqtt
 from nexus.runtime.broker import Broker, Client
@@ -111,7 +112,7 @@ def test_a_stranger_gets_nothing(broker: Mosquitto) -> None:
 def test_the_rules_are_enough_for_the_services(
     broker: Mosquitto, nexus: Callable[..., Nexus], database: str, tmp_path: Path
 ) -> None:
-    """`nexus load` takes the gateway's way, with receipts: all of it is allowed."""
+    """`nexus load` takes the gateway's way, with receipts, and `nexus verify` needs to read: all of it is allowed."""
     url = f"127.0.0.1:{broker.port}"
     nexus("ingest", mqtt_url=f"mqtt://ingestion:secret-ingestion@{url}", database_url=database).until_ready()
     arguments = [
@@ -129,6 +130,10 @@ def test_the_rules_are_enough_for_the_services(
     load = nexus("load", *arguments, mqtt_url=f"mqtt://gateway:secret-gateway@{url}", receipts="ingestion")
     until(lambda: load.process.poll() is not None, "the load is through", 60)
     assert load.process.returncode == 0, load.log.read_text()
+    as_reader = make_conninfo(database, options="-crole=nexus_reader")
+    verify = nexus("verify", str(tmp_path / "load.json"), database_url=as_reader)
+    until(lambda: verify.process.poll() is not None, "it is counted", 60)
+    assert verify.process.returncode == 0, verify.log.read_text()
 
 
 def test_rules_that_are_not_understood_are_not_taken_for_translated() -> None:

@@ -27,9 +27,9 @@ def client_programs() -> str:
     return str(found[-1].parent)
 
 
-def run(url: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(url: str, *arguments: str, programs: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     plain = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
-    path = f"{client_programs()}:{plain['PATH']}"
+    path = f"{programs or client_programs()}:{plain['PATH']}"
     keys = {f"NEXUS_{name.upper()}": value for name, value in environment.items()}
     environment = {**plain, "PATH": path, "NEXUS_DATABASE_URL": url, "NEXUS_ENVIRONMENT": "development", **keys}
     command = [sys.executable, "-m", "nexus", *arguments]
