@@ -1,8 +1,8 @@
-# Everything here installs what it needs first. .PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lintmake demo SECONDS=20.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lint ends by itself.
+# Everything here installs what it needs first. `make demo SECONDS=20` ends by itself.
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lint setup format constraints clean
+.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest bench-database lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -39,6 +39,9 @@ monitoring: setup
 bench-ingest: setup
 	@$(RUN)/python -m tests.benchmarks.ingest $(ARGS)
 
+bench-database: setup
+	@$(RUN)/python -m tests.benchmarks.database $(ARGS)
+
 lint: setup
 	@.venv/bin/ruff check --quiet .
 	@.venv/bin/ruff format --quiet --check .
@@ -53,7 +56,7 @@ format: setup
 setup:
 	@scripts/setup
 
-# After a change of the dependencies in pyproject.toml; needs a .venv as .PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lintmake setup.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest lint leaves it.
+# After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
 constraints:
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra demo --extra dev --output-file constraints.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml

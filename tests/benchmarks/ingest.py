@@ -7,7 +7,6 @@ figures are to mean something. The machine is shared: compare ratios of one run,
 """
 
 import argparse
-import asyncio
 import json
 import os
 import signal
@@ -19,44 +18,20 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from db.migrate import connect, migrate
-from db.settings import Settings as DatabaseSettings
-from ingestion.batch import Batch
-from ingestion.exact import Exact
 from ingestion.rows import COLUMNS, Encoder, Rows, Window, copy_data
-from ingestion.writer import Writer
 from nexus.contract.codec import Message
 from nexus.load import Load
+from tests.benchmarks.database import database
 from tests.benchmarks.poll import Usage
 from tests.parts import Mosquitto, Nexus, ended_with_block, until
 
 DEVICES, TAGS = 100, 100
-
-
-@contextmanager
-def database(mode: Literal["exact", "bulk"] = "exact") -> Iterator[str]:
-    """A new database with the newest schema."""
-    server, name = os.environ["NEXUS_TEST_DATABASE_URL"], f"nexus_bench_{os.getpid()}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    try:
-        url = make_conninfo(server, dbname=name)
-        with connect(url) as connection:
-            migrate(connection, DatabaseSettings(ingest_mode=mode))
-        yield url
-    finally:
-        with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 class Site:
@@ -343,52 +318,6 @@ def _maintain(url: str, stop: threading.Event) -> None:
                 stop.wait(0.5)
 
 
-def late(_: argparse.Namespace) -> dict[str, Any]:
-    """A batch for a compressed chunk against a fresh one: the pipeline's write of each, in ms."""
-    with database() as url:
-        day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
-        with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(
-                "INSERT INTO metrics (time, topic, value, quality) SELECT t, 'dev/d' || d || '/t', d, 192"
-                " FROM generate_series(%s::timestamptz, %s::timestamptz + interval '1 day', interval '30 s') t,"
-                " generate_series(0, 999) d",
-                (day, day),
-            )
-            connection.execute("SELECT compress_chunk(c) FROM show_chunks('metrics') c")
-        return asyncio.run(_late(url, int(day.timestamp() * 1000)))
-
-
-async def _late(url: str, day: int) -> dict[str, Any]:
-    encoder, found = Encoder(), {}
-
-    def batch(count: int, start: int) -> Rows:
-        rows = Rows()
-        for number in range(count):
-            message = Message(f"dev/d{number % 1000}/t", start + number // 1000 * 30_000, {"": 1.0})
-            encoder.encode(message, Window(0, 0, 2**50), rows, Rows())
-        return rows
-
-    async with Writer(url, Exact()) as writer:
-        for count in (100, 5_000, 50_000):
-            times: dict[str, list[float]] = {"fresh": [], "late": []}
-            for turn in range(9):
-                now = int(time.time() * 1000)
-                for kind, rows in (
-                    ("fresh", (batch(count, now), Rows())),
-                    ("late", (Rows(), batch(count, day + turn * 61_001))),
-                ):
-                    began = time.monotonic()
-                    await writer.write(Batch(*rows))
-                    times[kind].append((time.monotonic() - began) * 1000)
-            fresh, behind = (statistics.median(times[kind][1:]) for kind in ("fresh", "late"))
-            found[str(count)] = {
-                "fresh_ms": round(fresh, 1),
-                "late_ms": round(behind, 1),
-                "ratio": round(behind / fresh, 2),
-            }
-    return found
-
-
 def receipts(arguments: argparse.Namespace) -> dict[str, Any]:
     """What receipts cost the gateway: CPU for a million readings, in device and in tag messages."""
     found: dict[str, Any] = {}
@@ -424,7 +353,6 @@ CASES = {
     "latency": latency,
     "outage": outage,
     "maintenance": maintenance,
-    "late": late,
     "receipts": receipts,
 }
 

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from gateway import config
-from tests.deploy.policy import Flow, Resource, at, faults, flows, of_kind, outside, pods
+from tests.deploy.policy import MOVING_TAGS, Flow, Resource, at, faults, flows, of_kind, outside, pods
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "infrastructure/k8s"
@@ -179,6 +179,23 @@ def test_the_device_files_are_good(name: str, tmp_path: Path) -> None:
     for file, text in devices["data"].items():
         (tmp_path / file).write_text(text)
     assert config.load(tmp_path)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "infrastructure/docker").glob("*.yml")), ids=lambda file: file.name)
+def test_each_image_of_compose_is_a_variable_with_a_pinned_default(file: Path) -> None:
+    for name, service in yaml.safe_load(file.read_text())["services"].items():
+        if "extends" not in service:
+            variable, image = re.fullmatch(r"\$\{([A-Z_]+_IMAGE):-(.+)\}", service["image"]).groups()  # type: ignore[union-attr]
+            assert image.rpartition(":")[2] not in MOVING_TAGS, (name, variable)
+
+
+def test_compose_and_kubernetes_run_the_same_versions() -> None:
+    text = (ROOT / "infrastructure/docker/docker-compose.yml").read_text()
+    for overlay in OVERLAYS:
+        lines = yaml.safe_load((FOLDER / "overlays" / overlay / "kustomization.yaml").read_text())["images"]
+        for one in lines:
+            if "newName" in one:
+                assert f"{one['newName']}:{one['newTag']}" in text
 
 
 def test_the_k3s_test_names_what_there_is() -> None:
