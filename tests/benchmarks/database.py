@@ -35,9 +35,9 @@ TOPICS = 1_000
 # A plant's values: most change a little, some hardly ever.
 _FILL = """
 INSERT INTO metrics (time, topic, value, quality, unit)
-SELECT t, 'dev/plant/line' || d % 10 || '/plc' || d / 10 || '/t',
-       CASE d % 4 WHEN 0 THEN round((50 + 20 * sin(extract(epoch FROM t) / 600 + d) + random())::numeric, 2)
-                  WHEN 1 THEN floor(extract(epoch FROM t) / 10) WHEN 2 THEN (extract(epoch FROM t)::bigint / 3600) % 2
+SELECT t, 'dev/plant/line' || d %% 10 || '/plc' || d / 10 || '/t',
+       CASE d %% 4 WHEN 0 THEN round((50 + 20 * sin(extract(epoch FROM t) / 600 + d) + random())::numeric, 2)
+                  WHEN 1 THEN floor(extract(epoch FROM t) / 10) WHEN 2 THEN (extract(epoch FROM t)::bigint / 3600) %% 2
                   ELSE 20 + random() END,
        192, '°C'
 FROM generate_series(%(begin)s::timestamptz, %(end)s::timestamptz, interval '1 s') t, generate_series(0, %(topics)s - 1) d
