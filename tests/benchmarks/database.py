@@ -40,7 +40,7 @@ SELECT t, 'dev/plant/line' || d %% 10 || '/plc' || d / 10 || '/t',
                   WHEN 1 THEN floor(extract(epoch FROM t) / 10) WHEN 2 THEN (extract(epoch FROM t)::bigint / 3600) %% 2
                   ELSE 20 + random() END,
        192, '°C'
-FROM generate_series(%(begin)s::timestamptz, %(end)s::timestamptz, interval '1 s') t, generate_series(0, %(topics)s - 1) d
+FROM generate_series(%(begin)s::timestamptz, %(end)s::timestamptz, make_interval(secs => %(step)s)) t, generate_series(0, %(topics)s - 1) d
 """
 
 
@@ -134,13 +134,13 @@ async def _rejects(url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _filled(count: int) -> Iterator[str]:
-    """A database with so many rows of TOPICS topics, ten days old and not compressed."""
+def _filled(count: int, step: int = 1) -> Iterator[str]:
+    """A database with so many rows of TOPICS topics, every `step` seconds, from ten days ago on, not compressed."""
     with database() as url:
         begin = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
-        end = begin + timedelta(seconds=count // TOPICS - 1)
+        end = begin + timedelta(seconds=(count // TOPICS - 1) * step)
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute(_FILL, {"begin": begin, "end": end, "topics": TOPICS})
+            connection.execute(_FILL, {"begin": begin, "end": end, "step": step, "topics": TOPICS})
             connection.execute("INSERT INTO topics SELECT DISTINCT topic FROM metrics ON CONFLICT DO NOTHING")
             connection.execute("VACUUM ANALYZE metrics")
         yield url
@@ -184,10 +184,10 @@ def _bytes_a_row(connection: psycopg.Connection[Any]) -> float:
 
 
 def drill(arguments: argparse.Namespace) -> dict[str, Any]:
-    """`nexus db backup` and `restore` of a database, half of which is compressed."""
-    with _filled(arguments.rows) as url, tempfile.TemporaryDirectory() as folder:
+    """`nexus db backup` and `restore` of a database; of its four chunks two are compressed."""
+    with _filled(arguments.rows, step=30) as url, tempfile.TemporaryDirectory() as folder:
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("SELECT compress_chunk(c) FROM (SELECT c FROM show_chunks('metrics') c LIMIT 1) AS x")
+            connection.execute("SELECT compress_chunk(c) FROM (SELECT c FROM show_chunks('metrics') c LIMIT 2) AS x")
             [size] = connection.execute("SELECT pg_database_size(current_database())").fetchone() or (0,)
         began = time.monotonic()
         file, dumped = backup(url, Path(folder))
