@@ -10,6 +10,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db.settings import Settings
 from nexus.runtime.errors import ConfigError
@@ -37,10 +38,16 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 
 @contextmanager
-def connect(url: str) -> Iterator[Connection]:
-    """A connection that commits each statement. Raises ConfigError when there is none to be had."""
+def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
+    """A connection that commits each statement. Raises ConfigError when there is none to be had for `wait` seconds."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(psycopg.OperationalError),
+        stop=stop_after_delay(wait),
+        wait=wait_fixed(1),
+        reraise=True,
+    )
     try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="nexus db")
+        connection = attempts(psycopg.connect, url, autocommit=True, connect_timeout=5, application_name="nexus db")
     except psycopg.OperationalError as error:
         raise ConfigError(f"NEXUS_DATABASE_URL: no connection: {str(error).strip()}") from None
     with connection:

@@ -43,7 +43,8 @@ def _parser() -> argparse.ArgumentParser:
     database = _add(commands, "db", historian.migrate, "the historian's schema").add_subparsers(
         metavar="COMMAND", required=True
     )
-    _add(database, "migrate", historian.migrate, "bring the schema, its policies and roles up to date")
+    migrate = _add(database, "migrate", historian.migrate, "bring the schema, its policies and roles up to date")
+    migrate.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for a database that is starting")
     _add(database, "status", historian.status, "say what the database is and has")
     _add(database, "monitor", historian.monitor, "serve the database's own metrics")
     backup = _add(database, "backup", historian.backup, "dump the database, while everything goes on")

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from ingestion.rejects import Which
 
 
-def migrate(_: argparse.Namespace) -> int:
+def migrate(parsed: argparse.Namespace) -> int:
     from db import migrate as schema
 
     own = _settings()
-    with schema.connect(own.database_url) as connection:
+    with schema.connect(own.database_url, parsed.wait) as connection:
         for name in schema.migrate(connection, own):
             print(f"applied {name}")
         print(f"the schema is up to date (tier: {schema.tier(connection)})")

@@ -201,3 +201,13 @@ def test_the_monitor_says_when_the_database_is_away(postgres: Postgres, nexus: C
     assert (code, "the database: " in page) == (503, True)
     postgres.start()
     until(lambda: monitor.metric("nexus_database_up") == 1, "it is back", 40)
+
+
+def test_a_migration_waits_for_a_database_that_starts(postgres: Postgres, nexus: Callable[..., Nexus]) -> None:
+    postgres.stop("fast")
+    assert "no connection" in run(postgres.url, "db", "migrate").stderr
+    waiting = nexus("db", "migrate", "--wait", "60", database_url=postgres.url)
+    time.sleep(1)
+    waiting.ended()
+    postgres.start()
+    assert waiting.process.wait(30) == 0, waiting.log.read_text()
