@@ -248,6 +248,9 @@ def _labels(resources: list[Resource]) -> Iterator[str]:
     namespaces = {one["metadata"].get("namespace") for one in resources if one["kind"] != "Namespace"}
     if namespaces != {"nexus"}:
         yield f"resources in namespaces {sorted(map(str, namespaces))}"
+    for resource in resources:
+        if resource["metadata"].get("labels", {}).get("app.kubernetes.io/part-of") != "nexus":
+            yield f"{at(resource)}: is not labelled as a part of nexus"
     for pod in pods(resources):
         if not {"app.kubernetes.io/name", "app.kubernetes.io/part-of"} <= pod.labels.keys():
             yield f"{pod.at}: its pods have no app.kubernetes.io labels"

@@ -305,6 +305,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
         lambda r: r["Job/migrate"]["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/name"),
         "no app.kubernetes.io labels",
     ),
+    "part": (lambda r: r["Service/emqx"]["metadata"].pop("labels"), "not labelled as a part"),
     "deny": (lambda r: r.pop("NetworkPolicy/default-deny"), "does not deny by default"),
     "all ports": (lambda r: r["NetworkPolicy/emqx"]["spec"]["ingress"][0].pop("ports"), "a rule for all ports"),
     "world": (
