@@ -23,7 +23,7 @@ interop: setup
 # The Kubernetes overlays: rendered, validated, and held against what must be true of them.
 k8s-check: setup
 	@command -v kubectl >/dev/null || { echo "kubectl is needed, which renders the overlays" >&2; exit 1; }
-	@.venv/bin/python -m pytest tests/deploy/test_manifests.py $(ARGS)
+	@.venv/bin/python -m pytest tests/deploy/test_manifests.py tests/deploy/test_broken_manifests.py $(ARGS)
 
 # The development overlay on K3s in Docker, by k3d.
 k3s-test:
@@ -32,7 +32,7 @@ k3s-test:
 bench: setup
 	@$(RUN)/python -m tests.benchmarks.poll $(ARGS)
 
-# After a change of infrastructure/monitoring/dashboards.py or rules/nexus.yml.
+# After a change of infrastructure/monitoring/dashboards or rules/nexus.yml.
 monitoring: setup
 	@.venv/bin/python -m infrastructure.monitoring.generate
 

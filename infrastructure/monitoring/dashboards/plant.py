@@ -1,0 +1,153 @@
+"""What a shift looks at: the plant as a whole, and one device."""
+
+from grafana_foundation_sdk.builders import dashboard, timeseries
+from grafana_foundation_sdk.models import dashboard as models
+
+from infrastructure.monitoring.panels import (
+    BREAKER,
+    DATABASE,
+    GREEN,
+    LEGEND,
+    METRICS,
+    RED,
+    YELLOW,
+    SqlQuery,
+    board,
+    lines,
+    number,
+    rows,
+    states,
+)
+
+
+def plant() -> models.Dashboard:
+    """What a shift looks at: which devices are there, and whether their readings are stored."""
+    state = "max by (device) (nexus_gateway_breaker_state)"
+    return board(
+        "nexus-plant",
+        "Nexus: plant",
+        [],
+        {
+            "Now": [
+                number("Devices online", f"count({state} == 0) or vector(0)", "short"),
+                number("Devices offline", f"count({state} > 0) or vector(0)", "short", (None, GREEN), (1, RED)),
+                number("Readings a second", "sum(rate(nexus_gateway_readings_total[1m]))", "short"),
+                number(
+                    "Bad readings",
+                    "sum(rate(nexus_gateway_bad_readings_total[5m])) / sum(rate(nexus_gateway_readings_total[5m]))",
+                    "percentunit",
+                    (None, GREEN),
+                    (0.01, YELLOW),
+                    (0.1, RED),
+                ),
+                number("Rows stored a second", "sum(rate(nexus_ingestion_rows_total[1m]))", "short"),
+                number(
+                    "Behind",
+                    "max(nexus_ingestion_lag_seconds)",
+                    "s",
+                    (None, GREEN),
+                    (10, YELLOW),
+                    (60, RED),
+                    text="age of the newest reading that was stored last",
+                ),
+            ],
+            "Devices": [
+                states("Devices", state, "{{device}}", BREAKER),
+                lines(
+                    "Readings by device",
+                    "short",
+                    ("sum by (device) (rate(nexus_gateway_readings_total[1m]))", "{{device}}"),
+                ),
+                lines(
+                    "Failures by device",
+                    "short",
+                    (
+                        "sum by (device) (increase(nexus_gateway_device_failures_total[5m])) > 0 or vector(0)",
+                        "{{device}}",
+                    ),
+                ),
+            ],
+            "Values": [
+                rows(
+                    "Topics that have gone silent",
+                    "SELECT topic, time, now() - time AS silent, value, value_str, unit FROM metrics_latest"
+                    " WHERE time < now() - interval '10 minutes' ORDER BY time LIMIT 50",
+                ),
+                rows(
+                    "Last values",
+                    "SELECT topic, coalesce(value::text, value_str) AS value, unit, quality, time"
+                    " FROM metrics_latest ORDER BY topic LIMIT 200",
+                ),
+            ],
+        },
+    )
+
+
+def device() -> models.Dashboard:
+    """All of one device: its connection from the metrics, its values from the database."""
+    name = (
+        dashboard.QueryVariable("device")
+        .label("Device")
+        .datasource(METRICS)
+        .query("label_values(nexus_gateway_breaker_state, device)")
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    )
+    path = (
+        dashboard.QueryVariable("path")
+        .label("Topics beneath")
+        .datasource(DATABASE)
+        .query("SELECT DISTINCT regexp_replace(topic, '/[^/]+$', '') FROM topics ORDER BY 1")
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+    )
+    topic = (
+        dashboard.QueryVariable("topic")
+        .label("Topics")
+        .datasource(DATABASE)
+        .query("SELECT topic FROM topics WHERE topic LIKE '${path}/%' ORDER BY 1")
+        .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
+        .multi(True)
+        .include_all(True)
+    )
+    of = '{device="$device"}'
+    values = timeseries.Panel().title("Values").datasource(DATABASE).height(12).span(24).legend(LEGEND)
+    values.with_target(
+        SqlQuery(
+            "SELECT time, topic AS metric, value FROM metrics"
+            " WHERE $__timeFilter(time) AND topic IN ($topic) AND value IS NOT NULL AND quality >= 64"
+            " ORDER BY time LIMIT 50000",
+            "time_series",
+        )
+    )
+    minutes = timeseries.Panel().title("Averages of minutes").datasource(DATABASE).height(10).span(24).legend(LEGEND)
+    minutes.with_target(
+        SqlQuery(
+            "SELECT bucket AS time, topic AS metric, avg FROM metrics_1min"
+            " WHERE $__timeFilter(bucket) AND topic IN ($topic) AND avg IS NOT NULL ORDER BY bucket",
+            "time_series",
+        )
+    )
+    return board(
+        "nexus-device",
+        "Nexus: device",
+        [name, path, topic],
+        {
+            "Connection": [
+                states("State", f"max(nexus_gateway_breaker_state{of})", "state", BREAKER, span=12),
+                lines(
+                    "Readings a second",
+                    "short",
+                    (f"sum(rate(nexus_gateway_readings_total{of}[1m]))", "readings"),
+                    (f"sum(rate(nexus_gateway_bad_readings_total{of}[1m]))", "bad"),
+                ),
+                lines("Scan", "s", (f"max(nexus_gateway_scan_seconds{of})", "time that a scan takes")),
+                lines(
+                    "Trouble in 5 minutes",
+                    "short",
+                    (f"sum(increase(nexus_gateway_device_failures_total{of}[5m]))", "scans and connects that failed"),
+                    (f"sum(increase(nexus_gateway_ticks_missed_total{of}[5m]))", "ticks that a scan overran"),
+                    (f"sum(increase(nexus_gateway_breaker_openings_total{of}[5m]))", "openings of the breaker"),
+                ),
+            ],
+            "Values": [values, minutes],
+        },
+    )
