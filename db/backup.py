@@ -12,6 +12,7 @@ from db.migrate import Connection, Tier, applied, connect, tier
 from nexus.runtime.errors import ConfigError
 
 ROLES = ("nexus_writer", "nexus_reader")
+ABANDONED_SECONDS = 3600.0  # what a killed backup leaves is deleted by one that comes so much later
 _NOTE = "INSERT INTO backups (seconds, bytes, file) VALUES (%s, %s, %s)"
 
 
@@ -34,7 +35,7 @@ def backup(url: str, to: Path, keep: int | None = None) -> tuple[Path, int]:
         part.unlink(missing_ok=True)
     size = file.stat().st_size
     if keep is not None and to.is_dir():
-        for old in sorted(to.glob("nexus-*.dump"))[:-keep]:
+        for old in [*sorted(to.glob("nexus-*.dump"))[:-keep], *filter(_is_abandoned, to.glob("nexus-*.dump.part"))]:
             old.unlink()
     with connect(url) as connection:
         connection.execute(_NOTE, (time.monotonic() - began, size, str(file)))
@@ -69,6 +70,11 @@ def restore(url: str, file: Path) -> None:
             raise ConfigError(
                 f"the dump is of tier {', '.join(found)} and this server is {tier(connection)}: it cannot go on there"
             )
+
+
+def _is_abandoned(part: Path) -> bool:
+    """Whether whoever wrote it is gone: it grows no more."""
+    return time.time() - part.stat().st_mtime > ABANDONED_SECONDS
 
 
 def _prepare(connection: Connection) -> None:

@@ -175,10 +175,15 @@ def test_a_folder_keeps_the_newest_backups_and_the_monitor_tells_their_age(
     for file in old:
         file.touch()
     (tmp_path / "other.dump").touch()
+    abandoned, growing = tmp_path / "nexus-1.dump.part", tmp_path / "nexus-2.dump.part"
+    for part, age in ((abandoned, 7200), (growing, 60)):
+        part.touch()
+        os.utime(part, (time.time() - age, time.time() - age))
     done = run(database, "db", "backup", str(tmp_path), "--keep", "2")
     assert done.returncode == 0, done.stderr
     left = sorted(file.name for file in tmp_path.glob("*.dump"))
     assert (left[0], len(left), left[-1]) == ("nexus-20200103T000000Z.dump", 3, "other.dump")
+    assert (abandoned.exists(), growing.exists()) == (False, True)
     assert query(database, "SELECT bytes > 1000, seconds > 0, file LIKE '%.dump' FROM backups") == [(True, True, True)]
     monitor.stop()
     monitor.restart()
