@@ -15,6 +15,7 @@ from ingestion.encoding import Encoding
 from ingestion.receipts import Receipts
 from ingestion.rows import Window
 from ingestion.settings import Settings
+from ingestion.tables import Written
 from ingestion.writer import Writer
 from nexus.runtime import log
 from nexus.runtime.run import together
@@ -58,7 +59,7 @@ class Pipeline:
         self._bytes = 0
         self._cutting = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._finishing = False
+        self._prepared = self._finishing = False
         self._decoding = False
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("pipeline")
@@ -188,7 +189,13 @@ class Pipeline:
             batch.now_ms, batch.horizon_ms = now, horizon
         self._encoding.add(batch, topic, payload, Window.at(now, horizon))
 
-    async def _commit(self, writer: Writer, batch: Batch) -> None:
+    async def prepare(self) -> None:
+        """Waits until the database has said which rows are late: they are judged when they are decoded."""
+        if not self._prepared:
+            await self._write(self._writers[0], Batch())
+            self._prepared = True
+
+    async def _write(self, writer: Writer, batch: Batch) -> Written:
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseAway),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -201,6 +208,10 @@ class Pipeline:
                 written = await writer.write(batch)
         self._back()
         metrics.write_seconds.observe(self._clock() - began)
+        return written
+
+    async def _commit(self, writer: Writer, batch: Batch) -> None:
+        written = await self._write(writer, batch)
         metrics.batch_points.observe(batch.points)
         metrics.rows.inc(written.rows)
         metrics.late.inc(batch.late.count)

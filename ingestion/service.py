@@ -70,9 +70,14 @@ class _Ingester:
             receipts = Receipts(self._own.group)
             self._pipeline = pipeline = Pipeline(self._own, encoding, writers, receipts)
             self._consumer = consumer = Consumer(filters(self._own.group, self._own.decoders), pipeline, receipts)
+
+            async def ready() -> None:
+                await slot.hold()
+                await pipeline.prepare()
+
             keeping = group.create_task(slot.keep(), name="slot")
             writing = group.create_task(pipeline.run(), name="pipeline")
-            consuming = group.create_task(consumer.run(self._broker, client, slot.hold), name="consumer")
+            consuming = group.create_task(consumer.run(self._broker, client, ready), name="consumer")
             await self._stop.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):

@@ -152,7 +152,7 @@ def test_old_readings_reach_the_table_and_the_aggregates_wherever_they_are_late(
     nexus: Callable[..., Nexus],
 ) -> None:
     broker = mosquitto()
-    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
+    ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
     at = int(time.time() * 1000) - 20 * 86_400_000
     whole = {"ts": at, "v": {"old": 1.5, "new": 2.5}, "t": {"new": at + 20 * 86_400_000}}
     command = ["mosquitto_pub", "-p", str(broker.port), "-V", "5", "-q", "1", "-t", "dev/x", "-m", json.dumps(whole)]
@@ -161,6 +161,8 @@ def test_old_readings_reach_the_table_and_the_aggregates_wherever_they_are_late(
     until(
         lambda: query(database, "SELECT avg FROM metrics_1day WHERE topic = 'dev/x/old'") == [(1.5,)], "aggregated", 60
     )
+    community = query(database, "SELECT tier FROM nexus_migrations LIMIT 1") == [("community",)]
+    assert ingester.metric("nexus_ingestion_late_rows_total") == community, "the first batch too"
 
 
 @tiers
