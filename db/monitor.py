@@ -10,7 +10,8 @@ from db.migrate import Tier
 from nexus.runtime import log, probe, settings
 from nexus.runtime.run import unless
 
-LOOK_SECONDS = 15.0
+LOOK_SECONDS = 10.0
+RETRY_SECONDS = 2.0
 ANSWER_SECONDS = 60.0
 
 registry = CollectorRegistry()
@@ -69,7 +70,7 @@ WHERE j.job_id >= 1000
 
 
 class _Monitor:
-    """Looks every LOOK_SECONDS, over one connection that is made anew after trouble."""
+    """Looks now and then, over one connection that is made anew after trouble."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -87,7 +88,7 @@ class _Monitor:
             except (psycopg.Error, TimeoutError) as error:
                 self._said(str(error).strip() or f"no answer within {ANSWER_SECONDS:g} s")
                 await self.close()
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS if self.trouble else LOOK_SECONDS)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None

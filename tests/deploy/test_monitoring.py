@@ -263,7 +263,7 @@ def test_alerts_fire_and_resolve(
     site = Site(nexus, broker, own_postgres.url, tmp_path)
     with connect(own_postgres.url) as connection:
         connection.execute("INSERT INTO backups (seconds, bytes, file) VALUES (1, 1, 'x')")
-    quick = re.sub(r"for: (\d+)m", r"for: \1s", RULES.read_text()).replace("[10m:30s]", "[15s:1s]")
+    quick = re.sub(r"for: (\d+)m", r"for: \1s", RULES.read_text()).replace("[10m:30s]", "[8s:1s]")
     (tmp_path / "rules.yml").write_text(quick.replace("[5m]", "[10s]").replace("[10m]", "[10s]"))
     with Prometheus(tmp_path, site.jobs, tmp_path / "rules.yml").running() as prometheus:
         until(lambda: prometheus.ask("nexus_database_backup_timestamp_seconds > 0"), "the backup is known", 40)
