@@ -95,5 +95,5 @@ def _run(program: str, *arguments: str) -> bytes:
     done = subprocess.run([path, *arguments], capture_output=True, check=False)  # noqa: S603  our own arguments
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise ConfigError(f"{program}: {'; '.join(said[-2:]) or f'exit code {done.returncode}'}")
+        raise ConfigError("; ".join(said[-2:]) or f"{program}: exit code {done.returncode}")
     return done.stdout

@@ -27,6 +27,8 @@ class Tier(StrEnum):
     PLAIN = "plain"  # PostgreSQL
 
 
+LICENSE = "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
+
 # Which files of a migration a tier takes: the first of these endings that is there.
 _ENDINGS = {
     Tier.COMMUNITY: ("community", "hypertable", None),
@@ -56,9 +58,11 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
 
 def tier(connection: Connection) -> Tier:
     """Which tier the database is, as it stands."""
-    found = connection.execute(
-        "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
-    ).fetchone()
+    return tier_of(connection.execute(LICENSE).fetchone())
+
+
+def tier_of(found: tuple[object, ...] | None) -> Tier:
+    """The tier of which LICENSE finds this."""
     if found is None:
         return Tier.PLAIN
     return Tier.COMMUNITY if found[0] == "timescale" else Tier.APACHE

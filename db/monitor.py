@@ -6,7 +6,7 @@ import psycopg
 from prometheus_client import CollectorRegistry, Gauge
 from psycopg import AsyncConnection
 
-from db.migrate import Tier
+from db.migrate import LICENSE, Tier, tier_of
 from nexus.runtime import log, probe, settings
 from nexus.runtime.run import unless
 
@@ -26,10 +26,6 @@ job_failed = _gauge("job_failed", "1 while the last run of a TimescaleDB job has
 job_finished = _gauge("job_success_timestamp_seconds", "When a TimescaleDB job last succeeded", "task")
 
 _SETTINGS = "SET statement_timeout = '50s'; SET application_name = 'nexus monitor'"
-_TIER = """
-SELECT coalesce((SELECT CASE current_setting('timescaledb.license', true) WHEN 'timescale' THEN 'community'
-                        ELSE 'apache' END FROM pg_extension WHERE extname = 'timescaledb'), 'plain')
-"""
 _ALWAYS = {
     "SELECT pg_database_size(current_database())": [_gauge("size_bytes", "Size of the whole database")],
     "SELECT (SELECT count(*) FROM topics), (SELECT count(*) FROM rejects)": [
@@ -76,7 +72,7 @@ class _Monitor:
         self._url = url
         self._connection: AsyncConnection | None = None
         self._log = log.get("monitor")
-        self.trouble: str | None = "the database"
+        self.trouble: str | None = "not asked yet"
 
     async def run(self) -> None:
         """Looks, for ever."""
@@ -85,6 +81,8 @@ class _Monitor:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._look()
                 self._said(None)
+            except psycopg.errors.UndefinedTable as error:
+                self._said(f"{str(error).splitlines()[0]}: run `nexus db migrate`")
             except (psycopg.Error, TimeoutError) as error:
                 self._said(str(error).strip() or f"no answer within {ANSWER_SECONDS:g} s")
                 await self.close()
@@ -107,13 +105,15 @@ class _Monitor:
         if self._connection is None:
             self._connection = await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
             await self._connection.execute(_SETTINGS)
-        [(tier,)] = await self._rows(self._connection, _TIER)
-        is_community = tier == Tier.COMMUNITY
+        is_community = tier_of(next(iter(await self._rows(self._connection, LICENSE)), None)) is Tier.COMMUNITY
         for query, gauges in (_ALWAYS | _COMMUNITY if is_community else _ALWAYS).items():
             for row in await self._rows(self._connection, query):
                 for gauge, value in zip(gauges, row, strict=True):
                     gauge.set(float(str(value)) if value is not None else 0.0)
-        for job, failed, finished in await self._rows(self._connection, _JOBS) if is_community else []:
+        jobs = await self._rows(self._connection, _JOBS) if is_community else []
+        for gauge in (job_failed, job_finished):
+            gauge.clear()  # of jobs that are no more
+        for job, failed, finished in jobs:
             job_failed.labels(job).set(int(str(failed or 0)))
             job_finished.labels(job).set(float(str(finished or 0)))
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ingestion.rows import Rows
+from ingestion.rows import Rows, Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Batch:
 
     `began` when the first delivery came; `acknowledge` is called for each once all is committed, and `receipts` are
     publishers, with the first and last of the numbers that are in it. `deliveries`, topic and payload, are there if the
-    way into the table may have to look at them again, and the times (epoch ms) by which they were judged.
+    way into the table may have to look at them again, and the window by which they were judged.
     """
 
     rows: Rows = field(default_factory=Rows)
@@ -31,8 +31,7 @@ class Batch:
     acknowledge: list[Callable[[], None]] = field(default_factory=list)
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
     deliveries: list[tuple[str, bytes]] = field(default_factory=list)
-    now_ms: int = 0
-    horizon_ms: int = 0
+    window: Window | None = None
     size: int = 0  # bytes of the messages, about
     began: float = 0.0
     committed: bool = False

@@ -90,7 +90,7 @@ class Bulk:
             for publisher, booked in await (await connection.execute(_LOCK, (sorted(numbers),))).fetchall():
                 for part in booked:
                     seen[publisher].add(part.lower, part.upper - 1)
-            fresh = self._fresh(batch, seen)
+            fresh = self._fresh(batch, batch.window, seen) if batch.window else batch
             _, refused = await put_halving(connection, fresh.rows.in_order(), put)
             refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
             rejects = [*fresh.rejects, *refused]
@@ -103,7 +103,7 @@ class Bulk:
         duplicates = batch.points - fresh.points
         return Written(stored, duplicates, len(rejects))
 
-    def _fresh(self, batch: Batch, seen: dict[str, Ranges]) -> Batch:
+    def _fresh(self, batch: Batch, window: Window, seen: dict[str, Ranges]) -> Batch:
         """The batch, made anew of what is not booked and not twice in it."""
 
         def unseen(message: Message) -> Message | None:
@@ -116,7 +116,7 @@ class Bulk:
 
         fresh = Batch()
         for topic, payload in batch.deliveries:
-            self._encoding.add(fresh, topic, payload, Window.at(batch.now_ms, batch.horizon_ms), unseen)
+            self._encoding.add(fresh, topic, payload, window, unseen)
         return fresh
 
 

@@ -59,7 +59,7 @@ class Pipeline:
         self._bytes = 0
         self._cutting = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._prepared = self._finishing = False
+        self._finishing = False
         self._decoding = False
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("pipeline")
@@ -183,17 +183,16 @@ class Pipeline:
             batch.began = self._clock()
         batch.acknowledge.append(acknowledge)
         batch.size += delivery.size
-        now, horizon = int(time() * 1000), self._writers[0].horizon_ms
+        window = Window.at(int(time() * 1000), self._writers[0].horizon_ms)
         if self._keeps_deliveries:
             batch.deliveries.append((topic, payload))
-            batch.now_ms, batch.horizon_ms = now, horizon
-        self._encoding.add(batch, topic, payload, Window.at(now, horizon))
+            batch.window = window
+        self._encoding.add(batch, topic, payload, window)
 
     async def prepare(self) -> None:
         """Waits until the database has said which rows are late: they are judged when they are decoded."""
-        if not self._prepared:
+        if not self._writers[0].knows_horizon:
             await self._write(self._writers[0], Batch())
-            self._prepared = True
 
     async def _write(self, writer: Writer, batch: Batch) -> Written:
         retrying = AsyncRetrying(

@@ -59,15 +59,22 @@ def purge(connection: Connection, which: Which) -> int:
 
 
 async def retry(connection: Connection, which: Which, settings: Settings) -> tuple[int, int]:
-    """Decodes and writes again; what succeeds is a reject no more. Gives how many did, and how many did not."""
+    """Decodes and writes again; what succeeds is a reject no more. Gives how many did, and how many did not.
+
+    Raises DatabaseAway.
+    """
     decoders, encoder = Decoders(settings.decoders), Encoder()
     query = sql.SQL(
-        "SELECT id, topic, coalesce(source, topic), payload FROM rejects WHERE {} AND id > {} ORDER BY id LIMIT {}"
+        "SELECT id, topic, coalesce(source, topic), payload FROM rejects"
+        " WHERE {} AND id > {} AND id <= {} ORDER BY id LIMIT {}"
     )
+    # Not those that are set aside meanwhile, by others or by the database's refusing them again.
+    [newest] = connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,)
     after = stored = refused = 0
     way = Exact() if settings.ingest_mode == "exact" else Bulk(Encoding(decoders))
     async with Writer(settings.database_url, way) as writer:
-        while found := connection.execute(query.format(which.condition, after, _AT_ONCE)).fetchall():
+        await writer.write(Batch())  # so that it knows what is late
+        while found := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
             batch, done = Batch(), []
             for id_, topic, source, payload in found:
                 after = int(str(id_))
@@ -77,9 +84,9 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> tup
                     refused += 1
                 else:
                     done.append(after)
-            await writer.write(batch)
+            again = (await writer.write(batch)).rejects  # by the database, which has set them aside anew
             connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
-            stored += len(done)
+            stored, refused = stored + len(done) - again, refused + again
     return stored, refused
 
 

@@ -34,7 +34,7 @@ class Writer:
     """One connection to the database, made when needed and made anew after trouble.
 
     Rows from before `horizon_ms` (epoch ms) are late: they go to a table of their own, from where the database brings
-    them home.
+    them home. It is known once something was written, if only an empty batch.
     """
 
     def __init__(self, url: str, way: Way) -> None:
@@ -44,6 +44,7 @@ class Writer:
         self._clock = asyncio.get_running_loop().time
         self._asked = float("-inf")
         self.horizon_ms = 0
+        self.knows_horizon = False
 
     async def write(self, batch: Batch) -> Written:
         """Writes all in one transaction, committed when this returns. Raises DatabaseAway with nothing written."""
@@ -85,7 +86,7 @@ class Writer:
             self._asked = float("-inf")
         if self._clock() - self._asked > HORIZON_SECONDS:
             found = await (await self._connection.execute(_HORIZON)).fetchone()
-            self.horizon_ms = found[0] if found else 0
+            self.horizon_ms, self.knows_horizon = (found[0] if found else 0), True
             unique = await (await self._connection.execute(_UNIQUE)).fetchone()
             if unique is not None and unique[0] != self._way.unique:
                 raise DatabaseAway("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")

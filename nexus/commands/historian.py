@@ -43,7 +43,7 @@ def backup(parsed: argparse.Namespace) -> int:
     from db.backup import backup as dump
 
     if parsed.keep is not None and (parsed.keep < 1 or not parsed.to.is_dir()):
-        raise ConfigError("--keep needs at least 1, and a folder")
+        raise ConfigError(f"--keep needs at least 1, and a folder that is there, which {parsed.to} is not")
     file, size = dump(_settings().database_url, parsed.to, parsed.keep)
     print(f"{file}: {size / 1e6:.1f} MB")
     return 0
@@ -93,11 +93,15 @@ def list_rejects(parsed: argparse.Namespace) -> int:
 
 
 def retry_rejects(parsed: argparse.Namespace) -> int:
+    from ingestion.database import DatabaseAway
     from ingestion.rejects import retry
     from ingestion.settings import Settings
 
     with _database() as connection:
-        stored, refused = asyncio.run(retry(connection, _which(parsed), settings.load(Settings)))
+        try:
+            stored, refused = asyncio.run(retry(connection, _which(parsed), settings.load(Settings)))
+        except DatabaseAway as error:
+            raise ConfigError(str(error)) from None
     print(f"{stored} stored, {refused} still refused")
     return 0
 

@@ -223,16 +223,18 @@ CASES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("case", nargs="*", help=", ".join(CASES))
-    parser.add_argument("--rows", type=int, default=10_000_000)
+def run(cases: dict[str, Callable[[argparse.Namespace], dict[str, Any]]], text: str, **sizes: float) -> None:
+    """Runs the cases that the command line names, or all, and prints a line of each; `sizes` are more options."""
+    parser = argparse.ArgumentParser(description=text.splitlines()[0])
+    parser.add_argument("case", nargs="*", choices=[*cases, []], help="all, if none is named")
+    for name, size in sizes.items():
+        parser.add_argument(f"--{name}", type=type(size), default=size)
     arguments = parser.parse_args()
     if "NEXUS_TEST_DATABASE_URL" not in os.environ:
         parser.error("NEXUS_TEST_DATABASE_URL names no server")
-    for name in arguments.case or CASES:
-        print(json.dumps({name: CASES[name](arguments)}), flush=True)
+    for name in arguments.case or cases:
+        print(json.dumps({name: cases[name](arguments)}), flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(CASES, __doc__, rows=10_000_000)

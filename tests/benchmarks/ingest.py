@@ -27,7 +27,7 @@ import psycopg
 from ingestion.rows import COLUMNS, Encoder, Rows, Window, copy_data
 from nexus.contract.codec import Message
 from nexus.load import Load
-from tests.benchmarks.database import database
+from tests.benchmarks.database import database, run
 from tests.benchmarks.poll import Usage, modbus_plant, parts
 from tests.parts import Mosquitto, Nexus, ended_with_block, until
 
@@ -383,17 +383,5 @@ CASES = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("case", nargs="*", help=", ".join(CASES))
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--points", type=int, default=4_000_000)
-    arguments = parser.parse_args()
-    if "NEXUS_TEST_DATABASE_URL" not in os.environ:
-        parser.error("NEXUS_TEST_DATABASE_URL names no server")
-    for name in arguments.case or CASES:
-        print(json.dumps({name: CASES[name](arguments)}), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    run(CASES, __doc__, seconds=20.0, points=4_000_000)

@@ -41,16 +41,8 @@ class Site:
 
     def load(self, rate: float, seconds: float, *arguments: str, **keys: str) -> Nexus:
         keys = {"receipts": "ingestion", **(keys if MODE == "exact" else {})}  # bulk mode goes by the numbers
-        sizes = [
-            "--rate",
-            str(rate),
-            "--seconds",
-            str(seconds),
-            "--wait",
-            os.environ.get("NEXUS_CHAOS_WAIT", "500"),
-            "--out",
-            str(self.out),
-        ]
+        wait = os.environ.get("NEXUS_CHAOS_WAIT", "500")
+        sizes = ["--rate", str(rate), "--seconds", str(seconds), "--wait", wait, "--out", str(self.out)]
         process = self.nexus(
             "load", *sizes, "--devices", "20", "--tags", "50", *arguments, mqtt_url=self.broker.url, **keys
         )

@@ -91,6 +91,7 @@ def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:
             async with asyncio.timeout(10):
                 while not hears[user] <= found:
                     await asyncio.sleep(0.01)
+            # What was on its way comes before this one's answer.
             await (await connection.publish("dev/last" if user == "gateway" else "receipt/last", b"1"))
         return found
 

@@ -18,6 +18,7 @@ from ingestion.rows import Window
 from ingestion.tables import Written
 from ingestion.writer import Writer
 from nexus.runtime.errors import ConfigError
+from tests.integration.test_historian_tools import run
 from tests.integration.test_writer import query
 
 community = pytest.mark.parametrize(
@@ -44,7 +45,7 @@ def message(first: int, count: int = 1, publisher: str | None = "one", **values:
 
 
 def batch(encoding: Encoding, *payloads: bytes) -> Batch:
-    found = Batch(now_ms=NOW)
+    found = Batch(window=Window.at(NOW, 0))
     for payload in payloads:
         found.deliveries.append(("dev/x", payload))
         encoding.add(found, "dev/x", payload, Window.at(NOW, 0))
@@ -130,6 +131,23 @@ def test_a_row_that_is_refused_costs_only_itself(bulk_database: str) -> None:
         connection.execute("ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
     assert written(bulk_database, [message(1, 20)], [message(1, 20)]) == [Written(19, 0, 1), Written(0, 20, 0)]
     assert query(bulk_database, "SELECT topic FROM rejects") == [("dev/x/t13",)]
+
+
+@community
+def test_a_retry_that_is_refused_again_costs_only_itself(bulk_database: str) -> None:
+    with connect(bulk_database) as connection:
+        connection.execute("ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+        for value in (12, 13, 14):
+            payload = json.dumps({"v": value, "ts": NOW}).encode()
+            connection.execute(
+                "INSERT INTO rejects (topic, payload, reason) VALUES (%s, %s, 'x')", (f"dev/t{value}", payload)
+            )
+    wrong = run(bulk_database, "rejects", "retry")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+    assert "NEXUS_INGEST_MODE" in wrong.stderr
+    assert run(bulk_database, "rejects", "retry", ingest_mode="bulk").stdout == "2 stored, 1 still refused\n"
+    assert query(bulk_database, "SELECT topic FROM metrics ORDER BY 1") == [("dev/t12",), ("dev/t14",)]
+    assert query(bulk_database, "SELECT topic, reason <> 'x' FROM rejects") == [("dev/t13", True)]
 
 
 @community

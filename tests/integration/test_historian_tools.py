@@ -103,6 +103,18 @@ def test_rejects_are_listed_tried_again_and_thrown_away(database: str, mosquitto
     assert run(database, "rejects", "purge", "--all").stdout == "1 thrown away\n"
 
 
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+def test_an_old_reject_that_is_tried_again_reaches_the_aggregates(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ALTER MATERIALIZED VIEW metrics_1day SET (timescaledb.materialized_only = true)")
+        payload = json.dumps({"v": 1.5, "ts": int(time.time() * 1000) - 20 * 86_400_000}).encode()
+        connection.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('dev/x/old', %s, 'x')", (payload,))
+    assert run(database, "rejects", "retry").stdout == "1 stored, 0 still refused\n"
+    aggregated = "SELECT avg FROM metrics_1day WHERE topic = 'dev/x/old'"
+    until(lambda: query(database, aggregated) == [(1.5,)], "it is aggregated", 60)
+
+
 @tiers
 def test_old_rejects_are_dropped(database: str) -> None:
     with psycopg.connect(database) as connection:

@@ -98,7 +98,7 @@ def test_who_has_no_certificate_waits_and_says_why(
 
 @pytest.fixture
 def secured_postgres(postgres: Postgres, certificates: Certificates) -> Postgres:
-    """Takes connections by TLS only; of a build that can."""
+    """Speaks TLS; of a build that can."""
     data = Path(str(psycopg_setting(postgres.url, "data_directory")))
     with psycopg.connect(postgres.url, autocommit=True) as connection:
         for name in ("cert", "key"):
