@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from psycopg import AsyncConnection
 
 from db.migrate import LICENSE, Tier, tier_of
-from nexus.runtime import log, probe, settings
+from nexus.runtime import guard, log, probe, settings
 from nexus.runtime.run import unless
 
 LOOK_SECONDS = 10.0
@@ -15,6 +15,7 @@ RETRY_SECONDS = 2.0
 ANSWER_SECONDS = 60.0
 
 registry = CollectorRegistry()
+registry.register(guard.faults)
 
 
 def _gauge(name: str, text: str, *labels: str) -> Gauge:

@@ -11,7 +11,7 @@ from gateway import metrics
 from gateway.driver import DeviceError, Tag, WriteError
 from gateway.poller import Poller
 from nexus.contract.reading import Quality, Reading, Value
-from nexus.runtime import log, mqtt
+from nexus.runtime import guard, log, mqtt
 
 ROOT = "cmd/"
 WAITING = 16  # writes that may wait for one device
@@ -55,7 +55,7 @@ class Commands:
             work = self._refuse("a retained request is not executed: publish it without the retain flag")
         else:
             work = self._write(poller, path, name, message.payload)
-        self._group.create_task(self._answered(connection, message, work), name=f"write {message.topic}")
+        guard.start(self._group, "command", self._answered(connection, message, work), name=f"write {message.topic}")
 
     async def _answered(self, connection: mqtt.Connection, message: mqtt.Message, work: Any) -> None:
         answer: Answer = await work

@@ -7,7 +7,7 @@ from gateway import metrics
 from gateway.condition import OnStatus
 from gateway.config import Configured
 from gateway.poller import OnScan, Poller
-from nexus.runtime import log
+from nexus.runtime import guard, log
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
 
@@ -38,7 +38,7 @@ class Fleet:
         coming = [one for path, one in by_path.items() if path not in self._running]
         for one in coming:
             poller = Poller(one, self._on_scan, self._on_status)
-            task = self._group.create_task(poller.run(), name=f"device {one.device.name}")
+            task = guard.keep(self._group, "device", poller.run, name=f"device {one.device.name}")
             self._running[one.device.path] = (poller, task)
         metrics.owned.set(len(self._running))
         if going or coming:

@@ -12,10 +12,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from nexus.runtime import guard
+
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
+registry.register(guard.faults)
 
 _DEVICE = ["device"]
 

@@ -17,6 +17,7 @@ from gateway.driver import DeviceError, Hear, Link, Read, Tag
 from gateway.keys import BreakerKeys
 from gateway.schedule import Schedule
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.runtime import guard
 from nexus.runtime.run import together
 
 # A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
@@ -163,9 +164,9 @@ class Poller:
                     self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
 
         async with together() as group:
-            group.create_task(listen(), name=f"hear {self._device.name}")
+            guard.part(group, listen(), name=f"hear {self._device.name}")
             if any(tag.report and tag.report.max_silence for tag in self._device.tags):
-                group.create_task(ask(), name=f"ask {self._device.name}")
+                guard.part(group, ask(), name=f"ask {self._device.name}")
 
     def _take(self, readings: list[Reading]) -> None:
         """The device answered: its readings go on, as far as they are worth sending."""

@@ -22,7 +22,7 @@ from gateway.sharing import Sharing
 from gateway.spool import SpoolError
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
-from nexus.runtime import log, mqtt, probe, settings
+from nexus.runtime import guard, log, mqtt, probe, settings
 from nexus.runtime.broker import Broker, Client, Will
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
@@ -63,11 +63,11 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
             gc.freeze()  # what is here now stays: the collector need not look at it again
             log.get("gateway").info("started", devices=len(configured), tags=tags)
             polling = [
-                group.create_task(gateway.sharing.run(), name="sharing"),
-                group.create_task(watch.run(on_change), name="reload"),
+                guard.keep(group, "timer", gateway.sharing.run, name="sharing"),
+                guard.keep(group, "file", lambda: watch.run(on_change), name="reload"),
             ]
             storing = gateway.backlog_tasks()
-            publishing = group.create_task(gateway.publish(broker), name="publisher")
+            publishing = guard.keep(group, "peer", lambda: gateway.publish(broker), name="publisher")
             await stop.wait()
             await _ended(polling)
             await gateway.end(publishing)
@@ -102,8 +102,8 @@ class _Gateway:
 
     def backlog_tasks(self) -> list[asyncio.Task[None]]:
         return [
-            self._group.create_task(self._backlog.store(), name="spool"),
-            self._group.create_task(self._backlog.expire(), name="spool-age"),
+            guard.keep(self._group, "timer", self._backlog.store, name="spool"),
+            guard.keep(self._group, "timer", self._backlog.expire, name="spool-age"),
         ]
 
     async def publish(self, broker: Broker) -> None:
@@ -132,7 +132,7 @@ class _Gateway:
             await self._receipts.join(connection)
             await connection.subscribe(f"{COMMANDS}#")
             async with together() as group:
-                draining = group.create_task(Drain(self._backlog, connection).run(), name="drain")
+                draining = guard.part(group, Drain(self._backlog, connection).run(), name="drain")
                 await self._publisher.serve(connection)
                 draining.cancel()
             await self.sharing.leave(connection)
@@ -143,6 +143,9 @@ class _Gateway:
 
     def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         connection.acknowledge(message.mid)
+        guard.call("message", self._take, connection, message)
+
+    def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         heard = self._receipts.heard(message.topic, message.payload)
         if not heard and not self.sharing.heard(message.topic, message.payload):
             self._commands.take(connection, message)

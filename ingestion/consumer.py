@@ -7,6 +7,7 @@ from functools import partial
 from ingestion import metrics
 from ingestion.pipeline import Delivery, Pipeline
 from ingestion.receipts import Receipts
+from nexus.runtime import guard
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.mqtt import Connection, Message
 from nexus.runtime.reconnect import stay_connected
@@ -46,7 +47,7 @@ class Consumer:
         metrics.connected.set(1)
         try:
             async with together() as group:
-                telling = group.create_task(self._receipts.run(connection), name="receipts")
+                telling = guard.part(group, self._receipts.run(connection), name="receipts")
                 for one in self._filters:
                     await connection.subscribe(one)
                 await self._stopping.wait()

@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from nexus.runtime import log, probe, settings
+from nexus.runtime import guard, log, probe, settings
 from nexus.runtime.errors import ConfigError
 from nexus.runtime.run import together
 
@@ -36,7 +36,7 @@ async def serve(stop: asyncio.Event, count: int) -> None:
         app = _pages(consumers)
         async with probe.site(app, process.health_host, process.health_port, "NEXUS_HEALTH_PORT"), together() as group:
             for one in consumers:
-                group.create_task(one.run(stop), name=f"consumer-{one.number}")
+                guard.part(group, one.run(stop), name=f"consumer-{one.number}")
 
 
 class _Consumer:

@@ -17,7 +17,7 @@ from ingestion.rows import Window
 from ingestion.settings import Settings
 from ingestion.tables import Written
 from ingestion.writer import Writer
-from nexus.runtime import log
+from nexus.runtime import guard, log
 from nexus.runtime.run import together
 
 MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
@@ -104,7 +104,7 @@ class Pipeline:
         """Writes batch after batch, with each writer one at a time, until `finish` was called and nothing is left."""
         async with together() as group:
             for number, writer in enumerate(self._writers):
-                group.create_task(self._write_with(writer), name=f"writer-{number}")
+                guard.part(group, self._write_with(writer), name=f"writer-{number}")
 
     async def _write_with(self, writer: Writer) -> None:
         while (batch := await self._next()) is not None:

@@ -14,7 +14,7 @@ from ingestion.receipts import Receipts
 from ingestion.settings import Settings
 from ingestion.slot import Slot, SlotLost
 from ingestion.writer import Writer
-from nexus.runtime import log, probe, settings
+from nexus.runtime import guard, log, probe, settings
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.run import together, unless
 
@@ -75,9 +75,9 @@ class _Ingester:
                 await slot.hold()
                 await pipeline.prepare()
 
-            keeping = group.create_task(slot.keep(), name="slot")
-            writing = group.create_task(pipeline.run(), name="pipeline")
-            consuming = group.create_task(consumer.run(self._broker, client, ready), name="consumer")
+            keeping = guard.part(group, slot.keep(), name="slot")
+            writing = guard.part(group, pipeline.run(), name="pipeline")
+            consuming = guard.part(group, consumer.run(self._broker, client, ready), name="consumer")
             await self._stop.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):

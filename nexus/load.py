@@ -20,7 +20,7 @@ from gateway.publisher import Publisher
 from gateway.receipts import Receipts
 from gateway.settings import Settings
 from nexus.contract.reading import Reading
-from nexus.runtime import log, mqtt, settings
+from nexus.runtime import guard, log, mqtt, settings
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together, unless
@@ -118,7 +118,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
         async def serve(connection: mqtt.Connection) -> None:
             await receipts.join(connection)
             async with together() as inner:
-                inner.create_task(Drain(backlog, connection).run(), name="drain")
+                guard.part(inner, Drain(backlog, connection).run(), name="drain")
                 await publisher.serve(connection)
                 await asyncio.Event().wait()
 
@@ -128,8 +128,8 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
 
         client = Client(f"load-{disk.id}")
         tasks = [
-            group.create_task(stay_connected(broker, client, serve, heard), name="publisher"),
-            group.create_task(backlog.store(), name="spool"),
+            guard.part(group, stay_connected(broker, client, serve, heard), name="publisher"),
+            guard.part(group, backlog.store(), name="spool"),
         ]
         try:
             async with asyncio.timeout(CONNECT_SECONDS):

@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -14,7 +15,11 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
+from tests.deploy.stand_ins.broker import configured
 from tests.parts import Mosquitto, Nexus, Postgres
+
+RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
+USERS = ("gateway", "ingestion", "viewer", "operator")
 
 _numbers = itertools.count()
 
@@ -116,6 +121,40 @@ def database(empty_database: str) -> str:
     with connect(empty_database) as connection:
         migrate(connection, DatabaseSettings())
     return empty_database
+
+
+@dataclass(frozen=True)
+class Production:
+    """A broker with production's users and ACL, and a database with its roles; `owner` is for the test alone."""
+
+    broker: Mosquitto
+    owner: str
+
+    def mqtt(self, user: str) -> str:
+        """The broker's URL for one of USERS."""
+        return f"mqtt://{user}:secret-{user}@127.0.0.1:{self.broker.port}"
+
+    @property
+    def writer(self) -> str:
+        """The database's URL as the ingester has it."""
+        return make_conninfo(self.owner, options="-crole=nexus_writer")
+
+    @property
+    def reader(self) -> str:
+        """The database's URL as whoever only reads has it."""
+        return make_conninfo(self.owner, options="-crole=nexus_reader")
+
+
+@pytest.fixture
+def production(mosquitto: Callable[..., Mosquitto], broker_folder: Path, database: str) -> Production:
+    """What services run on in production; parametrise `empty_database` for another tier."""
+    folder = broker_folder / f"users-{next(_numbers)}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    users = "".join(f"{user},secret-{user},false\n" for user in USERS)
+    configured(folder, f"user_id,password,is_superuser\n{users}", RULES.read_text(), 0)
+    broker = mosquitto(f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl")
+    return Production(broker, database)
 
 
 @pytest.fixture

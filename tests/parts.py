@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TypeVar
 
 DEADLINE = 20.0
+PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "1"))  # on a busy machine, wait so many times as long
 
 T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
     """Waits until `condition()` is true, and gives what it said; fails after `seconds`."""
+    seconds *= PATIENCE
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         if time.monotonic() > deadline:

@@ -12,6 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from nexus.runtime import guard
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.connection import Connection, Message, MqttError, OnMessage
 from nexus.runtime.run import together
@@ -71,7 +72,7 @@ async def connect(broker: Broker, client: Client, on_message: OnMessage | None =
     clean = False
     try:
         async with together() as group:
-            watch = group.create_task(connection.watch(), name="mqtt-watch")
+            watch = guard.part(group, connection.watch(), name="mqtt-watch")
             yield connection
             watch.cancel()
         clean = True

@@ -5,8 +5,9 @@ import gc
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
-from nexus.runtime import log
+from nexus.runtime import guard, log
 from nexus.runtime.errors import ConfigError
 
 STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
@@ -40,6 +41,7 @@ def run(service: Service) -> int:
 
 
 async def _supervise(service: Service) -> None:
+    asyncio.get_running_loop().set_exception_handler(_in_a_callback)
     stop = asyncio.Event()
     work = asyncio.ensure_future(service(stop))
     with _signals(stop, work):
@@ -53,6 +55,15 @@ async def _supervise(service: Service) -> None:
             await work
         finally:
             stopping.cancel()
+
+
+def _in_a_callback(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A callback of the event loop failed, or a task that nobody waits for."""
+    error = context.get("exception")
+    if isinstance(error, Exception):
+        guard.failed("peer", str(context.get("message", "a callback")), error)
+    else:
+        loop.default_exception_handler(context)
 
 
 @contextmanager

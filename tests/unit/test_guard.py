@@ -1,0 +1,141 @@
+"""What handles outside things is contained: its faults are counted, logged once, and cost only themselves."""
+
+import ast
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from nexus.runtime import guard
+from nexus.runtime.errors import InvariantError
+
+ROOT = Path(__file__).parents[2]
+SERVICES = ("nexus", "gateway", "ingestion", "db")
+# These start what the guard itself runs in.
+OWN = {"nexus/runtime/guard.py", "nexus/runtime/run.py"}
+
+
+def count(kind: guard.Kind) -> float:
+    return guard.faults.labels(kind)._value.get()
+
+
+def test_a_callback_that_fails_is_counted_and_gives_nothing() -> None:
+    before = count("message")
+    assert guard.call("message", int, "7") == 7
+    assert guard.call("message", int, "seven") is None
+    assert count("message") == before + 1
+
+
+def test_a_broken_invariant_passes_through() -> None:
+    def broken() -> None:
+        raise InvariantError("two owners")
+
+    with pytest.raises(InvariantError):
+        guard.call("timer", broken)
+
+
+def test_one_failing_task_costs_no_other() -> None:
+    done = []
+
+    async def fails() -> None:
+        raise RuntimeError("no")
+
+    async def works() -> None:
+        await asyncio.sleep(0)
+        done.append(1)
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group:
+            guard.start(group, "command", fails(), name="fails")
+            guard.start(group, "command", works(), name="works")
+
+    before = count("command")
+    asyncio.run(scenario())
+    assert done == [1]
+    assert count("command") == before + 1
+
+
+def test_what_is_kept_starts_again_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "FIRST_PAUSE", 0.0)
+    tries = []
+
+    async def body() -> None:
+        tries.append(1)
+        if len(tries) < 4:
+            raise OSError("not yet")
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group:
+            guard.keep(group, "timer", body, name="body")
+
+    before = count("timer")
+    asyncio.run(scenario())
+    assert len(tries) == 4
+    assert count("timer") == before + 3
+
+
+def test_a_cancellation_of_ones_own_passes_and_somebody_elses_does_not() -> None:
+    async def scenario() -> None:
+        dead = asyncio.get_running_loop().create_future()
+        dead.cancel()
+
+        async def waits_for_the_dead() -> None:
+            await dead
+
+        async def sleeps() -> None:
+            await asyncio.sleep(60)
+
+        async with asyncio.TaskGroup() as group:
+            stray = guard.start(group, "peer", waits_for_the_dead(), name="stray")
+            ours = guard.start(group, "peer", sleeps(), name="ours")
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            ours.cancel()
+        assert stray.result() is None
+        assert ours.cancelled()
+
+    before = count("peer")
+    asyncio.run(scenario())
+    assert count("peer") == before + 1
+
+
+def test_the_same_fault_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = []
+
+    class Log:
+        def error(self, _: str, **keys: object) -> None:
+            said.append(keys["name"])
+
+    monkeypatch.setattr(guard.log, "get", lambda _: Log())
+    monkeypatch.setattr(guard, "_said", {})
+
+    def fails() -> None:
+        raise KeyError("x")
+
+    for _ in range(100):
+        guard.call("message", fails)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("package", SERVICES)
+def test_no_task_is_started_without_the_guard(package: str) -> None:
+    """Tasks by hand have no owner: a fault in one is silent, or the end of the process."""
+    found = []
+    for file in sorted((ROOT / package).rglob("*.py")):
+        name = str(file.relative_to(ROOT))
+        if name in OWN:
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Attribute) and called.attr in {"create_task", "ensure_future"}:
+                found.append(f"{name}:{called.lineno}")
+    allowed = {
+        "ingestion/consumers.py": 2,  # the end of a process, and the wish to stop, raced against each other
+        "gateway/drivers/modbus_line.py": 1,  # opening: shared by the units of a line, and awaited by each
+    }
+    for name, number in allowed.items():
+        those = [place for place in found if place.startswith(f"{name}:")]
+        if name.startswith(package):
+            assert len(those) == number, f"say so here if {name} starts tasks by hand in other places now: {those}"
+        found = [place for place in found if place not in those]
+    assert found == []
