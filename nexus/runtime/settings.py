@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from typing import Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -31,10 +31,12 @@ class Process(BaseSettings):
 
 
 class Mqtt(BaseSettings):
-    """Where the broker is. TLS by `mqtts://`; the files are PEM."""
+    """Where the broker is. TLS by `mqtts://`; the files are PEM. User and password may stand in the URL instead."""
 
     model_config = CONFIG
     mqtt_url: str = "mqtt://127.0.0.1:1883"
+    mqtt_user: str | None = Field(None, min_length=1)
+    mqtt_password_file: Path | None = None
     mqtt_ca_file: Path | None = None
     mqtt_cert_file: Path | None = None
     mqtt_key_file: Path | None = None
@@ -55,8 +57,7 @@ def broker(settings: Mqtt, environment: str) -> Broker:
     url = urlsplit(settings.mqtt_url)
     if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
         raise ConfigError("NEXUS_MQTT_URL: write it like mqtt://user:password@host:1883, or mqtts:// for TLS")
-    password = unquote(url.password) if url.password is not None else None
-    refuse_placeholder("NEXUS_MQTT_URL", password, environment)
+    user, password = _credentials(settings, url, environment)
     try:
         port = url.port or (8883 if url.scheme == "mqtts" else 1883)
     except ValueError:
@@ -70,16 +71,46 @@ def broker(settings: Mqtt, environment: str) -> Broker:
     return Broker(
         host=url.hostname,
         port=port,
-        user=unquote(url.username) if url.username else None,
+        user=user,
         password=password,
         keepalive=settings.mqtt_keepalive,
         tls=tls if url.scheme == "mqtts" else None,
     )
 
 
+def _credentials(settings: Mqtt, url: SplitResult, environment: str) -> tuple[str | None, str | None]:
+    """User and password, each from the URL or from its own setting. Raises ConfigError."""
+    user, password, name = url.username, url.password, "NEXUS_MQTT_URL"
+    if settings.mqtt_user is not None and user:
+        raise ConfigError("NEXUS_MQTT_USER: NEXUS_MQTT_URL already names a user; leave one of them out")
+    user = settings.mqtt_user or (unquote(user) if user else None)
+    if (file := settings.mqtt_password_file) is None:
+        password = unquote(password) if password is not None else None
+    elif password is not None:
+        raise ConfigError("NEXUS_MQTT_PASSWORD_FILE: NEXUS_MQTT_URL already has a password; leave one of them out")
+    else:
+        name = "NEXUS_MQTT_PASSWORD_FILE"
+        password = _secret(name, file)
+    if password is not None and user is None:
+        raise ConfigError(f"{name}: a password without a user; name one in NEXUS_MQTT_USER or in NEXUS_MQTT_URL")
+    refuse_placeholder(name, password, environment)
+    return user, password
+
+
+def _secret(name: str, file: Path) -> str:
+    """A file's text without its last line end. Raises ConfigError."""
+    try:
+        return file.read_text().removesuffix("\n")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{name}: cannot read {file}: {reason}") from None
+
+
 def refuse_placeholder(name: str, secret: str | None, environment: str) -> None:
-    """Outside development a sample's secret is an open door. Raises ConfigError."""
-    if secret == PLACEHOLDER and environment != "development":
+    """An empty secret is none, and outside development a sample's is an open door. Raises ConfigError."""
+    if secret is not None and not secret:
+        raise ConfigError(f"{name}: the password is empty")
+    if secret is not None and secret.lower() == PLACEHOLDER and environment != "development":
         raise ConfigError(
             f"{name}: the password is still {PLACEHOLDER!r}; set a real one, or NEXUS_ENVIRONMENT=development"
         )

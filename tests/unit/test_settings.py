@@ -1,0 +1,47 @@
+"""Who we are to the broker: from the URL, or from settings of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from nexus.runtime.errors import ConfigError
+from nexus.runtime.settings import Mqtt, broker
+
+
+def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:
+    made = broker(Mqtt(**settings), environment)  # type: ignore[arg-type]
+    return made.user, made.password
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "gateway-3").write_text('a,b"c:d@e\n')
+    return tmp_path / "gateway-3"
+
+
+def test_user_and_password_come_from_the_url_or_from_settings_of_their_own(file: Path) -> None:
+    assert who(mqtt_url="mqtt://h") == (None, None)
+    assert who(mqtt_url="mqtt://u%40v:p%3Aq@h") == ("u@v", "p:q")
+    assert who(mqtt_url="mqtt://h", mqtt_user="gateway-3", mqtt_password_file=file) == ("gateway-3", 'a,b"c:d@e')
+    assert who(mqtt_url="mqtt://gateway-3@h", mqtt_password_file=file) == ("gateway-3", 'a,b"c:d@e')
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"mqtt_url": "mqtt://u@h", "mqtt_user": "v"}, "NEXUS_MQTT_USER: NEXUS_MQTT_URL already names a user"),
+        ({"mqtt_url": "mqtt://u:p@h", "mqtt_password_file": "{file}"}, "NEXUS_MQTT_URL already has a password"),
+        ({"mqtt_password_file": "{file}"}, "NEXUS_MQTT_PASSWORD_FILE: a password without a user"),
+        ({"mqtt_user": "u", "mqtt_password_file": "{file}/no"}, "NEXUS_MQTT_PASSWORD_FILE: cannot read"),
+        ({"mqtt_user": "u", "mqtt_password_file": "/dev/null"}, "NEXUS_MQTT_PASSWORD_FILE: the password is empty"),
+        ({"mqtt_url": "mqtt://u:@h"}, "NEXUS_MQTT_URL: the password is empty"),
+        ({"mqtt_url": "mqtt://u:Change-Me@h"}, "NEXUS_MQTT_URL: the password is still 'change-me'"),
+    ],
+)
+def test_credentials_that_cannot_be_right_are_refused(file: Path, settings: dict[str, str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        who(**{name: value.format(file=file) for name, value in settings.items()})
+
+
+def test_a_sample_is_for_development_only() -> None:
+    assert who("development", mqtt_url="mqtt://u:change-me@h") == ("u", "change-me")
