@@ -1,5 +1,6 @@
 """`nexus db backup` and `restore`: pg_dump's custom format, with the steps that TimescaleDB asks for around it."""
 
+import os
 import shutil
 import subprocess
 import time
@@ -7,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from db.migrate import Connection, Tier, applied, connect, tier
 from nexus.runtime.errors import ConfigError
@@ -20,21 +22,23 @@ def backup(url: str, to: Path, keep: int | None = None) -> tuple[Path, int]:
     """Dumps the whole database to a file, or to a new one in a folder; gives it with its size in bytes.
 
     The file is there when it is complete. One snapshot, taken while everything goes on, and noted in the table
-    `backups`. In a folder the newest `keep` dumps stay. Raises ConfigError.
+    `backups`. In a folder, which is made if need be, the newest `keep` dumps stay. Raises ConfigError.
     """
     with connect(url) as connection:
         if not applied(connection):
             raise ConfigError("NEXUS_DATABASE_URL: there is no historian in this database")
+    if keep is not None:
+        to.mkdir(mode=0o700, exist_ok=True)
     began = time.monotonic()
     file = to / f"nexus-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.dump" if to.is_dir() else to
     part = file.with_name(file.name + ".part")
     try:
-        _run("pg_dump", "--format=custom", f"--file={part}", f"--dbname={url}")
+        _run("pg_dump", "--format=custom", f"--file={part}", url=url)
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
     size = file.stat().st_size
-    if keep is not None and to.is_dir():
+    if keep is not None:
         for old in [*sorted(to.glob("nexus-*.dump"))[:-keep], *filter(_is_abandoned, to.glob("nexus-*.dump.part"))]:
             old.unlink()
     with connect(url) as connection:
@@ -59,7 +63,7 @@ def restore(url: str, file: Path) -> None:
         if has_timescale:
             _prepare(connection)
     try:
-        _run("pg_restore", "--exit-on-error", "--no-owner", f"--dbname={url}", str(file))
+        _run("pg_restore", "--exit-on-error", "--no-owner", str(file), url=url)
     finally:
         if has_timescale:
             with connect(url) as connection:
@@ -87,13 +91,30 @@ def _prepare(connection: Connection) -> None:
     connection.execute("SELECT timescaledb_pre_restore()")
 
 
-def _run(program: str, *arguments: str) -> bytes:
+def _run(program: str, *arguments: str, url: str | None = None) -> bytes:
+    """Its output. Files that it makes are for their owner only."""
     if (path := shutil.which(program)) is None:
         raise ConfigError(
             f"{program} is not installed: it comes with PostgreSQL's client programs, of the server's version"
         )
-    done = subprocess.run([path, *arguments], capture_output=True, check=False)  # noqa: S603  our own arguments
+    environment = dict(os.environ)
+    if url is not None:
+        target, secret = _split(url)
+        arguments = (*arguments, f"--dbname={target}")
+        environment |= secret
+    done = subprocess.run(  # noqa: S603  our own arguments
+        [path, *arguments], env=environment, umask=0o077, capture_output=True, check=False
+    )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise ConfigError("; ".join(said[-2:]) or f"{program}: exit code {done.returncode}")
     return done.stdout
+
+
+def _split(url: str) -> tuple[str, dict[str, str]]:
+    """The database without its password, which arguments would show to everybody here, and the password apart."""
+    found = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    if "sslpassword" in found:
+        raise ConfigError("NEXUS_DATABASE_URL: pg_dump cannot be given sslpassword safely: use a key without one")
+    password = found.pop("password", None)
+    return make_conninfo(**found), {} if password is None else {"PGPASSWORD": password}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -179,8 +179,20 @@ def _set_policies(connection: Connection, settings: Settings) -> None:
 
 
 def _set_passwords(connection: Connection, settings: Settings) -> None:
-    """A role with a password may log in."""
+    """A role with a password may log in. The server, which may log what it is told, is given a verifier only."""
     for role, password in (("nexus_writer", settings.writer_password), ("nexus_reader", settings.reader_password)):
-        if password:
-            statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(sql.Identifier(role), sql.Literal(password))
-            connection.execute(statement)
+        if password is not None:
+            verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+            statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
+                sql.Identifier(role), sql.Literal(verifier.decode())
+            )
+            with connection.transaction():
+                _silence_log(connection)
+                connection.execute(statement)
+
+
+def _silence_log(connection: Connection) -> None:
+    """For this transaction, and where the role may: even a verifier is better not in a log."""
+    for setting in ("log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'"):
+        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(f"SET LOCAL {setting}".encode())

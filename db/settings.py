@@ -44,7 +44,7 @@ def load(environment: str) -> Settings:
     own = settings.load(Settings)
     settings.check_database_url(own.database_url, environment)
     for name, secret in (("WRITER", own.writer_password), ("READER", own.reader_password)):
-        settings.refuse_placeholder(f"NEXUS_{name}_PASSWORD", secret, environment)
+        settings.refuse_weak(f"NEXUS_{name}_PASSWORD", secret, environment)
     if own.retention <= own.compress_after:
         raise ConfigError("NEXUS_RETENTION must be longer than NEXUS_COMPRESS_AFTER: nothing would ever be compressed")
     if not own.retention <= own.retention_1min <= own.retention_1hour:

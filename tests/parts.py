@@ -161,7 +161,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self._data, self._log = folder / "data", folder / "postgres.log"
+        self._data, self.log = folder / "data", folder / "postgres.log"
         given = os.environ.get("NEXUS_TEST_POSTGRES_BIN")
         self.programs = Path(given) if given else self._of_wheel()
         self._user = (
@@ -191,7 +191,7 @@ class Postgres:
         assert done.returncode == 0, (program, arguments)
 
     def start(self) -> None:
-        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self._log), "-o", self._options, "start")
+        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self.log), "-o", self._options, "start")
 
     def stop(self, mode: str = "fast") -> None:
         self._run("pg_ctl", "-w", "-D", str(self._data), "-m", mode, "stop")

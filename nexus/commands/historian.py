@@ -42,8 +42,8 @@ def status(_: argparse.Namespace) -> int:
 def backup(parsed: argparse.Namespace) -> int:
     from db.backup import backup as dump
 
-    if parsed.keep is not None and (parsed.keep < 1 or not parsed.to.is_dir()):
-        raise ConfigError(f"--keep needs at least 1, and a folder that is there, which {parsed.to} is not")
+    if parsed.keep is not None and (parsed.keep < 1 or (parsed.to.exists() and not parsed.to.is_dir())):
+        raise ConfigError(f"--keep needs at least 1, and a folder, which {parsed.to} is not")
     file, size = dump(_settings().database_url, parsed.to, parsed.keep)
     print(f"{file}: {size / 1e6:.1f} MB")
     return 0

@@ -12,6 +12,7 @@ from nexus.runtime.errors import ConfigError
 
 PREFIX = "NEXUS_"
 PLACEHOLDER = "change-me"
+SHORTEST_SECRET = 12
 CONFIG = SettingsConfigDict(
     env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True, validate_default=False
 )
@@ -108,11 +109,20 @@ def _secret(name: str, file: Path) -> str:
 
 def refuse_placeholder(name: str, secret: str | None, environment: str) -> None:
     """An empty secret is none, and outside development a sample's is an open door. Raises ConfigError."""
-    if secret is not None and not secret:
+    if secret is not None and not secret.strip():
         raise ConfigError(f"{name}: the password is empty")
-    if secret is not None and secret.lower() == PLACEHOLDER and environment != "development":
+    if secret is not None and secret.strip().lower() == PLACEHOLDER and environment != "development":
         raise ConfigError(
             f"{name}: the password is still {PLACEHOLDER!r}; set a real one, or NEXUS_ENVIRONMENT=development"
+        )
+
+
+def refuse_weak(name: str, secret: str | None, environment: str) -> None:
+    """As refuse_placeholder, and too short, for a password that we set ourselves. Raises ConfigError."""
+    refuse_placeholder(name, secret, environment)
+    if secret is not None and len(secret) < SHORTEST_SECRET and environment != "development":
+        raise ConfigError(
+            f"{name}: a password of {SHORTEST_SECRET} characters at least, or NEXUS_ENVIRONMENT=development"
         )
 
 

@@ -1,16 +1,19 @@
 """The schema on each tier that is at hand."""
 
+import re
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import psycopg
 import pytest
 
 from db.migrate import connect, migrate, names, tier
-from db.settings import Settings
+from db.settings import Settings, load
 from db.status import status
 from nexus.runtime.errors import ConfigError
 from tests.conftest import TIERS
+from tests.parts import Postgres, until
 
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 
@@ -105,12 +108,44 @@ def test_the_writer_can_only_write_and_the_reader_only_read(database: str) -> No
             connection.execute("INSERT INTO metrics VALUES (now(), 'dev/a/u', 1, NULL, 192, NULL)")
 
 
-def test_a_role_with_a_password_may_log_in(empty_database: str) -> None:
-    with connect(empty_database) as connection:
-        migrate(connection, Settings(writer_password="it's-secret"))
-        found = connection.execute("SELECT rolcanlogin FROM pg_roles WHERE rolname = 'nexus_writer'").fetchone()
-        connection.execute("ALTER ROLE nexus_writer NOLOGIN PASSWORD NULL")
-    assert found == (True,)
+def test_a_role_logs_in_with_a_password_that_the_server_was_never_told(postgres: Postgres) -> None:
+    password = "it's-secret-enough"
+    with connect(postgres.url) as connection:
+        connection.execute("ALTER SYSTEM SET log_statement = 'all'")
+        connection.execute("SELECT pg_reload_conf()")
+        until(lambda: connection.execute("SHOW log_statement").fetchone() == ("all",), "statements are logged")
+        migrate(connection, Settings(writer_password=password))
+        row = connection.execute("SHOW hba_file").fetchone()
+        assert row is not None
+        Path(str(row[0])).write_text("host all nexus_writer all scram-sha-256\nhost all all all trust\n")
+        connection.execute("SELECT pg_reload_conf()")
+        rules = "SELECT count(*) FROM pg_hba_file_rules"
+        until(lambda: connection.execute(rules).fetchone() == (2,), "a password is asked for")
+    assert "nexus_migrations" in postgres.log.read_text(), "statements were not logged"
+    assert password not in postgres.log.read_text()
+    assert "SCRAM-SHA-256$" not in postgres.log.read_text()
+    writer = psycopg.conninfo.make_conninfo(postgres.url, user="nexus_writer")
+    psycopg.connect(writer, password=password).close()
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        psycopg.connect(writer, password="another")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"writer_password": ""}, "NEXUS_WRITER_PASSWORD: the password is empty"),
+        ({"reader_password": " "}, "NEXUS_READER_PASSWORD: the password is empty"),
+        ({"writer_password": "Change-Me"}, "NEXUS_WRITER_PASSWORD: the password is still 'change-me'"),
+        ({"reader_password": "short"}, "NEXUS_READER_PASSWORD: a password of 12 characters"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], said: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(f"NEXUS_{name.upper()}", value)
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        load("production")
 
 
 def test_a_database_that_is_not_there_is_a_clear_error() -> None:

@@ -70,6 +70,25 @@ def test_a_backup_that_cannot_be_says_why(empty_database: str, tmp_path: Path) -
     assert (done.returncode, "pg_restore" in done.stderr) == (2, True)
 
 
+def test_a_backup_shows_its_password_to_nobody_and_its_file_to_its_owner(database: str, tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    spy = programs / "pg_dump"
+    spy.write_text(f"""#!/bin/sh
+echo "$@" > {tmp_path}/arguments; echo "$PGPASSWORD" > {tmp_path}/password
+exec {client_programs()}/pg_dump "$@"
+""")
+    spy.chmod(0o755)
+    folder = tmp_path / "dumps"
+    secret = psycopg.conninfo.make_conninfo(database, password="it's-secret")
+    done = run(secret, "db", "backup", str(folder), "--keep", "2", programs=str(programs))
+    assert done.returncode == 0, done.stderr
+    [dump] = folder.iterdir()
+    assert (folder.stat().st_mode & 0o777, dump.stat().st_mode & 0o777) == (0o700, 0o600)
+    assert (tmp_path / "password").read_text() == "it's-secret\n"
+    assert "secret" not in (tmp_path / "arguments").read_text()
+
+
 def test_rejects_are_listed_tried_again_and_thrown_away(database: str, mosquitto, nexus) -> None:  # type: ignore[no-untyped-def]
     broker: Mosquitto = mosquitto()
     ingester: Nexus = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
@@ -208,7 +227,7 @@ def test_a_folder_keeps_the_newest_backups_and_the_monitor_tells_their_age(
     community = query(database, "SELECT tier FROM nexus_migrations LIMIT 1") == [("community",)]
     assert (monitor.metric("nexus_database_chunks") > 0) == community
     assert ("nexus_database_job_failed{" in monitor.get("/metrics")[1]) == community
-    assert run(database, "db", "backup", str(tmp_path / "x.dump"), "--keep", "2").returncode == 2
+    assert run(database, "db", "backup", str(tmp_path / "other.dump"), "--keep", "2").returncode == 2
 
 
 def test_the_monitor_says_when_the_database_is_away(postgres: Postgres, nexus: Callable[..., Nexus]) -> None:
