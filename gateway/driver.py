@@ -12,7 +12,14 @@ from nexus.contract.reading import Quality, Reading, Value
 
 
 class DeviceError(Exception):
-    """The device is lost for now: leave the connection and enter a new one. The text is for the operator."""
+    """The device is lost for now: leave the connection and enter a new one. The text is for the operator.
+
+    `silent_for` is how many seconds ago the device was last heard, where it tells by itself.
+    """
+
+    def __init__(self, text: str, *, silent_for: float = 0.0) -> None:
+        super().__init__(text)
+        self.silent_for = silent_for
 
 
 class WriteError(Exception):

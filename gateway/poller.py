@@ -10,7 +10,7 @@ from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
 from gateway import metrics
 from gateway.breaker import Breaker, Delay, State
-from gateway.change import Changes
+from gateway.change import Changes, Gap
 from gateway.condition import Condition, OnStatus
 from gateway.config import Configured
 from gateway.driver import DeviceError, Hear, Link, Read, Tag
@@ -43,6 +43,7 @@ class Poller:
         self._turn = asyncio.Lock()  # scans and writes take turns
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
         self._worked = False  # this connection did, and not only for a moment
+        self._gap = Gap()
         self._shortest = min(tag.interval for tag in self._device.tags)
         self._metrics = metrics.Device(self._device.name)
 
@@ -152,7 +153,7 @@ class Poller:
 
         async def listen() -> None:
             while True:
-                self._take(await hear())
+                self._take(self._gap.after(await hear()))
 
         async def ask() -> None:
             while True:
@@ -163,10 +164,21 @@ class Poller:
                     # They have not changed, and are known to be so now.
                     self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
 
-        async with together() as group:
-            guard.part(group, listen(), name=f"hear {self._device.name}")
-            if any(tag.report and tag.report.max_silence for tag in self._device.tags):
-                guard.part(group, ask(), name=f"ask {self._device.name}")
+        try:
+            async with together() as group:
+                guard.part(group, listen(), name=f"hear {self._device.name}")
+                if any(tag.report and tag.report.max_silence for tag in self._device.tags):
+                    guard.part(group, ask(), name=f"ask {self._device.name}")
+        except DeviceError as error:
+            self._lose(error)
+            raise
+
+    def _lose(self, error: DeviceError) -> None:
+        """Who is told of changes only would take the last values for the present ones: says that they are not known."""
+        tags = self._device.tags
+        moments = self._gap.begin(_now() - int(error.silent_for * 1000), [tag.name for tag in tags])
+        self._publish([tag.bad(moments[tag.name]) for tag in tags], len(tags))
+        self._condition.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
         """The device answered: its readings go on, as far as they are worth sending."""
@@ -202,7 +214,7 @@ class Poller:
 
 
 def _delay(keys: BreakerKeys) -> Delay:
-    wait = wait_exponential_jitter(keys.open_for, keys.max_open_for, jitter=keys.open_for / 2)
+    wait = wait_exponential_jitter(multiplier=keys.open_for, max=keys.max_open_for, jitter=keys.open_for / 2)
     state = RetryCallState(Retrying(), None, (), {})
 
     def delay(opening: int) -> float:

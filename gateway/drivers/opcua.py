@@ -18,6 +18,7 @@ from gateway.driver import Device, DeviceError, Link, Request
 from gateway.drivers import opcua_security
 from gateway.drivers.opcua_security import Security
 from gateway.drivers.opcua_session import Limits, Profile, Session
+from gateway.drivers.opcua_subscription import Subscription
 from gateway.drivers.opcua_values import Clock
 from nexus.runtime.duration import Seconds
 
@@ -52,6 +53,7 @@ class Settings(BaseModel):
     username: str | None = None
     password: str | None = None
     password_file: Path | None = None
+    insecure_password: bool = False
     mode: Literal["subscribe", "poll"] = "subscribe"
     clock: Clock = "source"
     sampling: Annotated[Seconds, Field(ge=0)] | None = None
@@ -65,6 +67,13 @@ class Settings(BaseModel):
             raise ValueError("password and password_file are two answers to one question: give one")
         if self.password_file is not None and not self.password_file.is_file():
             raise ValueError(f"password_file: there is no file {self.password_file}")
+        if self.username is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("password: whose? give `username` too")
+        if self.username is not None and self.security.policy == "None" and not self.insecure_password:
+            raise ValueError(
+                "username: without `security` anybody on the way can read the password; choose a policy, or say "
+                "`insecure_password: true` if that is accepted"
+            )
         return self
 
 
@@ -102,10 +111,11 @@ async def connect(device: Device) -> AsyncIterator[Link]:
         try:
             await made.prepare(Profile(settings.profile), settings.batch)
             if settings.mode == "subscribe":
-                await made.subscribe(settings.sampling, settings.queue)
+                subscription = Subscription(made)
+                await subscription.subscribe(settings.sampling, settings.queue)
         except (ua.UaError, OSError) as error:
             raise DeviceError(_explained(error, settings)) from error
-        hear = made.hear if settings.mode == "subscribe" else None
+        hear = subscription.hear if settings.mode == "subscribe" else None
         yield Link(made.read, made.write, hear, made.refusals, _certificate_days(settings))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from asyncua import ua
 from asyncua.crypto import security_policies
@@ -20,13 +21,16 @@ from gateway.driver import DeviceError
 from nexus.runtime import state
 
 OWN_DAYS = 5 * 365
+_DEFAULT_PORT = 4840
+_NAMES = (x509.UniformResourceIdentifier, x509.DNSName, x509.IPAddress)
 POLICIES = ("None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
 
 
 class Security(BaseModel):
     """`security:` of a device. Without `certificate` and `key`, our own ones, made at first use.
 
-    `trust` is a file or folder of certificates (PEM or DER) of servers or of who issued theirs, or `any`.
+    `trust` is a file or folder of certificates (PEM or DER) of servers or of who issued theirs, or `any`. With
+    `application_uri` the server's certificate must carry this name, instead of the endpoint's host.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -35,6 +39,7 @@ class Security(BaseModel):
     certificate: Path | None = None
     key: Path | None = None
     trust: Path | Literal["any"] | None = None
+    application_uri: str | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Security":
@@ -105,18 +110,71 @@ def days_left(certificate: x509.Certificate) -> float:
 
 
 def check_trust(server: x509.Certificate, security: Security, endpoint: str) -> None:
-    """Raises DeviceError when we do not trust a server's certificate; it says how to change that."""
+    """Raises DeviceError when we do not trust a server's certificate; it says how to change that.
+
+    It must be valid now, be trusted or issued by an authority that is, and be meant for this endpoint: by its names, or
+    because somebody trusts this very certificate for this very endpoint.
+    """
+    name = server.subject.rfc4514_string()
+    _check_dates(server, f"the server's certificate ({name})")
     if security.trust == "any":
         return
     trusted = security.trust or pki() / "trusted"
-    name = server.subject.rfc4514_string()
-    if not any(_vouches(other, server) for other in _certificates(trusted)):
+    vouching = [(file, other) for file, other in _certificates(trusted) if _vouches(other, server)]
+    if not vouching:
         raise DeviceError(
             f"we do not trust the server's certificate ({name}, SHA-256 {fingerprint(server)}): compare it with the "
             f"server's own, then run `nexus opcua trust {endpoint}`, or put it into {trusted}"
         )
-    if days_left(server) < 0:
-        raise DeviceError(f"the server's certificate ({name}) expired on {server.not_valid_after_utc:%Y-%m-%d}")
+    themselves = [file for file, other in vouching if other == server]
+    if any(file == security.trust or file.name.startswith(pinned(endpoint)) for file in themselves):
+        return
+    if not themselves:
+        for _, issuer in vouching:
+            _check_dates(issuer, f"the certificate of who issued the server's ({issuer.subject.rfc4514_string()})")
+    _check_names(server, security, endpoint)
+
+
+def pinned(endpoint: str) -> str:
+    """How the file names begin of certificates that are trusted for one endpoint only."""
+    parts = urlsplit(endpoint)
+    return f"{_host(endpoint).replace(':', '_')}_{parts.port or _DEFAULT_PORT}-"
+
+
+def _check_dates(certificate: x509.Certificate, what: str) -> None:
+    if days_left(certificate) < 0:
+        raise DeviceError(f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
+    if certificate.not_valid_before_utc > datetime.now(UTC):
+        raise DeviceError(
+            f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: check both clocks"
+        )
+
+
+def _check_names(server: x509.Certificate, security: Security, endpoint: str) -> None:
+    """Or one server could pass for another with a certificate that is trusted as its own."""
+    names = _names(server)
+    said = f"the server's certificate is for {', '.join(names) or 'nobody'}, and not for"
+    if security.application_uri is not None:
+        if security.application_uri not in names:
+            raise DeviceError(f"{said} {security.application_uri}")
+    elif _host(endpoint).casefold() not in (name.casefold() for name in names):
+        raise DeviceError(
+            f"{said} {_host(endpoint)}: name the server's `application_uri` under `security`, or trust it for this "
+            f"endpoint with `nexus opcua trust {endpoint}`"
+        )
+
+
+def _names(certificate: x509.Certificate) -> list[str]:
+    """Application URI, host names and addresses that a certificate carries."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [str(name.value) for name in names if isinstance(name, _NAMES)]
+
+
+def _host(endpoint: str) -> str:
+    return urlsplit(endpoint).hostname or ""
 
 
 def find_endpoint(found: Sequence[ua.EndpointDescription], security: Security) -> ua.EndpointDescription:
@@ -137,19 +195,21 @@ def offer(endpoint: ua.EndpointDescription) -> str:
 
 
 def _vouches(trusted: x509.Certificate, server: x509.Certificate) -> bool:
+    """Whether it is the same certificate, or that of an authority which issued it."""
     if trusted == server:
         return True
     try:
         server.verify_directly_issued_by(trusted)
-    except (ValueError, TypeError, InvalidSignature):
+        is_authority = trusted.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
-    return True
+    return is_authority
 
 
-def _certificates(place: Path) -> Iterator[x509.Certificate]:
+def _certificates(place: Path) -> Iterator[tuple[Path, x509.Certificate]]:
     files = sorted(place.iterdir()) if place.is_dir() else [place] if place.is_file() else []
     for file in files:
         try:
-            yield load(file)
+            yield file, load(file)
         except (ValueError, OSError):
             continue

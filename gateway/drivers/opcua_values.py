@@ -1,5 +1,7 @@
 """OPC UA values as ours, and ours as theirs."""
 
+import math
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import time
@@ -14,17 +16,44 @@ from nexus.contract.reading import Quality, Reading, Value
 Clock = Literal["source", "server", "gateway"]
 
 _QUALITIES = (Quality.GOOD, Quality.UNCERTAIN, Quality.BAD, Quality.BAD)  # by the top two bits of the status
-_INTEGERS = frozenset(
-    getattr(ua.VariantType, name) for name in ("SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64")
-)
+_RANGES = {
+    kind: (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+    for kind, bits, signed in (
+        (ua.VariantType.SByte, 8, True),
+        (ua.VariantType.Byte, 8, False),
+        (ua.VariantType.Int16, 16, True),
+        (ua.VariantType.UInt16, 16, False),
+        (ua.VariantType.Int32, 32, True),
+        (ua.VariantType.UInt32, 32, False),
+        (ua.VariantType.Int64, 64, True),
+        (ua.VariantType.UInt64, 64, False),
+    )
+}
 _FLOATS = frozenset((ua.VariantType.Float, ua.VariantType.Double))
+_LARGEST_FLOAT = 3.4028234663852886e38
+# Bits of a status code: it is about a data value; the server's queue was full, and values before this one are lost.
+_DATA_VALUE, _OVERFLOW = 0x0400, 0x0080
+_EARLIEST_MS = 631_152_000_000  # 1990: OPC UA's clock starts in 1601, and devices' without a battery in 1970
+_AHEAD_MS = 3_600_000
 
 
 def reading(tag: Tag, data: ua.DataValue, clock: Clock, refused: Callable[[str], None]) -> Reading:
-    """A reading of what the server said; why a value is bad goes to `refused`."""
+    """A reading of what the server said; why a value is bad or uncertain goes to `refused`.
+
+    Uncertain is also a value before which others were lost, and one whose time cannot be right: it gets our own.
+    """
     status = data.StatusCode
     quality = _QUALITIES[status.value >> 30] if status is not None else Quality.GOOD
-    moment = _time(data, clock)
+    now = int(time() * 1000)
+    moment = _time(data, clock, now)
+    if not _EARLIEST_MS <= moment <= now + _AHEAD_MS:
+        if quality == Quality.GOOD:
+            quality = Quality.UNCERTAIN
+            refused("its time cannot be right: set `clock: server` or `clock: gateway`")
+        moment = now
+    if status is not None and status.value & _DATA_VALUE and status.value & _OVERFLOW and quality == Quality.GOOD:
+        quality = Quality.UNCERTAIN
+        refused("the server's queue was full, and lost values before this one: raise `queue`")
     if quality == Quality.BAD:
         refused(status.name if status is not None else "")
         return Reading(tag.name, moment, None, quality)
@@ -37,13 +66,13 @@ def reading(tag: Tag, data: ua.DataValue, clock: Clock, refused: Callable[[str],
     return made if quality == Quality.GOOD else Reading(made.tag, moment, made.value, quality)
 
 
-def _time(data: ua.DataValue, clock: Clock) -> int:
+def _time(data: ua.DataValue, clock: Clock, now: int) -> int:
     moment: datetime | None = None
     if clock != "gateway":
         moment = data.SourceTimestamp if clock == "source" else None
         moment = moment or data.ServerTimestamp
     if moment is None:
-        return int(time() * 1000)
+        return now
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)
@@ -68,16 +97,39 @@ def _value(value: Any) -> Value:
 
 
 def variant(value: Value, kind: ua.VariantType) -> ua.Variant:
-    """A value in the type that the node has. Raises WriteError when it does not fit."""
-    try:
-        if kind == ua.VariantType.Boolean:
-            return ua.Variant(bool(value), kind)
-        if kind in _INTEGERS and isinstance(value, int | float):
-            return ua.Variant(round(value), kind)
-        if kind in _FLOATS and isinstance(value, int | float):
-            return ua.Variant(float(value), kind)
-        if kind == ua.VariantType.String:
-            return ua.Variant(str(value), kind)
-    except (ValueError, OverflowError) as error:
-        raise WriteError(f"{value!r} cannot be a {kind.name}: {error}") from None
-    raise WriteError(f"{value!r} cannot be written to a {kind.name}")
+    """A value in the type that the node has. Raises WriteError when it is of another type, or does not fit."""
+    if kind == ua.VariantType.Boolean and isinstance(value, bool):
+        return ua.Variant(value, kind)
+    if kind == ua.VariantType.String and isinstance(value, str):
+        return ua.Variant(value, kind)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if kind in _RANGES:
+            return ua.Variant(_whole(value, kind), kind)
+        if kind in _FLOATS:
+            return ua.Variant(_finite(value, kind), kind)
+    raise WriteError(f"{_shown(value)} cannot be written to a {kind.name}")
+
+
+def _whole(value: float, kind: ua.VariantType) -> int:
+    low, high = _RANGES[kind]
+    # Scaling back leaves a little noise, and nothing more is rounded away.
+    is_whole = isinstance(value, int) or (math.isfinite(value) and abs(value - round(value)) <= 1e-6)
+    nearest = round(value) if is_whole else None
+    if nearest is None or not low <= nearest <= high:
+        raise WriteError(f"{_shown(value)} cannot be written to a {kind.name}: a whole number from {low} to {high}")
+    return nearest
+
+
+def _finite(value: float, kind: ua.VariantType) -> float:
+    limit = _LARGEST_FLOAT if kind == ua.VariantType.Float else sys.float_info.max
+    if not abs(value) <= limit:
+        raise WriteError(f"{_shown(value)} cannot be written to a {kind.name}: it is not finite, or too large")
+    return float(value)
+
+
+def _shown(value: Value) -> str:
+    """A value in an error, of a bounded length."""
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "an integer of more than 60 digits"
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}…"

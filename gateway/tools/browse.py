@@ -83,7 +83,8 @@ async def trust(endpoint: str, timeout: float, pinned: str | None) -> list[str]:
                 f"if the server itself shows the same: nexus opcua trust {endpoint} --fingerprint {fingerprint}"
             )
         elif pinned.upper().replace(":", "") == fingerprint.replace(":", ""):
-            file = opcua_security.pki() / "trusted" / f"{fingerprint.replace(':', '')[:16].lower()}.der"
+            name = f"{opcua_security.pinned(endpoint)}{fingerprint.replace(':', '')[:16].lower()}.der"
+            file = opcua_security.pki() / "trusted" / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             lines.append(f"trusted from now on: {file}")

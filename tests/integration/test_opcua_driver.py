@@ -4,16 +4,22 @@ import asyncio
 import itertools
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asyncua import ua
 from cryptography import x509
 
 from gateway.change import Report
+from gateway.config import Configured
 from gateway.driver import Device, DeviceError, Link, Tag, WriteError
-from gateway.drivers import opcua, opcua_security, opcua_session
+from gateway.drivers import opcua, opcua_security, opcua_session, opcua_subscription, opcua_values
+from gateway.keys import BreakerKeys
+from gateway.message import Outlet
+from gateway.poller import Poller
+from gateway.tools import browse
 from nexus.contract.reading import Quality, Reading
 from simulators import opcua as simulator
 from simulators.fault import Fault, Faults
@@ -184,7 +190,7 @@ def test_two_thousand_nodes_are_all_heard_at_once() -> None:
 def test_a_fault_is_a_lost_device_and_ends_with_its_cause(
     kind: str, mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(opcua_session, "_KEEP_ALIVE_SECONDS", 0.2)
+    monkeypatch.setattr(opcua_subscription, "_KEEP_ALIVE_SECONDS", 0.2)
 
     async def scenario() -> None:
         faults = Faults({"plc"})
@@ -222,8 +228,8 @@ def test_with_security_both_sides_must_trust(policy: str, own_pki: Path) -> None
             [endpoint, *_] = [
                 one for one in await opcua.endpoints(f"opc.tcp://127.0.0.1:{port}", 5) if one.ServerCertificate
             ]
-            (own_pki / "trusted").mkdir(parents=True)
-            (own_pki / "trusted" / "server.der").write_bytes(endpoint.ServerCertificate)
+            server = x509.load_der_x509_certificate(endpoint.ServerCertificate)
+            await browse.trust(f"opc.tcp://127.0.0.1:{port}", 5, opcua_security.fingerprint(server))
             async with opcua.connect(plc) as link:
                 assert values(await link.read(plc.tags)) == {"force": 84.5}
         own = opcua_security.load(own_pki / "own" / "certificate.der")
@@ -246,8 +252,8 @@ def test_a_policy_that_is_not_offered_is_said_with_those_that_are() -> None:
 @pytest.mark.parametrize(
     ("keys", "fails"),
     [
-        ({"username": "operator", "password": "secret"}, False),
-        ({"username": "operator", "password": "wrong"}, True),
+        ({"username": "operator", "password": "secret", "insecure_password": True}, False),
+        ({"username": "operator", "password": "wrong", "insecure_password": True}, True),
         ({}, True),
     ],
 )
@@ -297,5 +303,177 @@ def test_a_small_plc_is_recognised_and_treated_so() -> None:
                 assert len(await link.read(device(port, tags).tags)) == 1001
             async with opcua.connect(device(port, tags, profile="standard")):
                 pass
+
+    run(scenario)
+
+
+@asynccontextmanager
+async def own_server():  # type: ignore[no-untyped-def]
+    """A server whose nodes the test writes itself; gives it, its port and its objects folder."""
+    from asyncua import Server  # noqa: PLC0415
+
+    server = Server()
+    await server.init()
+    server.set_endpoint("opc.tcp://127.0.0.1:0")
+    async with server:
+        yield server, server.bserver.port, server.nodes.objects
+
+
+def test_changes_within_one_tick_of_a_coarse_clock_are_all_kept() -> None:
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            node = await objects.add_variable(ua.NodeId("Part", 1), "Part", 0)
+            async with opcua.connect(device(port, {"part": "ns=1;s=Part"}, sampling="0s")) as link:
+                found = await heard(link, bool)
+                second = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=1)
+                for number in range(1, 8):
+                    data = ua.DataValue(ua.Variant(number, ua.VariantType.Int64), SourceTimestamp=second)
+                    await server.write_attribute_value(node.nodeid, data)
+                found += await heard(link, lambda more: more[-1:] != [] and more[-1].value == 7)
+            assert [r.value for r in found] == list(range(8))
+            assert len({r.time for r in found}) == 8
+
+    run(scenario)
+
+
+def test_a_value_before_which_others_were_lost_is_uncertain() -> None:
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            node = await objects.add_variable(ua.NodeId("Part", 1), "Part", 0)
+            async with opcua.connect(device(port, {"part": "ns=1;s=Part"})) as link:
+                await heard(link, bool)
+                status = ua.StatusCode(ua.StatusCodes.Good | 0x0400 | 0x0080)
+                data = ua.DataValue(ua.Variant(5, ua.VariantType.Int64), status, SourceTimestamp=datetime.now(UTC))
+                await server.write_attribute_value(node.nodeid, data)
+                [reading] = await heard(link, bool)
+            assert (reading.value, reading.quality) == (5, Quality.UNCERTAIN)
+            assert "raise `queue`" in link.refusals["part"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("year", [1601, 1970, 2100, 9999])
+def test_a_time_that_cannot_be_right_is_not_called_good(year: int) -> None:
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            node = await objects.add_variable(ua.NodeId("Part", 1), "Part", 0)
+            async with opcua.connect(device(port, {"part": "ns=1;s=Part"})) as link:
+                await heard(link, bool)
+                data = ua.DataValue(
+                    ua.Variant(5, ua.VariantType.Int64), SourceTimestamp=datetime(year, 1, 2, tzinfo=UTC)
+                )
+                await server.write_attribute_value(node.nodeid, data)
+                [reading] = await heard(link, bool)
+            assert (reading.value, reading.quality) == (5, Quality.UNCERTAIN)
+            assert abs(reading.time - datetime.now(UTC).timestamp() * 1000) < 60_000
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_a_node_that_comes_later_is_read_then(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (opcua_session, opcua_subscription):
+        monkeypatch.setattr(module, "ASK_AGAIN_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            tags = {"late": "ns=1;s=Late", "other": "nsu=urn:later;s=Other"}
+            plc = device(port, tags, mode=mode)
+            async with opcua.connect(plc) as link:
+
+                async def until(quality: Quality) -> list[Reading]:
+                    found: list[Reading] = []
+                    async with asyncio.timeout(WAIT):
+                        while {r.tag for r in found if r.quality == quality} != {"late", "other"}:
+                            found += await (link.hear() if link.hear else link.read(plc.tags))
+                    return found
+
+                await until(Quality.BAD)
+                index = await server.register_namespace("urn:later")
+                await objects.add_variable(ua.NodeId("Late", 1), "Late", 1.5)
+                await objects.add_variable(ua.NodeId("Other", index), "Other", 1.5)
+                found = await until(Quality.GOOD)
+            assert {r.value for r in found if r.quality == Quality.GOOD} == {1.5}
+
+    run(scenario)
+
+
+def test_a_value_from_long_ago_is_what_the_node_holds_now() -> None:
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            node = await objects.add_variable(ua.NodeId("Part", 1), "Part", 0)
+            long_ago = datetime.now(UTC) - timedelta(days=100)
+            data = ua.DataValue(ua.Variant(5, ua.VariantType.Int64), SourceTimestamp=long_ago)
+            await server.write_attribute_value(node.nodeid, data)
+            before = datetime.now(UTC).timestamp() * 1000
+            async with opcua.connect(device(port, {"part": "ns=1;s=Part"})) as link:
+                [reading] = await heard(link, bool)
+            assert (reading.value, reading.quality) == (5, Quality.GOOD)
+            assert reading.time >= int(before)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("value", [2.5, -1, 256, True, float("inf"), float("nan"), 1e308, 10**400, "5", None])
+def test_only_what_fits_is_written(value: Any) -> None:
+    with pytest.raises(WriteError, match="Byte"):
+        opcua_values.variant(value, ua.VariantType.Byte)
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.3, "off", "false", "0", -1])
+def test_a_boolean_takes_booleans_only(value: Any) -> None:
+    with pytest.raises(WriteError, match="Boolean"):
+        opcua_values.variant(value, ua.VariantType.Boolean)
+
+
+def test_a_float_takes_what_is_finite_and_fits() -> None:
+    assert opcua_values.variant(2, ua.VariantType.Float).Value == 2.0
+    assert opcua_values.variant(30.000000000000004, ua.VariantType.Int16).Value == 30
+    for value, kind in (
+        (1e39, ua.VariantType.Float),
+        (float("inf"), ua.VariantType.Double),
+        (True, ua.VariantType.Float),
+    ):
+        with pytest.raises(WriteError, match=kind.name):
+            opcua_values.variant(value, kind)
+
+
+def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
+    async def scenario() -> None:
+        faults = Faults({"plc"})
+        async with simulator.serve([simulated()], faults) as servers:
+            port, server = next(iter(servers.items()))
+            plc = device(port, {"count": "ns=2;s=Count", "force": "ns=2;s=Force"}, timeout=1.0)
+            scans: list[Reading] = []
+            states: list[str] = []
+            outlet = Outlet("plc", "device", {})
+            poller = Poller(
+                Configured(plc, opcua, BreakerKeys(), outlet),  # type: ignore[arg-type]
+                lambda _, readings: scans.extend(readings),
+                lambda _, status: states.append(status.state),
+            )
+            running = asyncio.create_task(poller.run())
+
+            async def until(condition: Callable[[], bool]) -> None:
+                async with asyncio.timeout(WAIT):
+                    while not condition():
+                        await asyncio.sleep(0.02)
+
+            def good(tag: str) -> list[int]:
+                return [r.time for r in scans if r.tag == tag and r.quality == Quality.GOOD]
+
+            await until(lambda: len(good("count")) > 5 and good("force") != [])
+            seen = len(good("force"))
+            for writer in server.connections:
+                writer.transport.abort()
+            await until(lambda: len(good("force")) > seen)
+            running.cancel()
+        for tag in ("count", "force"):
+            [gap] = [r for r in scans if r.tag == tag and r.quality == Quality.BAD]
+            at = [r for r in scans if r.tag == tag].index(gap)
+            ordered = [r.time for r in scans if r.tag == tag]
+            assert ordered == sorted(set(ordered))
+            assert 0 < at < len(ordered) - 1
+        assert states == ["online", "degraded", "online"]
 
     run(scenario)

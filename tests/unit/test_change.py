@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gateway.change import Changes, Report
+from gateway.change import Changes, Gap, Report
 from nexus.contract.reading import Quality, Reading, Value
 
 
@@ -62,3 +62,12 @@ def test_silent_tags_are_named_once_their_time_is_over() -> None:
     changes.worth_sending([Reading("a", 1000, 1), Reading("b", 1000, 1), Reading("c", 1000, 1)])
     assert changes.silent(2999) == []
     assert changes.silent(3000) == ["a"]
+
+
+def test_a_gap_lies_between_what_was_heard_before_and_after_whatever_the_clock() -> None:
+    gap = Gap()
+    gap.after([Reading("ahead", 9_000, 1.0), Reading("still", 1_000, 2.0)])
+    assert gap.begin(5_000, ["ahead", "still", "new"]) == {"ahead": 9_001, "still": 5_000, "new": 5_000}
+    # The first of each tag is after the gap; the following ones keep their times.
+    assert [r.time for r in gap.after([Reading("still", 1_000, 2.0), Reading("ahead", 9_500, 1.0)])] == [5_001, 9_500]
+    assert [r.time for r in gap.after([Reading("still", 4_000, 3.0), Reading("new", 6_000, 3.0)])] == [4_000, 6_000]
