@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import paho.mqtt.client as paho
-from paho.mqtt import MQTTException
 from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from nexus.runtime import wire
+from nexus.runtime import guard, packets
+from nexus.runtime.errors import InvariantError
+from nexus.runtime.packets import PacketError
 from nexus.runtime.wire import Wire
 
 WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
@@ -26,11 +26,11 @@ class MqttError(Exception):
     """The connection could not be made, or is lost. The text says why; connect again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A message of QoS 1 that the broker holds until it is acknowledged.
+class Message(NamedTuple):
+    """A message. Of QoS 1, the broker holds it until it is acknowledged; of QoS 0 `mid` is 0, and nobody holds it.
 
-    `answer_to` and `correlation` are there if its sender wants an answer.
+    `answer_to` and `correlation` are there if its sender wants an answer; `by` says who that is, and `expiry` for how
+    many seconds from now the message is valid, if the sender said so.
     """
 
     topic: str
@@ -39,6 +39,8 @@ class Message:
     retained: bool = False
     answer_to: str | None = None
     correlation: bytes | None = None
+    by: str | None = None
+    expiry: int | None = None
 
 
 Done = Callable[[int], None]
@@ -104,7 +106,7 @@ class Connection:
             mid = mid + 1 if mid < 65535 else _FIRST_MID
         self._mid = mid + 1 if mid < 65535 else _FIRST_MID
         pending[mid] = done
-        self._wire.publish(name, payload, mid, retain=retain, properties=wire.correlation(correlation))
+        self._wire.publish(name, payload, mid, retain=retain, properties=packets.correlation(correlation))
 
     async def publish(
         self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None
@@ -150,8 +152,8 @@ class Connection:
             self._loop.add_reader(self._fd, self._read)
 
     def acknowledge(self, mid: int) -> None:
-        """Tells the broker that it may forget the message. Nothing happens once the connection is lost."""
-        if self._wire is not None and not self._lost.done():
+        """Tells the broker that it may forget the message; nothing for QoS 0, or once the connection is lost."""
+        if mid and self._wire is not None and not self._lost.done():
             self._wire.acknowledge(mid)
 
     async def _answer(self, result: MQTTErrorCode, mid: int | None) -> list[ReasonCode]:
@@ -169,7 +171,7 @@ class Connection:
         if sock is None:
             self._lose("the connection closed at once")
             return
-        self._wire = Wire(sock, self._loop, self._received, self._puback)  # type: ignore[arg-type]
+        self._wire = Wire(sock, self._loop, self._received, self._puback, self._client.loop_read)  # type: ignore[arg-type]
         self._client._sock = self._wire  # type: ignore[assignment]
         self._fd = sock.fileno()
         self._loop.add_reader(self._fd, self._read)
@@ -193,17 +195,30 @@ class Connection:
     def _read(self) -> None:
         if (wire := self._wire) is None or self._paused:
             return
-        more = wire.read()
-        while self._wire is not None and wire.has_news:
-            self._client.loop_read()
+        try:
+            more = wire.read()
+            if self._wire is not None and wire.ended:
+                self._client.loop_read()
+        except InvariantError:
+            raise
+        except Exception as error:  # ours say PacketError; paho's own parsing fails with whatever it stumbles over
+            self._refuse(wire, error)
+            return
         if more:
             self._loop.call_soon(self._read)
+
+    def _refuse(self, wire: Wire, error: Exception) -> None:
+        """What came is no MQTT: whatever follows could be anything, so the connection ends here."""
+        guard.failed("peer", "the broker's packets", error)
+        wire.refuse()
+        said = str(error) if isinstance(error, PacketError) else "one that cannot be read"
+        self._lose(f"the broker sent a malformed packet: {said}")
 
     def _tick(self) -> None:
         self._misc = self._loop.call_later(1.0, self._tick)
         if self._paused and self._wire is not None:
             self._wire.ping()  # paho would wait for the answer, which we do not read
-            if self._wire.has_news:  # the end
+            if self._wire.ended:
                 self._client.loop_read()
         else:
             self._client.loop_misc()
@@ -218,29 +233,44 @@ class Connection:
             return
         self.session_present = flags.session_present
         window = int(getattr(props, "ReceiveMaximum", 65535))
-        self._most = min(WINDOW, window)
         self.maximum_packet_size = int(getattr(props, "MaximumPacketSize", self.maximum_packet_size))
+        if not window or not self.maximum_packet_size:
+            raise PacketError("a CONNACK that allows us to send nothing")
+        self._most = min(WINDOW, window)
         self.connected.set_result(props)
 
     def _puback(self, mid: int, code: int) -> None:
         if (done := self._pending.pop(mid, None)) is not None:
             self._freed.set()
-            done(code)
+            try:
+                done(code)
+            except InvariantError:
+                raise
+            except Exception as error:
+                guard.failed("message", "an acknowledged message", error)
 
     def _answered(self, _c: object, _u: object, mid: int, codes: list[ReasonCode], _p: object) -> None:
         if (answer := self._answers.pop(mid, None)) is not None and not answer.done():
             answer.set_result(codes)
 
-    def _received(self, came: wire.Publish) -> None:
+    def _received(self, came: packets.Publish) -> None:
+        """A message costs itself at most: the packets behind it are handed out whatever becomes of it."""
         if self._on_message is None:
             return
         try:
             topic = came.topic.decode()
-            answer = wire.answer_properties(came.properties)
-        except (UnicodeDecodeError, MQTTException):  # the broker should have refused it
+            told = packets.properties(came.properties)
+        except (UnicodeDecodeError, PacketError) as error:
+            # Its frame is whole, so that what follows can be read, and ending the connection would bring it again.
+            guard.failed("message", "a message's topic or properties", error)
             self.acknowledge(came.mid)
             return
-        self._on_message(self, Message(topic, came.payload, came.mid, came.retained, *answer))
+        try:
+            self._on_message(self, Message(topic, came.payload, came.mid, came.retained, *told))
+        except InvariantError:
+            raise
+        except Exception as error:
+            guard.failed("message", "taking a message", error)
 
     def _disconnected(self, _c: object, _u: object, _flags: object, code: ReasonCode, _p: object) -> None:
         self._lose(f"disconnected: {code}")

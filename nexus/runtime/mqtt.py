@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from nexus.runtime import guard
+from nexus.runtime import guard, packets
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.connection import Connection, Message, MqttError, OnMessage
 from nexus.runtime.run import together
@@ -84,6 +84,7 @@ async def _open(native: paho.Client, broker: Broker, client: Client, connection:
     properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
     properties.SessionExpiryInterval = client.session_seconds
     properties.ReceiveMaximum = client.receive_maximum
+    properties.MaximumPacketSize = packets.LARGEST
     clean_start = client.session_seconds == 0
 
     def dial() -> None:

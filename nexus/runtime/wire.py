@@ -8,26 +8,15 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import NamedTuple
 
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
+from nexus.runtime import packets
+from nexus.runtime.packets import PacketError, Publish
 
 _READ_BYTES = 262_144
 _FLUSH_SECONDS = 0.004  # a busy connection is written to this often, and an idle one at once
 _FLUSH_BYTES = 65_536
-_PUBLISH, _PUBACK = 3, 4
+_MALFORMED = b"\xe0\x01\x81"  # DISCONNECT, with its reason
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux; it has to be said after each read
-
-
-class Publish(NamedTuple):
-    """A message as it came; `mid` is 0 for QoS 0. `properties` are as they travel, without their length."""
-
-    topic: bytes
-    payload: bytes
-    mid: int
-    retained: bool
-    properties: bytes
 
 
 OnPublish = Callable[[Publish], None]
@@ -38,14 +27,20 @@ class Wire:
     """Buffers both ways between paho, the two packets of ours, and the socket. Lost bytes are paho's to report."""
 
     def __init__(
-        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, on_publish: OnPublish, on_puback: OnPuback
+        self,
+        sock: socket.socket,
+        loop: asyncio.AbstractEventLoop,
+        on_publish: OnPublish,
+        on_puback: OnPuback,
+        on_other: Callable[[], None],
     ) -> None:
         self._sock = sock
         self._loop = loop
         self._on_publish = on_publish
         self._on_puback = on_puback
+        self._on_other = on_other  # there is a packet for paho
         self._coming = bytearray()  # not yet a whole packet
-        self._theirs = bytearray()  # whole packets for paho
+        self._theirs = bytearray()  # a whole packet for paho
         self._going = bytearray()
         self._flushing = self._full = self._ended = False
         self._flushed = 0.0
@@ -74,9 +69,9 @@ class Wire:
     # What the connection asks.
 
     @property
-    def has_news(self) -> bool:
-        """Whether there is something for paho to read: packets, or the end."""
-        return bool(self._theirs) or self._ended
+    def ended(self) -> bool:
+        """Whether nothing comes any more, which paho has to be told."""
+        return self._ended
 
     def write(self, data: bytes) -> None:
         """Sends at the end of this turn of the event loop, or a moment after the last time, with all until then."""
@@ -108,6 +103,10 @@ class Wire:
         """We are alive."""
         self.write(b"\xc0\x00")
 
+    def refuse(self) -> None:
+        """Tells the broker that it sent what is no MQTT."""
+        self.write(_MALFORMED)
+
     def end(self) -> None:
         """Sends what the network takes now, a goodbye maybe, and then nothing more."""
         self.flush()
@@ -136,7 +135,10 @@ class Wire:
             )
 
     def read(self) -> bool:
-        """Takes what has come; whether there may be more at once (TLS decrypts more than it tells the selector)."""
+        """Takes what has come; whether there may be more at once (TLS decrypts more than it tells the selector).
+
+        Raises PacketError, and is of no use after it.
+        """
         try:
             data = self._sock.recv(_READ_BYTES)
             if _QUICKACK is not None:  # a broker without TCP_NODELAY waits for it with its next PUBACK: 40 ms
@@ -153,76 +155,25 @@ class Wire:
         return isinstance(self._sock, ssl.SSLSocket) and self._sock.pending() > 0
 
     def _split(self) -> None:
-        """Hands out the whole packets."""
+        """Hands out the whole packets, each once, whatever comes of it. Raises PacketError."""
         coming, at, end = self._coming, 0, len(self._coming)
-        while (head := _head(coming, at, end)) is not None:
-            body, after = head
-            if after > end:
-                break
-            kind = coming[at] >> 4
-            if kind == _PUBACK:
-                self._on_puback(coming[body] << 8 | coming[body + 1], coming[body + 2] if after > body + 2 else 0)
-            elif kind == _PUBLISH:
-                self._on_publish(_publish(coming, at, body, after))
-            else:
-                self._theirs += coming[at:after]
-            at = after
-        del coming[:at]
-
-
-def _head(data: bytearray, at: int, end: int) -> tuple[int, int] | None:
-    """Where a packet's body begins and where it ends; None while even that has not come."""
-    size, shift, body = 0, 0, at + 1
-    while body < end:
-        byte = data[body]
-        size |= (byte & 127) << shift
-        body += 1
-        if byte < 128:
-            return body, body + size
-        shift += 7
-    return None
-
-
-def _publish(data: bytearray, at: int, body: int, after: int) -> Publish:
-    flags = data[at]
-    start = body + 2
-    middle = start + (data[body] << 8 | data[body + 1])
-    topic = bytes(data[start:middle])
-    mid = 0
-    if flags & 6:
-        mid = data[middle] << 8 | data[middle + 1]
-        middle += 2
-    size, shift = 0, 0
-    while True:
-        byte = data[middle]
-        size |= (byte & 127) << shift
-        middle += 1
-        if byte < 128:
-            break
-        shift += 7
-    return Publish(topic, bytes(data[middle + size : after]), mid, bool(flags & 1), bytes(data[middle : middle + size]))
-
-
-def answer_properties(packed: bytes) -> tuple[str | None, bytes | None]:
-    """Response topic and correlation data of a message that came."""
-    if not packed:
-        return None, None
-    found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
-    found.unpack(_length(len(packed)) + packed)  # type: ignore[no-untyped-call]
-    return getattr(found, "ResponseTopic", None), getattr(found, "CorrelationData", None)
-
-
-def correlation(data: bytes | None) -> bytes:
-    """The properties of a message that goes, with their length: none, or its correlation data."""
-    if data is None:
-        return b"\0"
-    packed = b"\x09" + len(data).to_bytes(2, "big") + data
-    return _length(len(packed)) + packed
-
-
-def _length(size: int) -> bytes:
-    found = bytearray()
-    while size > 127:
-        found.append(size & 127 | 128)
-        size >>= 7
-    return bytes([*found, size])
+        try:
+            while (head := packets.head(coming, at, end)) is not None:
+                body, after = head
+                if after > end:
+                    break
+                first, start, at = coming[at], at, after
+                kind = first >> 4
+                if kind == packets.PUBACK:
+                    self._on_puback(*packets.puback(coming, first, body, after))
+                elif kind == packets.PUBLISH:
+                    self._on_publish(packets.publish(coming, first, body, after))
+                elif kind in packets.FOR_PAHO and not first & 15:
+                    self._theirs += coming[start:after]
+                    self._on_other()  # in its turn: what it says may be the end
+                else:
+                    raise PacketError(f"a packet that begins with {first:#04x}")
+                if self.closed:
+                    break
+        finally:
+            del coming[:at]

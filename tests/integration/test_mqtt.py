@@ -206,6 +206,109 @@ def test_who_waits_for_a_broker_that_dies_connects_again(wait_for: str) -> None:
     assert len(peers) == 2
 
 
+PAHO = b"\x20\x90\xe0"  # packets that paho reads
+MESSAGE = b"\x32\x08\x00\x01a\x00\x01\x00hi"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        b"\x40\x00",  # a PUBACK without an id
+        b"\x32\x02\x00\x09",  # a PUBLISH whose topic is longer than it is
+        b"\x30\xff\xff\xff\xff\xff",  # a length without end
+        b"\x90\x01\x00",  # these are read by paho: a SUBACK cut short
+        b"\x20\x02\x00\x00",  # a CONNACK cut short
+        b"\xe0\x02\x81\x09",  # a DISCONNECT whose properties are missing
+        b"\xf0\x00",
+    ],
+)
+def test_a_broker_that_lies_is_left_and_asked_again(lie: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing behind a malformed packet is read, nothing before it is given twice, and no callback fails."""
+    goodbyes: list[bytes] = []
+    faults: list[object] = []
+    monkeypatch.setattr("random.uniform", lambda *_: 0.01)
+
+    async def lying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"\x20\x03\x00\x00\x00" + MESSAGE)
+        if len(goodbyes) < 2:
+            writer.write(lie + MESSAGE)
+        goodbyes.append(await reader.read())
+        writer.close()
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
+        server = await asyncio.start_server(lying, "127.0.0.1", 0)
+        inbox = Inbox()
+
+        async def serve(_: Connection) -> None:
+            while inbox.messages.qsize() < 3:
+                await asyncio.sleep(0.01)
+
+        broker = Broker("127.0.0.1", server.sockets[0].getsockname()[1])
+        async with asyncio.timeout(WAIT):
+            await stay_connected(broker, Client("c"), serve, inbox)
+            while len(goodbyes) < 3:
+                await asyncio.sleep(0.01)
+        assert inbox.messages.qsize() == 3
+        server.close()
+
+    asyncio.run(scenario())
+    assert faults == []
+    if lie[0] not in PAHO:  # which hangs up without a word
+        assert all(goodbye.endswith(b"\xe0\x01\x81") for goodbye in goodbyes[:2])
+
+
+def test_a_message_of_qos_0_is_never_acknowledged() -> None:
+    """A PUBACK for packet id 0 is no MQTT, and real brokers hang up on it."""
+    said = b""
+
+    async def broker(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal said
+        await reader.read(1)
+        writer.write(b"\x20\x03\x00\x00\x00" + b"\x30\x05\x00\x01a\x00x" + MESSAGE)
+        said = await reader.read()
+        writer.close()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(broker, "127.0.0.1", 0)
+        inbox = Inbox()
+        async with connect(Broker("127.0.0.1", server.sockets[0].getsockname()[1]), Client("c"), inbox):
+            for _ in range(2):
+                connection, message = await inbox.next()
+                connection.acknowledge(message.mid)
+        async with asyncio.timeout(WAIT):
+            while not said:
+                await asyncio.sleep(0.01)
+        server.close()
+
+    asyncio.run(scenario())
+    assert b"\x40\x02\x00\x01" in said
+    assert b"\x40\x02\x00\x00" not in said
+
+
+def test_a_handler_that_fails_costs_its_message_only(shared_mosquitto: Mosquitto) -> None:
+    taken: list[bytes] = []
+
+    def fails(connection: Connection, message: Message) -> None:
+        connection.acknowledge(message.mid)
+        taken.append(message.payload)
+        raise RuntimeError("a handler's fault")
+
+    async def scenario() -> None:
+        broker = at(shared_mosquitto)
+        async with connect(broker, Client("sub-f"), fails) as subscriber, connect(broker, Client("pub-f")) as publisher:
+            await subscriber.subscribe("f/#")
+            for number in range(3):
+                await (await publisher.publish("f/x", b"%d" % number))
+            async with asyncio.timeout(WAIT):
+                while len(taken) < 3:
+                    await asyncio.sleep(0.01)
+
+    asyncio.run(scenario())
+    assert taken == [b"0", b"1", b"2"]
+
+
 def test_a_broker_that_never_answers_is_given_up() -> None:
     async def scenario(port: int) -> None:
         async with connect(Broker("127.0.0.1", port), Client("c")):
