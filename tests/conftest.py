@@ -19,7 +19,8 @@ from tests.deploy.stand_ins.broker import configured
 from tests.parts import Mosquitto, Nexus, Postgres
 
 RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
-USERS = ("gateway", "ingestion", "viewer", "operator")
+# A gateway's user names its member of a group: `gateway/{group}/{user}` is all that it may say of itself.
+USERS = ("gateway", "gateway-0", "gateway-1", "gateway-2", "ingestion", "viewer", "operator", "console")
 
 _numbers = itertools.count()
 
@@ -151,8 +152,7 @@ def production(mosquitto: Callable[..., Mosquitto], broker_folder: Path, databas
     folder = broker_folder / f"users-{next(_numbers)}"
     folder.mkdir()
     folder.chmod(0o755)
-    users = "".join(f"{user},secret-{user},false\n" for user in USERS)
-    configured(folder, f"user_id,password,is_superuser\n{users}", RULES.read_text(), 0)
+    configured(folder, {user: f"secret-{user}" for user in USERS}, RULES.read_text())
     broker = mosquitto(f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl")
     return Production(broker, database)
 
