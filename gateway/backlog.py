@@ -13,7 +13,7 @@ from time import time
 
 from gateway import metrics
 from gateway.ledger import Ledger
-from gateway.message import Outlet, Scan
+from gateway.message import Outlet, Record, Scan
 from gateway.spool import Entry, Spool, SpoolError
 from nexus.contract.ranges import Ranges
 from nexus.contract.reading import Reading
@@ -23,6 +23,7 @@ STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the d
 RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
 SCANS_AT_ONCE = 2000  # in one transaction
+_NO_OUTLET = Outlet("", "device", {})
 
 
 class Backlog:
@@ -65,8 +66,14 @@ class Backlog:
 
     def scan(self, outlet: Outlet, readings: list[Reading]) -> Scan:
         """What a device said, with its numbers; with receipts, on its way to the disk."""
-        scan = Scan(outlet, readings, self._next)
-        self._next += len(readings)
+        return self._new(Scan(outlet, readings, self._next))
+
+    def record(self, record: Record) -> Scan:
+        """A message that is no reading; like a scan of one reading."""
+        return self._new(Scan(_NO_OUTLET, [], self._next, record))
+
+    def _new(self, scan: Scan) -> Scan:
+        self._next += scan.count
         if self._receipts:
             self._store(scan)
         return scan
@@ -126,13 +133,13 @@ class Backlog:
 
     def _store(self, scan: Scan) -> None:
         self._scans.append(scan)
-        self.waiting += len(scan.readings)
+        self.waiting += scan.count
         while self.waiting > self._limit and len(self._scans) > self._storing + 1:
             oldest = self._scans[self._storing]
             del self._scans[self._storing]
             self._ledger.gone(oldest.first, oldest.last)
-            self.waiting -= len(oldest.readings)
-            metrics.dropped.labels("memory").inc(len(oldest.readings))
+            self.waiting -= oldest.count
+            metrics.dropped.labels("memory").inc(oldest.count)
         self._wake.set()
 
     async def store(self) -> None:
@@ -176,7 +183,7 @@ class Backlog:
                 self._storing = 0
             for scan in scans:
                 self._scans.popleft()
-                self.waiting -= len(scan.readings)
+                self.waiting -= scan.count
             if lost:
                 metrics.dropped.labels("bytes").inc(lost)
             self.news.set()

@@ -18,17 +18,30 @@ class Outlet(msgspec.Struct, frozen=True):
     units: Mapping[str, str]
 
 
+class Record(msgspec.Struct, frozen=True):
+    """A message that is no reading, such as an audit record: a JSON object, whole and ready; epoch ms."""
+
+    topic: str
+    payload: bytes
+    time: int
+
+
 class Scan(msgspec.Struct, gc=False):
-    """What one device said at one time; its readings have the numbers from `first` on."""
+    """What one device said at one time, or a record; its `count` readings have the numbers from `first` on."""
 
     outlet: Outlet
     readings: list[Reading]
     first: int
+    record: Record | None = None
     _entries: list[Entry] | None = None
 
     @property
+    def count(self) -> int:
+        return 1 if self.record is not None else len(self.readings)
+
+    @property
     def last(self) -> int:
-        return self.first + len(self.readings) - 1
+        return self.first + self.count - 1
 
     @property
     def entries(self) -> list[Entry]:
@@ -54,6 +67,9 @@ def live(scan: Scan, publisher: str | None) -> Iterator[tuple[str, bytes]]:
 
 
 def _entries(scan: Scan) -> Iterator[Entry]:
+    if scan.record is not None:
+        yield Entry(scan.record.topic, scan.record.payload, 1, scan.record.time, scan.first)
+        return
     path, units = scan.outlet.path, scan.outlet.units
     number = scan.first
     for part in _parts(scan.readings):

@@ -8,7 +8,7 @@ from time import time
 from gateway import metrics
 from gateway.backlog import Backlog
 from gateway.drain import PATIENCE_SECONDS
-from gateway.message import Outlet, Scan, live
+from gateway.message import Outlet, Record, Scan, live
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
@@ -54,7 +54,9 @@ class Publisher:
 
     def scan(self, outlet: Outlet, readings: list[Reading]) -> None:
         """Takes a device's scan: it leaves at once if the broker keeps up, and none is before it."""
-        scan = self._backlog.scan(outlet, readings)
+        self._take(self._backlog.scan(outlet, readings))
+
+    def _take(self, scan: Scan) -> None:
         if self._connection is None or self._finishing:
             self._backlog.stays(scan)
             return
@@ -65,10 +67,14 @@ class Publisher:
                 self._send(self._connection, self._flown(scan, len(messages)), messages)
                 return
         self._queue.append(scan)
-        self._queued += len(scan.readings)
+        self._queued += scan.count
         while self._queued > QUEUED_READINGS and len(self._queue) > 1:
             self._backlog.stays(self._next())
         self._wake.set()
+
+    def record(self, name: str, payload: bytes) -> None:
+        """Takes a message of one number that is no reading: a JSON object, kept and sent again like a reading."""
+        self._take(self._backlog.record(Record(name, payload, int(time() * 1000))))
 
     async def has_room(self) -> None:
         """Waits until a scan would leave at once; where there is no connection, for one."""
@@ -152,7 +158,7 @@ class Publisher:
 
     def _next(self) -> Scan:
         scan = self._queue.popleft()
-        self._queued -= len(scan.readings)
+        self._queued -= scan.count
         return scan
 
     async def _send_slowly(self, connection: mqtt.Connection, scan: Scan) -> None:

@@ -39,7 +39,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     metrics.devices.set(len(configured))
     board = Board(configured)
     async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:
-        member = own.member or f"{socket.gethostname()}-{disk.id}"
+        member = own.member or broker.user or socket.gethostname()
+        member += f"-{disk.number}" if disk.number else ""
         backlog = Backlog(disk, own.queue_readings, receipts=own.share is not None)
         gateway = _Gateway(own, member, board, backlog, group)
         gateway.sharing.reload(configured)

@@ -1,6 +1,7 @@
 """What is not yet known to have arrived, on disk: messages in the order of their numbers, bounded in bytes and age."""
 
 import asyncio
+import re
 import secrets
 import sqlite3
 import time
@@ -30,6 +31,8 @@ CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL, next INTEGER NOT NULL DEFAUL
 """
 # Numbers are never used twice, so a start takes them from beyond all that the process before can have used.
 _RESERVED = 1_000_000_000
+
+_NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 T = TypeVar("T")
 
@@ -77,6 +80,7 @@ class Spool:
 
     def __init__(self, file: Path, max_bytes: int, max_age: float) -> None:
         self._file = file
+        self.number = int(file.stem.removeprefix("spool-"))  # of its folder: 0 for the first
         self.max_bytes = max_bytes
         self._max_age = max_age
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -221,11 +225,14 @@ def _renumber(database: sqlite3.Connection) -> None:
 
 
 def _owner(database: sqlite3.Connection, last: int) -> tuple[str, int]:
-    """The spool's id, and the first number that nothing had before."""
+    """The publisher's name, a secret of 128 bits, and the first number that nothing had before."""
     with database:
         if (found := database.execute("SELECT id, next FROM owner").fetchone()) is None:
-            found = (secrets.token_hex(4), 1)
+            found = (secrets.token_hex(16), 1)
             database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", found)
+        elif not _NAME.fullmatch(str(found[0])):  # an older version's, short enough to be guessed
+            found = (secrets.token_hex(16), found[1])
+            database.execute("UPDATE owner SET id = ?", (found[0],))
         following = max(found[1], last + 1)
         database.execute("UPDATE owner SET next = ?", (following + _RESERVED,))
     return str(found[0]), following

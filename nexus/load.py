@@ -126,7 +126,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
             connection.acknowledge(message.mid)
             receipts.heard(message.topic, message.payload)
 
-        client = Client(f"load-{disk.id}")
+        client = Client(f"load-{secrets.token_hex(4)}")
         tasks = [
             guard.part(group, stay_connected(broker, client, serve, heard), name="publisher"),
             guard.part(group, backlog.store(), name="spool"),

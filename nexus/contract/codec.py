@@ -172,7 +172,9 @@ def encode_device(
 
 
 def numbered(payload: bytes, publisher: str, number: int, count: int) -> bytes:
-    """A device message that wants a receipt: it stands for `count` numbers from `number` on, one a reading."""
+    """A JSON object that wants a receipt: it stands for `count` numbers from `number` on, one a reading."""
+    if count == 1:
+        return b'%b,"p":"%b","n":%d}' % (payload[:-1], publisher.encode(), number)
     return b'%b,"p":"%b","n":%d,"m":%d}' % (payload[:-1], publisher.encode(), number, number + count - 1)
 
 

@@ -1,11 +1,13 @@
 """What leaves the disk, and when."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gateway.backlog import Backlog
-from gateway.message import Outlet, Scan
+from gateway.message import Outlet, Scan, again
+from gateway.publisher import Publisher
 from gateway.spool_folder import claimed
 from nexus.contract.reading import Reading
 
@@ -44,6 +46,20 @@ def test_what_is_due_comes_together_from_between_what_is_not(tmp_path: Path) -> 
         assert [entry.id for entry in await backlog.due(20)] == due
         backlog.sent(await backlog.due(4))
         assert [entry.id for entry in await backlog.due(20)] == due[4:]
+
+    on(tmp_path, look)
+
+
+def test_a_record_goes_to_the_disk_as_it_is_with_one_number(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        [before] = await stored(backlog, 1)
+        publisher = Publisher(backlog)
+        publisher.record("audit/plc/valve", b'{"id":"1","ok":true}')
+        await backlog.flush()
+        backlog.stays(before)
+        [_, entry] = await backlog.due(20)
+        assert (entry.topic, entry.id, entry.last) == ("audit/plc/valve", before.last + 1, before.last + 1)
+        assert json.loads(again(entry, "ab")) == {"id": "1", "ok": True, "p": "ab", "n": entry.id}
 
     on(tmp_path, look)
 
