@@ -39,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     simulate.add_argument("--host", help="listen there, whatever the file says")
     _tools(commands)
     _add(commands, "health", services.health, "ask the service in this container whether it is alive")
+    secrets = _add(
+        commands, "secrets", services.secrets, "check a deployment's secrets, in MQTT_USER_name and SECRET_name"
+    )
+    secrets.add_argument("--users", type=Path, metavar="FILE", help="write the broker's users there, for EMQX")
 
     database = _add(commands, "db", historian.migrate, "the historian's schema").add_subparsers(
         metavar="COMMAND", required=True

@@ -1,6 +1,7 @@
 """Services, and what asks them."""
 
 import argparse
+import os
 import sys
 from importlib.resources import as_file, files
 from urllib.request import urlopen
@@ -47,6 +48,15 @@ def health(_: argparse.Namespace) -> int:
     except OSError as error:
         print(f"no answer on port {port}: {error}", file=sys.stderr)
         return 1
+    return 0
+
+
+def secrets(parsed: argparse.Namespace) -> int:
+    from nexus import credentials
+
+    development = settings.load(settings.Process).environment == "development"
+    number = credentials.check(os.environ, development=development, users=parsed.users)
+    print(f"ok: {number} secrets")
     return 0
 
 

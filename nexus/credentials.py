@@ -1,0 +1,59 @@
+"""All secrets of a deployment, checked before anything starts with them; and the broker's users made of them."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from nexus.runtime.errors import ConfigError
+
+USER, SECRET = "MQTT_USER_", "SECRET_"
+SHORTEST = 12
+SAMPLES = frozenset({"changeme", "password", "secret", "admin", "public", "postgres", "nexus", "grafana", "emqx"})
+_UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")
+
+
+def faults(environment: Mapping[str, str], *, development: bool) -> list[str]:
+    """What is wrong with the secrets in MQTT_USER_… and SECRET_…, one line each; never with a secret in it."""
+    found = []
+    for name, secret in sorted(environment.items()):
+        if name.startswith(USER) and _UNSAFE.search(name.removeprefix(USER)):
+            found.append(f"{name}: a user's name is of letters, digits, - and _")
+        if name.startswith((USER, SECRET)) and (fault := _fault(secret, development=development)):
+            found.append(f"{name}: {fault}")
+    return found
+
+
+def _fault(secret: str, *, development: bool) -> str | None:
+    if not secret:
+        return "it is empty"
+    if _UNSAFE.search(secret):
+        return "only letters, digits and . _ ~ - are allowed: it becomes a part of URLs"
+    if development:
+        return None
+    if re.sub(r"[\W_0-9]", "", secret).lower() in SAMPLES:
+        return "this is a sample's; make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
+    if len(secret) < SHORTEST:
+        return (
+            f"shorter than {SHORTEST} characters; make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
+        )
+    return None
+
+
+def check(environment: Mapping[str, str], *, development: bool, users: Path | None) -> int:
+    """How many secrets there are. Writes the broker's users to `users`, as EMQX reads them. Raises ConfigError."""
+    named = [name for name in environment if name.startswith((USER, SECRET))]
+    if not named:
+        raise ConfigError(f"no secrets: give them in variables {USER}name and {SECRET}name")
+    if wrong := faults(environment, development=development):
+        raise ConfigError("\n".join(wrong))
+    if users is not None:
+        made = [
+            {"user_id": name.removeprefix(USER), "password": environment[name], "is_superuser": False}
+            for name in sorted(named)
+            if name.startswith(USER)
+        ]
+        with open(users, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            json.dump(made, file)
+    return len(named)
