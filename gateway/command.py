@@ -10,7 +10,8 @@ import msgspec
 from gateway import metrics
 from gateway.driver import DeviceError, Tag, WriteError
 from gateway.poller import Poller
-from nexus.contract.reading import Quality, Reading, Value
+from gateway.writing import Written
+from nexus.contract.reading import Value
 from nexus.runtime import guard, log, mqtt
 
 ROOT = "cmd/"
@@ -75,20 +76,18 @@ class Commands:
         self._waiting[path] = self._waiting.get(path, 0) + 1
         try:
             value = _request_decoder.decode(payload).v
-            reading = await write(poller, name, value)
+            written = await write(poller, name, value)
         except msgspec.MsgspecError as error:
             return Answer(ok=False, error=f'write the request like {{"v": 42}}: {error}')
         except (WriteError, DeviceError) as error:
             return Answer(ok=False, error=str(error))
         finally:
             self._waiting[path] -= 1
-        if reading.quality < Quality.UNCERTAIN:
-            return Answer(ok=False, error="written, but the value cannot be read back", ts=reading.time)
-        return Answer(ok=True, v=reading.value, ts=reading.time)
+        return Answer(written.ok, written.error, written.now, written.time)
 
 
-async def write(poller: Poller, name: str, value: Value) -> Reading:
-    """Writes one tag of a device, if that is allowed; gives what was read back. Raises WriteError and DeviceError."""
+async def write(poller: Poller, name: str, value: Value) -> Written:
+    """Writes one tag of a device, if that is allowed. Raises WriteError and DeviceError."""
     tags = {tag.name: tag for tag in poller.configured.device.tags}
     if (tag := tags.get(name)) is None:
         raise WriteError(f"the device has no tag {name!r}")

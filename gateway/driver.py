@@ -3,12 +3,15 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from math import isfinite, ulp
 from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from gateway.change import Report
 from nexus.contract.reading import Quality, Reading, Value
+
+LARGEST_NOISE = 0.01  # of a raw step; a scale that is finer than floats are is not guessed at
 
 
 class DeviceError(Exception):
@@ -46,7 +49,7 @@ class Tag:
     def __post_init__(self) -> None:
         # 3 * 0.1 is 0.30000000000000004, but 3 / 10 is 0.3: divide where the scale is one over an integer.
         inverse = 1 / self.scale
-        if self.scale != 1 and abs(inverse - round(inverse)) < 1e-9 and abs(inverse) > 1:
+        if self.scale != 1 and isfinite(inverse) and abs(inverse - round(inverse)) < 1e-9 and abs(inverse) > 1:
             object.__setattr__(self, "_divisor", float(round(inverse)))
         object.__setattr__(self, "_is_scaled", self.scale != 1 or self.offset != 0)
 
@@ -58,11 +61,22 @@ class Tag:
         return Reading(self.name, time, raw)
 
     def raw(self, value: Value) -> Value:
-        """What the device must hold for the tag to say `value`: the scaling, backwards."""
+        """What the device must hold for the tag to say `value`: the scaling, backwards. Raises WriteError."""
         if not self._is_scaled or isinstance(value, bool) or not isinstance(value, int | float):
             return value
-        unshifted = value - self.offset
-        return unshifted * self._divisor if self._divisor is not None else unshifted / self.scale
+        try:
+            unshifted = float(value) - self.offset
+            raw = unshifted * self._divisor if self._divisor is not None else unshifted / self.scale
+        except OverflowError:
+            raw = float("inf")
+        if not isfinite(raw):
+            raise WriteError(f"tag {self.name} takes numbers that are finite after scaling by {self.scale:g}")
+        return self._without_noise(raw, max(abs(value), abs(self.offset)))
+
+    def _without_noise(self, raw: float, largest: float) -> float:
+        """82.3 / 0.1 may be 822.9999999999999: whole, as far as floats can tell. 822.9 is not."""
+        noise = 4 * (ulp(float(largest)) / abs(self.scale) + ulp(raw))
+        return float(round(raw)) if abs(raw - round(raw)) <= min(noise, LARGEST_NOISE) else raw
 
     def bad(self, time: int) -> Reading:
         """What is said of a tag that could not be read."""
@@ -85,8 +99,9 @@ class Device:
 # quality. Raises DeviceError when the device is lost.
 Read = Callable[[Sequence[Tag]], Awaitable[list[Reading]]]
 
-# Writes a raw value. Raises WriteError when the device refuses it, DeviceError when the device is lost.
-Write = Callable[[Tag, Value], Awaitable[None]]
+# Writes a raw value, and gives it as the device holds it now if it did as told (a float32 is rounded to one). Raises
+# WriteError when the value is none of the tag's type or the device refuses it, DeviceError when the device is lost.
+Write = Callable[[Tag, Value], Awaitable[Value]]
 
 # Waits for the next changes that the device tells of by itself. Raises DeviceError. May be cancelled, losing nothing.
 Hear = Callable[[], Awaitable[list[Reading]]]

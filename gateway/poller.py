@@ -1,10 +1,11 @@
 """One device's life: connect, scan on the grid (or hear what it tells), and on trouble wait as its breaker says."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from random import random
 from time import time
+from typing import ParamSpec, TypeVar
 
 from tenacity import RetryCallState, Retrying, wait_exponential_jitter
 
@@ -16,6 +17,7 @@ from gateway.config import Configured
 from gateway.driver import DeviceError, Hear, Link, Read, Tag
 from gateway.keys import BreakerKeys
 from gateway.schedule import Schedule
+from gateway.writing import Written, confirmed
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.runtime import guard
 from nexus.runtime.run import together
@@ -23,6 +25,9 @@ from nexus.runtime.run import together
 # A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
 HUNG_AFTER_TIMEOUTS = 10
 SILENCE_CHECK_SECONDS = 1.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 OnScan = Callable[[Configured, list[Reading]], None]
 
@@ -40,7 +45,8 @@ class Poller:
         self._reports = any(tag.report is not None for tag in self._device.tags)
         self._condition = Condition(self._device, on_status)
         self._link: Link | None = None
-        self._turn = asyncio.Lock()  # scans and writes take turns
+        self._turn = asyncio.Lock()  # scans and the requests of a write take turns
+        self._writing = asyncio.Lock()  # one write after the other, until it is read back
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
         self._worked = False  # this connection did, and not only for a moment
         self._gap = Gap()
@@ -69,19 +75,29 @@ class Poller:
                 self._condition.broken(error)
                 self._fail(f"internal error in the driver: {error!r}")
 
-    async def write(self, tag: Tag, value: Value) -> Reading:
-        """Writes between two scans, and reads back. `value` in the tag's unit. Raises WriteError and DeviceError."""
-        async with self._turn:
+    async def write(self, tag: Tag, value: Value) -> Written:
+        """Writes between two scans, and reads back. `value` in the tag's unit.
+
+        Raises WriteError, and DeviceError, when nothing was written.
+        """
+        async with self._writing:
             if (link := self._link) is None:
                 raise DeviceError(f"the device is not connected: {self._condition.reason}")
+            read, write = self._between_scans(link.read), self._between_scans(link.write)
+            written = await confirmed(read, write, tag, value, self._device.timeout)
+        if written.reading is not None:
+            self._take([written.reading])
+        return written
+
+    def _between_scans(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        async def taking_turns(*args: P.args, **kwargs: P.kwargs) -> T:
             try:
-                async with asyncio.timeout(self._device.timeout * 3):
-                    await link.write(tag, tag.raw(value))
-                    readings = await link.read((tag,))
+                async with asyncio.timeout(self._device.timeout * 3), self._turn:
+                    return await call(*args, **kwargs)
             except TimeoutError:
                 raise DeviceError("the device did not answer in time") from None
-        self._take(readings)
-        return readings[0]
+
+        return taking_turns
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""

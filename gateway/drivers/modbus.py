@@ -11,6 +11,7 @@ from gateway.driver import Device, DeviceError, Link, Request, Tag, WriteError
 from gateway.drivers import modbus_address
 from gateway.drivers.modbus_address import BITS, Address, Decode, Order, decoder
 from gateway.drivers.modbus_line import Line, Pace, Refusal, Serial, Tcp, shared
+from gateway.encoding import truth
 from gateway.plan import Block, Span, halves, plan
 from nexus.contract.reading import Reading, Value
 from nexus.runtime.duration import Seconds
@@ -175,23 +176,25 @@ class _Unit:
         self._plans[key] = settled
         return readings
 
-    async def write(self, tag: Tag, value: Value) -> None:
+    async def write(self, tag: Tag, value: Value) -> Value:
         """Sets one tag's register, coil or bit."""
         address: Address = tag.address
         settings, line, pace, unit = self._settings, self._line, self._pace, self._settings.unit
         try:
             if address.table == "coil":
-                await line.write_coil(unit, address.start, bool(value), pace)
+                await line.write_coil(unit, address.start, truth(value, "coil"), pace)
             elif address.table != "holding":
                 raise WriteError(f"{address.table} registers and inputs can only be read")
             elif address.bit is not None:
                 mask = modbus_address.mask(address, settings.byte_order)
-                await line.write_bit(unit, address.start, mask, bool(value), pace)
+                await line.write_bit(unit, address.start, mask, truth(value, "bit"), pace)
             else:
                 words = modbus_address.encode(address, value, settings.word_order, settings.byte_order)
                 await line.write_registers(unit, address.start, words, pace)
+                return decoder([address], address.start, settings.word_order, settings.byte_order)(words)[0]
         except Refusal as refusal:
             raise WriteError(f"unit {unit} refuses: {_named(refusal.code)}") from None
+        return value
 
     async def _read_block(self, block: Block[Tag]) -> list[Reading] | None:
         """The readings of one request, or None when the device refuses it. Raises DeviceError."""

@@ -8,6 +8,7 @@ from operator import itemgetter
 from typing import Any, Literal
 
 from gateway.driver import WriteError
+from gateway.encoding import packed, text
 from nexus.contract.reading import Value
 
 Table = Literal["coil", "discrete", "input", "holding"]
@@ -31,13 +32,14 @@ _FORM = re.compile(r"(\w+):(\d+)(?:\.(\d+))?(?::([a-z]+\d*)(?:\((\d+)\))?)?")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`count` registers (or bits) from `start`, counted from zero; `bit` 0 to 15 of a register."""
+    """`count` registers (or bits) from `start`, counted from zero; `bit` of a register; `length` of a string."""
 
     table: Table
     start: int
     count: int
     type: str
     bit: int | None = None
+    length: int = 0
 
 
 Decode = Callable[[Sequence[int]], Sequence[Value]]
@@ -61,7 +63,14 @@ def parse(text: str, addressing: str) -> Address:
     count = _registers(kind, bit, length)
     if start + count > 65536:
         raise ValueError(f"{count} registers from there go beyond the last one, 65535")
-    return Address(table, start, count, str(kind), int(bit) if bit is not None else None)  # type: ignore[arg-type]
+    return Address(
+        table,  # type: ignore[arg-type]  # checked above
+        start,
+        count,
+        str(kind),
+        int(bit) if bit is not None else None,
+        int(length or 0),
+    )
 
 
 def _start(table: str, number: str, addressing: str) -> int:
@@ -131,7 +140,7 @@ def decoder(addresses: Sequence[Address], start: int, word_order: Order, byte_or
 
 def _code(address: Address) -> str:
     if address.type == "string":
-        return f"{address.count * 2}s"
+        return f"{address.length}s{'x' * (address.count * 2 - address.length)}"
     return "H" if address.bit is not None else NUMBERS.get(address.type, "H")
 
 
@@ -156,19 +165,19 @@ def encode(address: Address, value: Value, word_order: Order, byte_order: Order)
     """The registers that hold `value`; not for bits. Raises WriteError when it does not fit."""
     count, swapped = address.count, "<" if byte_order == "little" else ">"
     if address.type == "string":
-        data = str(value).encode("utf-8")
-        if len(data) > count * 2:
-            raise WriteError(f"the text is longer than {count * 2} bytes")
+        data = _encoded_text(address, text(value, f"string({address.length})"))
         return list(struct.unpack(f"{swapped}{count}H", data.ljust(count * 2, b"\0")))
-    if not isinstance(value, int | float):
-        raise WriteError(f"{value!r} is not a number")
-    if not address.type.startswith("float"):
-        value = round(value)
-    try:
-        data = struct.pack(f"{'<' if word_order == 'little' else '>'}{NUMBERS[address.type]}", value)
-    except (struct.error, OverflowError):
-        raise WriteError(f"{value} does not fit into {address.type}") from None
+    data = packed(f"{'<' if word_order == 'little' else '>'}{NUMBERS[address.type]}", value, address.type)
     return list(struct.unpack(f"{'>' if word_order == byte_order else '<'}{count}H", data))
+
+
+def _encoded_text(address: Address, value: str) -> bytes:
+    data = value.encode("utf-8")
+    if len(data) > address.length:
+        raise WriteError(f"the text has {len(data)} bytes, and string({address.length}) holds {address.length}")
+    if b"\0" in data:
+        raise WriteError("a text ends at its first NUL: leave it out")
+    return data
 
 
 def mask(address: Address, byte_order: Order) -> int:

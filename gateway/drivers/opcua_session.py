@@ -100,22 +100,24 @@ class Session:
         readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in zip(known, values, strict=True)]
         return readings + [tag.bad(now) for tag in tags if tag.name not in self.nodes]
 
-    async def write(self, tag: Tag, value: Value) -> None:
+    async def write(self, tag: Tag, value: Value) -> Value:
         """Writes a value in the type that the node has. Raises WriteError and DeviceError."""
         if (node := self.nodes.get(tag.name)) is None:
             raise WriteError(self.refusals[tag.name])
         [now] = await self.call(self.services.read(_parameters([node])))
         if now.Value is None or now.Value.VariantType == ua.VariantType.Null:
             raise WriteError("the node has no value now, so its type is not known")
+        variant = opcua_values.variant(value, now.Value.VariantType)
         written = ua.WriteValue(
             NodeId=node,
             AttributeId=ua.AttributeIds.Value,
             # Many servers refuse a write that brings its own status or times.
-            Value=ua.DataValue(opcua_values.variant(value, now.Value.VariantType), StatusCode=None),
+            Value=ua.DataValue(variant, StatusCode=None),
         )
         [status] = await self.call(self.services.write(ua.WriteParameters(NodesToWrite=[written])))
         if not status.is_good():
             raise WriteError(f"the server refuses: {status.name}")
+        return opcua_values.held(variant)
 
     def reading(self, tag: Tag, data: ua.DataValue) -> Reading:
         def refused(why: str) -> None:

@@ -1,7 +1,6 @@
 """OPC UA values as ours, and ours as theirs."""
 
-import math
-import sys
+import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
 from time import time
@@ -11,26 +10,24 @@ from uuid import UUID
 from asyncua import ua
 
 from gateway.driver import Tag, WriteError
+from gateway.encoding import packed, shown, text, truth
 from nexus.contract.reading import Quality, Reading, Value
 
 Clock = Literal["source", "server", "gateway"]
 
 _QUALITIES = (Quality.GOOD, Quality.UNCERTAIN, Quality.BAD, Quality.BAD)  # by the top two bits of the status
-_RANGES = {
-    kind: (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    for kind, bits, signed in (
-        (ua.VariantType.SByte, 8, True),
-        (ua.VariantType.Byte, 8, False),
-        (ua.VariantType.Int16, 16, True),
-        (ua.VariantType.UInt16, 16, False),
-        (ua.VariantType.Int32, 32, True),
-        (ua.VariantType.UInt32, 32, False),
-        (ua.VariantType.Int64, 64, True),
-        (ua.VariantType.UInt64, 64, False),
-    )
+_LAYOUTS = {
+    ua.VariantType.SByte: "<b",
+    ua.VariantType.Byte: "<B",
+    ua.VariantType.Int16: "<h",
+    ua.VariantType.UInt16: "<H",
+    ua.VariantType.Int32: "<i",
+    ua.VariantType.UInt32: "<I",
+    ua.VariantType.Int64: "<q",
+    ua.VariantType.UInt64: "<Q",
+    ua.VariantType.Float: "<f",
+    ua.VariantType.Double: "<d",
 }
-_FLOATS = frozenset((ua.VariantType.Float, ua.VariantType.Double))
-_LARGEST_FLOAT = 3.4028234663852886e38
 # Bits of a status code: it is about a data value; the server's queue was full, and values before this one are lost.
 _DATA_VALUE, _OVERFLOW = 0x0400, 0x0080
 _EARLIEST_MS = 631_152_000_000  # 1990: OPC UA's clock starts in 1601, and devices' without a battery in 1970
@@ -98,38 +95,16 @@ def _value(value: Any) -> Value:
 
 def variant(value: Value, kind: ua.VariantType) -> ua.Variant:
     """A value in the type that the node has. Raises WriteError when it is of another type, or does not fit."""
-    if kind == ua.VariantType.Boolean and isinstance(value, bool):
-        return ua.Variant(value, kind)
-    if kind == ua.VariantType.String and isinstance(value, str):
-        return ua.Variant(value, kind)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if kind in _RANGES:
-            return ua.Variant(_whole(value, kind), kind)
-        if kind in _FLOATS:
-            return ua.Variant(_finite(value, kind), kind)
-    raise WriteError(f"{_shown(value)} cannot be written to a {kind.name}")
+    if kind == ua.VariantType.Boolean:
+        return ua.Variant(truth(value, kind.name), kind)
+    if kind == ua.VariantType.String:
+        return ua.Variant(text(value, kind.name), kind)
+    if (layout := _LAYOUTS.get(kind)) is not None:
+        data = packed(layout, value, kind.name)
+        return ua.Variant(struct.unpack(layout, data)[0], kind)
+    raise WriteError(f"{shown(value)} cannot be written to a {kind.name}")
 
 
-def _whole(value: float, kind: ua.VariantType) -> int:
-    low, high = _RANGES[kind]
-    # Scaling back leaves a little noise, and nothing more is rounded away.
-    is_whole = isinstance(value, int) or (math.isfinite(value) and abs(value - round(value)) <= 1e-6)
-    nearest = round(value) if is_whole else None
-    if nearest is None or not low <= nearest <= high:
-        raise WriteError(f"{_shown(value)} cannot be written to a {kind.name}: a whole number from {low} to {high}")
-    return nearest
-
-
-def _finite(value: float, kind: ua.VariantType) -> float:
-    limit = _LARGEST_FLOAT if kind == ua.VariantType.Float else sys.float_info.max
-    if not abs(value) <= limit:
-        raise WriteError(f"{_shown(value)} cannot be written to a {kind.name}: it is not finite, or too large")
-    return float(value)
-
-
-def _shown(value: Value) -> str:
-    """A value in an error, of a bounded length."""
-    if isinstance(value, int) and value.bit_length() > 200:
-        return "an integer of more than 60 digits"
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}…"
+def held(written: ua.Variant) -> Value:
+    """What a server that took it holds now."""
+    return _value(written.Value)

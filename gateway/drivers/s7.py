@@ -23,6 +23,7 @@ from nexus.contract.reading import Reading, Value
 _CONNECTIONS = {"pg": 1, "op": 2, "basic": 3}
 _LARGEST_PDU = 960  # asked for; the PLC grants what it has: 240 (S7-300, 1200), 480, 960 (1500)
 _WRITE = 0x05
+_WRITE_HEAD = 28  # bytes of a request before the data
 _GOOD = 0xFF
 _BY_BYTES = (0x03, 0x06, 0x07, 0x09)  # transport sizes whose lengths count bytes; the others count bits
 
@@ -143,18 +144,38 @@ class _Plc:
             self._plans[key] = planned(settled, self._pdu)
         return readings
 
-    async def write(self, tag: Tag, value: Value) -> None:
-        """Sets one tag's bytes, or its bit."""
+    async def write(self, tag: Tag, value: Value) -> Value:
+        """Sets one tag's bytes, or its bit; of a text only its length and letters, as far as the PLC has room."""
         address: Address = tag.address
-        data = s7_address.encode(address, value)
+        data, skipped = s7_address.encode(address, value), s7_address.capacity_bytes(address)
+        if len(data) > self._pdu - _WRITE_HEAD:
+            raise WriteError(f"{len(data)} bytes are more than the PLC takes at once, {self._pdu - _WRITE_HEAD}")
+        if skipped:
+            await self._check_capacity(tag, skipped, (len(data) - skipped) // skipped)
         is_bit = address.type == "BOOL"
         start, length = (address.start * 8 + address.bit, S7WordLen.BIT) if is_bit else (address.start, S7WordLen.BYTE)
-        request = self._client.protocol.build_write_request(S7Area(address.area), address.block, start, length, data)
+        area, start = S7Area(address.area), start + skipped
+        request = self._client.protocol.build_write_request(area, address.block, start, length, data)
         parameters, items = await self._exchange(request)
         if parameters[:1] != bytes([_WRITE]) or len(items) < 1:
             raise DeviceError("the PLC answered something else than was asked")
         if items[0] != _GOOD:
-            raise WriteError(f"the PLC refuses: {_REFUSALS.get(items[0], f'code {items[0]:#04x}')}")
+            raise WriteError(f"the PLC refuses: {_refused(items[0])}")
+        return value if is_bit or skipped else self._decoders[tag.name](data, 0)
+
+    async def _check_capacity(self, tag: Tag, width: int, characters: int) -> None:
+        """A text that is longer than the PLC declares would run into what lies behind it."""
+        address: Address = tag.address
+        span = Span((address.area, address.block), address.start, width, tag)
+        plan = planned([Block(span.space, span.start, width, (span,))], self._pdu)
+        answers: list[bytes | int] = [b""]
+        for job in plan.jobs:
+            await self._fetch(job, answers)
+        [answer] = answers
+        if isinstance(answer, int):
+            raise WriteError(f"the PLC refuses: {_refused(answer)}")
+        if characters > (capacity := int.from_bytes(answer, "big")):
+            raise WriteError(f"the PLC's {address.type} holds {capacity} characters, and the text has {characters}")
 
     async def _fetch(self, job: Job, answers: list[bytes | int]) -> None:
         """One request; adds to its blocks' bytes, or puts the code of their refusal there. Raises DeviceError."""
@@ -202,7 +223,7 @@ class _Plc:
     def _readings(self, block: Block[Tag], answer: bytes | int, now: int) -> list[Reading]:
         if isinstance(answer, int):
             tag = block.spans[0].item
-            self.refusals[tag.name] = _REFUSALS.get(answer, f"code {answer:#04x}")
+            self.refusals[tag.name] = _refused(answer)
             return [tag.bad(now)]
         return [self._reading(span, answer, block.start, now) for span in block.spans]
 
@@ -213,3 +234,7 @@ class _Plc:
         except ValueError as error:
             self.refusals[tag.name] = str(error)
             return tag.bad(now)
+
+
+def _refused(code: int) -> str:
+    return _REFUSALS.get(code, f"code {code:#04x}")

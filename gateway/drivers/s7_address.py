@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from snap7.tags import parse_tag
 
 from gateway.driver import WriteError
+from gateway.encoding import packed, shown, text, truth
 from nexus.contract.reading import Value
 
 _NUMBERS = {
@@ -115,30 +116,31 @@ def _text(data: bytes, width: int, encoding: str) -> str:
 
 
 def encode(address: Address, value: Value) -> bytes:
-    """The bytes that hold `value`; a BOOL is one byte. Raises WriteError when it does not fit."""
+    """The bytes that hold `value`; of a text without its capacity. Raises WriteError when it does not fit."""
     kind = address.type
     if kind == "BOOL":
-        return bytes([bool(value)])
+        return bytes([truth(value, "BOOL")])
     if kind in ("CHAR", "STRING", "WSTRING"):
-        return _encoded_text(address, str(value))
-    if not isinstance(value, int | float):
-        raise WriteError(f"{value!r} is not a number")
-    number = value if kind in ("REAL", "LREAL") else round(value)
-    try:
-        return struct.pack(_NUMBERS[kind], number)
-    except (struct.error, OverflowError):
-        raise WriteError(f"{value} does not fit into {kind}") from None
+        return _encoded_text(address, text(value, kind))
+    return packed(_NUMBERS[kind], value, kind)
 
 
-def _encoded_text(address: Address, text: str) -> bytes:
+def capacity_bytes(address: Address) -> int:
+    """How many bytes before its length say what a text can hold; they are the PLC's, and never written."""
+    return {"STRING": 1, "WSTRING": 2}.get(address.type, 0)
+
+
+def _encoded_text(address: Address, value: str) -> bytes:
     width, encoding = (2, "utf-16-be") if address.type == "WSTRING" else (1, "latin-1")
-    capacity = 1 if address.type == "CHAR" else address.length
     try:
-        data = text.encode(encoding)
+        data = value.encode(encoding)
     except UnicodeEncodeError:
-        raise WriteError(f"{text!r} has letters that {address.type} does not know") from None
-    if len(data) > capacity * width:
-        raise WriteError(f"the text is longer than {capacity} characters")
+        raise WriteError(f"{shown(value)} has letters that {address.type} does not know") from None
+    size = len(data) // width
     if address.type == "CHAR":
-        return data.ljust(1)
-    return capacity.to_bytes(width, "big") + (len(data) // width).to_bytes(width, "big") + data
+        if size != 1:
+            raise WriteError(f"a CHAR is one character, not {size}")
+        return data
+    if size > address.length:
+        raise WriteError(f"the text is longer than {address.length} characters")
+    return size.to_bytes(width, "big") + data

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from gateway.command import check
 from gateway.config import Configured
 from gateway.driver import DeviceError, Link, Tag
+from gateway.writing import confirmed
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.runtime.errors import ConfigError
 
@@ -42,9 +43,10 @@ async def write(one: Configured, tag: Tag, value: Value) -> list[str]:
     check(tag, value)
     async with AsyncExitStack() as stack:
         link = await connected(one, stack)
-        await link.write(tag, tag.raw(value))
-        [reading] = await link.read([tag])
-        return table([("tag", "value", "unit", "quality", "time", ""), _row(tag, reading, "")])
+        written = await confirmed(link.read, link.write, tag, value, one.device.timeout)
+        if not written.ok or written.reading is None:
+            raise DeviceError(written.error or "written, but the value cannot be read back")
+        return table([("tag", "value", "unit", "quality", "time", ""), _row(tag, written.reading, "")])
 
 
 async def connected(one: Configured, stack: AsyncExitStack) -> Link:

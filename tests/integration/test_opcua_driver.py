@@ -169,7 +169,7 @@ def test_what_is_written_is_read_back() -> None:
                 "name": "neu",
                 "count": 0,
             }
-            with pytest.raises(WriteError, match="cannot be written to a Double"):
+            with pytest.raises(WriteError, match="Double takes nothing else"):
                 await link.write(tags["force"], "text")
 
     run(scenario)
@@ -428,7 +428,6 @@ def test_a_boolean_takes_booleans_only(value: Any) -> None:
 
 def test_a_float_takes_what_is_finite_and_fits() -> None:
     assert opcua_values.variant(2, ua.VariantType.Float).Value == 2.0
-    assert opcua_values.variant(30.000000000000004, ua.VariantType.Int16).Value == 30
     for value, kind in (
         (1e39, ua.VariantType.Float),
         (float("inf"), ua.VariantType.Double),

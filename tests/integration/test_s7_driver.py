@@ -136,6 +136,28 @@ def test_what_is_written_is_read_back() -> None:
     asyncio.run(scenario())
 
 
+def test_a_text_keeps_to_the_room_that_the_plc_declares() -> None:
+    """The file says STRING(20), the PLC STRING[8]: what lies behind it is not ours."""
+    points = [
+        {"area": "DB1", "offset": 0, "type": "STRING", "length": 8, "signal": constant("old")},
+        {"area": "DB1", "offset": 10, "type": "DINT", "signal": constant(70_000)},
+        {"area": "DB1", "offset": 20, "type": "DINT", "signal": constant(1)},
+    ]
+
+    async def scenario() -> None:
+        async with simulator.serve([simulated(points=points)]) as servers:
+            addresses = {"name": "DB1.DBB0:STRING(20)", "capacity": "DB1.DBB0:BYTE", "behind": "DB1.DBD10:DINT"}
+            plc = device(next(iter(servers)), addresses)
+            async with s7.connect(plc) as link:
+                with pytest.raises(WriteError, match="holds 8 characters, and the text has 9"):
+                    await link.write(plc.tags[0], "x" * 9)
+                assert await link.write(plc.tags[0], "x" * 8) == "x" * 8
+                readings = {r.tag: r.value for r in await link.read(plc.tags)}
+                assert readings == {"name": "x" * 8, "capacity": 8, "behind": 70_000}
+
+    asyncio.run(scenario())
+
+
 def test_a_plc_that_does_not_permit_put_get_says_what_to_tick() -> None:
     async def scenario() -> None:
         faults = Faults({"plc"})

@@ -25,7 +25,7 @@ def settings(**keys: object) -> Settings:
         ("holding:465535:float32", "modicon", Address("holding", 65534, 2, "float32")),
         ("holding:49999:uint16", "modicon", Address("holding", 9998, 1, "uint16")),
         ("input:30001:int64", "modicon", Address("input", 0, 4, "int64")),
-        ("input:30010:string(9)", "modicon", Address("input", 9, 5, "string")),
+        ("input:30010:string(9)", "modicon", Address("input", 9, 5, "string", length=9)),
         ("coil:1:bool", "modicon", Address("coil", 0, 1, "bool")),
         ("coil:00001", "modicon", Address("coil", 0, 1, "bool")),
         ("discrete:10001:bool", "modicon", Address("discrete", 0, 1, "bool")),
@@ -114,7 +114,7 @@ def test_bits_of_a_register() -> None:
     ],
 )
 def test_strings(words: list[int], byte_order: str, text: str) -> None:
-    assert decoder([Address("holding", 0, 2, "string")], 0, "big", byte_order)(words)[0] == text
+    assert decoder([Address("holding", 0, 2, "string", length=4)], 0, "big", byte_order)(words)[0] == text
 
 
 @pytest.mark.parametrize(
