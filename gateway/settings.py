@@ -1,6 +1,7 @@
 """What the gateway is told by its environment."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings
@@ -19,7 +20,10 @@ class Settings(BaseSettings):
     model_config = CONFIG
     group: str = Field("gateway", pattern=r"^[^/+#$\x00]+$")
     member: str | None = Field(None, pattern=r"^[^/+#$\x00]+$")
-    lease: Seconds = Field(5.0, ge=2)
+    lease: Seconds = Field(5.0, ge=2, le=60)
+    leases: Literal["auto", "kubernetes", "none"] = "auto"
+    service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+    broker_away: Literal["poll", "yield"] = "poll"
     devices: Path | None = None
     api_host: str = "0.0.0.0"  # noqa: S104  published by compose and K3s
     api_port: int = Field(8080, ge=0, le=65535)

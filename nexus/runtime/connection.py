@@ -18,6 +18,7 @@ from nexus.runtime.packets import PacketError
 from nexus.runtime.wire import Wire
 
 WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
+RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
 _FIRST_MID = 1000  # below are paho's, for subscriptions
 _NO_TOPIC = frozenset(b"+#\0")
 
@@ -60,6 +61,7 @@ class Connection:
         self._futures: set[asyncio.Future[int]] = set()
         self._answers: dict[int, asyncio.Future[list[ReasonCode]]] = {}
         self._most = WINDOW
+        self._reserved = 0
         self._freed = asyncio.Event()
         self._misc: asyncio.TimerHandle | None = None
         self._wire: Wire | None = None
@@ -109,13 +111,20 @@ class Connection:
         self._wire.publish(name, payload, mid, retain=retain, properties=packets.correlation(correlation))
 
     async def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, correlation: bytes | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        urgent: bool = False,
     ) -> asyncio.Future[int]:
-        """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes.
+        """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes. `urgent` ones have some
+        room that nothing else takes.
 
         The future raises MqttError if the connection is lost first. So does this; ValueError for what is no topic.
         """
-        await self.has_room()
+        await self.has_room(1 - self._reserved if urgent else 1)
         acknowledged: asyncio.Future[int] = self._loop.create_future()
         self._futures.add(acknowledged)
         acknowledged.add_done_callback(self._futures.discard)
@@ -236,7 +245,9 @@ class Connection:
         self.maximum_packet_size = int(getattr(props, "MaximumPacketSize", self.maximum_packet_size))
         if not window or not self.maximum_packet_size:
             raise PacketError("a CONNACK that allows us to send nothing")
-        self._most = min(WINDOW, window)
+        window = min(WINDOW, window)
+        self._reserved = min(RESERVED, window // 2)
+        self._most = window - self._reserved
         self.connected.set_result(props)
 
     def _puback(self, mid: int, code: int) -> None:

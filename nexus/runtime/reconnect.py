@@ -19,17 +19,20 @@ async def stay_connected(
     on_message: OnMessage | None = None,
     *,
     before: Callable[[], Awaitable[None]] | None = None,
+    longest_pause: float = 30.0,
 ) -> None:
     """Runs `serve(connection)` until it returns; when the connection is lost, again on the next one.
 
     `before` is awaited before each attempt to connect; what it raises ends all. Waits between the attempts with a
-    jittered exponential back-off of up to 30 s. Logs an outage once, and its end.
+    jittered exponential back-off of up to `longest_pause` seconds. Logs an outage once, and its end.
     """
     logger = log.get("mqtt").bind(broker=str(broker), client=client.id)
     loop = asyncio.get_running_loop()
     outage: str | None = None
     retrying = AsyncRetrying(
-        retry=retry_if_exception_type(MqttError), wait=wait_random_exponential(multiplier=0.5, max=30), reraise=True
+        retry=retry_if_exception_type(MqttError),
+        wait=wait_random_exponential(multiplier=0.5, max=longest_pause),
+        reraise=True,
     )
     async for attempt in retrying:
         with attempt:

@@ -40,7 +40,7 @@ FLOWS: set[Flow] = {
 }
 CLUSTER: set[Flow] = {("emqx", "emqx", 4370), ("emqx", "emqx", 5369)}
 SIMULATOR: set[Flow] = {("gateway", "simulator", port) for port in (5020, 4840, 10102)}
-OUTSIDE = {("allow-dns", "egress kube-system", 53)}
+OUTSIDE = {("allow-dns", "egress kube-system", 53), ("gateway", "egress anywhere", 6443)}
 DEVICES = {("gateway", "egress 192.168.1.0/24", port) for port in (502, 4840, 102)}
 
 

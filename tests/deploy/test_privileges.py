@@ -46,7 +46,11 @@ GATEWAY = ["dev/a/b/t", "status/a", "answer/x", "audit/a/t", "alarm/a/t/high"]
 
 def test_what_each_may_and_may_not(broker: Mosquitto) -> None:
     for user, may_publish, may_not in (
-        ("gateway", [*GATEWAY, "gateway/g/gateway"], ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"]),
+        (
+            "gateway",
+            [*GATEWAY, "gateway/g/gateway", "gateway/g/gateway/pod-1"],
+            ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"],
+        ),
         ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
         ("ingestion", ["receipt/x", "receipt-offer/ingestion"], ["dev/a/t", "status/a", "cmd/a/t", "other"]),
         ("viewer", [], ["dev/a/t", "cmd/a/t", "receipt/x", "other"]),
@@ -64,9 +68,9 @@ def test_what_each_may_and_may_not(broker: Mosquitto) -> None:
 @pytest.mark.parametrize(
     ("user", "listener", "filters", "is_allowed"),
     [
-        ("gateway-0", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+"], True),
+        ("gateway-0", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/g/#"], True),
         ("gateway-0", "default", ["receipt/+", "receipt/#", "#", "+/#", "+/+", "+/0f", "dev/#", "audit/#"], False),
-        ("gateway-0", "default", ["$share/x/receipt/#", "$share/x/dev/#", "$SYS/#", "gateway/#"], False),
+        ("gateway-0", "default", ["$share/x/receipt/#", "$share/x/dev/#", "$SYS/#"], False),
         ("ingestion", "ingestion", ["$share/ingestion/dev/#", "$share/ingestion/audit/#"], True),
         ("ingestion", "ingestion", ["receipt/+", "cmd/#", "answer/#", "#"], False),
         # Where shared subscriptions are allowed, only ingestion gets anything; and it gets nothing elsewhere.

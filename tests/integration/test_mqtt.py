@@ -387,3 +387,18 @@ def test_a_wrong_password_is_named(mosquitto: Make) -> None:
 
     with pytest.raises(MqttError, match="the broker refused us: Not authorized"):
         asyncio.run(scenario())
+
+
+def test_a_full_window_leaves_room_for_what_is_urgent(shared_mosquitto: Mosquitto) -> None:
+    async def fill() -> None:
+        async with connect(at(shared_mosquitto), Client("full")) as connection:
+            while connection.room:  # nothing is acknowledged before we yield
+                connection.send("test/full", b"x", lambda _: None)
+            waiting = asyncio.ensure_future(connection.publish("test/full", b"x"))
+            urgent = asyncio.ensure_future(connection.publish("test/urgent", b"x", urgent=True))
+            await asyncio.sleep(0)
+            assert urgent.done()
+            assert not waiting.done()
+            await (await waiting)
+
+    asyncio.run(fill())
