@@ -6,22 +6,26 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.change import Report
+from gateway.faults import shown
 from nexus.runtime.duration import Seconds, seconds
 
 SHORTEST_INTERVAL = 0.1
+_SMALLEST_SCALE = 1e-30  # its inverse must be a number, too
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
 def _interval(text: object) -> float:
     if (value := seconds(text)) < SHORTEST_INTERVAL:
-        raise ValueError(f"{text!r} is shorter than 100ms, the shortest interval")
+        raise ValueError(f"{shown(text)} is shorter than 100ms, the shortest interval")
     return value
 
 
-def _nonzero(value: float) -> float:
+def _usable(value: float) -> float:
     if value == 0:
         raise ValueError("a scale of 0 would make every value 0: leave it out for no scaling")
+    if not _SMALLEST_SCALE <= abs(value) <= 1 / _SMALLEST_SCALE:
+        raise ValueError(f"a scale is between {_SMALLEST_SCALE:g} and {1 / _SMALLEST_SCALE:g}")
     return value
 
 
@@ -31,17 +35,19 @@ def _deadband(text: object) -> tuple[float, bool]:
         return float(match[1]) / 100, True
     if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
         return float(text), False
-    raise ValueError(f"{text!r} is no deadband: a number of the tag's unit, or a share of the value like 0.5%")
+    raise ValueError(f"{shown(text)} is no deadband: a number of the tag's unit, or a share of the value like 0.5%")
 
 
 Interval = Annotated[float, BeforeValidator(_interval)]
+Number = Annotated[float, Field(strict=True)]  # neither true nor "1"
+Truth = Annotated[bool, Field(strict=True)]
 
 
 class BreakerKeys(BaseModel):
     """`breaker:` of a device."""
 
     model_config = _STRICT
-    failures: int = Field(5, ge=1)
+    failures: int = Field(5, ge=1, strict=True)
     open_for: Seconds = Field(5.0, gt=0)
     max_open_for: Seconds = Field(120.0, gt=0)
 
@@ -67,16 +73,16 @@ class TagKeys(BaseModel):
     model_config = _STRICT
     name: str
     address: Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
-    unit: str | None = None
-    scale: Annotated[float, AfterValidator(_nonzero)] = 1.0
-    offset: float = 0.0
+    unit: str | None = Field(None, max_length=64)
+    scale: Annotated[Number, AfterValidator(_usable)] = 1.0
+    offset: Number = 0.0
     interval: Interval | None = None
-    on_change: bool = False
+    on_change: Truth = False
     deadband: Annotated[tuple[float, bool], BeforeValidator(_deadband)] | None = None
     max_silence: Seconds | None = Field(None, gt=0)
-    writable: bool = False
-    min: float | None = None
-    max: float | None = None
+    writable: Truth = False
+    min: Number | None = None
+    max: Number | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> "TagKeys":

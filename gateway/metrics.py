@@ -88,7 +88,14 @@ spool_failures = Counter("nexus_gateway_spool_failures", "Times that the disk re
 reloads = Counter(
     "nexus_gateway_reloads", "Changed device files that were taken or refused", ["result"], registry=registry
 )
+for _result in ("taken", "refused"):
+    reloads.labels(_result)
 config_error = Gauge("nexus_gateway_config_error", "1 while the device files on disk are wrong", registry=registry)
+last_good = Gauge(
+    "nexus_gateway_config_last_good",
+    "1 while the last good device files are polled, because those on disk were wrong at the start",
+    registry=registry,
+)
 members = Gauge("nexus_gateway_group_members", "Gateways of the group, with this one", registry=registry)
 owned = Gauge("nexus_gateway_devices_polled", "Devices that this gateway polls now", registry=registry)
 certificate_days = Gauge(

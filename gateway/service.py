@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 from time import time
 
-from gateway import config, metrics, spool_folder
+from gateway import device_files, metrics, spool_folder
 from gateway.api import Board
 from gateway.backlog import Backlog
 from gateway.command import ROOT as COMMANDS
@@ -34,8 +34,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     """Runs until `stop` is set. Raises ConfigError before anything is polled."""
     process, own = settings.load(settings.Process), settings.load(Settings)
     broker = settings.broker(settings.load(settings.Mqtt), process.environment)
-    watch = Watch(devices)
-    configured = config.load(devices)
+    watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
+    configured = await asyncio.to_thread(watch.start)
     metrics.devices.set(len(configured))
     board = Board(configured)
     async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:

@@ -1,14 +1,21 @@
 """What the gateway is told by its environment."""
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
 from nexus.runtime import state
 from nexus.runtime.duration import Seconds
 from nexus.runtime.settings import CONFIG
+
+
+def _prefix(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*", text) or "NEXUS_".startswith(text) or text.startswith("NEXUS_"):
+        raise ValueError("write the beginning of a variable's name, like DEVICE_; our own begin with NEXUS_")
+    return text
 
 
 class Settings(BaseSettings):
@@ -25,6 +32,7 @@ class Settings(BaseSettings):
     service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
     broker_away: Literal["poll", "yield"] = "poll"
     devices: Path | None = None
+    device_prefix: Annotated[str, AfterValidator(_prefix)] = "DEVICE_"
     api_host: str = "0.0.0.0"  # noqa: S104  published by compose and K3s
     api_port: int = Field(8080, ge=0, le=65535)
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))

@@ -48,7 +48,7 @@ class Settings(BaseModel):
     """An OPC UA server's own keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    endpoint: str = Field(pattern=r"^opc\.tcp://[^/:]+(:\d+)?(/.*)?$")
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^/:]+(:\d+)?(/.*)?$", examples=["opc.tcp://192.168.1.30:4840"])
     security: Security = Security()
     username: str | None = None
     password: str | None = None

@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nexus.runtime import log, settings
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def check(parsed: argparse.Namespace) -> int:
-    from gateway.config import load
-
-    devices = load(parsed.path)
+    devices = _loaded(parsed.path)
     for one in devices:
         device = one.device
         print(f"{device.name}: {device.protocol}, {len(device.tags)} tags on dev/{device.path}")
@@ -27,12 +26,18 @@ def check(parsed: argparse.Namespace) -> int:
 
 
 def _devices(parsed: argparse.Namespace) -> "tuple[Configured, ...]":
-    from gateway.config import load
     from gateway.settings import Settings
 
     if (path := parsed.devices or settings.load(Settings).devices) is None:
         raise ConfigError("no device file: give --devices PATH, or set NEXUS_DEVICES")
-    return load(path)
+    return _loaded(path)
+
+
+def _loaded(path: Path) -> "tuple[Configured, ...]":
+    from gateway.config import load
+    from gateway.settings import Settings
+
+    return load(path, prefix=settings.load(Settings).device_prefix)
 
 
 def _once(work: Coroutine[object, object, list[str]]) -> int:

@@ -6,14 +6,19 @@ from typing import Annotated
 from pydantic import BeforeValidator
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_LONGEST = 10 * 366 * 86_400.0
 _FORM = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 
 
 def seconds(text: object) -> float:
     """Reads a duration. Raises ValueError that says how to write one."""
     if isinstance(text, str) and (match := _FORM.fullmatch(text.strip())):
-        return float(match[1]) * _UNITS[match[2]]
-    raise ValueError(f"{text!r} is no duration: write it with its unit, like 500ms, 1s or 2m")
+        if (found := float(match[1]) * _UNITS[match[2]]) > _LONGEST:
+            raise ValueError("longer than ten years is no duration here")
+        return found
+    # What a container holds may be without end.
+    shown = f"{text!r:.60}" if isinstance(text, str | int | float) else "this"
+    raise ValueError(f"{shown} is no duration: write it with its unit, like 500ms, 1s or 2m")
 
 
 Seconds = Annotated[float, BeforeValidator(seconds)]
