@@ -57,6 +57,7 @@ class _Ingester:
             f"{self._own.group}-{slot.number}",
             session_seconds=self._own.session_seconds,
             receive_maximum=self._own.receive_maximum,
+            connect_seconds=self._own.connect_seconds,
         )
         self._log.info("started", client=client.id)
         async with AsyncExitStack() as stack:

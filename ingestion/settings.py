@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     receive_maximum: int = Field(20_000, ge=1, le=MQTT_MOST)
     decoders: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_table)] = ()
     session_seconds: int = Field(600, ge=10)
+    connect_seconds: float = Field(60.0, ge=1, le=600)
 
     @model_validator(mode="before")
     @classmethod

@@ -17,11 +17,13 @@ from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
 from nexus import embedded
 from tests.deploy.stand_ins.broker import configured
-from tests.parts import Mosquitto, Nexus, Postgres
+from tests.parts import Mosquitto, Nexus, Postgres, as_role
 
 RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
 # A gateway's user names its member of a group: `gateway/{group}/{user}` is all that it may say of itself.
 USERS = ("gateway", "gateway-0", "gateway-1", "gateway-2", "ingestion", "viewer", "operator", "console")
+
+ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader"}  # of the commands that have one in production
 
 _numbers = itertools.count()
 
@@ -140,12 +142,12 @@ class Production:
     @property
     def writer(self) -> str:
         """The database's URL as the ingester has it."""
-        return make_conninfo(self.owner, options="-crole=nexus_writer")
+        return as_role(self.owner, "nexus_writer")
 
     @property
     def reader(self) -> str:
         """The database's URL as whoever only reads has it."""
-        return make_conninfo(self.owner, options="-crole=nexus_reader")
+        return as_role(self.owner, "nexus_reader")
 
 
 @pytest.fixture
@@ -161,10 +163,12 @@ def production(mosquitto: Callable[..., Mosquitto], broker_folder: Path, databas
 
 @pytest.fixture
 def nexus(tmp_path: Path) -> Iterator[Callable[..., Nexus]]:
-    """Starts `nexus` processes, and ends them with the test."""
+    """Starts `nexus` processes, and ends them with the test; ingesters and verifiers with production's rights only."""
     started: list[Nexus] = []
 
     def start(*arguments: str, **environment: str) -> Nexus:
+        if (role := ROLES.get(arguments[0])) is not None and "database_url" in environment:
+            environment["database_url"] = as_role(environment["database_url"], role)
         started.append(Nexus(tmp_path, list(arguments), {f"NEXUS_{k.upper()}": v for k, v in environment.items()}))
         return started[-1]
 

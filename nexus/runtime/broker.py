@@ -39,9 +39,13 @@ class Will:
 
 @dataclass(frozen=True)
 class Client:
-    """Who we are to the broker: with `session_seconds` it keeps our session that long after a disconnect."""
+    """Who we are to the broker: with `session_seconds` it keeps our session that long after a disconnect.
+
+    `connect_seconds` is how long it may take to answer: to resume a session, EMQX first copies what it queued for it.
+    """
 
     id: str
     session_seconds: int = 0
     receive_maximum: int = 65535
     will: Will | None = None
+    connect_seconds: float = 5.0

@@ -95,7 +95,7 @@ async def _open(native: paho.Client, broker: Broker, client: Client, connection:
     try:
         await asyncio.shield(dialling)
         connection.attach()
-        async with asyncio.timeout(CONNECT_SECONDS):
+        async with asyncio.timeout(client.connect_seconds):
             await connection.connected
     except asyncio.CancelledError:
         with suppress(OSError, ValueError, asyncio.CancelledError):

@@ -20,6 +20,7 @@ from ingestion.writer import Writer
 from nexus.runtime.errors import ConfigError
 from tests.integration.test_historian_tools import run
 from tests.integration.test_writer import query
+from tests.parts import as_role
 
 community = pytest.mark.parametrize(
     "empty_database", [pytest.param("community", marks=pytest.mark.timescale)], indirect=True
@@ -55,7 +56,7 @@ def batch(encoding: Encoding, *payloads: bytes) -> Batch:
 def written(url: str, *batches: list[bytes]) -> list[Written]:
     async def scenario() -> list[Written]:
         encoding = Encoding(Decoders([]))
-        async with Writer(url, Bulk(encoding)) as writer:
+        async with Writer(as_role(url, "nexus_writer"), Bulk(encoding)) as writer:
             return [await writer.write(batch(encoding, *payloads)) for payloads in batches]
 
     return asyncio.run(scenario())
@@ -116,7 +117,10 @@ def test_two_writers_with_the_same_messages_store_them_once(bulk_database: str) 
     async def scenario() -> list[Written]:
         encoding = Encoding(Decoders([]))
         payloads = [message(number * 10, 10, publisher) for number in range(200) for publisher in ("one", "two")]
-        async with Writer(bulk_database, Bulk(encoding)) as one, Writer(bulk_database, Bulk(encoding)) as two:
+        async with (
+            Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as one,
+            Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as two,
+        ):
             same = [writer.write(batch(encoding, *payloads)) for writer in (one, two)]
             return await asyncio.gather(*same)
 
@@ -153,7 +157,7 @@ def test_a_retry_that_is_refused_again_costs_only_itself(bulk_database: str) -> 
 @community
 def test_the_modes_of_ingester_and_table_must_fit(bulk_database: str) -> None:
     async def exact() -> None:
-        async with Writer(bulk_database, Exact()) as writer:
+        async with Writer(as_role(bulk_database, "nexus_writer"), Exact()) as writer:
             await writer.write(Batch())
 
     with pytest.raises(DatabaseAway, match="NEXUS_INGEST_MODE"):

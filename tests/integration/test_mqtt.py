@@ -309,9 +309,9 @@ def test_a_handler_that_fails_costs_its_message_only(shared_mosquitto: Mosquitto
     assert taken == [b"0", b"1", b"2"]
 
 
-def test_a_broker_that_never_answers_is_given_up() -> None:
+def test_a_broker_that_never_answers_is_given_up_when_the_client_says() -> None:
     async def scenario(port: int) -> None:
-        async with connect(Broker("127.0.0.1", port), Client("c")):
+        async with asyncio.timeout(4), connect(Broker("127.0.0.1", port), Client("c", connect_seconds=0.2)):
             pass
 
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(MqttError, match="no answer in time"):

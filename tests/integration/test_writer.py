@@ -16,6 +16,7 @@ from ingestion.writer import Writer
 from nexus.contract.codec import Message
 from nexus.contract.reading import Value
 from tests.conftest import TIERS
+from tests.parts import as_role
 
 NOW = int(time() * 1000)
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
@@ -36,7 +37,7 @@ def series(count: int, topic: str = "dev/a/t", start: int = NOW) -> list[Content
 
 def write(url: str, *batches: list[Content], late: list[Content] | None = None) -> list[Written]:
     async def scenario() -> list[Written]:
-        async with Writer(url, Exact()) as writer:
+        async with Writer(as_role(url, "nexus_writer"), Exact()) as writer:
             return [await writer.write(Batch(rows(*batch), rows(*(late or [])))) for batch in batches]
 
     return asyncio.run(scenario())
@@ -110,7 +111,7 @@ def test_topics_are_listed_and_have_a_last_value(database: str) -> None:
 
 def test_rejects_are_kept_with_their_reason(database: str) -> None:
     async def scenario() -> Written:
-        async with Writer(database, Exact()) as writer:
+        async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
             return await writer.write(Batch(rejects=[Reject("dev/a\0b", b"\xff\x00", "not ours \0")]))
 
     assert asyncio.run(scenario()) == Written(0, 0, 1)
@@ -125,7 +126,7 @@ def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_databas
 
 def test_a_killed_connection_is_made_anew(database: str) -> None:
     async def scenario() -> None:
-        async with Writer(database, Exact()) as writer:
+        async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
             await writer.write(Batch(rows(*series(1))))
             with psycopg.connect(database, autocommit=True) as other:
                 other.execute(
@@ -143,9 +144,9 @@ def test_two_writers_with_the_same_rows_do_not_block_each_other(database: str) -
     async def scenario() -> None:
         batches = [[*series(2000, f"dev/{n}/t"), *series(2000, "dev/common/t")] for n in range(6)]
         async with (
-            Writer(database, Exact()) as one,
-            Writer(database, Exact()) as two,
-            Writer(database, Exact()) as three,
+            Writer(as_role(database, "nexus_writer"), Exact()) as one,
+            Writer(as_role(database, "nexus_writer"), Exact()) as two,
+            Writer(as_role(database, "nexus_writer"), Exact()) as three,
         ):
             for _ in range(2):
                 for at in range(0, 6, 3):
