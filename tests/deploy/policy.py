@@ -9,6 +9,7 @@ Resource = dict[str, Any]
 
 MOVING_TAGS = {"", "latest", "stable", "main", "edge", "5", "latest-pg17", "pg17"}
 SERVICES = {"Deployment", "StatefulSet"}
+POD_NAME = "$(POD_NAME)"
 SCALE_UP = [
     {"type": "Pods", "value": 2, "periodSeconds": 60},
     {"type": "Percent", "value": 100, "periodSeconds": 60},
@@ -168,7 +169,7 @@ def _named(pod: Pod) -> Iterator[tuple[str, str, set[str], bool]]:
     """ConfigMaps, Secrets and claims that a pod names, with the keys that it needs of them."""
     mounts = [mount for container in pod.containers for mount in container.get("volumeMounts", [])]
     for volume in pod.spec.get("volumes", []):
-        parts = {mount["subPath"] for mount in mounts if mount["name"] == volume["name"] and "subPath" in mount}
+        parts = {part for mount in mounts if mount["name"] == volume["name"] for part in _parts(pod, mount)}
         if source := volume.get("configMap"):
             yield "ConfigMap", source["name"], parts, source.get("optional", False)
         if source := volume.get("secret"):
@@ -176,12 +177,25 @@ def _named(pod: Pod) -> Iterator[tuple[str, str, set[str], bool]]:
             yield "Secret", source["secretName"], keys, source.get("optional", False)
         if source := volume.get("persistentVolumeClaim"):
             yield "PersistentVolumeClaim", source["claimName"], set(), False
+    yield from _named_by_variables(pod)
+
+
+def _named_by_variables(pod: Pod) -> Iterator[tuple[str, str, set[str], bool]]:
     for container in pod.containers:
         for source in container.get("envFrom", []):
-            yield "ConfigMap", source["configMapRef"]["name"], set(), False
+            for kind in ("ConfigMap", "Secret"):
+                if reference := source.get(f"{kind[0].lower()}{kind[1:]}Ref"):
+                    yield kind, reference["name"], set(), False
         for variable in container.get("env", []):
             if source := variable.get("valueFrom", {}).get("secretKeyRef"):
                 yield "Secret", source["name"], {source["key"]}, False
+
+
+def _parts(pod: Pod, mount: dict[str, Any]) -> set[str]:
+    """The keys that a mount takes of its volume; one a pod where it goes by the pod's name."""
+    if mount.get("subPathExpr") == POD_NAME:
+        return {f"{pod.name}-{number}" for number in range(MOST_REPLICAS[pod.name])}
+    return {mount["subPath"]} if "subPath" in mount else set()
 
 
 def _volumes(resources: list[Resource], _: object) -> Iterator[str]:
@@ -211,14 +225,15 @@ def _variables(resources: list[Resource], _: object) -> Iterator[str]:
 
 
 def _scaling(resources: list[Resource], _: object) -> Iterator[str]:
-    targets = {pod.name: pod for pod in pods(resources) if pod.kind == "Deployment"}
+    targets = {(pod.kind, pod.name): pod for pod in pods(resources)}
     for scaler in of_kind(resources, "HorizontalPodAutoscaler"):
         spec, name = scaler["spec"], scaler["spec"]["scaleTargetRef"]["name"]
-        if name not in targets:
-            yield f"{at(scaler)}: there is no Deployment {name}"
+        target = targets.get((spec["scaleTargetRef"]["kind"], name))
+        if target is None:
+            yield f"{at(scaler)}: there is no {spec['scaleTargetRef']['kind']} {name}"
             continue
-        if "replicas" in targets[name].owner:
-            yield f"{targets[name].at}: its replicas would undo the autoscaler's work"
+        if "replicas" in target.owner:
+            yield f"{target.at}: its replicas would undo the autoscaler's work"
         if (spec["minReplicas"], spec["maxReplicas"]) != (2, MOST_REPLICAS[name]):
             yield f"{at(scaler)}: scales from {spec['minReplicas']} to {spec['maxReplicas']}"
         wanted = {one["resource"]["name"]: one["resource"]["target"]["averageUtilization"] for one in spec["metrics"]}
@@ -229,8 +244,8 @@ def _scaling(resources: list[Resource], _: object) -> Iterator[str]:
             yield f"{at(scaler)}: scales up otherwise than it should"
         if (down["stabilizationWindowSeconds"], down["policies"]) != (300, SCALE_DOWN):
             yield f"{at(scaler)}: scales down otherwise than it should"
-        if not targets[name].spec.get("topologySpreadConstraints"):
-            yield f"{targets[name].at}: nothing spreads it over the nodes"
+        if not target.spec.get("topologySpreadConstraints"):
+            yield f"{target.at}: nothing spreads it over the nodes"
 
 
 def _disruption(resources: list[Resource]) -> Iterator[str]:

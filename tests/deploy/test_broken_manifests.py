@@ -21,8 +21,13 @@ def _container(resources: dict[str, Resource], name: str) -> dict[str, Any]:
     return _pod(resources, name)["containers"][0]  # type: ignore[no-any-return]
 
 
+def _variable(resources: dict[str, Resource], name: str, variable: str) -> dict[str, Any]:
+    [found] = [one for one in _container(resources, name)["env"] if one["name"] == variable]
+    return found  # type: ignore[no-any-return]
+
+
 GATEWAY, INGESTION, EMQX, DATABASE = (
-    "Deployment/gateway",
+    "StatefulSet/gateway",
     "Deployment/ingestion",
     "StatefulSet/emqx",
     "StatefulSet/timescaledb",
@@ -61,12 +66,20 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "map": (lambda r: _container(r, GATEWAY)["envFrom"][0]["configMapRef"].update(name="x"), "there is no ConfigMap x"),
     "map's key": (lambda r: _container(r, EMQX)["volumeMounts"][-1].update(subPath="x.conf"), "has no x.conf"),
     "secret": (
-        lambda r: _container(r, GATEWAY)["env"][0]["valueFrom"]["secretKeyRef"].update(name="x"),
+        lambda r: _variable(r, INGESTION, "DATABASE_PASSWORD")["valueFrom"]["secretKeyRef"].update(name="x"),
         "there is no Secret x",
     ),
     "secret's key": (
-        lambda r: _container(r, INGESTION)["env"][2]["valueFrom"]["secretKeyRef"].update(key="x"),
+        lambda r: _variable(r, INGESTION, "DATABASE_PASSWORD")["valueFrom"]["secretKeyRef"].update(key="x"),
         "Secret database has no x",
+    ),
+    "all of a secret": (
+        lambda r: _pod(r, EMQX)["initContainers"][0]["envFrom"][1]["secretRef"].update(name="x"),
+        "there is no Secret x",
+    ),
+    "a pod's own key": (
+        lambda r: _pod(r, GATEWAY)["volumes"][1]["secret"].update(secretName="mqtt-users"),
+        "Secret mqtt-users has no gateway-0, gateway-1",
     ),
     "claim": (
         lambda r: r.pop("PersistentVolumeClaim/backups"),
@@ -79,7 +92,7 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "replicas": (lambda r: r[GATEWAY]["spec"].update(replicas=2), "would undo the autoscaler's work"),
     "target": (
         lambda r: r["HorizontalPodAutoscaler/gateway"]["spec"]["scaleTargetRef"].update(name="x"),
-        "there is no Deployment x",
+        "there is no StatefulSet x",
     ),
     "bounds": (lambda r: r["HorizontalPodAutoscaler/ingestion"]["spec"].update(maxReplicas=9), "scales from 2 to 9"),
     "utilization": (

@@ -26,17 +26,19 @@ COMPONENTS = {
     "external-secrets": ["external-secrets"],
     "monitoring": ["monitoring"],
     "cloudnativepg": ["database-cloudnativepg"],
+    "cloudnativepg-tls": ["database-cloudnativepg", "tls"],
     "all": ["tls", "broker-loadbalancer", "external-secrets", "monitoring"],
 }
 VERSIONS = ["1.30", None]  # None: the newest
 # What the design allows, and nothing else. Name resolution comes on top of it, and the devices' networks.
 FLOWS: set[Flow] = {
     ("gateway", "emqx", 1883),
-    ("ingestion", "emqx", 1883),
+    ("ingestion", "emqx", 1884),
     ("ingestion", "timescaledb", 5432),
     ("migrate", "timescaledb", 5432),
     ("backup", "timescaledb", 5432),
     ("database-monitor", "timescaledb", 5432),
+    ("owner", "timescaledb", 5432),
 }
 CLUSTER: set[Flow] = {("emqx", "emqx", 4370), ("emqx", "emqx", 5369)}
 SIMULATOR: set[Flow] = {("gateway", "simulator", port) for port in (5020, 4840, 10102)}
@@ -119,9 +121,9 @@ def test_the_components_are_sound(names: list[str]) -> None:
 
 def test_with_tls_nothing_is_left_that_talks_without() -> None:
     resources = of_prod_with("tls")
-    secured = {(source, target, 8883 if port == 1883 else port) for source, target, port in FLOWS | CLUSTER}
+    secured = {(source, target, {1883: 8883, 1884: 8884}.get(port, port)) for source, target, port in FLOWS | CLUSTER}
     assert flows(resources) == secured | {("reload-certificates", "timescaledb", 5432)}
-    assert not {port for *_, port in outside(resources)} & {1883, 8083}
+    assert not {port for *_, port in outside(resources)} & {1883, 1884, 8083}
     for pod in pods(resources):
         for container in pod.spec["containers"]:
             env = {one["name"]: one.get("value") for one in container.get("env", [])}
@@ -130,13 +132,74 @@ def test_with_tls_nothing_is_left_that_talks_without() -> None:
                 assert env.get("PGSSLMODE") == "verify-full", pod.at
 
 
+def test_with_tls_the_database_takes_no_connection_without() -> None:
+    resources = of_prod_with("tls")
+    [database] = [pod for pod in pods(resources) if pod.name == "timescaledb"]
+    assert "-chba_file=/etc/nexus/hba/pg_hba.conf" in database.spec["containers"][0]["args"]
+    [rules] = [one["data"]["pg_hba.conf"] for one in of_kind(resources, "ConfigMap") if "pg_hba.conf" in one["data"]]
+    lines = [tuple(line.split()) for line in rules.splitlines()]
+    assert [kind for kind, *_, method in lines if method == "trust"] == ["local"]
+    assert [line for line in lines if line[0] == "host" and line[3] != "127.0.0.1/32"] == []
+    [cluster] = of_kind(of_prod_with("database-cloudnativepg", "tls"), "Cluster")
+    assert cluster["spec"]["postgresql"]["pg_hba"] == ["hostnossl all all all reject"]
+    assert cluster["spec"]["certificates"] == dict.fromkeys(("serverTLSSecret", "serverCASecret"), "timescaledb-tls")
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, indirect=True)
+def test_every_secret_is_checked_before_anything_starts_with_it(overlay: list[Resource]) -> None:
+    checked = {
+        (pod.name, source["secretRef"]["name"])
+        for pod in pods(overlay)
+        for container in pod.spec.get("initContainers", [])
+        if container["args"][0] == "secrets" and container["image"].startswith("nexus-edge:")
+        for source in container["envFrom"]
+        if "secretRef" in source and source["prefix"].startswith(("MQTT_USER_", "SECRET_"))
+    }
+    assert checked == {
+        ("emqx", "mqtt-users"),
+        ("emqx", "mqtt-gateways"),
+        ("emqx", "emqx"),
+        ("timescaledb", "database"),
+    }
+
+
+def test_each_gateway_is_a_user_of_its_own_and_sees_no_other_password() -> None:
+    for name in OVERLAYS:
+        [gateway] = [pod for pod in pods(rendered(str(FOLDER / "overlays" / name))) if pod.name == "gateway"]
+        [container] = gateway.spec["containers"]
+        env = {one["name"]: one.get("value") for one in container["env"]}
+        assert (gateway.kind, env["NEXUS_MQTT_USER"]) == ("StatefulSet", "$(POD_NAME)")
+        assert "@" not in env["NEXUS_MQTT_URL"]
+        [mount] = [one for one in container["volumeMounts"] if one["name"] == "mqtt"]
+        assert (mount["mountPath"], mount["subPathExpr"]) == (env["NEXUS_MQTT_PASSWORD_FILE"], "$(POD_NAME)")
+
+
+def _cores(amount: str) -> float:
+    return float(amount.removesuffix("m")) / (1000 if amount.endswith("m") else 1)
+
+
+def test_one_server_of_two_cores_is_enough_for_the_single_overlay_and_its_rollouts() -> None:
+    resources = rendered(str(FOLDER / "overlays/single"))
+    assert of_kind(resources, "HorizontalPodAutoscaler") == []
+    cores = 0.0
+    for pod in pods(resources):
+        replicas = pod.owner.get("replicas", 1)
+        own = sum(_cores(one["resources"]["requests"]["cpu"]) for one in pod.spec["containers"])
+        if pod.kind == "Deployment" and "maxSurge" not in pod.owner.get("strategy", {}).get("rollingUpdate", {}):
+            replicas += replicas > 0  # Kubernetes' own: 25 %, rounded up
+        cores += replicas * own
+    assert cores <= 1.5, "K3s' own pods, and the system, need the rest"
+
+
+def test_what_argo_must_not_delete() -> None:
+    for claim in of_kind(rendered(str(FOLDER / "overlays/prod")), "PersistentVolumeClaim"):
+        assert claim["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
+
+
 def test_components_open_what_they_say_and_no_more() -> None:
     plain = outside(of_prod_with("tls"))
     assert outside(of_prod_with("tls", "broker-loadbalancer")) - plain == {("emqx", "ingress anywhere", 8883)}
-    assert outside(of_prod_with("tls", "traefik")) - plain == {
-        ("emqx", "ingress kube-system", 8883),
-        ("emqx", "ingress kube-system", 18083),
-    }
+    assert outside(of_prod_with("tls", "traefik")) - plain == {("emqx", "ingress kube-system", 8883)}
     assert outside(of_prod_with("monitoring")) - outside(rendered(str(FOLDER / "overlays/prod"))) == {
         ("gateway", "ingress monitoring", 8081),
         ("ingestion", "ingress monitoring", 8081),
@@ -148,6 +211,7 @@ def test_components_open_what_they_say_and_no_more() -> None:
 def test_samples_are_for_development_only() -> None:
     assert {at(one) for one in of_kind(rendered(str(FOLDER / "overlays/dev")), "Secret")} == {
         "Secret/mqtt-users",
+        "Secret/mqtt-gateways",
         "Secret/emqx",
         "Secret/database",
     }
@@ -157,7 +221,7 @@ def test_samples_are_for_development_only() -> None:
         assert set(sample["stringData"].values()) == {"change-me"}
     for name in ("single", "prod"):
         resources = rendered(str(FOLDER / "overlays" / name))
-        assert "change-me" not in yaml.safe_dump_all([one for one in resources if one["kind"] != "StatefulSet"])
+        assert "change-me" not in yaml.safe_dump_all(resources)
         [settings] = [one for one in of_kind(resources, "ConfigMap") if "NEXUS_ENVIRONMENT" in one["data"]]
         assert settings["data"]["NEXUS_ENVIRONMENT"] == "production"
 
@@ -188,6 +252,36 @@ def test_each_image_of_compose_is_a_variable_with_a_pinned_default(file: Path) -
             assert image.rpartition(":")[2] not in MOVING_TAGS, (name, variable)
 
 
+COMPOSE = yaml.safe_load((ROOT / "infrastructure/docker/docker-compose.yml").read_text())["services"]
+
+
+def test_every_service_of_compose_has_no_capability_and_gains_none() -> None:
+    for name, service in COMPOSE.items():
+        assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
+
+
+def test_compose_publishes_each_kind_of_port_by_a_variable_of_its_own_and_ingestions_not_at_all() -> None:
+    kinds: dict[str, set[tuple[str, int]]] = {}
+    for name, port in [(name, port) for name, service in COMPOSE.items() for port in service.get("ports", [])]:
+        kind, inside = re.fullmatch(r"\$\{BIND_([A-Z]+):-127\.0\.0\.1\}:\d+:(\d+)", port).groups()  # type: ignore[union-attr]
+        kinds.setdefault(kind, set()).add((name, int(inside)))
+    assert kinds["MQTT"] == {("emqx", 1883), ("emqx", 8083)}
+    assert kinds["DATABASE"] == {("timescaledb", 5432)}
+    assert kinds["ADMIN"] == {("emqx", 18083), ("prometheus", 9090), ("grafana", 3000), ("adminer", 8080)}
+    assert kinds.keys() == {"MQTT", "DATABASE", "ADMIN", "API", "SIMULATOR"}
+    assert COMPOSE["adminer"]["profiles"] == ["tools"]
+
+
+def test_compose_checks_each_secret_before_anything_starts_with_it() -> None:
+    text = (ROOT / "infrastructure/docker/docker-compose.yml").read_text()
+    used = set(re.findall(r"\$\{([A-Z_]*(?:PASSWORD|COOKIE))\b", text))
+    environment = COMPOSE["secrets"]["environment"].items()
+    checked = {value[2:].partition(":")[0] for name, value in environment if name.startswith(("MQTT_USER_", "SECRET_"))}
+    assert used <= checked
+    for name in ("emqx", "timescaledb", "grafana"):
+        assert COMPOSE[name]["depends_on"]["secrets"] == {"condition": "service_completed_successfully"}
+
+
 def test_compose_and_kubernetes_run_the_same_versions() -> None:
     text = (ROOT / "infrastructure/docker/docker-compose.yml").read_text()
     for overlay in OVERLAYS:
@@ -203,5 +297,6 @@ def test_the_k3s_test_names_what_there_is() -> None:
     named = set(re.findall(r"\b((?:deployment|statefulset|job)/[a-z-]+)", script))
     assert len(named) >= 6
     assert named - there == set()
+    assert "| grep -q" not in script, "with pipefail that fails whenever grep is done first"
     done = subprocess.run(["bash", "-n", str(ROOT / "scripts/k3s-test")], capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
