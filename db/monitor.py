@@ -130,7 +130,7 @@ async def serve(stop: asyncio.Event, url: str) -> None:
     def waiting_for() -> list[str]:
         return [f"the database: {monitor.trouble}"] if monitor.trouble else []
 
-    async with probe.serve(process.health_host, process.health_port, registry, waiting_for):
+    async with probe.serve(process, registry, waiting_for):
         try:
             await unless(stop, monitor.run())
         finally:

@@ -1,5 +1,7 @@
 """`/api/devices`: what is polled, how each device is doing, and its last values. Read only."""
 
+import asyncio
+from functools import partial
 from time import time
 from typing import Any
 
@@ -9,6 +11,7 @@ from aiohttp import web
 from gateway.config import Configured
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
+from nexus.runtime.http import BODY_BYTES, Cached
 
 
 class Board:
@@ -18,12 +21,15 @@ class Board:
         self._devices: dict[str, Configured] = {}
         self._statuses: dict[str, Status] = {}
         self._readings: dict[str, dict[str, Reading]] = {}
+        self._all = Cached(self._listed)
+        self._pages: dict[str, Cached] = {}
         self.reload(configured)
 
     def reload(self, configured: tuple[Configured, ...]) -> None:
         """Takes changed device files."""
         self._devices = {one.device.name: one for one in configured}
         self._readings = {name: self._readings.get(name, {}) for name in self._devices}
+        self._pages = {name: Cached(partial(self._shown, name)) for name in self._devices}
 
     def forget(self, path: str) -> None:
         """A device that is not polled here any more."""
@@ -38,43 +44,71 @@ class Board:
         """Takes a device's new state."""
         self._statuses[path] = status
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether a device has answered, or it is known that it does not."""
+        return bool(self._statuses)
+
+    def problems(self) -> list[str]:
+        """Devices polled here that do not answer: no reason to restart anything, but somebody should look."""
+        offline = [path for path, status in self._statuses.items() if status.state == "offline"]
+        some = ", ".join(offline[:3]) + (", …" if len(offline) > 3 else "")
+        return [f"{len(offline)} of {len(self._statuses)} devices are offline: {some}"] if offline else []
+
     def app(self) -> web.Application:
         """The HTTP application that shows all this."""
-        app = web.Application()
+        app = web.Application(client_max_size=BODY_BYTES)
         app.add_routes([web.get("/api/devices", self._list), web.get("/api/devices/{name}", self._show)])
         return app
 
     async def _list(self, _: web.Request) -> web.Response:
-        return _json([self._summary(one) for one in self._devices.values()])
+        return _json(await self._all.body())
 
     async def _show(self, request: web.Request) -> web.Response:
         name = request.match_info["name"]
-        if (one := self._devices.get(name)) is None:
-            return _json({"error": f"there is no device {name!r}"}, 404)
-        tags = [self._tag(one, tag.name) for tag in one.device.tags]
-        return _json({**self._summary(one), "values": tags})
+        if (page := self._pages.get(name)) is None:
+            return _json(msgspec.json.encode({"error": f"there is no device {name!r}"}), 404)
+        return _json(await page.body())
 
-    def _summary(self, one: Configured) -> dict[str, Any]:
-        device, status = one.device, self._statuses.get(one.device.path)
-        return {
-            "name": device.name,
-            "path": device.path,
-            "protocol": device.protocol,
-            "tags": len(device.tags),
-            "state": status.state if status else "not polled here",
-            "reason": status.reason if status else "",
-            "since": status.ts if status else None,
-        }
+    async def _listed(self) -> bytes:
+        # Copied here, where nobody changes them meanwhile; the work is done beside the polling.
+        devices, statuses = list(self._devices.values()), dict(self._statuses)
+        return await asyncio.to_thread(lambda: _encoded([_summary(one, statuses) for one in devices]))
 
-    def _tag(self, one: Configured, tag: str) -> dict[str, Any]:
-        reading = self._readings[one.device.name].get(tag)
-        shown: dict[str, Any] = {"tag": tag, "unit": one.outlet.units.get(tag)}
-        if reading is not None:
-            age = round(time() - reading.time / 1000, 3)
-            shown |= {"value": reading.value, "quality": reading.quality, "ts": reading.time, "age_seconds": age}
-        return shown
+    async def _shown(self, name: str) -> bytes:
+        one, statuses, readings = self._devices[name], dict(self._statuses), dict(self._readings[name])
+
+        def made() -> bytes:
+            tags = [_tag(one, tag.name, readings.get(tag.name)) for tag in one.device.tags]
+            return _encoded({**_summary(one, statuses), "values": tags})
+
+        return await asyncio.to_thread(made)
 
 
-def _json(content: object, status: int = 200) -> web.Response:
-    # msgspec writes NaN as null, which the standard library does not.
-    return web.Response(body=msgspec.json.encode(content), status=status, content_type="application/json")
+def _summary(one: Configured, statuses: dict[str, Status]) -> dict[str, Any]:
+    device, status = one.device, statuses.get(one.device.path)
+    return {
+        "name": device.name,
+        "path": device.path,
+        "protocol": device.protocol,
+        "tags": len(device.tags),
+        "state": status.state if status else "not polled here",
+        "reason": status.reason if status else "",
+        "since": status.ts if status else None,
+    }
+
+
+def _tag(one: Configured, tag: str, reading: Reading | None) -> dict[str, Any]:
+    shown: dict[str, Any] = {"tag": tag, "unit": one.outlet.units.get(tag)}
+    if reading is not None:
+        age = round(time() - reading.time / 1000, 3)
+        shown |= {"value": reading.value, "quality": reading.quality, "ts": reading.time, "age_seconds": age}
+    return shown
+
+
+def _encoded(content: object) -> bytes:
+    return msgspec.json.encode(content)  # NaN becomes null, which the standard library does not do
+
+
+def _json(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json")

@@ -1,6 +1,5 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
-import asyncio
 from contextlib import suppress
 
 from prometheus_client import (
@@ -106,13 +105,3 @@ certificate_days = Gauge(
 )
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
 tasks = Gauge("nexus_gateway_tasks", "Tasks of the event loop: a few, and one a device", registry=registry)
-
-
-def _tasks() -> float:
-    try:
-        return len(asyncio.all_tasks())
-    except RuntimeError:  # asked from outside the loop
-        return 0
-
-
-tasks.set_function(_tasks)

@@ -22,11 +22,12 @@ from gateway.sharing import Sharing
 from gateway.spool import SpoolError
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
-from nexus.runtime import guard, log, mqtt, probe, settings
+from nexus.runtime import guard, http, log, mqtt, probe, settings
 from nexus.runtime.broker import Broker, Client, Will
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
 
+FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
 DRAIN_SECONDS = 5.0  # what waits for the broker has this long at a stop; then it goes to the disk
 
 
@@ -37,6 +38,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)
     metrics.devices.set(len(configured))
+    loop = asyncio.get_running_loop()
+    metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     board = Board(configured)
     async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:
         member = own.member or broker.user or socket.gethostname()
@@ -52,13 +55,12 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
 
         async with (
             probe.serve(
-                process.health_host,
-                process.health_port,
+                process,
                 metrics.registry,
                 lambda: gateway.waiting_for(broker),
-                problems=watch.problems,
+                problems=lambda: [*watch.problems(), *board.problems()],
             ),
-            probe.site(board.app(), own.api_host, own.api_port, "NEXUS_API_PORT"),
+            http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
             tags = sum(len(one.device.tags) for one in configured)
             gc.freeze()  # what is here now stays: the collector need not look at it again
@@ -96,10 +98,14 @@ class _Gateway:
         self.sharing = Sharing(own.group, member, own.lease, self._fleet, alone=alone)
         self._commands = Commands(group, self._fleet.poller)
         self._connected = False
+        self._ready_at = asyncio.get_running_loop().time() + FIRST_DEVICE_SECONDS
 
     def waiting_for(self, broker: Broker) -> list[str]:
         """What keeps us from being ready."""
-        return [] if self._connected else [f"the broker, {broker}"]
+        waiting = [] if self._connected else [f"the broker, {broker}"]
+        if not self._board.has_heard and asyncio.get_running_loop().time() < self._ready_at:
+            waiting.append("the first device to answer, or not to")
+        return waiting
 
     def backlog_tasks(self) -> list[asyncio.Task[None]]:
         return [

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     broker_away: Literal["poll", "yield"] = "poll"
     devices: Path | None = None
     device_prefix: Annotated[str, AfterValidator(_prefix)] = "DEVICE_"
-    api_host: str = "0.0.0.0"  # noqa: S104  published by compose and K3s
+    api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)

@@ -16,7 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from nexus.runtime import guard, log, probe, settings
+from nexus.runtime import guard, http, log, settings
 from nexus.runtime.errors import ConfigError
 from nexus.runtime.run import together
 
@@ -34,7 +34,10 @@ async def serve(stop: asyncio.Event, count: int) -> None:
     with tempfile.TemporaryDirectory(prefix="nexus-ingest-") as folder:
         consumers = [_Consumer(number, Path(folder) / f"{number}.sock") for number in range(count)]
         app = _pages(consumers)
-        async with probe.site(app, process.health_host, process.health_port, "NEXUS_HEALTH_PORT"), together() as group:
+        async with (
+            http.site(app, process, process.health_host, process.health_port, "NEXUS_HEALTH_PORT"),
+            together() as group,
+        ):
             for one in consumers:
                 guard.part(group, one.run(stop), name=f"consumer-{one.number}")
 
@@ -66,7 +69,7 @@ class _Consumer:
         """From its start to its end; gives its exit code."""
         environment = {**os.environ, "NEXUS_HEALTH_HOST": f"unix:{self._socket}"}
         running = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "nexus", "ingest"),
+            *(sys.executable, "-P", "-m", "nexus", "ingest"),
             env=environment,
             start_new_session=True,  # what stops us, we pass on
             preexec_fn=_end_with_parent,
@@ -123,12 +126,17 @@ def _pages(consumers: list[_Consumer]) -> web.Application:
         ]
         return web.json_response({"ready": not missing, "waiting_for": missing}, status=503 if missing else 200)
 
-    async def metrics(_: web.Request) -> web.Response:
+    async def together_now() -> bytes:
         answers = await asyncio.gather(*(one.ask("/metrics") for one in consumers))
         pages = {number: text for number, (status, text) in enumerate(answers) if status == HTTPStatus.OK}
         registry = CollectorRegistry()
         registry.register(_Together(pages))
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+        return generate_latest(registry)
+
+    page = http.Cached(together_now)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=await page.body(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
 
     app = web.Application()
     app.add_routes([web.get("/health", health), web.get("/ready", ready), web.get("/metrics", metrics)])

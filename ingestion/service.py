@@ -101,5 +101,5 @@ async def serve(stop: asyncio.Event) -> None:
     settings.check_database_url(own.database_url, process.environment)
     broker = settings.broker(settings.load(settings.Mqtt), process.environment)
     ingester = _Ingester(own, broker, stop)
-    async with probe.serve(process.health_host, process.health_port, metrics.registry, ingester.waiting_for):
+    async with probe.serve(process, metrics.registry, ingester.waiting_for):
         await ingester.run()

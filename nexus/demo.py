@@ -107,8 +107,6 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         "NEXUS_DATABASE_URL": server.url,
         "NEXUS_STATE_DIR": str(folder / "state"),
         "NEXUS_LOG_FORMAT": "json",
-        "NEXUS_HEALTH_HOST": "127.0.0.1",
-        "NEXUS_API_HOST": "127.0.0.1",
         "NEXUS_API_PORT": "0",
         "NEXUS_SPOOL_DIR": str(folder / "spool"),
         "NEXUS_RECEIPTS": "ingestion",
@@ -116,7 +114,7 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     processes: dict[str, subprocess.Popen[bytes]] = {}
     broker_file = folder / "mosquitto.conf"
     broker_file.write_text(_mosquitto_conf(mqtt))
-    nexus = [sys.executable, "-m", "nexus"]
+    nexus = [sys.executable, "-P", "-m", "nexus"]
     _check([*nexus, "db", "migrate"], environment)
     for name, command in (
         ("mosquitto", [_mosquitto(), "-c", str(broker_file)]),

@@ -58,7 +58,7 @@ async def serve(stop: asyncio.Event, file: Path, host: str | None) -> None:
             modbus.serve([one for one in devices if isinstance(one, modbus.Device)], faults) as modbus_servers,
             s7.serve([one for one in devices if isinstance(one, s7.Device)], faults) as s7_servers,
             opcua.serve([one for one in devices if isinstance(one, opcua.Device)], faults) as opcua_servers,
-            probe.serve(process.health_host, process.health_port, CollectorRegistry(), list, routes=routes),
+            probe.serve(process, CollectorRegistry(), list, routes=routes),
         ):
             servers |= {**modbus_servers, **s7_servers, **opcua_servers}
             log.get("simulator").info("serving", devices=len(devices), ports=sorted(servers))

@@ -111,8 +111,6 @@ class Nexus:
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},
             "NEXUS_HEALTH_PORT": str(self.port),
-            "NEXUS_HEALTH_HOST": "127.0.0.1",
-            "NEXUS_API_HOST": "127.0.0.1",
             "NEXUS_API_PORT": "0",
             "NEXUS_SPOOL_DIR": str(folder / "spool"),
             "NEXUS_STATE_DIR": str(folder / "state"),

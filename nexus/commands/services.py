@@ -41,9 +41,11 @@ def simulate(parsed: argparse.Namespace) -> int:
 
 
 def health(_: argparse.Namespace) -> int:
-    port = settings.load(settings.Process).health_port
+    process = settings.load(settings.Process)
+    host, port = process.health_host, process.health_port
+    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  where it listens everywhere, also here
     try:
-        with urlopen(f"http://127.0.0.1:{port}/health", timeout=3) as answer:
+        with urlopen(f"http://{f'[{here}]' if ':' in here else here}:{port}/health", timeout=3) as answer:
             print(answer.read().decode())
     except OSError as error:
         print(f"no answer on port {port}: {error}", file=sys.stderr)

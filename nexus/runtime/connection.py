@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
@@ -14,6 +14,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from nexus.runtime import guard, packets
 from nexus.runtime.errors import InvariantError
+from nexus.runtime.message import Message, message
 from nexus.runtime.packets import PacketError
 from nexus.runtime.wire import Wire
 
@@ -25,23 +26,6 @@ _NO_TOPIC = frozenset(b"+#\0")
 
 class MqttError(Exception):
     """The connection could not be made, or is lost. The text says why; connect again."""
-
-
-class Message(NamedTuple):
-    """A message. Of QoS 1, the broker holds it until it is acknowledged; of QoS 0 `mid` is 0, and nobody holds it.
-
-    `answer_to` and `correlation` are there if its sender wants an answer; `by` says who that is, and `expiry` for how
-    many seconds from now the message is valid, if the sender said so.
-    """
-
-    topic: str
-    payload: bytes
-    mid: int
-    retained: bool = False
-    answer_to: str | None = None
-    correlation: bytes | None = None
-    by: str | None = None
-    expiry: int | None = None
 
 
 Done = Callable[[int], None]
@@ -269,15 +253,11 @@ class Connection:
         if self._on_message is None:
             return
         try:
-            topic = came.topic.decode()
-            told = packets.properties(came.properties)
-        except (UnicodeDecodeError, PacketError) as error:
+            self._on_message(self, message(came))
+        except PacketError as error:
             # Its frame is whole, so that what follows can be read, and ending the connection would bring it again.
             guard.failed("message", "a message's topic or properties", error)
             self.acknowledge(came.mid)
-            return
-        try:
-            self._on_message(self, Message(topic, came.payload, came.mid, came.retained, *told))
         except InvariantError:
             raise
         except Exception as error:

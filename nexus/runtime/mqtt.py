@@ -14,7 +14,8 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from nexus.runtime import guard, packets
 from nexus.runtime.broker import Broker, Client
-from nexus.runtime.connection import Connection, Message, MqttError, OnMessage
+from nexus.runtime.connection import Connection, MqttError, OnMessage
+from nexus.runtime.message import Message
 from nexus.runtime.run import together
 
 __all__ = [

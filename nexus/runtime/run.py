@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import resource
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from nexus.runtime import guard, log
@@ -25,6 +26,7 @@ def run(service: Service) -> int:
     """
     logger = log.get("run")
     gc.set_threshold(*GC_THRESHOLDS)
+    _allow_descriptors()
     try:
         asyncio.run(_supervise(service))
     except ConfigError as error:
@@ -38,6 +40,13 @@ def run(service: Service) -> int:
         logger.exception("the service failed")
         return 1
     return 0
+
+
+def _allow_descriptors() -> None:
+    """As many as we may have: each device needs one, and the usual soft limit is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _supervise(service: Service) -> None:

@@ -1,11 +1,11 @@
 """Settings from `NEXUS_*` environment variables, and the errors that name them."""
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nexus.runtime.broker import Broker, Tls
 from nexus.runtime.errors import ConfigError
@@ -20,15 +20,21 @@ CONFIG = SettingsConfigDict(
 T = TypeVar("T", bound=BaseSettings)
 
 
+def _names(value: object) -> object:
+    return [name.strip().lower() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
+
+
 class Process(BaseSettings):
-    """What every service is told about itself."""
+    """What every service is told about itself, and by which names and for whom its pages are."""
 
     model_config = CONFIG
     environment: Literal["production", "development"] = "production"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
-    health_host: str = "0.0.0.0"  # noqa: S104  probes come from outside the container
+    health_host: str = "127.0.0.1"
     health_port: int = Field(8081, ge=0, le=65535)
+    http_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
+    http_token: str | None = None
 
 
 class Mqtt(BaseSettings):
