@@ -114,7 +114,7 @@ def test_writes_are_answered_and_read_back(nexus: Start, plant: Plant, mosquitto
     broker = mosquitto()
     simulator = nexus("simulate", str(plant.simulation))
     until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
-    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url).until_ready()
+    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url)
 
     async def scenario() -> None:
         ear = Ear()
