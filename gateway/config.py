@@ -1,22 +1,22 @@
 """The operator's device files: read, completed by templates, and each device checked by its driver."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from gateway import device_files, drivers
 from gateway.conflicts import refuse_impossible, refuse_twins
 from gateway.device_files import Files
-from gateway.driver import Device, Driver, Tag
+from gateway.driver import Device, Driver
 from gateway.faults import Faults, closest, said, shown, unknown
-from gateway.keys import BreakerKeys, DeviceKeys, TagKeys
+from gateway.keys import BreakerKeys, DeviceKeys
 from gateway.message import Outlet
 from gateway.spot import Spot
+from gateway.tags import Tags, shown_name
 from gateway.yaml_source import Block, Items, Reader, merged
 from nexus.contract import topic
 from nexus.runtime.errors import ConfigError
@@ -126,7 +126,7 @@ def _collect(found: _Found, file: Path, document: Any) -> None:
 def _devices(found: _Found) -> list[tuple[Spot, Configured]]:
     made: list[tuple[Spot, Configured]] = []
     for raw in _affordable(found):
-        spot = Spot(found.faults, raw, f"device {_name(raw)}")
+        spot = Spot(found.faults, raw, f"device {shown_name(raw)}")
         try:
             completed = _completed(spot, found.templates)
             if completed is None:
@@ -189,22 +189,36 @@ def _device(spot: Spot) -> Configured | None:
     before = len(spot.faults)
     common = {key: value for key, value in raw.items() if key in DeviceKeys.model_fields}
     own = {key: value for key, value in raw.items() if key not in DeviceKeys.model_fields}
-    keys = _checked(spot, DeviceKeys, common)
+    keys = spot.checked(DeviceKeys, common)
     if keys is not None:
         for key, name, is_path in (("name", keys.name, False), ("path", keys.path, True)):
             if name is not None and (fault := topic.name_fault(name, path=is_path or "/" in name)):
                 spot.fault(key, f"{key} {shown(name)} {fault}")
     driver = _driver(spot, raw.get("protocol"))
-    settings = None
+    settings = assumed = None
     if driver is not None:
-        settings = _checked(spot, driver.SETTINGS[raw["protocol"]], own, DeviceKeys.model_fields)
+        model = driver.SETTINGS[raw["protocol"]]
+        settings = spot.checked(model, own, DeviceKeys.model_fields)
+        assumed = settings or _assumed(model, own)
     # A fault of the device does not hide those of its tags.
-    tags = _Tags(spot, keys, driver, settings).read(raw.get("tags"))
+    tags = Tags(spot, keys, driver, assumed, is_whole=settings is not None).read(raw.get("tags"))
     if keys is None or driver is None or settings is None or len(spot.faults) > before:
         return None
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, tuple(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit}
     return Configured(device, driver, keys.breaker, Outlet(device.path, keys.publish, units))
+
+
+def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | None:
+    """Settings by which addresses can be read beside a wrong key; None if they may hang on that key."""
+    try:
+        return model.model_validate(own)
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+    if any(fault["type"] == "literal_error" for fault in faults):
+        return None
+    wrong = {fault["loc"][0] for fault in faults if fault["loc"]}
+    return model.model_construct(None, **{key: value for key, value in own.items() if key not in wrong})
 
 
 def _driver(spot: Spot, protocol: object) -> Driver | None:
@@ -215,74 +229,3 @@ def _driver(spot: Spot, protocol: object) -> Driver | None:
         spot.fault("protocol", f"unknown protocol {shown(protocol)}{known}")
         return None
     return drivers.load(protocol)
-
-
-class _Tags:
-    """Reads the tags of a device, as far as they can be read beside the device's own faults."""
-
-    def __init__(
-        self, device: Spot, keys: DeviceKeys | None, driver: Driver | None, settings: BaseModel | None
-    ) -> None:
-        self._device = device
-        self._interval = keys.interval if keys else 1.0
-        self._path = (keys.path or keys.name) if keys else _name(device.block)
-        self._driver = driver
-        self._settings = settings
-        self._names: set[str] = set()
-
-    def read(self, listed: object) -> list[Tag]:
-        tags: list[Tag] = []
-        for raw in listed if isinstance(listed, list) else ():
-            if not isinstance(raw, Block):
-                self._device.fault("tags", f"{shown(raw)} is no tag: write it like {{name: temperature, address: …}}")
-            elif (tag := self._tag(raw)) is not None:
-                tags.append(tag)
-        return tags
-
-    def _tag(self, raw: Block) -> Tag | None:
-        spot = Spot(self._device.faults, raw, f"{self._device.label}, tag {_name(raw)}")
-        found = _checked(spot, TagKeys, raw)
-        if found is None:
-            return None
-        name = found.name
-        if fault := topic.name_fault(name):
-            spot.fault("name", f"the tag's name {fault}")
-        if name in self._names:
-            spot.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
-        self._names.add(name)
-        if self._driver is None or self._settings is None:
-            return None
-        try:
-            address = self._driver.parse_address(found.address, self._settings)
-        except ValueError as error:
-            spot.fault("address", f"address {shown(found.address)}: {error}")
-            return None
-        interval = found.interval or self._interval
-        limits = (found.writable, found.min, found.max)
-        return Tag(name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
-
-
-def _name(raw: Block) -> str:
-    name = raw.get("name", "(no name)")
-    return name if isinstance(name, str) and len(name) < 100 else shown(name)
-
-
-def _checked(spot: Spot, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
-    """`raw` as a model, or None after its faults; keys of `beside` are offered as right spellings too."""
-    wrong = [key for key, value in raw.items() if isinstance(value, bool) and not _takes_truth(kind, key)]
-    for name in wrong:  # pydantic would take true for 1
-        spot.fault(name, f"{name} must be a number, not true or false")
-    try:
-        found = kind.model_validate(raw)
-        return None if wrong else found
-    except ValidationError as error:
-        for key, message in said(error, kind, beside):
-            spot.fault(key, message)
-        return None
-
-
-@cache
-def _takes_truth(kind: type[BaseModel], key: str) -> bool:
-    known = kind.model_fields.get(key)
-    # Of what is no number the model itself says so.
-    return known is None or not {int, float}.intersection((known.annotation, *get_args(known.annotation)))

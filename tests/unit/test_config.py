@@ -280,3 +280,24 @@ def test_faults_of_each_protocol_are_said(tmp_path: Path, keys: str, said: str) 
     with pytest.raises(ConfigError) as fault:
         config.load(file)
     assert said in str(fault.value)
+
+
+def test_a_fault_of_the_device_does_not_hide_those_of_its_tags(tmp_path: Path) -> None:
+    tags = "{name: t, address: 'holding:99:int16'}\n      - {name: u, address: 'coil:1', scal: 2}"
+    for keys in ({"port": "70000"}, {"interval": "often"}, {"hots": "x"}, {"unit": "true"}, {"breaker": "5"}):
+        shown = faults(tmp_path, device(tags, **keys))
+        assert any(next(iter(keys)) in line for line in shown)
+        assert any("tag t: address 'holding:99:int16': Modicon" in line for line in shown), keys
+        assert any("tag u: unknown key 'scal'" in line for line in shown)
+    # Addresses hang on this one: nothing is said of them that may be wrong.
+    shown = faults(tmp_path, device("{name: t, address: 'holding:99:int16'}", addressing="modikon"))
+    assert shown == ["plant.yaml:6: device plc: addressing must be 'modicon', 'zero' or 'one'"]
+
+
+def test_variables_can_have_another_prefix(tmp_path: Path) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(device(host="${PLANT_HOST}"))
+    [one] = config.load(file, {"PLANT_HOST": "10.0.0.8"}, "PLANT_")
+    assert one.device.settings.host == "10.0.0.8"
+    with pytest.raises(ConfigError, match=r"begin with DEVICE_ \(NEXUS_DEVICE_PREFIX\)"):
+        config.load(file, {"PLANT_HOST": "10.0.0.8"})
