@@ -133,6 +133,8 @@ def _tools(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     browse.add_argument("--username")
     browse.add_argument("--password-file", type=Path)
     browse.add_argument("--policy", default="None", help="None, Basic256Sha256, …")
+    browse.add_argument("--mode", default="SignAndEncrypt", help="of a policy: Sign or SignAndEncrypt")
+    browse.add_argument("--insecure-password", action="store_true", help="send it although the policy is None")
     browse.add_argument("--most", type=int, default=5000, help="stop after so many variables")
     opcua = _add(commands, "opcua", devices.certificate, "OPC UA certificates").add_subparsers(
         metavar="COMMAND", required=True

@@ -1,6 +1,6 @@
 """`nexus browse` and `nexus opcua`: what an OPC UA server has, and whose certificate it is."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 from asyncua import Client, ua
@@ -19,18 +19,41 @@ async def browse(settings: Settings, timeout: float, most: int) -> list[str]:
     async with opcua.session(settings, timeout) as client:
         try:
             names: dict[str, str] = {}
+            namespaces = await client.get_namespace_array()
             async for path, node in _variables(client):
                 name = ".".join(tag_name(part) for part in path)
                 unique = name if name not in names else f"{name}_{len(names)}"
-                names[unique] = node.to_string()
+                names[unique] = _written(node, namespaces)
                 if len(names) >= most:
                     break
         except (ua.UaError, OSError) as error:
             raise DeviceError(f"the server cannot be browsed: {error}") from error
     host = settings.endpoint.split("//")[1].split(":")[0].split("/")[0]
-    head = ["devices:", f"  - name: {tag_name(host)}", "    protocol: opcua", f"    endpoint: {settings.endpoint}"]
+    head = ["devices:", f"  - name: {quoted(tag_name(host))}", "    protocol: opcua", *_connecting(settings)]
     tags = [f"      - {{name: {quoted(name)}, address: {quoted(node)}}}" for name, node in names.items()]
     return [*head, "    tags:", *tags] if tags else ["the server shows no variables to this user"]
+
+
+def _written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
+    """A node with the URI of its namespace: indexes may be others after the server's next start."""
+    text: str = node.to_string()
+    uri = namespaces[node.NamespaceIndex] if node.NamespaceIndex < len(namespaces) else ""
+    return f"nsu={uri};{text.partition(';')[2]}" if uri and ";" not in uri else text
+
+
+def _connecting(settings: Settings) -> list[str]:
+    """The keys by which the server was reached."""
+    security = settings.security
+    lines = [f"    endpoint: {quoted(settings.endpoint)}"]
+    if security.policy != "None":
+        lines.append(f"    security: {{policy: {security.policy}, mode: {security.mode}}}")
+    if settings.username is not None:
+        lines.append(f"    username: {quoted(settings.username)}")
+    if settings.password_file is not None:
+        lines.append(f"    password_file: {quoted(str(settings.password_file))}")
+    if settings.insecure_password:
+        lines.append("    insecure_password: true")
+    return lines
 
 
 async def _variables(client: Client) -> AsyncIterator[tuple[list[str], ua.NodeId]]:

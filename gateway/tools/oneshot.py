@@ -28,11 +28,12 @@ def chosen(configured: Sequence[Configured], device: str, tags: Sequence[str] = 
     return found, [by_name[name] for name in tags] or list(by_name.values())
 
 
-async def read(one: Configured, tags: Sequence[Tag]) -> list[str]:
-    """A table of what the device says now. Raises DeviceError."""
+async def read(one: Configured, tags: Sequence[Tag], bad: list[str]) -> list[str]:
+    """A table of what the device says now; tags of bad quality are added to `bad`. Raises DeviceError."""
     async with AsyncExitStack() as stack:
         link = await connected(one, stack)
         readings = {reading.tag: reading for reading in await link.read(tags)}
+        bad += [tag.name for tag in tags if readings[tag.name].quality < Quality.UNCERTAIN]
         rows: list[tuple[str, ...]] = [("tag", "value", "unit", "quality", "time", "")]
         rows += [_row(tag, readings[tag.name], link.refusals.get(tag.name, "")) for tag in tags]
         return table(rows)

@@ -56,7 +56,9 @@ def _once(work: Coroutine[object, object, list[str]]) -> int:
 def read(parsed: argparse.Namespace) -> int:
     from gateway.tools import oneshot
 
-    return _once(oneshot.read(*oneshot.chosen(_devices(parsed), parsed.device, parsed.tag)))
+    bad: list[str] = []
+    code = _once(oneshot.read(*oneshot.chosen(_devices(parsed), parsed.device, parsed.tag), bad))
+    return 1 if bad else code
 
 
 def write(parsed: argparse.Namespace) -> int:
@@ -75,10 +77,12 @@ def plan(parsed: argparse.Namespace) -> int:
 
 
 def probe(parsed: argparse.Namespace) -> int:
+    from gateway.config import checked
     from gateway.drivers.modbus import TcpSettings
     from gateway.tools.probe import probe
 
-    where = TcpSettings(host=parsed.host, port=parsed.port, unit=parsed.unit, addressing=parsed.addressing)
+    keys = {"host": parsed.host, "port": parsed.port, "unit": parsed.unit, "addressing": parsed.addressing}
+    where = checked(TcpSettings, keys)
     return _once(probe(where, parsed.address, 3.0, parsed.expect))
 
 
@@ -86,17 +90,26 @@ def import_(parsed: argparse.Namespace) -> int:
     from gateway.tools.imported import imported
 
     device = {"name": parsed.name, "protocol": parsed.protocol, "host": parsed.host}
-    print("\n".join(imported(parsed.file, device)))
+    lines, remarks = imported(parsed.file, device)
+    print("\n".join(lines))
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     return 0
 
 
 def browse(parsed: argparse.Namespace) -> int:
+    from gateway.config import checked
     from gateway.drivers.opcua import Settings
     from gateway.tools.browse import browse
 
-    security = {"policy": parsed.policy}
-    keys = {"username": parsed.username, "password_file": parsed.password_file, "security": security}
-    return _once(browse(Settings.model_validate({"endpoint": parsed.endpoint, **keys}), 10.0, parsed.most))
+    keys = {
+        "endpoint": parsed.endpoint,
+        "security": {"policy": parsed.policy, "mode": parsed.mode},
+        "username": parsed.username,
+        "password_file": parsed.password_file,
+        "insecure_password": parsed.insecure_password,
+    }
+    return _once(browse(checked(Settings, keys), 10.0, parsed.most))
 
 
 def certificate(parsed: argparse.Namespace) -> int:
@@ -107,6 +120,9 @@ def certificate(parsed: argparse.Namespace) -> int:
 
 
 def trust(parsed: argparse.Namespace) -> int:
+    from gateway.config import checked
+    from gateway.drivers.opcua import Settings
     from gateway.tools.browse import trust
 
+    checked(Settings, {"endpoint": parsed.endpoint})
     return _once(trust(parsed.endpoint, 10.0, parsed.fingerprint))

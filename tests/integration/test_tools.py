@@ -11,7 +11,9 @@ import pytest
 
 from gateway import config
 from gateway.drivers.modbus_address import parse
+from gateway.tools.imported import imported
 from gateway.tools.probe import fits
+from nexus.runtime.errors import ConfigError
 from tests.parts import Nexus, free_port, until
 
 PLANT = """
@@ -128,7 +130,9 @@ def test_a_server_is_browsed_trusted_and_read(tool: Tool, ports: dict[str, int],
     assert code == 0
     (tmp_path / "browsed.yaml").write_text(text)
     [found] = config.load(tmp_path / "browsed.yaml")
-    assert [tag.address.node for tag in found.device.tags] == ["ns=2;s=Press.Force"]
+    [tag] = found.device.tags
+    assert tag.address.uri.startswith("urn:")
+    assert tag.address.node == "s=Press.Force"
     code, text = tool("read", "press")
     assert code == 1
     assert "we do not trust the server's certificate" in text
@@ -142,6 +146,24 @@ def test_a_server_is_browsed_trusted_and_read(tool: Tool, ports: dict[str, int],
     code, text = tool("read", "press")
     assert code == 0
     assert re.search(r"force +84\.5 +good", text)
+    # With security and a login, what is printed connects in the same way.
+    (tmp_path / "secret").write_text("x")
+    secure = (
+        "--policy",
+        "Basic256Sha256",
+        "--mode",
+        "Sign",
+        "--username",
+        "a: b",
+        "--password-file",
+        str(tmp_path / "secret"),
+    )
+    code, text = tool("browse", endpoint, *secure)
+    assert code == 0
+    (tmp_path / "browsed.yaml").write_text(text)
+    settings = config.load(tmp_path / "browsed.yaml")[0].device.settings
+    assert (settings.security.policy, settings.security.mode) == ("Basic256Sha256", "Sign")
+    assert (settings.username, settings.password_file) == ("a: b", tmp_path / "secret")
     code, text = tool("opcua", "cert", "--out", str(tmp_path / "own.der"))
     assert code == 0
     assert "URI          urn:" in text
@@ -154,6 +176,7 @@ Alarm 3,400020.3,Boolean,1,RO,100,,,,,,,
 Running,000001,Boolean,1,RO,100,,,,,,,
 Level,300010,Word,1,R/W,500,Linear,0,27648,0,100,%,
 Name,400100.16H,String,1,RO,1000,,,,,,,
+Flow,400200,Word,1,R/W,500,Square Root,0,27648,0,100,m³/h,
 """
 GENERIC = """name,address,type,unit,scale
 temperature,holding:40001,float32,°C,
@@ -165,14 +188,18 @@ def test_csv_files_become_device_files(tool: Tool, tmp_path: Path) -> None:
     (tmp_path / "kepware.csv").write_text(KEPWARE)
     code, text = tool("import", str(tmp_path / "kepware.csv"), "--name", "plc7", "--host", "10.0.0.7")
     assert code == 0
-    (tmp_path / "out.yaml").write_text(text)
+    (tmp_path / "out.yaml").write_text("\n".join(line for line in text.splitlines() if "kepware.csv:" not in line))
     [one] = config.load(tmp_path / "out.yaml")
     tags = {tag.name: tag for tag in one.device.tags}
     assert one.device.name == "plc7"
     assert (tags["Voltage"].address.start, tags["Voltage"].address.type, tags["Voltage"].unit) == (0, "float32", "V")
     assert (tags["Alarm_3"].address.start, tags["Alarm_3"].address.bit) == (19, 3)
     assert tags["Level"].reading(27648, 0).value == pytest.approx(100)
-    assert (tags["Level"].writable, tags["Level"].interval) == (True, 0.5)
+    assert (tags["Level"].writable, tags["Level"].interval) == (False, 0.5), "inputs are not written"
+    # What is not taken over is said, and stands at the tag.
+    assert "kepware.csv:7: Square Root scaling is not taken over: the value is the raw one" in text
+    assert re.search(r"name: \"Flow\".*}  # Square Root scaling is not taken over", text)
+    assert (tags["Flow"].reading(100, 0).value, tags["Flow"].writable) == (100, True)
     assert (tags["Name"].address.type, tags["Name"].address.count) == ("string", 8)
     (tmp_path / "generic.csv").write_text(GENERIC)
     code, text = tool("import", str(tmp_path / "generic.csv"))
@@ -184,3 +211,60 @@ def test_csv_files_become_device_files(tool: Tool, tmp_path: Path) -> None:
     assert code == 2
     assert "bad.csv:2: address '9' is no Modbus address" in text
     assert "bad.csv:3: data type 'blob'" in text
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (
+            "a/b,holding:40001:int16,,\na_b,holding:40002:int16,,",
+            "3: device imported, tag a_b: two tags are on the topic",
+        ),
+        ("x,holding:99:int16,,", "2: device imported, tag x: address 'holding:99:int16': Modicon"),
+        ("x,holding:40001:int16,,0", "2: device imported, tag x: scale: a scale of 0"),
+        ('x,holding:40001:int16,,"1, writable: true"', "2: scale '1, writable: true' is no number"),
+        ('x,"holding:40001:int16\n",°C,', None),
+        ("$x,holding:40001:int16,°C,", None),
+    ],
+)
+def test_what_is_imported_is_what_check_takes(rows: str, said: str | None, tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text(f"name,address,unit,scale\n{rows}\n")
+    device = {"name": "imported", "protocol": "modbus-tcp", "host": "10.0.0.7"}
+    if said is not None:
+        with pytest.raises(ConfigError) as caught:
+            imported(tmp_path / "tags.csv", device)
+        assert f"tags.csv:{said}" in str(caught.value)
+        return
+    lines, remarks = imported(tmp_path / "tags.csv", device)
+    assert remarks == []
+    (tmp_path / "out.yaml").write_text("\n".join(lines))
+    assert config.load(tmp_path / "out.yaml")
+
+
+def test_wrong_arguments_are_said_without_a_traceback(tool: Tool, ports: dict[str, int], tmp_path: Path) -> None:
+    endpoint = f"opc.tcp://127.0.0.1:{ports['opcua']}"
+    nobody = f"opc.tcp://127.0.0.1:{free_port()}"
+    for arguments, expected, said in (
+        (("browse", "127.0.0.1"), 2, "endpoint"),
+        (("browse", endpoint, "--policy", "Basic128"), 2, "security.policy must be 'None', 'Basic256Sha256'"),
+        (("browse", endpoint, "--policy", "Basic256Sha256", "--mode", "None"), 2, "security.mode must be"),
+        (("browse", endpoint, "--policy", "Aes128Sha256RsaOaep"), 1, "we do not trust the server's certificate"),
+        (("browse", nobody), 1, "connection refused"),
+        (("browse", "opc.tcp://no-such-host.invalid:4840"), 1, "no-such-host.invalid"),
+        (("opcua", "trust", "http://127.0.0.1"), 2, "endpoint"),
+        (("probe", "127.0.0.1", "holding:40001", "--port", "99999"), 2, "port must be 65535 or less"),
+        (("import", str(tmp_path)), 2, "cannot be read"),
+    ):
+        code, text = tool(*arguments)
+        assert (code, said in text) == (expected, True), (arguments, text)
+        assert "Traceback" not in text
+
+
+def test_a_tag_that_is_bad_is_no_success(tool: Tool, tmp_path: Path) -> None:
+    file = tmp_path / "devices.yaml"
+    file.write_text(file.read_text().replace("holding:40003:int16", "holding:40103:int16"))
+    code, text = tool("read", "plc")
+    assert code == 1
+    assert re.search(r"voltage +229\.0399\d* +V +good", text)
+    assert re.search(r"setpoint +bad .*illegal address", text)
+    assert tool("read", "plc", "voltage")[0] == 0
