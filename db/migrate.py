@@ -41,7 +41,10 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 @contextmanager
 def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
-    """A connection that commits each statement. Raises ConfigError when there is none to be had for `wait` seconds."""
+    """A connection that commits each statement.
+
+    Raises ConfigError when there is none to be had for `wait` seconds, and for what its role may not do.
+    """
     attempts = Retrying(
         retry=retry_if_exception_type(psycopg.OperationalError),
         stop=stop_after_delay(wait),
@@ -53,7 +56,11 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
     except psycopg.OperationalError as error:
         raise ConfigError(f"NEXUS_DATABASE_URL: no connection: {str(error).strip()}") from None
     with connection:
-        yield connection
+        try:
+            yield connection
+        except psycopg.errors.InsufficientPrivilege as error:
+            said = str(error).splitlines()[0]
+            raise ConfigError(f"NEXUS_DATABASE_URL: {said}: this needs the database's owner") from None
 
 
 def tier(connection: Connection) -> Tier:
@@ -170,7 +177,8 @@ def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
 
 def _set_policies(connection: Connection, settings: Settings) -> None:
     text = (files("db") / "policies.sql").read_text(encoding="utf-8")
-    ages = ("compress_after", "retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects")
+    kept = ("retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects")
+    ages = ("compress_after", "refresh_1min", "refresh_1hour", "refresh_1day", *kept)
     # Integers, and NULL for "never": validated settings, so they can stand in the text.
     for age in ages:
         text = text.replace(f"{{{age}}}", str(getattr(settings, age) or "NULL"))

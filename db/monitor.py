@@ -29,9 +29,10 @@ job_finished = _gauge("job_success_timestamp_seconds", "When a TimescaleDB job l
 _SETTINGS = "SET statement_timeout = '50s'; SET application_name = 'nexus monitor'"
 _ALWAYS = {
     "SELECT pg_database_size(current_database())": [_gauge("size_bytes", "Size of the whole database")],
-    "SELECT (SELECT count(*) FROM topics), (SELECT count(*) FROM rejects)": [
+    "SELECT (SELECT count(*) FROM topics), (SELECT count(*) FROM rejects), pg_total_relation_size('rejects')": [
         _gauge("topics", "Topics that were ever stored"),
         _gauge("rejects", "Messages and rows that are set aside"),
+        _gauge("rejects_bytes", "What these take on the disk"),
     ],
     "SELECT sum(numbackends), current_setting('max_connections')::int FROM pg_stat_database": [
         _gauge("connections", "Connections that are open"),
@@ -43,27 +44,46 @@ _ALWAYS = {
         _gauge("backup_bytes", "Its size"),
     ],
 }
+_CHUNKS = """
+WITH chunk AS (
+    SELECT is_compressed, range_end FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'
+), policy AS (
+    SELECT now() - (config->>'compress_after')::interval - INTERVAL '1 day' AS compressed_until
+    FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression' AND hypertable_name = 'metrics'
+)
+SELECT count(*), count(*) FILTER (WHERE is_compressed),
+       count(*) FILTER (WHERE NOT is_compressed AND range_end < (SELECT compressed_until FROM policy)),
+       greatest(0, extract(epoch FROM kept_from() - min(range_end)))
+FROM chunk
+"""
 _COMMUNITY = {
     "SELECT count(*) FROM metrics_late": [_gauge("late_rows", "Rows that wait to be moved into compressed chunks")],
-    "SELECT count(*), count(*) FILTER (WHERE is_compressed)"
-    " FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'": [
+    _CHUNKS: [
         _gauge("chunks", "Chunks of the table"),
         _gauge("chunks_compressed", "Of these, chunks in the columnstore"),
+        _gauge("chunks_overdue", "Chunks that should be in the columnstore for a day or longer, and are not"),
+        _gauge("retention_overdue_seconds", "How long ago the oldest chunk should have been dropped; 0: there is none"),
     ],
+    "SELECT days_not_rolled_up()": [_gauge("days_not_rolled_up", "Days of which the aggregates have nothing")],
     "SELECT sum(before_compression_total_bytes), sum(after_compression_total_bytes)"
     " FROM hypertable_compression_stats('metrics')": [
         _gauge("compressed_before_bytes", "Size that the compressed chunks had"),
         _gauge("compressed_after_bytes", "Size that they have"),
     ],
 }
-_JOBS = """
-SELECT j.proc_name || coalesce(' ' || coalesce(c.view_name, j.hypertable_name), ''),
-       (s.last_run_status = 'Failed')::int, extract(epoch FROM nullif(s.last_successful_finish, '-infinity'))
-FROM timescaledb_information.jobs j
-JOIN timescaledb_information.job_stats s USING (job_id)
-LEFT JOIN timescaledb_information.continuous_aggregates c ON c.materialization_hypertable_name = j.hypertable_name
-WHERE j.job_id >= 1000
-"""
+_JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states()"
+# Jobs that there are on TimescaleDB Community, so that each is there before it first fails.
+TASKS = (
+    "drop_old_chunks",
+    "drop_old_rejects",
+    "merge_late",
+    "policy_compression metrics",
+    "policy_refresh_continuous_aggregate metrics_1day",
+    "policy_refresh_continuous_aggregate metrics_1hour",
+    "policy_refresh_continuous_aggregate metrics_1min",
+)
+for _task in TASKS:
+    job_failed.labels(_task)
 
 
 class _Monitor:

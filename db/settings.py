@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
 from nexus.runtime import settings
+from nexus.runtime.duration import seconds
 from nexus.runtime.errors import ConfigError
 
 _DAYS = re.compile(r"(\d+)\s*d(?:ays?)?")
@@ -37,6 +38,22 @@ class Settings(BaseSettings):
     retention_rejects: Days = 90
     writer_password: str | None = None
     reader_password: str | None = None
+    spool_age: Annotated[float, BeforeValidator(seconds)] = 7 * 86_400.0  # the gateways'
+
+    @property
+    def refresh_1min(self) -> int:
+        """Days that the policy looks back: one more than rows are on time, so that none falls between."""
+        return self.compress_after + 1
+
+    @property
+    def refresh_1hour(self) -> int:
+        """The same for hours."""
+        return self.compress_after + 2
+
+    @property
+    def refresh_1day(self) -> int:
+        """The same for days."""
+        return self.compress_after + 4
 
 
 def load(environment: str) -> Settings:
@@ -45,11 +62,29 @@ def load(environment: str) -> Settings:
     settings.check_database_url(own.database_url, environment)
     for name, secret in (("WRITER", own.writer_password), ("READER", own.reader_password)):
         settings.refuse_weak(f"NEXUS_{name}_PASSWORD", secret, environment)
-    if own.retention <= own.compress_after:
-        raise ConfigError("NEXUS_RETENTION must be longer than NEXUS_COMPRESS_AFTER: nothing would ever be compressed")
-    if not own.retention <= own.retention_1min <= own.retention_1hour:
+    _check_ages(own)
+    return own
+
+
+def _check_ages(own: Settings) -> None:
+    """Raises ConfigError for ages that contradict each other."""
+    if own.retention <= own.refresh_1min:
         raise ConfigError(
-            "NEXUS_RETENTION, NEXUS_RETENTION_1MIN and NEXUS_RETENTION_1HOUR must rise: "
+            f"NEXUS_RETENTION ({own.retention}d) must be longer than NEXUS_COMPRESS_AFTER ({own.compress_after}d) by"
+            " two days at least: minutes are refreshed so far back, and would be refreshed from readings that are gone"
+        )
+    if not own.retention <= own.retention_1min <= own.retention_1hour <= (own.retention_1day or own.retention_1hour):
+        raise ConfigError(
+            "NEXUS_RETENTION, NEXUS_RETENTION_1MIN, NEXUS_RETENTION_1HOUR and NEXUS_RETENTION_1DAY must rise: "
             "coarser values are made from finer ones"
         )
-    return own
+    if own.retention_1min <= own.refresh_1hour or own.retention_1hour <= own.refresh_1day:
+        raise ConfigError(
+            f"NEXUS_RETENTION_1MIN must be longer than {own.refresh_1hour}d and NEXUS_RETENTION_1HOUR longer than"
+            f" {own.refresh_1day}d with this NEXUS_COMPRESS_AFTER: coarser values are refreshed so far back"
+        )
+    if own.spool_age > own.retention * 86_400:
+        raise ConfigError(
+            f"NEXUS_RETENTION ({own.retention}d) must not be shorter than the gateways' NEXUS_SPOOL_AGE"
+            f" ({own.spool_age / 86_400:g}d): what waited so long on a gateway would be refused"
+        )

@@ -1,16 +1,21 @@
-"""What `nexus db status` says: the tier and what it lacks, the migrations, sizes, and the health of the jobs."""
+"""What `nexus db status` says: the tier and what it lacks, the migrations, sizes, and the health of the jobs.
+
+Any role may ask. What it may not see stands there as that.
+"""
+
+import psycopg
 
 from db.migrate import Connection, Tier, applied, names, tier
 
 Lines = list[tuple[str, str]]
 
+_HIDDEN = "this role may not see it"
 _LACKS_APACHE = ["continuous aggregates (views instead)", "columnstore", "retention and refresh policies"]
 _LACKS = {
     Tier.COMMUNITY: [],
     Tier.APACHE: _LACKS_APACHE,
     Tier.PLAIN: ["hypertables", *_LACKS_APACHE],
 }
-_COUNTS = "SELECT (SELECT count(*) FROM topics), (SELECT count(*) FROM rejects)"
 _CHUNKS = """
 SELECT count(*), count(*) FILTER (WHERE is_compressed), coalesce(min(range_start)::date::text, '-')
 FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'
@@ -25,42 +30,44 @@ SELECT view_name, pg_size_pretty(hypertable_size(format('%I.%I', materialization
                                                         materialization_hypertable_name)::regclass))
 FROM timescaledb_information.continuous_aggregates ORDER BY view_name
 """
-_JOBS = """
-SELECT j.proc_name || coalesce(' of ' || coalesce(c.view_name, j.hypertable_name), ''), j.schedule_interval::text,
-       coalesce(s.last_run_status, 'not yet run'), coalesce(s.total_failures, 0), s.last_successful_finish::text,
-       (SELECT e.err_message FROM timescaledb_information.job_errors e
-        WHERE e.job_id = j.job_id ORDER BY e.finish_time DESC LIMIT 1)
-FROM timescaledb_information.jobs j
-LEFT JOIN timescaledb_information.job_stats s USING (job_id)
-LEFT JOIN timescaledb_information.continuous_aggregates c ON c.materialization_hypertable_name = j.hypertable_name
-WHERE j.job_id >= 1000 ORDER BY 1
-"""
+_JOBS = "SELECT task, schedule::text, failed, finished::text, failures, error FROM job_states()"
 
 
 def status(connection: Connection) -> tuple[Lines, bool]:
     """Rows of (what, how it is), and whether the schema is the newest."""
     found = tier(connection)
-    done = applied(connection)
-    missing = [name for name in names() if name not in done]
     rows = [
         ("server", _text(connection, "SHOW server_version")),
+        ("role", _text(connection, "SELECT current_user")),
         ("tier", str(found)),
         ("missing in this tier", ", ".join(_LACKS[found]) or "nothing"),
-        ("migrations applied", str(len(done))),
-        ("migrations missing", ", ".join(missing) or "none"),
     ]
+    try:
+        done = applied(connection)
+    except psycopg.errors.InsufficientPrivilege:
+        return [*rows, ("migrations", f"{_HIDDEN}, or `nexus db migrate` has to be run")], False
+    missing = [name for name in names() if name not in done]
+    rows += [("migrations applied", str(len(done))), ("migrations missing", ", ".join(missing) or "none")]
     if not missing:
-        topics, rejects = connection.execute(_COUNTS).fetchone() or (0, 0)
-        rows += [("topics", str(topics)), ("rejects", str(rejects))]
+        rows.append(("topics", _text(connection, "SELECT count(*) FROM topics")))
+        rows.append(("rejects", _text(connection, "SELECT count(*) FROM rejects")))
         rows += _plain(connection) if found is Tier.PLAIN else _hypertable(connection)
         if found is Tier.COMMUNITY:
             rows += _community(connection)
     return rows, not missing
 
 
+def _ask(connection: Connection, query: str) -> list[tuple[object, ...]] | None:
+    """What the database answers; None: this role may not know."""
+    try:
+        return connection.execute(query.encode()).fetchall()
+    except psycopg.errors.InsufficientPrivilege:
+        return None
+
+
 def _text(connection: Connection, query: str) -> str:
-    row = connection.execute(query.encode()).fetchone()
-    return str(row[0]) if row else "?"
+    rows = _ask(connection, query)
+    return _HIDDEN if rows is None else str(rows[0][0]) if rows else "?"
 
 
 def _plain(connection: Connection) -> Lines:
@@ -68,20 +75,22 @@ def _plain(connection: Connection) -> Lines:
 
 
 def _hypertable(connection: Connection) -> Lines:
-    chunks, compressed, first = connection.execute(_CHUNKS).fetchone() or (0, 0, "-")
-    return [
-        ("size of metrics", _text(connection, "SELECT pg_size_pretty(hypertable_size('metrics'))")),
-        ("chunks", f"{chunks}, of them {compressed} in the columnstore; the first from {first}"),
-    ]
+    rows = [("size of metrics", _text(connection, "SELECT pg_size_pretty(hypertable_size('metrics'))"))]
+    for chunks, compressed, first in _ask(connection, _CHUNKS) or [(_HIDDEN, "?", "-")]:
+        rows.append(("chunks", f"{chunks}, of them {compressed} in the columnstore; the first from {first}"))
+    return rows
 
 
 def _community(connection: Connection) -> Lines:
-    before, after, ratio = connection.execute(_COMPRESSION).fetchone() or (None, None, None)
-    rows = [("compression", f"{before} became {after}: {ratio} to 1" if ratio else "nothing compressed yet")]
+    rows = []
+    for before, after, ratio in _ask(connection, _COMPRESSION) or [(None, None, None)]:
+        rows.append(("compression", f"{before} became {after}: {ratio} to 1" if ratio else "nothing compressed yet"))
     rows.append(("late rows waiting", _text(connection, "SELECT count(*) FROM metrics_late")))
-    rows += [(f"size of {name}", str(size)) for name, size in connection.execute(_AGGREGATES)]
-    for name, schedule, outcome, failures, finished, error in connection.execute(_JOBS):
-        trouble = f", failed {failures} times, last: {error}" if failures else ""
-        since = f", last done {finished}" if finished else ""
-        rows.append((f"job {name}", f"every {schedule}, {outcome}{since}{trouble}"))
+    lacking = _text(connection, "SELECT days_not_rolled_up()")
+    rows.append(("days not in the rollups", f"{lacking}: run `nexus db refresh`" if lacking != "0" else "none"))
+    rows += [(f"size of {name}", str(size)) for name, size in _ask(connection, _AGGREGATES) or []]
+    for task, schedule, failed, finished, failures, error in _ask(connection, _JOBS) or []:
+        state = "failed" if failed else f"last done {finished}" if finished else "not yet run"
+        trouble = f"; failed {failures} times lately, last: {error}" if failures else ""
+        rows.append((f"job {task}", f"every {schedule}, {state}{trouble}"))
     return rows

@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     migrate.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="for a database that is starting")
     _add(database, "status", historian.status, "say what the database is and has")
     _add(database, "monitor", historian.monitor, "serve the database's own metrics")
+    _add(database, "refresh", historian.refresh, "after history was loaded: bring it into the rollups and topics")
     backup = _add(database, "backup", historian.backup, "dump the database, while everything goes on")
     backup.add_argument("to", type=Path, help="file, or a folder that each dump gets a file in")
     backup.add_argument("--keep", type=int, metavar="N", help="in a folder: only the newest N stay")

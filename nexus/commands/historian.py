@@ -39,6 +39,15 @@ def status(_: argparse.Namespace) -> int:
     return 0 if newest else 1
 
 
+def refresh(_: argparse.Namespace) -> int:
+    from db.refresh import refresh as refreshed
+
+    with _database() as connection:
+        for line in refreshed(connection):
+            print(line, flush=True)
+    return 0
+
+
 def backup(parsed: argparse.Namespace) -> int:
     from db.backup import backup as dump
 

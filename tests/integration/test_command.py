@@ -81,7 +81,7 @@ def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
         (["ingest"], {"database_url": "postgresql://u:change-me@h/d"}, "the password is still 'change-me'"),
         (["ingest"], {"database_url": "mysql:// x"}, "NEXUS_DATABASE_URL"),
         (["db", "migrate"], {"retention": "30 weeks"}, "NEXUS_RETENTION: Value error, write an age in whole days"),
-        (["db", "migrate"], {"retention": "3d"}, "NEXUS_RETENTION must be longer than NEXUS_COMPRESS_AFTER"),
+        (["db", "migrate"], {"retention": "3d"}, "NEXUS_RETENTION (3d) must be longer than NEXUS_COMPRESS_AFTER"),
         (["db", "status"], {"database_url": "postgresql://127.0.0.1:1/x"}, "NEXUS_DATABASE_URL: no connection"),
         (["simulate", "/no/such"], {}, "/no/such: cannot be read"),
     ],

@@ -12,8 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from db.migrate import connect
+from db.monitor import TASKS
 from nexus import embedded
 from tests.conftest import TIERS
+from tests.integration.test_database import refresh
 from tests.integration.test_writer import query, series, write
 from tests.parts import Mosquitto, Nexus, Postgres, publish, until
 
@@ -147,11 +150,11 @@ def test_late_rows_come_home_and_the_touched_buckets_are_refreshed(database: str
     start = int(day.timestamp() * 1000)
     on_time = [("dev/a/t", None, start + at * 60_000, 1.0, 192) for at in range(600)]
     write(database, on_time)
-    with psycopg.connect(database, autocommit=True) as connection:
+    with connect(database) as connection:
         connection.execute("SELECT compress_chunk(c) FROM show_chunks('metrics') c")
         for view in ("metrics_1min", "metrics_1hour", "metrics_1day"):
-            connection.execute(f"CALL refresh_continuous_aggregate('{view}', NULL, NULL)")
-            connection.execute(f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = true)")
+            refresh(connection, view)
+            connection.execute(f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = true)".encode())
     touched = [at * 60_000 + 30_000 for at in (5, 6, 7, 300)]
     late = [("dev/a/t", None, start + at, 3.0, 192) for at in touched]
     repeated = on_time[:50]
@@ -219,7 +222,12 @@ def test_a_folder_keeps_the_newest_backups_and_the_monitor_tells_their_age(
     assert monitor.metric("nexus_database_size_bytes") > 100_000
     community = query(database, "SELECT tier FROM nexus_migrations LIMIT 1") == [("community",)]
     assert (monitor.metric("nexus_database_chunks") > 0) == community
-    assert ("nexus_database_job_failed{" in monitor.get("/metrics")[1]) == community
+    page = monitor.get("/metrics")[1]
+    failing = [f'nexus_database_job_failed{{task="{task}"}} 0.0' in page for task in TASKS]
+    assert failing == [community] * len(TASKS)
+    assert monitor.metric("nexus_database_rejects_bytes") > 0
+    for name in ("chunks_overdue", "retention_overdue_seconds", "days_not_rolled_up"):
+        assert monitor.metric(f"nexus_database_{name}") == 0
     assert run(database, "db", "backup", str(tmp_path / "other.dump"), "--keep", "2").returncode == 2
 
 

@@ -1,0 +1,41 @@
+"""`nexus db refresh`: what was loaded beside the ingester into the rollups and the list of topics."""
+
+from collections.abc import Iterator
+
+import psycopg
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from db.migrate import Connection, Tier, tier
+
+_WAIT_SECONDS = 120.0  # for a policy that refreshes the same buckets at the moment
+
+_DAYS = "SELECT stored_days(time_bucket('1 day', now()) - INTERVAL '1 day')"
+# Each day has its topics in the daily values; the newest readings are added by the view.
+_TOPICS = "INSERT INTO topics (topic) SELECT DISTINCT topic FROM {} ON CONFLICT DO NOTHING"
+
+
+def refresh(connection: Connection) -> Iterator[str]:
+    """Does it, and says what it has done. A day whose rollups hold more than the table is left as it is."""
+    is_community = tier(connection) is Tier.COMMUNITY
+    if is_community:
+        days = [day for (day,) in connection.execute(_DAYS)]
+        refreshed = 0
+        for day in days:
+            if _refresh_day(connection, day):
+                refreshed += 1
+                yield f"refreshed {day:%Y-%m-%d}"
+        yield f"{refreshed} of {len(days)} days were not wholly in the rollups"
+    added = connection.execute(_TOPICS.format("metrics_1day" if is_community else "metrics").encode()).rowcount
+    yield f"{added} topics added"
+
+
+def _refresh_day(connection: Connection, day: object) -> bool:
+    """Whether it lacked something."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(psycopg.errors.LockNotAvailable),
+        stop=stop_after_delay(_WAIT_SECONDS),
+        wait=wait_random_exponential(max=5),
+        reraise=True,
+    )
+    row = attempts(connection.execute, "CALL refresh_day(%s)", (day,)).fetchone()
+    return row is not None and row != (0,)

@@ -1,0 +1,192 @@
+"""Rollups that lose nothing: what is loaded, late, dropped, or at the edge of what the policies refresh."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import LiteralString
+
+import psycopg
+import pytest
+
+from db.migrate import connect, migrate
+from db.settings import Settings
+from tests.integration.test_historian_tools import run
+from tests.parts import until
+
+pytestmark = [pytest.mark.timescale, pytest.mark.parametrize("empty_database", ["community"], indirect=True)]
+
+VIEWS: tuple[LiteralString, ...] = ("metrics_1min", "metrics_1hour", "metrics_1day")
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def rest(url: str) -> None:
+    """From here on only what a test calls is done: the scheduler's jobs have had their first run, and have no second."""
+    ran = "SELECT count(*) FROM timescaledb_information.job_stats WHERE job_id >= 1000 AND last_run_status IS NULL"
+    until(lambda: query(url, ran) == [(0,)], "the first runs are over", 60)
+    query(url, "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs WHERE job_id >= 1000")
+    busy = "SELECT count(*) FROM timescaledb_information.job_stats WHERE job_id >= 1000 AND job_status = 'Running'"
+    until(lambda: query(url, busy) == [(0,)], "nothing runs", 60)
+    for view in VIEWS:
+        query(url, f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = true)")
+
+
+def query(url: str, text: str) -> list[tuple]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        cursor = connection.execute(text.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def load(url: str, first: datetime, days: int, step: str = "10 minutes") -> int:
+    """As a person does: by SQL, beside the ingester, and so that `topics` knows nothing of it."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(
+            "INSERT INTO metrics SELECT t, 'dev/loaded/t', 1, NULL, 192, NULL"
+            " FROM generate_series(%s, %s - interval '1 second', %s::interval) AS t",
+            (first, first + timedelta(days=days), step),
+        ).rowcount
+
+
+def policies(url: str) -> None:
+    """Each once, as the scheduler would."""
+    for (job,) in query(
+        url,
+        "SELECT job_id FROM timescaledb_information.jobs j WHERE proc_name LIKE 'policy_refresh%' ORDER BY job_id",
+    ):
+        query(url, f"CALL run_job({job})")
+
+
+def counts(url: str) -> list[int]:
+    return [int(query(url, f"SELECT coalesce(sum(count), 0) FROM {view}")[0][0]) for view in VIEWS]
+
+
+def test_history_that_was_loaded_is_brought_into_rollups_and_topics(empty_database: str) -> None:
+    with connect(empty_database) as connection:
+        migrate(connection, Settings())
+    rest(empty_database)
+    rows = load(empty_database, TODAY - timedelta(days=30), 25)
+    policies(empty_database)
+    assert counts(empty_database)[0] < rows, "the policies reach all of it, and this test shows nothing"
+    assert query(empty_database, "SELECT count(*) FROM topics") == [(0,)]
+    status = run(empty_database, "db", "status").stdout
+    assert "nexus db refresh" in status
+    done = run(empty_database, "db", "refresh")
+    assert done.returncode == 0, done.stderr
+    assert counts(empty_database) == [rows] * 3
+    assert query(empty_database, "SELECT topic FROM topics") == [("dev/loaded/t",)]
+    assert "0 of 25 days" in run(empty_database, "db", "refresh").stdout
+    assert "nexus db refresh" not in run(empty_database, "db", "status").stdout
+
+
+def test_what_retention_has_dropped_is_not_refreshed_away(database: str) -> None:
+    rest(database)
+    day = TODAY - timedelta(days=40)
+    rows = load(database, day, 1)
+    assert run(database, "db", "refresh").returncode == 0
+    query(database, f"SELECT drop_chunks('metrics', older_than => '{day + timedelta(days=1)}'::timestamptz)")
+    load(database, day, 1, "12 hours")
+    assert "0 of 1 days" in run(database, "db", "refresh").stdout
+    assert counts(database) == [rows] * 3
+
+
+def test_old_chunks_are_dropped_a_few_a_transaction_and_only_when_they_are_in_the_rollups(database: str) -> None:
+    rest(database)
+    rows = load(database, TODAY - timedelta(days=200), 60, "6 hours")
+    chunks = "SELECT count(*) FROM show_chunks('metrics')"
+    assert query(database, chunks) == [(60,)]
+    [(newest,)] = query(database, "SELECT c::text FROM show_chunks('metrics') c ORDER BY c DESC LIMIT 1")
+    [(job, config)] = query(
+        database, "SELECT job_id, config FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_chunks'"
+    )
+    assert config == {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825}
+    with psycopg.connect(database) as other, psycopg.connect(database, autocommit=True) as connection:
+        other.execute(f"LOCK TABLE {newest} IN ACCESS SHARE MODE".encode())
+        connection.execute("SET lock_timeout = '2s'")
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            connection.execute(f"CALL run_job({job})".encode())
+    assert 0 < query(database, chunks)[0][0] <= 20, "the first steps were not committed"
+    query(database, f"CALL run_job({job})")
+    assert query(database, chunks) == [(0,)]
+    assert counts(database) == [rows] * 3
+
+
+def test_a_row_that_is_just_on_time_is_refreshed_even_when_the_policy_is_late(database: str) -> None:
+    rest(database)
+    [(border,)] = query(database, "SELECT late_before()")
+    topics = {"edge": border + timedelta(seconds=1), "later": border - timedelta(hours=20)}
+    with psycopg.connect(database) as connection:
+        for topic, at in topics.items():  # the second: written on time, 20 hours before the policy runs again
+            connection.execute("INSERT INTO metrics VALUES (%s, %s, 1, NULL, 192, NULL)", (at, f"dev/{topic}/t"))
+    policies(database)
+    for view in VIEWS:
+        assert query(database, f"SELECT topic FROM {view} ORDER BY 1") == [("dev/edge/t",), ("dev/later/t",)]
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Europe/Berlin"])
+def test_a_sparse_backlog_comes_home_in_a_few_calls(database: str, zone: str) -> None:
+    rest(database)
+    name = query(database, "SELECT current_database()")[0][0]
+    query(database, f"ALTER DATABASE {name} SET timezone = '{zone}'")
+    first = TODAY - timedelta(days=60)  # over the end of summer time
+    load(database, first, 30, "7 hours")
+    query(database, "SELECT compress_chunk(c) FROM show_chunks('metrics') c")
+    run(database, "db", "refresh")
+    with psycopg.connect(database) as connection:
+        late = connection.execute(
+            "INSERT INTO metrics_late SELECT t, 'dev/late/t', 2, NULL, 192, NULL"
+            " FROM generate_series(%s, %s, interval '10 minutes') AS t",
+            (first + timedelta(seconds=30), first + timedelta(days=30, seconds=-1)),
+        ).rowcount
+    began = time.monotonic()
+    query(database, "CALL merge_late()")
+    seconds = time.monotonic() - began
+    assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
+    for view in VIEWS:
+        assert query(database, f"SELECT sum(count) FROM {view} WHERE topic = 'dev/late/t'") == [(late,)]
+    differing = """
+        SELECT count(*) FROM metrics_1day a FULL JOIN (
+            SELECT time_bucket('1 day', time) AS bucket, topic, count(*) FROM metrics GROUP BY 1, 2
+        ) b USING (bucket, topic) WHERE a.count IS DISTINCT FROM b.count"""
+    assert query(database, differing) == [(0,)]
+    assert late / seconds > 500, f"{late / seconds:.0f} rows a second"
+
+
+def test_a_dense_day_is_refreshed_only_where_rows_arrived(database: str) -> None:
+    rest(database)
+    day = TODAY - timedelta(days=20)
+    load(database, day, 1, "2 seconds")
+    query(database, "SELECT compress_chunk(c) FROM show_chunks('metrics') c")
+    run(database, "db", "refresh")
+    with psycopg.connect(database) as connection:
+        for hour in (1, 1, 9, 22):
+            connection.execute(
+                "INSERT INTO metrics_late VALUES (%s, 'dev/late/t', 2, NULL, 192, NULL)",
+                (day + timedelta(hours=hour, seconds=1),),
+            )
+    query(database, "CREATE TABLE seen AS SELECT * FROM late_ranges")
+    query(
+        database,
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO seen SELECT (NEW).*; RETURN NEW; END$$",
+    )
+    query(database, "CREATE TRIGGER see AFTER INSERT ON late_ranges FOR EACH ROW EXECUTE FUNCTION see()")
+    query(database, "CALL merge_late()")
+    ranges = query(database, "SELECT first, after FROM seen ORDER BY 1")
+    assert [(first, after - first) for first, after in ranges] == [
+        (day + timedelta(hours=hour), timedelta(minutes=1)) for hour in (1, 9, 22)
+    ]
+    assert query(database, "SELECT sum(count) FROM metrics_1day WHERE topic = 'dev/late/t'") == [(3,)]
+
+
+def test_a_job_whose_work_is_committed_has_not_failed(database: str) -> None:
+    said = {"harmless": 'cannot drop portal "" while it is being set up', "broken": "no space left"}
+    for name, message in said.items():
+        query(
+            database,
+            f"CREATE PROCEDURE {name}(job_id int, config jsonb) LANGUAGE plpgsql AS"
+            f" $$BEGIN RAISE EXCEPTION '{message}'; END$$",
+        )
+        query(database, f"SELECT add_job('{name}', INTERVAL '1 hour')")
+    states = "SELECT failed, finished IS NOT NULL, failures FROM job_states() WHERE task = '{}'"
+    until(lambda: query(database, states.format("broken")) == [(True, False, 1)], "one has failed", 60)
+    until(lambda: query(database, states.format("harmless")) == [(False, True, 0)], "the other has not", 60)
+    as_reader = psycopg.conninfo.make_conninfo(database, options="-crole=nexus_reader")
+    assert query(as_reader, "SELECT task FROM job_states() WHERE failed") == [("broken",)]
