@@ -92,7 +92,11 @@ def test_old_chunks_are_dropped_a_few_a_transaction_and_only_when_they_are_in_th
     rows = load(database, TODAY - timedelta(days=200), 60, "6 hours")
     chunks = "SELECT count(*) FROM show_chunks('metrics')"
     assert query(database, chunks) == [(60,)]
-    [(newest,)] = query(database, "SELECT c::text FROM show_chunks('metrics') c ORDER BY c DESC LIMIT 1")
+    [(newest,)] = query(
+        database,
+        "SELECT format('%I.%I', chunk_schema, chunk_name) FROM timescaledb_information.chunks"
+        " WHERE hypertable_name = 'metrics' ORDER BY range_end DESC LIMIT 1",
+    )
     [(job, config)] = query(
         database, "SELECT job_id, config FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_chunks'"
     )
