@@ -14,7 +14,7 @@ from db.settings import Settings, load
 from db.status import status
 from nexus.runtime.errors import ConfigError
 from tests.conftest import TIERS
-from tests.parts import Postgres, until
+from tests.parts import Postgres, as_role, until
 
 MIDNIGHT = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=1)
 
@@ -144,6 +144,20 @@ def test_a_role_logs_in_with_a_password_that_the_server_was_never_told(postgres:
         psycopg.connect(writer, password="another")
 
 
+def test_an_owner_who_is_no_superuser_can_migrate(postgres: Postgres) -> None:
+    with connect(postgres.url) as connection:
+        for text in (
+            "DROP OWNED BY nexus_writer, nexus_reader",
+            "DROP ROLE nexus_writer, nexus_reader",
+            "CREATE ROLE plant LOGIN CREATEROLE",
+            "CREATE DATABASE plant OWNER plant",
+        ):
+            connection.execute(text.encode())
+    with connect(make_conninfo(postgres.url, dbname="plant", user="plant")) as connection:
+        assert migrate(connection, Settings(writer_password="it's-secret-enough")) == names()
+        assert status(connection)[1]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
@@ -175,7 +189,7 @@ def test_settings_that_cannot_be_meant_are_refused_with_the_reason(
 @pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 @pytest.mark.parametrize("role", ["nexus_writer", "nexus_reader"])
 def test_status_tells_any_role_what_it_may_see(database: str, role: str) -> None:
-    with connect(make_conninfo(database, options=f"-crole={role}")) as connection:
+    with connect(as_role(database, role)) as connection:
         rows, newest = status(connection)
     said = dict(rows)
     assert newest
@@ -187,8 +201,8 @@ def test_status_tells_any_role_what_it_may_see(database: str, role: str) -> None
 
 
 def test_what_needs_the_owner_says_so(database: str) -> None:
-    as_reader = make_conninfo(database, options="-crole=nexus_reader")
-    with pytest.raises(ConfigError, match="this needs the database's owner"), connect(as_reader) as connection:
+    reader = as_role(database, "nexus_reader")
+    with pytest.raises(ConfigError, match="this needs the database's owner"), connect(reader) as connection:
         connection.execute("INSERT INTO topics VALUES ('dev/a/t')")
 
 

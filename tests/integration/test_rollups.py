@@ -10,7 +10,7 @@ import pytest
 from db.migrate import connect, migrate
 from db.settings import Settings
 from tests.integration.test_historian_tools import run
-from tests.parts import until
+from tests.parts import as_role, until
 
 pytestmark = [pytest.mark.timescale, pytest.mark.parametrize("empty_database", ["community"], indirect=True)]
 
@@ -192,5 +192,5 @@ def test_a_job_whose_work_is_committed_has_not_failed(database: str) -> None:
     states = "SELECT failed, finished IS NOT NULL, failures FROM job_states() WHERE task = '{}'"
     until(lambda: query(database, states.format("broken")) == [(True, False, 1)], "one has failed", 60)
     until(lambda: query(database, states.format("harmless")) == [(False, True, 0)], "the other has not", 60)
-    as_reader = psycopg.conninfo.make_conninfo(database, options="-crole=nexus_reader")
+    as_reader = as_role(database, "nexus_reader")
     assert query(as_reader, "SELECT task FROM job_states() WHERE failed") == [("broken",)]
