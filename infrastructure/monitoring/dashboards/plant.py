@@ -29,6 +29,14 @@ def plant() -> models.Dashboard:
         [],
         {
             "Now": [
+                number(
+                    "Is data being lost?",
+                    'count(ALERTS{alertstate="firing",losing="yes"}) or vector(0)',
+                    "short",
+                    (None, GREEN),
+                    (1, RED),
+                    text="alerts that fire and mean that readings are being lost; 0 is no",
+                ),
                 number("Devices online", f"count({state} == 0) or vector(0)", "short"),
                 number("Devices offline", f"count({state} > 0) or vector(0)", "short", (None, GREEN), (1, RED)),
                 number("Readings a second", "sum(rate(nexus_gateway_readings_total[1m]))", "short"),
