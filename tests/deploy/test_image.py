@@ -1,8 +1,12 @@
 """The image and the compose files, with the Docker of this machine."""
 
+import json
 import os
+import re
 import shutil
 import subprocess
+import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -51,13 +55,60 @@ def test_it_runs_without_root_and_without_writing(image: str) -> None:
     mount = ("-v", f"{FOLDER}/devices:/etc/nexus/devices:ro")
     done = run(image, "check", "/etc/nexus/devices", options=mount)
     assert (done.returncode, done.stdout.splitlines()[-1][:3]) == (0, "ok:")
-    assert run(image, options=("--entrypoint", "id")).stdout.startswith("uid=10001 gid=10001")
+    who = run(image, "-c", "import os; print(os.getuid(), os.getgid())", options=("--entrypoint", "python"))
+    assert who.stdout == "10001 10001\n"
 
 
 def test_it_holds_nothing_that_builds(image: str) -> None:
     script = "import importlib.util as u; print([m for m in ('pip', 'hatchling', 'pytest', 'rich') if u.find_spec(m)])"
     done = run(image, "-c", script, options=("--entrypoint", "/opt/nexus/bin/python"))
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.fixture(scope="module")
+def files(image: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tarfile.TarInfo]:
+    """All that is in the image."""
+    archive = tmp_path_factory.mktemp("image") / "image.tar"
+    container = docker("create", image).stdout.strip()
+    try:
+        assert docker("export", "--output", str(archive), container).returncode == 0
+    finally:
+        docker("rm", container)
+    with tarfile.open(archive) as opened:
+        return {member.name: member for member in opened}
+
+
+def test_it_is_small_and_holds_no_shell_no_package_manager_and_nothing_setuid(
+    files: dict[str, tarfile.TarInfo],
+) -> None:
+    assert sum(file.size for file in files.values()) < 200_000_000
+    assert [name for name, file in files.items() if file.isfile() and file.mode & 0o6000] == []
+    tools = {"sh", "bash", "dash", "busybox", "apt", "apt-get", "dpkg", "perl", "pip", "curl", "wget", "su", "mount"}
+    assert [name for name, file in files.items() if not file.isdir() and name.rpartition("/")[2] in tools] == []
+    writable = {name for name, file in files.items() if file.isdir() and (file.uid == 10001 or file.mode & 0o002)}
+    assert writable <= {"tmp", "tmp/", "var/lib/nexus", "var/lib/nexus/"}
+
+
+def test_its_bill_of_materials_names_all_that_is_in_it(image: str) -> None:
+    bill = run(
+        image, "-c", "print(open('/usr/share/sbom/nexus-edge.cdx.json').read())", options=("--entrypoint", "python")
+    )
+    made = json.loads(bill.stdout)
+    assert (made["bomFormat"], made["specVersion"]) == ("CycloneDX", "1.6")
+    assert len({one["bom-ref"] for one in made["components"]}) == len(made["components"])
+    names = {one["purl"].partition("@")[0] for one in made["components"]}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {f"pkg:pypi/{re.split(r'[^A-Za-z0-9_-]', one)[0].lower()}" for one in project["dependencies"]}
+    assert wanted - names == set()
+    assert {"pkg:generic/python", "pkg:deb/debian/libc6", "pkg:deb/debian/libpq5"} <= names
+
+
+def test_a_sample_or_a_password_with_a_comma_is_refused_before_anything_starts(image: str) -> None:
+    for secret in ("change-me", "", "a-comma,in-between"):
+        done = run(image, "secrets", options=("--env", f"MQTT_USER_gateway-0={secret}"))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith("MQTT_USER_gateway-0: ")
+    assert run(image, "secrets", options=("--env", "MQTT_USER_gateway-0=0123456789abcdef")).stdout == "ok: 1 secrets\n"
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("docker-compose*.yml")), ids=lambda file: file.name)
