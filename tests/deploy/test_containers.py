@@ -102,7 +102,7 @@ class Cluster:
             for name, known in found.items():
                 value = value.replace(f"$({name})", known)
             found[variable["name"]] = value
-        return found
+        return found | ({"NEXUS_LEASES": "none"} if "NEXUS_LEASES" in found else {})
 
     def _mount(
         self, mount: dict[str, Any], volume: dict[str, Any], own: dict[str, Any], environment: dict[str, str]
@@ -116,8 +116,8 @@ class Cluster:
             for file, text in self._resources[f"ConfigMap/{volume['configMap']['name']}"]["data"].items():
                 (folder / file).write_text(text)
             return ["--volume", f"{folder}:{where}:ro"]
-        if volume["secret"].get("optional"):
-            return []
+        if "projected" in volume or volume["secret"].get("optional"):
+            return []  # no API server here; see NEXUS_LEASES
         secret = self._resources[f"Secret/{volume['secret']['secretName']}"]["stringData"]
         [(key, name)] = [(one["key"], one["path"]) for one in volume["secret"].get("items", [])] or [(None, None)]
         file = self._folder / f"password-{environment['NEXUS_MQTT_USER']}"
