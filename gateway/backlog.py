@@ -6,10 +6,11 @@ With receipts it has arrived when it is in the database, and all that is read co
 
 import asyncio
 from collections import deque
+from collections.abc import Collection
 from contextlib import suppress
 from itertools import islice
 from math import inf
-from time import time
+from typing import Literal
 
 from gateway import metrics
 from gateway.ledger import Ledger
@@ -24,81 +25,142 @@ RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
 SCANS_AT_ONCE = 2000  # in one transaction
 _NO_OUTLET = Outlet("", "device", {})
+Wanted = Literal["auto", "always", "never"]
 
 
 class Backlog:
     """Scans on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
 
     When that is full, because the disk takes nothing, the oldest go, and are counted. Times are the event loop's.
+    `receipts` are waited for always, never, or (auto) from the first time on that somebody offers them. While the spool
+    cannot be opened nothing has a number, and the broker's word has to do.
     """
 
-    def __init__(self, spool: Spool, limit: int, *, receipts: bool) -> None:
+    def __init__(self, spool: Spool, limit: int, receipts: Wanted, *, shown: bool = True) -> None:
         self._spool = spool
         self._limit = limit
-        self._receipts = receipts
+        self._wanted = receipts
+        self._receipts = receipts == "always"
         self._scans: deque[Scan] = deque()
         self._storing = 0  # scans that the disk is being given
-        self._next = spool.next
-        contents = spool.contents
-        self._ledger = Ledger(contents.first if contents.messages else spool.next)
+        self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
+        self._ledger = Ledger(0)
         self._finished = Ranges()  # numbers that the disk need not keep
         self._flushing = asyncio.Lock()
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
-        self._size = contents.size
+        self._size = 0
         self._log = log.get("spool")
+        self._refusing = False
+        self.opened = asyncio.Event()
+        self.tried = asyncio.Event()  # to open it, whatever came of it
         self.news = asyncio.Event()  # something is stored, or has arrived
         self.offered = False  # whether ingesters say that they send receipts
+        self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
         self.waiting = 0
-        metrics.spool_waiting.set_function(lambda: self.waiting)
+        self._shown = shown
+        if shown:
+            metrics.spool_waiting.set_function(lambda: self.waiting)
+
+    async def open(self) -> None:
+        """Opens the spool, and goes on where the process before ended. Raises SpoolError."""
+        await self._spool.open()
+        if (owner := self._spool.owner) is None or self.opened.is_set():
+            return
+        contents = self._spool.contents
+        self._start = self._next = owner.next
+        self._ledger = Ledger(contents.first if contents.messages else owner.next)
+        self._receipts = self._receipts or (self._wanted == "auto" and owner.offered)
+        self._size = contents.size
+        self.opened.set()
+        for scan in self._scans:
+            self._number(scan)
         self.show()
+
+    @property
+    def name(self) -> str | None:
+        """The publisher's name; None until the spool is open."""
+        return self._spool.owner.id if self.opened.is_set() and self._spool.owner else None
 
     @property
     def publisher(self) -> str | None:
         """Under which name our messages are numbered; None without receipts."""
-        return self._spool.id if self._receipts else None
+        return self.name if self._receipts else None
 
     @property
-    def has_stored(self) -> bool:
-        """Whether something is on disk."""
-        return self._spool.contents.messages > 0
+    def keeps_unheard(self) -> bool:
+        """Whether what the broker had nobody to give to is kept, and sent again."""
+        return self._wanted != "never"
+
+    @property
+    def stored(self) -> int:
+        """Messages on disk."""
+        return self._spool.contents.messages
+
+    def offer(self, offered: bool) -> None:
+        """Ingesters say that they send receipts, or do no more. Who has heard it once goes on waiting for them."""
+        self.offered = offered
+        if offered and self._wanted == "auto":
+            self._receipts = True
+            self._wake.set()
+        self.news.set()
 
     def scan(self, outlet: Outlet, readings: list[Reading]) -> Scan:
         """What a device said, with its numbers; with receipts, on its way to the disk."""
-        return self._new(Scan(outlet, readings, self._next))
+        return self._new(Scan(outlet, readings, 0))
 
     def record(self, record: Record) -> Scan:
         """A message that is no reading; like a scan of one reading."""
-        return self._new(Scan(_NO_OUTLET, [], self._next, record))
+        return self._new(Scan(_NO_OUTLET, [], 0, record))
 
     def _new(self, scan: Scan) -> Scan:
-        self._next += scan.count
-        if self._receipts:
-            self._store(scan)
+        if self._start:
+            self._number(scan)
+            if self._receipts:
+                self._store(scan)
         return scan
+
+    def _number(self, scan: Scan) -> None:
+        scan.number(self._next)
+        self._next += scan.count
 
     def leaves(self, scan: Scan) -> None:
         """The scan is about to be sent."""
-        self._ledger.sent(scan.first, scan.last, self._clock())
+        if scan.first:
+            self._ledger.sent(scan.first, scan.last, self._clock())
 
     def stays(self, scan: Scan) -> None:
         """The scan was not sent, or not so that it is known to have arrived."""
-        self._ledger.unsent(scan.first, scan.last)
-        if not self._receipts:
+        if scan.first:
+            self._ledger.unsent(scan.first, scan.last)
+        if not scan.kept:
             self._store(scan)
 
     def acknowledged(self, scan: Scan) -> None:
-        """The broker has the scan."""
-        if not self._receipts:
+        """The broker has the scan; where the disk has it too, a receipt is waited for."""
+        if not scan.kept and scan.first:
             self._ledger.gone(scan.first, scan.last)
 
     def committed(self, first: int, last: int) -> None:
-        """A receipt: the database has these numbers."""
-        if last >= first and last < self._next:
-            self._finished.add(*self._ledger.committed(first, last, self._clock()))
+        """A receipt: the database has these numbers. Only those count that were sent."""
+        if not 1 <= first <= last < self._next:
+            return self._refuse(first, last)
+        parts = self._ledger.have_left(first, last)
+        for part in parts:
+            self._finished.add(*self._ledger.committed(*part, self._clock()))
+        if parts:
             self._wake.set()
             self.news.set()
+        elif first >= self._start and not self._ledger.is_committed(first, last):
+            self._refuse(first, last)
+        return None
+
+    def _refuse(self, first: int, last: int) -> None:
+        metrics.receipts_refused.inc()
+        if not self._refusing:
+            self._refusing = True
+            self._log.error("a receipt for numbers that were never sent is refused", first=first, last=last)
 
     def heard_within(self, seconds: float) -> bool:
         """Whether a receipt has come lately."""
@@ -116,7 +178,8 @@ class Backlog:
     @property
     def unsettled(self) -> int:
         """Readings that are not known to have arrived."""
-        return self._ledger.missing(self._next)
+        unnumbered = 0 if self._start else self.waiting
+        return self._ledger.missing(self._next) + unnumbered
 
     async def settled(self, seconds: float) -> None:
         """Waits until everything has arrived; at most so long."""
@@ -132,32 +195,38 @@ class Backlog:
                 await self.news.wait()
 
     def _store(self, scan: Scan) -> None:
+        scan.kept = True
+        if self._start and not scan.first:  # it left before the spool was open
+            self._number(scan)
         self._scans.append(scan)
         self.waiting += scan.count
         while self.waiting > self._limit and len(self._scans) > self._storing + 1:
             oldest = self._scans[self._storing]
             del self._scans[self._storing]
-            self._ledger.gone(oldest.first, oldest.last)
+            if oldest.first:
+                self._ledger.gone(oldest.first, oldest.last)
             self.waiting -= oldest.count
             metrics.dropped.labels("memory").inc(oldest.count)
         self._wake.set()
 
     async def store(self) -> None:
         """Brings to disk what comes, for ever. A disk that is full is tried again."""
-        failing = False
         while True:
-            await self._wake.wait()
-            await asyncio.sleep(STORE_SECONDS)
+            if self.opened.is_set():
+                await self._wake.wait()
+                await asyncio.sleep(STORE_SECONDS)
             try:
                 await self.flush()
-                if failing:
+                if self.failing is not None:
                     self._log.info("the spool takes readings again")
-                failing = False
+                self.failing = None
+                self.tried.set()
             except SpoolError as error:
+                self.tried.set()
                 metrics.spool_failures.inc()
-                if not failing:
+                if self.failing is None:
                     self._log.error("the spool takes nothing: readings wait in memory", reason=str(error))
-                failing = True
+                self.failing = str(error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
@@ -166,7 +235,10 @@ class Backlog:
             await self._flush()
 
     async def _flush(self) -> None:
+        await self.open()
         self._wake.clear()
+        if self._receipts and self._spool.owner and not self._spool.owner.offered and self.offered:
+            await self._spool.remember_offer()
         while self._scans or self._finished:
             scans = list(islice(self._scans, SCANS_AT_ONCE))
             finished, self._finished = self._finished, Ranges()
@@ -195,6 +267,7 @@ class Backlog:
             self.show()
             self._show_growth(EXPIRE_SECONDS)
             try:
+                await self.opened.wait()
                 if lost := await self._spool.expire():
                     metrics.dropped.labels("age").inc(lost)
             except SpoolError:
@@ -203,19 +276,22 @@ class Backlog:
 
     # For the drain.
 
-    async def due(self, limit: int) -> list[Entry]:
-        """The first entries on disk that should be sent, and not before. Raises SpoolError."""
+    async def due(self, limit: int, after: int = 0, aside: Collection[str] = ()) -> list[Entry]:
+        """The first entries on disk, from number `after` on, that should be sent; none of the topics `aside`.
+
+        Raises SpoolError.
+        """
         if self.offered:
             self._ledger.listen(self._clock())
         upto = self._spool.contents.last
         if self._scans:  # these are not on disk yet, and not gone either
             upto = min(upto, min(scan.first for scan in self._scans) - 1)
         due: list[Entry] = []
-        number = 0
+        number = after
         while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
-            entries = await self._spool.between(first, upto, limit)
+            entries = await self._spool.between(first, upto, limit, aside)
             number = entries[-1].last + 1 if len(entries) == limit else upto + 1
-            for hole in _holes(first, number - 1, entries):
+            for hole in [] if aside else _holes(first, number - 1, entries):
                 self._ledger.gone(*hole)
             due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
         return due[:limit]
@@ -241,20 +317,28 @@ class Backlog:
         except SpoolError:  # a full disk may not even take deletions: they are sent again after a restart
             metrics.spool_failures.inc()
 
+    async def first_of(self, name: str) -> Entry | None:
+        """The oldest entry of a topic on disk that has not arrived. Raises SpoolError."""
+        return await self._spool.first_of(name)
+
     def is_done(self, entry: Entry) -> bool:
         """Whether it is known to have arrived."""
         return self._ledger.is_committed(entry.id, entry.last)
 
     def show(self) -> None:
         """Brings the metrics up to date."""
+        if not self._shown or not self.opened.is_set():
+            return
         contents = self._spool.contents
         metrics.spool_readings.set(contents.readings)
         metrics.spool_bytes.set(contents.size)
-        metrics.spool_oldest.set(time() - contents.oldest / 1000 if contents.oldest is not None else 0)
+        metrics.spool_oldest.set((self._spool.clock - contents.oldest) / 1000 if contents.oldest is not None else 0)
         left = contents.readings / self.rate if self.rate else inf
         metrics.spool_drain.set(left if contents.readings else 0)
 
     def _show_growth(self, seconds: float) -> None:
+        if not self._shown:
+            return
         size, before = self._spool.contents.size, self._size
         self._size = size
         metrics.spool_full.set((self._spool.max_bytes - size) / ((size - before) / seconds) if size > before else inf)

@@ -4,58 +4,112 @@ import asyncio
 from collections import deque
 
 from gateway import metrics
+from gateway.aside import Aside
 from gateway.backlog import RETRY_SECONDS, Backlog
 from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.message import again
+from gateway.publisher import PUBACK_SECONDS
 from gateway.spool import Entry, SpoolError
 from nexus.runtime import log, mqtt
 
 MESSAGES_AT_ONCE = 20  # of the connection's window
 SHARE = 0.3  # of the time; the rest is for live readings
-# After a connection is made, the subscribers may still be on their way: so long, what nobody got is sent again.
-PATIENCE_SECONDS = 30.0
 # Readings that may be on their way from the disk to the database, so that no broker has to hold what we hold; fewer
 # while there are no receipts.
 MOST_UNDER_WAY = 200_000
 MOST_IN_SILENCE = 50_000
+UNHEARD_SECONDS = 30.0  # what nobody has subscribed to is tried again as often
+_UNHEARD_PAUSE = 0.5
 _LOOK_SECONDS = 1.0
 
 
 class Drain:
     """Empties a backlog over one connection, oldest first, and never takes more than its share of it."""
 
-    def __init__(self, backlog: Backlog, connection: mqtt.Connection) -> None:
+    def __init__(self, backlog: Backlog, connection: mqtt.Connection, aside: Aside) -> None:
         self._backlog = backlog
         self._connection = connection
+        self._aside = aside
         self._clock = asyncio.get_running_loop().time
-        self._patience_until = self._clock() + PATIENCE_SECONDS
         self._under_way: deque[tuple[float, Entry]] = deque()
         self._readings = 0
+        self._after = 0  # while topics are left out: what is before this number was looked at
+        self._from_start_at = 0.0
+        self._was_offered = False
 
     async def run(self) -> None:
         """Sends for as long as the connection lasts."""
-        backlog = self._backlog
+        self._aside.somebody()
+        self._aside.sending = []
+        await self._backlog.opened.wait()
         while True:
-            began = self._clock()
             try:
-                entries = await backlog.due(MESSAGES_AT_ONCE) if self._has_room() else []
+                pause = await self._step()
             except SpoolError as error:
                 metrics.spool_failures.inc()
                 log.get("spool").error("the spool cannot be read", reason=str(error))
-                await asyncio.sleep(RETRY_SECONDS)
-                continue
-            if not entries:
-                backlog.rate = 0.0
-                await backlog.changed(_LOOK_SECONDS)
-            elif await self._send(entries):
-                elapsed = self._clock() - began
-                pause = elapsed * (1 - SHARE) / SHARE
-                rate = sum(entry.readings for entry in entries) / (elapsed + pause)
-                backlog.rate += (rate - backlog.rate) * (0.1 if backlog.rate else 1)
-                backlog.show()
-                await asyncio.sleep(pause)
+                pause = RETRY_SECONDS
+            if pause is None:
+                self._backlog.rate = 0.0
+                await self._backlog.changed(_LOOK_SECONDS)
             else:
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(pause)
+
+    async def _step(self) -> float | None:
+        """Sends what is due; gives how long to wait before the next, None until something happens."""
+        began = self._clock()
+        self._look_anew(began)
+        if (topic := self._aside.trial(began)) is not None and await self._try(topic):
+            return 0.0
+        entries = await self._due() if self._has_room() else []
+        if not entries:
+            return None
+        heard = await self._send(entries)
+        if not heard:
+            return _UNHEARD_PAUSE
+        backlog, elapsed = self._backlog, self._clock() - began
+        pause = elapsed * (1 - SHARE) / SHARE
+        rate = sum(entry.readings for entry in entries) / (elapsed + pause)
+        backlog.rate += (rate - backlog.rate) * (0.1 if backlog.rate else 1)
+        backlog.show()
+        return pause
+
+    def _look_anew(self, now: float) -> None:
+        """Once in a while, and when an ingester comes, what nobody wanted is due again, from the oldest on."""
+        came = self._backlog.offered and not self._was_offered
+        self._was_offered = self._backlog.offered
+        if came or now - self._from_start_at > UNHEARD_SECONDS:
+            self._from_start_at, self._after = now, 0
+            self._aside.somebody()
+
+    async def _due(self) -> list[Entry]:
+        if not (aside := self._aside.topics):
+            self._after = 0
+            return await self._backlog.due(MESSAGES_AT_ONCE)
+        entries = await self._backlog.due(MESSAGES_AT_ONCE, self._after, aside)
+        if entries:
+            self._after = entries[0].id
+        return entries
+
+    async def _try(self, topic: str) -> bool:
+        """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
+        entry = await self._backlog.first_of(topic)
+        if entry is None:
+            self._aside.untried(topic, self._clock())
+            return False
+        self._backlog.sent([entry])
+        try:
+            [code] = await self._publish([entry])
+        except BaseException:
+            self._backlog.unsent([entry])
+            raise
+        if (taken := not mqtt.is_denied(code)) is False:
+            metrics.refused.labels(mqtt.reason(code)).inc()
+        self._aside.tried(topic, taken=taken, now=self._clock())
+        self._backlog.unsent([entry])  # what may leave, leaves with the others of its topic
+        self._after = 0
+        metrics.denied.set(len(self._aside.denied))
+        return True
 
     def _has_room(self) -> bool:
         """What has had no receipt for long is under way no more: it is due again, or lost."""
@@ -70,39 +124,56 @@ class Drain:
         return self._readings < (MOST_UNDER_WAY if heard else MOST_IN_SILENCE)
 
     async def _send(self, entries: list[Entry]) -> bool:
-        """Whether the broker had somebody to give them to."""
+        """Whether the broker had somebody to give any of them to."""
         backlog = self._backlog
+        wants_receipts = backlog.publisher is not None
         backlog.sent(entries)
         try:
             codes = await self._publish(entries)
         except BaseException:
             backlog.unsent(entries)
             raise
-        wants_receipts = backlog.publisher is not None
-        if mqtt.NOBODY in codes and (wants_receipts or self._clock() < self._patience_until):
-            backlog.unsent(entries)
-            return False
-        done = []
+        done, unsent = [], []
         for entry, code in zip(entries, codes, strict=True):
-            if code >= mqtt.REFUSED:
+            if mqtt.is_denied(code):
+                self._deny(entry, code)
+                unsent.append(entry)
+            elif code == mqtt.NOBODY and backlog.keeps_unheard:
+                self._aside.nobody(entry.topic)
+                unsent.append(entry)
+            elif code >= mqtt.REFUSED:
                 metrics.refused.labels(mqtt.reason(code)).inc()
                 done.append(entry)
-                continue
-            metrics.published.inc()
-            if wants_receipts:
-                self._under_way.append((self._clock(), entry))
-                self._readings += entry.readings
             else:
-                done.append(entry)
+                metrics.published.inc()
+                if wants_receipts:
+                    self._under_way.append((self._clock(), entry))
+                    self._readings += entry.readings
+                else:
+                    done.append(entry)
+        backlog.unsent(unsent)
         if done:
             await backlog.done(done)
-        return True
+        return len(unsent) < len(entries)
+
+    def _deny(self, entry: Entry, code: int) -> None:
+        metrics.refused.labels(mqtt.reason(code)).inc()
+        if self._aside.deny(entry.topic, self._clock()):
+            log.get("publisher").error("the broker denies a topic: its readings wait", topic=entry.topic)
+        metrics.denied.set(len(self._aside.denied))
 
     async def _publish(self, entries: list[Entry]) -> list[int]:
         """The broker's answer for each. One that is larger than the broker takes would end the connection."""
         answers: list[asyncio.Future[int] | None] = []
-        for entry in entries:
-            payload = again(entry, self._backlog.publisher)
-            fits = len(payload) + len(entry.topic) + 64 <= self._connection.maximum_packet_size
-            answers.append(await self._connection.publish(entry.topic, payload) if fits else None)
-        return [mqtt.PACKET_TOO_LARGE if answer is None else await answer for answer in answers]
+        self._aside.sending = [entry.topic for entry in entries]  # stays if the connection is lost
+        try:
+            async with asyncio.timeout(PUBACK_SECONDS):
+                for entry in entries:
+                    payload = again(entry, self._backlog.publisher)
+                    fits = len(payload) + len(entry.topic) + 64 <= self._connection.maximum_packet_size
+                    answers.append(await self._connection.publish(entry.topic, payload) if fits else None)
+                codes = [mqtt.PACKET_TOO_LARGE if answer is None else await answer for answer in answers]
+        except TimeoutError:
+            raise mqtt.MqttError(f"no PUBACK for {PUBACK_SECONDS:g} s") from None
+        self._aside.sending = []
+        return codes

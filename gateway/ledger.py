@@ -36,11 +36,13 @@ class Ledger:
         self._floor = floor
         self._spans: list[_Span] = []
         self._committed = Ranges()
+        self._left = Ranges()  # all that ever left from here, and may get a receipt
         self._horizon = float("-inf")  # what was sent before this is due
         self.heard = self._fell_silent = float("-inf")  # when the last receipt came
 
     def sent(self, first: int, last: int, now: float) -> bool:
         """Numbers that leave now; tells whether it is for another time."""
+        self._left.add(first, last)
         at = self._at(first)
         again = at < len(self._spans) and self._spans[at].first <= last
         if again:
@@ -64,6 +66,7 @@ class Ledger:
         whole = self._committed.add(first, last)
         self._floor = self._committed.after(self._floor)
         self._committed.forget(self._floor - 1)
+        self._left.forget(self._floor)
         keep = self._at(self._floor)
         del self._spans[:keep]
         return whole
@@ -75,6 +78,10 @@ class Ledger:
         if at < len(self._spans) and self._spans[at].first <= last and not self._spans[at].again:
             self._horizon = self._spans[at].at - TOLERANCE_SECONDS
         return self.gone(first, last)
+
+    def have_left(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The parts of these numbers that were sent from here, and may have a receipt."""
+        return self._left.within(max(first, self._floor), last)
 
     def is_committed(self, first: int, last: int) -> bool:
         """Whether all of these numbers need nothing more."""

@@ -19,11 +19,10 @@ class Outlet(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A message that is no reading, such as an audit record: a JSON object, whole and ready; epoch ms."""
+    """A message that is no reading, such as an audit record: a JSON object, whole and ready."""
 
     topic: str
     payload: bytes
-    time: int
 
 
 class Scan(msgspec.Struct, gc=False):
@@ -33,6 +32,7 @@ class Scan(msgspec.Struct, gc=False):
     readings: list[Reading]
     first: int
     record: Record | None = None
+    kept: bool = False  # on its way to the disk, or there
     _entries: list[Entry] | None = None
 
     @property
@@ -42,6 +42,15 @@ class Scan(msgspec.Struct, gc=False):
     @property
     def last(self) -> int:
         return self.first + self.count - 1
+
+    def number(self, first: int) -> None:
+        """Gives its readings their numbers."""
+        self.first, self._entries = first, None
+
+    @property
+    def topic(self) -> str:
+        """Of its messages on the disk."""
+        return self.record.topic if self.record is not None else topic.device(self.outlet.path)
 
     @property
     def entries(self) -> list[Entry]:
@@ -56,6 +65,7 @@ class Scan(msgspec.Struct, gc=False):
 
 def live(scan: Scan, publisher: str | None) -> Iterator[tuple[str, bytes]]:
     """Topics and payloads, as the device's `publish` asks for; numbered for a `publisher` who wants receipts."""
+    publisher = publisher if scan.first else None
     if scan.outlet.publish == "device":
         for entry in scan.entries:
             yield entry.topic, again(entry, publisher)
@@ -68,13 +78,12 @@ def live(scan: Scan, publisher: str | None) -> Iterator[tuple[str, bytes]]:
 
 def _entries(scan: Scan) -> Iterator[Entry]:
     if scan.record is not None:
-        yield Entry(scan.record.topic, scan.record.payload, 1, scan.record.time, scan.first)
+        yield Entry(scan.record.topic, scan.record.payload, 1, scan.first)
         return
     path, units = scan.outlet.path, scan.outlet.units
     number = scan.first
     for part in _parts(scan.readings):
-        time = part[0].time
-        yield Entry(topic.device(path), codec.encode_device(part, time, units), len(part), time, number)
+        yield Entry(topic.device(path), codec.encode_device(part, part[0].time, units), len(part), number)
         number += len(part)
 
 

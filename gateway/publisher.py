@@ -6,8 +6,8 @@ from functools import partial
 from time import time
 
 from gateway import metrics
+from gateway.aside import Aside
 from gateway.backlog import Backlog
-from gateway.drain import PATIENCE_SECONDS
 from gateway.message import Outlet, Record, Scan, live
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
@@ -16,26 +16,29 @@ from nexus.runtime import log, mqtt
 
 # Of these, the broker gets live what it takes in time; the rest goes by way of the disk.
 QUEUED_READINGS = 20_000
+PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no broker: connect again
 RECEIPT_SECONDS = 3.0  # what was sent last has so long at a stop
 
 
 class _Flight:
     """A scan that is with the broker; `left` messages of it are not acknowledged."""
 
-    __slots__ = ("left", "number", "scan", "unheard")
+    __slots__ = ("at", "left", "number", "scan", "unsettled")
 
-    def __init__(self, number: int, scan: Scan) -> None:
+    def __init__(self, number: int, scan: Scan, at: float) -> None:
         self.number = number
         self.scan = scan
+        self.at = at
         self.left = 0
-        self.unheard = False
+        self.unsettled = False  # denied, or nobody got it
 
 
 class Publisher:
     """Sends what pollers give it over one connection after the other; between them all goes to the backlog."""
 
-    def __init__(self, backlog: Backlog) -> None:
+    def __init__(self, backlog: Backlog, aside: Aside) -> None:
         self._backlog = backlog
+        self._aside = aside
         self._queue: deque[Scan] = deque()
         self._queued = 0
         self._flying: dict[int, _Flight] = {}
@@ -47,7 +50,7 @@ class Publisher:
         self._roomy = asyncio.Event()
         self._finishing = False
         self._clock = asyncio.get_running_loop().time
-        self._patience_until: float | None = None
+        self._silent_since: float | None = None
         self._refused: set[int] = set()
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
@@ -57,7 +60,7 @@ class Publisher:
         self._take(self._backlog.scan(outlet, readings))
 
     def _take(self, scan: Scan) -> None:
-        if self._connection is None or self._finishing:
+        if self._connection is None or self._finishing or self._aside.holds(scan.topic):
             self._backlog.stays(scan)
             return
         self._backlog.leaves(scan)
@@ -74,7 +77,7 @@ class Publisher:
 
     def record(self, name: str, payload: bytes) -> None:
         """Takes a message of one number that is no reading: a JSON object, kept and sent again like a reading."""
-        self._take(self._backlog.record(Record(name, payload, int(time() * 1000))))
+        self._take(self._backlog.record(Record(name, payload)))
 
     async def has_room(self) -> None:
         """Waits until a scan would leave at once; where there is no connection, for one."""
@@ -106,11 +109,6 @@ class Publisher:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
         self._connection = connection
         self._roomy.set()
-        if self._patience_until is not None or self._backlog.has_stored:
-            # Something was broken, and may be for others too; a first start has nobody to wait for.
-            self._patience_until = self._clock() + PATIENCE_SECONDS
-        else:
-            self._patience_until = 0.0
         self._unsaid.update(self._statuses)  # a broker may have lost what it retained
         try:
             await self._send_queued(connection)
@@ -121,7 +119,34 @@ class Publisher:
             await self._leave(connection)
         finally:
             self._connection = None
+            if mqtt.NOT_AUTHORIZED in (connection.lost or ""):
+                self._suspect()
             self._put_back()
+
+    @property
+    def silence(self) -> str | None:
+        """What is wrong with the broker's acknowledgements; None while they come."""
+        if self._silent_since is None:
+            return None
+        return f"the broker's acknowledgements, for {self._clock() - self._silent_since:.0f} s"
+
+    async def watch(self) -> None:
+        """Raises MqttError when the oldest message has waited too long for its PUBACK."""
+        while True:
+            oldest = next(iter(self._flying.values()), None)
+            waited = self._clock() - oldest.at if oldest is not None else 0.0
+            if oldest is not None and waited >= PUBACK_SECONDS:
+                self._silent_since = self._silent_since or oldest.at
+                raise mqtt.MqttError(f"no PUBACK for {waited:.0f} s")
+            await asyncio.sleep(PUBACK_SECONDS - waited)
+
+    def _suspect(self) -> None:
+        """The broker ended the connection over a topic; which one it was is found out one by one."""
+        under_way = [flight.scan.topic for flight in self._flying.values()]
+        guilty = self._aside.disconnected([*under_way, *self._aside.sending], self._clock())
+        if guilty is not None:
+            self._log.error("the broker disconnects us over a topic: its readings wait", topic=guilty)
+        metrics.denied.set(len(self._aside.denied))
 
     def _put_back(self) -> None:
         """What was under way may have arrived or not: it is sent again, and the historian knows it when it sees it."""
@@ -173,7 +198,7 @@ class Publisher:
 
     def _flown(self, scan: Scan, messages: int) -> _Flight:
         """A scan is noted as under way before its first message leaves."""
-        flight = self._flying[self._number] = _Flight(self._number, scan)
+        flight = self._flying[self._number] = _Flight(self._number, scan, self._clock())
         self._number += 1
         flight.left = messages
         return flight
@@ -187,8 +212,12 @@ class Publisher:
                 connection.send(name, payload, partial(self._settle, flight, name))
 
     def _settle(self, flight: _Flight, name: str, code: int) -> None:
-        """The broker has this message, or will not take it, now or later: keeping it would block those behind it."""
-        if code >= mqtt.REFUSED:
+        """The broker has this message, denies its topic, or will never take it: keeping that one would help nobody."""
+        self._silent_since = None
+        if mqtt.is_denied(code):
+            flight.unsettled = True
+            self._deny(flight.scan.topic, code)
+        elif code >= mqtt.REFUSED:
             reason = mqtt.reason(code)
             metrics.refused.labels(reason).inc()
             if code not in self._refused:
@@ -196,16 +225,22 @@ class Publisher:
                 self._log.error("the broker refuses messages", reason=reason, topic=name)
         else:
             metrics.published.inc()
-            flight.unheard |= code == mqtt.NOBODY
+            flight.unsettled |= code == mqtt.NOBODY and self._backlog.keeps_unheard
         flight.left -= 1
         if not flight.left:
             self._flying.pop(flight.number, None)
-            if flight.unheard and (self._backlog.publisher or self._clock() < (self._patience_until or 0.0)):
+            if flight.unsettled:
                 self._backlog.stays(flight.scan)
             else:
                 self._backlog.acknowledged(flight.scan)
             if not self._flying:
                 self._landed.set()
+
+    def _deny(self, name: str, code: int) -> None:
+        metrics.refused.labels(mqtt.reason(code)).inc()
+        if self._aside.deny(name, self._clock()):
+            self._log.error("the broker denies a topic: its readings wait", topic=name, reason=mqtt.reason(code))
+        metrics.denied.set(len(self._aside.denied))
 
     async def _leave(self, connection: mqtt.Connection) -> None:
         """Says that nobody polls these devices now."""

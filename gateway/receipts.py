@@ -2,32 +2,51 @@
 
 from gateway import metrics
 from gateway.backlog import Backlog
+from gateway.settings import ANY
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.receipt import decode_receipt
 from nexus.runtime import log, mqtt
 
+_MOST_OFFERS = 100
+
 
 class Receipts:
-    """Listens for the receipts of one share of ingesters, on behalf of a backlog; for none without a `share`."""
+    """Listens for receipts on behalf of a backlog: of one share of ingesters, of any (ANY), or of none."""
 
     def __init__(self, share: str | None, backlog: Backlog) -> None:
         self._backlog = backlog
-        self._offer = topic.receipt_offer(share) if share else None
-        self._topic = topic.receipt(backlog.publisher or "")
+        self._filter = topic.receipt_offer("#" if share == ANY else share) if share else None
+        self._offers: set[str] = set()
+        self._topic: str | None = None
+        self._refusing = False
         self._log = log.get("receipts")
 
     async def join(self, connection: mqtt.Connection) -> None:
         """Subscribes, on a connection that is new."""
-        if self._offer is not None:
-            self._set_offered(False)  # until the broker says what it retained
+        self._topic = None
+        if self._filter is not None:
+            self._offers.clear()  # until the broker says what it retained
+            self._set_offered()
+            if self._backlog.opened.is_set():
+                await self.follow(connection)
+            await connection.subscribe(self._filter)
+
+    async def follow(self, connection: mqtt.Connection) -> None:
+        """Subscribes to our own receipts, as soon as the spool is open and has a name."""
+        if self._filter is not None and self._topic is None:
+            await self._backlog.opened.wait()
+            self._topic = topic.receipt(self._backlog.name or "")
             await connection.subscribe(self._topic)
-            await connection.subscribe(self._offer)
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is one of ours; tells whether it is."""
-        if name == self._offer:
-            self._set_offered(bool(payload))
+        if self._filter is not None and mqtt.matches(self._filter, name):
+            if payload and len(self._offers) < _MOST_OFFERS:
+                self._offers.add(name)
+            elif not payload:
+                self._offers.discard(name)
+            self._set_offered()
             return True
         if name != self._topic:
             return False
@@ -35,12 +54,15 @@ class Receipts:
             for first, last in decode_receipt(payload):
                 self._backlog.committed(first, last)
         except DecodeError as error:
-            self._log.warning("not a receipt", topic=name, reason=str(error))
+            metrics.receipts_refused.inc()
+            if not self._refusing:
+                self._refusing = True
+                self._log.warning("what came as a receipt is none", reason=str(error))
         return True
 
-    def _set_offered(self, offered: bool) -> None:
+    def _set_offered(self) -> None:
+        offered = bool(self._offers)
         if offered and not self._backlog.offered:
-            self._log.info("receipts are offered", by=self._offer)
-        self._backlog.offered = offered
+            self._log.info("receipts are offered", by=sorted(self._offers))
+        self._backlog.offer(offered)
         metrics.receipts_offered.set(offered)
-        self._backlog.news.set()

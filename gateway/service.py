@@ -8,14 +8,11 @@ from time import time
 
 from gateway import device_files, metrics, spool_folder
 from gateway.api import Board
-from gateway.backlog import Backlog
 from gateway.command import ROOT as COMMANDS
 from gateway.command import Commands
 from gateway.config import Configured
-from gateway.drain import Drain
+from gateway.delivery import Delivery
 from gateway.fleet import Fleet
-from gateway.publisher import Publisher
-from gateway.receipts import Receipts
 from gateway.reload import Watch
 from gateway.settings import Settings
 from gateway.sharing import Sharing
@@ -44,8 +41,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:
         member = own.member or broker.user or socket.gethostname()
         member += f"-{disk.number}" if disk.number else ""
-        backlog = Backlog(disk, own.queue_readings, receipts=own.share is not None)
-        gateway = _Gateway(own, member, board, backlog, group)
+        delivery = Delivery(own, disk)
+        gateway = _Gateway(own, member, board, delivery, group)
         gateway.sharing.reload(configured)
 
         def on_change(changed: tuple[Configured, ...]) -> None:
@@ -62,14 +59,16 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
             ),
             http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
+            storing = delivery.start(group)
+            await delivery.opened()
             tags = sum(len(one.device.tags) for one in configured)
             gc.freeze()  # what is here now stays: the collector need not look at it again
             log.get("gateway").info("started", devices=len(configured), tags=tags)
             polling = [
                 guard.keep(group, "timer", gateway.sharing.run, name="sharing"),
                 guard.keep(group, "file", lambda: watch.run(on_change), name="reload"),
+                guard.start(group, "file", delivery.adopt(own.spool_dir, group), name="adopt"),
             ]
-            storing = gateway.backlog_tasks()
             publishing = guard.keep(group, "peer", lambda: gateway.publish(broker), name="publisher")
             await stop.wait()
             await _ended(polling)
@@ -86,13 +85,12 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 class _Gateway:
     """The parts, put together."""
 
-    def __init__(self, own: Settings, member: str, board: Board, backlog: Backlog, group: asyncio.TaskGroup) -> None:
+    def __init__(self, own: Settings, member: str, board: Board, delivery: Delivery, group: asyncio.TaskGroup) -> None:
         self._client_id = f"{own.group}-{member}"
         self._group = group
-        self._backlog = backlog
+        self._delivery = delivery
         self._board = board
-        self._publisher = Publisher(backlog)
-        self._receipts = Receipts(own.share, backlog)
+        self._publisher = delivery.publisher
         self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release)
         alone = not own.is_one_of_several
         self.sharing = Sharing(own.group, member, own.lease, self._fleet, alone=alone)
@@ -103,15 +101,10 @@ class _Gateway:
     def waiting_for(self, broker: Broker) -> list[str]:
         """What keeps us from being ready."""
         waiting = [] if self._connected else [f"the broker, {broker}"]
+        waiting += self._delivery.waiting_for()
         if not self._board.has_heard and asyncio.get_running_loop().time() < self._ready_at:
             waiting.append("the first device to answer, or not to")
         return waiting
-
-    def backlog_tasks(self) -> list[asyncio.Task[None]]:
-        return [
-            guard.keep(self._group, "timer", self._backlog.store, name="spool"),
-            guard.keep(self._group, "timer", self._backlog.expire, name="spool-age"),
-        ]
 
     async def publish(self, broker: Broker) -> None:
         """One connection after the other, until `end`."""
@@ -126,9 +119,9 @@ class _Gateway:
         await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if self._connected else 0)
         await _ended([publishing])
         try:
-            await self._backlog.flush()
+            await self._delivery.backlog.flush()
         except SpoolError as error:
-            lost = self._backlog.waiting
+            lost = self._delivery.backlog.waiting
             log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
 
     async def _serve(self, connection: mqtt.Connection) -> None:
@@ -136,12 +129,8 @@ class _Gateway:
         metrics.connected.set(1)
         try:
             await self.sharing.join(connection)
-            await self._receipts.join(connection)
             await connection.subscribe(f"{COMMANDS}#")
-            async with together() as group:
-                draining = guard.part(group, Drain(self._backlog, connection).run(), name="drain")
-                await self._publisher.serve(connection)
-                draining.cancel()
+            await self._delivery.serve(connection)
             await self.sharing.leave(connection)
         finally:
             self._connected = False
@@ -153,7 +142,7 @@ class _Gateway:
         guard.call("message", self._take, connection, message)
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
-        heard = self._receipts.heard(message.topic, message.payload)
+        heard = self._delivery.heard(message.topic, message.payload)
         if not heard and not self.sharing.heard(message.topic, message.payload):
             self._commands.take(connection, message)
 

@@ -11,6 +11,8 @@ from nexus.runtime import state
 from nexus.runtime.duration import Seconds
 from nexus.runtime.settings import CONFIG
 
+ANY = "#"  # share of ingesters
+
 
 def _prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*", text) or "NEXUS_".startswith(text) or text.startswith("NEXUS_"):
@@ -21,7 +23,7 @@ def _prefix(text: str) -> str:
 class Settings(BaseSettings):
     """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart.
 
-    `receipts` is the share of the ingesters whose receipts are waited for.
+    `receipts` is the share of the ingesters whose receipts are waited for, `auto` for any that offers them, or `none`.
     """
 
     model_config = CONFIG
@@ -38,13 +40,18 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
-    receipts: str | None = Field(None, pattern=r"^[^/+#$\x00]+$")
+    receipts: str = Field("auto", pattern=r"^[^/+#$\x00]+$")
     queue_readings: int = Field(100_000, ge=1)
 
     @property
     def share(self) -> str | None:
-        """Whose receipts to wait for."""
-        return None if self.receipts in (None, "none") else self.receipts
+        """Whose receipts to listen for: ANY, or one share's, or None."""
+        return {"none": None, "auto": ANY}.get(self.receipts, self.receipts)
+
+    @property
+    def wanted(self) -> Literal["auto", "always", "never"]:
+        """Whether to wait for receipts."""
+        return {"none": "never", "auto": "auto"}.get(self.receipts, "always")  # type: ignore[return-value]
 
     @property
     def is_one_of_several(self) -> bool:

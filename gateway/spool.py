@@ -1,38 +1,26 @@
 """What is not yet known to have arrived, on disk: messages in the order of their numbers, bounded in bytes and age."""
 
 import asyncio
-import re
-import secrets
+import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from gateway import spool_file
+from gateway.spool_file import RESERVED, ROW_BYTES, Contents, Owner
+from nexus.contract.receipt import LARGEST_NUMBER
 from nexus.runtime import log
-from nexus.runtime.errors import ConfigError
 
 READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
-ROW_BYTES = 40  # what a row costs beside its topic and payload, about
 _EVICTED_AT_ONCE = 200
+_LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside the file
 
-_SCHEMA = """
-PRAGMA journal_mode = WAL;
-PRAGMA synchronous = FULL;
-PRAGMA journal_size_limit = 4194304;
-CREATE TABLE IF NOT EXISTS message (
-    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, readings INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL
-);
-CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL, next INTEGER NOT NULL DEFAULT 1);
-"""
-# Numbers are never used twice, so a start takes them from beyond all that the process before can have used.
-_RESERVED = 1_000_000_000
-
-_NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
+_COST = f"CAST(readings AS INTEGER), length(topic) + length(payload) + {ROW_BYTES}"  # whatever is in the columns
 
 T = TypeVar("T")
 
@@ -42,12 +30,11 @@ class SpoolError(Exception):
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One message, with a number for each of its readings from `id` on; `time` of its making in epoch ms."""
+    """One message, with a number for each of its readings from `id` on."""
 
     topic: str
     payload: bytes
     readings: int
-    time: int
     id: int
 
     @property
@@ -59,23 +46,12 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return len(self.topic) + len(self.payload) + ROW_BYTES
 
 
-@dataclass
-class Contents:
-    """What is in the spool; `oldest` in epoch ms, None when it is empty; the first and last of its numbers."""
-
-    messages: int
-    readings: int
-    size: int
-    oldest: int | None
-    first: int
-    last: int
-
-
 class Spool:
-    """One gateway's file. All its work is done in one thread, in the order of the calls.
+    """One gateway's file. All its work is done in one thread, in the order of the calls; the first one opens it.
 
-    When `max_bytes` are reached, or an entry is older than `max_age` seconds, the oldest go; each call says how many
-    readings were lost by that.
+    When the file would grow beyond `max_bytes`, its log included, or an entry was kept for more than `max_age` seconds
+    of our running, the oldest go; each call says how many readings were lost by that. No clock that is set, and no time
+    that a device says, lets anything go.
     """
 
     def __init__(self, file: Path, max_bytes: int, max_age: float) -> None:
@@ -83,156 +59,251 @@ class Spool:
         self.number = int(file.stem.removeprefix("spool-"))  # of its folder: 0 for the first
         self.max_bytes = max_bytes
         self._max_age = max_age
+        self._chunk = min(_LARGEST_CHUNK, max_bytes // 10)
+        self._room = max_bytes - 3 * self._chunk  # for the file itself
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
-        self._database = _opened(file)
-        self.contents = self._measured()
-        self.id, self.next = _owner(self._database, self.contents.last)  # an id of its own, the same at each start
-        self._reserved = self.next + _RESERVED
+        self._database: sqlite3.Connection | None = None
+        self._owner: Owner | None = None
+        self._since = time.monotonic()
+        self._page = 4096
+        self._reserved = 0
+        self._log = log.get("spool")
+        self.contents = Contents()
+        self.damaged = 0  # messages that were no messages
+
+    @property
+    def owner(self) -> Owner | None:
+        """Whose the spool is; None until it could be opened."""
+        return self._owner
+
+    @property
+    def clock(self) -> int:
+        """How many ms the spool was in use so far."""
+        assert self._owner is not None
+        return self._owner.clock + int((time.monotonic() - self._since) * 1000)
+
+    async def open(self) -> None:
+        """Opens the file, if it is not open. Raises SpoolError."""
+        await self._do(lambda _: None)
 
     async def write(self, entries: Sequence[Entry], finished: Iterable[tuple[int, int]] = ()) -> int:
-        """Stores entries and forgets the ones whose numbers all lie in a finished range, durably, both or none.
+        """Stores entries and forgets the ones whose numbers all lie in a finished range, durably.
 
-        Gives the readings that had to go for lack of room. Raises SpoolError.
+        Gives the readings that had to go for lack of room. Raises SpoolError; what is written again is there once.
         """
-        return await self._do(lambda: self._write(entries, list(finished)))
+        ranges = list(finished)
+        return await self._do(lambda database: self._write(database, entries, ranges))
 
-    async def between(self, first: int, last: int, limit: int) -> list[Entry]:
-        """The first entries that have a number in the range. Raises SpoolError."""
-        return await self._do(lambda: self._between(first, last, limit))
+    async def between(self, first: int, last: int, limit: int, aside: Collection[str] = ()) -> list[Entry]:
+        """The first entries that have a number in the range, but none of the topics `aside`. Raises SpoolError."""
+        return await self._do(lambda database: self._between(database, first, last, limit, aside))
+
+    async def first_of(self, topic: str) -> Entry | None:
+        """The oldest entry of a topic. Raises SpoolError."""
+        asked = "SELECT topic, payload, readings, id FROM message WHERE topic = ? ORDER BY id LIMIT 1"
+        found = await self._do(lambda database: self._entries(database, database.execute(asked, (topic,)).fetchall()))
+        return found[0] if found else None
 
     async def expire(self) -> int:
         """Forgets what is too old; gives the readings lost by that. Raises SpoolError."""
         return await self._do(self._expire)
 
+    async def remember_offer(self) -> None:
+        """Notes for the next start that receipts were offered. Raises SpoolError."""
+
+        def remember(database: sqlite3.Connection) -> None:
+            with database:
+                database.execute("UPDATE total SET offered = 1")
+            assert self._owner is not None
+            self._owner.offered = True
+
+        await self._do(remember)
+
     def close(self) -> None:
         """Closes the file; what is in it stays."""
         self._thread.shutdown()
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
-    async def _do(self, work: Callable[[], T]) -> T:
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
-        except sqlite3.Error as error:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_database, work)
+        except (sqlite3.Error, OSError) as error:
             raise SpoolError(f"{self._file}: {error}") from error
 
     # What follows runs in the spool's thread.
 
-    def _write(self, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> int:
-        contents = self.contents
-        with self._database:
-            self._database.executemany(
-                "INSERT OR REPLACE INTO message (time, readings, topic, payload, id) VALUES (?, ?, ?, ?, ?)",
-                [(entry.time, entry.readings, entry.topic, entry.payload, entry.id) for entry in entries],
-            )
-            gone = [found for first, last in finished for found in self._delete(first, last)]
-            self._reserve(max((entry.last for entry in entries), default=0))
-        contents.messages += len(entries) - len(gone)
-        contents.readings += sum(entry.readings for entry in entries) - sum(readings for readings, _ in gone)
-        contents.size += sum(entry.size for entry in entries) - sum(size for _, size in gone)
-        contents.last = max(contents.last, *(entry.last for entry in entries)) if entries else contents.last
-        contents.first, contents.oldest = self._first()
+    def _with_database(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._database is None:
+            self._open()
+            assert self._database is not None
+        try:
+            return work(self._database)
+        except sqlite3.Error as error:
+            if spool_file.is_damage(error):  # found under way: what is still to come has a new file
+                self._database.close()
+                self._database = None
+                spool_file.put_aside(self._file, str(error))
+            raise
+
+    def _open(self) -> None:
+        if self._owner is not None:
+            self._owner.next, self._owner.clock, self._since = self._reserved, self.clock, time.monotonic()
+        self._database, self._owner, self.contents = spool_file.opened(self._file, self._owner)
+        self._since = time.monotonic()
+        self._reserved = self._owner.next + RESERVED
+        self._page = int(self._one("PRAGMA page_size"))
+        self._one(f"PRAGMA wal_autocheckpoint = {max(1, self._chunk // self._page)}")
+        self._one(f"PRAGMA journal_size_limit = {self._chunk}")
+
+    def _one(self, asked: str) -> Any:
+        assert self._database is not None
+        return self._database.execute(asked).fetchone()[0]
+
+    def _write(self, database: sqlite3.Connection, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> int:
         lost = 0
-        while self.contents.size > self.max_bytes and self.contents.messages > 1:
-            lost += self._evict("SELECT id FROM message ORDER BY id LIMIT ?", _EVICTED_AT_ONCE)
+        if finished:
+            with database:
+                gone = [found for first, last in finished for found in _delete(database, first, last)]
+                self._book(database, -len(gone), -sum(row[0] for row in gone), -sum(row[1] for row in gone))
+        for chunk in _chunks(entries, self._chunk):
+            size = sum(entry.size for entry in chunk)
+            while self.contents.messages and self._used() + size + size // 4 > self._room:
+                lost += self._evict(database, size + size // 2)
+            self._insert(database, chunk, size)
         return lost
 
-    def _delete(self, first: int, last: int) -> list[tuple[int, int]]:
-        return self._database.execute(
-            "DELETE FROM message WHERE id BETWEEN ? AND ? AND id + readings - 1 <= ?"
-            " RETURNING readings, length(topic) + length(payload) + ?",
-            (first, last, last, ROW_BYTES),
-        ).fetchall()
+    def _insert(self, database: sqlite3.Connection, entries: list[Entry], size: int) -> None:
+        now, last = self.clock, max(entry.last for entry in entries)
+        with database:
+            replaced = (
+                [row for entry in entries for row in _delete(database, entry.id, entry.last)]
+                if (entries[0].id <= self.contents.last)
+                else []
+            )  # written before, in a call that failed later on
+            database.executemany(
+                "INSERT OR REPLACE INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
+                [(entry.id, now, entry.readings, entry.topic, entry.payload) for entry in entries],
+            )
+            if last > self._reserved - RESERVED // 2:
+                self._reserved = last + RESERVED
+                database.execute("UPDATE owner SET next = ?", (self._reserved,))
+            self._book(
+                database,
+                len(entries) - len(replaced),
+                sum(entry.readings for entry in entries) - sum(row[0] for row in replaced),
+                size - sum(row[1] for row in replaced),
+            )
+        self.contents.last = max(self.contents.last, last)
 
-    def _reserve(self, used: int) -> None:
-        if used > self._reserved - _RESERVED // 2:
-            self._reserved = used + _RESERVED
-            self._database.execute("UPDATE owner SET next = ?", (self._reserved,))
-
-    def _expire(self) -> int:
-        before = int((time.time() - self._max_age) * 1000)
-        if self.contents.oldest is None or self.contents.oldest >= before:
-            return 0
-        return self._evict("SELECT id FROM message WHERE time < ?", before)
-
-    def _evict(self, which: str, argument: int) -> int:
-        with self._database:
-            gone = self._database.execute(
-                f"DELETE FROM message WHERE id IN ({which}) RETURNING readings",  # noqa: S608  one of the two above
-                (argument,),
-            ).fetchall()
-        self.contents = self._measured()
-        return sum(readings for (readings,) in gone)
-
-    def _between(self, first: int, last: int, limit: int) -> list[Entry]:
-        found = self._database.execute(
-            "SELECT topic, payload, readings, time, id FROM message"
-            " WHERE id BETWEEN ? AND ? AND id + readings > ? ORDER BY id LIMIT ?",
-            (first - READINGS_A_MESSAGE, last, first, limit),
+    def _book(self, database: sqlite3.Connection, messages: int, readings: int, size: int) -> None:
+        """Keeps the totals, on disk too, so that nobody has to count. Part of a transaction."""
+        contents = self.contents
+        found = database.execute("SELECT id, CAST(time AS INTEGER) FROM message ORDER BY id LIMIT 1").fetchone()
+        new = Contents(
+            contents.messages + messages, contents.readings + readings, contents.size + size, last=contents.last
         )
-        return [Entry(*row) for row in found]
-
-    def _first(self) -> tuple[int, int | None]:
-        found = self._database.execute("SELECT id, time FROM message ORDER BY id LIMIT 1").fetchone()
-        return found if found else (0, None)
-
-    def _measured(self) -> Contents:
-        messages, readings, size, last = self._database.execute(
-            "SELECT count(*), coalesce(sum(readings), 0), coalesce(sum(length(topic) + length(payload) + ?), 0),"
-            " coalesce(max(id + readings - 1), 0) FROM message",
-            (ROW_BYTES,),
-        ).fetchone()
-        first, oldest = self._first()
-        return Contents(messages, readings, size, oldest, first, last)
-
-
-def _opened(file: Path) -> sqlite3.Connection:
-    try:
-        return connected(file)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError):
-            raise ConfigError(f"NEXUS_SPOOL_DIR: {file}: {error}") from None
-        aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
-        file.rename(aside)
-        for rest in ("-wal", "-shm"):
-            file.with_name(file.name + rest).unlink(missing_ok=True)
-        log.get("spool").error("the spool was damaged, and is put aside", file=str(aside), reason=str(error))
-        return connected(file)
-
-
-def connected(file: Path) -> sqlite3.Connection:
-    """A spool's database, made if it is not there."""
-    database = sqlite3.connect(file, check_same_thread=False)
-    try:
-        database.executescript(_SCHEMA)
-        database.execute("SELECT count(*) FROM message").fetchone()
-        if "next" not in {column for _, column, *_ in database.execute("PRAGMA table_info(owner)")}:
-            _renumber(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
-def _renumber(database: sqlite3.Connection) -> None:
-    """An older version gave a number a message; now each reading has one."""
-    with database:
-        database.execute("ALTER TABLE owner ADD COLUMN next INTEGER NOT NULL DEFAULT 1")
+        if found:
+            new.first, new.oldest = found
         database.execute(
-            "UPDATE message SET id = readings - 1 - total FROM"
-            " (SELECT id AS old, sum(readings) OVER (ORDER BY id) AS total FROM message) WHERE id = old"
+            "UPDATE total SET messages = ?, readings = ?, size = ?, clock = ?",
+            (new.messages, new.readings, new.size, self.clock),
         )
-        database.execute("UPDATE message SET id = -id")
+        database.commit()
+        self.contents = new
+
+    def _used(self) -> int:
+        """Bytes of the file that hold something; the free ones are used again."""
+        return int(self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._page
+
+    def _evict(self, database: sqlite3.Connection, size: int) -> int:
+        """Drops the oldest, of about so many bytes."""
+        freed = lost = count = upto = 0
+        asked = f"SELECT id, {_COST} FROM message ORDER BY id LIMIT ?"  # noqa: S608  our own text
+        for number, readings, bytes_ in database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall():
+            upto, lost, freed, count = number, lost + readings, freed + bytes_, count + 1
+            if freed >= size:
+                break
+        with database:
+            database.execute("DELETE FROM message WHERE id <= ?", (upto,))
+            self._book(database, -count, -lost, -freed)
+        return lost
+
+    def _expire(self, database: sqlite3.Connection) -> int:
+        lost, before = 0, self.clock - int(self._max_age * 1000)
+        while self.contents.oldest is not None and self.contents.oldest < before:
+            lost += self._evict_before(database, before)
+        return lost
+
+    def _evict_before(self, database: sqlite3.Connection, before: int) -> int:
+        asked = f"SELECT id, {_COST}, CAST(time AS INTEGER) FROM message ORDER BY id LIMIT ?"  # noqa: S608
+        rows = database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall()
+        old = [row for row in rows if row[3] < before]
+        with database:
+            database.executemany("DELETE FROM message WHERE id = ?", [(row[0],) for row in old])
+            self._book(database, -len(old), -sum(row[1] for row in old), -sum(row[2] for row in old))
+        return sum(row[1] for row in old)
+
+    def _between(
+        self, database: sqlite3.Connection, first: int, last: int, limit: int, aside: Collection[str]
+    ) -> list[Entry]:
+        but = " AND topic NOT IN (SELECT value FROM json_each(?))" if aside else ""
+        found = database.execute(
+            "SELECT topic, payload, readings, id FROM message"  # noqa: S608  one of two texts
+            f" WHERE id BETWEEN ? AND ? AND id + readings > ?{but} ORDER BY id LIMIT ?",
+            (first - READINGS_A_MESSAGE, last, first, *([json.dumps(list(aside))] if aside else []), limit),
+        )
+        return self._entries(database, found.fetchall())
+
+    def _entries(self, database: sqlite3.Connection, rows: list[Any]) -> list[Entry]:
+        """Rows as entries. What cannot be one of ours goes, instead of standing in the way for ever."""
+        entries = [Entry(*row) for row in rows if _is_message(*row)]
+        if len(entries) < len(rows):
+            wrong = [row for row in rows if not _is_message(*row)]
+            with database:
+                database.executemany("DELETE FROM message WHERE id = ?", [(row[3],) for row in wrong])
+                spool_file.count(database)
+                database.commit()
+                self.contents.messages, self.contents.readings, self.contents.size = database.execute(
+                    "SELECT messages, readings, size FROM total"
+                ).fetchone()
+            self.damaged += len(wrong)
+            self._log.error("messages in the spool are damaged, and dropped", file=str(self._file), messages=len(wrong))
+        return entries
 
 
-def _owner(database: sqlite3.Connection, last: int) -> tuple[str, int]:
-    """The publisher's name, a secret of 128 bits, and the first number that nothing had before."""
-    with database:
-        if (found := database.execute("SELECT id, next FROM owner").fetchone()) is None:
-            found = (secrets.token_hex(16), 1)
-            database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", found)
-        elif not _NAME.fullmatch(str(found[0])):  # an older version's, short enough to be guessed
-            found = (secrets.token_hex(16), found[1])
-            database.execute("UPDATE owner SET id = ?", (found[0],))
-        following = max(found[1], last + 1)
-        database.execute("UPDATE owner SET next = ?", (following + _RESERVED,))
-    return str(found[0]), following
+def _is_message(topic: object, payload: object, readings: object, number: object) -> bool:
+    return (
+        isinstance(topic, str)
+        and 0 < len(topic) < 60_000
+        and not {"+", "#", "\0"} & set(topic)
+        and isinstance(payload, bytes)
+        and payload[:1] == b"{"
+        and payload[-1:] == b"}"
+        and isinstance(readings, int)
+        and isinstance(number, int)
+        and 1 <= readings <= READINGS_A_MESSAGE
+        and 1 <= number <= LARGEST_NUMBER - readings
+    )
+
+
+def _delete(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
+    return database.execute(
+        f"DELETE FROM message WHERE id BETWEEN ? AND ? AND id + readings - 1 <= ? RETURNING {_COST}",  # noqa: S608
+        (first, last, last),
+    ).fetchall()
+
+
+def _chunks(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
+    """Entries of about so many bytes each."""
+    chunk: list[Entry] = []
+    filled = 0
+    for entry in entries:
+        chunk.append(entry)
+        filled += entry.size
+        if filled >= size:
+            yield chunk
+            chunk, filled = [], 0
+    if chunk:
+        yield chunk

@@ -1,47 +1,59 @@
-"""A folder of spools: each gateway has one for itself, finds it again, and takes over what nobody has."""
+"""A folder of spools: each gateway has one for itself, finds it again, and empties what nobody has."""
 
 import fcntl
 import itertools
 import os
-import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from gateway.spool import Entry, Spool, SpoolError, connected
-from nexus.runtime import log
+from gateway.spool import Spool
 from nexus.runtime.errors import ConfigError
-
-_ROWS_AT_ONCE = 1000
 
 
 @asynccontextmanager
 async def claimed(folder: Path, max_bytes: int, max_age: float) -> AsyncIterator[Spool]:
-    """The first spool in `folder` that no other process has, while entered; made if there is none.
+    """The first spool in `folder` that no other process has, while entered; made if there is none. Not open yet.
 
-    So a gateway that was killed finds its own again, and several share a folder. What others left there, and nobody
-    has, is taken over. Raises ConfigError when the folder cannot be used.
+    So a gateway that was killed finds its own again, and several share a folder.
+    Raises ConfigError when the folder cannot be used.
     """
     try:
-        file, lock = _claim(folder)
+        folder.mkdir(0o700, parents=True, exist_ok=True)
+        files = (folder / f"spool-{number}.db" for number in itertools.count())
+        file, lock = next((file, lock) for file in files if (lock := _locked(file)) is not None)
     except OSError as error:
         raise ConfigError(f"NEXUS_SPOOL_DIR: {folder} cannot be used: {error.strerror}") from None
+    spool = Spool(file, max_bytes, max_age)
     try:
-        spool = Spool(file, max_bytes, max_age)
-        try:
-            for left, left_lock in _abandoned(folder):
-                await _adopt(left, left_lock, spool)
-            yield spool
-        finally:
-            spool.close()
+        yield spool
     finally:
+        spool.close()
         os.close(lock)
 
 
-def _claim(folder: Path) -> tuple[Path, int]:
-    folder.mkdir(parents=True, exist_ok=True)
-    files = (folder / f"spool-{number}.db" for number in itertools.count())
-    return next((file, lock) for file in files if (lock := _locked(file)) is not None)
+class Abandoned:
+    """The spool of a gateway that is no more: ours until it is empty, under its own name and numbers."""
+
+    def __init__(self, file: Path, lock: int, max_bytes: int, max_age: float) -> None:
+        self._file = file
+        self._lock = lock
+        self.spool = Spool(file, max_bytes, max_age)
+
+    def close(self, *, remove: bool) -> None:
+        """Lets go of the file, and removes it if it is empty."""
+        self.spool.close()
+        if remove:
+            for rest in ("", "-wal", "-shm"):
+                self._file.with_name(self._file.name + rest).unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def abandoned(folder: Path, max_bytes: int, max_age: float) -> list[Abandoned]:
+    """The spools that no process has."""
+    files = [file for file in sorted(folder.glob("spool-*.db")) if file.stem.removeprefix("spool-").isdecimal()]
+    found = [(file, _locked(file)) for file in files]
+    return [Abandoned(file, lock, max_bytes, max_age) for file, lock in found if lock is not None]
 
 
 def _locked(file: Path) -> int | None:
@@ -52,27 +64,3 @@ def _locked(file: Path) -> int | None:
         os.close(lock)
         return None
     return lock
-
-
-def _abandoned(folder: Path) -> list[tuple[Path, int]]:
-    found = [(file, _locked(file)) for file in sorted(folder.glob("spool-*.db"))]
-    return [(file, lock) for file, lock in found if lock is not None]
-
-
-async def _adopt(file: Path, lock: int, spool: Spool) -> None:
-    """Moves what is in the spool of a gateway that is no more."""
-    try:
-        with closing(connected(file)) as left:
-            rows = left.execute("SELECT topic, payload, readings, time FROM message ORDER BY id")
-            while found := rows.fetchmany(_ROWS_AT_ONCE):
-                entries = []
-                for name, payload, readings, time in found:
-                    entries.append(Entry(name, payload, readings, time, spool.next))
-                    spool.next += readings
-                await spool.write(entries)
-        for path in (file, file.with_name(file.name + "-wal"), file.with_name(file.name + "-shm")):
-            path.unlink(missing_ok=True)
-    except (sqlite3.Error, SpoolError, OSError) as error:
-        log.get("spool").error("an abandoned spool could not be taken over", file=str(file), reason=str(error))
-    finally:
-        os.close(lock)

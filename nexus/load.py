@@ -14,10 +14,9 @@ from typing import Literal, NamedTuple
 
 from gateway import spool_folder
 from gateway.backlog import Backlog
-from gateway.drain import Drain
+from gateway.delivery import Delivery
 from gateway.message import Outlet
 from gateway.publisher import Publisher
-from gateway.receipts import Receipts
 from gateway.settings import Settings
 from nexus.contract.reading import Reading
 from nexus.runtime import guard, log, mqtt, settings
@@ -112,25 +111,23 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
         disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
         group = await stack.enter_async_context(together())
-        backlog = Backlog(disk, own.queue_readings, receipts=own.share is not None)
-        publisher, receipts = Publisher(backlog), Receipts(own.share, backlog)
+        delivery = Delivery(own, disk)
+        publisher, backlog = delivery.publisher, delivery.backlog
 
         async def serve(connection: mqtt.Connection) -> None:
-            await receipts.join(connection)
-            async with together() as inner:
-                guard.part(inner, Drain(backlog, connection).run(), name="drain")
-                await publisher.serve(connection)
-                await asyncio.Event().wait()
+            await delivery.serve(connection)
+            await delivery.settling(connection)
 
         def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
             connection.acknowledge(message.mid)
-            receipts.heard(message.topic, message.payload)
+            delivery.heard(message.topic, message.payload)
 
         client = Client(f"load-{secrets.token_hex(4)}")
         tasks = [
             guard.part(group, stay_connected(broker, client, serve, heard), name="publisher"),
-            guard.part(group, backlog.store(), name="spool"),
+            *delivery.start(group),
         ]
+        await delivery.opened()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 await publisher.has_room()

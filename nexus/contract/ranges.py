@@ -40,6 +40,11 @@ class Ranges:
         """Whether all of first to last is in the set."""
         return self.after(first) > last
 
+    def within(self, first: int, last: int) -> list[tuple[int, int]]:
+        """The parts of first to last that are in the set."""
+        at, end = bisect_right(self._lasts, first - 1), bisect_right(self._firsts, last)
+        return [(max(first, self._firsts[n]), min(last, self._lasts[n])) for n in range(at, end)]
+
     def forget(self, below: int) -> None:
         """Drops the ranges that end before `below`."""
         count = bisect_right(self._lasts, below - 1)

@@ -1,15 +1,20 @@
 """What ingesters say of committed messages: `receipt/{publisher}`, and `receipt-offer/{share}` that there are any."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
 
 from nexus.contract.codec import DecodeError
 
 OFFER = b'{"state":"online"}'
+LARGEST_NUMBER = 2**53 - 1  # what every JSON reader carries exactly
+_MOST_RANGES = 10_000
+
+_Number = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_NUMBER)]
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(list[tuple[int, int]])
+_decoder = msgspec.json.Decoder(Annotated[list[tuple[_Number, _Number]], msgspec.Meta(max_length=_MOST_RANGES)])
 
 
 def encode_receipt(ranges: Iterable[tuple[int, int]]) -> bytes:
@@ -18,8 +23,12 @@ def encode_receipt(ranges: Iterable[tuple[int, int]]) -> bytes:
 
 
 def decode_receipt(payload: bytes) -> list[tuple[int, int]]:
-    """Reads a receipt. Raises DecodeError."""
+    """Reads a receipt: ranges within 1 and 2^53 - 1 that do not end before they begin. Raises DecodeError."""
     try:
-        return _decoder.decode(payload)
-    except msgspec.MsgspecError as error:
+        ranges: list[tuple[int, int]] = _decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise DecodeError(str(error)) from error
+    for first, last in ranges:
+        if last < first:
+            raise DecodeError(f"a range ends before it begins: {first} to {last}")
+    return ranges

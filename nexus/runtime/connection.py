@@ -65,6 +65,11 @@ class Connection:
         return 0 if self._lost.done() else self._most - len(self._pending)
 
     @property
+    def lost(self) -> str | None:
+        """Why the connection is lost; None while it is not."""
+        return self._lost.result() if self._lost.done() else None
+
+    @property
     def window(self) -> int:
         """Messages that may be unacknowledged at once."""
         return self._most

@@ -20,6 +20,7 @@ from nexus.runtime.run import together
 
 __all__ = [
     "NOBODY",
+    "NOT_AUTHORIZED",
     "PACKET_TOO_LARGE",
     "REFUSED",
     "Connection",
@@ -27,6 +28,7 @@ __all__ = [
     "MqttError",
     "OnMessage",
     "connect",
+    "is_denied",
     "is_filter",
     "matches",
     "reason",
@@ -36,6 +38,9 @@ CONNECT_SECONDS = 5.0
 NOBODY = 0x10  # the broker took it, and had no subscriber to give it to
 REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95
+NOT_AUTHORIZED = "Not authorized"
+# Unspecified, implementation specific, not authorized, quota exceeded: of the topic or the moment, not of the message.
+_DENIED = frozenset({0x80, 0x83, 0x87, 0x97})
 
 
 def matches(pattern: str, topic: str) -> bool:
@@ -48,6 +53,11 @@ def is_filter(text: str) -> bool:
     levels = text.split("/")
     whole = all(level == "+" or not {"+", "#"} & set(level) for level in levels[:-1])
     return bool(text) and "\0" not in text and whole and (levels[-1] in "+#" or not {"+", "#"} & set(levels[-1]))
+
+
+def is_denied(code: int) -> bool:
+    """Whether a PUBACK's reason code says that the broker takes this message later or never, whatever is in it."""
+    return code in _DENIED
 
 
 def reason(code: int) -> str:

@@ -5,7 +5,8 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from gateway.backlog import Backlog
+from gateway.aside import Aside
+from gateway.backlog import Backlog, Wanted
 from gateway.message import Outlet, Scan, again
 from gateway.publisher import Publisher
 from gateway.spool_folder import claimed
@@ -14,10 +15,12 @@ from nexus.contract.reading import Reading
 LIMIT = 10_000
 
 
-def on(folder: Path, work: Callable[[Backlog], Awaitable[None]]) -> None:
+def on(folder: Path, work: Callable[[Backlog], Awaitable[None]], receipts: Wanted = "always") -> None:
     async def scenario() -> None:
         async with claimed(folder, 10**9, 86_400.0) as spool:
-            await work(Backlog(spool, LIMIT, receipts=True))
+            backlog = Backlog(spool, LIMIT, receipts)
+            await backlog.open()
+            await work(backlog)
 
     asyncio.run(scenario())
 
@@ -53,7 +56,7 @@ def test_what_is_due_comes_together_from_between_what_is_not(tmp_path: Path) -> 
 def test_a_record_goes_to_the_disk_as_it_is_with_one_number(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
         [before] = await stored(backlog, 1)
-        publisher = Publisher(backlog)
+        publisher = Publisher(backlog, Aside())
         publisher.record("audit/plc/valve", b'{"id":"1","ok":true}')
         await backlog.flush()
         backlog.stays(before)

@@ -1,6 +1,7 @@
 """The spool on a real file."""
 
 import asyncio
+import os
 import re
 import sqlite3
 import time
@@ -11,19 +12,20 @@ from pathlib import Path
 import pytest
 
 from gateway.spool import Entry, Spool, SpoolError
-from gateway.spool_folder import claimed
+from gateway.spool_folder import abandoned, claimed
 from nexus.runtime.errors import ConfigError
 
 DAY = 86_400.0
 
 
-def entry(number: int, size: int = 100, age: float = 0.0) -> Entry:
-    return Entry(f"dev/plc{number}", b"x" * size, 10, int((time.time() - age) * 1000), number * 10 + 1)
+def entry(number: int, size: int = 100) -> Entry:
+    return Entry(f"dev/plc{number}", b"{" + b"x" * (size - 2) + b"}", 10, number * 10 + 1)
 
 
 def on(folder: Path, work: Callable[[Spool], Awaitable[None]], max_bytes: int = 10**9, max_age: float = DAY) -> None:
     async def scenario() -> None:
         async with claimed(folder, max_bytes, max_age) as spool:
+            await spool.open()
             await work(spool)
 
     asyncio.run(scenario())
@@ -59,10 +61,12 @@ def test_numbers_are_never_used_twice(tmp_path: Path) -> None:
     seen: list[int] = []
 
     async def start(spool: Spool) -> None:
-        assert all(spool.next > number for number in seen)
-        seen.append(spool.next + 10**9 - 1)  # as far as a process may go without having stored anything
-        await spool.write([Entry("dev/x", b"", 5, 0, spool.next + 999_999_999)])
-        seen.append(spool.next + 10**9 + 4)
+        assert spool.owner is not None
+        following = spool.owner.next
+        assert all(following > number for number in seen)
+        seen.append(following + 10**9 - 1)  # as far as a process may go without having stored anything
+        await spool.write([Entry("dev/x", b"{}", 5, following + 999_999_999)])
+        seen.append(following + 10**9 + 4)
 
     on(tmp_path, start)
     on(tmp_path, start)
@@ -74,7 +78,7 @@ def test_a_spool_of_the_first_layout_is_read(tmp_path: Path) -> None:
         old.execute("CREATE TABLE message (id INTEGER PRIMARY KEY, time INT, readings INT, topic TEXT, payload BLOB)")
         old.execute("CREATE TABLE owner (id TEXT NOT NULL)")
         old.execute("INSERT INTO owner VALUES ('abc')")
-        old.executemany("INSERT INTO message VALUES (?, 5, 10, ?, x'00')", [(n, f"dev/{n}") for n in (3, 4, 9)])
+        old.executemany("INSERT INTO message VALUES (?, 5, 10, ?, x'7b7d')", [(n, f"dev/{n}") for n in (3, 4, 9)])
 
     async def look(spool: Spool) -> None:
         found = await spool.between(0, 10**9, 10)
@@ -83,8 +87,11 @@ def test_a_spool_of_the_first_layout_is_read(tmp_path: Path) -> None:
             ("dev/4", 11, 20),
             ("dev/9", 21, 30),
         ]
-        assert re.fullmatch("[0-9a-f]{32}", spool.id), "the short one can be guessed"
-        assert spool.next > 30
+        assert spool.owner is not None
+        assert re.fullmatch("[0-9a-f]{32}", spool.owner.id), "the short one can be guessed"
+        assert spool.owner.next > 30
+        assert (spool.contents.messages, spool.contents.readings) == (3, 30)
+        assert await spool.expire() == 0, "what an older version kept is new to us"
 
     on(tmp_path, look)
 
@@ -102,34 +109,194 @@ def test_beyond_its_bytes_the_oldest_go_and_are_counted(tmp_path: Path) -> None:
     on(tmp_path, fill, max_bytes=1_000_000)
 
 
-def test_what_is_too_old_goes(tmp_path: Path) -> None:
+def test_what_is_too_old_goes_by_the_time_that_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: running)
+
     async def age(spool: Spool) -> None:
-        await spool.write([entry(1, age=100), entry(2, age=10)])
+        nonlocal running
+        await spool.write([entry(1)])
+        running += 50
+        await spool.write([entry(2)])
+        monkeypatch.setattr(time, "time", lambda: 4e9)  # a clock that is far ahead lets nothing go
+        assert await spool.expire() == 0
+        running += 11
         assert await spool.expire() == 10
         assert [found.topic for found in await spool.between(0, 10**9, 10)] == ["dev/plc2"]
         assert await spool.expire() == 0
 
+    async def after_a_restart(spool: Spool) -> None:
+        nonlocal running
+        running += 40
+        assert await spool.expire() == 0
+        running += 10
+        assert await spool.expire() == 10
+
     on(tmp_path, age, max_age=60)
+    running = 5.0  # the machine was off, for nobody knows how long
+    on(tmp_path, after_a_restart, max_age=60)
+
+
+def test_the_file_keeps_its_bound_and_a_full_one_takes_what_is_new(tmp_path: Path) -> None:
+    bound = 4_000_000
+
+    async def fill(spool: Spool) -> None:
+        number = lost = 0
+        for size in (100, 2000, 90_000, 300):
+            for _ in range(60):
+                entries = [entry(number + n, size) for n in range(1 + 200_000 // size)]
+                number += len(entries)
+                lost += await spool.write(entries)
+                assert (
+                    sum(file.stat().st_size for file in tmp_path.glob("spool-0.db*") if "shm" not in file.name) <= bound
+                )
+        assert lost + spool.contents.readings == number * 10
+        assert spool.contents.last == number * 10
+        assert spool.contents.size > bound / 4
+
+    on(tmp_path, fill, max_bytes=bound)
+
+
+def test_totals_are_kept_and_not_counted_anew(tmp_path: Path) -> None:
+    seen = []
+
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(number) for number in range(50)])
+        await spool.write([entry(3), entry(50)])  # one that is there already
+        await spool.write([], [(1, 40)])
+        seen.append(spool.contents)
+
+    async def look(spool: Spool) -> None:
+        assert spool.contents == seen[0]
+
+    on(tmp_path, store)
+    on(tmp_path, look)
+    with closing(sqlite3.connect(tmp_path / "spool-0.db")) as file:
+        counted = file.execute("SELECT count(*), sum(readings), max(id) FROM message").fetchone()
+    assert counted == (seen[0].messages, seen[0].readings, 501) == (47, 470, 501)
+
+
+def test_nobody_else_reads_the_spool(tmp_path: Path) -> None:
+    async def look(spool: Spool) -> None:
+        await spool.write([entry(1)])
+        assert {file.stat().st_mode & 0o777 for file in (tmp_path / "new").iterdir()} == {0o600}
+
+    old = os.umask(0o022)
+    try:
+        on(tmp_path / "new", look)
+    finally:
+        os.umask(old)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "spool-0.db").mkdir()
+
+    async def scenario() -> None:
+        async with claimed(tmp_path, 10**9, DAY) as spool:
+            with pytest.raises(SpoolError, match="unable to open"):
+                await spool.open()
+            assert spool.owner is None
+            (tmp_path / "spool-0.db").rmdir()
+            await spool.write([entry(1)])
+            assert spool.owner is not None
+
+    asyncio.run(scenario())
+
+
+HOSTILE = [
+    "INSERT INTO message VALUES (1, 0, 10, 'dev/#', '{}')",
+    "INSERT INTO message VALUES (1, 0, 10, x'ff', x'7b7d')",
+    "INSERT INTO message VALUES (1, 0, 10, 'dev/a', 'text')",
+    "INSERT INTO message VALUES (1, 0, 10, 'dev/a', x'00')",
+    "INSERT INTO message VALUES (1, 0, 0, 'dev/a', x'7b7d')",
+    "INSERT INTO message VALUES (1, 0, 'many', 'dev/a', x'7b7d')",
+    "INSERT INTO message VALUES (-5, 'never', 1, 'dev/a', x'7b7d')",
+    "INSERT INTO message VALUES (9223372036854775807, 0, 1, 'dev/a', x'7b7d')",
+    "UPDATE total SET messages = -3",
+    "UPDATE total SET size = 'big'",
+    "DELETE FROM total",
+    "UPDATE owner SET next = 9223372036854775807",
+    "UPDATE owner SET next = 'x'",
+    "UPDATE owner SET id = '+/#'",
+    "DELETE FROM owner",
+    "DROP TABLE message; CREATE TABLE message (x)",
+    "DROP TABLE total; CREATE TABLE total (x)",
+]
+
+
+@pytest.mark.parametrize("change", HOSTILE)
+def test_whatever_is_in_the_file_the_spool_works(tmp_path: Path, change: str) -> None:
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(5)])
+
+    async def go_on(spool: Spool) -> None:
+        assert spool.owner is not None
+        assert re.fullmatch("[0-9a-f]{32}", spool.owner.id)
+        found = await spool.between(-(10**9), 2**62, 100)
+        assert {one.topic for one in found} <= {"dev/plc5"}
+        await spool.expire()
+        number = spool.owner.next
+        await spool.write([Entry("dev/new", b"{}", 1, number)])
+        assert [one.topic for one in await spool.between(number, number, 10)] == ["dev/new"]
+        assert spool.contents.messages == len(found) + 1
+
+    on(tmp_path, store)
+    with closing(sqlite3.connect(tmp_path / "spool-0.db")) as file, file:
+        file.executescript(change)
+    on(tmp_path, go_on)
+
+
+def test_pages_that_are_damaged_under_way_are_put_aside(tmp_path: Path) -> None:
+    async def damage(spool: Spool) -> None:
+        assert spool.owner is not None
+        name = spool.owner.id
+        await spool.write([entry(number, 3000) for number in range(500)])
+        assert spool._database is not None
+        spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        spool._database.execute("PRAGMA cache_size = 0")
+        with (tmp_path / "spool-0.db").open("r+b") as file:
+            file.seek(4096)
+            file.write(os.urandom(600_000))
+        with pytest.raises(SpoolError, match="malformed"):
+            await spool.between(0, 10**9, 500)
+        await spool.write([entry(1000)])
+        assert (spool.owner.id, spool.contents.messages) == (name, 1)
+        assert list(tmp_path.glob("spool-0.db.damaged-*"))
+
+    on(tmp_path, damage)
 
 
 def test_two_gateways_in_one_folder_have_a_spool_each_and_find_it_again(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with claimed(tmp_path, 10**9, DAY) as one, claimed(tmp_path, 10**9, DAY) as two:
-            assert one.id != two.id
-            first = one.id
+            await one.open()
+            await two.open()
+            assert one.owner
+            assert two.owner
+            assert one.owner.id != two.owner.id
+            first = one.owner.id
         async with claimed(tmp_path, 10**9, DAY) as again:
-            assert (again.id, again.number, two.number) == (first, 0, 1)
+            await again.open()
+            assert again.owner
+            assert (again.owner.id, again.number, two.number) == (first, 0, 1)
 
     asyncio.run(scenario())
 
 
-def test_what_a_gateway_that_is_no_more_left_is_taken_over(tmp_path: Path) -> None:
+def test_the_spool_of_a_gateway_that_is_no_more_is_found_and_removed_once_it_is_empty(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with claimed(tmp_path, 10**9, DAY), claimed(tmp_path, 10**9, DAY) as two:
-            await two.write([entry(number) for number in range(2500)])
-        async with claimed(tmp_path, 10**9, DAY) as one:
-            assert one.contents.messages == 2500
-        assert sorted(file.name for file in tmp_path.glob("*.db")) == ["spool-0.db"]
+            await two.write([entry(1)])
+            assert abandoned(tmp_path, 10**9, DAY) == []
+            name = two.owner and two.owner.id
+        async with claimed(tmp_path, 10**9, DAY):
+            [left] = abandoned(tmp_path, 10**9, DAY)
+            assert [one.id for one in await left.spool.between(0, 100, 10)] == [11], "under its own numbers"
+            assert left.spool.owner
+            assert left.spool.owner.id == name
+            left.close(remove=True)
+        assert not list(tmp_path.glob("spool-1.db*"))
 
     asyncio.run(scenario())
 

@@ -1,0 +1,89 @@
+"""Topics that are left out for a while, so that they neither block the others nor disconnect us. Pure."""
+
+from collections.abc import Collection, Iterable
+
+MOST_TOPICS = 10_000
+FIRST_SECONDS, LONGEST_SECONDS = 300.0, 14_400.0  # until a denied topic is tried again
+
+
+class Aside:
+    """Topics that the broker denies, ones under suspicion, and ones that nobody is there for; each set is bounded.
+
+    When a broker ends the connection instead of denying a topic, all that was under way is suspected, and tried one by
+    one. What is suspected or denied waits on the disk. `now` is the event loop's time.
+    """
+
+    def __init__(self) -> None:
+        self._denied: dict[str, tuple[float, float]] = {}  # until when, and how long the next time
+        self._suspects: dict[str, None] = {}
+        self._unheard: set[str] = set()
+        self._trial: str | None = None
+        self.sending: list[str] = []  # from the disk, not acknowledged yet
+
+    @property
+    def denied(self) -> Collection[str]:
+        """The topics that the broker denies."""
+        return self._denied.keys()
+
+    @property
+    def topics(self) -> list[str]:
+        """All that the disk should not send now."""
+        return [*self._denied, *self._suspects, *self._unheard]
+
+    def holds(self, topic: str) -> bool:
+        """Whether live messages of this topic have to wait."""
+        return topic in self._denied or topic in self._suspects
+
+    def deny(self, topic: str, now: float) -> bool:
+        """The broker takes nothing on this topic; tells whether that is new."""
+        _, pause = self._denied.get(topic, (0.0, FIRST_SECONDS))
+        is_new = topic not in self._denied
+        if is_new and len(self._denied) >= MOST_TOPICS:
+            return False
+        self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
+        self._suspects.pop(topic, None)
+        return is_new
+
+    def nobody(self, topic: str) -> None:
+        """Nobody has subscribed to this topic."""
+        if len(self._unheard) < MOST_TOPICS:
+            self._unheard.add(topic)
+
+    def somebody(self) -> None:
+        """There may be subscribers for everything again."""
+        self._unheard.clear()
+
+    def disconnected(self, under_way: Iterable[str], now: float) -> str | None:
+        """The broker ended the connection over a topic; gives the one that is proven to be the reason."""
+        if (guilty := self._trial) is not None:
+            self._trial = None
+            self.deny(guilty, now)
+            return guilty
+        for topic in under_way:
+            if len(self._suspects) < MOST_TOPICS and topic not in self._denied:
+                self._suspects[topic] = None
+        return None
+
+    def trial(self, now: float) -> str | None:
+        """The topic that is to be tried next, all by itself; None if there is none."""
+        due = next((topic for topic, (until, _) in self._denied.items() if until <= now), None)
+        self._trial = next(iter(self._suspects), due)
+        return self._trial
+
+    def tried(self, topic: str, *, taken: bool, now: float) -> None:
+        """What came of it."""
+        self._trial = None
+        self._suspects.pop(topic, None)
+        if taken:
+            self._denied.pop(topic, None)
+        else:
+            self.deny(topic, now)
+
+    def untried(self, topic: str, now: float) -> None:
+        """There is no message to try it with: it is another one's turn."""
+        self._trial = None
+        if topic in self._suspects:
+            del self._suspects[topic]
+            self._suspects[topic] = None
+        elif topic in self._denied:
+            self._denied[topic] = (now + FIRST_SECONDS, FIRST_SECONDS)

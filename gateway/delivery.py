@@ -1,0 +1,133 @@
+"""The way out, as a whole: publisher, spool, receipts, and the spools of gateways that are no more."""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway import spool_folder
+from gateway.aside import Aside
+from gateway.backlog import Backlog
+from gateway.drain import Drain
+from gateway.publisher import Publisher
+from gateway.receipts import Receipts
+from gateway.settings import Settings
+from gateway.spool import Spool, SpoolError
+from gateway.spool_folder import Abandoned
+from nexus.runtime import guard, log, mqtt
+from nexus.runtime.run import together
+
+OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
+ADOPT_SECONDS = 30.0  # who is started again has so long to find its own spool
+_LOOK_SECONDS = 1.0
+
+
+@dataclass
+class _Adopted:
+    """A spool that another gateway left; it keeps its name and numbers, so that nothing is stored twice."""
+
+    backlog: Backlog
+    receipts: Receipts
+    drain: "asyncio.Task[None] | None" = None
+
+
+class Delivery:
+    """What takes readings, and what sends them on one connection after the other."""
+
+    def __init__(self, own: Settings, spool: Spool) -> None:
+        self._own = own
+        self._aside = Aside()
+        self.backlog = Backlog(spool, own.queue_readings, own.wanted)
+        self.publisher = Publisher(self.backlog, self._aside)
+        self._receipts = Receipts(own.share, self.backlog)
+        self._adopted: list[_Adopted] = []
+
+    def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Starts what keeps the disk up to date, and opens the spool first of all."""
+        return [
+            guard.keep(group, "timer", self.backlog.store, name="spool"),
+            guard.keep(group, "timer", self.backlog.expire, name="spool-age"),
+        ]
+
+    async def opened(self) -> None:
+        """Waits until the spool is open, or cannot be opened for now."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self.backlog.tried.wait()
+
+    def waiting_for(self) -> list[str]:
+        """What is wrong with the way out, beside the connection."""
+        missing = [] if self.publisher.silence is None else [self.publisher.silence]
+        if self.backlog.failing is not None:
+            missing.append(f"the spool: {self.backlog.failing}")
+        return missing
+
+    async def serve(self, connection: mqtt.Connection) -> None:
+        """Sends until the publisher has finished, or the connection is lost."""
+        await self._receipts.join(connection)
+        async with together() as group:
+            parts = [
+                guard.part(group, Drain(self.backlog, connection, self._aside).run(), name="drain"),
+                guard.part(group, self._receipts.follow(connection), name="receipts"),
+                guard.part(group, self.publisher.watch(), name="puback-watch"),
+                guard.part(group, self._drain_adopted(connection, group), name="adopted-drains"),
+            ]
+            await self.publisher.serve(connection)
+            parts += [one.drain for one in self._adopted if one.drain is not None]
+            for part in parts:
+                part.cancel()
+
+    async def settling(self, connection: mqtt.Connection) -> None:
+        """Goes on sending what is missing, after the publisher has finished, until the connection is lost."""
+        await Drain(self.backlog, connection, self._aside).run()
+
+    def heard(self, name: str, payload: bytes) -> bool:
+        """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
+        heard = [self._receipts.heard(name, payload), *(one.receipts.heard(name, payload) for one in self._adopted)]
+        return any(heard)
+
+    async def adopt(self, folder: Path, group: asyncio.TaskGroup) -> None:
+        """Empties the spools of gateways that are no more."""
+        await asyncio.sleep(ADOPT_SECONDS)
+        for left in spool_folder.abandoned(folder, self._own.spool_bytes, self._own.spool_age):
+            guard.start(group, "file", self._empty(left), name="adopted-spool")
+
+    async def _empty(self, left: Abandoned) -> None:
+        one: _Adopted | None = None
+        try:
+            backlog = Backlog(left.spool, 1, self._own.wanted, shown=False)
+            await backlog.open()
+            log.get("spool").info("emptying the spool of a gateway that is no more", messages=backlog.stored)
+            one = _Adopted(backlog, Receipts(self._own.share, backlog))
+            self._adopted.append(one)
+            await self._emptied(backlog)
+        except SpoolError as error:
+            log.get("spool").error("an abandoned spool cannot be read", reason=str(error))
+        finally:
+            if one is not None:
+                self._adopted.remove(one)
+                if one.drain is not None:
+                    one.drain.cancel()
+                    await asyncio.wait([one.drain])
+            left.close(remove=one is not None and not one.backlog.stored)
+
+    async def _emptied(self, backlog: Backlog) -> None:
+        async with together() as group:
+            keeping = [
+                guard.part(group, backlog.store(), name="adopted-spool-store"),
+                guard.part(group, backlog.expire(), name="adopted-spool-age"),
+            ]
+            while backlog.stored:
+                await backlog.changed(_LOOK_SECONDS)
+            for task in keeping:
+                task.cancel()
+
+    async def _drain_adopted(self, connection: mqtt.Connection, group: asyncio.TaskGroup) -> None:
+        seen: list[_Adopted] = []
+        while True:
+            for one in self._adopted:
+                if one not in seen:
+                    seen.append(one)
+                    await one.receipts.join(connection)
+                    one.drain = guard.part(group, Drain(one.backlog, connection, Aside()).run(), name="adopted-drain")
+            await asyncio.sleep(_LOOK_SECONDS)

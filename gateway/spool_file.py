@@ -1,0 +1,181 @@
+"""A spool's SQLite file: made, brought up to date, and put aside when it is damaged."""
+
+import re
+import secrets
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus.contract.receipt import LARGEST_NUMBER
+from nexus.runtime import log
+
+ROW_BYTES = 40  # what a row costs beside its topic and payload, about
+# Numbers are never used twice, so a start takes them from beyond all that the process before can have used.
+RESERVED = 1_000_000_000
+
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, readings INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL, next INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE IF NOT EXISTS total (
+    messages INTEGER NOT NULL, readings INTEGER NOT NULL, size INTEGER NOT NULL,
+    clock INTEGER NOT NULL, offered INTEGER NOT NULL
+);
+"""
+_NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
+# A disk that is full, slow, locked or gone for now; at opening, everything else says that the file is no spool.
+_PASSING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_INTERRUPT,
+}
+
+
+@dataclass
+class Contents:
+    """What is in the spool; `oldest` by its clock in ms, None when it is empty; the first and last of its numbers."""
+
+    messages: int = 0
+    readings: int = 0
+    size: int = 0
+    oldest: int | None = None
+    first: int = 0
+    last: int = 0
+
+
+@dataclass
+class Owner:
+    """Whose the file is: the publisher's name, a secret of 128 bits, and the first number that nothing had before.
+
+    `clock` is how many ms it was in use before now; `offered` whether receipts were ever offered.
+    """
+
+    id: str
+    next: int
+    clock: int = 0
+    offered: bool = False
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file's pages are to blame, and not the disk."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _is_no_spool(error: Exception) -> bool:
+    if not isinstance(error, sqlite3.Error):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF not in _PASSING
+
+
+def opened(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:
+    """The file's database; a damaged one is put aside, and a new one made, for the same `owner` if it is known.
+
+    Raises sqlite3.Error when the disk does not allow it for now.
+    """
+    try:
+        return _connected(file, owner)
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+        if not _is_no_spool(error):
+            raise
+        put_aside(file, str(error))
+        return _connected(file, owner)
+
+
+def _text(raw: bytes) -> str | bytes:
+    """What is no UTF-8 is no text: whoever reads it finds bytes."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
+
+
+def put_aside(file: Path, reason: str) -> None:
+    """Renames a damaged file, for a person to look at."""
+    aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
+    file.rename(aside)
+    for rest in ("-wal", "-shm"):
+        file.with_name(file.name + rest).unlink(missing_ok=True)
+    log.get("spool").error("the spool was damaged, and is put aside", file=str(aside), reason=reason)
+
+
+def _connected(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:
+    file.touch(0o600)
+    file.chmod(0o600)  # one that an older version made
+    database = sqlite3.connect(file, check_same_thread=False)
+    try:
+        database.text_factory = _text
+        database.executescript(_SCHEMA)
+        _bring_up_to_date(database)
+        with database:
+            contents, clock, offered = _totals(database)
+            mine = _owner(database, contents.last, owner)
+        mine.clock, mine.offered = clock, offered or mine.offered
+    except BaseException:
+        database.close()
+        raise
+    return database, mine, contents
+
+
+def _bring_up_to_date(database: sqlite3.Connection) -> None:
+    """An older version gave a number a message, and noted the readings' own times."""
+    with database:
+        if "next" not in {column for _, column, *_ in database.execute("PRAGMA table_info(owner)")}:
+            database.execute("ALTER TABLE owner ADD COLUMN next INTEGER NOT NULL DEFAULT 1")
+            database.execute(
+                "UPDATE message SET id = readings - 1 - total FROM"
+                " (SELECT id AS old, sum(readings) OVER (ORDER BY id) AS total FROM message) WHERE id = old"
+            )
+            database.execute("UPDATE message SET id = -id")
+        if database.execute("SELECT 1 FROM total").fetchone() is None:
+            database.execute("UPDATE message SET time = 0")
+            database.execute("INSERT INTO total SELECT *, 0, 0 FROM (SELECT count(*), 0, 0 FROM message)")
+            count(database)
+
+
+def count(database: sqlite3.Connection) -> None:
+    """Reads the whole table, which takes its time: once, after an older version or a totals row that cannot be."""
+    database.execute(
+        "UPDATE total SET (messages, readings, size) = (SELECT count(*), coalesce(sum(readings), 0),"
+        " coalesce(sum(length(topic) + length(payload) + ?), 0) FROM message)",
+        (ROW_BYTES,),
+    )
+
+
+def _totals(database: sqlite3.Connection) -> tuple[Contents, int, bool]:
+    first = database.execute("SELECT id, time FROM message ORDER BY id LIMIT 1").fetchone()
+    last = database.execute("SELECT id + readings - 1 FROM message ORDER BY id DESC LIMIT 1").fetchone()
+    asked = "SELECT messages, readings, size, clock, offered FROM total"
+    messages, readings, size, clock, offered = map(int, database.execute(asked).fetchone())
+    if min(messages, readings, size, clock) < 0 or (messages == 0) != (first is None):
+        count(database)
+        messages, readings, size, *_ = map(int, database.execute(asked).fetchone())
+    contents = Contents(messages, readings, size, first and int(first[1]), int(first[0]) if first else 0)
+    contents.last = int(last[0]) if last else 0
+    return contents, max(clock, 0), bool(offered)
+
+
+def _owner(database: sqlite3.Connection, last: int, known: Owner | None) -> Owner:
+    found = database.execute("SELECT id, next FROM owner").fetchone()
+    name, following = (str(found[0]), int(found[1])) if found else ("", 1)
+    if known is not None:  # the file is made anew under way
+        name, following = known.id, max(following, known.next)
+    following = max(following, last + 1, 1)
+    if not _NAME.fullmatch(name):  # a new file, or an older version's, whose name can be guessed
+        name = secrets.token_hex(16)
+    if following > LARGEST_NUMBER - 1000 * RESERVED:  # used up, or no number of ours
+        raise ValueError("its numbers are used up")
+    database.execute("DELETE FROM owner")
+    database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", (name, following + RESERVED))
+    return Owner(name, following, offered=known.offered if known else False)
