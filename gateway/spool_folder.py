@@ -19,9 +19,7 @@ async def claimed(folder: Path, max_bytes: int, max_age: float) -> AsyncIterator
     Raises ConfigError when the folder cannot be used.
     """
     try:
-        folder.mkdir(0o700, parents=True, exist_ok=True)
-        files = (folder / f"spool-{number}.db" for number in itertools.count())
-        file, lock = next((file, lock) for file in files if (lock := _locked(file)) is not None)
+        file, lock = _claim(folder)
     except OSError as error:
         raise ConfigError(f"NEXUS_SPOOL_DIR: {folder} cannot be used: {error.strerror}") from None
     spool = Spool(file, max_bytes, max_age)
@@ -30,6 +28,12 @@ async def claimed(folder: Path, max_bytes: int, max_age: float) -> AsyncIterator
     finally:
         spool.close()
         os.close(lock)
+
+
+def _claim(folder: Path) -> tuple[Path, int]:
+    folder.mkdir(0o700, parents=True, exist_ok=True)
+    files = (folder / f"spool-{number}.db" for number in itertools.count())
+    return next((file, lock) for file in files if (lock := _locked(file)) is not None)
 
 
 class Abandoned:
