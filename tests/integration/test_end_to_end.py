@@ -125,7 +125,7 @@ def test_a_database_outage_loses_nothing(
         connection.execute("ALTER TABLE hidden RENAME TO metrics")
     before = len(counted(database, "tag"))
     until(lambda: len(counted(database, "tag")) > before + 10, "rows after the outage")
-    assert ingester.metric("nexus_ingestion_database_up") == 1
+    until(lambda: ingester.metric("nexus_ingestion_database_up") == 1, "the return is noticed")
     for device in ("tag", "device"):
         assert_every_value_once(database, device)
 
