@@ -1,6 +1,7 @@
 """Each user of the broker can do its own work and nothing else: the rules of EMQX, translated for Mosquitto."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +43,20 @@ def allowed(broker: Mosquitto, user: str, *, publish: str = "", subscribe: str =
 
 
 GATEWAY = ["dev/a/b/t", "status/a", "answer/x", "audit/a/t", "alarm/a/t/high"]
+
+
+def test_the_brokers_settings_leave_shared_subscriptions_to_ingestion_and_bound_everybody() -> None:
+    text = (ROOT / "infrastructure/docker/emqx/emqx.conf").read_text()
+    everybody, ingestion = re.split(r"^zones\.ingestion", text, maxsplit=1, flags=re.MULTILINE)
+    ingestion = ingestion.partition("\n}\n")[0]
+    for section, is_shared in ((everybody, "false"), (ingestion, "true")):
+        assert re.findall(r"shared_subscription = (\w+)", section) == [is_shared]
+        [most] = re.findall(r"max_mqueue_len = (\w+)", section)
+        assert int(most) <= 200_000
+    assert "clientid_override" in everybody
+    assert "listeners.tcp.ingestion" in text
+    # One refused topic must not end the connection, on which all others flow.
+    assert re.findall(r"deny_action = (\w+)", text) == ["ignore"]
 
 
 def test_what_each_may_and_may_not(broker: Mosquitto) -> None:
