@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,12 +30,13 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Configured:
-    """A device that is ready to be polled."""
+    """A device that is ready to be polled; `digest` is that of what its files say of it."""
 
     device: Device
     driver: Driver
     breaker: BreakerKeys
     outlet: Outlet
+    digest: bytes = field(default=b"", compare=False)
 
 
 @dataclass
@@ -206,7 +208,8 @@ def _device(spot: Spot) -> Configured | None:
         return None
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, tuple(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit}
-    return Configured(device, driver, keys.breaker, Outlet(device.path, keys.publish, units))
+    digest = blake2b(repr(raw).encode(), digest_size=16).digest()
+    return Configured(device, driver, keys.breaker, Outlet(device.path, keys.publish, units), digest)
 
 
 def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | None:

@@ -2,12 +2,11 @@
 
 import asyncio
 import gc
-import hashlib
 import os
 import pickle
 import resource
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,7 +19,7 @@ from nexus.runtime.errors import ConfigError
 
 MOST_SECONDS = 120.0
 MOST_MEMORY = 2 << 30  # bytes of address space
-_TAGS_AT_ONCE = 100  # what is taken from the other process without a pause, about a millisecond
+_TAGS_AT_ONCE = 50  # what is taken from the other process without a pause, about a millisecond
 _SIZE = 4
 
 Parts = tuple[Any, ...]
@@ -37,55 +36,46 @@ class Job:
 
 
 class Loader:
-    """Loads again and again; devices that have not changed stay the same objects."""
+    """Loads again and again; devices of which the files say the same stay the same objects."""
 
     def __init__(self, path: Path, prefix: str, kept: Path | None) -> None:
         self._path = path
         self._prefix = prefix
         self._kept = kept
-        self._digests: dict[str, bytes] = {}
-        self._devices: dict[str, Configured] = {}
 
     async def load(self, current: tuple[Configured, ...]) -> tuple[Configured, ...]:
         """The devices as the files say now. Raises ConfigError, whatever went wrong."""
-        await self._learn(current)
-        job = Job(self._path, self._prefix, self._kept, self._digests)
-        found: dict[str, tuple[bytes, Configured]] = {}
+        known = {one.device.path: one for one in current}
+        job = Job(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
+        found: list[Configured] = []
+        gc.disable()  # 100,000 new tags would set it off again and again, half a second each time
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 async for frame in _frames(job):
-                    await self._take(frame, found)
+                    found += await _taken(frame, known)
         except TimeoutError:
             raise ConfigError(f"{self._path}: cannot be checked within {MOST_SECONDS:g} s: use templates") from None
-        self._digests = {path: digest for path, (digest, _) in found.items()}
-        self._devices = {path: one for path, (_, one) in found.items()}
-        return tuple(self._devices.values())
+        finally:
+            gc.freeze()  # what is here now stays: the collector need not look at it again
+            gc.enable()
+        return tuple(found)
 
-    async def _learn(self, current: tuple[Configured, ...]) -> None:
-        if self._devices:
-            return
-        tags = 0
-        for one in current:
-            self._devices[one.device.path] = one
-            self._digests[one.device.path] = _digest(_packed(one))
-            tags += len(one.device.tags)
-            if tags >= _TAGS_AT_ONCE:
-                tags = 0
-                await asyncio.sleep(0)
 
-    async def _take(self, frame: bytes, found: dict[str, tuple[bytes, Configured]]) -> None:
-        content = pickle.loads(frame)  # noqa: S301  from our own process
-        if isinstance(content, str):
-            raise ConfigError(content)
-        for protocol, path, digest, packed in content:
-            if packed is None:
-                found[path] = digest, self._devices[path]
-                continue
-            # Importing a driver takes half a second: not here, where devices are polled.
-            driver = await asyncio.to_thread(drivers.load, protocol) if _is_new(protocol) else drivers.load(protocol)
-            device, breaker, outlet = pickle.loads(packed)  # noqa: S301  likewise
-            found[path] = digest, Configured(device, driver, breaker, outlet)
-        await asyncio.sleep(0)
+async def _taken(frame: bytes, known: Mapping[str, Configured]) -> list[Configured]:
+    content = pickle.loads(frame)  # noqa: S301  from our own process
+    if isinstance(content, str):
+        raise ConfigError(content)
+    found = []
+    for path, protocol, packed in content:
+        if packed is None:
+            found.append(known[path])
+            continue
+        # Importing a driver takes half a second: not here, where devices are polled.
+        driver = await asyncio.to_thread(drivers.load, protocol) if _is_new(protocol) else drivers.load(protocol)
+        device, breaker, outlet, digest = pickle.loads(packed)  # noqa: S301  likewise
+        found.append(Configured(device, driver, breaker, outlet, digest))
+    await asyncio.sleep(0)
+    return found
 
 
 def _is_new(protocol: str) -> bool:
@@ -121,14 +111,6 @@ async def _frames(job: Job) -> AsyncIterator[bytes]:
         await process.wait()
 
 
-def _packed(one: Configured) -> bytes:
-    return pickle.dumps((one.device, one.breaker, one.outlet))  # modules cannot be pickled: without its driver
-
-
-def _digest(packed: bytes) -> bytes:
-    return hashlib.blake2b(packed, digest_size=16).digest()
-
-
 def _answers(job: Job) -> Iterator[object]:
     """The devices, some at a time; or a text, which says what is wrong."""
     try:
@@ -140,11 +122,14 @@ def _answers(job: Job) -> Iterator[object]:
     tags = 0
     for one in configured:
         device = one.device
-        packed = _packed(one)
-        digest = _digest(packed)
-        is_known = job.known.get(device.path) == digest
-        some.append((device.protocol, device.path, digest, None if is_known else packed))
-        tags += 1 if is_known else len(device.tags)
+        if job.known.get(device.path) == one.digest:
+            some.append((device.path, device.protocol, None))
+            tags += 1
+        else:
+            # Modules cannot be pickled: without its driver.
+            packed = pickle.dumps((device, one.breaker, one.outlet, one.digest))
+            some.append((device.path, device.protocol, packed))
+            tags += len(device.tags)
         if tags >= _TAGS_AT_ONCE:
             yield some
             some, tags = [], 0
