@@ -108,4 +108,6 @@ certificate_days = Gauge(
     registry=registry,
 )
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
+for _result in ("done", "failed", "refused"):
+    commands.labels(_result)
 tasks = Gauge("nexus_gateway_tasks", "Tasks of the event loop: a few, and one a device", registry=registry)

@@ -8,12 +8,12 @@ from time import time
 
 from gateway import device_files, metrics, spool_folder
 from gateway.api import Board
-from gateway.command import ROOT as COMMANDS
 from gateway.command import Commands
 from gateway.config import Configured
 from gateway.delivery import Delivery
 from gateway.fleet import Fleet
 from gateway.reload import Watch
+from gateway.request import ROOT as COMMANDS
 from gateway.settings import Settings
 from gateway.sharing import Sharing
 from gateway.spool import SpoolError
@@ -94,7 +94,7 @@ class _Gateway:
         self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release)
         alone = not own.is_one_of_several
         self.sharing = Sharing(own.group, member, own.lease, self._fleet, alone=alone)
-        self._commands = Commands(group, self._fleet.poller)
+        self._commands = Commands(group, self._fleet.poller, self.sharing.speaks_for, self._publisher.record)
         self._connected = False
         self._ready_at = asyncio.get_running_loop().time() + FIRST_DEVICE_SECONDS
 
@@ -114,6 +114,7 @@ class _Gateway:
 
     async def end(self, publishing: asyncio.Task[None]) -> None:
         """No more polling; what was read goes to the broker if it takes it in time, else to the disk."""
+        await self._commands.stop()
         await self._fleet.stop()
         self._publisher.finish()
         await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if self._connected else 0)
@@ -129,7 +130,7 @@ class _Gateway:
         metrics.connected.set(1)
         try:
             await self.sharing.join(connection)
-            await connection.subscribe(f"{COMMANDS}#")
+            await connection.subscribe(f"{COMMANDS}#", only_new=True)
             await self._delivery.serve(connection)
             await self.sharing.leave(connection)
         finally:

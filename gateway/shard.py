@@ -119,6 +119,12 @@ class Membership:
             del self._peers[name]
         return gone
 
+    def speaks_for(self, path: str) -> bool:
+        """Whether we rank first for a device among the living, and the one that ranks before us is lost."""
+        peers = [(name, peer) for name, peer in self._peers.items() if path in peer.presence.devices]
+        before = [peer for name, peer in peers if _rank(name, path) > _rank(self._me, path)]
+        return not peers or (bool(before) and all(peer.lost is not None for peer in before))
+
     def devices(self, now: float) -> frozenset[str]:
         """The devices to poll at `now`."""
         self._holding = self._allowed(now) & self._devices

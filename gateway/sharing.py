@@ -45,6 +45,10 @@ class Sharing:
         """Whether the device is in our files, whoever polls it."""
         return path in self._configured
 
+    def speaks_for(self, path: str) -> bool:
+        """Whether it is for us to say that nobody polls the device: whoever would execute a write is gone."""
+        return path in self._configured and self._membership.speaks_for(path)
+
     def reload(self, configured: Iterable[Configured]) -> None:
         """Takes changed device files. Devices that are as before go on undisturbed."""
         before = self._configured

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from gateway.command import check
 from gateway.config import Configured
 from gateway.driver import DeviceError, Link, Tag
+from gateway.request import check
 from gateway.writing import confirmed
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.runtime.errors import ConfigError

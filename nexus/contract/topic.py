@@ -38,6 +38,11 @@ def beneath(name: str, tag: str) -> str:
     return f"{name}/{tag}" if tag else name
 
 
+def audit(path: str, name: str) -> str:
+    """Topic of the records of what was done to one tag."""
+    return f"audit/{path}/{name}"
+
+
 def status(path: str) -> str:
     """Topic of the retained state of a device."""
     return f"status/{path}"

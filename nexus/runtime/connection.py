@@ -7,12 +7,10 @@ from typing import Any
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from nexus.runtime import guard, packets
+from nexus.runtime import guard, options, packets
 from nexus.runtime.errors import InvariantError
 from nexus.runtime.message import Message, message
 from nexus.runtime.packets import PacketError
@@ -125,9 +123,12 @@ class Connection:
         self.send(topic, payload, done, retain=retain, correlation=correlation)
         return acknowledged
 
-    async def subscribe(self, topic_filter: str) -> None:
-        """Subscribes with QoS 1. Raises MqttError when the broker refuses, with its reason."""
-        result, mid = self._client.subscribe(topic_filter, options=SubscribeOptions(qos=1))
+    async def subscribe(self, topic_filter: str, *, only_new: bool = False) -> None:
+        """Subscribes with QoS 1. Raises MqttError when the broker refuses, with its reason.
+
+        With `only_new` nothing comes that was retained before, and what is retained from now on says so.
+        """
+        result, mid = self._client.subscribe(topic_filter, options=options.subscription(only_new=only_new))
         for code in await self._answer(result, mid):
             if code.is_failure:
                 raise MqttError(f"the broker refused the subscription to {topic_filter}: {code}")
@@ -295,12 +296,7 @@ class Connection:
     async def close(self, *, with_will: bool) -> None:
         """Says goodbye if there still is a connection, and lets go of the socket in any case."""
         if not self._lost.done() and self._wire is not None:
-            properties = Properties(PacketTypes.DISCONNECT)  # type: ignore[no-untyped-call]
-            if self.ends_session:
-                properties.SessionExpiryInterval = 0
-            reason = ReasonCode(
-                PacketTypes.DISCONNECT, "Disconnect with will message" if with_will else "Normal disconnection"
-            )
+            reason, properties = options.goodbye(with_will=with_will, ends_session=self.ends_session)
             self._client.disconnect(reasoncode=reason, properties=properties)
             with suppress(TimeoutError):  # a goodbye that the network does not take is not worth waiting for
                 async with asyncio.timeout(1):

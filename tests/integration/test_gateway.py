@@ -1,15 +1,13 @@
 """Reload, writes and report by exception, in a running gateway."""
 
-import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
-from nexus.runtime.mqtt import Connection, Message
+from tests.asker import Asker
+from tests.conftest import Production
 from tests.parts import Mosquitto, Nexus, free_port, until
 
 Start = Callable[..., Nexus]
@@ -26,6 +24,7 @@ DEVICE = "  - {{name: {name}, protocol: modbus-tcp, host: 127.0.0.1, port: {port
 COUNT = '{name: count, address: "holding:40001:uint16"}'
 MORE = (
     '{name: setpoint, address: "holding:40002:int16", scale: 0.1, writable: true, min: 0, max: 80, on_change: true}, '
+    '{name: free, address: "holding:40002:int16", scale: 0.1, writable: true, on_change: true}, '
     '{name: pump, address: "coil:1", writable: true, on_change: true, max_silence: 1s}'
 )
 
@@ -51,28 +50,6 @@ def plant(tmp_path: Path) -> Plant:
     return Plant(tmp_path)
 
 
-class Ear:
-    """A subscriber, for as long as the block runs."""
-
-    def __init__(self) -> None:
-        self.messages: list[Message] = []
-
-    def __call__(self, connection: Connection, message: Message) -> None:
-        connection.acknowledge(message.mid)
-        self.messages.append(message)
-
-    def values(self, topic: str) -> list[object]:
-        return [json.loads(message.payload)["v"] for message in self.messages if message.topic == topic]
-
-    async def until(self, condition: Callable[[], object], what: str, seconds: float = 15) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                while not condition():
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            raise AssertionError(f"after {seconds:g} s still not: {what}") from None
-
-
 def test_changed_files_touch_only_changed_devices(
     nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto]
 ) -> None:
@@ -82,114 +59,140 @@ def test_changed_files_touch_only_changed_devices(
     simulator = nexus("simulate", str(plant.simulation))
     until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
     gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url).until_ready()
+    with Asker(broker.url, "dev/#") as asker:
 
-    async def scenario() -> None:
-        ear = Ear()
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("ear"), ear) as connection:
-            await connection.subscribe("dev/#")
-            await ear.until(
-                lambda: len(ear.values("dev/a/count")) > 3 and len(ear.values("dev/b/count")) > 3, "both are polled"
-            )
-            plant.device("b", 2, COUNT.replace("count", "renamed"))
-            await ear.until(lambda: len(ear.values("dev/b/renamed")) > 3, "the changed one says its new tag")
-            (plant.devices / "b.yaml").write_text("devices: [{name: b, protocol: modbuss}]")
-            await ear.until(lambda: gateway.metric("nexus_gateway_config_error") == 1, "the fault is noticed")
-            assert "unknown protocol 'modbuss'" in gateway.get("/health")[1]
-            before = len(ear.values("dev/b/renamed"))
-            await ear.until(lambda: len(ear.values("dev/b/renamed")) > before + 3, "it goes on as it was")
-            (plant.devices / "b.yaml").unlink()
-            await ear.until(lambda: gateway.metric("nexus_gateway_devices") == 1, "it is gone")
-            assert gateway.metric("nexus_gateway_config_error") == 0
-            before = len(ear.values("dev/a/count"))
-            await ear.until(lambda: len(ear.values("dev/a/count")) > before + 3, "the other goes on")
-            counts = ear.values("dev/a/count")
-            assert counts == list(range(counts[0], counts[0] + len(counts))), "the other was disturbed"
+        def goes_on(topic: str) -> None:
+            before = len(asker.values(topic))
+            until(lambda: len(asker.values(topic)) > before + 3, f"{topic} goes on")
 
-    asyncio.run(scenario())
+        goes_on("dev/a/count")
+        goes_on("dev/b/count")
+        plant.device("b", 2, COUNT.replace("count", "renamed"))
+        until(lambda: len(asker.values("dev/b/renamed")) > 3, "the changed one says its new tag")
+        (plant.devices / "b.yaml").write_text("devices: [{name: b, protocol: modbuss}]")
+        until(lambda: gateway.metric("nexus_gateway_config_error") == 1, "the fault is noticed")
+        assert "unknown protocol 'modbuss'" in gateway.get("/health")[1]
+        goes_on("dev/b/renamed")
+        (plant.devices / "b.yaml").unlink()
+        until(lambda: gateway.metric("nexus_gateway_devices") == 1, "it is gone")
+        assert gateway.metric("nexus_gateway_config_error") == 0
+        goes_on("dev/a/count")
+        counts = asker.values("dev/a/count")
+        assert counts == list(range(counts[0], counts[0] + len(counts))), "the other was disturbed"
     assert gateway.stop() == 0
 
 
-def test_writes_are_answered_and_read_back(nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto]) -> None:
+@pytest.fixture
+def served(nexus: Start, plant: Plant) -> Nexus:
+    """The plant's simulator, and a device file with tags to write."""
     plant.device("a", 1, f"{COUNT}, {MORE}")
-    broker = mosquitto()
     simulator = nexus("simulate", str(plant.simulation))
     until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
-    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url)
+    return simulator
 
-    async def scenario() -> None:
-        ear = Ear()
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("ear"), ear) as connection:
-            await connection.subscribe("dev/#")
-            await connection.subscribe("answer/#")
-            await ear.until(lambda: ear.values("dev/a/setpoint"), "it is polled")
 
-            async def ask(tag: str, payload: bytes, number: bytes, *, retain: bool = False) -> dict:
-                await _request(connection, f"cmd/a/{tag}", payload, number, retain=retain)
-                await ear.until(
-                    lambda: [m for m in ear.messages if m.correlation == number], f"an answer to {tag} {payload!r}"
-                )
-                [message] = [m for m in ear.messages if m.correlation == number]
-                return json.loads(message.payload)
-
-            answer = await ask("setpoint", b'{"v": 12.5}', b"1")
-            assert (answer["ok"], answer["v"]) == (True, 12.5)
-            assert (await ask("pump", b'{"v": true}', b"2"))["v"] is True
-            for number, (tag, payload, said) in enumerate(
-                [
-                    ("setpoint", b'{"v": 81}', "81 is outside the limits"),
-                    ("setpoint", b"12", "write the request like"),
-                    ("setpoint", b'{"v": "x"}', "is not a number"),
-                    ("count", b'{"v": 1}', "not marked `writable: true`"),
-                    ("none", b'{"v": 1}', "no tag 'none'"),
-                ]
-            ):
-                answer = await ask(tag, payload, b"x%d" % number)
-                assert not answer["ok"]
-                assert said in answer["error"]
-            await ear.until(lambda: ear.values("dev/a/setpoint")[-1] == 12.5, "the new value is published")
-            # Writes do not disturb the polling, and the counter of reads by the device has no gap in what arrives.
-            counts = ear.values("dev/a/count")
-            assert len(counts) > 3
-            assert counts == sorted(set(counts))
-            # Report by exception: the setpoint was said twice, the pump at least once a second.
-            assert ear.values("dev/a/setpoint") == [0.5, 12.5]
-            await ear.until(lambda: len(ear.values("dev/a/pump")) > 4, "the silent one says that it is there")
-
-    asyncio.run(scenario())
-    assert gateway.metric("nexus_gateway_commands_total") == 7
-    simulator.stop()
+def test_writes_are_answered_and_read_back(nexus: Start, plant: Plant, served: Nexus, production: Production) -> None:
+    with Asker(production.mqtt("operator"), "dev/#", "answer/#") as asker:
+        gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=production.mqtt("gateway")).until_ready()
+        answer = asker.ask("cmd/a/setpoint", {"v": 12.5})
+        assert (answer["ok"], answer["v"]) == (True, 12.5)
+        assert asker.ask("cmd/a/pump", {"v": True}, qos=0)["v"] is True
+        assert asker.ask("cmd/a/pump", {"v": False}, qos=2)["v"] is False
+        for tag, payload, said in (
+            ("setpoint", '{"v": 81}', "81 is outside the limits"),
+            ("setpoint", "12", "write the request like"),
+            ("setpoint", '{"v": "x"}', "is not a number"),
+            ("setpoint", '{"v": 0.33}', "whole numbers"),
+            ("pump", '{"v": "off"}', "a coil takes true or false"),
+            ("pump", '{"v": 0}', "a coil takes true or false"),
+            ("count", '{"v": 1}', "not marked `writable: true`"),
+            ("none", '{"v": 1}', "no tag 'none'"),
+        ):
+            answer = asker.ask(f"cmd/a/{tag}", payload)
+            assert not answer["ok"]
+            assert said in answer["error"]
+        until(lambda: asker.values("dev/a/setpoint")[-1] == 12.5, "the new value is published")
+        # Writes do not disturb the polling, and the counter of reads by the device has no gap in what arrives.
+        counts = asker.values("dev/a/count")
+        assert len(counts) > 3
+        assert counts == sorted(set(counts))
+        # Report by exception: the setpoint was said twice, the pump at least once a second.
+        assert asker.values("dev/a/setpoint") == [0.5, 12.5]
+        said = len(asker.values("dev/a/pump"))
+        until(lambda: len(asker.values("dev/a/pump")) > said + 1, "the silent one says that it is there")
+    assert gateway.metric("nexus_gateway_commands_total") == 11
+    served.stop()
     until(lambda: '"offline"' in gateway_state(gateway), "the device is offline", 30)
+    assert "1 of 1 devices are offline: a" in gateway.get("/health")[1]
     assert gateway.stop() == 0
-
-
-async def _request(connection: Connection, topic: str, payload: bytes, number: bytes, *, retain: bool) -> None:
-    """A request as any MQTT 5 client sends it: with a response topic, which our own connection never needs."""
-    properties = (
-        b"\x08" + len(b"answer/x").to_bytes(2, "big") + b"answer/x" + b"\x09" + len(number).to_bytes(2, "big") + number
-    )
-    assert connection._wire is not None
-    connection._wire.publish(
-        topic.encode(), payload, 60_000, retain=retain, properties=bytes([len(properties)]) + properties
-    )
 
 
 def gateway_state(gateway: Nexus) -> str:
     return json.dumps([event.get("event", "").removeprefix("device ") for event in gateway.events()])
 
 
-def test_a_retained_request_is_not_executed(nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto]) -> None:
-    plant.device("a", 1, f"{COUNT}, {MORE}")
+HOSTILE = (
+    '{"v":1e308}',
+    '{"v":-1e308}',
+    '{"v":1e999}',
+    '{"v":NaN}',
+    '{"v":%s}' % ("9" * 400),
+    '{"v":%s}' % ("9" * 5000),
+    '{"v":"%s"}' % ("x" * 100_000),
+    '{"v":1,"x":%s}' % ("[" * 3000 + "]" * 3000),
+    '{"v":[1]}',
+    '{"v":{}}',
+    '{"v":null}',
+    '{"v":"\\ud800"}',
+    '{"v":1,"by":"\\u0000"}',
+    '{"v":1,"ts":1e308}',
+    '{"v":1,"ts":1}',
+    b"\xff\xfe",
+    "",
+    "null",
+    '"' * 50,
+)
+
+
+def test_whatever_a_command_holds_it_ends_nothing(
+    nexus: Start, plant: Plant, served: Nexus, production: Production
+) -> None:
+    with Asker(production.mqtt("operator"), "dev/#", "answer/#") as asker:
+        gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=production.mqtt("gateway")).until_ready()
+        for tag in ("setpoint", "free", "pump"):
+            for payload in HOSTILE:
+                assert not asker.ask(f"cmd/a/{tag}", payload)["ok"], payload
+        assert asker.ask("cmd/a/setpoint", {"v": 3})["ok"]
+        counts = asker.values("dev/a/count")
+        assert counts == list(range(counts[0], counts[0] + len(counts))), "the polling was disturbed"
+    assert gateway.metric("nexus_handler_faults_total") == 0
+    assert [event for event in gateway.events() if event["event"] == "connected"][1:] == []
+    assert gateway.stop() == 0
+
+
+def test_the_gateway_says_nothing_where_it_is_told_to(
+    nexus: Start, plant: Plant, served: Nexus, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """Without a broker's rules, too: what a gateway publishes is believed."""
     broker = mosquitto()
-    nexus("simulate", str(plant.simulation))
-
-    async def scenario() -> None:
-        ear = Ear()
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("ear"), ear) as connection:
-            await connection.subscribe("dev/#")
-            await (await connection.publish("cmd/a/setpoint", b'{"v": 33}', retain=True))
-            gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url).until_ready()
-            await ear.until(lambda: len(ear.values("dev/a/count")) > 10, "it is polled")
-            assert ear.values("dev/a/setpoint") == [0.5]
-            assert gateway.stop() == 0
-
-    asyncio.run(scenario())
+    with Asker(broker.url, "#") as asker:
+        # Retained, it would come again with each connection.
+        asker.tell("cmd/a/setpoint", {"v": 33}, retain=True, answer_to="dev/a/temperature")
+        gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url).until_ready()
+        for where in ("dev/a/temperature", "cmd/a/pump", "status/a", "gateway/gateway/x"):
+            asker.tell("cmd/a/setpoint", {"v": 34}, answer_to=where)
+        assert asker.ask("cmd/a/setpoint", {"v": 35}, by="anna")["ok"]
+        assert not asker.ask("cmd/a/setpoint", {"v": 36, "by": "berta"}, retain=True)["ok"]
+        until(lambda: asker.values("dev/a/setpoint")[-1] == 35, "the one good request is executed")
+        assert asker.values("dev/a/setpoint") == [0.5, 35]
+        assert asker.values("dev/a/temperature") == []
+        assert [
+            one for one in asker.heard if b'"ok"' in one.payload and not one.topic.startswith(("answer/", "audit/"))
+        ] == []
+        [record] = until(lambda: asker.on("audit/a/setpoint"), "the write is recorded")
+        found = [record[key] for key in ("event", "by", "value", "was", "now", "ok", "error")]
+        assert found == ["write", "anna", 35, 0.5, 35.0, True, None]
+        assert len(record["id"]) == 32
+    [line] = [event for event in gateway.events() if event["event"] == "write" and event["error"] is None]
+    assert (line["by"], line["value"]) == ("anna", 35)
+    assert gateway.stop() == 0
