@@ -1,6 +1,8 @@
 """Each user of the broker can do its own work and nothing else: the rules of EMQX, translated for Mosquitto."""
 
 import asyncio
+import itertools
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,7 @@ from tests.parts import Mosquitto, Nexus, until
 
 ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "infrastructure/docker/emqx/acl.conf").read_text()
+_numbers = itertools.count()
 USERS = {user: f"secret-{user}" for user in ("gateway", "gateway-press", "ingestion", "viewer", "operator", "console")}
 
 
@@ -27,10 +30,18 @@ def broker(mosquitto: Callable[..., Mosquitto], broker_folder: Path) -> Mosquitt
     return mosquitto(f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl")
 
 
-def allowed(broker: Mosquitto, user: str, *, publish: str = "", subscribe: str = "") -> bool:
+@pytest.fixture(scope="module")
+def emqx() -> dict[str, int]:
+    """Ports by listener of an EMQX on this machine with our files, and the users above: NEXUS_TEST_EMQX=1883,1884."""
+    if (ports := os.environ.get("NEXUS_TEST_EMQX")) is None:
+        pytest.skip("NEXUS_TEST_EMQX names no EMQX's ports")
+    return dict(zip(("default", "ingestion"), map(int, ports.split(",")), strict=True))
+
+
+def allowed(port: int, user: str, *, publish: str = "", subscribe: str = "") -> bool:
     async def ask() -> bool:
-        where = Broker("127.0.0.1", broker.port, user, f"secret-{user}")
-        async with mqtt.connect(where, Client(f"as-{user}"), lambda *_: None) as connection:
+        where = Broker("127.0.0.1", port, user, f"secret-{user}")
+        async with mqtt.connect(where, Client(f"as-{next(_numbers)}"), lambda *_: None) as connection:
             if publish:
                 return await (await connection.publish(publish, b"1")) < mqtt.REFUSED
             try:
@@ -42,6 +53,7 @@ def allowed(broker: Mosquitto, user: str, *, publish: str = "", subscribe: str =
     return asyncio.run(ask())
 
 
+NOT_AUTHORIZED = 0x87
 GATEWAY = ["dev/a/b/t", "status/a", "answer/x", "audit/a/t", "alarm/a/t/high"]
 
 
@@ -59,51 +71,89 @@ def test_the_brokers_settings_leave_shared_subscriptions_to_ingestion_and_bound_
     assert re.findall(r"deny_action = (\w+)", text) == ["ignore"]
 
 
-def test_what_each_may_and_may_not(broker: Mosquitto) -> None:
-    for user, may_publish, may_not in (
-        (
-            "gateway",
-            [*GATEWAY, "gateway/g/gateway", "gateway/g/gateway/pod-1"],
-            ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"],
-        ),
-        ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
-        ("ingestion", ["receipt/x", "receipt-offer/ingestion"], ["dev/a/t", "status/a", "cmd/a/t", "other"]),
-        ("viewer", [], ["dev/a/t", "cmd/a/t", "receipt/x", "other"]),
-        ("operator", ["cmd/a/t"], ["dev/a/t", "status/a", "answer/x", "receipt/x", "other"]),
-        ("console", ["cmd/a/t"], ["dev/a/t", "status/a", "answer/x", "receipt/x", "other"]),
-    ):
-        rules = parsed(RULES)
-        listener = "ingestion" if user == "ingestion" else "default"
-        for topic in [*may_publish, *may_not]:
-            assert may(rules, user, "publish", topic, listener) == (topic in may_publish), (user, topic)
-        assert [topic for topic in may_publish if not allowed(broker, user, publish=topic)] == [], user
-        assert [topic for topic in may_not if allowed(broker, user, publish=topic)] == [], user
+PUBLISHING = [
+    ("gateway", [*GATEWAY, "gateway/g/gateway"], ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"]),
+    ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
+    ("ingestion", ["receipt/x", "receipt-offer/ingestion"], ["dev/a/t", "status/a", "cmd/a/t", "other"]),
+    ("viewer", [], ["dev/a/t", "cmd/a/t", "receipt/x", "other"]),
+    ("operator", ["cmd/a/t"], ["dev/a/t", "status/a", "answer/x", "receipt/x", "other"]),
+    ("console", ["cmd/a/t"], ["dev/a/t", "status/a", "answer/x", "receipt/x", "other"]),
+]
 
 
-@pytest.mark.parametrize(
-    ("user", "listener", "filters", "is_allowed"),
-    [
-        ("gateway-0", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/g/#"], True),
-        ("gateway-0", "default", ["receipt/+", "receipt/#", "#", "+/#", "+/+", "+/0f", "dev/#", "audit/#"], False),
-        ("gateway-0", "default", ["$share/x/receipt/#", "$share/x/dev/#", "$SYS/#"], False),
-        ("ingestion", "ingestion", ["$share/ingestion/dev/#", "$share/ingestion/audit/#"], True),
-        ("ingestion", "ingestion", ["receipt/+", "cmd/#", "answer/#", "#"], False),
-        # Where shared subscriptions are allowed, only ingestion gets anything; and it gets nothing elsewhere.
-        ("viewer", "ingestion", ["dev/#", "$share/ingestion/dev/#"], False),
-        ("gateway-0", "ingestion", ["cmd/#", "receipt/0f"], False),
-        ("ingestion", "default", ["$share/ingestion/dev/#"], False),
-        ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#"], True),
-        ("viewer", "default", ["receipt/0f", "cmd/#", "audit/#", "answer/#", "#"], False),
-        ("console", "default", ["answer/#", "dev/#", "alarm/#"], True),
-        ("gatewayx", "default", ["cmd/#", "receipt/0f"], False),
-    ],
-)
-def test_which_filters_emqx_takes(user: str, listener: str, filters: list[str], is_allowed: bool) -> None:
-    """Mosquitto cannot refuse a filter: these were tried on EMQX 5.8.9, and `may` decides as it does."""
+def own_listener(user: str) -> str:
+    return "ingestion" if user == "ingestion" else "default"
+
+
+@pytest.mark.parametrize(("user", "right", "wrong"), PUBLISHING)
+def test_what_each_may_and_may_not(broker: Mosquitto, user: str, right: list[str], wrong: list[str]) -> None:
+    rules = parsed(RULES)
+    for topic in [*right, *wrong]:
+        assert may(rules, user, "publish", topic, own_listener(user)) == (topic in right), topic
+        assert allowed(broker.port, user, publish=topic) == (topic in right), topic
+
+
+@pytest.mark.parametrize(("user", "right", "wrong"), PUBLISHING)
+def test_emqx_itself_decides_so(emqx: dict[str, int], user: str, right: list[str], wrong: list[str]) -> None:
+    port = emqx[own_listener(user)]
+    assert {topic: allowed(port, user, publish=topic) for topic in [*right, *wrong]} == {
+        topic: topic in right for topic in [*right, *wrong]
+    }
+
+
+FILTERS = [
+    ("gateway", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/#"], True),
+    ("gateway", "default", ["receipt/+", "receipt/#", "#", "+/#", "+/+", "+/0f", "dev/#", "audit/#"], False),
+    ("gateway", "default", ["$share/x/cmd/#", "$share/x/receipt/#", "$SYS/#"], False),
+    ("ingestion", "ingestion", ["$share/ingestion/dev/#", "$share/ingestion/audit/#"], True),
+    ("ingestion", "ingestion", ["receipt/+", "cmd/#", "answer/#", "#"], False),
+    # Where shared subscriptions are allowed, only ingestion gets anything; and it gets nothing elsewhere.
+    ("viewer", "ingestion", ["dev/#", "$share/ingestion/dev/#"], False),
+    ("viewer", "default", ["$share/ingestion/dev/#", "$share/other/status/#"], False),
+    ("gateway", "ingestion", ["cmd/#", "receipt/0f"], False),
+    ("ingestion", "default", ["$share/ingestion/dev/#", "dev/#"], False),
+    ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#"], True),
+    ("viewer", "default", ["receipt/0f", "cmd/#", "audit/#", "answer/#", "#"], False),
+    ("console", "default", ["answer/#", "dev/#", "alarm/#"], True),
+]
+
+
+@pytest.mark.parametrize(("user", "listener", "filters", "is_allowed"), FILTERS)
+def test_which_filters_are_taken(user: str, listener: str, filters: list[str], is_allowed: bool) -> None:
+    """Mosquitto cannot refuse a filter, so this asks the rules themselves."""
     rules = parsed(RULES)
     assert {name: may(rules, user, "subscribe", name, listener) for name in filters} == dict.fromkeys(
         filters, is_allowed
     )
+    assert not may(rules, f"{user}x", "subscribe", filters[0], listener)
+
+
+@pytest.mark.parametrize(("user", "listener", "filters", "is_allowed"), FILTERS)
+def test_emqx_itself_takes_these_filters(
+    emqx: dict[str, int], user: str, listener: str, filters: list[str], is_allowed: bool
+) -> None:
+    found = {name: allowed(emqx[listener], user, subscribe=name) for name in filters}
+    assert found == dict.fromkeys(filters, is_allowed)
+
+
+def test_on_emqx_nobody_takes_anothers_session_and_a_refused_topic_ends_nothing(emqx: dict[str, int]) -> None:
+    async def play() -> None:
+        where = Broker("127.0.0.1", emqx["ingestion"], "ingestion", "secret-ingestion")
+        name = f"ingestion-{os.getpid()}"
+        async with mqtt.connect(where, Client(name, session_seconds=60), lambda *_: None) as ingestion:
+            for user in ("viewer", "gateway"):
+                thief = Broker("127.0.0.1", emqx["default"], user, f"secret-{user}")
+                async with mqtt.connect(thief, Client(name, session_seconds=60), lambda *_: None) as other:
+                    assert not other.session_present
+                    assert await (await other.publish("other", b"1")) == NOT_AUTHORIZED
+                    assert await (await other.publish("receipt/x", b"1")) == NOT_AUTHORIZED
+                    if user == "gateway":
+                        assert await (await other.publish("dev/a/t", b"1")) < mqtt.REFUSED
+            assert await (await ingestion.publish("receipt/x", b"1")) < mqtt.REFUSED
+        async with mqtt.connect(where, Client(name, session_seconds=1), lambda *_: None) as ingestion:
+            assert ingestion.session_present
+
+    asyncio.run(play())
 
 
 def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:

@@ -57,8 +57,13 @@ def parsed(text: str) -> list[Rule]:
 
 
 def may(rules: list[Rule], user: str, action: str, topic: str, listener: str = "default") -> bool:
-    """What EMQX decides, on a topic or a filter: the first rule that fits. Shared subscriptions go by their real filter."""
+    """What EMQX decides, on a topic or a filter: the first rule that fits.
+
+    Shared subscriptions go by their real filter, and are off but on ingestion's listener (emqx.conf).
+    """
     if topic.startswith("$share/"):
+        if listener != "ingestion":
+            return False
         topic = topic.split("/", 2)[2]
     for rule in rules:
         if rule.speaks_of(user, listener) and rule.action in (action, "all"):
