@@ -15,7 +15,7 @@ from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.driver import Device, DeviceError, Link, Request
-from gateway.drivers import opcua_security
+from gateway.drivers import opcua_security, reach
 from gateway.drivers.opcua_security import Security
 from gateway.drivers.opcua_session import Limits, Profile, Session
 from gateway.drivers.opcua_subscription import Subscription
@@ -127,7 +127,7 @@ async def session(settings: Settings, timeout: float) -> AsyncIterator[Client]:
     client.session_timeout = _SESSION_MS
     try:
         try:
-            await _open(client, settings)
+            await _open(client, settings, timeout)
         except (ua.UaError, OSError, AssertionError) as error:  # the last for a refused secure channel
             raise DeviceError(_explained(error, settings)) from error
         yield client
@@ -170,7 +170,7 @@ async def endpoints(url: str, timeout: float) -> list[ua.EndpointDescription]:
         client.disconnect_socket()
 
 
-async def _open(client: Client, settings: Settings) -> None:
+async def _open(client: Client, settings: Settings, timeout: float) -> None:
     security = settings.security
     if settings.username is not None:
         client.set_user(settings.username)
@@ -192,7 +192,13 @@ async def _open(client: Client, settings: Settings) -> None:
             server_certificate=CertProperties(endpoint.ServerCertificate, "der"),
             mode=getattr(ua.MessageSecurityMode, security.mode),
         )
-    await client.connect()
+    try:
+        await client.connect()
+    except ua.UaError as error:
+        if "No matching endpoints" not in str(error):
+            raise
+        found = await endpoints(settings.endpoint, timeout)
+        raise opcua_security.not_offered(security, found) from error
 
 
 def _certificate_days(settings: Settings) -> float | None:
@@ -216,8 +222,4 @@ def _explained(error: Exception, settings: Settings) -> str:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection refused: nothing listens there"
-    return str(error) or type(error).__name__
+    return reach.reason(error) or str(error) or type(error).__name__

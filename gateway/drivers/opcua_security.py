@@ -184,8 +184,14 @@ def find_endpoint(found: Sequence[ua.EndpointDescription], security: Security) -
     for endpoint in found:
         if endpoint.SecurityPolicyUri == uri and endpoint.SecurityMode == mode:
             return endpoint
-    offers = ", ".join(sorted({offer(one) for one in found}))
-    raise DeviceError(f"the server does not offer {security.policy}/{security.mode}, but {offers}")
+    raise not_offered(security, found)
+
+
+def not_offered(security: Security, found: Sequence[ua.EndpointDescription]) -> DeviceError:
+    """What is said when the server has no endpoint of that policy and mode."""
+    wanted = "connections without security" if security.policy == "None" else f"{security.policy}/{security.mode}"
+    offers = ", ".join(sorted({offer(one) for one in found})) or "nothing"
+    return DeviceError(f"the server does not offer {wanted}, but {offers}: choose one of these in `security`")
 
 
 def offer(endpoint: ua.EndpointDescription) -> str:

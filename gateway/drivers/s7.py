@@ -14,7 +14,7 @@ from snap7.datatypes import S7Area, S7WordLen
 from snap7.error import S7Error
 
 from gateway.driver import Device, DeviceError, Link, Request, Tag, WriteError
-from gateway.drivers import s7_address, s7_plan
+from gateway.drivers import reach, s7_address, s7_plan
 from gateway.drivers.s7_address import Address
 from gateway.drivers.s7_plan import Job, Plan, blocks, planned
 from gateway.plan import Block, Span, halves
@@ -102,7 +102,7 @@ def _unconnected(settings: Settings, error: S7Error) -> str:
             f"{where}: the PLC hung up: are rack {settings.rack} and slot {settings.slot} right (S7-300: slot 2, "
             "S7-1200 and 1500: slot 1 or 0), and has it a connection left?"
         )
-    return f"{where}: {error}"
+    return f"{where}: {reach.reason(error) or error}"
 
 
 class _Plc:

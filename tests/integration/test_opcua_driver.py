@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import asyncua
 import pytest
 from asyncua import ua
 from cryptography import x509
@@ -23,6 +24,7 @@ from gateway.tools import browse
 from nexus.contract.reading import Quality, Reading
 from simulators import opcua as simulator
 from simulators.fault import Fault, Faults
+from tests.parts import free_port
 
 WAIT = 10.0
 
@@ -249,6 +251,24 @@ def test_a_policy_that_is_not_offered_is_said_with_those_that_are() -> None:
         run(scenario)
 
 
+def test_a_server_that_wants_security_says_which(own_pki: Path, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        port = free_port()
+        opcua_security.create(tmp_path / "certificate.der", tmp_path / "key.pem", "press")
+        server = asyncua.Server()
+        await server.init()
+        server.set_endpoint(f"opc.tcp://127.0.0.1:{port}")
+        server.set_security_policy([ua.SecurityPolicyType.Basic256Sha256_SignAndEncrypt])
+        await server.load_certificate(str(tmp_path / "certificate.der"))
+        await server.load_private_key(str(tmp_path / "key.pem"))
+        async with server, opcua.connect(device(port, TAGS)):
+            pass
+
+    said = "does not offer connections without security, but .*Basic256Sha256/SignAndEncrypt.*: choose one of these"
+    with pytest.raises(DeviceError, match=said):
+        run(scenario)
+
+
 @pytest.mark.parametrize(
     ("keys", "fails"),
     [
@@ -274,7 +294,7 @@ def test_nothing_listening_is_a_lost_device() -> None:
         async with opcua.connect(device(1, TAGS)):
             pass
 
-    with pytest.raises(DeviceError, match="nothing listens there"):
+    with pytest.raises(DeviceError, match="nothing listens on that port"):
         run(scenario)
 
 

@@ -1,0 +1,46 @@
+"""Why a host cannot be reached, told apart, each with what to look at."""
+
+import errno
+import re
+import socket
+
+_NUMBER = re.compile(r"\[Errno (-?\d+)\]")
+
+_REFUSED = "refused: the host is there, but nothing listens on that port; is the port right, and the service on?"
+_UNREACHABLE = "unreachable: is it on, and is there a way from this machine's network into its?"
+_SILENT = "no answer in time: is it on, and does a firewall drop what we send?"
+_UNKNOWN = "unknown host: is the name right, and does this machine's DNS know it?"
+_BY_NUMBER = {
+    errno.ECONNREFUSED: _REFUSED,
+    errno.EHOSTUNREACH: _UNREACHABLE,
+    errno.ENETUNREACH: _UNREACHABLE,
+    errno.EHOSTDOWN: _UNREACHABLE,
+    errno.ETIMEDOUT: _SILENT,
+    errno.ECONNRESET: "it hung up at once: has it a connection left, and is this its protocol?",
+    errno.EPIPE: "it hung up at once: has it a connection left, and is this its protocol?",
+    errno.EACCES: "not permitted: a firewall of this machine forbids it",
+    errno.EPERM: "not permitted: a firewall of this machine forbids it",
+    errno.EMFILE: "this process has no descriptors left: raise its limit (ulimit -n)",
+    errno.ENFILE: "this machine has no descriptors left",
+}
+
+
+def reason(error: BaseException) -> str | None:
+    """What kept a connection from being made, by the error or what it came from; None if that was something else."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, socket.gaierror):
+            return _UNKNOWN
+        if isinstance(seen, OSError) and (found := _BY_NUMBER.get(_number(seen))) is not None:
+            return found
+        if isinstance(seen, TimeoutError):
+            return _SILENT
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _number(error: OSError) -> int:
+    """Of several addresses asyncio tells the errors in one text, without a number."""
+    if error.errno is not None:
+        return error.errno
+    return int(match[1]) if (match := _NUMBER.search(str(error))) else 0
