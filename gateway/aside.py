@@ -36,9 +36,9 @@ class Aside:
 
     def deny(self, topic: str, now: float) -> bool:
         """The broker takes nothing on this topic; tells whether that is new."""
-        _, pause = self._denied.get(topic, (0.0, FIRST_SECONDS))
+        until, pause = self._denied.get(topic, (0.0, FIRST_SECONDS))
         is_new = topic not in self._denied
-        if is_new and len(self._denied) >= MOST_TOPICS:
+        if until > now or (is_new and len(self._denied) >= MOST_TOPICS):
             return False
         self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
         self._suspects.pop(topic, None)

@@ -56,6 +56,7 @@ class Backlog:
         self.tried = asyncio.Event()  # to open it, whatever came of it
         self.news = asyncio.Event()  # something is stored, or has arrived
         self.offered = False  # whether ingesters say that they send receipts
+        self.silent_since: float | None = None  # the broker has acknowledged nothing for too long
         self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
         self.waiting = 0

@@ -174,6 +174,7 @@ class Drain:
                     answers.append(await self._connection.publish(entry.topic, payload) if fits else None)
                 codes = [mqtt.PACKET_TOO_LARGE if answer is None else await answer for answer in answers]
         except TimeoutError:
+            self._backlog.silent_since = self._backlog.silent_since or self._clock() - PUBACK_SECONDS
             raise mqtt.MqttError(f"no PUBACK for {PUBACK_SECONDS:g} s") from None
-        self._aside.sending = []
+        self._aside.sending, self._backlog.silent_since = [], None
         return codes

@@ -50,7 +50,6 @@ class Publisher:
         self._roomy = asyncio.Event()
         self._finishing = False
         self._clock = asyncio.get_running_loop().time
-        self._silent_since: float | None = None
         self._refused: set[int] = set()
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
@@ -126,9 +125,8 @@ class Publisher:
     @property
     def silence(self) -> str | None:
         """What is wrong with the broker's acknowledgements; None while they come."""
-        if self._silent_since is None:
-            return None
-        return f"the broker's acknowledgements, for {self._clock() - self._silent_since:.0f} s"
+        since = self._backlog.silent_since
+        return f"the broker's acknowledgements, for {self._clock() - since:.0f} s" if since is not None else None
 
     async def watch(self) -> None:
         """Raises MqttError when the oldest message has waited too long for its PUBACK."""
@@ -136,7 +134,7 @@ class Publisher:
             oldest = next(iter(self._flying.values()), None)
             waited = self._clock() - oldest.at if oldest is not None else 0.0
             if oldest is not None and waited >= PUBACK_SECONDS:
-                self._silent_since = self._silent_since or oldest.at
+                self._backlog.silent_since = self._backlog.silent_since or oldest.at
                 raise mqtt.MqttError(f"no PUBACK for {waited:.0f} s")
             await asyncio.sleep(PUBACK_SECONDS - waited)
 
@@ -213,7 +211,7 @@ class Publisher:
 
     def _settle(self, flight: _Flight, name: str, code: int) -> None:
         """The broker has this message, denies its topic, or will never take it: keeping that one would help nobody."""
-        self._silent_since = None
+        self._backlog.silent_since = None
         if mqtt.is_denied(code):
             flight.unsettled = True
             self._deny(flight.scan.topic, code)

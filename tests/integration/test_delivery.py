@@ -1,0 +1,357 @@
+"""The way out on real sockets: brokers that are empty, silent, hostile, or deny a topic; disks that cannot be opened."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from gateway import delivery as deliveries
+from gateway import drain, publisher, spool_folder
+from gateway.aside import FIRST_SECONDS, Aside
+from gateway.delivery import Delivery
+from gateway.message import Outlet
+from gateway.settings import Settings
+from gateway.spool import Entry
+from nexus.contract.reading import Reading
+from nexus.contract.receipt import OFFER
+from nexus.runtime import guard, mqtt
+from nexus.runtime.broker import Broker, Client
+from nexus.runtime.reconnect import stay_connected
+from nexus.runtime.run import together
+from tests.integration.test_gateway import Ear
+from tests.parts import PATIENCE, Mosquitto
+
+
+@asynccontextmanager
+async def delivering(folder: Path, port: int, receipts: str = "auto") -> AsyncIterator[Delivery]:
+    """A gateway's way out, on its own."""
+    own = Settings(spool_dir=folder, receipts=receipts)
+    async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, together() as group:
+        delivery = Delivery(own, spool)
+
+        async def serve(connection: mqtt.Connection) -> None:
+            await delivery.serve(connection)
+            await asyncio.Event().wait()
+
+        def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
+            connection.acknowledge(message.mid)
+            delivery.heard(message.topic, message.payload)
+
+        tasks = [
+            *delivery.start(group),
+            guard.start(group, "file", delivery.adopt(folder, group), name="adopt"),
+        ]
+        await delivery.opened()
+        line = stay_connected(Broker("127.0.0.1", port), Client("gateway-x"), serve, heard)
+        tasks.append(guard.part(group, line, name="line"))
+        yield delivery
+        for task in tasks:
+            task.cancel()
+
+
+async def until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
+    await Ear().until(condition, what, seconds * PATIENCE)
+
+
+def say(delivery: Delivery, device: str, value: int) -> None:
+    delivery.publisher.scan(Outlet(device, "tag", {}), [Reading("t", value, value)])  # a source time of 1970
+
+
+def values(ear: Ear, device: str) -> set[int]:
+    """What came of a device, tag by tag or as a whole."""
+    found = set()
+    for message in ear.messages:
+        if message.topic in (f"dev/{device}", f"dev/{device}/t"):
+            value = json.loads(message.payload)["v"]
+            found.add(value["t"] if isinstance(value, dict) else value)
+    return found
+
+
+def connected(port: int, ear: Ear | None = None) -> "mqtt.connect":  # type: ignore[valid-type]
+    return mqtt.connect(Broker("127.0.0.1", port), Client("ear"), ear)
+
+
+def test_what_nobody_has_subscribed_to_waits_for_who_comes(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drain, "UNHEARD_SECONDS", 1.0)
+    broker, ear = mosquitto(), Ear()
+
+    async def scenario() -> None:
+        async with delivering(tmp_path, broker.port) as delivery, connected(broker.port, ear) as connection:
+            await connection.subscribe("dev/other/#")
+            await until(lambda: delivery.publisher._connection, "connected")
+            for value in range(1, 6):
+                say(delivery, "plc", value)
+                say(delivery, "other", value)
+            await until(lambda: values(ear, "other") == {1, 2, 3, 4, 5}, "whoever has a subscriber flows")
+            await until(lambda: delivery.backlog.stored == 5, "the rest is kept")
+            await connection.subscribe("dev/plc/#")
+            await until(lambda: values(ear, "plc") == {1, 2, 3, 4, 5}, "all of it comes")
+            await until(lambda: delivery.backlog.stored == 0, "and is let go")
+
+    asyncio.run(scenario())
+
+
+def test_without_receipts_the_brokers_word_is_enough(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+    broker = mosquitto()
+
+    async def scenario() -> None:
+        async with delivering(tmp_path, broker.port, "none") as delivery:
+            say(delivery, "plc", 1)
+            await until(lambda: delivery.publisher._connection and not delivery.backlog.unsettled, "the broker has it")
+
+    asyncio.run(scenario())
+
+
+def test_who_has_met_an_ingester_goes_on_waiting_for_receipts(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker, other = mosquitto(), mosquitto()
+
+    async def scenario() -> None:
+        ear = Ear()
+        async with delivering(tmp_path, broker.port) as delivery, connected(broker.port, ear) as connection:
+            await connection.subscribe("dev/#")
+            say(delivery, "plc", 1)
+            await until(lambda: values(ear, "plc") == {1}, "it flows")
+            assert delivery.backlog.publisher is None
+            await connection.publish("receipt-offer/ingestion", OFFER, retain=True)
+            await until(lambda: delivery.backlog.publisher, "receipts are waited for")
+            say(delivery, "plc", 2)
+            await until(lambda: values(ear, "plc") == {1, 2}, "it flows")
+            await until(lambda: delivery.backlog.stored == 1, "somebody has it, and no database does")
+            name = delivery.backlog.publisher
+        ear = Ear()
+        # A broker that has lost what it retained.
+        async with delivering(tmp_path, other.port) as delivery, connected(other.port, ear) as connection:
+            await connection.subscribe("dev/#")
+            await until(lambda: values(ear, "plc") == {2}, "it is sent again")
+            assert delivery.backlog.publisher == name
+            assert not delivery.backlog.offered
+            say(delivery, "plc", 3)
+            await until(lambda: delivery.backlog.stored == 2, "kept")
+            [payload] = [json.loads(m.payload) for m in ear.messages if m.topic == "dev/plc"]
+            numbers = [[payload["n"], payload["n"]]]
+            await connection.publish(f"receipt/{name}", json.dumps(numbers).encode())
+            await until(lambda: delivery.backlog.stored == 1, "its receipt lets it go")
+
+    asyncio.run(scenario())
+
+
+HOSTILE = [
+    b"[[-99999999999999999999,0]]",
+    b"[[1,99999999999999999999999]]",
+    b"[[1,9007199254740991]]",
+    b"[[0,0]]",
+    b"[[3,1]]",
+    b"[[1.5,2]]",
+    b"[[true,2]]",
+    b'[["1","2"]]',
+    b"[[1,2,3]]",
+    b"[1,2]",
+    b"{}",
+    b"",
+    b"null",
+    b"\xff\xfe",
+    b"[" * 100_000,
+    b"[" + b"[1,1]," * 20_000 + b"[1,1]]",
+]
+
+
+def test_a_hostile_receipt_lets_nothing_go(tmp_path: Path, mosquitto: Callable[..., Mosquitto]) -> None:
+    broker, ear = mosquitto(), Ear()
+
+    async def scenario() -> None:
+        async with (
+            delivering(tmp_path, broker.port, "ingestion") as delivery,
+            connected(broker.port, ear) as connection,
+        ):
+            await connection.subscribe("dev/#")
+            await until(lambda: delivery.publisher._connection, "connected")
+            say(delivery, "plc", 1)
+            say(delivery, "plc", 2)
+            await until(lambda: values(ear, "plc") == {1, 2} and delivery.backlog.stored == 2, "sent, and kept")
+            first, second = [json.loads(message.payload)["n"] for message in ear.messages]
+            topic = f"receipt/{delivery.backlog.publisher}"
+            never = json.dumps([[1, first + 5], [first, first + 5], [second + 1, second + 10**9]]).encode()
+            for payload in [*HOSTILE, never]:
+                await (await connection.publish(topic, payload))
+            say(delivery, "plc", 3)
+            await until(lambda: values(ear, "plc") == {1, 2, 3} and delivery.backlog.stored == 3, "it goes on")
+            assert delivery.publisher._connection is not None
+            await connection.publish(topic, json.dumps([[first, second]]).encode())
+            await until(lambda: delivery.backlog.stored == 1, "a good one counts")
+
+    asyncio.run(scenario())
+
+
+def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker, ear = mosquitto(), Ear()
+    (tmp_path / "spool-0.db").mkdir()
+
+    async def scenario() -> None:
+        async with (
+            delivering(tmp_path, broker.port, "ingestion") as delivery,
+            connected(broker.port, ear) as connection,
+        ):
+            await connection.subscribe("dev/plc/#")
+            await until(lambda: delivery.publisher._connection, "connected")
+            assert "unable to open" in str(delivery.waiting_for())
+            say(delivery, "plc", 1)
+            say(delivery, "other", 7)  # nobody has it: it waits in memory
+            await until(lambda: values(ear, "plc") == {1}, "it flows")
+            (tmp_path / "spool-0.db").rmdir()
+            await until(lambda: delivery.waiting_for() == [], "it is tried again")
+            await until(lambda: delivery.backlog.stored == 1, "what waited is on the disk")
+            await connection.subscribe("dev/other/#")
+            say(delivery, "plc", 2)
+            await until(lambda: values(ear, "plc") == {1, 2} and delivery.backlog.stored == 2, "with receipts now")
+            assert "n" in json.loads(ear.messages[-1].payload)
+
+    asyncio.run(scenario())
+
+
+def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "ADOPT_SECONDS", 0.1)
+    broker, ear = mosquitto(), Ear()
+
+    async def scenario() -> None:
+        async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
+            await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
+            assert two.owner
+            name = two.owner.id
+        async with (
+            delivering(tmp_path, broker.port, "ingestion") as delivery,
+            connected(broker.port, ear) as connection,
+        ):
+            await connection.subscribe("dev/#")
+            await until(lambda: values(ear, "left") == {5}, "it is emptied")
+            payload = json.loads(ear.messages[0].payload)
+            assert (payload["p"], payload["n"]) == (name, 77)
+            say(delivery, "plc", 1)
+            await until(lambda: values(ear, "plc") == {1}, "beside our own")
+            await connection.publish(f"receipt/{name}", b"[[77,77]]")
+            await until(lambda: not (tmp_path / "spool-1.db").exists(), "the empty file is removed")
+
+    asyncio.run(scenario())
+
+
+class Wayward:
+    """A broker that answers each PUBLISH as `verdict(topic)` says: a reason code, silence, or the end."""
+
+    SILENCE, END = -1, -2
+
+    def __init__(self, verdict: Callable[[str], int]) -> None:
+        self._verdict = verdict
+        self.connections = 0
+        self.taken: list[tuple[str, bytes]] = []
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            while True:
+                [kind], length, shift = await reader.readexactly(1), 0, 0
+                while True:
+                    [byte] = await reader.readexactly(1)
+                    length |= (byte & 127) << shift
+                    shift += 7
+                    if byte < 128:
+                        break
+                if not self._answer(writer, kind >> 4, await reader.readexactly(length)):
+                    return
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    def _answer(self, writer: asyncio.StreamWriter, kind: int, body: bytes) -> bool:
+        if kind == 1:
+            writer.write(b"\x20\x03\x00\x00\x00")
+        elif kind == 8:
+            writer.write(b"\x90\x04" + body[:2] + b"\x00\x01")
+        elif kind == 12:
+            writer.write(b"\xd0\x00")
+        elif kind == 3:
+            size = int.from_bytes(body[:2], "big")
+            topic, mid = body[2 : 2 + size].decode(), body[2 + size : 4 + size]
+            code = self._verdict(topic)
+            if code == self.END:
+                writer.write(b"\xe0\x01\x87")
+                return False
+            if code != self.SILENCE:
+                writer.write(b"\x40\x03" + mid + bytes([code]))
+            if code == 0:
+                self.taken.append((topic, body[5 + size + body[4 + size] :]))
+        return kind != 14
+
+    def has(self, device: str) -> int:
+        return len([topic for topic, _ in self.taken if topic.startswith(f"dev/{device}")])
+
+
+@pytest.mark.parametrize("receipts", ["ingestion", "none"])
+@pytest.mark.parametrize("refusal", [0x87, Wayward.END])
+def test_a_denied_topic_waits_and_the_others_flow(
+    tmp_path: Path, refusal: int, receipts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allowed = False
+    broker = Wayward(lambda topic: refusal if topic.startswith("dev/bad") and not allowed else 0)
+
+    async def scenario() -> None:
+        nonlocal allowed
+        async with broker.listening() as port, delivering(tmp_path, port, receipts) as delivery:
+            await until(lambda: delivery.publisher._connection, "connected")
+            for value in range(1, 4):
+                for device in ("good", "bad", "fine"):
+                    say(delivery, device, value)
+            await until(lambda: "dev/bad" in delivery._aside.denied, "the guilty one is found out")
+            await until(lambda: delivery.publisher._connection, "connected again")
+            connections = broker.connections
+            for value in range(4, 10):
+                for device in ("good", "bad", "fine"):
+                    say(delivery, device, value)
+            await until(lambda: broker.has("good") >= 9 and broker.has("fine") >= 9, "the others flow")
+            await until(lambda: delivery.backlog.stored >= 9, "what is denied waits")
+            assert broker.connections == connections, "nobody is disconnected any more"
+            allowed = True
+            now = asyncio.get_running_loop().time
+            monkeypatch.setattr(delivery._aside, "trial", lambda _: Aside.trial(delivery._aside, now() + FIRST_SECONDS))
+            await until(lambda: broker.has("bad") >= 9, "it is tried again")
+            assert not delivery._aside.denied
+
+    asyncio.run(scenario())
+
+
+def test_acknowledgements_that_stay_away_show_and_end_the_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (publisher, drain):
+        monkeypatch.setattr(module, "PUBACK_SECONDS", 0.3)
+    answer = Wayward.SILENCE
+    broker = Wayward(lambda _: answer)
+
+    async def scenario() -> None:
+        nonlocal answer
+        async with broker.listening() as port, delivering(tmp_path, port, "none") as delivery:
+            await until(lambda: delivery.publisher._connection, "connected")
+            say(delivery, "plc", 1)
+            await until(lambda: broker.connections >= 2, "a new connection is made")
+            assert "acknowledgements" in str(delivery.waiting_for())
+            answer = 0
+            say(delivery, "plc", 2)
+            await until(lambda: broker.has("plc") >= 2 and delivery.waiting_for() == [], "and all is well", 40)
+
+    asyncio.run(scenario())

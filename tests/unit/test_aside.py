@@ -1,0 +1,60 @@
+"""Which topics are left out, and for how long."""
+
+from gateway.aside import FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, Aside
+
+
+def test_a_denied_topic_is_tried_again_after_a_growing_pause() -> None:
+    aside, now, pauses = Aside(), 0.0, []
+    assert aside.deny("dev/a", now)
+    assert not aside.deny("dev/a", now), "what was under way is denied too: no news"
+    for _ in range(10):
+        assert aside.holds("dev/a")
+        assert aside.trial(now) is None
+        began = now
+        while aside.trial(now) is None:
+            now += 60
+        pauses.append(now - began)
+        aside.tried("dev/a", taken=False, now=now)
+    assert pauses[0] == FIRST_SECONDS
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == LONGEST_SECONDS
+    now += LONGEST_SECONDS
+    assert aside.trial(now) == "dev/a"
+    aside.tried("dev/a", taken=True, now=now)
+    assert not aside.holds("dev/a")
+
+
+def test_of_many_suspects_the_guilty_one_alone_is_denied() -> None:
+    aside = Aside()
+    assert aside.disconnected(["dev/a", "dev/b", "dev/c"], 0) is None
+    assert all(aside.holds(topic) for topic in ("dev/a", "dev/b", "dev/c"))
+    assert aside.trial(1) == "dev/a"
+    aside.tried("dev/a", taken=True, now=1)
+    assert aside.trial(2) == "dev/b"
+    assert aside.disconnected(["dev/x", "dev/b"], 2) == "dev/b"
+    assert not aside.holds("dev/x"), "it had nothing to do with it"
+    assert aside.trial(3) == "dev/c"
+    aside.tried("dev/c", taken=True, now=3)
+    assert aside.topics == ["dev/b"]
+
+
+def test_a_suspect_without_a_message_lets_the_others_go_first() -> None:
+    aside = Aside()
+    aside.disconnected(["dev/a", "dev/b"], 0)
+    assert aside.trial(1) == "dev/a"
+    aside.untried("dev/a", 1)
+    assert aside.trial(1) == "dev/b"
+
+
+def test_all_sets_are_bounded() -> None:
+    aside = Aside()
+    topics = [f"dev/{number}" for number in range(MOST_TOPICS + 5)]
+    aside.disconnected(topics, 0)
+    for topic in topics:
+        aside.nobody(topic)
+    assert len(aside.topics) == 2 * MOST_TOPICS
+    aside.somebody()
+    assert len(aside.topics) == MOST_TOPICS
+    for topic in topics:
+        aside.deny(topic, 0)
+    assert len(aside.denied) == MOST_TOPICS
