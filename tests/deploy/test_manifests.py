@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gateway import config
+from nexus import credentials
 from tests.deploy.flows import Flow, flows, outside
 from tests.deploy.policy import MOVING_TAGS, Resource, at, faults, of_kind, pods
 
@@ -145,6 +146,18 @@ def test_with_tls_the_database_takes_no_connection_without() -> None:
     assert cluster["spec"]["certificates"] == dict.fromkeys(("serverTLSSecret", "serverCASecret"), "timescaledb-tls")
 
 
+def test_the_secrets_that_we_make_pass_our_own_check() -> None:
+    made = subprocess.run([str(ROOT / "scripts/k8s-secrets")], capture_output=True, text=True, check=True).stdout
+    found = {
+        f"{'MQTT_USER_' if secret['metadata']['name'].startswith('mqtt-') else 'SECRET_'}{key}": value
+        for secret in yaml.safe_load_all(made)
+        for key, value in secret["stringData"].items()
+        if key != "username"
+    }
+    assert credentials.faults(found, development=False) == []
+    assert len(set(found.values()) - {found["SECRET_password"]}) == len(found) - 2, "the superuser's is there twice"
+
+
 def checked_secrets(resources: list[Resource]) -> set[tuple[str, str]]:
     """Whose init container checks which Secret."""
     return {
@@ -272,6 +285,16 @@ def test_compose_publishes_each_kind_of_port_by_a_variable_of_its_own_and_ingest
     assert kinds["ADMIN"] == {("emqx", 18083), ("prometheus", 9090), ("grafana", 3000), ("adminer", 8080)}
     assert kinds.keys() == {"MQTT", "DATABASE", "ADMIN", "API", "SIMULATOR"}
     assert COMPOSE["adminer"]["profiles"] == ["tools"]
+
+
+def test_the_example_names_every_variable_that_compose_wants() -> None:
+    wanted = {
+        name
+        for file in (ROOT / "infrastructure/docker").glob("docker-compose*.yml")
+        for name in re.findall(r"\$\{([A-Z_]+):\?", file.read_text())
+    }
+    example = (ROOT / "infrastructure/docker/.env.example").read_text()
+    assert wanted - set(re.findall(r"^([A-Z_]+)=", example, re.MULTILINE)) == set()
 
 
 def test_compose_checks_each_secret_before_anything_starts_with_it() -> None:

@@ -72,7 +72,11 @@ def test_the_brokers_settings_leave_shared_subscriptions_to_ingestion_and_bound_
 
 
 PUBLISHING = [
-    ("gateway", [*GATEWAY, "gateway/g/gateway"], ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"]),
+    (
+        "gateway",
+        [*GATEWAY, "gateway/g/gateway", "gateway/g/gateway/pod-1"],
+        ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"],
+    ),
     ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
     ("ingestion", ["receipt/x", "receipt-offer/ingestion"], ["dev/a/t", "status/a", "cmd/a/t", "other"]),
     ("viewer", [], ["dev/a/t", "cmd/a/t", "receipt/x", "other"]),
@@ -102,7 +106,7 @@ def test_emqx_itself_decides_so(emqx: dict[str, int], user: str, right: list[str
 
 
 FILTERS = [
-    ("gateway", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/#"], True),
+    ("gateway", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/g/#", "gateway/#"], True),
     ("gateway", "default", ["receipt/+", "receipt/#", "#", "+/#", "+/+", "+/0f", "dev/#", "audit/#"], False),
     ("gateway", "default", ["$share/x/cmd/#", "$share/x/receipt/#", "$SYS/#"], False),
     ("ingestion", "ingestion", ["$share/ingestion/dev/#", "$share/ingestion/audit/#"], True),
