@@ -19,15 +19,14 @@ from nexus.runtime.wire import Wire
 WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
 RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
 _FIRST_MID = 1000  # below are paho's, for subscriptions
-_NO_TOPIC = frozenset(b"+#\0")
-
-
-class MqttError(Exception):
-    """The connection could not be made, or is lost. The text says why; connect again."""
 
 
 Done = Callable[[int], None]
 OnMessage = Callable[["Connection", Message], None]
+
+
+class MqttError(Exception):
+    """The connection could not be made, or is lost. The text says why; connect again."""
 
 
 class Connection:
@@ -86,7 +85,7 @@ class Connection:
         Raises MqttError; ValueError for what is no topic.
         """
         name = topic.encode()
-        if not name or len(name) > 65535 or not _NO_TOPIC.isdisjoint(name):
+        if not name or len(name) > 65535 or b"+" in name or b"#" in name or b"\0" in name:
             raise ValueError(f"{topic!r} is no topic to publish on")
         if self._lost.done() or self._wire is None:
             raise MqttError(self._lost.result() if self._lost.done() else "closed")
@@ -124,10 +123,7 @@ class Connection:
         return acknowledged
 
     async def subscribe(self, topic_filter: str, *, only_new: bool = False) -> None:
-        """Subscribes with QoS 1. Raises MqttError when the broker refuses, with its reason.
-
-        With `only_new` nothing comes that was retained before, and what is retained from now on says so.
-        """
+        """Subscribes with QoS 1, as options.py says. Raises MqttError when the broker refuses, with its reason."""
         result, mid = self._client.subscribe(topic_filter, options=options.subscription(only_new=only_new))
         for code in await self._answer(result, mid):
             if code.is_failure:
@@ -274,14 +270,11 @@ class Connection:
 
     def _lose(self, reason: str) -> None:
         self._detach()
-        if not self.connected.done():
-            self.connected.set_exception(MqttError(reason))
-            self.connected.exception()  # whether or not anybody still waits for it
         if not self._lost.done():
             self._lost.set_result(reason)
         self._freed.set()  # whoever waits to publish must hear of it
         # Not cancelled: whoever waits for one would pass for cancelled himself, and end without a word.
-        unanswered: list[asyncio.Future[Any]] = [*self._futures, *self._answers.values()]
+        unanswered: list[asyncio.Future[Any]] = [self.connected, *self._futures, *self._answers.values()]
         for waiting in unanswered:
             if not waiting.done():
                 waiting.set_exception(MqttError(reason))

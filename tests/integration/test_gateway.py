@@ -1,7 +1,10 @@
 """Reload, writes and report by exception, in a running gateway."""
 
 import json
+import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -196,3 +199,66 @@ def test_the_gateway_says_nothing_where_it_is_told_to(
     [line] = [event for event in gateway.events() if event["event"] == "write" and event["error"] is None]
     assert (line["by"], line["value"]) == ("anna", 35)
     assert gateway.stop() == 0
+
+
+def test_pages_that_are_attacked_cost_no_reading(
+    nexus: Start, plant: Plant, served: Nexus, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """Half-sent requests without end, and loops on the metrics: the polling goes on, and a device can be reached again."""
+    broker = mosquitto()
+    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url).until_ready()
+    with Asker(broker.url, "dev/#", "status/#") as asker, ExitStack() as stack, ThreadPoolExecutor(8) as loops:
+        until(lambda: asker.values("dev/a/count"), "it is polled")
+        for _ in range(300):
+            half = stack.enter_context(socket.create_connection(("127.0.0.1", gateway.port)))
+            half.sendall(b"GET /health HTTP/1.1\r\nHost: local")
+        asking = [loops.submit(lambda: [gateway.get("/metrics") for _ in range(10)]) for _ in range(8)]
+        served.stop()
+        until(lambda: asker.on("status/a")[-1]["state"] == "offline", "the device is off", 30)
+        served.restart()
+        until(lambda: asker.on("status/a")[-1]["state"] == "online", "the device is reached again", 30)
+        for one in asking:
+            one.result()
+        assert gateway.get("/health")[0] == 200
+    assert len([event for event in gateway.events() if event["event"] not in ("connected", "started")]) < 20
+    assert gateway.stop() == 0
+
+
+def test_a_gateway_is_ready_when_its_first_device_is_known(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    plant.device("a", 1)
+    with socket.create_server(("127.0.0.1", plant.port)):  # takes connections, and says nothing
+        gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=mosquitto().url)
+        until(lambda: gateway.metric("nexus_gateway_broker_connected") == 1, "it is connected")
+        status, body = gateway.get("/ready")
+        assert (status, "the first device" in body) == (503, True)
+        gateway.until_ready()
+    assert gateway.stop() == 0
+
+
+def test_a_device_whose_gateway_was_killed_is_answered_for(
+    nexus: Start, plant: Plant, served: Nexus, mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    broker = mosquitto()
+    more = "".join(
+        f"\n  - {{name: a{n}, protocol: modbus-tcp, host: 127.0.0.1, port: {plant.port}, unit: 1, tags: [{MORE}]}}"
+        for n in range(8)
+    )
+    (plant.devices / "a.yaml").write_text(f"devices:{more}\n")
+    with Asker(broker.url, "answer/#", "status/#") as asker:
+        gateways = [
+            nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, group="g", member=name, lease="20s")
+            for name in ("one", "two")
+        ]
+        for one in gateways:
+            one.until_ready()
+        until(lambda: all(one.metric("nexus_gateway_devices_polled") > 0 for one in gateways), "both poll some", 60)
+        gateways[0].process.kill()
+        gateways[0].process.wait()
+        answers = [asker.ask(f"cmd/a{n}/setpoint", {"v": n}) for n in range(8)]
+    done = [answer for answer in answers if answer["ok"]]
+    refused = [answer for answer in answers if "no gateway polls this device" in answer.get("error", "")]
+    assert len(done) + len(refused) == 8
+    assert done
+    assert refused
