@@ -21,7 +21,6 @@ from nexus.runtime import guard, mqtt
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
-from tests.integration.test_gateway import Ear
 from tests.parts import PATIENCE, Mosquitto
 
 
@@ -53,7 +52,24 @@ async def delivering(folder: Path, port: int, receipts: str = "auto") -> AsyncIt
 
 
 async def until(condition: Callable[[], object], what: str, seconds: float = 15) -> None:
-    await Ear().until(condition, what, seconds * PATIENCE)
+    seconds *= PATIENCE
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"after {seconds:g} s still not: {what}") from None
+
+
+class Ear:
+    """A subscriber, and all that it heard."""
+
+    def __init__(self) -> None:
+        self.messages: list[mqtt.Message] = []
+
+    def __call__(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        connection.acknowledge(message.mid)
+        self.messages.append(message)
 
 
 def say(delivery: Delivery, device: str, value: int) -> None:
