@@ -17,12 +17,14 @@ LARGEST_NOISE = 0.01  # of a raw step; a scale that is finer than floats are is 
 class DeviceError(Exception):
     """The device is lost for now: leave the connection and enter a new one. The text is for the operator.
 
-    `silent_for` is how many seconds ago the device was last heard, where it tells by itself.
+    `silent_for` is how many seconds ago the device was last heard, where it tells by itself. `readings` are those that
+    the scan got before: they are good, and only the others are asked for again.
     """
 
-    def __init__(self, text: str, *, silent_for: float = 0.0) -> None:
+    def __init__(self, text: str, *, silent_for: float = 0.0, readings: "Sequence[Reading]" = ()) -> None:
         super().__init__(text)
         self.silent_for = silent_for
+        self.readings = readings
 
 
 class WriteError(Exception):
@@ -112,7 +114,8 @@ class Link:
     """What can be done with a connected device; one that is heard is not polled.
 
     `refusals` says, by tag, why the device does not give it; the driver adds to it as it learns. `certificate_days`
-    is how long our certificate is still valid, where there is one.
+    is how long our certificate is still valid, where there is one. `waited` gives the seconds that requests have waited
+    so far for others, on a line that is shared: a scan's deadline does not count them.
     """
 
     read: Read
@@ -120,6 +123,7 @@ class Link:
     hear: Hear | None = None
     refusals: Mapping[str, str] = field(default_factory=dict)
     certificate_days: float | None = None
+    waited: Callable[[], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +151,7 @@ class Driver(Protocol):
     @property
     def SETTINGS(self) -> Mapping[str, type[BaseModel]]: ...  # noqa: N802  a constant, named as one
 
-    def parse_address(self, text: str, settings: Any, /) -> Any: ...
+    def parse_address(self, text: str, settings: Any, /, *, writable: bool = False) -> Any: ...
 
     def connect(self, device: Device, /) -> AbstractAsyncContextManager[Link]: ...
 

@@ -83,6 +83,8 @@ class TagKeys(BaseModel):
     writable: Truth = False
     min: Number | None = None
     max: Number | None = None
+    word_order: Literal["big", "little"] | None = None
+    byte_order: Literal["big", "little"] | None = None
 
     @model_validator(mode="after")
     def _sensible(self) -> "TagKeys":
@@ -93,6 +95,12 @@ class TagKeys(BaseModel):
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError("min is greater than max")
         return self
+
+    @property
+    def orders(self) -> dict[str, str]:
+        """The tag's own word and byte order, which its device may not have."""
+        found = {"word_order": self.word_order, "byte_order": self.byte_order}
+        return {key: order for key, order in found.items() if order is not None}
 
     @property
     def report(self) -> Report | None:

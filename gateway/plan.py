@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from math import inf
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -25,6 +26,29 @@ class Block(Generic[T]):
     start: int
     count: int
     spans: tuple[Span[T], ...]
+
+
+FIRST_REMERGE, LONGEST_REMERGE = 60.0, 3600.0  # seconds
+
+
+@dataclass(slots=True)
+class Kept(Generic[T]):
+    """A plan with what refusals made of it, kept `until` then: a PLC that boots refuses what it has a moment later."""
+
+    plan: T
+    until: float = inf
+    pause: float = FIRST_REMERGE
+
+    def split(self, plan: T, now: float) -> None:
+        """The device refused a part: `plan` reads around it, and the whole is tried again after a growing pause."""
+        if self.until == inf:
+            self.until = now + self.pause
+            self.pause = min(LONGEST_REMERGE, self.pause * 2)
+        self.plan = plan
+
+    def merge(self, plan: T) -> None:
+        """The whole is tried again."""
+        self.plan, self.until = plan, inf
 
 
 def plan(spans: Iterable[Span[T]], *, limit: int, gap: int) -> list[Block[T]]:

@@ -49,6 +49,8 @@ class Poller:
         self._writing = asyncio.Lock()  # one write after the other, until it is read back
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
         self._worked = False  # this connection did, and not only for a moment
+        self._partial = False  # of the scan that failed a part was read
+        self._progressed = False  # it read a part of a scan before it was lost
         self._gap = Gap()
         self._shortest = min(tag.interval for tag in self._device.tags)
         self._metrics = metrics.Device(self._device.name)
@@ -60,7 +62,7 @@ class Poller:
         while True:
             # A connection that worked until now is made again at once: many devices close those that idle.
             if not self._worked:
-                self._unread = ()
+                self._leave_unread()
                 schedule.take(self._clock())  # what was due meanwhile is past
                 await self._sleep_until(max(schedule.next_due, self._breaker.until))
             if not self._breaker.may_try(self._clock()):
@@ -99,21 +101,31 @@ class Poller:
 
         return taking_turns
 
+    def _leave_unread(self) -> None:
+        """What is left of a scan that was read in part is bad; of one that was not read at all, the breaker speaks."""
+        if self._unread and self._partial:
+            now = _now()
+            readings = [tag.bad(now) for tag in self._unread]
+            self._condition.read(readings, [tag.name for tag in self._unread], {})
+            self._publish(readings, len(readings))
+        self._unread, self._partial = (), False
+
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
         async with AsyncExitStack() as stack:
             link = await self._connect(stack)
             self._link, began = link, self._clock()
+            self._progressed = False
             if link.certificate_days is not None:
                 metrics.certificate_days.labels(self._device.name).set(link.certificate_days)
             try:
                 if link.hear is not None:
                     await self._listen(link.read, link.hear)
                 else:
-                    await self._poll(link.read, schedule)
+                    await self._poll(link, schedule)
             finally:
                 self._link = None
-                self._worked &= self._clock() - began >= self._shortest
+                self._worked &= self._progressed or self._clock() - began >= self._shortest
 
     async def _connect(self, stack: AsyncExitStack) -> Link:
         timeout = self._device.timeout
@@ -123,12 +135,12 @@ class Poller:
         except TimeoutError:
             raise DeviceError(f"no connection within {timeout:g} s") from None
 
-    async def _poll(self, read: Read, schedule: Schedule[Tag]) -> None:
+    async def _poll(self, link: Link, schedule: Schedule[Tag]) -> None:
         if not self._unread:
             self._unread = schedule.take(self._clock()).items
         while True:
             if self._unread:
-                await self._scan(read, self._unread)
+                await self._scan(link, self._unread)
             await self._sleep_until(schedule.next_due)
             tick = schedule.take(self._clock())
             self._unread = tick.items
@@ -136,33 +148,49 @@ class Poller:
             if tick.missed:
                 self._metrics.missed.inc(tick.missed)
 
-    async def _scan(self, read: Read, tags: tuple[Tag, ...]) -> None:
+    async def _scan(self, link: Link, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
-        async with self._turn:
-            readings = await self._in_time(read, tags)
+        try:
+            async with self._turn:
+                readings = await self._in_time(link, tags)
+        except DeviceError as error:
+            if error.readings:
+                self._take(list(error.readings))
+                read = {reading.tag for reading in error.readings}
+                self._unread = tuple(tag for tag in tags if tag.name not in read)
+                self._progressed = self._partial = True
+            raise
         self._metrics.scan_seconds.set(self._clock() - began)
-        self._unread = ()
+        self._unread, self._partial = (), False
         self._take(readings)
 
-    async def _in_time(self, read: Read, tags: tuple[Tag, ...]) -> list[Reading]:
-        """`asyncio.timeout`, in less time than that takes: this is done with every scan."""
+    async def _in_time(self, link: Link, tags: tuple[Tag, ...]) -> list[Reading]:
+        """`asyncio.timeout`, in less time than that takes: this is done with every scan.
+
+        What the scan waits for others on a shared line is added to its time.
+        """
         task, hung, deadline = asyncio.current_task(), False, self._device.timeout * HUNG_AFTER_TIMEOUTS
+        loop, waited = asyncio.get_running_loop(), link.waited() if link.waited is not None else 0.0
 
         def give_up() -> None:
-            nonlocal hung
+            nonlocal hung, waited
+            if link.waited is not None and (more := link.waited() - waited) > deadline / 100:
+                waited += more
+                timers.append(loop.call_later(more, give_up))
+                return
             hung = True
             if task is not None:
                 task.cancel()
 
-        timer = asyncio.get_running_loop().call_later(deadline, give_up)
+        timers = [loop.call_later(deadline, give_up)]
         try:
-            return await read(tags)
+            return await link.read(tags)
         except asyncio.CancelledError:
             if hung and task is not None and task.uncancel() == 0:
                 raise DeviceError(f"a scan was not done within {deadline:g} s") from None
             raise
         finally:
-            timer.cancel()
+            timers[-1].cancel()
 
     async def _listen(self, read: Read, hear: Hear) -> None:
         """Takes what the device tells by itself; asks only for what has been silent for too long."""

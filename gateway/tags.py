@@ -51,10 +51,14 @@ class Tags:
         if name in self._names:
             spot.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
         self._names.add(name)
-        if self._driver is None or self._settings is None:
+        if self._driver is None or (settings := self._settings) is None:
             return None
+        if found.orders:
+            for key in found.orders.keys() - type(settings).model_fields.keys():
+                spot.fault(key, f"{key} is for Modbus: other protocols have one order only")
+            settings = settings.model_copy(update=found.orders)
         try:
-            address = self._driver.parse_address(found.address, self._settings)
+            address = self._driver.parse_address(found.address, settings, writable=found.writable)
         except ValueError as error:
             spot.fault("address", f"address {shown(found.address)}: {error}")
             return None

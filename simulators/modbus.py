@@ -25,7 +25,7 @@ _FORMATS = {
     "float32": ">f",
     "float64": ">d",
 }
-_WRITES = (5, 6, 15, 16)
+_WRITES = (5, 6, 15, 16, 22)
 _HEADER = struct.Struct(">HHHB")
 _ILLEGAL_FUNCTION, _ILLEGAL_ADDRESS, _ILLEGAL_VALUE, _NO_SUCH_UNIT = 1, 2, 3, 11
 
@@ -182,6 +182,8 @@ class Server:
         frame = await reader.readexactly(8)
         if frame[1] in (15, 16):
             frame += await reader.readexactly(frame[6] + 1)
+        elif frame[1] == 22:
+            frame += await reader.readexactly(2)
         if crc(frame[:-2]) != frame[-2:]:
             return False
         if frame[0] in self.units:  # on a serial line, nobody answers for a unit that is not there
@@ -238,6 +240,8 @@ async def serve(devices: Iterable[Device], faults: Faults | None = None) -> Asyn
 
 def _written(unit: Unit, request: bytes) -> bytes:
     function, start = request[0], int.from_bytes(request[1:3], "big")
+    if function == 22:
+        return _masked(unit, request, start)
     if function == 5:
         words = [int(request[3] == 0xFF)]
     elif function == 6:
@@ -249,6 +253,14 @@ def _written(unit: Unit, request: bytes) -> bytes:
         words = list(struct.unpack(f">{(len(request) - 6) // 2}H", request[6:]))
     table: Table = "coil" if function in (5, 15) else "holding"
     return request[:5] if unit.write(table, start, words) else _refusal(function, _ILLEGAL_ADDRESS)
+
+
+def _masked(unit: Unit, request: bytes, start: int) -> bytes:
+    keep, put = struct.unpack(">HH", request[3:7])
+    words = unit.read("holding", start, 1, asyncio.get_running_loop().time())
+    if words is None or not unit.write("holding", start, [words[0] & keep | put & ~keep]):
+        return _refusal(22, _ILLEGAL_ADDRESS)
+    return request
 
 
 def crc(data: bytes) -> bytes:

@@ -1,7 +1,9 @@
 """Modbus: over TCP, over serial lines, and over converters between the two."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from time import time
 from typing import Annotated, Literal
 
@@ -10,13 +12,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from gateway.driver import Device, DeviceError, Link, Request, Tag, WriteError
 from gateway.drivers import modbus_address
 from gateway.drivers.modbus_address import BITS, Address, Decode, Order, decoder
-from gateway.drivers.modbus_line import Line, Pace, Refusal, Serial, Tcp, shared
+from gateway.drivers.modbus_line import Line, Pace, Refusal, Unanswered, shared
+from gateway.drivers.modbus_wire import Serial, Tcp
 from gateway.encoding import truth
-from gateway.plan import Block, Span, halves, plan
+from gateway.host import Host
+from gateway.plan import Block, Kept, Span, halves, plan
 from nexus.contract.reading import Reading, Value
 from nexus.runtime.duration import Seconds
 
 # Exceptions that mean "not this address": function, address, value. The others are the device's trouble, not the tag's.
+_NO_SUCH_FUNCTION = 1
 _REFUSALS = {1: "function not supported", 2: "illegal address", 3: "illegal value"}
 _TROUBLES = {
     4: "device failure",
@@ -45,23 +50,24 @@ class _Common(BaseModel):
 class TcpSettings(_Common):
     """`modbus-tcp`."""
 
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(502, ge=1, le=65535)
+    transaction_ids: Literal["echoed", "zero"] = "echoed"
 
     @property
     def where(self) -> Tcp | Serial:
-        return Tcp(self.host, self.port)
+        return Tcp(self.host, self.port, numbered=self.transaction_ids == "echoed")
 
 
 class RtuTcpSettings(_Common):
     """`modbus-rtu-tcp`: a converter that passes serial frames through."""
 
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(ge=1, le=65535)
 
     @property
     def where(self) -> Tcp | Serial:
-        return Tcp(self.host, self.port, rtu=True)
+        return Tcp(self.host, self.port, rtu=True, numbered=False)
 
 
 class RtuSettings(_Common):
@@ -76,6 +82,15 @@ class RtuSettings(_Common):
 
     @property
     def where(self) -> Tcp | Serial:
+        return self._port
+
+    @property
+    def silence(self) -> float:
+        """Seconds between two frames."""
+        return self._port.silence
+
+    @property
+    def _port(self) -> Serial:
         return Serial(self.serial, self.baudrate, self.data_bits, self.parity, self.stop_bits)
 
 
@@ -88,9 +103,12 @@ SETTINGS: Mapping[str, type[BaseModel]] = {
 }
 
 
-def parse_address(text: str, settings: Settings) -> Address:
+def parse_address(text: str, settings: Settings, /, *, writable: bool = False) -> Address:
     """Reads `holding:40001:float32` and its like. Raises ValueError that says what would be right."""
-    return modbus_address.parse(text, settings.addressing)
+    address = modbus_address.parse(text, settings.addressing, settings.word_order, settings.byte_order)
+    if writable:
+        modbus_address.check_writable(address)
+    return address
 
 
 @asynccontextmanager
@@ -98,7 +116,7 @@ async def connect(device: Device) -> AsyncIterator[Link]:
     """A link to one unit, on a connection that it shares with the others there. Raises DeviceError."""
     async with shared(device.settings.where) as line:
         unit = _Unit(line, device)
-        yield Link(unit.read, unit.write, refusals=unit.refusals)
+        yield Link(unit.read, unit.write, refusals=unit.refusals, waited=unit.pace.seconds_waited)
 
 
 def requests(device: Device) -> list[Request]:
@@ -128,8 +146,7 @@ def _bus_seconds(settings: Settings, block: Block[Tag]) -> float | None:
         return settings.request_delay or None
     data = (block.count + 7) // 8 if block.space in BITS else block.count * 2
     bits = 1 + settings.data_bits + (settings.parity != "none") + settings.stop_bits
-    character = bits / settings.baudrate
-    silence = max(3.5 * character, 0.00175)
+    character, silence = bits / settings.baudrate, settings.silence
     return (8 + 5 + data) * character + 2 * silence + settings.request_delay
 
 
@@ -145,6 +162,20 @@ def _plan(tags: Sequence[Tag], settings: Settings) -> list[Block[Tag]]:
     return blocks
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One request, and how its answer is read."""
+
+    block: Block[Tag]
+    tags: tuple[Tag, ...]
+    decode: Decode
+
+
+def _job(block: Block[Tag]) -> _Job:
+    tags = tuple(span.item for span in block.spans)
+    return _Job(block, tags, decoder([tag.address for tag in tags], block.start))
+
+
 class _Unit:
     """One unit's reads and writes. Plans are made once for each set of tags, and keep what the device refused."""
 
@@ -152,73 +183,101 @@ class _Unit:
         settings: Settings = device.settings
         self._line = line
         self._settings = settings
-        self._pace = Pace(device.timeout, settings.request_delay)
-        self._plans: dict[tuple[str, ...], list[Block[Tag]]] = {}
+        self._clock = asyncio.get_running_loop().time
+        self._plans: dict[tuple[str, ...], Kept[list[_Job]]] = {}
+        self.pace = Pace(device.timeout, settings.request_delay)
         self.refusals: dict[str, str] = {}
-        self._decoders: dict[int, tuple[Decode, tuple[Tag, ...]]] = {}  # by the block's identity
-        self._blocks: list[Block[Tag]] = []
 
     async def read(self, tags: Sequence[Tag]) -> list[Reading]:
-        """One scan. Blocks that the device refuses are split until the refused tags stand alone."""
-        key = tuple(tag.name for tag in tags)
-        blocks = self._plans.get(key) or _plan(tags, self._settings)
+        """One scan. Blocks that the device refuses are split until the refused tags stand alone.
+
+        A block whose answer is lost costs its own tags, unless the next one is lost too.
+        """
+        kept = self._kept(tags)
         readings: list[Reading] = []
-        settled: list[Block[Tag]] = []
-        waiting = blocks[::-1]
+        settled: list[_Job] = []
+        waiting, lost = kept.plan[::-1], True
         while waiting:
-            block = waiting.pop()
-            found = await self._read_block(block)
-            if found is None and (parts := halves(block)):
-                waiting.extend(reversed(parts))
+            job = waiting.pop()
+            try:
+                found, lost = await self._read_block(job), False
+            except Unanswered as error:
+                if lost:
+                    raise DeviceError(str(error), readings=readings) from error
+                found, lost = self._bad(job, str(error)), True
+            except DeviceError as error:
+                raise DeviceError(str(error), readings=readings) from error
+            if found is None and (parts := halves(job.block)):
+                waiting.extend(_job(part) for part in reversed(parts))
                 continue
-            settled.append(block)
-            readings.extend(found if found is not None else [span.item.bad(_now()) for span in block.spans])
-        self._plans[key] = settled
+            settled.append(job)
+            readings.extend(found if found is not None else self._bad(job))
+        if len(settled) != len(kept.plan):
+            kept.split(settled, self._clock())
         return readings
+
+    def _kept(self, tags: Sequence[Tag]) -> Kept[list[_Job]]:
+        key = tuple(tag.name for tag in tags)
+        kept = self._plans.get(key)
+        if kept is None:
+            kept = self._plans[key] = Kept([_job(block) for block in _plan(tags, self._settings)])
+        elif self._clock() >= kept.until:
+            kept.merge([_job(block) for block in _plan(tags, self._settings)])
+        return kept
+
+    def _bad(self, job: _Job, why: str | None = None) -> list[Reading]:
+        now = _now()
+        if why is not None:
+            self.refusals.update(dict.fromkeys((tag.name for tag in job.tags), why))
+        return [tag.bad(now) for tag in job.tags]
 
     async def write(self, tag: Tag, value: Value) -> Value:
         """Sets one tag's register, coil or bit."""
         address: Address = tag.address
-        settings, line, pace, unit = self._settings, self._line, self._pace, self._settings.unit
+        line, pace, unit = self._line, self.pace, self._settings.unit
         try:
             if address.table == "coil":
                 await line.write_coil(unit, address.start, truth(value, "coil"), pace)
             elif address.table != "holding":
                 raise WriteError(f"{address.table} registers and inputs can only be read")
             elif address.bit is not None:
-                mask = modbus_address.mask(address, settings.byte_order)
-                await line.write_bit(unit, address.start, mask, truth(value, "bit"), pace)
+                await self._write_bit(address, truth(value, "bit"))
             else:
-                words = modbus_address.encode(address, value, settings.word_order, settings.byte_order)
+                words = modbus_address.encode(address, value)
                 await line.write_registers(unit, address.start, words, pace)
-                return decoder([address], address.start, settings.word_order, settings.byte_order)(words)[0]
+                return decoder([address], address.start)(words)[0]
         except Refusal as refusal:
             raise WriteError(f"unit {unit} refuses: {_named(refusal.code)}") from None
         return value
 
-    async def _read_block(self, block: Block[Tag]) -> list[Reading] | None:
-        """The readings of one request, or None when the device refuses it. Raises DeviceError."""
-        table, unit = str(block.space), self._settings.unit
+    async def _write_bit(self, address: Address, value: bool) -> None:
+        """By function 22, which changes it inside the device. Reading, changing and writing the register instead would
+        take back what the PLC did to its other bits in between.
+        """
+        unit = self._settings.unit
         try:
-            words = await self._line.read(unit, table, block.start, block.count, self._pace)  # type: ignore[arg-type]
+            await self._line.write_bit(unit, address.start, modbus_address.mask(address), value, self.pace)
+        except Refusal as refusal:
+            if refusal.code != _NO_SUCH_FUNCTION:
+                raise
+            raise WriteError(
+                f"unit {unit} has no function 22 (mask write), so its other bits would be at risk: write the whole "
+                "register as a uint16 tag, or use a coil"
+            ) from None
+
+    async def _read_block(self, job: _Job) -> list[Reading] | None:
+        """The readings of one request, or None when the device refuses it. Raises DeviceError."""
+        block, unit = job.block, self._settings.unit
+        try:
+            words = await self._line.read(unit, block.space, block.start, block.count, self.pace)  # type: ignore[arg-type]
         except Refusal as refusal:
             if refusal.code in _REFUSALS:
                 if len(block.spans) == 1:
                     self.refusals[block.spans[0].item.name] = _named(refusal.code)
                 return None
             raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
-        decode, tags = self._decoded(block)
         now = _now()
-        return [tag.reading(value, now) for tag, value in zip(tags, decode(words), strict=True)]
-
-    def _decoded(self, block: Block[Tag]) -> tuple[Decode, tuple[Tag, ...]]:
-        if (found := self._decoders.get(id(block))) is None:
-            tags = tuple(span.item for span in block.spans)
-            settings = self._settings
-            decode = decoder([tag.address for tag in tags], block.start, settings.word_order, settings.byte_order)
-            self._blocks.append(block)  # an identity is good for as long as the block is
-            found = self._decoders[id(block)] = decode, tags
-        return found
+        return [tag.reading(value, now) for tag, value in zip(job.tags, job.decode(words), strict=True)]
 
 
 def _named(code: int) -> str:

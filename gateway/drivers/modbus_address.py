@@ -15,6 +15,7 @@ Table = Literal["coil", "discrete", "input", "holding"]
 Order = Literal["big", "little"]
 
 BITS = ("coil", "discrete")
+_MOST_WRITTEN = 123  # registers of one request
 
 _MODICON = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the digit that leads the number
 NUMBERS = {
@@ -40,12 +41,14 @@ class Address:
     type: str
     bit: int | None = None
     length: int = 0
+    word_order: Order = "big"
+    byte_order: Order = "big"
 
 
 Decode = Callable[[Sequence[int]], Sequence[Value]]
 
 
-def parse(text: str, addressing: str) -> Address:
+def parse(text: str, addressing: str, word_order: Order = "big", byte_order: Order = "big") -> Address:
     """Reads `holding:40001:float32`, `holding:40020.3:bool`, `coil:1`, `input:30010:string(8)`.
 
     Raises ValueError that says what would be right.
@@ -70,7 +73,18 @@ def parse(text: str, addressing: str) -> Address:
         str(kind),
         int(bit) if bit is not None else None,
         int(length or 0),
+        word_order,
+        byte_order,
     )
+
+
+def check_writable(address: Address) -> None:
+    """Raises ValueError for what Modbus cannot write."""
+    if address.table in ("input", "discrete"):
+        other = "holding" if address.table == "input" else "coil"
+        raise ValueError(f"{address.table} can only be read: leave `writable` out, or is it a {other}?")
+    if address.count > _MOST_WRITTEN:
+        raise ValueError(f"at most {_MOST_WRITTEN} registers are written at once, which are {_MOST_WRITTEN * 2} bytes")
 
 
 def _start(table: str, number: str, addressing: str) -> int:
@@ -111,25 +125,50 @@ def _registers(kind: str | None, bit: str | None, length: str | None) -> int:
     return struct.calcsize(NUMBERS[kind]) // 2
 
 
-def decoder(addresses: Sequence[Address], start: int, word_order: Order, byte_order: Order) -> Decode:
+def decoder(addresses: Sequence[Address], start: int) -> Decode:
     """How to read the values of a block's registers (or bits), which begins at `start`: all in one go.
 
     The registers are put in the order in which each value wants them, as often as it takes, and read as one struct.
     Packing them little-endian swaps the bytes of each. Between the two, ABCD, CDAB, BADC and DCBA are all reached.
     """
+    if addresses and addresses[0].table in BITS:
+        places = [address.start - start for address in addresses]
+        return lambda words: [bool(words[at]) for at in places]
+    swapped = [address.byte_order == "little" for address in addresses]
+    if any(swapped) and not all(swapped):
+        return _mixed(addresses, start, swapped)
+    return _registers_decoder(addresses, start, "<" if any(swapped) else ">")
+
+
+def _mixed(addresses: Sequence[Address], start: int, swapped: Sequence[bool]) -> Decode:
+    """Each byte order on its own, and then all values in the order of their addresses."""
+    parts = []
+    for order in (False, True):
+        chosen = [at for at, one in enumerate(swapped) if one == order]
+        parts.append((chosen, _registers_decoder([addresses[at] for at in chosen], start, "<" if order else ">")))
+
+    def decode(words: Sequence[int]) -> Sequence[Value]:
+        values: list[Value] = [None] * len(addresses)
+        for chosen, part in parts:
+            for at, value in zip(chosen, part(words), strict=True):
+                values[at] = value
+        return values
+
+    return decode
+
+
+def _registers_decoder(addresses: Sequence[Address], start: int, bytes_in: str) -> Decode:
     places: list[int] = []
     codes = ""
     fixes: list[Callable[[Any], Value] | None] = []
     for address in addresses:
         registers = range(address.start - start, address.start - start + address.count)
-        reverse = word_order == "little" and address.type != "string"
+        reverse = address.word_order == "little" and address.type != "string"
         places += reversed(registers) if reverse else registers
         codes += _code(address)
         fixes.append(_fix(address))
-    if addresses and addresses[0].table in BITS:
-        return lambda words: [bool(words[at]) for at in places]
     pick = itemgetter(*places) if len(places) > 1 else lambda words: (words[places[0]],)
-    pack = struct.Struct(f"{'<' if byte_order == 'little' else '>'}{len(places)}H").pack
+    pack = struct.Struct(f"{bytes_in}{len(places)}H").pack
     unpack = struct.Struct(f">{codes}").unpack
     if not any(fixes):
         return lambda words: unpack(pack(*pick(words)))
@@ -161,9 +200,10 @@ def _text(data: bytes) -> str:
         return data.decode("latin-1").rstrip()
 
 
-def encode(address: Address, value: Value, word_order: Order, byte_order: Order) -> list[int]:
+def encode(address: Address, value: Value) -> list[int]:
     """The registers that hold `value`; not for bits. Raises WriteError when it does not fit."""
-    count, swapped = address.count, "<" if byte_order == "little" else ">"
+    count, word_order, byte_order = address.count, address.word_order, address.byte_order
+    swapped = "<" if byte_order == "little" else ">"
     if address.type == "string":
         data = _encoded_text(address, text(value, f"string({address.length})"))
         return list(struct.unpack(f"{swapped}{count}H", data.ljust(count * 2, b"\0")))
@@ -180,7 +220,7 @@ def _encoded_text(address: Address, value: str) -> bytes:
     return data
 
 
-def mask(address: Address, byte_order: Order) -> int:
+def mask(address: Address) -> int:
     """Where the bit of a bool is, in the register as it travels."""
     bit = address.bit or 0
-    return 1 << (bit if byte_order == "big" else bit ^ 8)
+    return 1 << (bit if address.byte_order == "big" else bit ^ 8)

@@ -1,88 +1,21 @@
-"""Connections to Modbus devices, shared by the units behind each. The only file that knows pymodbus."""
+"""Connections to Modbus devices, shared by the units behind each, which take turns."""
 
 import asyncio
-import logging
-import struct
-import termios
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-
-from pymodbus.client import AsyncModbusSerialClient, AsyncModbusTcpClient
-from pymodbus.client.base import ModbusBaseClient
-from pymodbus.exceptions import ModbusException, ModbusIOException
-from pymodbus.framer import FramerType
-from pymodbus.pdu import DecodePDU, ModbusPDU
-from pymodbus.pdu.register_message import (
-    ReadHoldingRegistersRequest,
-    ReadHoldingRegistersResponse,
-    ReadInputRegistersRequest,
-)
+from struct import unpack_from
 
 from gateway.driver import DeviceError
+from gateway.drivers import modbus_wire as wire
 from gateway.drivers.modbus_address import BITS, Table
+from gateway.drivers.modbus_turns import Turns
+from gateway.drivers.modbus_wire import Closed, Request, Serial, Silence, Tcp, Wire
 
-_UNANSWERED = 1_000_000_000  # the connection is not closed because a unit is silent: others answer there
-_READS: dict[Table, tuple[str, int]] = {
-    "coil": ("read_coils", 1),
-    "discrete": ("read_discrete_inputs", 2),
-    "holding": ("read_holding_registers", 3),
-    "input": ("read_input_registers", 4),
-}
-
-# It logs what it also raises, and each late answer.
-logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
-
-
-class _Registers(ReadHoldingRegistersResponse):
-    """The library reads registers one by one, and describes each answer for a log that nobody reads."""
-
-    def decode(self, data: bytes) -> None:
-        size = data[0]
-        if size >= len(data):
-            raise ModbusIOException("the answer is too short", function_code=self.function_code)
-        self.registers = struct.unpack_from(f">{size // 2}H", data, 1)
-
-    def __str__(self) -> str:
-        return type(self).__name__
-
-
-class _InputRegisters(_Registers):
-    function_code = 4
-
-
-DecodePDU.add_pdu(ReadHoldingRegistersRequest, _Registers)
-DecodePDU.add_pdu(ReadInputRegistersRequest, _InputRegisters)
-
-
-@dataclass(frozen=True)
-class Tcp:
-    """A device, or a converter to serial ones; with `rtu` frames travel as they do on a serial line."""
-
-    host: str
-    port: int
-    rtu: bool = False
-
-    remedy = "is it on, and is the port right?"
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
-
-
-@dataclass(frozen=True)
-class Serial:
-    """A serial port of this machine."""
-
-    path: str
-    baudrate: int
-    data_bits: int
-    parity: str
-    stop_bits: int
-
-    remedy = "is the adapter plugged in, and may this user open it (group dialout)?"
-
-    def __str__(self) -> str:
-        return self.path
+_UNANSWERED = 3  # silences in a row, of all units, after which the connection itself is in doubt
+_READS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+# The unit behind a converter does not answer: the converter says so, after waiting for it.
+_ABSENT = (10, 11)
 
 
 class Refusal(Exception):  # noqa: N818  an answer, not an error of ours
@@ -93,16 +26,41 @@ class Refusal(Exception):  # noqa: N818  an answer, not an error of ours
         self.code = code
 
 
-class Line:
-    """One connection. Its units take turns; one that does not answer costs the others its timeout, and no more."""
+class Unanswered(DeviceError):  # noqa: N818  one lost answer, not yet a lost device
+    """No answer came in time; the unit's next request may be answered nevertheless."""
 
-    def __init__(self, where: Tcp | Serial) -> None:
+
+@dataclass(slots=True)
+class Pace:
+    """How one unit is asked, in seconds: how long an answer may take, and how long to rest before each request.
+
+    `waited` counts what its requests have waited for their turn; `since` when the one began that waits now.
+    """
+
+    timeout: float
+    delay: float = 0.0
+    waited: float = 0.0
+    since: float | None = None
+
+    def seconds_waited(self) -> float:
+        """Until now."""
+        now = asyncio.get_running_loop().time()
+        return self.waited + (now - self.since if self.since is not None else 0.0)
+
+
+class Line:
+    """One connection. Its units take turns, a request at a time; it is made anew when the other side closes it."""
+
+    def __init__(self, where: Tcp | Serial, turns: Turns) -> None:
         self._where = where
         self._turn = asyncio.Lock()
-        self._waiting: asyncio.Task[object] | None = None  # whoever waits for an answer
-        self._stale = False  # an answer that is not awaited any more may still come
-        self._client = self._made()
+        self._clock = asyncio.get_running_loop().time
+        self._quiet: dict[int, float] = {}  # by unit: until when a late answer could be taken for the next one's
+        self._unanswered = 0
+        self._sent = 0.0
+        self._wire: Wire | None = None
         self._opening = asyncio.create_task(self._open(), name=f"open {where}")
+        self.turns = turns
         self.lost = False
         self.users = 0
 
@@ -114,125 +72,135 @@ class Line:
         """Lets go of the connection."""
         self.lost = True
         self._opening.cancel()
-        self._client.close()
+        self._hang_up()
 
-    async def read(self, unit: int, table: Table, start: int, count: int, pace: "Pace") -> Sequence[int]:
+    async def read(self, unit: int, table: Table, start: int, count: int, pace: Pace) -> Sequence[int]:
         """Registers, or bits, from `start`. Raises Refusal and DeviceError."""
-        function, code = _READS[table]
-        async with self._turn:
-            answer = await self._answer(function, start, unit, pace, count=count)
-        words = answer.bits[:count] if table in BITS else answer.registers
-        if answer.function_code != code or len(words) != count:
-            raise DeviceError(f"unit {unit} answered something else than was asked")
-        return words
+        answer = await self._ask(unit, wire.reading(_READS[table], start, count), pace)
+        if table in BITS:
+            return [answer[2 + at // 8] >> at % 8 & 1 for at in range(count)]
+        return unpack_from(f">{count}H", answer, 2)
 
-    async def write_coil(self, unit: int, start: int, value: bool, pace: "Pace") -> None:
+    async def write_coil(self, unit: int, start: int, value: bool, pace: Pace) -> None:
         """Sets one coil. Raises Refusal and DeviceError."""
-        async with self._turn:
-            await self._answer("write_coil", start, unit, pace, value=value)
+        await self._ask(unit, wire.writing(5, start, 0xFF00 if value else 0), pace)
 
-    async def write_registers(self, unit: int, start: int, words: list[int], pace: "Pace") -> None:
+    async def write_registers(self, unit: int, start: int, words: list[int], pace: Pace) -> None:
         """Sets holding registers; a single one by the function that all devices have. Raises Refusal, DeviceError."""
-        async with self._turn:
-            if len(words) == 1:
-                await self._answer("write_register", start, unit, pace, value=words[0])
-            else:
-                await self._answer("write_registers", start, unit, pace, values=words)
+        one = len(words) == 1
+        await self._ask(unit, wire.writing(6, start, words[0]) if one else wire.writing_many(start, words), pace)
 
-    async def write_bit(self, unit: int, start: int, mask: int, value: bool, pace: "Pace") -> None:
-        """Sets one bit of a holding register, in one turn. Raises Refusal and DeviceError."""
-        async with self._turn:
-            answer = await self._answer("read_holding_registers", start, unit, pace, count=1)
-            word = answer.registers[0] | mask if value else answer.registers[0] & ~mask
-            await self._answer("write_register", start, unit, pace, value=word)
+    async def write_bit(self, unit: int, start: int, mask: int, value: bool, pace: Pace) -> None:
+        """Sets one bit of a holding register, inside the device. Raises Refusal and DeviceError."""
+        await self._ask(unit, wire.masking(start, 0xFFFF & ~mask, mask if value else 0), pace)
 
-    async def _answer(self, function: str, start: int, unit: int, pace: "Pace", **rest: object) -> ModbusPDU:
-        """One request and its answer; the turn is ours."""
-        if pace.delay:
-            await asyncio.sleep(pace.delay)
-        if self._stale:
-            await self._reopen()
-        if self.lost:
-            raise DeviceError(f"{self._where} closed the connection")
-        self._waiting = asyncio.current_task()
-        self._stale = self._frames_carry_no_number
-        client = self._client
-        client.ctx.comm_params.timeout_connect = pace.timeout  # it waits for answers so long, too
+    async def _ask(self, unit: int, request: Request, pace: Pace) -> bytes:
+        """One request and its answer, when it is the unit's turn. Raises Refusal and DeviceError."""
+        pace.since = self._clock()
         try:
-            answer: ModbusPDU = await getattr(client, function)(start, device_id=unit, **rest)
-        except asyncio.CancelledError:
-            if self._waiting is None:  # cancelled by `_changed`, and by nobody else unless the count says so
-                task = asyncio.current_task()
-                if task is not None and task.uncancel() == 0:
-                    raise DeviceError(f"{self._where} closed the connection") from None
-            raise
-        except ModbusException as error:
-            if "No response" in str(error):
-                raise DeviceError(f"no answer from unit {unit} within {pace.timeout:g} s") from None
-            raise DeviceError(f"the answer for unit {unit} makes no sense: {error}") from error
+            if (quiet := self._quiet.pop(unit, 0.0)) > pace.since:
+                await asyncio.sleep(quiet - pace.since)
+            self._may_try(unit)
+            await self._turn.acquire()
         finally:
-            self._waiting = None
-        self._stale = False
-        if answer.isError():
-            raise Refusal(answer.exception_code)
+            pace.waited += self._clock() - pace.since
+            pace.since = None
+        try:
+            self._may_try(unit)
+            if pace.delay:
+                await asyncio.sleep(pace.delay)
+            answer = await self._timed(unit, request, pace.timeout)
+        finally:
+            self._turn.release()
+        if answer[0] & 0x80:
+            raise Refusal(answer[1])
         return answer
 
-    @property
-    def _frames_carry_no_number(self) -> bool:
-        """On serial lines a late answer would be taken for the next one's: the connection is made anew instead."""
-        return isinstance(self._where, Serial) or self._where.rtu
+    def _may_try(self, unit: int) -> None:
+        if self.lost:
+            raise DeviceError(f"{self._where} closed the connection")
+        if self.users > 1 and (rest := self.turns.rest(unit, self._clock())):
+            raise DeviceError(f"no answer from unit {unit}; others share the line, so it rests for {rest:.0f} s")
 
-    def _made(self) -> ModbusBaseClient:
-        client = _client(self._where, self._changed)
-        client.set_max_no_responses(_UNANSWERED)
-        return client
-
-    async def _open(self) -> None:
+    async def _timed(self, unit: int, request: Request, timeout: float) -> bytes:
+        """One request, and what its answer, or none, tells of the unit."""
+        began, limit, finished = self._clock(), self.turns.limit(unit, timeout), False
         try:
-            connected = await self._client.connect()
-        except (ValueError, termios.error) as error:
+            answer = await self._answered(unit, request, limit)
+            finished = True
+        except Silence as silence:
+            self._unanswered += 1
+            self.turns.missed(unit, self._clock(), self._clock() - began)
+            what = "nothing that makes sense" if silence.noise else "no answer"
+            raise Unanswered(f"{what} from unit {unit} within {limit:g} s") from None
+        except DeviceError:
+            self._hang_up()  # what comes next on this connection may belong to anybody
+            raise
+        finally:
+            if not finished and not self._where.numbered:
+                self._quiet[unit] = self._clock() + timeout
+        self._unanswered = 0
+        now = self._clock()
+        if answer[0] & 0x80 and answer[1] in _ABSENT:
+            self.turns.missed(unit, now, now - began)
+        else:
+            self.turns.answered(unit, now - self._sent)
+        return answer
+
+    async def _answered(self, unit: int, request: Request, limit: float) -> bytes:
+        """Reads are asked for twice if need be: as soon as the answer is probably lost, where answers are numbered."""
+        numbered, twice = self._where.numbered, request.repeatable
+        first = self.turns.patience(limit) if twice and numbered else limit
+        try:
+            return await self._once(unit, request, first)
+        except Silence:
+            rest = limit - first if numbered else limit
+            if rest <= 0 or not twice or not self.turns.trusts(unit):
+                raise
+        except Closed:
+            if not twice:
+                raise DeviceError(f"{self._where} closed the connection") from None
+            rest = limit
+        try:
+            answer = await self._once(unit, request, rest, again=True)
+        except Closed:
+            raise DeviceError(f"{self._where} closed the connection") from None
+        if not numbered:
+            self._quiet[unit] = self._clock() + limit  # the other answer may be on its way
+        return answer
+
+    async def _once(self, unit: int, request: Request, seconds: float, *, again: bool = False) -> bytes:
+        connection = await self._connected(seconds)
+        await connection.send(unit, request, again=again)
+        self._sent = self._clock()
+        return await connection.answer(unit, request, seconds)
+
+    async def _connected(self, seconds: float) -> Wire:
+        """The connection; a new one if it was closed, or has been silent for too long."""
+        connection = self._wire
+        if connection is None or connection.closed or self._unanswered >= _UNANSWERED:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._open()
+            except TimeoutError:
+                self.lost = True
+                raise DeviceError(f"no connection to {self._where}: {self._where.remedy}") from None
+        return connection
+
+    async def _open(self) -> Wire:
+        self._hang_up()
+        self._unanswered = 0
+        try:
+            self._wire = await wire.connected(self._where)
+        except DeviceError:
             self.lost = True
-            raise DeviceError(f"{self._where} does not take these settings: {error}") from error
-        if not connected:
-            self.lost = True
-            raise DeviceError(f"no connection to {self._where}: {self._where.remedy}")
+            raise
+        return self._wire
 
-    async def _reopen(self) -> None:
-        self._client.close()
-        self._client = self._made()
-        await self._open()
-        self._stale = False
-
-    def _changed(self, up: bool) -> None:
-        """pymodbus does not tell whoever waits that the connection was lost."""
-        if not up and not self.lost:
-            self.lost = True
-            if (waiting := self._waiting) is not None:
-                self._waiting = None
-                waiting.cancel()
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """In seconds: how long an answer may take, and how long to rest before each request."""
-
-    timeout: float
-    delay: float = 0.0
-
-
-def _client(where: Tcp | Serial, changed: Callable[[bool], None]) -> ModbusBaseClient:
-    common = {"retries": 0, "reconnect_delay": 0, "trace_connect": changed}
-    if isinstance(where, Tcp):
-        framer = FramerType.RTU if where.rtu else FramerType.SOCKET
-        return AsyncModbusTcpClient(where.host, port=where.port, framer=framer, **common)  # type: ignore[arg-type]
-    return AsyncModbusSerialClient(
-        where.path,
-        baudrate=where.baudrate,
-        bytesize=where.data_bits,
-        parity=where.parity[0].upper(),
-        stopbits=where.stop_bits,
-        **common,  # type: ignore[arg-type]
-    )
+    def _hang_up(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
 
 
 _lines: dict[tuple[asyncio.AbstractEventLoop, Tcp | Serial], Line] = {}
@@ -244,7 +212,7 @@ async def shared(where: Tcp | Serial) -> AsyncIterator[Line]:
     key = (asyncio.get_running_loop(), where)
     line = _lines.get(key)
     if line is None or line.lost:
-        line = _lines[key] = Line(where)
+        line = _lines[key] = Line(where, line.turns if line is not None else Turns())
     line.users += 1
     try:
         await line.opened()

@@ -88,7 +88,7 @@ class Address:
     uri: str | None = None
 
 
-def parse_address(text: str, _: Settings) -> Address:
+def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Address:  # noqa: ARG001  servers tell
     """Reads `ns=2;s=Press.Force`, `i=2258` or `nsu=urn:vendor;s=Force`. Raises ValueError that says what is right."""
     uri, written = "", text.strip()
     if written.startswith("nsu="):

@@ -17,7 +17,8 @@ from gateway.driver import Device, DeviceError, Link, Request, Tag, WriteError
 from gateway.drivers import reach, s7_address, s7_plan
 from gateway.drivers.s7_address import Address
 from gateway.drivers.s7_plan import Job, Plan, blocks, planned
-from gateway.plan import Block, Span, halves
+from gateway.host import Host
+from gateway.plan import Block, Kept, Span, halves
 from nexus.contract.reading import Reading, Value
 
 _CONNECTIONS = {"pg": 1, "op": 2, "basic": 3}
@@ -50,7 +51,7 @@ class Settings(BaseModel):
     """An S7 device's own keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    host: str = Field(min_length=1)
+    host: Host
     port: int = Field(102, ge=1, le=65535)
     rack: int = Field(0, ge=0, le=7)
     slot: int = Field(1, ge=0, le=31)
@@ -61,7 +62,7 @@ class Settings(BaseModel):
 SETTINGS: Mapping[str, type[BaseModel]] = {"s7": Settings}
 
 
-def parse_address(text: str, _: Settings) -> Address:
+def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Address:  # noqa: ARG001  all may be
     """Reads `DB1.DBD0:REAL` and its like. Raises ValueError that says what would be right."""
     return s7_address.parse(text)
 
@@ -113,23 +114,28 @@ class _Plc:
         self._settings: Settings = device.settings
         self._timeout = device.timeout
         self._pdu = client.pdu_length
-        self._plans: dict[tuple[str, ...], Plan] = {}
+        self._plans: dict[tuple[str, ...], Kept[Plan]] = {}
+        self._clock = asyncio.get_running_loop().time
         self._decoders = {tag.name: s7_address.decoder(tag.address) for tag in device.tags}
+        self._is_lost = False
         self.refusals: dict[str, str] = {}
         if client.connection is not None:
             client.connection.timeout = 600  # the deadlines are ours
 
     async def read(self, tags: Sequence[Tag]) -> list[Reading]:
         """One scan. Blocks that the PLC refuses are split until the refused tags stand alone."""
-        key = tuple(tag.name for tag in tags)
-        if (plan := self._plans.get(key)) is None:
-            plan = self._plans[key] = planned(blocks(tags, self._settings.gap, self._pdu), self._pdu)
+        kept = self._kept(tags)
+        plan = kept.plan
         readings: list[Reading] = []
         settled: list[Block[Tag]] = []
         while plan.blocks:
             answers: list[bytes | int] = [b""] * len(plan.blocks)
-            for job in plan.jobs:
-                await self._fetch(job, answers)
+            try:
+                for job in plan.jobs:
+                    await self._fetch(job, answers)
+            except DeviceError as error:
+                readings += self._whole(plan, answers)
+                raise DeviceError(str(error), readings=readings) from error
             now, smaller = int(time() * 1000), []
             for block, answer in zip(plan.blocks, answers, strict=True):
                 if isinstance(answer, int) and (parts := halves(block)):
@@ -140,9 +146,18 @@ class _Plc:
             if not smaller:
                 break
             plan = planned(smaller, self._pdu)
-        if len(settled) != len(self._plans[key].blocks):
-            self._plans[key] = planned(settled, self._pdu)
+        if len(settled) != len(kept.plan.blocks):
+            kept.split(planned(settled, self._pdu), self._clock())
         return readings
+
+    def _kept(self, tags: Sequence[Tag]) -> Kept[Plan]:
+        key = tuple(tag.name for tag in tags)
+        kept = self._plans.get(key)
+        if kept is None:
+            kept = self._plans[key] = Kept(planned(blocks(tags, self._settings.gap, self._pdu), self._pdu))
+        elif self._clock() >= kept.until:
+            kept.merge(planned(blocks(tags, self._settings.gap, self._pdu), self._pdu))
+        return kept
 
     async def write(self, tag: Tag, value: Value) -> Value:
         """Sets one tag's bytes, or its bit; of a text only its length and letters, as far as the PLC has room."""
@@ -203,8 +218,9 @@ class _Plc:
     async def _exchange(self, request: bytes) -> tuple[bytes, bytes]:
         """Sends a job; gives the answer's parameters and data. Raises DeviceError: the connection is of no use then."""
         connection = self._client.connection
-        if connection is None:
+        if connection is None or self._is_lost:
             raise DeviceError("the connection was lost")
+        self._is_lost = True  # until the answer is there: a part of it may be left for whoever reads next
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.send_data(request)
@@ -215,10 +231,18 @@ class _Plc:
             raise DeviceError(str(error)) from error
         if len(answer) < 12 or answer[0] != 0x32 or answer[1] not in (2, 3) or answer[4:6] != request[4:6]:
             raise DeviceError("the PLC answered something else than was asked")
+        self._is_lost = False
         parameters, data, code = struct.unpack_from(">HHH", answer, 6)
         if code:
             raise DeviceError(_HEADER_ERRORS.get(code, f"the PLC refuses the request: error {code:#06x}"))
         return answer[12 : 12 + parameters], answer[12 + parameters : 12 + parameters + data]
+
+    def _whole(self, plan: Plan, answers: list[bytes | int]) -> list[Reading]:
+        """What was read before the connection was lost."""
+        now = int(time() * 1000)
+        found = zip(plan.blocks, answers, strict=True)
+        whole = [(block, data) for block, data in found if isinstance(data, bytes) and len(data) == block.count]
+        return [reading for block, data in whole for reading in self._readings(block, data, now)]
 
     def _readings(self, block: Block[Tag], answer: bytes | int, now: int) -> list[Reading]:
         if isinstance(answer, int):

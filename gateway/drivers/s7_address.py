@@ -33,6 +33,9 @@ _NUMBERS = {
 _WIDTHS = {"B": 1, "W": 2, "D": 4}
 _BIT_OF_A_BLOCK = re.compile(r"%?DB\d+\.DBX\d+\.\d", re.IGNORECASE)
 _WIDTH = re.compile(r"%?(?:DB\d+\.DB|[MIQEA])([BWD])\d", re.IGNORECASE)
+_BIT = re.compile(r"(?:DB\d+\.DBX|[MIQEA]X?)\d+\.\d+:", re.IGNORECASE)
+_BLOCK = re.compile(r"DB(\d+)", re.IGNORECASE)
+_LONGEST = {"STRING": 254, "WSTRING": 16_382}
 _LENGTH = re.compile(r"(W?STRING)[(\[](\d+)[)\]]$")
 
 
@@ -72,6 +75,8 @@ def parse(text: str) -> Address:
         ) from None
     kind, _, length = tag.datatype.upper().rstrip("]").partition("[")
     _check(written, kind, size, tag.bit, tag.count)
+    if kind in _LONGEST and not 1 <= int(length or 0) <= _LONGEST[kind]:
+        raise ValueError(f"a {kind} has 1 to {_LONGEST[kind]} characters")
     if tag.byte_offset + size > 65536:
         raise ValueError("a block has at most 65,536 bytes")
     return Address(int(tag.area), tag.db_number, tag.byte_offset, size, kind, tag.bit, int(length or 0))
@@ -85,6 +90,10 @@ def _check(written: str, kind: str, size: int, bit: int, count: int) -> None:
         raise ValueError("arrays are not read as a whole: give each element its own tag")
     if not 0 <= bit <= 7:
         raise ValueError(f"a byte has bits 0 to 7, not {bit}")
+    if _BIT.match(written) and kind != "BOOL":
+        raise ValueError(f"that is the address of a bit, and {kind} is none: name its first byte, like DB1.DBD4:{kind}")
+    if (block := _BLOCK.match(written)) is not None and not 1 <= int(block[1]) <= 65_535:
+        raise ValueError(f"data blocks have numbers from 1 to 65535, not {block[1]}")
     width = _WIDTH.match(written)
     if width is not None and kind not in ("STRING", "WSTRING") and _WIDTHS[width[1]] != size and size <= 4:
         right = {size: letter for letter, size in _WIDTHS.items()}[size]

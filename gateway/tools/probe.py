@@ -6,7 +6,8 @@ from itertools import product
 from gateway.driver import DeviceError
 from gateway.drivers.modbus import TcpSettings
 from gateway.drivers.modbus_address import NUMBERS, Address, Order, decoder, parse
-from gateway.drivers.modbus_line import Pace, Refusal, Tcp, shared
+from gateway.drivers.modbus_line import Pace, Refusal, shared
+from gateway.drivers.modbus_wire import Tcp
 from gateway.tools.oneshot import table
 from nexus.contract.reading import Value
 
@@ -87,11 +88,11 @@ async def _registers(settings: TcpSettings, asked: Address, timeout: float) -> d
 
 def _value(registers: dict[int, int], asked: Address, shift: int, kind: str, order: tuple[Order, Order]) -> Value:
     start = asked.start + shift
-    address = parse(f"{asked.table}:{max(start, 0)}:{kind}", "zero") if start + 4 <= 65535 else None
+    address = parse(f"{asked.table}:{max(start, 0)}:{kind}", "zero", *order) if start + 4 <= 65535 else None
     if address is None or start < 0 or any(start + at not in registers for at in range(address.count)):
         return None
     words = [registers[start + at] for at in range(address.count)]
-    return decoder([address], start, *order)(words)[0]
+    return decoder([address], start)(words)[0]
 
 
 def _rows(registers: dict[int, int], asked: Address, expected: float | None) -> list[tuple[str, ...]]:

@@ -19,11 +19,11 @@ INTEGER_TYPES = [kind for kind in NUMBERS if "float" not in kind]
 
 def registers(kind: str, value: Value) -> list[int]:
     address = Address("holding", 0, 4 if kind.endswith("64") else 2 if kind.endswith("32") else 1, kind)
-    return modbus_address.encode(address, value, "big", "big")
+    return modbus_address.encode(address, value)
 
 
 def string(value: Value, length: int = 4) -> list[int]:
-    return modbus_address.encode(Address("holding", 0, 2, "string", length=length), value, "big", "big")
+    return modbus_address.encode(Address("holding", 0, 2, "string", length=length), value)
 
 
 @pytest.mark.parametrize("value", ["off", "false", "0", 0.3, -1, 0, 1, 1.0, None, inf, HUGE])
@@ -75,7 +75,7 @@ def test_a_string_takes_text_that_fits(value: Value) -> None:
 
 def test_a_string_of_odd_length_leaves_the_last_byte_alone_when_read() -> None:
     address = Address("holding", 0, 2, "string", length=3)
-    assert modbus_address.decoder([address], 0, "big", "big")([0x4142, 0x4399])[0] == "ABC"
+    assert modbus_address.decoder([address], 0)([0x4142, 0x4399])[0] == "ABC"
     with pytest.raises(WriteError, match=r"the text has 4 bytes, and string\(3\) holds 3"):
         string("abcd", length=3)
 

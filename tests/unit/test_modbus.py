@@ -6,11 +6,13 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ValidationError
 
 from gateway.driver import Tag
+from gateway.drivers import s7
+from gateway.drivers.modbus import RtuTcpSettings, parse_address
 from gateway.drivers.modbus import TcpSettings as Settings
-from gateway.drivers.modbus import parse_address
-from gateway.drivers.modbus_address import Address, decoder
+from gateway.drivers.modbus_address import Address, decoder, encode
 
 
 def settings(**keys: object) -> Settings:
@@ -77,7 +79,7 @@ def test_an_address_that_cannot_be_says_what_would_be_right(text: str, addressin
     ],
 )
 def test_float32_in_all_four_orders(words: list[int], word_order: str, byte_order: str) -> None:
-    decode = decoder([Address("holding", 8, 2, "float32")], 7, word_order, byte_order)
+    decode = decoder([Address("holding", 8, 2, "float32", word_order=word_order, byte_order=byte_order)], 7)
     assert decode([9, *words, 9])[0] == 84.5
 
 
@@ -92,12 +94,12 @@ def test_every_type_in_every_order(kind: str, data: st.DataObject, swap_words: b
     words = [int.from_bytes(raw[at : at + 2], "little" if swap_bytes else "big") for at in range(0, size, 2)]
     words = words[::-1] if swap_words else words
     orders = ("little" if swap_words else "big", "little" if swap_bytes else "big")
-    read = decoder([Address("holding", 0, size // 2, kind)], 0, *orders)(words)[0]
+    read = decoder([Address("holding", 0, size // 2, kind, None, 0, *orders)], 0)(words)[0]
     assert repr(read) == repr(value)  # as text, so that NaN equals itself
 
 
 def test_bits_of_a_register() -> None:
-    bits = [decoder([Address("holding", 0, 1, "bool", bit)], 0, "big", "big")([0x8001])[0] for bit in range(16)]
+    bits = [decoder([Address("holding", 0, 1, "bool", bit)], 0)([0x8001])[0] for bit in range(16)]
     assert bits == [True, *[False] * 14, True]
 
 
@@ -114,7 +116,7 @@ def test_bits_of_a_register() -> None:
     ],
 )
 def test_strings(words: list[int], byte_order: str, text: str) -> None:
-    assert decoder([Address("holding", 0, 2, "string", length=4)], 0, "big", byte_order)(words)[0] == text
+    assert decoder([Address("holding", 0, 2, "string", length=4, byte_order=byte_order)], 0)(words)[0] == text
 
 
 @pytest.mark.parametrize(
@@ -129,3 +131,51 @@ def test_scaling_leaves_booleans_and_texts_alone() -> None:
     tag = Tag("t", None, scale=10.0)
     assert tag.reading(True, 0).value is True
     assert tag.reading("on", 0).value == "on"
+
+
+@pytest.mark.parametrize("orders", [(a, b) for a in ("big", "little") for b in ("big", "little")])
+def test_a_tag_has_its_own_order_beside_others(orders: tuple[str, str]) -> None:
+    word_order, byte_order = orders
+    own = settings(word_order=word_order, byte_order=byte_order)
+    plain = [parse_address(f"holding:4000{at}:float32", settings()) for at in (1, 5)]
+    odd = parse_address("holding:40003:float32", own)
+    words = encode(plain[0], 1.5) + encode(odd, 84.5) + encode(plain[1], -2.5)
+    assert list(decoder([plain[0], odd, plain[1]], 0)(words)) == [1.5, 84.5, -2.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("input:30001:int16", "input can only be read: leave `writable` out, or is it a holding"),
+        ("discrete:10001", "discrete can only be read: leave `writable` out, or is it a coil"),
+        ("holding:40001:string(250)", "at most 123 registers"),
+    ],
+)
+def test_what_cannot_be_written_is_not_writable(text: str, remedy: str) -> None:
+    parse_address(text, settings())
+    with pytest.raises(ValueError, match=re.escape(remedy)):
+        parse_address(text, settings(), writable=True)
+
+
+@pytest.mark.parametrize(
+    ("host", "remedy"),
+    [
+        ("http://192.168.1.10", "is a URL"),
+        ("127.0.0.1:15502", "write `host: 127.0.0.1` and `port: 15502`"),
+        ("192.168.1.999", "is no IP address"),
+        ("192.168.1", "is no IP address"),
+        ("plc 1", "is no host"),
+        ("", "is no host"),
+        ("plc..lan", "is no host"),
+        ("-plc", "is no host"),
+    ],
+)
+@pytest.mark.parametrize("model", [Settings, RtuTcpSettings, s7.Settings])
+def test_a_host_is_a_name_or_an_address(model: type[BaseModel], host: str, remedy: str) -> None:
+    with pytest.raises(ValidationError, match=re.escape(remedy)):
+        model.model_validate({"host": host, "port": 502})
+
+
+@pytest.mark.parametrize("host", ["plc", "plc_1", "plc1.plant.lan", "plc.", "192.168.1.10", "::1", "fe80::1%eth0"])
+def test_hosts_that_are_right(host: str) -> None:
+    assert settings(host=host).host == host

@@ -1,9 +1,11 @@
 """Tags to block reads."""
 
+from math import inf
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import Block, Span, halves, plan
+from gateway.plan import Block, Kept, Span, halves, plan
 
 
 def spans(*places: tuple[int, int], space: str = "holding") -> list[Span[str]]:
@@ -74,3 +76,18 @@ def longest_hole(covered: set[int], block: Block[str]) -> int:
         run = 0 if at in covered else run + 1
         longest = max(longest, run)
     return longest
+
+
+def test_a_plan_that_was_split_is_tried_whole_again_after_a_growing_pause() -> None:
+    kept = Kept("whole")
+    pauses = []
+    now = 0.0
+    for _ in range(9):
+        assert kept.plan == "whole"
+        kept.split("parts", now)
+        kept.split("smaller parts", now + 1)  # a further refusal does not put it off
+        pauses.append(kept.until - now)
+        now = kept.until
+        kept.merge("whole")
+        assert kept.until == inf
+    assert pauses == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]

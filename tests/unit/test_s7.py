@@ -47,6 +47,13 @@ def test_the_usual_notations_are_read(text: str, expected: Address) -> None:
         ("DB1.DBB0:DTL", "the type DTL is not read"),
         ("DB1:65534:REAL", "at most 65,536 bytes"),
         ("holding:40001", "write it like"),
+        ("DB1.DBX4.0:REAL", "the address of a bit, and REAL is none"),
+        ("M4.1:INT", "the address of a bit, and INT is none"),
+        ("DB1.DBB0:STRING(300)", "a STRING has 1 to 254 characters"),
+        ("DB1.DBB0:STRING(0)", "a STRING has 1 to 254 characters"),
+        ("DB0.DBW0:INT", "numbers from 1 to 65535, not 0"),
+        ("DB0,R4", "numbers from 1 to 65535, not 0"),
+        ("DB0:10:REAL", "numbers from 1 to 65535, not 0"),
     ],
 )
 def test_what_cannot_be_is_said(text: str, said: str) -> None:

@@ -1,0 +1,112 @@
+"""A converter with many units, half of which are silent: what the living get of their readings. Prints JSON.
+
+    python -m tests.benchmarks.half_dead [--units N …] [--seconds S] [--warm-up S] [--interval S] [--timeout S]
+
+The converter does as serial ones do: one request at a time, 5 ms for each answer, and nothing else while it waits for a
+unit that does not answer, up to `--gives-up`.
+"""
+
+import argparse
+import asyncio
+import json
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from time import process_time
+from typing import Any
+
+from gateway.config import Configured
+from gateway.driver import Device, Tag
+from gateway.drivers import modbus
+from gateway.keys import BreakerKeys
+from gateway.message import Outlet
+from gateway.poller import Poller
+from nexus.contract.reading import Quality, Reading
+
+ANSWER_SECONDS = 0.005
+
+
+@asynccontextmanager
+async def converter(silent: set[int], gives_up: float) -> AsyncIterator[int]:
+    """Its port; units in `silent` never answer."""
+    bus = asyncio.Lock()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while True:
+                head = await reader.readexactly(7)
+                transaction, _, length, unit = struct.unpack(">HHHB", head)
+                pdu = await reader.readexactly(length - 1)
+                async with bus:
+                    await asyncio.sleep(gives_up if unit in silent else ANSWER_SECONDS)
+                if unit not in silent:
+                    answer = bytes((pdu[0], 2)) + struct.pack(">H", unit)
+                    writer.write(struct.pack(">HHHB", transaction, 0, len(answer) + 1, unit) + answer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+async def share_of_readings(
+    units: int, seconds: float, *, warm_up: float, interval: float, timeout: float, gives_up: float
+) -> dict[str, Any]:
+    """What the living got of the readings that were due, after the warm-up, and how often the silent were asked."""
+    silent = {unit for unit in range(1, units + 1) if unit % 2 == 0}
+    counted: dict[str, int] = {}
+
+    def on_scan(configured: Configured, readings: list[Reading]) -> None:
+        good = sum(reading.quality == Quality.GOOD for reading in readings)
+        counted[configured.device.name] = counted.get(configured.device.name, 0) + good
+
+    async with converter(silent, gives_up) as port, asyncio.TaskGroup() as group:
+        pollers = [Poller(_configured(port, unit, interval, timeout), on_scan, lambda *_: None) for unit in _all(units)]
+        tasks = [group.create_task(poller.run()) for poller in pollers]
+        await asyncio.sleep(warm_up)
+        counted.clear()
+        cpu = process_time()
+        await asyncio.sleep(seconds)
+        used = process_time() - cpu
+        for task in tasks:
+            task.cancel()
+    living = [counted.get(f"u{unit}", 0) * interval / seconds for unit in _all(units) if unit not in silent]
+    return {
+        "units": units,
+        "silent": len(silent),
+        "living_share_mean": round(sum(living) / len(living), 3),
+        "living_share_least": round(min(living), 3),
+        "cpu": round(used / seconds, 3),
+    }
+
+
+def _all(units: int) -> range:
+    return range(1, units + 1)
+
+
+def _configured(port: int, unit: int, interval: float, timeout: float) -> Configured:
+    settings = modbus.TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "unit": unit})
+    tag = Tag("n", modbus.parse_address("holding:40001:uint16", settings), interval=interval)
+    device = Device(f"u{unit}", f"u{unit}", "modbus-tcp", timeout, settings, (tag,))
+    return Configured(device, modbus, BreakerKeys(), Outlet(device.path, "tag", {}))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, nargs="+", default=[20, 100])
+    for name, default in (("seconds", 120), ("warm-up", 60), ("interval", 1), ("timeout", 3), ("gives-up", 1)):
+        parser.add_argument(f"--{name}", type=float, default=default)
+    asked = parser.parse_args()
+    for units in asked.units:
+        keys = {"warm_up": asked.warm_up, "interval": asked.interval, "timeout": asked.timeout}
+        found = asyncio.run(share_of_readings(units, asked.seconds, gives_up=asked.gives_up, **keys))
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,339 @@
+"""Modbus lines that lose, delay, garble, echo and hang up: what is read from them is right, or is not there."""
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gateway.driver import Device, DeviceError, Tag, WriteError
+from gateway.drivers import modbus
+from gateway.plan import Kept
+from nexus.contract.reading import Quality
+from simulators.modbus import crc
+
+# Answers one request (unit and PDU) of the connection with this number, by frames; None hangs up.
+Answer = Callable[[int, bytes, int], Awaitable[list[bytes] | None]]
+
+
+@asynccontextmanager
+async def peer(answer: Answer, *, rtu: bool = False, number: int | None = None) -> AsyncIterator[int]:
+    """A device that answers as told; with `number`, all its transactions have that one."""
+    connections = 0
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        mine = connections
+        try:
+            while True:
+                if rtu:
+                    frame = await reader.readexactly(8)
+                    unit, pdu = frame[0], frame[1:-2]
+                else:
+                    transaction, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
+                    pdu = await reader.readexactly(length - 1)
+                if (answers := await answer(unit, pdu, mine)) is None:
+                    return
+                for one in answers:
+                    given = transaction if not rtu and number is None else number or 0
+                    writer.write(one if rtu else struct.pack(">HHHB", given, 0, len(one) + 1, unit) + one)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.transport.abort()
+
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def device(port: int, addresses: list[str], timeout: float = 0.6, *, rtu: bool = False, **keys: object) -> Device:
+    model = modbus.RtuTcpSettings if rtu else modbus.TcpSettings
+    settings = model.model_validate({"host": "127.0.0.1", "port": port, "addressing": "zero", "gap": 0, **keys})
+    tags = tuple(Tag(text, modbus.parse_address(text, settings)) for text in addresses)
+    return Device("plc", "plc", "modbus-rtu-tcp" if rtu else "modbus-tcp", timeout, settings, tags)
+
+
+def registers(pdu: bytes) -> bytes:
+    """The answer of a device whose registers hold their own numbers."""
+    start, count = struct.unpack(">HH", pdu[1:5])
+    return bytes((pdu[0], count * 2)) + struct.pack(f">{count}H", *range(start, start + count))
+
+
+def serial(unit: int, pdu: bytes) -> bytes:
+    frame = bytes((unit,)) + pdu
+    return frame + crc(frame)
+
+
+async def scans(plc: Device, times: int = 1) -> list[dict[str, Any]]:
+    found = []
+    async with modbus.connect(plc) as link:
+        for _ in range(times):
+            readings = await link.read(plc.tags)
+            found.append({r.tag: r.value if r.quality == Quality.GOOD else Quality(r.quality) for r in readings})
+    return found
+
+
+FAR = ["holding:100:uint16", "holding:300:uint16", "holding:500:uint16", "holding:700:uint16"]
+RIGHT = {text: int(text.split(":")[1]) for text in FAR}
+
+
+def test_a_number_that_was_not_sent_is_not_believed() -> None:
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
+        return [registers(pdu)]
+
+    async def scenario() -> None:
+        async with peer(answer, number=0) as port:
+            with pytest.raises(DeviceError, match="no answer"):
+                await scans(device(port, FAR))
+            assert await scans(device(port, FAR, transaction_ids="zero")) == [RIGHT]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("rtu", [False, True])
+def test_without_numbers_a_late_answer_is_not_the_next_ones(rtu: bool) -> None:
+    delays = iter([0.3])
+
+    async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        await asyncio.sleep(next(delays, 0))
+        return [serial(unit, registers(pdu)) if rtu else registers(pdu)]
+
+    async def scenario() -> None:
+        async with peer(answer, rtu=rtu, number=0) as port:
+            keys = {} if rtu else {"transaction_ids": "zero"}
+            plc = device(port, FAR, 0.2, rtu=rtu, **keys)
+            async with modbus.connect(plc) as link:
+                with pytest.raises(DeviceError, match="no answer"):
+                    await link.read(plc.tags[:1])
+                for tag in plc.tags:
+                    assert [reading.value for reading in await link.read([tag])] == [RIGHT[tag.name]]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    "garbled",
+    [
+        lambda pdu: registers(pdu)[:-1],
+        lambda pdu: bytes((pdu[0], 3)) + b"\0\1\2",  # an odd count
+        lambda pdu: bytes((pdu[0], 4)) + b"\0\1\2\3",
+        lambda pdu: bytes((pdu[0] + 1, 2)) + b"\0\1",
+        lambda pdu: pdu,  # an echo
+        lambda pdu: bytes((pdu[0] | 0x80,)),
+        lambda pdu: bytes((pdu[0] | 0x80, 2, 0)),
+    ],
+)
+@pytest.mark.parametrize("rtu", [False, True])
+def test_an_answer_of_another_shape_is_not_believed(garbled: Callable[[bytes], bytes], rtu: bool) -> None:
+    async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        return [serial(unit, garbled(pdu)) if rtu else garbled(pdu)]
+
+    async def scenario() -> None:
+        async with peer(answer, rtu=rtu) as port:
+            await scans(device(port, FAR[:1], 0.2, rtu=rtu))
+
+    with pytest.raises(DeviceError):
+        asyncio.run(scenario())
+
+
+def test_another_units_answer_is_not_believed() -> None:
+    async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        return [serial(unit + 1, registers(pdu))]
+
+    async def scenario() -> None:
+        async with peer(answer, rtu=True) as port:
+            await scans(device(port, FAR[:1], 0.2, rtu=True))
+
+    with pytest.raises(DeviceError, match="nothing that makes sense from unit 1"):
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("before", [b"\x00", b"\xff\x01", bytes(300), b"\x01\x03\x02"])
+def test_a_serial_line_finds_the_answer_behind_noise(before: bytes) -> None:
+    async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        return [before + serial(unit, registers(pdu))]
+
+    async def scenario() -> None:
+        async with peer(answer, rtu=True) as port:
+            assert await scans(device(port, FAR, rtu=True), times=3) == [RIGHT] * 3
+
+    asyncio.run(scenario())
+
+
+def test_an_echo_is_no_answer_even_if_it_looks_like_one() -> None:
+    """The request for 24 coils from 0x0300 is, byte by byte, an answer of three bytes."""
+
+    async def echo(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        return [serial(unit, pdu)]
+
+    async def echo_and_answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        return [serial(unit, pdu), serial(unit, bytes((1, 3, 0, 0, 0x80)))]
+
+    async def scenario() -> None:
+        addresses = ["coil:768", "coil:791"]
+        async with peer(echo, rtu=True) as port:
+            with pytest.raises(DeviceError, match="no answer"):
+                await scans(device(port, addresses, 0.2, rtu=True, gap=30))
+        async with peer(echo_and_answer, rtu=True) as port:
+            assert await scans(device(port, addresses, rtu=True, gap=30)) == [{"coil:768": False, "coil:791": True}]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("rtu", [False, True])
+def test_a_lost_answer_is_asked_for_once_more(rtu: bool) -> None:
+    asked = 0
+
+    async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        nonlocal asked
+        asked += 1
+        return [] if asked % 3 == 0 else [serial(unit, registers(pdu)) if rtu else registers(pdu)]
+
+    async def scenario() -> None:
+        async with peer(answer, rtu=rtu) as port:
+            assert await scans(device(port, FAR, 0.3, rtu=rtu), times=3) == [RIGHT] * 3
+
+    asyncio.run(scenario())
+
+
+def test_a_block_that_is_lost_costs_its_own_tags_only() -> None:
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
+        return [] if pdu[1:3] == struct.pack(">H", 300) else [registers(pdu)]
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            assert await scans(device(port, FAR, 0.3), times=2) == [{**RIGHT, FAR[1]: Quality.BAD}] * 2
+
+    asyncio.run(scenario())
+
+
+def test_what_was_read_before_a_failure_is_not_lost() -> None:
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes] | None:
+        return [bytes((0x83, 6))] if pdu[1:3] == struct.pack(">H", 500) else [registers(pdu)]
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            await scans(device(port, FAR))
+
+    with pytest.raises(DeviceError, match="device busy") as caught:
+        asyncio.run(scenario())
+    assert {reading.tag: reading.value for reading in caught.value.readings} == {text: RIGHT[text] for text in FAR[:2]}
+
+
+def test_a_device_that_hangs_up_after_each_answer_is_read_all_the_same() -> None:
+    asked: dict[int, int] = {}
+
+    async def answer(_: int, pdu: bytes, connection: int) -> list[bytes] | None:
+        asked[connection] = asked.get(connection, 0) + 1
+        return [registers(pdu)] if asked[connection] == 1 else None
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            assert await scans(device(port, FAR), times=3) == [RIGHT] * 3
+
+    asyncio.run(scenario())
+
+
+def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A PLC that boots refuses what it has a moment later."""
+    monkeypatch.setattr(modbus, "Kept", partial(Kept, pause=0.05))
+    booting, asked = True, 0
+
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
+        nonlocal asked
+        asked += 1
+        return [bytes((0x83, 2))] if booting else [registers(pdu)]
+
+    async def scenario() -> None:
+        nonlocal booting, asked
+        async with peer(answer) as port:
+            plc = device(port, [f"holding:{at}:uint16" for at in range(16)])
+            async with modbus.connect(plc) as link:
+                assert {reading.quality for reading in await link.read(plc.tags)} == {Quality.BAD}
+                booting = False
+                await asyncio.sleep(0.06)
+                await link.read(plc.tags)
+                asked = 0
+                assert [reading.value for reading in await link.read(plc.tags)] == list(range(16))
+                assert asked == 1
+
+    asyncio.run(scenario())
+
+
+def test_a_bit_is_written_inside_the_device() -> None:
+    written: list[bytes] = []
+
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
+        written.append(pdu)
+        return [pdu]
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            plc = device(port, ["holding:5.3:bool"])
+            async with modbus.connect(plc) as link:
+                assert await link.write(plc.tags[0], True) is True
+                assert await link.write(plc.tags[0], False) is False
+
+    asyncio.run(scenario())
+    assert written == [struct.pack(">BHHH", 22, 5, 0xFFF7, 8), struct.pack(">BHHH", 22, 5, 0xFFF7, 0)]
+
+
+def test_a_bit_is_not_written_at_the_risk_of_its_neighbours() -> None:
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
+        return [bytes((pdu[0] | 0x80, 1))]
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            plc = device(port, ["holding:5.3:bool"])
+            async with modbus.connect(plc) as link:
+                await link.write(plc.tags[0], True)
+
+    with pytest.raises(WriteError, match=r"no function 22 \(mask write\)"):
+        asyncio.run(scenario())
+
+
+def test_a_write_is_sent_once() -> None:
+    """Not knowing whether it was done is better than doing it twice."""
+    written = 0
+
+    async def answer(_: int, __: bytes, ___: int) -> list[bytes]:
+        nonlocal written
+        written += 1
+        return []
+
+    async def scenario() -> None:
+        async with peer(answer) as port:
+            plc = device(port, FAR[:1], 0.2)
+            async with modbus.connect(plc) as link:
+                with pytest.raises(DeviceError, match="no answer"):
+                    await link.write(plc.tags[0], 1)
+                await asyncio.sleep(0.2)
+
+    asyncio.run(scenario())
+    assert written == 1
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", bytes(8192), b"\xff" * 5000])
+def test_what_is_not_modbus_ends_the_connection(data: bytes) -> None:
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(12)
+        writer.write(data)
+        await writer.drain()
+        writer.transport.abort()
+
+    async def scenario() -> None:
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        try:
+            await scans(device(server.sockets[0].getsockname()[1], FAR[:1], 0.3))
+        finally:
+            server.close()
+
+    with pytest.raises(DeviceError):
+        asyncio.run(scenario())
