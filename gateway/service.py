@@ -19,7 +19,7 @@ from gateway.sharing import Sharing
 from gateway.spool import SpoolError
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
-from nexus.runtime import guard, http, log, mqtt, probe, settings
+from nexus.runtime import cleartext, guard, http, log, mqtt, probe, settings
 from nexus.runtime.broker import Broker, Client, Will
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
@@ -32,6 +32,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     """Runs until `stop` is set. Raises ConfigError before anything is polled."""
     process, own = settings.load(settings.Process), settings.load(Settings)
     broker = settings.broker(settings.load(settings.Mqtt), process.environment)
+    cleartext.warn(broker)
     watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)
     metrics.devices.set(len(configured))

@@ -14,7 +14,7 @@ from ingestion.receipts import Receipts
 from ingestion.settings import Settings
 from ingestion.slot import Slot, SlotLost
 from ingestion.writer import Writer
-from nexus.runtime import guard, log, probe, settings
+from nexus.runtime import cleartext, guard, log, probe, settings
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.run import together, unless
 
@@ -100,6 +100,7 @@ async def serve(stop: asyncio.Event) -> None:
     own.check()
     settings.check_database_url(own.database_url, process.environment)
     broker = settings.broker(settings.load(settings.Mqtt), process.environment)
+    cleartext.warn(broker, own.database_url)
     ingester = _Ingester(own, broker, stop)
     async with probe.serve(process, metrics.registry, ingester.waiting_for):
         await ingester.run()

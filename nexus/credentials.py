@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from nexus.runtime.errors import ConfigError
+from nexus.runtime.settings import SHORTEST_SECRET
 
 USER, SECRET = "MQTT_USER_", "SECRET_"
-SHORTEST = 12
 SAMPLES = frozenset({"changeme", "password", "secret", "admin", "public", "postgres", "nexus", "grafana", "emqx"})
+_REMEDY = "make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
 _UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")
 
 
@@ -33,11 +34,9 @@ def _fault(secret: str, *, development: bool) -> str | None:
     if development:
         return None
     if re.sub(r"[\W_0-9]", "", secret).lower() in SAMPLES:
-        return "this is a sample's; make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
-    if len(secret) < SHORTEST:
-        return (
-            f"shorter than {SHORTEST} characters; make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
-        )
+        return f"this is a sample's; {_REMEDY}"
+    if len(secret) < SHORTEST_SECRET:
+        return f"shorter than {SHORTEST_SECRET} characters; {_REMEDY}"
     return None
 
 
