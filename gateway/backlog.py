@@ -9,20 +9,18 @@ from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
 from itertools import islice
-from math import inf
 from typing import Literal
 
 from gateway import metrics
+from gateway.entry import Entry, holes
 from gateway.ledger import Ledger
 from gateway.message import Outlet, Record, Scan
-from gateway.spool import Entry, Spool, SpoolError
+from gateway.spool import Spool, SpoolError
+from gateway.spool_gauges import Gauges
 from nexus.contract.ranges import Ranges
 from nexus.contract.reading import Reading
 from nexus.runtime import log
 
-STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
-RETRY_SECONDS = 2.0
-EXPIRE_SECONDS = 10.0
 SCANS_AT_ONCE = 2000  # in one transaction
 _NO_OUTLET = Outlet("", "device", {})
 Wanted = Literal["auto", "always", "never"]
@@ -47,11 +45,10 @@ class Backlog:
         self._ledger = Ledger(0)
         self._finished = Ranges()  # numbers that the disk need not keep
         self._flushing = asyncio.Lock()
-        self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
-        self._size = 0
         self._log = log.get("spool")
         self._refusing = False
+        self.wake = asyncio.Event()  # there is something for the disk
         self.opened = asyncio.Event()
         self.tried = asyncio.Event()  # to open it, whatever came of it
         self.news = asyncio.Event()  # something is stored, or has arrived
@@ -60,7 +57,7 @@ class Backlog:
         self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
         self.waiting = 0
-        self._shown = shown
+        self.gauges = Gauges(spool) if shown else None
         if shown:
             metrics.spool_waiting.set_function(lambda: self.waiting)
 
@@ -73,7 +70,6 @@ class Backlog:
         self._start = self._next = owner.next
         self._ledger = Ledger(contents.first if contents.messages else owner.next)
         self._receipts = self._receipts or (self._wanted == "auto" and owner.offered)
-        self._size = contents.size
         self.opened.set()
         for scan in self._scans:
             self._number(scan)
@@ -104,7 +100,7 @@ class Backlog:
         self.offered = offered
         if offered and self._wanted == "auto":
             self._receipts = True
-            self._wake.set()
+            self.wake.set()
         self.news.set()
 
     def scan(self, outlet: Outlet, readings: list[Reading]) -> Scan:
@@ -151,7 +147,7 @@ class Backlog:
         for part in parts:
             self._finished.add(*self._ledger.committed(*part, self._clock()))
         if parts:
-            self._wake.set()
+            self.wake.set()
             self.news.set()
         elif first >= self._start and not self._ledger.is_committed(first, last):
             self._refuse(first, last)
@@ -208,27 +204,7 @@ class Backlog:
                 self._ledger.gone(oldest.first, oldest.last)
             self.waiting -= oldest.count
             metrics.dropped.labels("memory").inc(oldest.count)
-        self._wake.set()
-
-    async def store(self) -> None:
-        """Brings to disk what comes, for ever. A disk that is full is tried again."""
-        while True:
-            if self.opened.is_set():
-                await self._wake.wait()
-                await asyncio.sleep(STORE_SECONDS)
-            try:
-                await self.flush()
-                if self.failing is not None:
-                    self._log.info("the spool takes readings again")
-                self.failing = None
-                self.tried.set()
-            except SpoolError as error:
-                self.tried.set()
-                metrics.spool_failures.inc()
-                if self.failing is None:
-                    self._log.error("the spool takes nothing: readings wait in memory", reason=str(error))
-                self.failing = str(error)
-                await asyncio.sleep(RETRY_SECONDS)
+        self.wake.set()
 
     async def flush(self) -> None:
         """Brings the disk up to date. Raises SpoolError."""
@@ -237,7 +213,7 @@ class Backlog:
 
     async def _flush(self) -> None:
         await self.open()
-        self._wake.clear()
+        self.wake.clear()
         if self._receipts and self._spool.owner and not self._spool.owner.offered and self.offered:
             await self._spool.remember_offer()
         while self._scans or self._finished:
@@ -250,7 +226,7 @@ class Backlog:
             except SpoolError:
                 for first, last in finished:
                     self._finished.add(first, last)
-                self._wake.set()
+                self.wake.set()
                 raise
             finally:
                 self._storing = 0
@@ -263,17 +239,9 @@ class Backlog:
             self.show()
 
     async def expire(self) -> None:
-        """Drops what is too old, for ever."""
-        while True:
-            self.show()
-            self._show_growth(EXPIRE_SECONDS)
-            try:
-                await self.opened.wait()
-                if lost := await self._spool.expire():
-                    metrics.dropped.labels("age").inc(lost)
-            except SpoolError:
-                metrics.spool_failures.inc()
-            await asyncio.sleep(EXPIRE_SECONDS)
+        """Drops what is too old. Raises SpoolError."""
+        if lost := await self._spool.expire():
+            metrics.dropped.labels("age").inc(lost)
 
     # For the drain.
 
@@ -292,7 +260,7 @@ class Backlog:
         while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
             entries = await self._spool.between(first, upto, limit, aside)
             number = entries[-1].last + 1 if len(entries) == limit else upto + 1
-            for hole in [] if aside else _holes(first, number - 1, entries):
+            for hole in [] if aside else holes(first, number - 1, entries):
                 self._ledger.gone(*hole)
             due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
         return due[:limit]
@@ -328,30 +296,5 @@ class Backlog:
 
     def show(self) -> None:
         """Brings the metrics up to date."""
-        if not self._shown or not self.opened.is_set():
-            return
-        contents = self._spool.contents
-        metrics.spool_readings.set(contents.readings)
-        metrics.spool_bytes.set(contents.size)
-        metrics.spool_oldest.set((self._spool.clock - contents.oldest) / 1000 if contents.oldest is not None else 0)
-        left = contents.readings / self.rate if self.rate else inf
-        metrics.spool_drain.set(left if contents.readings else 0)
-
-    def _show_growth(self, seconds: float) -> None:
-        if not self._shown:
-            return
-        size, before = self._spool.contents.size, self._size
-        self._size = size
-        metrics.spool_full.set((self._spool.max_bytes - size) / ((size - before) / seconds) if size > before else inf)
-
-
-def _holes(first: int, last: int, entries: list[Entry]) -> list[tuple[int, int]]:
-    """The numbers of the range that are in none of the entries: evicted, or never used."""
-    holes = []
-    for entry in entries:
-        if entry.id > first:
-            holes.append((first, entry.id - 1))
-        first = entry.last + 1
-    if first <= last:
-        holes.append((first, last))
-    return holes
+        if self.gauges is not None and self.opened.is_set():
+            self.gauges.show(self.rate)

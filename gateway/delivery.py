@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway import spool_folder
+from gateway import keeping, spool_folder
 from gateway.aside import Aside
 from gateway.backlog import Backlog
 from gateway.drain import Drain
@@ -45,8 +45,8 @@ class Delivery:
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Starts what keeps the disk up to date, and opens the spool first of all."""
         return [
-            guard.keep(group, "timer", self.backlog.store, name="spool"),
-            guard.keep(group, "timer", self.backlog.expire, name="spool-age"),
+            guard.keep(group, "timer", lambda: keeping.store(self.backlog), name="spool"),
+            guard.keep(group, "timer", lambda: keeping.expire(self.backlog), name="spool-age"),
         ]
 
     async def opened(self) -> None:
@@ -113,13 +113,13 @@ class Delivery:
 
     async def _emptied(self, backlog: Backlog) -> None:
         async with together() as group:
-            keeping = [
-                guard.part(group, backlog.store(), name="adopted-spool-store"),
-                guard.part(group, backlog.expire(), name="adopted-spool-age"),
+            tasks = [
+                guard.part(group, keeping.store(backlog), name="adopted-spool-store"),
+                guard.part(group, keeping.expire(backlog), name="adopted-spool-age"),
             ]
             while backlog.stored:
                 await backlog.changed(_LOOK_SECONDS)
-            for task in keeping:
+            for task in tasks:
                 task.cancel()
 
     async def _drain_adopted(self, connection: mqtt.Connection, group: asyncio.TaskGroup) -> None:

@@ -5,11 +5,13 @@ from collections import deque
 
 from gateway import metrics
 from gateway.aside import Aside
-from gateway.backlog import RETRY_SECONDS, Backlog
+from gateway.backlog import Backlog
+from gateway.entry import Entry
+from gateway.keeping import RETRY_SECONDS
 from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.message import again
 from gateway.publisher import PUBACK_SECONDS
-from gateway.spool import Entry, SpoolError
+from gateway.spool import SpoolError
 from nexus.runtime import log, mqtt
 
 MESSAGES_AT_ONCE = 20  # of the connection's window

@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from gateway.spool import READINGS_A_MESSAGE, Entry
+from gateway.entry import READINGS_A_MESSAGE, Entry
 from nexus.contract import codec, topic
 from nexus.contract.reading import Reading
 

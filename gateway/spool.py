@@ -4,19 +4,16 @@ import asyncio
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-import msgspec
-
 from gateway import spool_file
-from gateway.spool_file import RESERVED, ROW_BYTES, Contents, Owner
-from nexus.contract.receipt import LARGEST_NUMBER
+from gateway.entry import READINGS_A_MESSAGE, ROW_BYTES, Entry, chunks, is_message
+from gateway.spool_file import RESERVED, Contents, Owner
 from nexus.runtime import log
 
-READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
 _EVICTED_AT_ONCE = 200
 _LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside the file
 
@@ -27,23 +24,6 @@ T = TypeVar("T")
 
 class SpoolError(Exception):
     """The disk does not take it, for now. The text says why."""
-
-
-class Entry(msgspec.Struct, frozen=True, gc=False):
-    """One message, with a number for each of its readings from `id` on."""
-
-    topic: str
-    payload: bytes
-    readings: int
-    id: int
-
-    @property
-    def last(self) -> int:
-        return self.id + self.readings - 1
-
-    @property
-    def size(self) -> int:
-        return len(self.topic) + len(self.payload) + ROW_BYTES
 
 
 class Spool:
@@ -167,7 +147,7 @@ class Spool:
             with database:
                 gone = [found for first, last in finished for found in _delete(database, first, last)]
                 self._book(database, -len(gone), -sum(row[0] for row in gone), -sum(row[1] for row in gone))
-        for chunk in _chunks(entries, self._chunk):
+        for chunk in chunks(entries, self._chunk):
             size = sum(entry.size for entry in chunk)
             while self.contents.messages and self._used() + size + size // 4 > self._room:
                 lost += self._evict(database, size + size // 2)
@@ -258,9 +238,9 @@ class Spool:
 
     def _entries(self, database: sqlite3.Connection, rows: list[Any]) -> list[Entry]:
         """Rows as entries. What cannot be one of ours goes, instead of standing in the way for ever."""
-        entries = [Entry(*row) for row in rows if _is_message(*row)]
+        entries = [Entry(*row) for row in rows if is_message(*row)]
         if len(entries) < len(rows):
-            wrong = [row for row in rows if not _is_message(*row)]
+            wrong = [row for row in rows if not is_message(*row)]
             with database:
                 database.executemany("DELETE FROM message WHERE id = ?", [(row[3],) for row in wrong])
                 spool_file.count(database)
@@ -273,37 +253,8 @@ class Spool:
         return entries
 
 
-def _is_message(topic: object, payload: object, readings: object, number: object) -> bool:
-    return (
-        isinstance(topic, str)
-        and 0 < len(topic) < 60_000
-        and not {"+", "#", "\0"} & set(topic)
-        and isinstance(payload, bytes)
-        and payload[:1] == b"{"
-        and payload[-1:] == b"}"
-        and isinstance(readings, int)
-        and isinstance(number, int)
-        and 1 <= readings <= READINGS_A_MESSAGE
-        and 1 <= number <= LARGEST_NUMBER - readings
-    )
-
-
 def _delete(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
     return database.execute(
         f"DELETE FROM message WHERE id BETWEEN ? AND ? AND id + readings - 1 <= ? RETURNING {_COST}",  # noqa: S608
         (first, last, last),
     ).fetchall()
-
-
-def _chunks(entries: Sequence[Entry], size: int) -> Iterator[list[Entry]]:
-    """Entries of about so many bytes each."""
-    chunk: list[Entry] = []
-    filled = 0
-    for entry in entries:
-        chunk.append(entry)
-        filled += entry.size
-        if filled >= size:
-            yield chunk
-            chunk, filled = [], 0
-    if chunk:
-        yield chunk

@@ -7,10 +7,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.entry import ROW_BYTES
 from nexus.contract.receipt import LARGEST_NUMBER
 from nexus.runtime import log
 
-ROW_BYTES = 40  # what a row costs beside its topic and payload, about
 # Numbers are never used twice, so a start takes them from beyond all that the process before can have used.
 RESERVED = 1_000_000_000
 

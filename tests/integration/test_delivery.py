@@ -12,9 +12,9 @@ from gateway import delivery as deliveries
 from gateway import drain, publisher, spool_folder
 from gateway.aside import FIRST_SECONDS, Aside
 from gateway.delivery import Delivery
+from gateway.entry import Entry
 from gateway.message import Outlet
 from gateway.settings import Settings
-from gateway.spool import Entry
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
 from nexus.runtime import guard, mqtt

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.spool import Entry, Spool, SpoolError
+from gateway.entry import Entry
+from gateway.spool import Spool, SpoolError
 from gateway.spool_folder import abandoned, claimed
 from nexus.runtime.errors import ConfigError
 

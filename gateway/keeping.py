@@ -1,0 +1,48 @@
+"""Keeps the disk up to date with a backlog, for ever, whatever the disk says."""
+
+import asyncio
+
+from gateway import metrics
+from gateway.backlog import Backlog
+from gateway.spool import SpoolError
+from nexus.runtime import log
+
+STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
+RETRY_SECONDS = 2.0
+EXPIRE_SECONDS = 10.0
+
+
+async def store(backlog: Backlog) -> None:
+    """Opens the spool, and brings to it what comes. A disk that is full is tried again."""
+    said = log.get("spool")
+    while True:
+        if backlog.opened.is_set():
+            await backlog.wake.wait()
+            await asyncio.sleep(STORE_SECONDS)
+        try:
+            await backlog.flush()
+            if backlog.failing is not None:
+                said.info("the spool takes readings again")
+            backlog.failing = None
+            backlog.tried.set()
+        except SpoolError as error:
+            backlog.tried.set()
+            metrics.spool_failures.inc()
+            if backlog.failing is None:
+                said.error("the spool takes nothing: readings wait in memory", reason=str(error))
+            backlog.failing = str(error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def expire(backlog: Backlog) -> None:
+    """Drops what is too old."""
+    await backlog.opened.wait()
+    while True:
+        backlog.show()
+        if backlog.gauges is not None:
+            backlog.gauges.show_growth(EXPIRE_SECONDS)
+        try:
+            await backlog.expire()
+        except SpoolError:
+            metrics.spool_failures.inc()
+        await asyncio.sleep(EXPIRE_SECONDS)

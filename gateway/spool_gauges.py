@@ -1,0 +1,32 @@
+"""What a spool holds, as metrics."""
+
+from math import inf
+
+from gateway import metrics
+from gateway.spool import Spool
+
+
+class Gauges:
+    """Of the gateway's own spool."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._size: int | None = None
+
+    def show(self, rate: float) -> None:
+        """What is in it, and how long it takes to send that at `rate` readings a second."""
+        contents = self._spool.contents
+        metrics.spool_readings.set(contents.readings)
+        metrics.spool_bytes.set(contents.size)
+        kept = self._spool.clock - contents.oldest if contents.oldest is not None else 0
+        metrics.spool_oldest.set(kept / 1000)
+        left = contents.readings / rate if rate else inf
+        metrics.spool_drain.set(left if contents.readings else 0)
+
+    def show_growth(self, seconds: float) -> None:
+        """When it will be full, at the pace of the last `seconds`."""
+        size, before = self._spool.contents.size, self._size
+        self._size = size
+        grows = before is not None and size > before
+        left = (self._spool.max_bytes - size) / ((size - before) / seconds) if grows and before is not None else inf
+        metrics.spool_full.set(left)
