@@ -2,35 +2,57 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ingestion.rows import Rows, Window
+from nexus.contract.audit import Record
+
+_MESSAGE_BYTES = 400  # what Python needs around a small one
+
+
+class Delivery(NamedTuple):
+    """A message, and how to tell the broker that it may forget it."""
+
+    topic: str
+    payload: bytes
+    acknowledge: Callable[[], None]
+
+    @property
+    def size(self) -> int:
+        """Bytes, about. A broker may send more small ones than the receive maximum allows: Mosquitto 2.0.11 does."""
+        return _MESSAGE_BYTES + len(self.topic) + len(self.payload)
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """What cannot be stored, and why; `source` is the topic that it came on, where `topic` is one beneath it."""
+    """What cannot be stored, and why.
+
+    `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
+    which others are stored. `arrived` in epoch ms.
+    """
 
     topic: str
     payload: bytes
     reason: str
     source: str | None = None
+    tags: tuple[str, ...] | None = None
+    arrived: int | None = None
 
 
 @dataclass(slots=True, eq=False)
 class Batch:
     """What is written in one transaction; `late` are rows for chunks that are compressed, or aggregated, already.
 
-    `began` when the first delivery came; `acknowledge` is called for each once all is committed, and `receipts` are
-    publishers, with the first and last of the numbers that are in it. `deliveries`, topic and payload, are there if the
-    way into the table may have to look at them again, and the window by which they were judged.
+    `began` when the first of its `deliveries` came; each is acknowledged once all is committed, and until then may have
+    to be looked at again, by the same window. `receipts` are publishers, with first and last of the numbers in it.
     """
 
     rows: Rows = field(default_factory=Rows)
     late: Rows = field(default_factory=Rows)
+    records: list[Record] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
-    acknowledge: list[Callable[[], None]] = field(default_factory=list)
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
-    deliveries: list[tuple[str, bytes]] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
     window: Window | None = None
     size: int = 0  # bytes of the messages, about
     began: float = 0.0
@@ -39,10 +61,10 @@ class Batch:
     @property
     def points(self) -> int:
         """What it weighs against the sizes in settings."""
-        return self.rows.count + self.late.count + len(self.rejects)
+        return self.rows.count + self.late.count + len(self.rejects) + len(self.records)
 
     def due_in(self, now: float, points: int, seconds: float) -> float | None:
         """Seconds until it should be written: 0 when it is full, None while it is empty."""
-        if not self.acknowledge:
+        if not self.deliveries:
             return None
         return 0.0 if self.points >= points else max(0.0, self.began + seconds - now)

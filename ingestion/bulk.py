@@ -14,8 +14,9 @@ from psycopg.types.range import Range
 from ingestion.batch import Batch
 from ingestion.database import is_of_the_data
 from ingestion.encoding import Encoding
+from ingestion.quota import Quota
 from ingestion.rows import Window
-from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, set_aside
+from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside
 from nexus.contract.codec import Message
 from nexus.contract.ranges import Ranges
 
@@ -29,6 +30,8 @@ INSERT INTO committed (publisher, numbers) VALUES (%s, %s)
 ON CONFLICT (publisher) DO UPDATE SET numbers = committed.numbers + excluded.numbers
 """
 _BOOK_NEW = _BOOK + "WHERE NOT committed.numbers && excluded.numbers"
+# A row to lock for each publisher: without one, two writers would both find nothing, and both store.
+_BEGIN = "INSERT INTO committed (publisher, numbers) VALUES (%s, '{}') ON CONFLICT DO NOTHING"
 _LOCK = "SELECT publisher, numbers FROM committed WHERE publisher = ANY(%s) ORDER BY publisher FOR UPDATE"
 
 
@@ -41,8 +44,9 @@ class Bulk:
 
     unique = False
 
-    def __init__(self, encoding: Encoding) -> None:
+    def __init__(self, encoding: Encoding, quota: Quota | None = None) -> None:
         self._encoding = encoding
+        self._quota = quota or Quota()
         self._topics = Topics()
 
     def reconnected(self) -> None:
@@ -67,6 +71,7 @@ class Bulk:
                 await connection.execute(_COMPRESS)
             await copy_rows(connection, "metrics", batch.rows.in_order())
             await copy_rows(connection, "metrics_late", batch.late.in_order())
+            await record(connection, batch.records)
             await set_aside(connection, batch.rejects)
             new = await self._topics.add(connection, batch.rows, batch.late)
             for publisher in sorted(numbers):  # in order, so that two writers cannot block each other
@@ -86,6 +91,8 @@ class Bulk:
             return await copy_rows(connection, "metrics_late", some)
 
         async with connection.transaction():
+            for publisher in sorted(numbers):
+                await connection.execute(_BEGIN, (publisher,))
             seen = {publisher: Ranges() for publisher in numbers}
             for publisher, booked in await (await connection.execute(_LOCK, (sorted(numbers),))).fetchall():
                 for part in booked:
@@ -93,7 +100,8 @@ class Bulk:
             fresh = self._fresh(batch, batch.window, seen) if batch.window else batch
             _, refused = await put_halving(connection, fresh.rows.in_order(), put)
             refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
-            rejects = [*fresh.rejects, *refused]
+            rejects = [*fresh.rejects, *self._quota.admitted(refused)]
+            await record(connection, batch.records)
             await set_aside(connection, rejects)
             new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
             for publisher in sorted(numbers):
@@ -115,8 +123,8 @@ class Bulk:
             return left
 
         fresh = Batch()
-        for topic, payload in batch.deliveries:
-            self._encoding.add(fresh, topic, payload, window, unseen)
+        for topic, payload, _ in batch.deliveries:
+            self._encoding.add(fresh, topic, payload, window, wanted=unseen)
         return fresh
 
 

@@ -5,13 +5,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 
 from ingestion import metrics
-from ingestion.pipeline import Delivery, Pipeline
+from ingestion.batch import Delivery
+from ingestion.pipeline import Pipeline
 from ingestion.receipts import Receipts
-from nexus.runtime import guard
+from nexus.runtime import guard, log
 from nexus.runtime.broker import Broker, Client
-from nexus.runtime.mqtt import Connection, Message
+from nexus.runtime.connection import SubscriptionError
+from nexus.runtime.mqtt import Connection, Message, MqttError
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
+
+LOST_AT_MOST = 2  # a broker may answer what it does not allow by hanging up; then that filter is left out
 
 
 class Consumer:
@@ -25,6 +29,9 @@ class Consumer:
         self._quiet = asyncio.Event()
         self._committed = asyncio.Event()
         self._latest: Connection | None = None
+        self._lost_at: dict[str, int] = {}  # filters, and how often the connection was lost over them
+        self._said: set[str] = set()
+        self._log = log.get("consumer")
         self.connected = False
         pipeline.on_room = self._resume
 
@@ -48,11 +55,10 @@ class Consumer:
         try:
             async with together() as group:
                 telling = guard.part(group, self._receipts.run(connection), name="receipts")
-                for one in self._filters:
-                    await connection.subscribe(one)
+                subscribed = await self._subscribe(connection)
                 await self._stopping.wait()
                 connection.resume()
-                for one in self._filters:
+                for one in subscribed:
                     await connection.unsubscribe(one)
                 self._quiet.set()
                 await self._committed.wait()
@@ -63,6 +69,34 @@ class Consumer:
             self.connected = False
             self._quiet.set()
             metrics.connected.set(0)
+
+    async def _subscribe(self, connection: Connection) -> list[str]:
+        """Subscribes to the readings, and to what of the rest the broker allows; gives what it did."""
+        first, *others = self._filters
+        await connection.subscribe(first)
+        subscribed = [first]
+        for one in others:
+            if self._lost_at.get(one, 0) >= LOST_AT_MOST:
+                continue
+            try:
+                await connection.subscribe(one)
+                subscribed.append(one)
+            except SubscriptionError as error:
+                self._say(one, str(error))
+            except MqttError as error:
+                self._lost_at[one] = self._lost_at.get(one, 0) + 1
+                if self._lost_at[one] == LOST_AT_MOST:
+                    self._say(one, f"at {one} the broker hangs up: {error}")
+                raise
+            else:
+                self._lost_at.pop(one, None)
+        metrics.subscriptions_refused.set(len(self._filters) - len(subscribed))
+        return subscribed
+
+    def _say(self, one: str, reason: str) -> None:
+        if one not in self._said:
+            self._said.add(one)
+            self._log.error("a subscription is refused, and the others go on: see the broker's rules", reason=reason)
 
     def _received(self, connection: Connection, message: Message) -> None:
         if connection is not self._latest:

@@ -7,15 +7,30 @@ from psycopg.conninfo import conninfo_to_dict
 # SQLSTATE classes that speak of the data: data exception, integrity violation, program limit (a key too long).
 _DATA_CLASSES = ("22", "23", "54")
 _ROLLED_BACK = "40"  # a deadlock, or a conflict of serialisation
+# What speaks of the server, our rights or the schema: it passes, or somebody mends it.
+_OUTAGE_CLASSES = frozenset(("08", "25", "28", "3D", "3F", "42", "53", "55", "57", "58", "F0", "0L", "0P"))
+_DAMAGED = ("XX001", "XX002")  # data or an index is corrupted
 
 
 class DatabaseAway(Exception):  # noqa: N818  a state of the world, not a mistake
     """Not now, but perhaps later. The text says why."""
 
 
+class BatchRefused(Exception):  # noqa: N818  as above
+    """Something of the batch makes writing it fail, again and again. The text says how."""
+
+
 def is_of_the_data(error: psycopg.Error) -> bool:
     """Whether the database refuses what it was given, and always will."""
     return (error.sqlstate or "")[:2] in _DATA_CLASSES
+
+
+def is_outage(error: psycopg.Error) -> bool:
+    """Whether anything else would be refused just as well; without a code it is the connection that was lost."""
+    code = error.sqlstate
+    if code is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return code[:2] in _OUTAGE_CLASSES or code in _DAMAGED
 
 
 def is_rolled_back(error: psycopg.Error) -> bool:

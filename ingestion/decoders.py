@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from time import time
+from math import isfinite
 from typing import Any, Literal
 
 import jmespath
@@ -13,14 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from nexus.contract import codec, topic
 from nexus.contract.codec import DecodeError, Fault, Message
-from nexus.contract.reading import Value
+from nexus.contract.reading import Quality, Value
 from nexus.runtime import mqtt
 
-Decode = Callable[[str, bytes], Message]
+Decode = Callable[[str, bytes, int], Message]  # topic, payload, and when it arrived (epoch ms)
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_EXACT_INT = 2**53  # beyond this a float loses digits
 _WORDS = {"true": True, "false": False}
-_MOST_KNOWN = 100_000  # topics whose decoder is remembered
+_MOST_KNOWN = 16_000_000  # bytes, about, of topics whose decoder is remembered
+_TOPIC_BYTES = 200
 _UNITS = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
 _MAGNITUDES = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))  # of today in each unit, and a century around it
 
@@ -70,32 +72,40 @@ class Decoders:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = [(rule.topic, _decoder(rule)) for rule in rules]
         self._known: dict[str, Decode] = {}
+        self._known_bytes = 0
 
-    def decode(self, name: str, payload: bytes) -> Message:
-        """What a payload says. Raises DecodeError."""
+    def decode(self, name: str, payload: bytes, arrived: int) -> Message:
+        """What a payload says that arrived then (epoch ms). Raises DecodeError."""
         if not self._rules:
             return codec.decode(name, payload)
         if (found := self._known.get(name)) is None:
-            if len(self._known) > _MOST_KNOWN:
+            self._known_bytes += _TOPIC_BYTES + 4 * len(name)
+            if self._known_bytes > _MOST_KNOWN:
                 self._known.clear()
+                self._known_bytes = 0
             matching = (decode for pattern, decode in self._rules if mqtt.matches(pattern, name))
-            found = self._known[name] = next(matching, codec.decode)
-        return found(name, payload)
+            found = self._known[name] = next(matching, _ours)
+        return found(name, payload, arrived)
 
 
 def filters(group: str, rules: Sequence[Rule]) -> list[str]:
-    """What to subscribe to: all that devices say, and what rules name beyond that."""
+    """What to subscribe to: all that devices say, what was written to them, and what rules name beyond that."""
     beyond = (rule.topic for rule in rules if not rule.topic.startswith(topic.ROOT))
-    return [topic.shared_filter(group), *(f"$share/{group}/{name}" for name in dict.fromkeys(beyond))]
+    others = (f"$share/{group}/{name}" for name in dict.fromkeys(beyond))
+    return [topic.shared_filter(group), topic.shared_audit_filter(group), *others]
 
 
 def _decoder(rule: Rule) -> Decode:
     if rule.decoder == "nexus":
-        return codec.decode
+        return _ours
     return _plain if rule.decoder == "plain" else _Json(rule).decode
 
 
-def _plain(name: str, payload: bytes) -> Message:
+def _ours(name: str, payload: bytes, _: int) -> Message:
+    return codec.decode(name, payload)
+
+
+def _plain(name: str, payload: bytes, arrived: int) -> Message:
     """A bare number, true, false, or a text; read when it comes."""
     try:
         text = payload.decode().strip()
@@ -103,8 +113,20 @@ def _plain(name: str, payload: bytes) -> Message:
         raise DecodeError("not a number, and no text in UTF-8") from None
     if not text:
         raise DecodeError("the payload is empty")
-    value: Value = float(text) if _NUMBER.fullmatch(text) else _WORDS.get(text.lower(), text)
-    return Message(name, int(time() * 1000), {"": value})
+    value: Value = _number(text) if _NUMBER.fullmatch(text) else _WORDS.get(text.lower(), text)
+    if value is None:
+        return Message(name, arrived, {"": None}, {"": Quality.BAD})
+    return Message(name, arrived, {"": value})
+
+
+def _number(text: str) -> float | int | None:
+    """A float; an integer where that would lose digits; None for what no float can hold."""
+    number = float(text)
+    if not isfinite(number):
+        return None
+    if abs(number) >= _EXACT_INT and text.lstrip("+-").isdecimal():
+        return int(text)
+    return number
 
 
 class _Json:
@@ -118,20 +140,20 @@ class _Json:
             _compiled(text) if text is not None else None for text in (rule.time, rule.quality, rule.unit)
         )
 
-    def decode(self, name: str, payload: bytes) -> Message:
+    def decode(self, name: str, payload: bytes, arrived: int) -> Message:
         try:
             content = msgspec.json.decode(payload)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise DecodeError(f"not JSON: {error}") from None
         try:
             found = self._values(content)
-            at = _milliseconds(self._time.search(content), self._rule.time_unit) if self._time else int(time() * 1000)
+            at = _milliseconds(self._time.search(content), self._rule.time_unit) if self._time else arrived
             quality = codec.quality(self._quality.search(content)) if self._quality else None
             unit = self._unit.search(content) if self._unit else None
-        except JMESPathError as error:
+        except (JMESPathError, ArithmeticError, ValueError) as error:
             raise DecodeError(str(error)) from None
-        values = {tag: value for tag, value in found.items() if isinstance(value, Value)}
-        wrong = [tag for tag, value in found.items() if not isinstance(value, Value)]
+        values = {tag: value for tag, value in found.items() if _is_value(value)}
+        wrong = [tag for tag, value in found.items() if not _is_value(value)]
         if not values:
             raise DecodeError("no number, text, true or false where the rule looks for values")
         units = dict.fromkeys(values, unit) if isinstance(unit, str) else {}
@@ -152,6 +174,11 @@ class _Json:
         if not isinstance(found, dict):
             raise DecodeError(f"{self._rule.values!r} gives no object here")
         return {tag: value for tag, value in found.items() if tag}
+
+
+def _is_value(found: object) -> bool:
+    """Whether it can be one; an expression may compute infinity."""
+    return isinstance(found, Value) and not (isinstance(found, float) and not isfinite(found))
 
 
 def _named(rule: Rule) -> dict[str, str]:
@@ -177,7 +204,10 @@ def _milliseconds(found: Any, unit: str) -> int:
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     if isinstance(found, bool) or not isinstance(found, int | float | str):
         raise DecodeError("there is no time where the rule looks for it")
-    number = float(found)
+    try:
+        number = float(found)
+    except OverflowError:
+        raise DecodeError("the time is too large a number") from None
     if unit == "auto":
         unit = next((name for least, name in _MAGNITUDES if abs(number) >= least), "s")
     return codec.milliseconds(number * _UNITS[unit])

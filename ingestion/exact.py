@@ -3,10 +3,13 @@
 import psycopg
 from psycopg import AsyncConnection
 
-from ingestion.batch import Batch
+from ingestion.batch import Batch, Reject
 from ingestion.database import is_of_the_data
+from ingestion.quota import Quota
 from ingestion.rows import COLUMNS
-from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, set_aside
+from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside
+from nexus.contract.codec import encode_tag
+from nexus.contract.reading import Reading
 
 # Its columns by name: LIKE metrics would need the right to read that table, which a writer has not.
 _STAGE = """
@@ -15,6 +18,16 @@ CREATE TEMP TABLE IF NOT EXISTS arriving (
 ) ON COMMIT DELETE ROWS
 """
 _MERGE = f"INSERT INTO metrics ({COLUMNS}) SELECT {COLUMNS} FROM arriving ON CONFLICT DO NOTHING"  # noqa: S608
+_CONFLICTS = """
+SELECT found.topic, round(extract(epoch FROM found.time) * 1000)::bigint,
+       found.value, found.value_str, found.quality, found.unit
+FROM (
+    SELECT array_agg(topic) AS topics, array_agg(time) AS times, array_agg(value) AS numbers,
+           array_agg(value_str) AS texts, array_agg(quality) AS qualities, array_agg(unit) AS units
+    FROM arriving
+) AS came, conflicting(topics, times, numbers, texts, qualities, units) AS found
+"""
+_OTHER_VALUE = "the same topic has another value at the same time already"
 
 
 class Exact:
@@ -22,8 +35,9 @@ class Exact:
 
     unique = True
 
-    def __init__(self) -> None:
+    def __init__(self, quota: Quota | None = None) -> None:
         self._topics = Topics()
+        self._quota = quota or Quota()
         self._repeating = False  # the last batch held repetitions; the next one may too
 
     def reconnected(self) -> None:
@@ -31,42 +45,64 @@ class Exact:
 
     async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
         """Writes a batch in one transaction."""
-        rows, late, rejects = batch.rows, batch.late, list(batch.rejects)
-        ordered, ordered_late = rows.in_order(), late.in_order()
         if not self._repeating:
             try:
-                async with connection.transaction():
-                    await copy_rows(connection, "metrics", ordered)
-                    await copy_rows(connection, "metrics_late", ordered_late)
-                    await set_aside(connection, rejects)
-                    new = await self._topics.add(connection, rows, late)
-                self._topics.known(new)
-                return Written(rows.count + late.count, 0, len(rejects))
+                return await self._stored(connection, batch)
             except psycopg.Error as error:
                 if not is_of_the_data(error):
                     raise
+        return await self._stored_apart(connection, batch)
+
+    async def _stored(self, connection: AsyncConnection, batch: Batch) -> Written:
+        rows, late = batch.rows, batch.late
+        async with connection.transaction():
+            await copy_rows(connection, "metrics", rows.in_order())
+            await copy_rows(connection, "metrics_late", late.in_order())
+            await record(connection, batch.records)
+            await set_aside(connection, batch.rejects)
+            new = await self._topics.add(connection, rows, late)
+        self._topics.known(new)
+        return Written(rows.count + late.count, 0, len(batch.rejects))
+
+    async def _stored_apart(self, connection: AsyncConnection, batch: Batch) -> Written:
+        """The careful way: what is there already is left out, and what is refused, or contradicts it, set aside."""
+        conflicts: list[Reject] = []
 
         async def merge(some: Rest) -> int:
-            return await _merge(connection, some)
+            repeated, contradicting = await _merge(connection, some)
+            conflicts.extend(contradicting)
+            return repeated
 
         async def hold(some: Rest) -> int:
             return await copy_rows(connection, "metrics_late", some)
 
+        rows, late = batch.rows, batch.late
         async with connection.transaction():
-            duplicates, refused = await put_halving(connection, ordered, merge)
-            refused += (await put_halving(connection, ordered_late, hold))[1]
-            rejects += refused
+            repeated, refused = await put_halving(connection, rows.in_order(), merge)
+            refused += (await put_halving(connection, late.in_order(), hold))[1]
+            rejects = [*batch.rejects, *self._quota.admitted((*refused, *conflicts))]
+            await record(connection, batch.records)
             await set_aside(connection, rejects)
             new = await self._topics.add(connection, rows, late, {reject.topic for reject in refused})
         self._topics.known(new)
-        self._repeating = duplicates > 0
-        return Written(rows.count + late.count - len(refused) - duplicates, duplicates, len(rejects))
+        self._repeating = repeated > 0
+        duplicates = repeated - len(conflicts)
+        stored = rows.count + late.count - len(refused) - repeated
+        return Written(stored, duplicates, len(rejects), len(conflicts))
 
 
-async def _merge(connection: AsyncConnection, rows: Rest) -> int:
-    """Stores the rows that are not there yet; gives how many were."""
+async def _merge(connection: AsyncConnection, rows: Rest) -> tuple[int, list[Reject]]:
+    """Stores the rows that are not there yet; gives how many were, and those of them that say something else."""
     await connection.execute(_STAGE)
     await copy_rows(connection, "arriving", rows)
     merged = await connection.execute(_MERGE)
+    repeated = len(rows) - merged.rowcount
+    found = await (await connection.execute(_CONFLICTS)).fetchall() if repeated else []
     await connection.execute("TRUNCATE arriving")
-    return len(rows) - merged.rowcount
+    return repeated, [_conflict(row) for row in found]
+
+
+def _conflict(row: tuple[str, int, float | None, str | None, int, str | None]) -> Reject:
+    topic, time, number, text, quality, unit = row
+    value = number if text is None else text
+    return Reject(topic, encode_tag(Reading("", time, value, quality), unit), _OTHER_VALUE)

@@ -22,6 +22,16 @@ rows = Counter("nexus_ingestion_rows", "Rows written", registry=registry)
 duplicates = Counter("nexus_ingestion_duplicates", "Rows that were in the table already", registry=registry)
 late = Counter("nexus_ingestion_late_rows", "Rows for chunks that were compressed already", registry=registry)
 rejects = Counter("nexus_ingestion_rejects", "Messages and rows set aside", registry=registry)
+rejects_dropped = Counter(
+    "nexus_ingestion_rejects_dropped", "Messages and rows beyond the day's quota of rejects", registry=registry
+)
+conflicts = Counter(
+    "nexus_ingestion_conflicts", "Rows for a topic and time that have another value already", registry=registry
+)
+misnumbered = Counter(
+    "nexus_ingestion_misnumbered", "Messages whose numbers cannot be, stored as unnumbered", registry=registry
+)
+audit = Counter("nexus_ingestion_audit_records", "Audit records written", registry=registry)
 receipts = Counter("nexus_ingestion_receipts", "Receipts sent to gateways", registry=registry)
 batch_points = Histogram(
     "nexus_ingestion_batch_points",
@@ -45,4 +55,7 @@ buffered = Gauge("nexus_ingestion_buffered_points", "Points that wait to be writ
 held = Gauge("nexus_ingestion_held_messages", "Messages that wait undecoded: the buffer is full", registry=registry)
 database_up = Gauge("nexus_ingestion_database_up", "1 while the database takes what is written", registry=registry)
 connected = Gauge("nexus_ingestion_broker_connected", "1 while connected to the broker", registry=registry)
+subscriptions_refused = Gauge(
+    "nexus_ingestion_subscriptions_refused", "Subscriptions that the broker refuses us", registry=registry
+)
 slot = Gauge("nexus_ingestion_slot", "The number in this consumer's client id; -1 while it has none", registry=registry)

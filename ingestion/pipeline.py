@@ -3,39 +3,28 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import time
-from typing import NamedTuple
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ingestion import metrics
-from ingestion.batch import Batch
-from ingestion.database import DatabaseAway
+from ingestion.apart import write_apart
+from ingestion.batch import Batch, Delivery
+from ingestion.database import BatchRefused, DatabaseAway
 from ingestion.encoding import Encoding
+from ingestion.quota import Quota
 from ingestion.receipts import Receipts
 from ingestion.rows import Window
 from ingestion.settings import Settings
 from ingestion.tables import Written
-from ingestion.writer import Writer
+from ingestion.writer import ATTEMPTS, Writer
 from nexus.runtime import guard, log
 from nexus.runtime.run import together
 
 MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
-_MESSAGE_BYTES = 400  # what Python needs around a small one
+_DAY_MS = 86_400_000
 _DECODED_AT_ONCE = 1_000  # points, before others have their turn: a COPY under way must not starve
-
-
-class Delivery(NamedTuple):
-    """A message, and how to tell the broker that it may forget it."""
-
-    topic: str
-    payload: bytes
-    acknowledge: Callable[[], None]
-
-    @property
-    def size(self) -> int:
-        """Bytes, about. A broker may send more small ones than the receive maximum allows: Mosquitto 2.0.11 does."""
-        return _MESSAGE_BYTES + len(self.topic) + len(self.payload)
 
 
 class Pipeline:
@@ -45,12 +34,16 @@ class Pipeline:
     stops at our receive maximum and keeps the rest. Of these again only MOST_BYTES: then `full` says so.
     """
 
-    def __init__(self, settings: Settings, encoding: Encoding, writers: Sequence[Writer], receipts: Receipts) -> None:
+    def __init__(
+        self, settings: Settings, encoding: Encoding, quota: Quota, writers: Sequence[Writer], receipts: Receipts
+    ) -> None:
         self._settings = settings
         self._writers = writers
         self._receipts = receipts
         self._encoding = encoding
-        self._keeps_deliveries = settings.ingest_mode == "bulk"
+        self._quota = quota
+        self._oldest_ms = settings.oldest_days * _DAY_MS
+        self._window = Window.at(0, 0)
         self._held: deque[Delivery] = deque()
         self._held_bytes = 0
         self._open = Batch()
@@ -64,6 +57,7 @@ class Pipeline:
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("pipeline")
         self._outage: str | None = None
+        self._said_conflict = False
         self.on_room: Callable[[], None] = lambda: None  # called when `full` has ended
         metrics.oldest.set_function(self._age)
         metrics.buffered.set_function(lambda: self._points + self._open.points)
@@ -87,7 +81,7 @@ class Pipeline:
             self._held_bytes += delivery.size
             return
         self._decode(delivery)
-        if len(self._open.acknowledge) == 1 or self._open.points >= self._settings.batch_points:
+        if len(self._open.deliveries) == 1 or self._open.points >= self._settings.batch_points:
             self._wake.set()
 
     def forget_held(self) -> None:
@@ -116,7 +110,7 @@ class Pipeline:
         async with self._cutting:
             while True:
                 await self._due()
-                if self._open.acknowledge:
+                if self._open.deliveries:
                     break
                 if self._finishing and not self._held:
                     return None
@@ -148,7 +142,7 @@ class Pipeline:
         for numbers in batch.receipts:
             self._receipts.add(*numbers)
         while self._writing and self._writing[0].committed:
-            for acknowledge in self._writing.popleft().acknowledge:
+            for _, _, acknowledge in self._writing.popleft().deliveries:
                 acknowledge()
         self._decode_soon()
 
@@ -178,23 +172,37 @@ class Pipeline:
             self.on_room()
 
     def _decode(self, delivery: Delivery) -> None:
-        batch, (topic, payload, acknowledge) = self._open, delivery
-        if not batch.acknowledge:
+        batch, (topic, payload, _) = self._open, delivery
+        window = self._window_now()
+        if not batch.deliveries:
             batch.began = self._clock()
-        batch.acknowledge.append(acknowledge)
-        batch.size += delivery.size
-        window = Window.at(int(time() * 1000), self._writers[0].horizon_ms)
-        if self._keeps_deliveries:
-            batch.deliveries.append((topic, payload))
             batch.window = window
+        batch.deliveries.append(delivery)
+        batch.size += delivery.size
         self._encoding.add(batch, topic, payload, window)
+
+    def _window_now(self) -> Window:
+        """By which times are judged; made anew each millisecond at most."""
+        now = int(time() * 1000)
+        if self._window.now != now:
+            first = self._writers[0]
+            self._window = Window.at(now, first.horizon_ms, max(first.kept_ms, now - self._oldest_ms))
+        return self._window
 
     async def prepare(self) -> None:
         """Waits until the database has said which rows are late: they are judged when they are decoded."""
         if not self._writers[0].knows_horizon:
-            await self._write(self._writers[0], Batch())
+            await self._written(self._writers[0], Batch())
 
-    async def _write(self, writer: Writer, batch: Batch) -> Written:
+    async def _write(self, writer: Writer, batch: Batch, attempts: int = ATTEMPTS) -> Written:
+        """Writes as soon as the database is there. Raises BatchRefused."""
+        began = self._clock()
+        written = await writer.write(batch, attempts)
+        metrics.write_seconds.observe(self._clock() - began)
+        return written
+
+    async def _written(self, writer: Writer, batch: Batch) -> Written:
+        """Writes what can be written of a batch, as soon as the database is there."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseAway),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -203,26 +211,36 @@ class Pipeline:
         )
         async for attempt in retrying:
             with attempt:
-                began = self._clock()
-                written = await writer.write(batch)
+                try:
+                    written = await self._write(writer, batch)
+                except BatchRefused as error:
+                    guard.failed("message", "writing a batch", error)
+                    if not batch.deliveries:
+                        raise DatabaseAway(str(error)) from error
+                    write = partial(self._write, writer, attempts=1)
+                    written = await write_apart(self._encoding, self._quota, write, batch)
         self._back()
-        metrics.write_seconds.observe(self._clock() - began)
         return written
 
     async def _commit(self, writer: Writer, batch: Batch) -> None:
-        written = await self._write(writer, batch)
+        written = await self._written(writer, batch)
         metrics.batch_points.observe(batch.points)
         metrics.rows.inc(written.rows)
         metrics.late.inc(batch.late.count)
         metrics.duplicates.inc(written.duplicates)
+        metrics.conflicts.inc(written.conflicts)
         metrics.rejects.inc(written.rejects)
+        metrics.audit.inc(len(batch.records))
+        if written.conflicts and not self._said_conflict:
+            self._said_conflict = True
+            self._log.warning("readings for a topic and time that have another value already are set aside")
         if newest := max(batch.rows.newest, batch.late.newest):
             metrics.lag.set(max(0.0, time() - newest / 1000))
 
     def _age(self) -> float:
         """Seconds since the oldest message came that is not acknowledged."""
         oldest = self._writing[0] if self._writing else self._open
-        return self._clock() - oldest.began if oldest.acknowledge else 0.0
+        return self._clock() - oldest.began if oldest.deliveries else 0.0
 
     def _away(self, state: RetryCallState) -> None:
         reason = str(state.outcome.exception()) if state.outcome else ""

@@ -3,7 +3,7 @@
 import asyncio
 
 from ingestion import metrics
-from nexus.contract import topic
+from nexus.contract import sequence, topic
 from nexus.contract.ranges import Ranges
 from nexus.contract.receipt import OFFER, encode_receipt
 from nexus.runtime import log, mqtt
@@ -26,7 +26,7 @@ class Receipts:
     def add(self, publisher: str, first: int, last: int) -> None:
         """These numbers of a publisher are in the database."""
         if (ranges := self._committed.get(publisher)) is None:
-            if len(self._committed) >= MOST_PUBLISHERS or topic.name_fault(publisher) or last < first:
+            if len(self._committed) >= MOST_PUBLISHERS or not sequence.is_publisher(publisher) or last < first:
                 return
             ranges = self._committed[publisher] = Ranges()
         ranges.add(first, last)

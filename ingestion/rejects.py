@@ -1,21 +1,26 @@
 """What was set aside: shown, tried again after a fix, or thrown away."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from time import time
+from typing import Any, NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import sql
 
 from ingestion.batch import Batch
 from ingestion.bulk import Bulk
+from ingestion.database import BatchRefused
 from ingestion.decoders import Decoders
 from ingestion.encoding import Encoding
 from ingestion.exact import Exact
-from ingestion.rows import Encoder, Window
+from ingestion.rows import Window
 from ingestion.settings import Settings
 from ingestion.writer import Writer
-from nexus.contract.codec import DecodeError, Message
+from nexus.contract.codec import Message
 
 _AT_ONCE = 500
 _SHOWN_BYTES = 100
@@ -47,9 +52,11 @@ def shown(connection: Connection, which: Which, limit: int) -> list[str]:
     """The newest, a line each, and how many there are by reason."""
     query = sql.SQL("SELECT id, time::text, topic, reason, payload FROM rejects WHERE {} ORDER BY id DESC LIMIT {}")
     found = connection.execute(query.format(which.condition, limit)).fetchall()
-    lines = ["  ".join((*map(str, row[:4]), _short(row[4]))) for row in found]
+    lines = ["  ".join((*(_plain(str(one)) for one in row[:4]), _short(row[4]))) for row in found]
     counts = sql.SQL("SELECT count(*), left(reason, 100) FROM rejects WHERE {} GROUP BY 2 ORDER BY 1 DESC LIMIT 20")
-    lines += [f"{number:>8}  {reason}" for number, reason in connection.execute(counts.format(which.condition))]
+    lines += [
+        f"{number:>8}  {_plain(str(reason))}" for number, reason in connection.execute(counts.format(which.condition))
+    ]
     return lines
 
 
@@ -58,49 +65,86 @@ def purge(connection: Connection, which: Which) -> int:
     return connection.execute(sql.SQL("DELETE FROM rejects WHERE {}").format(which.condition)).rowcount
 
 
-async def retry(connection: Connection, which: Which, settings: Settings) -> tuple[int, int]:
-    """Decodes and writes again; what succeeds is a reject no more. Gives how many did, and how many did not.
+@dataclass(frozen=True)
+class Retried:
+    """What became of rejects that were tried again; `repeated` are values that the table had already."""
 
-    Raises DatabaseAway.
-    """
-    decoders, encoder = Decoders(settings.decoders), Encoder()
+    stored: int = 0
+    refused: int = 0
+    repeated: int = 0
+
+    def __add__(self, other: "Retried") -> "Retried":
+        return Retried(self.stored + other.stored, self.refused + other.refused, self.repeated + other.repeated)
+
+
+class _One(NamedTuple):
+    id: int
+    source: str
+    tags: frozenset[str] | None
+    payload: bytes
+    arrived: int
+
+
+async def retry(connection: Connection, which: Which, settings: Settings) -> Retried:
+    """Decodes and writes again; what succeeds is a reject no more. Raises DatabaseAway."""
+    encoding = Encoding(Decoders(settings.decoders))
     query = sql.SQL(
-        "SELECT id, topic, coalesce(source, topic), payload FROM rejects"
-        " WHERE {} AND id > {} AND id <= {} ORDER BY id LIMIT {}"
+        "SELECT id, topic, coalesce(source, topic), tags, payload, (extract(epoch FROM time) * 1000)::bigint"
+        " FROM rejects WHERE {} AND id > {} AND id <= {} ORDER BY id LIMIT {}"
     )
-    # Not those that are set aside meanwhile, by others or by the database's refusing them again.
-    [newest] = connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,)
-    after = stored = refused = 0
-    way = Exact() if settings.ingest_mode == "exact" else Bulk(Encoding(decoders))
+    newest = (connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,))[0]
+    after, done = 0, Retried()
+    way = Bulk(encoding) if settings.ingest_mode == "bulk" else Exact()
     async with Writer(settings.database_url, way) as writer:
         await writer.write(Batch())  # so that it knows what is late
-        while found := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
-            batch, done = Batch(), []
-            for id_, topic, source, payload in found:
-                after = int(str(id_))
-                message = _again(decoders, str(source), str(topic), bytes(payload))  # type: ignore[call-overload]
-                window = Window.at(int(time() * 1000), writer.horizon_ms)
-                if message is None or encoder.encode(message, window, batch.rows, batch.late):
-                    refused += 1
-                else:
-                    done.append(after)
-            again = (await writer.write(batch)).rejects  # by the database, which has set them aside anew
-            connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
-            stored, refused = stored + len(done) - again, refused + again
-    return stored, refused
+        while rows := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
+            found = [_one(row) for row in rows]
+            after = found[-1].id
+            try:
+                done += await _again(connection, writer, encoding, found)
+            except BatchRefused:
+                for one in found:
+                    try:
+                        done += await _again(connection, writer, encoding, [one])
+                    except BatchRefused:
+                        done += Retried(refused=1)
+    return done
 
 
-def _again(decoders: Decoders, source: str, topic: str, payload: bytes) -> Message | None:
-    """What a message says now of the topic that was refused; None if it is still nothing."""
-    try:
-        message = decoders.decode(source, payload)
-    except DecodeError:
+async def _again(connection: Connection, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
+    """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
+    batch, done = Batch(), []
+    window = Window.at(int(time() * 1000), writer.horizon_ms, writer.kept_ms)
+    for one in found:
+        tried = Batch()
+        wanted = partial(_only, one.tags) if one.tags is not None else None
+        encoding.add(tried, one.source, one.payload, window, wanted=wanted, arrived=one.arrived)
+        if tried.points and not tried.rejects:
+            batch.rows.take(tried.rows)
+            batch.late.take(tried.late)
+            batch.records += tried.records
+            done.append(one.id)
+    written = await writer.write(batch)  # what the database refuses, it has set aside anew
+    connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
+    again = min(written.rejects, len(done))
+    return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates)
+
+
+def _one(row: tuple[Any, ...]) -> _One:
+    id_, topic, source, tags, payload, arrived = row
+    if tags is None and source != topic:
+        tags = [topic.removeprefix(f"{source}/")]
+    return _One(id_, source, None if tags is None else frozenset(tags), bytes(payload), arrived)
+
+
+def _only(tags: frozenset[str], message: Message) -> Message | None:
+    """Of a message, the tags that were refused; None if it has none of them now."""
+    values = {tag: value for tag, value in message.values.items() if tag in tags}
+    beginning = len(message.topic) + 1
+    faults = [fault for fault in message.faults if fault.topic[beginning:] in tags]
+    if not values and not faults:
         return None
-    if source == topic:
-        return None if message.faults else message
-    values = {tag: value for tag, value in message.values.items() if f"{source}/{tag}" == topic}
-    qualities, units, times = message.qualities, message.units, message.times
-    return Message(source, message.time, values, qualities, units, times) if values else None
+    return msgspec.structs.replace(message, values=values, faults=faults)
 
 
 def _like(text: str) -> str:
@@ -110,3 +154,8 @@ def _like(text: str) -> str:
 def _short(payload: object) -> str:
     data = bytes(payload)  # type: ignore[call-overload]
     return repr(data[:_SHOWN_BYTES])[2:-1] + ("…" if len(data) > _SHOWN_BYTES else "")
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey: topics and reasons are others' words."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

@@ -12,6 +12,8 @@ from nexus.contract.reading import Quality, Value
 COLUMNS = "topic, unit, time, value, value_str, quality"
 LATEST_AHEAD_MS = 3_600_000  # a clock this far ahead is wrong, and would hide newer values
 EARLIEST_MS = 0
+_FURTHEST_MS = 2**53
+_LARGEST_INT = 10**308  # as a float8 it would be infinite beyond
 LONGEST_TOPIC = 2_000  # bytes; an index entry has little more room
 
 _EXACT_INT = 2**53  # beyond this a float8 loses digits
@@ -27,6 +29,7 @@ _GOOD = int(Quality.GOOD)
 _GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, quality
 _MOST_KNOWN = 32_000_000  # bytes, about, of remembered beginnings of rows
 _DEVICE_BYTES, _TAG_BYTES = 800, 250
+_CHARACTER_BYTES = 4  # in Python's strings, at most
 
 
 class Row(NamedTuple):
@@ -51,6 +54,13 @@ class Rows:
     def __bool__(self) -> bool:
         return self.count > 0
 
+    def take(self, others: "Rows") -> None:
+        """Adds the rows of others."""
+        for topic, rows in others.by_topic.items():
+            self.by_topic[topic] += rows
+        self.count += others.count
+        self.newest = max(self.newest, others.newest)
+
     def in_order(self) -> list[bytes]:
         """By topic, as the index is: that makes the COPY cheaper. Times of a topic are about in order as they come."""
         by_topic = self.by_topic
@@ -65,18 +75,24 @@ class Window(NamedTuple):
     latest: int
 
     @classmethod
-    def at(cls, now_ms: int, horizon_ms: int) -> "Window":
-        return cls(EARLIEST_MS, horizon_ms, now_ms + LATEST_AHEAD_MS)
+    def at(cls, now_ms: int, horizon_ms: int, earliest_ms: int = EARLIEST_MS) -> "Window":
+        return cls(max(EARLIEST_MS, earliest_ms), horizon_ms, now_ms + LATEST_AHEAD_MS)
+
+    @property
+    def now(self) -> int:
+        return self.latest - LATEST_AHEAD_MS
 
 
 class _Device:
     """How the rows of a topic's tags begin, or why a tag has none; for the units that it last named."""
 
-    __slots__ = ("beginnings", "units")
+    __slots__ = ("beginnings", "size", "units")
 
-    def __init__(self, units: dict[str, str]) -> None:
+    def __init__(self, topic: str, units: dict[str, str]) -> None:
         self.units = units
         self.beginnings: dict[str, tuple[str, bytes]] = {}
+        named = sum(_TAG_BYTES + _CHARACTER_BYTES * (len(tag) + len(unit)) for tag, unit in units.items())
+        self.size = _DEVICE_BYTES + _CHARACTER_BYTES * len(topic) + named
 
 
 class Encoder:
@@ -135,17 +151,24 @@ class Encoder:
     def _device(self, message: Message) -> _Device:
         device = self._devices.get(message.topic)
         if device is None or device.units != message.units:
-            device = self._devices[message.topic] = _Device(message.units)
-            self._known += _DEVICE_BYTES
+            self._known -= device.size if device is not None else 0
+            device = self._devices[message.topic] = _Device(message.topic, message.units)
+            self._charge(device.size)
         return device
 
-    def _beginning(self, device: _Device, name: str, tag: str) -> tuple[str, bytes]:
-        topic = topics.beneath(name, tag)
-        self._known += _TAG_BYTES + 3 * len(topic)
+    def _charge(self, size: int) -> None:
+        """Remembers so much more, or forgets all."""
+        self._known += size
         if self._known > _MOST_KNOWN:
             self._devices.clear()
             self._known = 0
+
+    def _beginning(self, device: _Device, name: str, tag: str) -> tuple[str, bytes]:
+        topic = topics.beneath(name, tag)
         unit = device.units.get(tag)
+        size = _TAG_BYTES + 3 * _CHARACTER_BYTES * len(topic) + _CHARACTER_BYTES * len(unit or "")
+        device.size += size
+        self._charge(size)
         fault = _name_fault(topic, tag, unit)
         found = device.beginnings[tag] = (topic, b"" if fault else _FIELDS + _text(topic) + _text(unit))
         return found
@@ -162,14 +185,22 @@ def _name_fault(topic: str, tag: str, unit: str | None) -> str | None:
 
 
 def _time_fault(time: int, window: Window) -> str | None:
-    if time < window.earliest:
+    if window.earliest <= time <= window.latest:
+        return None
+    if not -_FURTHEST_MS < time < _FURTHEST_MS:
+        return "ts is no time in milliseconds"
+    if time < EARLIEST_MS:
         return f"ts {time} is before 1970"
-    return f"ts {time} is more than an hour ahead" if time > window.latest else None
+    if time < window.earliest:
+        return f"ts {time} is older than what is kept"
+    return f"ts {time} is more than an hour ahead"
 
 
 def _fault(value: Value) -> str | None:
     if isinstance(value, str) and "\0" in value:
         return "a text holds the character NUL, which the database cannot store"
+    if isinstance(value, int) and not -_LARGEST_INT < value < _LARGEST_INT:
+        return "the number is larger than the database can store"
     return None
 
 
@@ -188,7 +219,7 @@ def _rest(value: Value, quality: int) -> bytes:
 def _text(text: str | None) -> bytes:
     if text is None:
         return _NULL
-    data = text.encode("utf-8")
+    data = text.encode("utf-8", "surrogatepass")  # half a pair is for the database to refuse, and costs that row
     return struct.pack(">i", len(data)) + data
 
 
@@ -208,10 +239,10 @@ def parsed(row: bytes) -> Row:
         at += max(size, 0)
     topic, unit, time, value, text, quality = fields
     return Row(
-        (topic or b"").decode(),
-        None if unit is None else unit.decode(),
+        (topic or b"").decode(errors="replace"),
+        None if unit is None else unit.decode(errors="replace"),
         int.from_bytes(time or b"", "big", signed=True) // 1000 + _POSTGRES_EPOCH_MS,
         None if value is None else struct.unpack(">d", value)[0],
-        None if text is None else text.decode(),
+        None if text is None else text.decode(errors="replace"),
         int.from_bytes(quality or b"", "big", signed=True),
     )

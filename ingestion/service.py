@@ -1,7 +1,9 @@
 """The ingester as a whole: a slot, a session, a pipeline, and an orderly end."""
 
 import asyncio
+import random
 from contextlib import AsyncExitStack, suppress
+from time import monotonic
 
 from ingestion import metrics
 from ingestion.bulk import Bulk
@@ -10,12 +12,14 @@ from ingestion.decoders import Decoders, filters
 from ingestion.encoding import Encoding
 from ingestion.exact import Exact
 from ingestion.pipeline import Pipeline
+from ingestion.quota import Quota
 from ingestion.receipts import Receipts
 from ingestion.settings import Settings
 from ingestion.slot import Slot, SlotLost
-from ingestion.writer import Writer
+from ingestion.writer import Way, Writer
 from nexus.runtime import cleartext, guard, log, probe, settings
 from nexus.runtime.broker import Broker, Client
+from nexus.runtime.errors import InvariantError
 from nexus.runtime.run import together, unless
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
@@ -29,6 +33,7 @@ class _Ingester:
         self._broker = broker
         self._stop = stop
         self._log = log.get("ingestion")
+        self._quota = Quota(own.rejects_rows, own.rejects_mb * 1_000_000)
         self._consumer: Consumer | None = None
         self._pipeline: Pipeline | None = None
 
@@ -44,13 +49,31 @@ class _Ingester:
         while not self._stop.is_set():
             slot = Slot(self._own.database_url, self._own.group)
             try:
-                if await unless(self._stop, slot.claim()):
-                    await self._consume(slot)
+                await self._run_with(slot)
             except SlotLost as error:
                 self._log.warning("taking another number", reason=str(error))
             finally:
                 self._consumer = self._pipeline = None
                 await slot.release()
+
+    async def _run_with(self, slot: Slot) -> None:
+        """Consumes with a slot until `stop` is set; a fault costs a pause, and not the slot. Raises SlotLost."""
+        pause = guard.FIRST_PAUSE
+        while not self._stop.is_set():
+            began = monotonic()
+            try:
+                if slot.number < 0 and not await unless(self._stop, slot.claim()):
+                    return
+                await self._consume(slot)
+                return
+            except (SlotLost, InvariantError):
+                raise
+            except Exception as error:
+                guard.failed("peer", "ingestion", error)
+            self._consumer = self._pipeline = None
+            pause = guard.FIRST_PAUSE if monotonic() - began > guard.STABLE_SECONDS else pause
+            await unless(self._stop, asyncio.sleep(pause * random.uniform(0.5, 1.0)))  # noqa: S311  guards nothing
+            pause = min(guard.LONGEST_PAUSE, pause * 2)
 
     async def _consume(self, slot: Slot) -> None:
         client = Client(
@@ -61,15 +84,14 @@ class _Ingester:
         )
         self._log.info("started", client=client.id)
         async with AsyncExitStack() as stack:
-            encoding = Encoding(Decoders(self._own.decoders))
-            bulk = self._own.ingest_mode == "bulk"
+            encoding = Encoding(Decoders(self._own.decoders), self._quota)
             writers = [
-                await stack.enter_async_context(Writer(self._own.database_url, Bulk(encoding) if bulk else Exact()))
+                await stack.enter_async_context(Writer(self._own.database_url, self._way(encoding)))
                 for _ in range(self._own.writers)
             ]
             group = await stack.enter_async_context(together())
             receipts = Receipts(self._own.group)
-            self._pipeline = pipeline = Pipeline(self._own, encoding, writers, receipts)
+            self._pipeline = pipeline = Pipeline(self._own, encoding, self._quota, writers, receipts)
             self._consumer = consumer = Consumer(filters(self._own.group, self._own.decoders), pipeline, receipts)
 
             async def ready() -> None:
@@ -92,6 +114,9 @@ class _Ingester:
                 self._log.error("stopped without the database: the broker keeps what is not committed")
             for task in (keeping, writing, consuming):
                 task.cancel()
+
+    def _way(self, encoding: Encoding) -> Way:
+        return Bulk(encoding, self._quota) if self._own.ingest_mode == "bulk" else Exact(self._quota)
 
 
 async def serve(stop: asyncio.Event) -> None:

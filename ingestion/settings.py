@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     decoders: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_table)] = ()
     session_seconds: int = Field(600, ge=10)
     connect_seconds: float = Field(60.0, ge=1, le=600)
+    oldest_days: int = Field(3_650, ge=1, le=20_000)
+    rejects_rows: int = Field(100_000, ge=0)
+    rejects_mb: int = Field(256, ge=0)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,14 +9,24 @@ from psycopg import AsyncConnection
 from ingestion.batch import Reject
 from ingestion.database import explain, is_of_the_data
 from ingestion.rows import COLUMNS, Rows, copy_data, parsed
+from nexus.contract.audit import Record
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading
 
 _LARGEST_REJECT = 1_000_000
+_LONGEST_REASON = 500  # characters; the index on it holds 2,704 bytes
+_LONGEST_TOPIC = 2_000
 _MOST_TOPICS = 200_000  # that are known to be in the list, by their hashes: some 15 MB
 
 _COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
-_REJECT = "INSERT INTO rejects (topic, payload, reason, source) VALUES (%s, %s, %s, %s)"
+_REJECT = """
+INSERT INTO rejects (topic, payload, reason, source, tags, time)
+VALUES (%s, %s, %s, %s, %s, coalesce(to_timestamp(%s::float8 / 1000), now()))
+"""
+_AUDIT = """
+INSERT INTO audit (time, id, topic, event, by, ok, detail)
+VALUES (to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s::jsonb) ON CONFLICT DO NOTHING
+"""
 _TOPICS = "INSERT INTO topics (topic) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
 Rest = list[bytes]
@@ -30,6 +40,15 @@ class Written:
     rows: int
     duplicates: int
     rejects: int
+    conflicts: int = 0  # of the rejects, those that have another value in the table
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.rows + other.rows,
+            self.duplicates + other.duplicates,
+            self.rejects + other.rejects,
+            self.conflicts + other.conflicts,
+        )
 
 
 async def copy_rows(connection: AsyncConnection, table: str, rows: Rest) -> int:
@@ -51,7 +70,7 @@ async def put_halving(connection: AsyncConnection, rows: Rest, put: Put) -> tupl
         if not is_of_the_data(error):
             raise
         if len(rows) == 1:
-            return 0, [_refused(rows[0], explain(error))]
+            return 0, [row_reject(rows[0], f"the database refused it: {explain(error)}")]
     middle = len(rows) // 2
     before, refused_before = await put_halving(connection, rows[:middle], put)
     after, refused_after = await put_halving(connection, rows[middle:], put)
@@ -89,14 +108,34 @@ async def set_aside(connection: AsyncConnection, rejects: Sequence[Reject]) -> N
             await cursor.executemany(_REJECT, [_storable(reject) for reject in rejects])
 
 
-def _refused(row: bytes, reason: str) -> Reject:
+async def record(connection: AsyncConnection, records: Sequence[Record]) -> None:
+    """Stores who wrote what to devices; a record that is there already stays as it is."""
+    if records:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(
+                _AUDIT, [(one.time, one.id, one.topic, one.event, one.by, one.ok, one.detail) for one in records]
+            )
+
+
+def row_reject(row: bytes, reason: str) -> Reject:
+    """A row as what it would be on the wire."""
     found = parsed(row)
     value = found.value if found.value_str is None else found.value_str
-    payload = encode_tag(Reading("", found.time, value, found.quality), found.unit)
-    return Reject(found.topic, payload, f"the database refused it: {reason}")
+    return Reject(found.topic, encode_tag(Reading("", found.time, value, found.quality), found.unit), reason)
 
 
-def _storable(reject: Reject) -> tuple[str, bytes, str, str | None]:
-    topic, reason = (text.replace("\0", "�") for text in (reject.topic, reject.reason))
-    source = reject.source if reject.source != reject.topic and "\0" not in (reject.source or "") else None
-    return topic, reject.payload[:_LARGEST_REJECT], reason, source
+def _storable(reject: Reject) -> tuple[object, ...]:
+    """Its columns, bounded, and of characters that the database takes."""
+    source = reject.source if reject.source != reject.topic else None
+    return (
+        _text(reject.topic)[:_LONGEST_TOPIC],
+        reject.payload[:_LARGEST_REJECT],
+        _text(reject.reason[:_LONGEST_REASON]),
+        None if source is None else _text(source)[:_LONGEST_TOPIC],
+        None if reject.tags is None else [_text(tag) for tag in reject.tags],
+        reject.arrived,
+    )
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()

@@ -8,14 +8,18 @@ import psycopg
 from psycopg import AsyncConnection
 
 from ingestion.batch import Batch
-from ingestion.database import DatabaseAway, connect, explain, is_rolled_back
+from ingestion.database import BatchRefused, DatabaseAway, connect, explain, is_outage, is_rolled_back
 from ingestion.tables import Written
+from nexus.runtime.errors import InvariantError
 
 WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
 HORIZON_SECONDS = 60.0  # how often to ask what is late
 ATTEMPTS = 3  # of a transaction that the database gave up for another's sake
 
-_HORIZON = "SELECT coalesce(extract(epoch FROM late_before()) * 1000, 0)::bigint"
+_HORIZON = """
+SELECT coalesce(extract(epoch FROM late_before()) * 1000, 0)::bigint,
+       coalesce(extract(epoch FROM kept_from()) * 1000, 0)::bigint
+"""
 _UNIQUE = "SELECT indisunique FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass"
 
 
@@ -34,7 +38,8 @@ class Writer:
     """One connection to the database, made when needed and made anew after trouble.
 
     Rows from before `horizon_ms` (epoch ms) are late: they go to a table of their own, from where the database brings
-    them home. It is known once something was written, if only an empty batch.
+    them home. Rows from before `kept_ms` are older than what the database keeps. Both are known once something was
+    written, if only an empty batch.
     """
 
     def __init__(self, url: str, way: Way) -> None:
@@ -43,12 +48,15 @@ class Writer:
         self._connection: AsyncConnection | None = None
         self._clock = asyncio.get_running_loop().time
         self._asked = float("-inf")
-        self.horizon_ms = 0
+        self.horizon_ms = self.kept_ms = 0
         self.knows_horizon = False
 
-    async def write(self, batch: Batch) -> Written:
-        """Writes all in one transaction, committed when this returns. Raises DatabaseAway with nothing written."""
-        for attempt in range(1, ATTEMPTS + 1):
+    async def write(self, batch: Batch, attempts: int = ATTEMPTS) -> Written:
+        """Writes all in one transaction, committed when this returns.
+
+        Raises DatabaseAway, or BatchRefused after so many attempts, both with nothing written.
+        """
+        for attempt in range(1, attempts + 1):
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
                     return await self._way.store(await self._connected(), batch)
@@ -56,13 +64,21 @@ class Writer:
                 await self.close()
                 raise DatabaseAway(f"no answer within {WRITE_SECONDS:g} s") from None
             except psycopg.Error as error:
-                if attempt < ATTEMPTS and is_rolled_back(error):
+                rolled_back = is_rolled_back(error)
+                if attempt < attempts and rolled_back:
                     continue
                 await self.close()
-                raise DatabaseAway(explain(error)) from error
-            except (DatabaseAway, asyncio.CancelledError):
+                if rolled_back or is_outage(error):
+                    raise DatabaseAway(explain(error)) from error
+                if attempt == attempts:
+                    raise BatchRefused(explain(error)) from error
+            except (DatabaseAway, asyncio.CancelledError, InvariantError):
                 await self.close()
                 raise
+            except Exception as error:  # whatever else a batch can make fail, such as a text without an encoding
+                await self.close()
+                if attempt == attempts:
+                    raise BatchRefused(f"{type(error).__name__}: {error}") from error
         raise AssertionError
 
     async def close(self) -> None:
@@ -86,7 +102,8 @@ class Writer:
             self._asked = float("-inf")
         if self._clock() - self._asked > HORIZON_SECONDS:
             found = await (await self._connection.execute(_HORIZON)).fetchone()
-            self.horizon_ms, self.knows_horizon = (found[0] if found else 0), True
+            self.horizon_ms, self.kept_ms = found or (0, 0)
+            self.knows_horizon = True
             unique = await (await self._connection.execute(_UNIQUE)).fetchone()
             if unique is not None and unique[0] != self._way.unique:
                 raise DatabaseAway("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")

@@ -108,10 +108,11 @@ def retry_rejects(parsed: argparse.Namespace) -> int:
 
     with _database() as connection:
         try:
-            stored, refused = asyncio.run(retry(connection, _which(parsed), settings.load(Settings)))
+            found = asyncio.run(retry(connection, _which(parsed), settings.load(Settings)))
         except DatabaseAway as error:
             raise ConfigError(str(error)) from None
-    print(f"{stored} stored, {refused} still refused")
+    repeated = f" ({found.repeated} values were there already)" if found.repeated else ""
+    print(f"{found.stored} stored, {found.refused} still refused{repeated}")
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from nexus.contract import sequence
 from nexus.contract import topic as topics
 from nexus.contract.reading import Quality, Reading, Value
 
@@ -42,7 +43,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """What one payload said at `time` (UTC epoch ms): values by tag, or by "" where the topic is the tag's own.
 
     `qualities` has what is not good, `times` what is not `time`. `publisher` and the first and last of its `numbers`
-    are there if its sender wants receipts.
+    are there if its sender wants receipts; `misnumbered` if it does, with numbers that cannot be.
     """
 
     topic: str
@@ -54,6 +55,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     faults: list[Fault] = []
     publisher: str | None = None
     numbers: tuple[int, int] = (0, -1)
+    misnumbered: bool = False
 
     @property
     def points(self) -> list[Point]:
@@ -109,31 +111,23 @@ class _In(msgspec.Struct, gc=False):
 
 
 class _LenientIn(msgspec.Struct, gc=False):
-    """A device message whose values are looked at one by one."""
+    """A message whose values and numbers are looked at one by one."""
 
-    v: dict[str, msgspec.Raw]
+    v: msgspec.Raw
     ts: int | float
-    q: dict[str, str | int] = {}
-    u: dict[str, str] = {}
-    t: dict[str, int] = {}
-    p: str | None = None
-    n: int = 0
-    m: int | None = None
-
-
-class _NumbersIn(msgspec.Struct, gc=False):
-    """Who sent a message that is otherwise unreadable."""
-
-    p: str | None = None
-    n: int = 0
-    m: int | None = None
+    q: dict[str, str | int] | str | int = "good"
+    u: dict[str, str] | str | None = None
+    t: dict[str, int] | None = None
+    p: msgspec.Raw = sequence.NOTHING
+    n: msgspec.Raw = sequence.NOTHING
+    m: msgspec.Raw = sequence.NOTHING
 
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_In)
 _lenient_decoder = msgspec.json.Decoder(_LenientIn)
 _value_decoder = msgspec.json.Decoder(float | int | bool | str | None)
-_numbers_decoder = msgspec.json.Decoder(_NumbersIn)
+_tags_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _status_decoder = msgspec.json.Decoder(Status)
 
 
@@ -194,27 +188,8 @@ def decode(topic: str, payload: bytes) -> Message:
         return _decode_leniently(topic, payload, str(error))
     values = message.v
     if isinstance(values, dict):
-        return _device_message(topic, message, values)
-    if isinstance(message.q, dict) or isinstance(message.u, dict):
-        raise DecodeError("q and u are objects, but v is a single value")
-    qualities = {} if message.q == "good" else {"": quality(message.q)}
-    units = {"": message.u} if message.u is not None else {}
-    return Message(
-        topic, milliseconds(message.ts), {"": values}, qualities, units, {}, [], message.p, _numbers(message)
-    )
-
-
-def sender(payload: bytes) -> tuple[str | None, tuple[int, int]]:
-    """Publisher and numbers of a message that is otherwise unreadable, as far as it has them."""
-    try:
-        message = _numbers_decoder.decode(payload)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        return None, (0, -1)
-    return message.p, _numbers(message)
-
-
-def _numbers(message: _In | _LenientIn | _NumbersIn) -> tuple[int, int]:
-    return message.n, message.n if message.m is None else message.m
+        return _device_message(topic, message, values, [])
+    return _tag_message(topic, message, values)
 
 
 def encode_status(status: Status) -> bytes:
@@ -230,7 +205,16 @@ def decode_status(payload: bytes) -> Status:
         raise DecodeError(str(error)) from error
 
 
-def _device_message(topic: str, message: _In, values: dict[str, Value]) -> Message:
+def _tag_message(topic: str, message: _In, value: Value) -> Message:
+    if isinstance(message.q, dict) or isinstance(message.u, dict):
+        raise DecodeError("q and u are objects, but v is a single value")
+    qualities = {} if message.q == "good" else {"": quality(message.q)}
+    units = {"": message.u} if message.u is not None else {}
+    sent = sequence.UNNUMBERED if message.p is None else sequence.numbers(message.p, message.n, message.m, 1)
+    return Message(topic, milliseconds(message.ts), {"": value}, qualities, units, {}, [], *sent)
+
+
+def _device_message(topic: str, message: _In, values: dict[str, Value], faults: list[Fault]) -> Message:
     if not isinstance(message.q, dict):
         if message.q != "good":
             raise DecodeError("v is an object, so q must be an object too")
@@ -238,43 +222,42 @@ def _device_message(topic: str, message: _In, values: dict[str, Value]) -> Messa
     if isinstance(message.u, str):
         raise DecodeError("v is an object, so u must be an object too")
     qualities = {tag: quality(said) for tag, said in message.q.items()} if message.q else {}
-    faults = []
     if not values:
         raise DecodeError("v is an object without a tag")
+    readings = len(values) + len(faults)
     if "" in values:
         del values[""]
         faults.append(Fault(f"{topic}/", "the tag's name is empty"))
-    return Message(
-        topic,
-        milliseconds(message.ts),
-        values,
-        qualities,
-        message.u or {},
-        message.t or {},
-        faults,
-        message.p,
-        _numbers(message),
-    )
+    sent = sequence.UNNUMBERED if message.p is None else sequence.numbers(message.p, message.n, message.m, readings)
+    time = milliseconds(message.ts)
+    return Message(topic, time, values, qualities, message.u or {}, message.t or {}, faults, *sent)
 
 
 def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
-    """The slow way, for a message that the typed decoder refused: keeps the tags that can be read."""
+    """The slow way, for a message that the typed decoder refused: keeps what can be read."""
     try:
         message = _lenient_decoder.decode(payload)
+        if bytes(message.v)[:1] != b"{":
+            value = _value_decoder.decode(message.v)
+            return _tag_message(topic, _loosely(message, value), value)
+        tags = _tags_decoder.decode(message.v)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
         raise DecodeError(reason) from None
     values: dict[str, Value] = {}
     faults = []
-    for tag, raw in message.v.items():
+    for tag, raw in tags.items():
         try:
             values[tag] = _value_decoder.decode(raw)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             faults.append(Fault(f"{topic}/{tag}", str(error)))
     if not values:
         raise DecodeError(reason)
-    found = _In(values, message.ts, message.q, message.u, message.t, message.p, message.n, message.m)
-    read = _device_message(topic, found, values)
-    return msgspec.structs.replace(read, faults=faults + read.faults)
+    return _device_message(topic, _loosely(message, values), values, faults)
+
+
+def _loosely(message: _LenientIn, values: dict[str, Value] | Value) -> _In:
+    numbers = sequence.loosely(message.p, message.n, message.m)
+    return _In(values, message.ts, message.q, message.u, message.t, *numbers)  # type: ignore[arg-type]
 
 
 def _carried(value: Value, quality: int) -> tuple[Value, int]:
@@ -290,15 +273,17 @@ def quality(value: object) -> int:
     """The number of a quality, given as one or as a word. Raises DecodeError."""
     if isinstance(value, str):
         if (number := _NUMBERS.get(value)) is None:
-            raise DecodeError(f"quality {value!r} is none of good, uncertain, bad")
+            raise DecodeError(f"quality {value[:40]!r} is none of good, uncertain, bad")
         return number
     if isinstance(value, int) and 0 <= value <= 255:
         return value
-    raise DecodeError(f"quality {value} is not a whole number between 0 and 255")
+    raise DecodeError("quality is not a whole number between 0 and 255")
 
 
 def milliseconds(value: float) -> int:
     """Whole epoch milliseconds. Raises DecodeError."""
+    if isinstance(value, int):
+        return value
     if not math.isfinite(value):
         raise DecodeError("ts is not a finite number")
     return int(value)

@@ -4,12 +4,21 @@ from functools import lru_cache
 
 ROOT = "dev/"
 
+LONGEST_NAME = 1_024  # bytes
+
 _FORBIDDEN = frozenset("+#\0")
+_TOO_LONG = "is longer than 1,024 bytes"
 
 
-@lru_cache(maxsize=65_536)  # the same names come with every message
 def name_fault(name: str, *, path: bool = False) -> str | None:
     """Says what keeps `name` from being a tag (or, with `path`, a device path) in a topic; None when nothing does."""
+    if len(name) > LONGEST_NAME:  # not remembered: messages may bring any number of such names
+        return _TOO_LONG
+    return _name_fault(name, path)
+
+
+@lru_cache(maxsize=16_384)  # the same names come again and again
+def _name_fault(name: str, path: bool) -> str | None:
     if not name:
         return "is empty"
     if bad := sorted(_FORBIDDEN.intersection(name)):
@@ -18,8 +27,8 @@ def name_fault(name: str, *, path: bool = False) -> str | None:
         return "contains '/', which separates the levels of a topic"
     if path and (name[0] == "/" or name[-1] == "/" or "//" in name):
         return "has an empty level: write it like plant/line1/plc001"
-    if len(name.encode("utf-8", "surrogatepass")) > 1024:
-        return "is longer than 1,024 bytes"
+    if len(name.encode("utf-8", "surrogatepass")) > LONGEST_NAME:
+        return _TOO_LONG
     return None
 
 
@@ -66,3 +75,8 @@ def receipt_offer(group: str) -> str:
 def shared_filter(group: str) -> str:
     """Filter by which the ingesters of a group share all that devices say."""
     return f"$share/{group}/{ROOT}#"
+
+
+def shared_audit_filter(group: str) -> str:
+    """Filter by which they share the records of what was written to devices."""
+    return f"$share/{group}/audit/#"

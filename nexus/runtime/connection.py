@@ -21,6 +21,10 @@ RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window mu
 _FIRST_MID = 1000  # below are paho's, for subscriptions
 
 
+class SubscriptionError(MqttError):
+    """The broker does not allow it; the connection goes on."""
+
+
 Done = Callable[[int], None]
 OnMessage = Callable[["Connection", Message], None]
 
@@ -123,11 +127,11 @@ class Connection:
         return acknowledged
 
     async def subscribe(self, topic_filter: str, *, only_new: bool = False) -> None:
-        """Subscribes with QoS 1, as options.py says. Raises MqttError when the broker refuses, with its reason."""
+        """Subscribes with QoS 1, as options.py says. Raises SubscriptionError when it is refused, with its reason."""
         result, mid = self._client.subscribe(topic_filter, options=options.subscription(only_new=only_new))
         for code in await self._answer(result, mid):
             if code.is_failure:
-                raise MqttError(f"the broker refused the subscription to {topic_filter}: {code}")
+                raise SubscriptionError(f"the broker refused the subscription to {topic_filter}: {code}")
 
     async def unsubscribe(self, topic_filter: str) -> None:
         """Ends a subscription; the broker sends nothing more for it."""

@@ -8,7 +8,7 @@ import pytest
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from ingestion.batch import Batch
+from ingestion.batch import Batch, Delivery
 from ingestion.bulk import Bulk
 from ingestion.database import DatabaseAway
 from ingestion.decoders import Decoders
@@ -26,6 +26,7 @@ community = pytest.mark.parametrize(
     "empty_database", [pytest.param("community", marks=pytest.mark.timescale)], indirect=True
 )
 NOW = int(time.time() * 1000)
+ONE, TWO = "01" * 16, "02" * 16
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def bulk_database(empty_database: str) -> str:
     return empty_database
 
 
-def message(first: int, count: int = 1, publisher: str | None = "one", **values: object) -> bytes:
+def message(first: int, count: int = 1, publisher: str | None = ONE, **values: object) -> bytes:
     content: dict[str, object] = {
         "ts": NOW,
         "v": values or {f"t{number}": number for number in range(first, first + count)},
@@ -48,7 +49,7 @@ def message(first: int, count: int = 1, publisher: str | None = "one", **values:
 def batch(encoding: Encoding, *payloads: bytes) -> Batch:
     found = Batch(window=Window.at(NOW, 0))
     for payload in payloads:
-        found.deliveries.append(("dev/x", payload))
+        found.deliveries.append(Delivery("dev/x", payload, lambda: None))
         encoding.add(found, "dev/x", payload, Window.at(NOW, 0))
     return found
 
@@ -70,7 +71,7 @@ def test_a_number_is_stored_once_however_it_comes(bulk_database: str) -> None:
         [message(1, 10), message(21, 5)],  # one again, one new
         [message(30, 2), message(30, 2)],  # twice in a batch
         [message(24, 4)],  # two of four again
-        [message(1, 3, "two")],  # another publisher's numbers are its own
+        [message(1, 3, TWO)],  # another publisher's numbers are its own
         [message(1, 3, None), message(1, 3, None)],  # nobody can tell
     ) == [
         Written(20, 0, 0),
@@ -82,7 +83,7 @@ def test_a_number_is_stored_once_however_it_comes(bulk_database: str) -> None:
     ]
     once = "SELECT count(*), count(DISTINCT topic) FROM metrics WHERE topic >= 'dev/x/t4'"
     assert query(bulk_database, once)[0][0] == query(bulk_database, once)[0][1]
-    [(booked,)] = query(bulk_database, "SELECT numbers FROM committed WHERE publisher = 'one'")
+    [(booked,)] = query(bulk_database, "SELECT numbers FROM committed WHERE publisher = '" + ONE + "'")
     assert [(part.lower, part.upper) for part in booked] == [(1, 28), (30, 32)]
 
 
@@ -98,7 +99,7 @@ def test_large_batches_are_compressed_at_once_and_small_ones_not(bulk_database: 
             {
                 "ts": NOW - number * 10,
                 "v": {f"t{tag}": number for tag in range(100)},
-                "p": "p",
+                "p": ONE,
                 "n": number * 100,
                 "m": number * 100 + 99,
             }
@@ -116,7 +117,7 @@ def test_large_batches_are_compressed_at_once_and_small_ones_not(bulk_database: 
 def test_two_writers_with_the_same_messages_store_them_once(bulk_database: str) -> None:
     async def scenario() -> list[Written]:
         encoding = Encoding(Decoders([]))
-        payloads = [message(number * 10, 10, publisher) for number in range(200) for publisher in ("one", "two")]
+        payloads = [message(number * 10, 10, publisher) for number in range(1, 201) for publisher in (ONE, TWO)]
         async with (
             Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as one,
             Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as two,
@@ -127,6 +128,34 @@ def test_two_writers_with_the_same_messages_store_them_once(bulk_database: str) 
     found = asyncio.run(scenario())
     assert sorted(one.rows for one in found) == [0, 4000]
     assert query(bulk_database, "SELECT count(*) FROM metrics") == [(4000,)]
+
+
+@community
+def test_two_writers_with_repetitions_of_a_new_publisher_store_them_once(bulk_database: str) -> None:
+    """Nothing is booked for it yet, so that there is no row to lock."""
+
+    async def scenario(publisher: str) -> list[Written]:
+        encoding = Encoding(Decoders([]))
+        payloads = [message(number * 10, 10, publisher) for number in range(1, 50)] * 2
+        url = as_role(bulk_database, "nexus_writer")
+        async with Writer(url, Bulk(encoding)) as one, Writer(url, Bulk(encoding)) as two:
+            await asyncio.gather(one.write(Batch()), two.write(Batch()))  # both are connected
+            return await asyncio.gather(*(writer.write(batch(encoding, *payloads)) for writer in (one, two)))
+
+    for round_ in range(8):
+        found = asyncio.run(scenario(f"{round_:032x}"))
+        assert sorted(one.rows for one in found) == [0, 490]
+
+
+@community
+def test_numbers_that_cannot_be_poison_nothing(bulk_database: str) -> None:
+    whole = json.loads(message(1, 10))
+    hostile = [
+        json.dumps({**whole, **numbers}).encode()
+        for numbers in ({"n": 1, "m": 2**63 - 2}, {"p": "a\0b"}, {"p": "p" * 9_000}, {"n": 2**63 - 1, "m": 2**63 + 8})
+    ]
+    assert written(bulk_database, hostile, [message(1, 10)]) == [Written(40, 0, 0), Written(10, 0, 0)]
+    assert query(bulk_database, "SELECT publisher, numbers::text FROM committed") == [(ONE, "{[1,11)}")]
 
 
 @community

@@ -18,6 +18,9 @@ from nexus.runtime.broker import Broker, Client
 from tests.integration.test_end_to_end import Plant, Start, assert_every_value_once, counted, query, retained
 from tests.parts import Mosquitto, until
 
+ONE, TWO, THREE = "01" * 16, "02" * 16, "03" * 16
+AT = 1703289600000
+
 
 @pytest.fixture
 def plant(tmp_path: Path) -> Plant:
@@ -28,7 +31,7 @@ def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
     nexus: Start, mosquitto: Callable[..., Mosquitto], database: str
 ) -> None:
     broker = mosquitto()
-    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
+    ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
     assert retained(broker, "receipt-offer/#") == {"receipt-offer/ingestion": b'{"state":"online"}'}
     heard: dict[str, set[int]] = {}
 
@@ -41,19 +44,25 @@ def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
         async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("gw"), keep) as connection:
             await connection.subscribe("receipt/#")
             for number in (1, 2, 3, 5):
-                payload = {"v": number, "ts": 1703289600000 + number, "p": "one", "n": number}
+                payload = {"v": number, "ts": AT + number, "p": ONE, "n": number}
                 await (await connection.publish("dev/a/t", json.dumps(payload).encode()))
-            whole = {"ts": 1703289600000, "v": {"x": 1, "y": [2]}, "p": "two", "n": 10, "m": 29}
+            whole = {"ts": AT, "v": {"x": 1, "y": [2]}, "p": TWO, "n": 10, "m": 11}
             await (await connection.publish("dev/a", json.dumps(whole).encode()))
-            await (await connection.publish("dev/a", b'{"ts":"never","p":"two","n":40}'))
-            await (await connection.publish("dev/a", b'{"ts":1703289600000,"v":{"z":1},"p":"a/b+","n":1}'))
+            record = {"id": "ab" * 16, "ts": AT, "event": "write", "ok": True, "p": TWO, "n": 12}
+            await (await connection.publish("audit/a/t", json.dumps(record).encode()))
+            await (await connection.publish("dev/a", b'{"ts":"never","p":"%s","n":40}' % TWO.encode()))
+            forged = {"ts": AT, "v": {"z": 1}, "p": THREE, "n": 1, "m": 2**40}  # of somebody who was overheard
+            await (await connection.publish("dev/a", json.dumps(forged).encode()))
+            await (await connection.publish("dev/b/t", json.dumps({"v": 1, "ts": AT, "p": ONE, "n": 6}).encode()))
             async with asyncio.timeout(20):
-                while heard != {"receipt/one": {1, 2, 3, 5}, "receipt/two": {*range(10, 30), 40}}:
+                while heard != {f"receipt/{ONE}": {1, 2, 3, 5, 6}, f"receipt/{TWO}": {10, 11, 12, 40}}:
                     await asyncio.sleep(0.02)
 
     asyncio.run(scenario())
-    assert query(database, "SELECT count(*) FROM metrics") == [(6,)]
+    assert query(database, "SELECT count(*) FROM metrics") == [(7,)]
     assert query(database, "SELECT count(*) FROM rejects") == [(2,)]
+    assert query(database, "SELECT topic FROM audit") == [("audit/a/t",)]
+    assert ingester.metric("nexus_ingestion_misnumbered_total") == 1
 
 
 def test_a_broker_that_forgets_everything_loses_nothing(

@@ -1,6 +1,8 @@
 """Rows into real tables: once each, and none lost by its neighbour."""
 
 import asyncio
+import json
+import random
 from datetime import UTC, datetime
 from time import time
 
@@ -8,11 +10,12 @@ import psycopg
 import pytest
 
 from ingestion.batch import Batch, Reject
-from ingestion.database import DatabaseAway
+from ingestion.database import BatchRefused, DatabaseAway
 from ingestion.exact import Exact
 from ingestion.rows import Encoder, Rows, Window, parsed
 from ingestion.tables import Written
 from ingestion.writer import Writer
+from nexus.contract.audit import Record
 from nexus.contract.codec import Message
 from nexus.contract.reading import Value
 from tests.conftest import TIERS
@@ -35,10 +38,22 @@ def series(count: int, topic: str = "dev/a/t", start: int = NOW) -> list[Content
     return [(topic, "°C", start + at, float(at), 192) for at in range(count)]
 
 
+def contradicted(contents: list[Content]) -> list[Content]:
+    return [(topic, unit, at, -1.0, quality) for topic, unit, at, _, quality in contents]
+
+
 def write(url: str, *batches: list[Content], late: list[Content] | None = None) -> list[Written]:
     async def scenario() -> list[Written]:
         async with Writer(as_role(url, "nexus_writer"), Exact()) as writer:
             return [await writer.write(Batch(rows(*batch), rows(*(late or [])))) for batch in batches]
+
+    return asyncio.run(scenario())
+
+
+def write_batch(url: str, batch: Batch) -> Written:
+    async def scenario() -> Written:
+        async with Writer(as_role(url, "nexus_writer"), Exact()) as writer:
+            return await writer.write(batch)
 
     return asyncio.run(scenario())
 
@@ -84,6 +99,24 @@ def test_repetitions_are_stored_once_and_counted(database: str) -> None:
 
 
 @tiers
+def test_another_value_for_the_same_moment_is_set_aside_and_not_taken_for_a_repetition(database: str) -> None:
+    first = series(100)
+    assert write(database, first, first[:10] + contradicted(first[10:13]), contradicted(series(2, "dev/b/t")) * 2) == [
+        Written(100, 0, 0),
+        Written(0, 10, 3, 3),
+        Written(2, 2, 0),
+    ]
+    twice = series(1, "dev/c/t") + contradicted(series(1, "dev/c/t"))
+    assert write(database, twice) == [Written(1, 0, 1, 1)]
+    found = query(database, "SELECT topic, reason, payload FROM rejects ORDER BY id")
+    assert [topic for topic, _, _ in found] == ["dev/a/t"] * 3 + ["dev/c/t"]
+    assert all("another value at the same time" in reason for _, reason, _ in found)
+    kept = [json.loads(bytes(payload)) for _, _, payload in found[:3]]
+    assert sorted(one["ts"] for one in kept) == [NOW + at for at in (10, 11, 12)]
+    assert {(one["v"], one["u"]) for one in kept} == {(-1.0, "°C")}
+
+
+@tiers
 def test_a_repetition_within_a_batch_is_stored_once(database: str) -> None:
     assert write(database, series(10) + series(10)) == [Written(10, 10, 0)]
 
@@ -110,13 +143,49 @@ def test_topics_are_listed_and_have_a_last_value(database: str) -> None:
 
 
 def test_rejects_are_kept_with_their_reason(database: str) -> None:
-    async def scenario() -> Written:
-        async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
-            return await writer.write(Batch(rejects=[Reject("dev/a\0b", b"\xff\x00", "not ours \0")]))
-
-    assert asyncio.run(scenario()) == Written(0, 0, 1)
+    assert write_batch(database, Batch(rejects=[Reject("dev/a\0b", b"\xff\x00", "not ours \0")])) == Written(0, 0, 1)
     [(topic, payload, reason)] = query(database, "SELECT topic, payload, reason FROM rejects")
     assert (topic, bytes(payload), reason) == ("dev/a�b", b"\xff\x00", "not ours �")
+
+
+def test_rejects_are_bounded_whatever_is_in_them(database: str) -> None:
+    letters = "".join(random.choices("abcdefghijklmnopqrstuvwxyz0123456789", k=8_000))  # does not compress
+    hostile = Reject("dev/" + letters, letters.encode() * 200, letters, letters, ("a\0", "\ud800"), NOW)
+    assert write_batch(database, Batch(rejects=[hostile, Reject("\ud800", b"", "\ud800")])) == Written(0, 0, 2)
+    sizes = (
+        "SELECT length(topic), length(source), length(reason), length(payload), tags FROM rejects ORDER BY id LIMIT 1"
+    )
+    assert query(database, sizes) == [(2_000, 2_000, 500, 1_000_000, ["a�", "?"])]
+    assert query(database, "SELECT extract(epoch FROM time) * 1000 FROM rejects ORDER BY id LIMIT 1") == [(NOW,)]
+
+
+def test_an_error_that_is_no_outage_and_not_of_the_data_is_not_tried_for_ever(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            "CREATE FUNCTION trip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'tripped'; END $$;"
+            " CREATE TRIGGER trip BEFORE INSERT ON metrics FOR EACH ROW WHEN (NEW.value = 13) EXECUTE FUNCTION trip()"
+        )
+    with pytest.raises(BatchRefused, match="tripped"):
+        write(database, series(20))
+    assert write(database, series(5)) == [Written(5, 0, 0)]
+
+
+def test_an_error_of_ours_is_not_taken_for_an_outage(database: str) -> None:
+    broken = Batch(records=[Record("a", NOW, "\ud800", "write", None, True, "{}")])
+    with pytest.raises(BatchRefused, match="UnicodeEncodeError"):
+        write_batch(database, broken)
+
+
+@tiers
+def test_audit_records_are_stored_once(database: str) -> None:
+    record = Record("ab" * 16, NOW, "audit/a/t", "write", "anna", True, '{"value": 5}')
+    write_batch(database, Batch(records=[record]))
+    write_batch(database, Batch(rows(*series(3)), records=[record]))
+    write_batch(database, Batch(rows(*series(3)), records=[record]))
+    found = query(database, "SELECT extract(epoch FROM time) * 1000, id, topic, event, by, ok, detail FROM audit")
+    assert found == [(NOW, "ab" * 16, "audit/a/t", "write", "anna", True, {"value": 5})]
+    with psycopg.connect(as_role(database, "nexus_reader")) as reader:
+        assert reader.execute("SELECT by FROM audit").fetchall() == [("anna",)]
 
 
 def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_database: str) -> None:

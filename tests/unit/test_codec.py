@@ -20,10 +20,11 @@ from nexus.contract.codec import (
     encode_status,
     encode_tag,
     numbered,
-    sender,
 )
 from nexus.contract.reading import Quality, Reading
+from nexus.contract.sequence import sender
 
+GATEWAY = "0f" * 16
 TIME = 1703289600000
 names = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="/+#\0"), min_size=1, max_size=40)
 times = st.integers(0, 2**53)
@@ -66,13 +67,13 @@ def test_tag_message_is_as_the_contract_shows_it() -> None:
 
 def test_device_message_is_as_the_contract_shows_it() -> None:
     readings = [Reading("temperature", TIME, 84.5), Reading("pressure", TIME, None, Quality.BAD)]
-    payload = numbered(encode_device(readings, TIME, {"temperature": "°C"}), "gw-1", 7, 2)
+    payload = numbered(encode_device(readings, TIME, {"temperature": "°C"}), GATEWAY, 7, 2)
     assert json.loads(payload) == {
         "ts": TIME,
         "v": {"temperature": 84.5, "pressure": None},
         "q": {"pressure": "bad"},
         "u": {"temperature": "°C"},
-        "p": "gw-1",
+        "p": GATEWAY,
         "n": 7,
         "m": 8,
     }
@@ -92,17 +93,65 @@ def test_integers_beyond_64_bits_become_floats() -> None:
 
 
 def test_publisher_and_number_ride_along() -> None:
-    message = decode("dev/a/t", encode_tag(Reading("t", TIME, 1), None, "gw-1", 12))
-    assert (message.publisher, message.numbers) == ("gw-1", (12, 12))
-    whole = numbered(encode_device([Reading("a", TIME, 1), Reading("b", TIME, 2)], TIME), "gw-1", 12, 2)
+    message = decode("dev/a/t", encode_tag(Reading("t", TIME, 1), None, GATEWAY, 12))
+    assert (message.publisher, message.numbers) == (GATEWAY, (12, 12))
+    whole = numbered(encode_device([Reading("a", TIME, 1), Reading("b", TIME, 2)], TIME), GATEWAY, 12, 2)
     message = decode("dev/a", whole)
-    assert (message.publisher, message.numbers, len(message.points)) == ("gw-1", (12, 13), 2)
+    assert (message.publisher, message.numbers, len(message.points)) == (GATEWAY, (12, 13), 2)
     assert decode("dev/a/t", b'{"v":1,"ts":5}').publisher is None
 
 
 def test_who_sent_what_cannot_be_read_is_known_all_the_same() -> None:
-    assert sender(b'{"v":[],"p":"gw-1","n":5,"m":7}') == ("gw-1", (5, 7))
+    whole = f'{{"ts":"never","v":{{"a":1,"b":[],"c":null}},"p":"{GATEWAY}","n":5,"m":7}}'
+    assert sender(whole.encode()) == (GATEWAY, (5, 7))
+    assert sender(f'{{"v":[],"p":"{GATEWAY}","n":5,"m":7}}'.encode())[0] is None, "one reading has one number"
     assert sender(b"\xff")[0] is None
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        '"p":"gw-1","n":5,"m":6',
+        f'"p":"{"A" * 32}","n":5,"m":6',
+        f'"p":"{GATEWAY}\\u0000","n":5,"m":6',
+        '"p":7,"n":5,"m":6',
+        '"p":{"a":[]},"n":5,"m":6',
+        f'"p":"{GATEWAY}","n":5,"m":7',
+        f'"p":"{GATEWAY}","n":5,"m":5',
+        f'"p":"{GATEWAY}","n":5',
+        f'"p":"{GATEWAY}"',
+        f'"p":"{GATEWAY}","n":0,"m":1',
+        f'"p":"{GATEWAY}","n":-1,"m":0',
+        f'"p":"{GATEWAY}","n":6,"m":5',
+        f'"p":"{GATEWAY}","n":1,"m":9223372036854775806',
+        f'"p":"{GATEWAY}","n":9007199254740991,"m":9007199254740992',
+        f'"p":"{GATEWAY}","n":{"9" * 400},"m":6',
+        f'"p":"{GATEWAY}","n":"5","m":6',
+        f'"p":"{GATEWAY}","n":true,"m":6',
+        f'"p":"{GATEWAY}","n":5.0,"m":6',
+    ],
+)
+def test_numbers_that_cannot_be_are_not_believed_and_cost_no_reading(numbers: str) -> None:
+    message = decode("dev/a", f'{{"ts":5,"v":{{"x":1,"y":2}},{numbers}}}'.encode())
+    assert (message.publisher, message.numbers, message.misnumbered) == (None, (0, -1), True)
+    assert message.values == {"x": 1, "y": 2}
+    single = decode("dev/a/x", f'{{"ts":5,"v":1,{numbers}}}'.encode().replace(b'"m":6', b'"m":8'))
+    if not single.misnumbered:
+        assert (single.publisher, single.numbers) == (GATEWAY, (5, 5)), "a tag's message has one number"
+    assert single.values == {"": 1}
+
+
+def test_a_number_is_believed_for_each_reading_that_cannot_be_read_too() -> None:
+    message = decode("dev/a", f'{{"ts":5,"v":{{"x":1,"y":[],"":3}},"p":"{GATEWAY}","n":5,"m":7}}'.encode())
+    assert (message.publisher, message.numbers) == (GATEWAY, (5, 7))
+    assert [fault.topic for fault in message.faults] == ["dev/a/y", "dev/a/"]
+
+
+def test_names_longer_than_a_topic_can_hold_are_not_remembered() -> None:
+    before = topics._name_fault.cache_info().currsize
+    for number in range(10):
+        assert topics.name_fault(f"{number}" * 2_000) == "is longer than 1,024 bytes"
+    assert topics._name_fault.cache_info().currsize == before
 
 
 @pytest.mark.parametrize(("quality", "stored"), [('"good"', 192), ('"uncertain"', 64), ('"bad"', 0), ("216", 216)])

@@ -1,7 +1,6 @@
 """Payloads of other makers, by their topics."""
 
 import json
-from time import time
 
 import pytest
 from pydantic import ValidationError
@@ -13,6 +12,7 @@ from nexus.runtime.errors import ConfigError
 from nexus.runtime.settings import load
 
 AT = 1703289600000
+ARRIVED = AT + 12_345
 TASMOTA = b"""{"Time":"2023-12-23T00:00:00","AM2301":{"Temperature":21.5,"Humidity":48},
 "ENERGY":{"Power":[1,2],"Total":12.25},"TempUnit":"C"}"""
 CHIRPSTACK = b"""{"deduplicationId":"3ac7","time":"2023-12-23T01:00:00.5+01:00","deviceInfo":{"devEui":"01"},
@@ -20,7 +20,7 @@ CHIRPSTACK = b"""{"deduplicationId":"3ac7","time":"2023-12-23T01:00:00.5+01:00",
 
 
 def points(rule: dict, topic: str, payload: bytes) -> list[Point]:
-    return Decoders([Rule.model_validate(rule)]).decode(topic, payload).points
+    return Decoders([Rule.model_validate(rule)]).decode(topic, payload, ARRIVED).points
 
 
 def test_tasmota_is_stored_without_code() -> None:
@@ -39,7 +39,7 @@ def test_tasmota_is_stored_without_code() -> None:
 
 def test_chirpstack_is_stored_without_code() -> None:
     rule = {"topic": "application/+/device/+/event/up", "decoder": "json", "time": "time", "values": "object"}
-    message = Decoders([Rule.model_validate(rule)]).decode("application/1/device/01/event/up", CHIRPSTACK)
+    message = Decoders([Rule.model_validate(rule)]).decode("application/1/device/01/event/up", CHIRPSTACK, ARRIVED)
     assert {point.topic.rsplit("/", 1)[1]: point.value for point in message.points} == {
         "level": 4.2,
         "open": True,
@@ -72,18 +72,30 @@ def test_times_in_every_unit(time_: object, unit: str) -> None:
 
 @pytest.mark.parametrize(
     ("payload", "value"),
-    [(b"21.5", 21.5), (b" -3e2 ", -300.0), (b"true", True), (b"ON", "ON"), ("größe".encode(), "größe")],
+    [
+        *((b"21.5", 21.5), (b" -3e2 ", -300.0), (b"true", True), (b"ON", "ON"), ("größe".encode(), "größe")),
+        *((b"9007199254740993", 2**53 + 1), (b"-18446744073709551617", -(2**64) - 1), (b"1e20", 1e20), (b"7", 7.0)),
+    ],
 )
 def test_plain_payloads(payload: bytes, value: object) -> None:
     [point] = points({"topic": "legacy/#", "decoder": "plain"}, "legacy/a/b", payload)
-    assert (point.topic, point.value) == ("legacy/a/b", value)
-    assert abs(point.time - time() * 1000) < 10_000
+    assert (point.topic, point.value, type(point.value)) == ("legacy/a/b", value, type(value))
+    assert point.time == ARRIVED
+
+
+@pytest.mark.parametrize("payload", [b"1e999", b"-1e999", b"9" * 400, b"9" * 5000])
+def test_what_no_float_holds_is_bad_and_not_infinite(payload: bytes) -> None:
+    [point] = points({"topic": "legacy/#", "decoder": "plain"}, "legacy/a", payload)
+    assert (point.value, point.quality) == (None, 0)
 
 
 @pytest.mark.parametrize(
     ("rule", "payload", "said"),
     [
         ({"decoder": "plain"}, b"\xff", "UTF-8"),
+        ({"decoder": "json", "value": "to_number(v)"}, b'{"v":"1e999"}', "no number"),
+        ({"decoder": "json", "value": "v", "time": "t"}, b'{"v":1,"t":%s}' % (b"9" * 400), "too large"),
+        ({"decoder": "json", "value": "v"}, b'{"v":1e999}', "out of range"),
         ({"decoder": "plain"}, b"", "empty"),
         ({"decoder": "json", "value": "v"}, b"{", "not JSON"),
         ({"decoder": "json", "value": "v"}, b"[" * 100_000, "not JSON"),
@@ -119,15 +131,19 @@ def test_a_wrong_rule_is_refused(rule: dict, said: str) -> None:
 
 def test_the_first_rule_that_fits_decides_and_ours_is_the_default() -> None:
     decoders = Decoders([Rule(topic="dev/a/#", decoder="plain"), Rule(topic="dev/#", decoder="nexus")])
-    assert decoders.decode("dev/a/x", b"5").points[0].value == 5.0
-    assert decoders.decode("dev/b/x", b'{"v":1,"ts":5}').points == [Point("dev/b/x", 5, 1, 192, None)]
+    assert decoders.decode("dev/a/x", b"5", ARRIVED).points[0].value == 5.0
+    assert decoders.decode("dev/b/x", b'{"v":1,"ts":5}', ARRIVED).points == [Point("dev/b/x", 5, 1, 192, None)]
     with pytest.raises(DecodeError):
-        decoders.decode("dev/b/x", b"5")
+        decoders.decode("dev/b/x", b"5", ARRIVED)
 
 
 def test_what_is_beyond_our_topics_is_subscribed_to() -> None:
     rules = [Rule(topic="dev/a/#", decoder="plain"), Rule(topic="tele/#", decoder="plain")]
-    assert filters("ingestion", rules) == ["$share/ingestion/dev/#", "$share/ingestion/tele/#"]
+    assert filters("ingestion", rules) == [
+        "$share/ingestion/dev/#",
+        "$share/ingestion/audit/#",
+        "$share/ingestion/tele/#",
+    ]
 
 
 def test_the_table_is_read_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:  # type: ignore[no-untyped-def]

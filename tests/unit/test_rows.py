@@ -1,5 +1,7 @@
 """Messages to rows."""
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -61,6 +63,46 @@ def test_times_that_cannot_be_are_refused_and_late_ones_told_apart() -> None:
     assert [topic for topic, _ in refused] == ["dev/x/ahead", "dev/x/before"]
     assert encoded(Message("dev/x", NOW - 1001, {"a": 1.0}), window)[1][0][0] == "dev/x/a"
     assert encoded(Message("dev/x", -1, {"a": 1.0}))[2] == [("dev/x/a", "ts -1 is before 1970")]
+
+
+def test_what_is_older_than_is_kept_is_refused() -> None:
+    window = Window.at(NOW, 0, NOW - 90 * 86_400_000)
+    rows, _, [(topic, reason)] = encoded(Message("dev/x", NOW, {"a": 1.0, "b": 2.0}, {}, {}, {"b": 1}), window)
+    assert ([row[0] for row in rows], topic) == (["dev/x/a"], "dev/x/b")
+    assert "older than what is kept" in reason
+
+
+def test_numbers_and_times_beyond_all_measure_cost_only_themselves() -> None:
+    huge = b"9" * 400
+    message = decode("dev/x", b'{"ts":%d,"v":{"a":1,"b":%s,"c":-%s,"d":2.5},"t":{"d":%s}}' % (NOW, huge, huge, huge))
+    rows, _, refused = encoded(message)
+    assert [row[0] for row in rows] == ["dev/x/a"]
+    assert sorted(topic for topic, _ in refused) == ["dev/x/b", "dev/x/c", "dev/x/d"]
+    assert encoded(decode("dev/x", b'{"ts":%s,"v":{"a":1}}' % (b"9" * 400)))[2] == [
+        ("dev/x/a", "ts is no time in milliseconds")
+    ]
+    rows, _, refused = encoded(Message("dev/x", NOW, {"a": 1.0, "b": 10**400}))
+    assert ([row[0] for row in rows], [topic for topic, _ in refused]) == (["dev/x/a"], ["dev/x/b"])
+
+
+def test_what_is_remembered_is_bounded_by_its_bytes() -> None:
+    encoder = Encoder()
+    tracemalloc.start()
+    for number in range(150):
+        unit = f"{number}" + "u" * 900_000
+        encoded(Message(f"dev/{number}", NOW, {"a": 1.0}, {}, {"none": unit}), encoder=encoder)
+        encoded(Message(f"dev/b{number}", NOW, {"a": 1.0}, {}, {"a": unit}), encoder=encoder)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 64_000_000
+
+
+def test_a_unit_that_changes_each_time_does_not_drive_out_the_others() -> None:
+    encoder = Encoder()
+    encoded(Message("dev/steady", NOW, {"a": 1.0}), encoder=encoder)
+    for number in range(40_000):
+        encoder.encode(Message("dev/x", NOW, {"a": 1.0}, {}, {"a": f"{number % 2}"}), WINDOW, Rows(), Rows())
+    assert set(encoder._devices) == {"dev/steady", "dev/x"}
 
 
 @given(

@@ -1,0 +1,73 @@
+"""Audit records: who wrote what, and what became of it. `audit/{device path}/{tag}`, numbered like one reading."""
+
+import re
+from typing import Any
+
+import msgspec
+
+from nexus.contract import sequence
+from nexus.contract.codec import DecodeError
+
+ROOT = "audit/"
+LONGEST_NAME = 200  # characters of `event` and `by`
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_OWN = ("id", "ts", "event", "by", "ok", "p", "n", "m")
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One thing that was done; `time` in epoch ms. `detail` is the rest of the payload, as JSON."""
+
+    id: str
+    time: int
+    topic: str
+    event: str
+    by: str | None
+    ok: bool | None
+    detail: str
+    publisher: str | None = None
+    numbers: tuple[int, int] = (0, -1)
+
+
+class _In(msgspec.Struct, gc=False):
+    id: str
+    ts: int | float
+    event: str
+    by: str | None = None
+    ok: bool | None = None
+
+
+_whole = msgspec.json.Decoder(dict[str, Any])
+
+
+def decode(topic: str, payload: bytes) -> Record:
+    """Reads an audit record. Raises DecodeError."""
+    try:
+        content = _whole.decode(payload)
+        known = msgspec.convert(content, _In)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise DecodeError(f"no audit record: {error}") from None
+    if not _ID.fullmatch(known.id):
+        raise DecodeError("no audit record: id is not 32 hex digits")
+    for name, text in (("event", known.event), ("by", known.by or "")):
+        if len(text) > LONGEST_NAME or "\0" in text:
+            raise DecodeError(f"no audit record: {name} is longer than {LONGEST_NAME} characters, or holds NUL")
+    if not 0 <= known.ts < 2**53:
+        raise DecodeError("no audit record: ts is no time in milliseconds")
+    first, last = content.get("n"), content.get("m", content.get("n"))
+    numbered = sequence.believed(content.get("p"), first, last, 1)
+    detail = msgspec.json.encode({name: _clean(value) for name, value in content.items() if name not in _OWN}).decode()
+    publisher, numbers = (content["p"], (content["n"], content["n"])) if numbered else (None, (0, -1))
+    time = int(known.ts)
+    return Record(known.id, time, topic, known.event, known.by, known.ok, detail, publisher, numbers)
+
+
+def _clean(value: Any) -> Any:
+    """The same without the character NUL, which the database cannot store."""
+    if isinstance(value, str):
+        return value.replace("\0", "�")
+    if isinstance(value, list):
+        return [_clean(one) for one in value]
+    if isinstance(value, dict):
+        return {_clean(name): _clean(one) for name, one in value.items()}
+    return value
