@@ -28,7 +28,7 @@ class Reject:
     """What cannot be stored, and why.
 
     `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
-    which others are stored. `arrived` in epoch ms.
+    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms.
     """
 
     topic: str

@@ -105,4 +105,4 @@ async def _merge(connection: AsyncConnection, rows: Rest) -> tuple[int, list[Rej
 def _conflict(row: tuple[str, int, float | None, str | None, int, str | None]) -> Reject:
     topic, time, number, text, quality, unit = row
     value = number if text is None else text
-    return Reject(topic, encode_tag(Reading("", time, value, quality), unit), _OTHER_VALUE)
+    return Reject(topic, encode_tag(Reading("", time, value, quality), unit), _OTHER_VALUE, tags=())

@@ -113,12 +113,13 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> Ret
 
 async def _again(connection: Connection, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
     """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
-    batch, done = Batch(), []
+    batch, done, ours = Batch(), [], Encoding(Decoders([]))
     window = Window.at(int(time() * 1000), writer.horizon_ms, writer.kept_ms)
     for one in found:
         tried = Batch()
-        wanted = partial(_only, one.tags) if one.tags is not None else None
-        encoding.add(tried, one.source, one.payload, window, wanted=wanted, arrived=one.arrived)
+        wanted = partial(_only, one.tags) if one.tags else None
+        by = ours if one.tags == frozenset() else encoding
+        by.add(tried, one.source, one.payload, window, wanted=wanted, arrived=one.arrived)
         if tried.points and not tried.rejects:
             batch.rows.take(tried.rows)
             batch.late.take(tried.late)

@@ -118,10 +118,10 @@ async def record(connection: AsyncConnection, records: Sequence[Record]) -> None
 
 
 def row_reject(row: bytes, reason: str) -> Reject:
-    """A row as what it would be on the wire."""
+    """A row as what it would be on the wire, of no tags: whatever decoder its topic has, this is in our format."""
     found = parsed(row)
     value = found.value if found.value_str is None else found.value_str
-    return Reject(found.topic, encode_tag(Reading("", found.time, value, found.quality), found.unit), reason)
+    return Reject(found.topic, encode_tag(Reading("", found.time, value, found.quality), found.unit), reason, tags=())
 
 
 def _storable(reject: Reject) -> tuple[object, ...]:

@@ -29,10 +29,16 @@ PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "1"))  # on a busy machin
 T = TypeVar("T")
 
 
-def publish(port: int, topic: str, payload: bytes) -> None:
+def publish(port: int, topic: str, *payloads: bytes, user: str | None = None, password: str = "") -> None:
     """As somebody else's client does, with QoS 1."""
-    message = {"topic": topic, "payload": payload, "qos": 1}
-    paho.mqtt.publish.multiple([message], hostname="127.0.0.1", port=port, protocol=paho.mqtt.client.MQTTv5)  # type: ignore[list-item]
+    messages = [{"topic": topic, "payload": payload, "qos": 1} for payload in payloads]
+    paho.mqtt.publish.multiple(
+        messages,  # type: ignore[arg-type]
+        hostname="127.0.0.1",
+        port=port,
+        protocol=paho.mqtt.client.MQTTv5,
+        auth=None if user is None else {"username": user, "password": password},
+    )
 
 
 def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:

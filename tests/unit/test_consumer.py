@@ -1,0 +1,65 @@
+"""What the consumer subscribes to, where the broker does not allow all of it. Mosquitto refuses no subscription by rules."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ingestion import metrics
+from ingestion.consumer import Consumer
+from nexus.runtime.connection import MqttError, SubscriptionError
+
+FILTERS = ["$share/g/dev/#", "$share/g/audit/#", "$share/g/tele/#"]
+
+
+class Connection:
+    """A connection whose broker answers `wrong` subscriptions with an error."""
+
+    def __init__(self, wrong: dict[str, MqttError]) -> None:
+        self._wrong = wrong
+        self.asked: list[str] = []
+
+    async def subscribe(self, one: str) -> None:
+        self.asked.append(one)
+        if one in self._wrong:
+            raise self._wrong[one]
+
+
+def subscribe(consumer: Consumer, wrong: dict[str, MqttError]) -> list[str]:
+    connection: Any = Connection(wrong)
+    return asyncio.run(consumer._subscribe(connection))
+
+
+@pytest.fixture
+def consumer() -> Consumer:
+    anything: Any = SimpleNamespace()
+    return Consumer(FILTERS, anything, anything)
+
+
+def test_a_refused_subscription_costs_only_itself(consumer: Consumer) -> None:
+    wrong: dict[str, MqttError] = {FILTERS[1]: SubscriptionError("not authorised")}
+    assert subscribe(consumer, wrong) == [FILTERS[0], FILTERS[2]]
+    assert metrics.subscriptions_refused._value.get() == 1
+    assert subscribe(consumer, {}) == FILTERS, "it is asked for again at the next connection"
+    assert metrics.subscriptions_refused._value.get() == 0
+
+
+def test_without_readings_there_is_nothing_to_do(consumer: Consumer) -> None:
+    with pytest.raises(SubscriptionError):
+        subscribe(consumer, {FILTERS[0]: SubscriptionError("not authorised")})
+
+
+def test_a_broker_that_hangs_up_at_a_subscription_is_not_asked_a_third_time(consumer: Consumer) -> None:
+    wrong = {FILTERS[2]: MqttError("disconnected: Not authorized")}
+    for _ in range(2):
+        with pytest.raises(MqttError):
+            subscribe(consumer, wrong)
+    assert subscribe(consumer, wrong) == FILTERS[:2]
+
+
+def test_an_outage_now_and_then_is_not_held_against_a_filter(consumer: Consumer) -> None:
+    for _ in range(3):
+        with pytest.raises(MqttError):
+            subscribe(consumer, {FILTERS[2]: MqttError("lost")})
+        assert subscribe(consumer, {}) == FILTERS
