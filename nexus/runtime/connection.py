@@ -21,16 +21,16 @@ RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window mu
 _FIRST_MID = 1000  # below are paho's, for subscriptions
 
 
-class SubscriptionError(MqttError):
-    """The broker does not allow it; the connection goes on."""
-
-
 Done = Callable[[int], None]
 OnMessage = Callable[["Connection", Message], None]
 
 
 class MqttError(Exception):
     """The connection could not be made, or is lost. The text says why; connect again."""
+
+
+class SubscriptionError(MqttError):
+    """The broker does not allow it; the connection goes on."""
 
 
 class Connection:
