@@ -1,5 +1,6 @@
 """Settings from `NEXUS_*` environment variables, and the errors that name them."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -16,6 +17,8 @@ SHORTEST_SECRET = 12
 CONFIG = SettingsConfigDict(
     env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True, validate_default=False
 )
+
+_ENCODED = "write #, /, @ and other special characters of a password percent-encoded, like %23"
 
 T = TypeVar("T", bound=BaseSettings)
 
@@ -61,14 +64,12 @@ def load(kind: type[T]) -> T:
 
 def broker(settings: Mqtt, environment: str) -> Broker:
     """The broker that the settings describe. Raises ConfigError."""
-    url = urlsplit(settings.mqtt_url)
-    if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
-        raise ConfigError("NEXUS_MQTT_URL: write it like mqtt://user:password@host:1883, or mqtts:// for TLS")
+    url = _mqtt_url(settings.mqtt_url)
     user, password = _credentials(settings, url, environment)
     try:
         port = url.port or (8883 if url.scheme == "mqtts" else 1883)
     except ValueError:
-        raise ConfigError("NEXUS_MQTT_URL: the port is not a number up to 65535") from None
+        raise ConfigError(f"NEXUS_MQTT_URL: the port is not a number up to 65535; {_ENCODED}") from None
     tls = Tls(settings.mqtt_ca_file, settings.mqtt_cert_file, settings.mqtt_key_file)
     if url.scheme == "mqtt" and any((tls.ca_file, tls.cert_file, tls.key_file)):
         raise ConfigError("NEXUS_MQTT_CA_FILE and its like need mqtts:// in NEXUS_MQTT_URL")
@@ -76,13 +77,26 @@ def broker(settings: Mqtt, environment: str) -> Broker:
         if file is not None and not file.is_file():
             raise ConfigError(f"NEXUS_MQTT_{name}_FILE: there is no file {file}")
     return Broker(
-        host=url.hostname,
+        host=str(url.hostname),
         port=port,
         user=user,
         password=password,
         keepalive=settings.mqtt_keepalive,
         tls=tls if url.scheme == "mqtts" else None,
     )
+
+
+def _mqtt_url(text: str) -> SplitResult:
+    """The parts of NEXUS_MQTT_URL. Raises ConfigError, which does not show it: a password may be in it."""
+    try:
+        url = urlsplit(text)
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
+        raise ConfigError(
+            f"NEXUS_MQTT_URL: write it like mqtt://user:password@host:1883, or mqtts:// for TLS; {_ENCODED}"
+        )
+    return url
 
 
 def _credentials(settings: Mqtt, url: SplitResult, environment: str) -> tuple[str | None, str | None]:
@@ -140,5 +154,8 @@ def check_database_url(url: str, environment: str) -> None:
     try:
         password = conninfo_to_dict(url).get("password")
     except ProgrammingError as error:
-        raise ConfigError(f"NEXUS_DATABASE_URL: {str(error).strip()}") from None
+        # libpq quotes what it could not read, and the password is in it.
+        said = re.sub(r'".*"', "…", str(error).strip(), flags=re.DOTALL)
+        example = "postgresql://user:password@host:5432/nexus"
+        raise ConfigError(f"NEXUS_DATABASE_URL: {said}; write it like {example}, and {_ENCODED}") from None
     refuse_placeholder("NEXUS_DATABASE_URL", str(password) if password else None, environment)

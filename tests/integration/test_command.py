@@ -52,7 +52,7 @@ def test_check_says_what_is_there(devices: str) -> None:
 
 def test_check_shows_all_faults_and_exits_with_2(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(DEVICES.replace("coil:1", "coyl:1"))
-    (tmp_path / "b.yaml").write_text("devices: [")
+    (tmp_path / "b.yaml").write_text("devices: [}")
     done = run_nexus("check", str(tmp_path))
     assert done.returncode == 2
     assert [line.split(": ")[0].rpartition("/")[2] for line in done.stderr.splitlines()] == ["b.yaml:1", "a.yaml:3"]

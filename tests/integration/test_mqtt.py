@@ -14,6 +14,7 @@ import trustme
 from nexus.runtime.broker import Broker, Client, Tls, Will
 from nexus.runtime.mqtt import Connection, Message, MqttError, connect
 from nexus.runtime.reconnect import stay_connected
+from tests.asker import Asker
 from tests.parts import Mosquitto
 
 Make = Callable[..., Mosquitto]
@@ -287,6 +288,24 @@ def test_a_message_of_qos_0_is_never_acknowledged() -> None:
     asyncio.run(scenario())
     assert b"\x40\x02\x00\x01" in said
     assert b"\x40\x02\x00\x00" not in said
+
+
+def test_messages_of_qos_0_arrive_and_the_connection_stays(shared_mosquitto: Mosquitto) -> None:
+    async def scenario() -> None:
+        inbox = Inbox()
+        async with connect(at(shared_mosquitto), Client("sub-0"), inbox) as subscriber:
+            await subscriber.subscribe("q0/#")
+            with Asker(shared_mosquitto.url, "elsewhere") as asker:
+                for number in range(20):
+                    await asyncio.to_thread(asker.tell, "q0/x", b"%d" % number, qos=0)
+                for number in range(20):
+                    connection, message = await inbox.next()
+                    connection.acknowledge(message.mid)
+                    assert int(message.payload) == number
+                await asyncio.to_thread(asker.tell, "q0/x", b"last", qos=2)
+                assert (await inbox.next())[1].payload == b"last"
+
+    asyncio.run(scenario())
 
 
 def test_a_handler_that_fails_costs_its_message_only(shared_mosquitto: Mosquitto) -> None:

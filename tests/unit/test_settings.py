@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import Mqtt, broker
+from nexus.runtime.settings import Mqtt, broker, check_database_url
 
 
 def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:
@@ -45,3 +45,39 @@ def test_credentials_that_cannot_be_right_are_refused(file: Path, settings: dict
 
 def test_a_sample_is_for_development_only() -> None:
     assert who("development", mqtt_url="mqtt://u:change-me@h") == ("u", "change-me")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mqtt://user:hush]hush@host",
+        "mqtt://[user:hushhush@h",
+        "mqtt://user:hush#hush@host",
+        "mqtt://user:hush/hush@host",
+        "mqtt://user:hushhush@host:x",
+        "http://user:hushhush@host",
+        "user:hushhush@host",
+    ],
+)
+def test_a_wrong_broker_url_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="percent-encoded") as error:
+        who(mqtt_url=url)
+    assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://u:hushhush@h/d",
+        "postgresql://u:hush hush@h/d",
+        "postgresql://u:hush%zzhush@h/d",
+        "postgresql://u:hushhush@[::1/d",
+        'postgresql://u:hushhush@h:5432x/d?"hush',
+        "host=h password='hushhush",
+        "password=hush hush",
+    ],
+)
+def test_a_wrong_database_url_is_refused_without_showing_its_password(url: str) -> None:
+    with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL") as error:
+        check_database_url(url, "production")
+    assert "hush" not in str(error.value)
