@@ -10,33 +10,11 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from nexus.runtime.wording import words
+
 MOST_SHOWN = 200
 _LONGEST = 60  # characters of a value that are shown
 _SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
-
-# By pydantic's names for what it found; `{…}` are its own figures.
-_WORDS = {
-    "string_type": "must be a text: put it in quotes",
-    "string_too_short": "must not be empty",
-    "string_too_long": "must not be longer than {max_length} characters",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number, and not such a long one",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "finite_number": "must be a finite number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "literal_error": "must be {expected}",
-    "greater_than": "must be greater than {gt}",
-    "greater_than_equal": "must be {ge} or greater",
-    "less_than": "must be less than {lt}",
-    "less_than_equal": "must be {le} or less",
-    "list_type": "must be a list, each item after a `- `",
-    "too_short": "must not be empty: at least {min_length} is needed",
-    "path_type": "must be a path: put it in quotes",
-}
 
 
 @dataclass(frozen=True)
@@ -134,21 +112,17 @@ def _model(field: FieldInfo | None) -> type[BaseModel] | None:
 
 
 def _worded(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel], beside: Iterable[str]) -> str:
-    kind, figures = fault["type"], fault.get("ctx", {})
+    kind = fault["type"]
     key = ".".join(path)
     if kind == "extra_forbidden":
         return unknown(key, [*model.model_fields, *(beside if len(path) == 1 else ())])
     if kind == "missing":
         return f"key {key!r} is missing"
-    if kind in ("value_error", "assertion_error"):
-        text = fault["msg"].partition(", ")[2]
-    elif kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
+    if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
         inner = _model(model.model_fields.get(path[-1])) if path else None
         text = f"must be a mapping of keys: {', '.join((inner or model).model_fields)}"
-    elif kind == "string_pattern_mismatch" and (examples := model.model_fields[path[-1]].examples):
-        text = f"must be written like {examples[0]}"
     else:
-        text = _WORDS.get(kind, "is not of the right form").format_map(figures)
+        text = words(fault, model.model_fields.get(path[-1]) if path else None)
     if not path:
         return text
-    return f"{key} {text}" if text.startswith(("must ", "is not of")) else f"{key}: {text}"
+    return f"{key} {text}" if text.startswith("must ") else f"{key}: {text}"

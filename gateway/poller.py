@@ -133,7 +133,8 @@ class Poller:
             async with asyncio.timeout(timeout):
                 return await stack.enter_async_context(self.configured.driver.connect(self._device))
         except TimeoutError:
-            raise DeviceError(f"no connection within {timeout:g} s") from None
+            asked = "is it on, does a firewall drop what we send, is `timeout` too short?"
+            raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
 
     async def _poll(self, link: Link, schedule: Schedule[Tag]) -> None:
         if not self._unread:

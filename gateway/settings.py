@@ -13,6 +13,8 @@ from nexus.runtime.settings import CONFIG
 
 ANY = "#"  # share of ingesters
 
+_LEVEL, _EXAMPLE = r"^[^/+#$\x00]+$", ["line-1: not empty, and without / + # $"]  # of a topic
+
 
 def _prefix(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z_]\w*", text) or "NEXUS_".startswith(text) or text.startswith("NEXUS_"):
@@ -27,8 +29,8 @@ class Settings(BaseSettings):
     """
 
     model_config = CONFIG
-    group: str = Field("gateway", pattern=r"^[^/+#$\x00]+$")
-    member: str | None = Field(None, pattern=r"^[^/+#$\x00]+$")
+    group: str = Field("gateway", pattern=_LEVEL, examples=_EXAMPLE)
+    member: str | None = Field(None, pattern=_LEVEL, examples=_EXAMPLE)
     lease: Seconds = Field(5.0, ge=2, le=60)
     leases: Literal["auto", "kubernetes", "none"] = "auto"
     service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -40,7 +42,7 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
-    receipts: str = Field("auto", pattern=r"^[^/+#$\x00]+$")
+    receipts: str = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)
     queue_readings: int = Field(100_000, ge=1)
 
     @property

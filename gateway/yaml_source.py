@@ -104,7 +104,7 @@ class Reader:
             return _Document(self, file, data.decode("utf-8-sig")).read()
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else None
+            line = min(mark.line + 1, len(data.splitlines())) if mark else None  # not after the end
             self._faults.add(file, line, f"this is not YAML: {error.problem or error.context}")
         except yaml.YAMLError as error:
             said = getattr(error, "reason", None) or str(error).partition("\n")[0]

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     """Sizes in points, times in seconds. `receive_maximum` in messages."""
 
     model_config = CONFIG
-    group: str = Field("ingestion", pattern=r"^[^/+#$\x00]+$")
+    group: str = Field("ingestion", pattern=r"^[^/+#$\x00]+$", examples=["line-1: not empty, and without / + # $"])
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
     ingest_mode: Literal["exact", "bulk"] = "exact"
     batch_points: int = Field(5_000, ge=1, le=500_000)

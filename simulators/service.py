@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from nexus.runtime import log, probe, settings
 from nexus.runtime.errors import ConfigError
+from nexus.runtime.wording import words
 from simulators import modbus, opcua, s7
 from simulators.fault import Faults
 
@@ -33,7 +34,7 @@ def load(file: Path) -> Plant:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: this is not YAML: {error}") from None
     except ValidationError as error:
-        lines = [f"{file}: {'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+        lines = [f"{file}: {'.'.join(map(str, fault['loc']))}: {words(fault, None)}" for fault in error.errors()]
         raise ConfigError("\n".join(lines)) from None
 
 

@@ -6,10 +6,12 @@ from typing import Annotated, Literal, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nexus.runtime.broker import Broker, Tls
 from nexus.runtime.errors import ConfigError
+from nexus.runtime.wording import words
 
 PREFIX = "NEXUS_"
 PLACEHOLDER = "change-me"
@@ -58,8 +60,15 @@ def load(kind: type[T]) -> T:
     try:
         return kind()
     except ValidationError as error:
-        lines = [f"{PREFIX}{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}" for fault in error.errors()]
-        raise ConfigError("\n".join(lines)) from None
+        lines = {_said(kind, fault) for fault in error.errors(include_url=False, include_input=False)}
+        raise ConfigError("\n".join(sorted(lines))) from None
+
+
+def _said(kind: type[BaseSettings], fault: ErrorDetails) -> str:
+    if not fault["loc"]:
+        return words(fault, None)
+    name = str(fault["loc"][0])
+    return f"{PREFIX}{name.upper()}: {words(fault, kind.model_fields.get(name))}"
 
 
 def broker(settings: Mqtt, environment: str) -> Broker:

@@ -149,7 +149,7 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
             "plant.yaml:6: device plc: tag t has the topic of device b",
         ),
         (device(host="${DEVICE_PLC}"), "plant.yaml:5: the environment has no variable DEVICE_PLC: set it"),
-        ("devices: [", "plant.yaml:2: this is not YAML: "),
+        ("devices: [", "plant.yaml:1: this is not YAML: "),
         ("devices:\n\t- a", "plant.yaml:2: this is not YAML: "),
         ("devices:\n  - name: a\n    name: b\n", "plant.yaml:3: key 'name' stands twice in this mapping: remove one"),
         ("", "plant.yaml: is empty"),
