@@ -182,9 +182,9 @@ class Line:
             try:
                 async with asyncio.timeout(seconds):
                     return await self._open()
-            except TimeoutError:
+            except TimeoutError as error:
                 self.lost = True
-                raise DeviceError(f"no connection to {self._where}: {self._where.remedy}") from None
+                raise DeviceError(f"no connection to {self._where}: {wire.remedy(self._where, error)}") from None
         return connection
 
     async def _open(self) -> Wire:

@@ -11,6 +11,7 @@ from pymodbus.framer.rtu import FramerRTU
 from pymodbus.transport.serialtransport import create_serial_connection
 
 from gateway.driver import DeviceError
+from gateway.drivers import reach
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length of what follows, unit
 _MOST_UNREAD = 4096  # bytes; who sends more than that unasked is not a Modbus device
@@ -256,5 +257,10 @@ async def connected(where: Tcp | Serial) -> Wire:
     except (ValueError, termios.error) as error:
         raise DeviceError(f"{where} does not take these settings: {error}") from error
     except OSError as error:
-        raise DeviceError(f"no connection to {where}: {where.remedy}") from error
+        raise DeviceError(f"no connection to {where}: {remedy(where, error)}") from error
     return wire
+
+
+def remedy(where: Tcp | Serial, error: Exception) -> str:
+    """What to look at when there is no connection."""
+    return (reach.reason(error) if isinstance(where, Tcp) else None) or where.remedy

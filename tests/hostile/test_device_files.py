@@ -3,7 +3,6 @@
 `files/` has a file for each case, and `cases.yaml` what must be said of it.
 """
 
-import asyncio
 import json
 import os
 import shutil
@@ -19,10 +18,9 @@ import pytest
 import yaml
 
 from gateway import config, device_files
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
 from nexus.runtime.errors import ConfigError
-from tests.integration.test_gateway import Ear, Plant
+from tests.asker import Asker
+from tests.integration.test_gateway import Plant
 from tests.parts import Mosquitto, Nexus, until
 
 FILES = Path(__file__).parent / "files"
@@ -140,29 +138,24 @@ def test_a_running_gateway_goes_on(nexus: Start, tmp_path: Path, mosquitto: Call
         shown = problems()
         return all(name in shown for name in names)
 
-    async def scenario() -> None:
-        ear = Ear()
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("ear"), ear) as connection:
-            await connection.subscribe("dev/#")
-            for names in rounds:
-                for name in names:
-                    shutil.copy(FILES / f"{name}.yaml", plant.devices / f"{name}.yaml")
-                await ear.until(partial(said, [f"/{name}.yaml" for name in names]), f"{names} are said", 60)
-                for name in names:
-                    (plant.devices / f"{name}.yaml").unlink()
-            _strange(plant.devices)
-            await ear.until(partial(said, list(STRANGE)), "strange ones are said", 60)
-            shutil.move(plant.devices, plant.devices.with_name("elsewhere"))
-            await ear.until(lambda: "no such file" in problems(), "the folder that is gone is said", 60)
-            plant.devices.mkdir()
-            plant.device("a", 1)
-            await ear.until(lambda: gateway.metric("nexus_gateway_config_error") == 0, "the good ones are taken", 60)
-            counts = ear.values("dev/a/count")
-            await ear.until(lambda: len(ear.values("dev/a/count")) > len(counts) + 3, "it is polled on")
-            counts = ear.values("dev/a/count")
-            assert counts == list(range(counts[0], counts[0] + len(counts))), "the polling was disturbed"
-
-    asyncio.run(scenario())
+    with Asker(broker.url, "dev/#") as asker:
+        for names in rounds:
+            for name in names:
+                shutil.copy(FILES / f"{name}.yaml", plant.devices / f"{name}.yaml")
+            until(partial(said, [f"/{name}.yaml" for name in names]), f"{names} are said", 60)
+            for name in names:
+                (plant.devices / f"{name}.yaml").unlink()
+        _strange(plant.devices)
+        until(partial(said, list(STRANGE)), "strange ones are said", 60)
+        shutil.move(plant.devices, plant.devices.with_name("elsewhere"))
+        until(lambda: "no such file" in problems(), "the folder that is gone is said", 60)
+        plant.devices.mkdir()
+        plant.device("a", 1)
+        until(lambda: gateway.metric("nexus_gateway_config_error") == 0, "the good ones are taken", 60)
+        before = len(asker.values("dev/a/count"))
+        until(lambda: len(asker.values("dev/a/count")) > before + 3, "it is polled on")
+        counts = asker.values("dev/a/count")
+        assert counts == list(range(counts[0], counts[0] + len(counts))), "the polling was disturbed"
     assert gateway.process.pid == process
     assert gateway.metric("nexus_handler_faults_total") == 0
     assert SECRET not in gateway.log.read_text()

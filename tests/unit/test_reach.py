@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from gateway.driver import Device, DeviceError
-from gateway.drivers import opcua, reach, s7
+from gateway.drivers import modbus, opcua, reach, s7
 from tests.parts import free_port
 
 
@@ -57,7 +57,8 @@ def test_drivers_say_it(host: str, said: str) -> None:
         async with driver.connect(device):  # type: ignore[attr-defined]
             pass
 
-    for device, driver in ((plc, s7), (press, opcua)):
+    meter = Device("meter", "meter", "modbus-tcp", 2.0, modbus.TcpSettings.model_validate(keys), ())
+    for device, driver in ((plc, s7), (press, opcua), (meter, modbus)):
         with pytest.raises(DeviceError) as caught:
             asyncio.run(connect(device, driver))
         assert said in str(caught.value)
