@@ -47,7 +47,10 @@ def backup(url: str, to: Path, keep: int | None = None) -> tuple[Path, int]:
 
 
 def restore(url: str, file: Path) -> None:
-    """Loads a dump into an empty database of the same tier. Raises ConfigError, and leaves what was restored so far."""
+    """Loads a dump into an empty database of the same tier, which nobody else may use meanwhile.
+
+    Raises ConfigError, and then leaves what was restored so far, closed to the others.
+    """
     if not file.is_file():
         raise ConfigError(f"{file} is not there")
     has_timescale = b"timescaledb" in _run("pg_restore", "--list", str(file))
@@ -60,6 +63,7 @@ def restore(url: str, file: Path) -> None:
         for role in ROLES:
             if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
                 connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(role)))
+        admitted = _close(connection)
         if has_timescale:
             _prepare(connection)
     try:
@@ -69,6 +73,7 @@ def restore(url: str, file: Path) -> None:
             with connect(url) as connection:
                 connection.execute("SELECT timescaledb_post_restore()")
     with connect(url) as connection:
+        _open(connection, admitted)
         connection.execute("ANALYZE")
         if found := set(applied(connection).values()) - {tier(connection)}:
             raise ConfigError(
@@ -79,6 +84,32 @@ def restore(url: str, file: Path) -> None:
 def _is_abandoned(part: Path) -> bool:
     """Whether whoever wrote it is gone: it grows no more."""
     return time.time() - part.stat().st_mtime > ABANDONED_SECONDS
+
+
+def _close(connection: Connection) -> list[sql.Composable]:
+    """Turns the others out, and lets owner and superusers in only: rows would be lost. Gives who was admitted."""
+    found = connection.execute(
+        "SELECT DISTINCT coalesce(rolname, '') FROM pg_database,"
+        " aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl LEFT JOIN pg_roles ON pg_roles.oid = acl.grantee"
+        " WHERE datname = current_database() AND privilege_type = 'CONNECT' AND grantee <> datdba"
+    )
+    admitted: list[sql.Composable] = [sql.Identifier(str(name)) if name else sql.SQL("PUBLIC") for (name,) in found]
+    for role in admitted:
+        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM {}").format(_name(connection), role))
+    connection.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+    )
+    return admitted
+
+
+def _open(connection: Connection, admitted: list[sql.Composable]) -> None:
+    for role in admitted:
+        connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(_name(connection), role))
+
+
+def _name(connection: Connection) -> sql.Identifier:
+    return sql.Identifier(connection.info.dbname)
 
 
 def _prepare(connection: Connection) -> None:

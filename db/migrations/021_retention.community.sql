@@ -1,5 +1,5 @@
 -- Where the readings begin that retention keeps; a day that is partly older is kept whole.
-CREATE FUNCTION kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+CREATE OR REPLACE FUNCTION kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$
     SELECT now() - make_interval(days => (config->>'metrics')::int)
     FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_chunks'
 $$;

@@ -1,2 +1,2 @@
 -- Nothing is dropped here by itself: all is kept.
-CREATE FUNCTION kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT NULL::timestamptz $$;
+CREATE OR REPLACE FUNCTION kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT NULL::timestamptz $$;

@@ -29,12 +29,13 @@ def test_a_lost_database_is_restored_while_everything_runs(
     """What was committed between the dump and the loss is gone, and nothing else: before it, and since."""
     broker: Mosquitto = mosquitto()  # type: ignore[operator]
     server, database = postgres.url, make_conninfo(postgres.url, dbname=NAME)
-    settings = DatabaseSettings(ingest_mode=MODE)  # type: ignore[arg-type]
+    # With a password the role logs in, as it does in production: only then the database can be closed to it.
+    settings = DatabaseSettings(ingest_mode=MODE, writer_password="of-the-writer")  # type: ignore[arg-type]
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {NAME}")
     with connect(database) as connection:
         migrate(connection, settings)
-    site = Site(nexus, broker, database, tmp_path)
+    site = Site(nexus, broker, make_conninfo(database, user="nexus_writer"), tmp_path)
     ingester = site.ingester()
     load = site.load(2_000, 25)
     time.sleep(3)

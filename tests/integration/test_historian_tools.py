@@ -6,14 +6,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from db.migrate import connect
+from db.migrate import connect, migrate
 from db.monitor import TASKS
+from db.settings import Settings
+from ingestion.database import DatabaseAway
 from nexus import embedded
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh
@@ -60,6 +63,48 @@ def test_a_backup_is_restored_into_an_empty_database(database: str, tmp_path: Pa
     finally:
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f'DROP DATABASE "{name}_restored" WITH (FORCE)')
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["apache", "community"], indirect=True)
+def test_who_connects_during_a_restore_stores_nothing(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("SELECT timescaledb_pre_restore()")
+        with pytest.raises(DatabaseAway, match="the database is being restored"):
+            write(database, series(10))
+        connection.execute("SELECT timescaledb_post_restore()")
+    assert [written.rows for written in write(database, series(10))] == [10]
+
+
+def test_a_restore_lets_nobody_in_before_it_is_done(postgres: Postgres, tmp_path: Path) -> None:
+    programs = str(postgres.programs)
+    with connect(postgres.url) as connection:
+        migrate(connection, Settings(writer_password="of-the-writer"))
+        connection.execute("CREATE DATABASE plant")
+    assert run(postgres.url, "db", "backup", str(tmp_path / "x.dump"), programs=programs).returncode == 0
+    plant = psycopg.conninfo.make_conninfo(postgres.url, dbname="plant")
+    as_writer = psycopg.conninfo.make_conninfo(plant, user="nexus_writer")
+    slow = tmp_path / "bin"
+    slow.mkdir()
+    (slow / "pg_restore").write_text(f"""#!/bin/sh
+case "$*" in *--list*) ;; *) touch {tmp_path}/begun; while [ ! -e {tmp_path}/go ]; do sleep 0.1; done;; esac
+exec {programs}/pg_restore "$@"
+""")
+    (slow / "pg_restore").chmod(0o755)
+    with psycopg.connect(as_writer) as early, ThreadPoolExecutor() as beside:
+        restoring = beside.submit(run, plant, "db", "restore", str(tmp_path / "x.dump"), programs=str(slow))
+        try:
+            until((tmp_path / "begun").exists, "it has begun", 30)
+            with pytest.raises(psycopg.OperationalError):
+                early.execute("SELECT 1")
+            with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+                psycopg.connect(as_writer)
+        finally:
+            (tmp_path / "go").touch()
+        done = restoring.result()
+        early.close()
+    assert done.returncode == 0, done.stderr
+    assert [written.rows for written in write(as_writer, series(10))] == [10]
 
 
 def test_a_backup_that_cannot_be_says_why(empty_database: str, tmp_path: Path) -> None:
