@@ -50,6 +50,8 @@ class Poller:
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
         self._worked = False  # this connection did, and not only for a moment
         self._partial = False  # of the scan that failed a part was read
+        self._failure = ""  # why
+        self._unread_because: dict[str, str] = {}  # by tag, until a whole scan succeeds
         self._progressed = False  # it read a part of a scan before it was lost
         self._gap = Gap()
         self._shortest = min(tag.interval for tag in self._device.tags)
@@ -106,7 +108,9 @@ class Poller:
         if self._unread and self._partial:
             now = _now()
             readings = [tag.bad(now) for tag in self._unread]
-            self._condition.read(readings, [tag.name for tag in self._unread], {})
+            names = [tag.name for tag in self._unread]
+            self._unread_because = dict.fromkeys(names, self._failure)
+            self._condition.read(readings, names, self._unread_because)
             self._publish(readings, len(readings))
         self._unread, self._partial = (), False
 
@@ -163,6 +167,7 @@ class Poller:
             raise
         self._metrics.scan_seconds.set(self._clock() - began)
         self._unread, self._partial = (), False
+        self._unread_because = {}
         self._take(readings)
 
     async def _in_time(self, link: Link, tags: tuple[Tag, ...]) -> list[Reading]:
@@ -231,7 +236,8 @@ class Poller:
         if self._breaker.succeed():
             self._metrics.breaker.set(State.CLOSED)
         bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
-        self._condition.read(readings, bad, self._link.refusals if self._link else {})
+        refusals = self._unread_because or (self._link.refusals if self._link else {})
+        self._condition.read(readings, bad, refusals)
         self._publish(readings, len(bad))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:
@@ -251,7 +257,8 @@ class Poller:
             self._metrics.openings.inc()
             now = _now()
             self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
-        if not self._worked or self._breaker.state is State.OPEN:
+        self._failure = reason
+        if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
             self._condition.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _sleep_until(self, moment: float) -> None:

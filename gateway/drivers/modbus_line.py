@@ -149,16 +149,16 @@ class Line:
 
     async def _answered(self, unit: int, request: Request, limit: float) -> bytes:
         """Reads are asked for twice if need be: as soon as the answer is probably lost, where answers are numbered."""
-        numbered, twice = self._where.numbered, request.repeatable
+        numbered, twice = self._where.numbered, request.repeatable and self.turns.trusts(unit)
         first = self.turns.patience(limit) if twice and numbered else limit
         try:
             return await self._once(unit, request, first)
         except Silence:
             rest = limit - first if numbered else limit
-            if rest <= 0 or not twice or not self.turns.trusts(unit):
+            if rest <= 0 or not twice:
                 raise
         except Closed:
-            if not twice:
+            if not request.repeatable:
                 raise DeviceError(f"{self._where} closed the connection") from None
             rest = limit
         try:

@@ -42,7 +42,7 @@ def test_who_is_not_known_to_be_there_is_not_waited_for_as_long() -> None:
         limits.append(turns.limit(2, 3.0))
         turns.answered(1, 0.01)
         turns.missed(2, 0.0, 0.5)
-    assert [number for number, limit in enumerate(limits, 1) if limit == 3.0] == [2, 4, 8]
+    assert [number for number, limit in enumerate(limits, 1) if limit == 3.0] == [4, 8]
 
 
 def test_a_slow_line_is_waited_for() -> None:
@@ -63,3 +63,16 @@ def test_a_unit_is_not_blamed_for_the_one_before() -> None:
     assert turns.rest(3, 1.5) == 0
     turns.missed(3, 2.0, 0.5)
     assert turns.rest(3, 2.5) > 0
+
+
+def test_how_long_a_silent_unit_holds_up_the_converter_is_learned() -> None:
+    turns = Turns()
+    turns.answered(1, 0.01)
+    turns.missed(2, 0.5, 0.5)
+    turns.missed(3, 1.5, turns.limit(3, 3.0))
+    turns.answered(1, 0.5)  # the converter waited one second for each
+    assert turns.limit(4, 3.0) == 1.0
+    assert turns.patience(3.0) == SHORTEST_PATIENCE  # that it was late tells nothing of the unit
+    turns.missed(4, 4.0, 1.0)
+    turns.missed(5, 5.0, 1.0)
+    assert turns.rest(5, 5.0) > 0

@@ -1,0 +1,140 @@
+"""One device's life, with a device that is not there: what it reads goes on, whatever fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.config import Configured
+from gateway.driver import Device, DeviceError, Link, Tag
+from gateway.keys import BreakerKeys
+from gateway.message import Outlet
+from gateway.poller import Poller
+from nexus.contract.codec import Status
+from nexus.contract.reading import Quality, Reading, Value
+
+TAGS = tuple(Tag(name, None, interval=0.1) for name in "abc")
+
+
+class Run:
+    """A poller on a device that reads as `read` says; what it published and said."""
+
+    def __init__(
+        self,
+        read: Callable[[Sequence[Tag]], Awaitable[list[Reading]]],
+        waited: Callable[[], float] | None = None,
+        timeout: float = 1.0,
+    ) -> None:
+        self.scans: list[dict[str, Any]] = []
+        self.states: list[str] = []
+        self.connections = 0
+        self._read, self._waited, self._timeout = read, waited, timeout
+
+    @asynccontextmanager
+    async def _connect(self, _: Device) -> AsyncIterator[Link]:
+        self.connections += 1
+
+        async def write(_: Tag, value: Value) -> Value:
+            return value
+
+        yield Link(self._read, write, waited=self._waited)
+
+    def _on_scan(self, _: Configured, readings: list[Reading]) -> None:
+        self.scans.append({one.tag: one.value if one.quality == Quality.GOOD else Quality.BAD for one in readings})
+
+    def _on_status(self, _: str, status: Status) -> None:
+        self.states.append(status.state)
+
+    async def until(self, done: Callable[[], bool]) -> "Run":
+        device = Device("plc", "plc", "test", self._timeout, None, TAGS)
+        driver = cast(Any, SimpleNamespace(connect=self._connect))
+        configured = Configured(device, driver, BreakerKeys(), Outlet("plc", "tag", {}))
+        task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status).run())
+        async with asyncio.timeout(10):
+            while not done():
+                assert not task.done()
+                await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait({task})
+        return self
+
+
+def good(tags: Sequence[Tag]) -> list[Reading]:
+    return [Reading(tag.name, 1, 1.0) for tag in tags]
+
+
+def test_what_a_scan_read_is_published_and_only_the_rest_is_read_again() -> None:
+    asked: list[list[str]] = []
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        asked.append([tag.name for tag in tags])
+        if len(tags) > 1:
+            raise DeviceError("hung up", readings=good(tags[:1]))
+        return good(tags)
+
+    async def scenario() -> None:
+        run = Run(read)
+        await run.until(lambda: len(run.scans) >= 6)
+        assert run.scans[:3] == [{"a": 1.0}, {"b": 1.0}, {"c": 1.0}]
+        assert asked[:3] == [["a", "b", "c"], ["b", "c"], ["c"]]
+        assert set(run.states) == {"online"}
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_read_of_a_scan_is_bad_and_the_state_says_so_once() -> None:
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        got = good([tag for tag in tags if tag.name == "a"])
+        raise DeviceError("hung up", readings=got)
+
+    async def scenario() -> None:
+        run = Run(read)
+        await run.until(lambda: len(run.scans) >= 6)
+        assert run.scans[:2] == [{"a": 1.0}, {"b": Quality.BAD, "c": Quality.BAD}]
+        assert run.states[-1] == "degraded"
+        assert len(run.states) <= 3
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("error", [RuntimeError("bug"), ValueError(), RecursionError(), MemoryError(), KeyError("x")])
+def test_no_fault_of_a_driver_ends_the_poller(error: Exception) -> None:
+    calls = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise error
+        return good(tags)
+
+    async def scenario() -> None:
+        run = Run(read)
+        await run.until(lambda: bool(run.scans))
+        assert run.connections == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_scan_is_not_hung_while_it_waits_for_its_turn() -> None:
+    """Ten timeouts are 0.2 s, and it waits for half a second."""
+    began = 0.0
+
+    def waited() -> float:
+        return asyncio.get_running_loop().time() - began
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        await asyncio.sleep(0.5)
+        return good(tags)
+
+    async def scenario(waited: Callable[[], float] | None) -> Run:
+        nonlocal began
+        began = asyncio.get_running_loop().time()
+        run = Run(read, waited, timeout=0.02)
+        return await run.until(lambda: bool(run.scans) or "degraded" in run.states)
+
+    assert asyncio.run(scenario(waited)).scans
+    assert asyncio.run(scenario(None)).states == ["degraded"]
