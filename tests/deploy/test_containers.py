@@ -194,13 +194,18 @@ def compose(image: str, stand_ins: dict[str, str], tmp_path: Path) -> Iterator[C
     }
     started: list[Path] = []
 
-    def run(file: Path, *arguments: str) -> str:
+    def run(file: Path, *arguments: str, fails: bool = False, **environment: str) -> str:
         started.append(file)
         command = ["docker", "compose", "--env-file", ".env.example", "--file", file.name, *arguments]
         done = subprocess.run(
-            command, cwd=FOLDER, env={**os.environ, **images}, capture_output=True, text=True, check=False
+            command,
+            cwd=FOLDER,
+            env={**os.environ, **images, **environment},
+            capture_output=True,
+            text=True,
+            check=False,
         )
-        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+        assert (done.returncode != 0) == fails, done.stdout[-2000:] + done.stderr[-2000:]
         return done.stdout
 
     yield run
@@ -233,3 +238,14 @@ def test_the_compose_files_come_up_and_rows_arrive(file: Path, compose: Callable
     else:
         until(lambda: metric(8081, "nexus_gateway_readings_total") > 50, "devices are read", 60)
         assert metric(8081, "nexus_gateway_broker_connected") == 1
+
+
+def test_compose_starts_nothing_with_a_samples_secrets(compose: Callable[..., str]) -> None:
+    file = FOLDER / "docker-compose.yml"
+    compose(file, "up", "--detach", "--no-build", fails=True, NEXUS_ENVIRONMENT="production")
+    faults = compose(file, "logs", "--no-log-prefix", "secrets").splitlines()
+    assert {fault.partition(":")[2] for fault in faults} == {
+        " this is a sample's; make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
+    }
+    assert len(faults) == 11, "all of them"
+    assert compose(file, "ps", "--status", "running", "--services").split() in ([], ["simulator"])
