@@ -5,6 +5,8 @@
 
 import json
 import os
+import random
+import re
 import shutil
 import socket
 import subprocess
@@ -207,3 +209,82 @@ def test_without_good_ones_a_start_is_refused(nexus: Start, tmp_path: Path) -> N
     assert gateway.process.wait(20) == 2
     assert "template_not_rendered.yaml:5: " in gateway.log.read_text()
     assert "Traceback" not in gateway.log.read_text()
+
+
+WHOLE = """devices:
+  - name: press
+    protocol: opcua
+    endpoint: opc.tcp://192.168.1.30:4840
+    security: {policy: Basic256Sha256, mode: SignAndEncrypt}
+    username: operator
+    password: ${DEVICE_SECRET}
+    sampling: 100ms
+    breaker: {failures: 5, open_for: 5s, max_open_for: 2m}
+    tags: [{name: force, address: "ns=2;s=Press.Force", unit: kN, deadband: 0.5%, max_silence: 1m}]
+  - {name: filler, protocol: s7, host: 192.168.1.40, rack: 0, slot: 1, tags: [{name: level, address: "DB1.DBD0:REAL"}]}
+  - name: rtu
+    protocol: modbus-rtu
+    serial: /dev/ttyS0
+    unit: 3
+    interval: 10s
+    tags: [{name: a, address: "holding:40020.3:bool"}, {name: b, address: "holding:40030:int16", scale: 0.1, writable: true}]
+"""
+ODD = [
+    *(
+        "~",
+        "true",
+        "5",
+        "-5",
+        "1e999",
+        ".nan",
+        "[]",
+        "{}",
+        "[1]",
+        "{a: b}",
+        '"\\0"',
+        '"${DEVICE_SECRET}"',
+        '"${NEXUS_X}"',
+    ),
+    *(
+        "&a [1]",
+        "*a",
+        "!!int x",
+        "1e-320",
+        "9" * 40,
+        '""',
+        "٣",
+        "a/b",
+        '"ns=1;i=99999999999"',
+        '"ns=99999;s=x"',
+        '"g=xx"',
+    ),
+    *(
+        '"b=$$"',
+        '"DB0.DBD0:REAL"',
+        '"DB1.DBX0.9:BOOL"',
+        '"DB1:0:STRING(999999999999)"',
+        '"holding:²:int16"',
+        '"coil:99999999"',
+    ),
+    *('"opc.tcp://"', '"opc.tcp://[::1]:x"', "99999d", "0ms", '"1e5%"'),
+]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_variants_are_right_or_refused(seed: int) -> None:
+    chance = random.Random(seed)
+    places = list(re.finditer(r"\w+: ([^\n,{}\[\]]+|\{[^}]*\}|\[[^\]]*\])", WHOLE))
+    for _ in range(400):
+        text = WHOLE
+        for place in sorted(chance.sample(places, chance.randint(1, 3)), key=lambda match: -match.start()):
+            text = text[: place.start(1)] + chance.choice(ODD) + text[place.end(1) :]
+        data = bytearray(text.encode())
+        for _ in range(chance.choice((0, 0, 1, 3))):
+            data[chance.randrange(len(data))] = chance.choice(b"{}[]:,&*!|>'\"%@`#?-\n\t $\x00\xff")
+        said = ""
+        try:
+            config.build({Path("plant.yaml"): bytes(data)}, ENVIRONMENT)
+        except ConfigError as error:
+            said = str(error)
+        for never in (SECRET, "fault of the program", "Input should", "another form"):
+            assert never not in said, (text, said)
