@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from gateway import metrics
 from gateway.condition import OnStatus
 from gateway.config import Configured
-from gateway.poller import OnScan, Poller
+from gateway.poller import MayPoll, OnScan, Poller
 from nexus.runtime import guard, log
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
@@ -17,11 +17,14 @@ OnRelease = Callable[[Configured], None]
 class Fleet:
     """Pollers by the path of their device. Tasks belong to `group`."""
 
-    def __init__(self, group: asyncio.TaskGroup, on_scan: OnScan, on_status: OnStatus, on_release: OnRelease) -> None:
+    def __init__(
+        self, group: asyncio.TaskGroup, on_scan: OnScan, on_status: OnStatus, on_release: OnRelease, may_poll: MayPoll
+    ) -> None:
         self._group = group
         self._on_scan = on_scan
         self._on_status = on_status
         self._on_release = on_release
+        self._may_poll = may_poll
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
 
     def poller(self, path: str) -> Poller | None:
@@ -37,7 +40,7 @@ class Fleet:
             self._on_release(poller.configured)
         coming = [one for path, one in by_path.items() if path not in self._running]
         for one in coming:
-            poller = Poller(one, self._on_scan, self._on_status)
+            poller = Poller(one, self._on_scan, self._on_status, self._may_poll)
             task = guard.keep(self._group, "device", poller.run, name=f"device {one.device.name}")
             self._running[one.device.path] = (poller, task)
         metrics.owned.set(len(self._running))

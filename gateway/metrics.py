@@ -100,6 +100,21 @@ last_good = Gauge(
     registry=registry,
 )
 members = Gauge("nexus_gateway_group_members", "Gateways of the group, with this one", registry=registry)
+contested = Gauge(
+    "nexus_gateway_devices_contested", "Devices that a gateway of the group defines otherwise", registry=registry
+)
+name_taken = Gauge(
+    "nexus_gateway_name_taken", "1 while another gateway has our name, and this one polls nothing", registry=registry
+)
+presences_refused = Counter(
+    "nexus_gateway_presences_refused", "Presences in the group that no gateway can have said", registry=registry
+)
+lease_renewed = Gauge(
+    "nexus_gateway_lease_renewed",
+    "1 while the API server renews our Lease; 1 too where none is used",
+    registry=registry,
+)
+lease_renewed.set(1)
 owned = Gauge("nexus_gateway_devices_polled", "Devices that this gateway polls now", registry=registry)
 certificate_days = Gauge(
     "nexus_gateway_certificate_days",

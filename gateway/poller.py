@@ -25,20 +25,23 @@ from nexus.runtime.run import together
 # A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
 HUNG_AFTER_TIMEOUTS = 10
 SILENCE_CHECK_SECONDS = 1.0
+NOT_OURS_SECONDS = 0.1
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
+MayPoll = Callable[[], bool]
 OnScan = Callable[[Configured, list[Reading]], None]
 
 
 class Poller:
     """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
 
-    def __init__(self, configured: Configured, on_scan: OnScan, on_status: OnStatus) -> None:
+    def __init__(self, configured: Configured, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll) -> None:
         self.configured = configured
         self._device = configured.device
         self._on_scan = on_scan
+        self._may_poll = may_poll
         self._clock = asyncio.get_running_loop().time
         self._breaker = Breaker(configured.breaker.failures, _delay(configured.breaker))
         self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
@@ -71,6 +74,7 @@ class Poller:
                 continue
             self._metrics.breaker.set(self._breaker.state)
             self._worked = False
+            await self._permitted()
             try:
                 await self._connected(schedule)
             except DeviceError as error:
@@ -85,7 +89,7 @@ class Poller:
         Raises WriteError, and DeviceError, when nothing was written.
         """
         async with self._writing:
-            if (link := self._link) is None:
+            if (link := self._link) is None or not self._may_poll():
                 raise DeviceError(f"the device is not connected: {self._condition.reason}")
             read, write = self._between_scans(link.read), self._between_scans(link.write)
             written = await confirmed(read, write, tag, value, self._device.timeout)
@@ -145,6 +149,7 @@ class Poller:
             self._unread = schedule.take(self._clock()).items
         while True:
             if self._unread:
+                await self._permitted()
                 await self._scan(link, self._unread)
             await self._sleep_until(schedule.next_due)
             tick = schedule.take(self._clock())
@@ -260,6 +265,11 @@ class Poller:
         self._failure = reason
         if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
             self._condition.failed(reason, resting=self._breaker.state is State.OPEN)
+
+    async def _permitted(self) -> None:
+        """Waits while it is not sure that the device is still ours: we were stopped, or cut off."""
+        while not self._may_poll():  # noqa: ASYNC110  it is a matter of time
+            await asyncio.sleep(NOT_OURS_SECONDS)
 
     async def _sleep_until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self._clock()))

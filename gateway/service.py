@@ -3,11 +3,15 @@
 import asyncio
 import gc
 import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import time
 
 from gateway import device_files, metrics, spool_folder
 from gateway.api import Board
+from gateway.cluster import leases
+from gateway.cluster.sharing import Sharing
 from gateway.command import Commands
 from gateway.config import Configured
 from gateway.delivery import Delivery
@@ -15,7 +19,6 @@ from gateway.fleet import Fleet
 from gateway.reload import Watch
 from gateway.request import ROOT as COMMANDS
 from gateway.settings import Settings
-from gateway.sharing import Sharing
 from gateway.spool import SpoolError
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
@@ -25,6 +28,7 @@ from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
+LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
 DRAIN_SECONDS = 5.0  # what waits for the broker has this long at a stop; then it goes to the disk
 
 
@@ -39,24 +43,26 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     loop = asyncio.get_running_loop()
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     board = Board(configured)
-    async with spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk, together() as group:
-        member = own.member or broker.user or socket.gethostname()
-        member += f"-{disk.number}" if disk.number else ""
+    async with (
+        spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
+        _sharing(own, broker.user, disk.number) as sharing,
+        together() as group,
+    ):
         delivery = Delivery(own, disk)
-        gateway = _Gateway(own, member, board, delivery, group)
-        gateway.sharing.reload(configured)
+        gateway = _Gateway(sharing, board, delivery, group)
+        sharing.reload(configured)
 
         def on_change(changed: tuple[Configured, ...]) -> None:
             metrics.devices.set(len(changed))
             board.reload(changed)
-            gateway.sharing.reload(changed)
+            sharing.reload(changed)
 
         async with (
             probe.serve(
                 process,
                 metrics.registry,
                 lambda: gateway.waiting_for(broker),
-                problems=lambda: [*watch.problems(), *board.problems()],
+                problems=lambda: [*watch.problems(), *board.problems(), *sharing.problems()],
             ),
             http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
@@ -66,15 +72,42 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
             gc.freeze()  # what is here now stays: the collector need not look at it again
             log.get("gateway").info("started", devices=len(configured), tags=tags)
             polling = [
-                guard.keep(group, "timer", gateway.sharing.run, name="sharing"),
+                guard.keep(group, "timer", lambda: sharing.run(gateway.fleet), name="sharing"),
                 guard.keep(group, "file", lambda: watch.run(on_change), name="reload"),
                 guard.start(group, "file", delivery.adopt(own.spool_dir, group), name="adopt"),
+            ]
+            beating = [
+                guard.keep(group, "timer", sharing.beat, name="presence"),
+                guard.keep(group, "peer", sharing.witness, name="lease"),
             ]
             publishing = guard.keep(group, "peer", lambda: gateway.publish(broker), name="publisher")
             await stop.wait()
             await _ended(polling)
+            await gateway.stop()
+            await _ended(beating)
+            await sharing.close()
             await gateway.end(publishing)
             await _ended(storing)
+
+
+@asynccontextmanager
+async def _sharing(own: Settings, user: str | None, number: int) -> AsyncIterator[Sharing]:
+    """Our part in the group. A user's gateways are named below it: that is where the broker's rules let them speak."""
+    name = (own.member or user or socket.gethostname()) + (f"-{number}" if number else "")
+    member = name if user in (None, name) else f"{user}/{name}"
+    async with AsyncExitStack() as stack:
+        witness = None
+        if own.leases == "kubernetes" or (own.leases == "auto" and leases.is_there(own.service_account)):
+            witness = await stack.enter_async_context(leases.connected(own.service_account, own.group))
+        yield Sharing(
+            own.group,
+            member,
+            own.lease,
+            alone=not own.is_one_of_several,
+            away=own.broker_away or ("poll" if witness is None else "yield"),
+            leases=witness,
+            memory=own.spool_dir / f"member-{number}",
+        )
 
 
 async def _ended(tasks: list[asyncio.Task[None]]) -> None:
@@ -86,16 +119,14 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 class _Gateway:
     """The parts, put together."""
 
-    def __init__(self, own: Settings, member: str, board: Board, delivery: Delivery, group: asyncio.TaskGroup) -> None:
-        self._client_id = f"{own.group}-{member}"
+    def __init__(self, sharing: Sharing, board: Board, delivery: Delivery, group: asyncio.TaskGroup) -> None:
+        self._sharing = sharing
         self._group = group
         self._delivery = delivery
         self._board = board
         self._publisher = delivery.publisher
-        self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release)
-        alone = not own.is_one_of_several
-        self.sharing = Sharing(own.group, member, own.lease, self._fleet, alone=alone)
-        self._commands = Commands(group, self._fleet.poller, self.sharing.speaks_for, self._publisher.record)
+        self.fleet = Fleet(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
+        self._commands = Commands(group, self.fleet.poller, sharing.speaks_for, self._publisher.record)
         self._connected = False
         self._ready_at = asyncio.get_running_loop().time() + FIRST_DEVICE_SECONDS
 
@@ -109,14 +140,17 @@ class _Gateway:
 
     async def publish(self, broker: Broker) -> None:
         """One connection after the other, until `end`."""
-        will = Will(self.sharing.topic, self.sharing.will)
-        client = Client(self._client_id, will=will)
-        await stay_connected(broker, client, self._serve, self._on_message)
+        will = Will(self._sharing.topic, self._sharing.will)
+        client = Client(self._sharing.client_id, will=will)
+        await stay_connected(broker, client, self._serve, self._on_message, longest_pause=LONGEST_PAUSE)
+
+    async def stop(self) -> None:
+        """No more writes, and no more polling."""
+        await self._commands.stop()
+        await self.fleet.stop()
 
     async def end(self, publishing: asyncio.Task[None]) -> None:
-        """No more polling; what was read goes to the broker if it takes it in time, else to the disk."""
-        await self._commands.stop()
-        await self._fleet.stop()
+        """What was read goes to the broker if it takes it in time, else to the disk."""
         self._publisher.finish()
         await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if self._connected else 0)
         await _ended([publishing])
@@ -130,14 +164,14 @@ class _Gateway:
         self._connected = True
         metrics.connected.set(1)
         try:
-            await self.sharing.join(connection)
+            await self._sharing.join(connection)
             await connection.subscribe(f"{COMMANDS}#", only_new=True)
             await self._delivery.serve(connection)
-            await self.sharing.leave(connection)
+            await self._sharing.leave(connection)
         finally:
             self._connected = False
             metrics.connected.set(0)
-            self.sharing.lost()
+            self._sharing.lost()
 
     def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         connection.acknowledge(message.mid)
@@ -145,7 +179,7 @@ class _Gateway:
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         heard = self._delivery.heard(message.topic, message.payload)
-        if not heard and not self.sharing.heard(message.topic, message.payload):
+        if not heard and not self._sharing.heard(message):
             self._commands.take(connection, message)
 
     def _on_scan(self, one: Configured, readings: list[Reading]) -> None:
@@ -159,7 +193,7 @@ class _Gateway:
     def _on_release(self, one: Configured) -> None:
         path = one.device.path
         self._board.forget(path)
-        if self.sharing.has(path):
+        if self._sharing.has(path):
             self._publisher.forget(path)  # another gateway says how it is
         else:
             gone = Status("offline", "no longer in the device files", int(time() * 1000))

@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     lease: Seconds = Field(5.0, ge=2, le=60)
     leases: Literal["auto", "kubernetes", "none"] = "auto"
     service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-    broker_away: Literal["poll", "yield"] = "poll"
+    broker_away: Literal["poll", "yield"] | None = None
     devices: Path | None = None
     device_prefix: Annotated[str, AfterValidator(_prefix)] = "DEVICE_"
     api_host: str = "127.0.0.1"

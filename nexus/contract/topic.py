@@ -62,6 +62,27 @@ def presence(group: str, member: str) -> str:
     return f"gateway/{group}/{member}"
 
 
+def presences(group: str) -> str:
+    """Filter of all that the gateways of a group tell each other."""
+    return f"gateway/{group}/#"
+
+
+def devices_of(group: str, member: str, number: int) -> str:
+    """Topic of a part of what a gateway's digest of devices stands for."""
+    return f"gateway/{group}/{member}/devices/{number}"
+
+
+def member_of(group: str, name: str) -> tuple[str, bool] | None:
+    """The gateway that a topic belongs to, and whether it tells of its devices; None if it is no gateway's."""
+    prefix = f"gateway/{group}/"
+    if not name.startswith(prefix):
+        return None
+    levels = name[len(prefix) :].split("/")
+    if len(levels) > 2 and levels[-2] == "devices" and levels[-1].isdecimal():
+        return "/".join(levels[:-2]), True
+    return "/".join(levels), False
+
+
 def receipt(publisher: str) -> str:
     """Topic on which a publisher hears what of its messages is in the database."""
     return f"receipt/{publisher}"

@@ -66,7 +66,10 @@ async def share_of_readings(
         counted[configured.device.name] = counted.get(configured.device.name, 0) + good
 
     async with converter(silent, gives_up) as port, asyncio.TaskGroup() as group:
-        pollers = [Poller(_configured(port, unit, interval, timeout), on_scan, lambda *_: None) for unit in _all(units)]
+        pollers = [
+            Poller(_configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True)
+            for unit in _all(units)
+        ]
         tasks = [group.create_task(poller.run()) for poller in pollers]
         await asyncio.sleep(warm_up)
         counted.clear()

@@ -254,11 +254,13 @@ def test_a_device_whose_gateway_was_killed_is_answered_for(
         for one in gateways:
             one.until_ready()
         until(lambda: all(one.metric("nexus_gateway_devices_polled") > 0 for one in gateways), "both poll some", 60)
+        until(lambda: all(asker.on(f"status/a{n}") for n in range(8)), "each device is known to somebody", 60)
+        until(lambda: all(asker.on(f"status/a{n}")[-1]["state"] == "online" for n in range(8)), "all are online", 60)
         gateways[0].process.kill()
         gateways[0].process.wait()
         answers = [asker.ask(f"cmd/a{n}/setpoint", {"v": n}) for n in range(8)]
     done = [answer for answer in answers if answer["ok"]]
     refused = [answer for answer in answers if "no gateway polls this device" in answer.get("error", "")]
-    assert len(done) + len(refused) == 8
+    assert len(done) + len(refused) == 8, [str(one.get("error")) for one in answers if one not in done + refused]
     assert done
     assert refused

@@ -470,6 +470,7 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
                 Configured(plc, opcua, BreakerKeys(), outlet),  # type: ignore[arg-type]
                 lambda _, readings: scans.extend(readings),
                 lambda _, status: states.append(status.state),
+                lambda: True,
             )
             running = asyncio.create_task(poller.run())
 

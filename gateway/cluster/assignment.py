@@ -1,0 +1,86 @@
+"""Which devices are ours: rendezvous hashing over the members that have them, and never two at one device. Pure.
+
+A member takes a device when it ranks first among those that have it, and all of them have made room for it. What it
+polls already it keeps until somebody ranks before it. The same path with another definition is never taken from whoever
+polls it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from nexus.contract.presence import Key, Mark, key
+
+ALL_KEPT = 0  # in place of more kept devices than a presence may name
+_MASK = 2**64 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another member, as far as it matters for who polls what.
+
+    `devices` is None while it is not known what it has. `is_live` if we heard it renew its presence, and not only what
+    was retained; `has_made_room` for all that we have now; it `may_have_taken` what is ours, while we were away.
+    """
+
+    name: str
+    devices: Mapping[Key, Mark] | None
+    is_live: bool
+    has_made_room: bool
+    may_have_taken: bool
+    keeps: frozenset[Key]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What to poll; which rivals we have made room for; and who defines devices of ours otherwise."""
+
+    ours: frozenset[Key]
+    room_for: frozenset[str]
+    contested: dict[Key, str] = field(default_factory=dict)
+
+
+def assign(
+    me: str, devices: Mapping[Key, Mark], holding: frozenset[Key], rivals: Sequence[Rival], *, may_take: bool
+) -> Assignment:
+    """Decides on each of `devices`; what is not in `holding` is only taken if `may_take`."""
+    contested: dict[Key, str] = {}
+    crowded: set[str] = set()
+    seeds = [(key(rival.name), rival) for rival in rivals]
+    mine = key(me)
+    ours = set()
+    for device, definition in devices.items():
+        held = device in holding
+        own, is_ours = _mixed(mine, device), held or may_take
+        for seed, rival in seeds:
+            if rival.devices is None:
+                is_ours &= not rival.may_have_taken if held else False
+                continue
+            if (theirs := rival.devices.get(device)) is None:
+                continue
+            first = _mixed(seed, device) > own
+            if theirs != definition:
+                contested[device] = rival.name
+                kept = device in rival.keeps or ALL_KEPT in rival.keeps
+                yields = first and kept if held else first or kept
+            elif held and not rival.is_live and first:
+                crowded.add(rival.name)  # what was retained is no reason to let go, nor to say that we have
+                continue
+            else:
+                yields = first
+            is_ours &= not yields and not (rival.may_have_taken if held else not rival.has_made_room)
+        if is_ours:
+            ours.add(device)
+    unknown = {rival.name for rival in rivals if rival.devices is None}
+    room = frozenset(rival.name for rival in rivals) - unknown - crowded
+    return Assignment(frozenset(ours), room, contested)
+
+
+def rank(member: str, device: Key) -> int:
+    """Who has the highest comes first for a device."""
+    return _mixed(key(member), device)
+
+
+def _mixed(seed: int, device: Key) -> int:
+    mixed = (seed ^ device) * 0x9E3779B97F4A7C15 & _MASK
+    mixed = (mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9 & _MASK
+    return mixed ^ mixed >> 32

@@ -1,0 +1,61 @@
+"""What members' digests of their devices stand for, as they tell it in chunks; and our own devices by their keys."""
+
+from collections.abc import Iterable, Mapping
+
+from gateway.config import Configured
+from nexus.contract.presence import Chunk, Key, Mark, decode_chunk, key, mark
+
+MOST_CHUNKS_KEPT = 1000  # of 60 kB at most
+
+
+class Catalogue:
+    """Chunks as they came, until somebody asks for the whole."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[tuple[str, int], bytes] = {}
+        self._counts: dict[str, int] = {}
+
+    def take(self, payload: bytes) -> None:
+        """Keeps a chunk. Raises DecodeError."""
+        chunk = decode_chunk(payload)
+        self._chunks.pop((chunk.digest, chunk.number), None)
+        self._chunks[chunk.digest, chunk.number] = payload
+        self._counts[chunk.digest] = chunk.count
+        if len(self._chunks) > MOST_CHUNKS_KEPT:
+            oldest = next(iter(self._chunks))
+            del self._chunks[oldest]
+            self._counts.pop(oldest[0], None)
+
+    def find(self, digest: str) -> Mapping[Key, Mark] | None:
+        """What a digest stands for; None while something is missing."""
+        numbers = range(self._counts.get(digest, 0))
+        if not numbers or any((digest, number) not in self._chunks for number in numbers):
+            return None
+        parts: list[Chunk] = [decode_chunk(self._chunks[digest, number]) for number in numbers]
+        return {device: definition for part in parts for device, definition in part.devices.items()}
+
+
+class Marked:
+    """Devices by key, with the marks of their definitions, each made once."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[Key, Configured] = {}
+        self.marks: dict[Key, Mark] = {}
+
+    def reload(self, configured: Iterable[Configured]) -> None:
+        """Takes changed device files. What is as before stays the same object."""
+        before, marks = self.by_key, self.marks
+        self.by_key, self.marks = {}, {}
+        for one in configured:
+            device = key(one.device.path)
+            old = before.get(device)
+            if old is not None and old == one:
+                self.by_key[device], self.marks[device] = old, marks[device]
+            else:
+                self.by_key[device], self.marks[device] = one, mark(definition(one))
+
+
+def definition(one: Configured) -> str:
+    """What is asked of a device, in one line: two gateways that agree on it may poll it for each other."""
+    device = one.device
+    return repr((device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.outlet))

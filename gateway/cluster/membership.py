@@ -1,0 +1,420 @@
+"""What one gateway knows of its group, and so what it may poll. Pure: `now` is seconds on our own clock.
+
+A member lives as long as we hear it *renew* its presence, on the broker or by its Kubernetes Lease; what was retained
+counts as heard once. It holds its devices while either of the two confirms its own renewals. We take over from it only
+when each has shown us our own words, and none of its, for longer than its lease.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from gateway.cluster.assignment import ALL_KEPT, Assignment, Rival, assign, rank
+from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witness
+from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence, digest
+
+SETTLE_SECONDS = 0.5  # for what is retained to come in after subscribing
+STALL_SECONDS = 1.0  # after so long without a decision we may have been stopped, and others may have taken over
+MOST_MEMBERS = 1000
+
+Name = Literal["broker", "leases"]
+
+
+@dataclass(slots=True)
+class _Peer:
+    presence: Presence
+    known: float  # since when
+    lost: bool = False  # the broker says that its connection is gone
+    live: bool = False  # it renewed its presence before our eyes
+    heard: dict[Name, float] = field(default_factory=dict)
+    words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # what each witness showed last
+    granted: str | None = None  # the token that we have made room for
+
+
+class Membership:
+    """One gateway's view of its group.
+
+    `new_id` gives random ones; `before` is the id of the process that we replace, known to be gone. `alone`: start
+    without a word from anybody. `away`: poll on, or yield, when nothing can be renewed and others are known.
+    """
+
+    def __init__(
+        self,
+        me: str,
+        lease: float,
+        now: float,
+        *,
+        new_id: Callable[[], str],
+        alone: bool = False,
+        leases: bool = False,
+        away: Literal["poll", "yield"] = "poll",
+        before: str | None = None,
+    ) -> None:
+        self._me, self._lease, self._born = me, lease, now
+        self._new_id, self._alone, self._away = new_id, alone, away
+        self._id = new_id()
+        self._ids = {self._id} | ({before} if before else set())
+        self._witnesses: dict[Name, Witness] = {"broker": Witness(1)}
+        if leases:
+            self._witnesses["leases"] = Witness(3)
+        self._devices: Mapping[Key, Mark] = {}
+        self._digest = digest({})
+        self._details: dict[str, Mapping[Key, Mark]] = {}
+        self._peers: dict[str, _Peer] = {}
+        self._twin: _Peer | None = None
+        self._past: dict[tuple[str, str], int] = {}  # members that are gone, with their last word
+        self._subscribed: float | None = None
+        self._settled = self._spoke = False
+        self._lapsed = True
+        self._doubtful_until = now  # until then others may say that they have taken over
+        self._fresh_from = now  # what others said before that is no word to count on any more
+        self._all: frozenset[Key] = frozenset()
+        self._pruned: frozenset[Key] | None = None
+        self._holding: frozenset[Key] = frozenset()
+        self._assignment = Assignment(frozenset(), frozenset())
+        self._basis: object = None
+        self._decided = now
+        self._seq = 0
+
+    # What we tell.
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def lease(self) -> float:
+        return self._lease
+
+    def next_number(self) -> int:
+        """The number of our next word."""
+        self._seq += 1
+        return self._seq
+
+    def content(self) -> Presence:
+        """What to say, in numbered words, once all that `decide` did not name has been let go."""
+        kept = frozenset(self._assignment.contested.keys() & self._holding)
+        return Presence(
+            "online",
+            self._id,
+            self._lease,
+            0,
+            self._digest,
+            bool(self._holding),
+            frozenset(peer.granted for peer in self._peers.values() if peer.granted is not None),
+            kept if len(kept) <= MOST_KEPT else frozenset((ALL_KEPT,)),
+        )
+
+    def farewell(self) -> Presence:
+        """Says that we have let go of everything."""
+        return Presence("left", self._id, self._lease, self.next_number())
+
+    @property
+    def will(self) -> Presence:
+        """What the broker says when our connection is gone without a word."""
+        return Presence("lost", self._id, self._lease)
+
+    # What we are told.
+
+    def has(self, devices: Mapping[Key, Mark]) -> None:
+        """Our device files have these."""
+        self._devices, self._all = dict(devices), frozenset(devices)
+        self._digest = digest(devices)
+
+    def subscribed(self, now: float) -> None:
+        """A new connection: what the broker has retained comes now."""
+        self._witnesses["broker"].lost()
+        self._subscribed = now
+        if now >= self._held_until():
+            self._fresh_from, self._doubtful_until = now, now + 2 * self._lease
+        # The broker may have forgotten others that we do not know either.
+        self._settled &= self._alone or bool(self._peers) or "leases" in self._witnesses
+
+    def disconnected(self) -> None:
+        self._subscribed = None
+        self._witnesses["broker"].lost()
+
+    def confirmed(self, witness: Name, sent: float) -> None:
+        """It has the word that we said then."""
+        self._witnesses[witness].confirmed(sent)
+
+    def showed(self, witness: Name, sent: float) -> None:
+        """It showed us all that was said before then."""
+        self._witnesses[witness].showed(sent, self._lease)
+
+    def unreadable(self, witness: Name) -> None:
+        self._witnesses[witness].lost()
+
+    def details(self, devices: Mapping[Key, Mark]) -> None:
+        """What some digest stands for."""
+        name = digest(devices)
+        if name in self.wanted:
+            self._details[name] = dict(devices)
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Digests of others that we do not know."""
+        named = {peer.presence.devices for peer in self._peers.values()} - {self._digest, ""}
+        for old in self._details.keys() - named:
+            del self._details[old]
+        return frozenset(named - self._details.keys())
+
+    @property
+    def is_to_tell_devices(self) -> bool:
+        """Somebody has other devices than we."""
+        return any(peer.presence.devices not in (self._digest, "") for peer in self._peers.values())
+
+    def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
+        """A word of a member; False when there are too many. `retained` if it was not said just now."""
+        if member == self._me:
+            self._heard_of_me(witness, presence, now, retained=retained)
+            return True
+        peer = self._peers.get(member)
+        if presence.seq <= self._past.get((member, presence.id), -1):
+            return True
+        if presence.state == "left":
+            if peer is not None and peer.presence.id == presence.id:
+                self._forget(member, presence.seq)
+            return True
+        if peer is None:
+            if len(self._peers) >= MOST_MEMBERS:
+                return False
+            peer = self._peers[member] = _Peer(presence, now)
+            peer.live = not retained and presence.state == "online"
+            _note(peer, witness, presence, now)
+        elif presence.state == "lost":
+            peer.lost |= presence.id == peer.presence.id
+        else:
+            self._heard_again(peer, member, witness, presence, now, retained=retained)
+        return True
+
+    def _heard_again(
+        self, peer: _Peer, member: str, witness: Name, presence: Presence, now: float, *, retained: bool
+    ) -> None:
+        if witness == "broker" and not retained:
+            peer.lost = False
+        if peer.presence.id != presence.id or peer.presence.state == "lost":
+            if retained and peer.live:
+                return  # an old word, by the slower way
+            if peer.presence.id != presence.id:
+                self._remember(member, peer.presence)
+                peer.granted = None
+            peer.presence, peer.live = presence, not retained
+            _note(peer, witness, presence, now)
+            return
+        word = peer.words.get(witness)
+        if word is None or word[0] != presence.id or presence.seq > word[1]:
+            peer.live |= presence.seq > peer.presence.seq
+            _note(peer, witness, presence, now)
+        if presence.seq > peer.presence.seq:
+            peer.presence = presence
+
+    def _heard_of_me(self, witness: Name, presence: Presence, now: float, *, retained: bool) -> None:
+        if presence.id in self._ids:
+            return
+        twin = self._twin
+        if twin is None or twin.presence.id != presence.id:
+            twin = self._twin = _Peer(presence, now, live=not retained and presence.state == "online")
+        elif presence.state == "left":
+            self._twin = None
+            return
+        elif presence.state == "lost" or twin.words.get(witness) == (presence.id, presence.seq):
+            return
+        else:
+            twin.live, twin.presence = True, presence
+        _note(twin, witness, presence, now)
+
+    # What follows.
+
+    @property
+    def members(self) -> int:
+        return 1 + len(self._peers)
+
+    @property
+    def contested(self) -> dict[Key, str]:
+        """Devices of ours that a member defines otherwise, and which one."""
+        return self._assignment.contested
+
+    @property
+    def has_twin(self) -> bool:
+        """Another gateway with our name is alive, and we are not to poll."""
+        twin = self._twin
+        return twin is not None and twin.live and (not self._spoke or twin.presence.id < self._id)
+
+    def speaks_for(self, device: Key) -> bool:
+        """Whether we come first for a device among those on the broker, while those before us are lost to it."""
+        rivals = {name: self._known(peer.presence.devices) or {} for name, peer in self._peers.items()}
+        owning = [name for name, devices in rivals.items() if device in devices]
+        before = [self._peers[name] for name in owning if rank(name, device) > rank(self._me, device)]
+        return not owning or (bool(before) and all(peer.lost for peer in before))
+
+    def _known(self, name: str) -> Mapping[Key, Mark] | None:
+        return self._devices if name == self._digest else self._details.get(name)
+
+    def may_speak(self, now: float) -> bool:
+        """Whether to say that we are here: not before it is known that nobody else has our name."""
+        if self._twin is not None and (not self._spoke or self.has_twin):
+            return False
+        listed = "leases" in self._witnesses and self._witnesses["leases"].seen is not None
+        heard = self._subscribed is not None and now >= self._subscribed + SETTLE_SECONDS
+        self._spoke |= listed or heard
+        return self._spoke
+
+    def polls_until(self) -> float:
+        """How long the last decision holds: a process that was stopped meanwhile must decide anew before it polls."""
+        if self._has_company and self._away == "yield":
+            return self._held_until()
+        return max(self._held_until(), self._decided + STALL_SECONDS) if self._is_attended else float("inf")
+
+    def expired(self, now: float) -> list[str]:
+        """Forgets the members that are silent; names them."""
+        if self._twin is not None and self._is_twin_silent(self._twin, now):
+            self._twin = None
+        gone = [name for name, peer in self._peers.items() if self._is_silent(peer, now)]
+        for name in gone:
+            self._forget(name, self._peers[name].presence.seq)
+        return gone
+
+    def decide(self, now: float) -> frozenset[Key]:
+        """The devices to poll now."""
+        self._yield_if_needed(now)
+        self._settle(now)
+        if self._twin is not None and not self._spoke:
+            return self._holding
+        if self._lapsed and self._away == "yield":
+            self._prune()
+        elif not self._can_see(now) and not self._peers and self._goes_on_alone(now):
+            self._holding = self._all
+        elif self._can_see(now):
+            self._assign(now)
+        else:
+            self._prune()
+        return self._holding
+
+    def _yield_if_needed(self, now: float) -> None:
+        stopped = now - self._decided > STALL_SECONDS and self._is_attended
+        was_lapsed, self._lapsed, self._decided = self._lapsed, self._has_lapsed(now), now
+        if self.has_twin:
+            if self._spoke or self._holding:
+                self._let_go()
+            self._spoke = False
+        elif stopped and now >= self._held_until():
+            self._let_go()
+            self._settled, self._born = False, now
+            for one in self._witnesses.values():
+                one.lost()  # what was said meanwhile is still to come, before our own next word
+        elif self._lapsed and not was_lapsed and self._away == "yield":
+            self._let_go()
+        if self._lapsed:
+            self._doubtful_until = now + 2 * self._lease
+
+    @property
+    def _has_company(self) -> bool:
+        return any(peer.live for peer in self._peers.values())
+
+    @property
+    def _is_attended(self) -> bool:
+        """Others have reason to think that we live: there is a connection, as far as we know."""
+        return self._subscribed is not None or "leases" in self._witnesses
+
+    def _has_lapsed(self, now: float) -> bool:
+        """Others may have taken over, as nobody has confirmed our words for a lease."""
+        return self._has_company and now >= self._held_until()
+
+    def _can_see(self, now: float) -> bool:
+        return any(one.is_readable(now, self._lease) for one in self._witnesses.values())
+
+    def _prune(self) -> None:
+        if self._pruned is not self._all:
+            self._holding &= self._all
+            self._pruned = self._all
+
+    def _let_go(self) -> None:
+        """Polls nothing, until the others have made room anew."""
+        self._id = self._new_id()
+        self._ids.add(self._id)
+        self._holding, self._basis = frozenset(), None
+
+    def _held_until(self) -> float:
+        return max(one.acked + one.leases * self._lease for one in self._witnesses.values())
+
+    def _goes_on_alone(self, now: float) -> bool:
+        return (self._settled or self._alone) and now >= max(self._held_until(), self._born + self._lease)
+
+    def _settle(self, now: float) -> None:
+        """Whether we know who is there."""
+        if self._settled:
+            return
+        broker, leases = self._witnesses["broker"], self._witnesses.get("leases")
+        heard = broker.since is not None and self._subscribed is not None and now >= self._subscribed + SETTLE_SECONDS
+        welcome = any(peer.live and self._knows_us(peer) for peer in self._peers.values())
+        wait = self._lease + MARGIN_SECONDS
+        if leases is None:
+            waited = broker.since is not None and now >= broker.since + wait
+            self._settled = heard and (self._alone or welcome or waited)
+        elif leases.since is not None:
+            self._settled = heard or now >= self._born + wait
+        else:
+            self._settled = heard and (welcome or now >= self._born + UNREADABLE_LEASES * self._lease)
+
+    def _assign(self, now: float) -> None:
+        # Whom others count with, and we have not heard of, may be polling: what is not ours already has to wait.
+        known = self._ids | {peer.presence.id for peer in self._peers.values()}
+        named = {token.partition(":")[0] for peer in self._peers.values() for token in peer.presence.view}
+        rivals = [self._rival(name, peer, now) for name, peer in sorted(self._peers.items())]
+        may_take = self._settled and named <= known
+        described = [(one.name, one.is_live, one.has_made_room, one.may_have_taken, one.keeps) for one in rivals]
+        sets = [(peer.presence.token, peer.presence.devices in self._details) for peer in self._peers.values()]
+        basis = (self._digest, self._id, may_take, described, sets)
+        if basis == self._basis:
+            return
+        self._basis = basis
+        self._assignment = assign(self._me, self._devices, self._holding, rivals, may_take=may_take)
+        self._holding = self._assignment.ours
+        for name in self._assignment.room_for:
+            self._peers[name].granted = self._peers[name].presence.token
+
+    def _rival(self, name: str, peer: _Peer, now: float) -> Rival:
+        said = peer.presence
+        known = self._known(said.devices)
+        fresh = max(peer.heard.values()) >= self._fresh_from
+        room = fresh and f"{self._id}:{self._digest}" in said.view
+        taken = peer.live and said.polls and not self._knows_us(peer) and now < self._doubtful_until
+        return Rival(name, known, peer.live, room, taken, said.keeps)
+
+    def _knows_us(self, peer: _Peer) -> bool:
+        return any(token.partition(":")[0] == self._id for token in peer.presence.view)
+
+    def _is_silent(self, peer: _Peer, now: float) -> bool:
+        if not self._can_see(now):
+            return False  # who is cut off knows of no one's end
+        # Who was only retained has to renew as soon as one of ours would, whatever it says of itself.
+        theirs = peer.presence.lease if peer.live else min(peer.presence.lease, self._lease)
+        return all(
+            one.is_silent(peer.heard.get(name, peer.known), theirs, now, self._lease)
+            for name, one in self._witnesses.items()
+        )
+
+    def _is_twin_silent(self, twin: _Peer, now: float) -> bool:
+        """Without our own words to go by: we say nothing while it may be there."""
+        last = max(twin.heard.values(), default=twin.known)
+        theirs = twin.presence.lease if twin.live else min(twin.presence.lease, self._lease)
+        wait = theirs * max(one.leases for name, one in self._witnesses.items() if name in twin.heard)
+        return self._can_hear(twin) and now >= max(last, self._subscribed or 0) + wait + MARGIN_SECONDS
+
+    def _can_hear(self, twin: _Peer) -> bool:
+        return self._subscribed is not None or "broker" not in twin.heard
+
+    def _forget(self, member: str, seq: int) -> None:
+        peer = self._peers.pop(member)
+        self._remember(member, peer.presence, seq)
+
+    def _remember(self, member: str, presence: Presence, seq: int | None = None) -> None:
+        if len(self._past) >= MOST_MEMBERS:
+            del self._past[next(iter(self._past))]
+        self._past[(member, presence.id)] = presence.seq if seq is None else seq
+
+
+def _note(peer: _Peer, witness: Name, presence: Presence, now: float) -> None:
+    peer.heard[witness] = now
+    peer.words[witness] = (presence.id, presence.seq)

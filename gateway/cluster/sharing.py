@@ -1,0 +1,354 @@
+"""Keeps the fleet to the devices that are ours, as members and device files come and go."""
+
+import asyncio
+import secrets
+import time
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from gateway import metrics
+from gateway.cluster.catalogue import Catalogue, Marked
+from gateway.cluster.leases import Lease, Leases, LeasesError
+from gateway.cluster.membership import Membership
+from gateway.config import Configured
+from gateway.fleet import Fleet
+from nexus.contract import presence as contract
+from nexus.contract import topic
+from nexus.contract.codec import DecodeError
+from nexus.contract.presence import Key, Presence, decode_presence, encode_presence
+from nexus.runtime import log, mqtt
+
+TICK_SECONDS = 0.25
+HEARTBEATS_A_LEASE = 4
+LONGEST_HEARTBEAT = 2.0  # seconds; the others' leases may be shorter than ours
+LEASE_RENEWALS = 0.75  # of NEXUS_LEASE, between two renewals at the API server
+LEASE_LISTINGS = 0.4
+SAID_NAMES = 5
+
+
+def clock() -> float:
+    """Seconds, also those that the machine slept: whoever was suspended must not think that no time has passed."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+class Sharing:
+    """One gateway's part in its group."""
+
+    def __init__(
+        self,
+        group: str,
+        member: str,
+        lease: float,
+        *,
+        alone: bool,
+        away: Literal["poll", "yield"],
+        leases: Leases | None = None,
+        memory: Path | None = None,
+    ) -> None:
+        self._group, self._member, self._lease = group, member, lease
+        self._leases, self._memory = leases, memory
+        self._membership = Membership(
+            member,
+            lease,
+            clock(),
+            new_id=lambda: secrets.token_hex(8),
+            alone=alone,
+            leases=leases is not None,
+            away=away,
+            before=self._recall(),
+        )
+        self._marked, self._catalogue = Marked(), Catalogue()
+        self._content = self._membership.content()
+        self._remembered = ""
+        self._client = self._membership.id[:8]
+        self._sent: deque[tuple[int, float]] = deque(maxlen=50)
+        self._said: tuple[Presence, float] | None = None
+        self._told: str | None = None
+        self._to_tell: deque[tuple[int, bytes]] = deque()
+        self._chunks = 0
+        self._versions: dict[str, str] | None = None
+        self._gone: set[str] = set()
+        self._problems: dict[str, str] = {}
+        self._changed, self._news = asyncio.Event(), asyncio.Event()
+        self._connection: mqtt.Connection | None = None
+        self._log = log.get("sharing")
+
+    @property
+    def topic(self) -> str:
+        """Where our presence is retained."""
+        return topic.presence(self._group, self._member)
+
+    @property
+    def client_id(self) -> str:
+        """One a process: who takes our name by mistake is to be heard, not to have us disconnected."""
+        return f"{self._group}-{self._member}-{self._client}"
+
+    @property
+    def will(self) -> bytes:
+        """The payload of our last will."""
+        return encode_presence(self._membership.will)
+
+    def has(self, path: str) -> bool:
+        """Whether the device is in our files, whoever polls it."""
+        return contract.key(path) in self._marked.by_key
+
+    def speaks_for(self, path: str) -> bool:
+        """Whether it is for us to say that nobody polls the device: whoever would execute a write is gone."""
+        return self.has(path) and self._membership.speaks_for(contract.key(path))
+
+    def may_poll(self) -> bool:
+        """Whether what was decided last still holds: not so after the process was stopped for a while."""
+        return clock() < self._membership.polls_until()
+
+    def problems(self) -> list[str]:
+        """What a person has to see to."""
+        return list(self._problems.values())
+
+    def reload(self, configured: Iterable[Configured]) -> None:
+        """Takes changed device files. Devices that are as before go on undisturbed."""
+        self._marked.reload(configured)
+        self._membership.has(self._marked.marks)
+        self._changed.set()
+
+    # The broker's side.
+
+    async def join(self, connection: mqtt.Connection) -> None:
+        """Asks who is there; `run` says that we are."""
+        await connection.subscribe(topic.presences(self._group))
+        self._connection, self._said, self._told = connection, None, None
+        self._membership.subscribed(clock())
+        self._changed.set()
+
+    def lost(self) -> None:
+        """The connection is no more."""
+        if self._connection is not None:
+            self._membership.disconnected()
+        self._connection = None
+        self._changed.set()
+
+    async def leave(self, connection: mqtt.Connection) -> None:
+        """Says that we poll nothing any more: the others need not wait for the lease."""
+        self._connection = None
+        if self._membership.may_speak(clock()):
+            await connection.publish(self.topic, encode_presence(self._membership.farewell()), retain=True)
+            answers = [await connection.publish(self.topic, b"", retain=True)]
+            for number in range(self._chunks):
+                name = topic.devices_of(self._group, self._member, number)
+                answers.append(await connection.publish(name, b"", retain=True))
+            await asyncio.gather(*answers)
+
+    def heard(self, message: mqtt.Message) -> bool:
+        """Takes a message if it is a member's."""
+        if (found := topic.member_of(self._group, message.topic)) is None:
+            return False
+        member, is_chunk = found
+        if not message.payload:
+            if member == self._member and not is_chunk:
+                self._said = None  # somebody tidied up: we are here
+            return True
+        try:
+            if is_chunk:
+                if member != self._member:
+                    self._catalogue.take(message.payload)
+            else:
+                self._take(member, decode_presence(message.payload), retained=message.retained)
+        except DecodeError as error:
+            self._refuse(member, str(error))
+        self._changed.set()
+        return True
+
+    def _take(self, member: str, presence: Presence, *, retained: bool) -> None:
+        now = clock()
+        if member == self._member and presence.id == self._membership.id:
+            if presence.state == "lost":
+                self._said = None  # an older connection of ours ended only now
+            for number, sent in self._sent:
+                if number == presence.seq:
+                    self._membership.showed("broker", sent)
+        if not self._membership.heard("broker", member, presence, now, retained=retained):
+            self._refuse(member, "there are too many members")
+
+    def _refuse(self, member: str, reason: str) -> None:
+        metrics.presences_refused.inc()
+        if "presence" not in self._problems:
+            self._log.error("a presence was refused: it is not a gateway's", member=member, reason=reason)
+        self._problems["presence"] = f"gateway/{self._group}/{member} holds no presence of a gateway: {reason}"
+
+    # What follows.
+
+    async def run(self, fleet: Fleet) -> None:
+        """Polls what is ours, for ever. First lets go, then says so, because others start on our word."""
+        applied: tuple[frozenset[Key], dict[Key, Configured]] | None = None
+        while True:
+            now = clock()
+            for member in self._membership.expired(now):
+                self._log.warning("a gateway of the group is gone: its devices are shared out", member=member)
+                self._gone.add(member)
+            self._learn()
+            ours = self._membership.decide(now)
+            content = self._membership.content()
+            by_key = self._marked.by_key
+            if applied is None or ours is not applied[0] or by_key is not applied[1]:
+                await fleet.apply([by_key[device] for device in ours if device in by_key])
+                applied = (ours, by_key)
+            if content != self._content:
+                self._content = content
+                self._news.set()
+            self._remember()
+            self._report()
+            self._changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TICK_SECONDS):
+                    await self._changed.wait()
+
+    async def beat(self) -> None:
+        """Says by way of the broker that we live, for ever; also while devices are being let go of."""
+        while True:
+            now, said = clock(), self._said
+            due = said is None or said[0] != self._content or said[1] + self._heartbeat <= now
+            if due and self._connection is not None and self._membership.may_speak(now):
+                await self._say(self._connection, now)
+            self._tell_devices()
+            await asyncio.sleep(TICK_SECONDS / 2)
+
+    @property
+    def _heartbeat(self) -> float:
+        return min(self._lease / HEARTBEATS_A_LEASE, LONGEST_HEARTBEAT)
+
+    async def _say(self, connection: mqtt.Connection, now: float) -> None:
+        content = self._content
+        word = replace(content, seq=self._membership.next_number())
+        self._sent.append((word.seq, now))
+        with suppress(mqtt.MqttError, TimeoutError):
+            async with asyncio.timeout(TICK_SECONDS):
+                answer = await connection.publish(self.topic, encode_presence(word), retain=True, urgent=True)
+            self._said = (content, now)
+            answer.add_done_callback(lambda answer: self._acknowledged(answer, now))
+
+    def _acknowledged(self, answer: "asyncio.Future[int]", sent: float) -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        if answer.result() >= mqtt.REFUSED:
+            self._problem("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
+        else:
+            self._problem("refused", None)
+            self._membership.confirmed("broker", sent)
+
+    def _tell_devices(self) -> None:
+        """Where others have other devices, all tell which."""
+        connection, digest = self._connection, self._content.devices
+        if connection is None or not self._membership.may_speak(clock()):
+            return
+        if self._told != digest and self._membership.is_to_tell_devices:
+            self._told = digest
+            self._to_tell = deque(enumerate(contract.chunks(self._marked.marks)))
+            self._chunks = max(self._chunks, len(self._to_tell))
+        with suppress(mqtt.MqttError):
+            while self._to_tell and connection.room > 0:
+                number, payload = self._to_tell.popleft()
+                name = topic.devices_of(self._group, self._member, number)
+                connection.send(name, payload, lambda _: None, retain=True)
+
+    def _learn(self) -> None:
+        for digest in self._membership.wanted:
+            if (found := self._catalogue.find(digest)) is not None:
+                self._membership.details(found)
+
+    def _report(self) -> None:
+        metrics.members.set(self._membership.members)
+        contested = self._membership.contested
+        metrics.contested.set(len(contested))
+        metrics.name_taken.set(self._membership.has_twin)
+        text = None
+        if contested:
+            by_key = self._marked.by_key
+            named = [f"{by_key[one].device.path} ({contested[one]})" for one in contested if one in by_key]
+            more = ", …" if len(named) > SAID_NAMES else ""
+            text = "defined otherwise by another gateway of the group, and polled by one only: "
+            text += f"{', '.join(sorted(named)[:SAID_NAMES])}{more}: make the files agree, or change path or group"
+        self._problem("contested", text)
+        twin = f"another gateway of the group is named {self._member}: set NEXUS_MEMBER; this one polls nothing"
+        self._problem("twin", twin if self._membership.has_twin else None)
+
+    def _problem(self, kind: str, text: str | None) -> None:
+        if text is None:
+            self._problems.pop(kind, None)
+        elif self._problems.get(kind) != text:
+            self._problems[kind] = text
+            self._log.error("the group is not as it should be", problem=text)
+
+    # The Leases' side.
+
+    async def witness(self) -> None:
+        """Renews our Lease and reads the others', for ever."""
+        leases = self._leases
+        renewed = listed = float("-inf")
+        while leases is not None:
+            try:
+                if clock() - listed >= self._lease * LEASE_LISTINGS:
+                    listed = await self._list(leases)
+                now, due = clock(), clock() - renewed >= self._lease * LEASE_RENEWALS
+                if self._membership.may_speak(now) and (due or self._news.is_set()):
+                    self._news.clear()
+                    word = replace(self._content, seq=self._membership.next_number())
+                    await leases.renew(self._member, word, 3 * self._lease)
+                    self._membership.confirmed("leases", now)
+                    renewed = now
+                while self._gone:
+                    await leases.clear(self._gone.pop())
+                metrics.lease_renewed.set(1)
+                self._problem("leases", None)
+            except LeasesError as error:
+                metrics.lease_renewed.set(0)
+                self._problem("leases", f"the Kubernetes Lease cannot be renewed, the broker alone counts: {error}")
+                await asyncio.sleep(self._lease * LEASE_LISTINGS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._lease * LEASE_LISTINGS):
+                    await self._news.wait()
+
+    async def _list(self, leases: Leases) -> float:
+        began = clock()
+        found = await leases.list()
+        before, self._versions = self._versions, {one.member: one.version for one in found}
+        for one in found:
+            if before is None or before.get(one.member) != one.version:
+                self._take_lease(one, retained=before is None)
+        self._membership.showed("leases", began)
+        self._changed.set()
+        return began
+
+    def _take_lease(self, lease: Lease, *, retained: bool) -> None:
+        try:
+            presence = decode_presence(lease.presence)
+        except DecodeError as error:
+            self._refuse(lease.member, str(error))
+            return
+        if presence.state == "left":
+            self._gone.add(lease.member)
+        self._membership.heard("leases", lease.member, presence, clock(), retained=retained)
+
+    async def close(self) -> None:
+        """Says by our Lease too that all has been let go of; whoever sees it clears it."""
+        if self._leases is not None and self._membership.may_speak(clock()):
+            with suppress(LeasesError):
+                await self._leases.renew(self._member, self._membership.farewell(), 1)
+
+    # What we know of ourselves after a restart: nobody else has our spool.
+
+    def _recall(self) -> str | None:
+        with suppress(OSError, ValueError):
+            if self._memory is not None:
+                member, _, before = self._memory.read_text().partition("\n")
+                return before if member == self._member and before else None
+        return None
+
+    def _remember(self) -> None:
+        if self._memory is not None and self._remembered != self._membership.id:
+            self._remembered = self._membership.id
+            with suppress(OSError):
+                self._memory.write_text(f"{self._member}\n{self._membership.id}")

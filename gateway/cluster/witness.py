@@ -1,0 +1,42 @@
+"""One of the ways by which gateways see each other live: their presences on the broker, or Kubernetes Leases. Pure."""
+
+from dataclasses import dataclass, field
+
+MARGIN_SECONDS = 1.0  # between the end of a lease at its holder, and with the others
+UNREADABLE_LEASES = 6  # what a witness that we cannot read would say is taken for silence after so many leases
+
+
+@dataclass(slots=True)
+class Witness:
+    """What it has confirmed of us, and how far it has shown us the others. Seconds on our own clock.
+
+    `leases` is how many of a member's leases its word is worth here.
+    """
+
+    leases: float
+    acked: float = field(default=float("-inf"))  # when we sent the last word that it confirmed
+    since: float | None = None  # it has shown us everything since then …
+    seen: float | None = None  # … up to then
+
+    def confirmed(self, sent: float) -> None:
+        """It has the word that we sent then."""
+        self.acked = max(self.acked, sent)
+
+    def showed(self, sent: float, lease: float) -> None:
+        """It has shown us all that was said before then: our own word of that moment came back."""
+        if self.seen is None or self.since is None or sent - self.seen > lease * self.leases:
+            self.since = self.seen = sent
+        self.seen = max(self.seen, sent)
+
+    def lost(self) -> None:
+        """We cannot read it any more."""
+        self.since = self.seen = None
+
+    def is_readable(self, now: float, lease: float) -> bool:
+        return self.seen is not None and now - self.seen <= lease * self.leases
+
+    def is_silent(self, heard: float, theirs: float, now: float, ours: float) -> bool:
+        """Whether a member with the lease `theirs`, last heard then, has been silent for longer than it may."""
+        if self.seen is None or self.since is None or not self.is_readable(now, ours):
+            return now - heard >= UNREADABLE_LEASES * theirs
+        return self.seen - max(heard, self.since) >= theirs * self.leases + MARGIN_SECONDS
