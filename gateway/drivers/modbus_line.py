@@ -124,7 +124,8 @@ class Line:
 
     async def _timed(self, unit: int, request: Request, timeout: float) -> bytes:
         """One request, and what its answer, or none, tells of the unit."""
-        began, limit, finished = self._clock(), self.turns.limit(unit, timeout), False
+        began, finished = self._clock(), False
+        limit = self.turns.limit(unit, timeout) if self.users > 1 else timeout
         try:
             answer = await self._answered(unit, request, limit)
             finished = True
@@ -150,7 +151,7 @@ class Line:
     async def _answered(self, unit: int, request: Request, limit: float) -> bytes:
         """Reads are asked for twice if need be: as soon as the answer is probably lost, where answers are numbered."""
         numbered, twice = self._where.numbered, request.repeatable and self.turns.trusts(unit)
-        first = self.turns.patience(limit) if twice and numbered else limit
+        first = self.turns.repeat_after(limit) if twice and numbered else limit
         try:
             return await self._once(unit, request, first)
         except Silence:

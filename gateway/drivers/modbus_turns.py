@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 SHARE = 0.03  # of the line's time, for all silent units together
 SHORTEST_PATIENCE = 0.5  # seconds
+SOONEST_REPEAT = 0.2
 _MARGIN = 4  # times the slowest answer that was seen lately
 _FADES = 0.99  # what one slow answer counts for, an answer later
 _HOLD_FADES = 0.95  # likewise how long a converter is held up, when the next one is answered at once
@@ -20,7 +21,7 @@ class Turns:
     _misses: dict[int, float] = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)
     _slowest: float = 0.0
-    _hold: float = 0.0  # how long one silent unit holds up the converter; 0 is not known
+    _hold: float | None = None  # how long one silent unit holds up the converter, if that is known
     _row: int = 0  # requests in a row without an answer
     _row_seconds: float = 0.0
     _free_at: float = 0.0
@@ -39,8 +40,8 @@ class Turns:
         tries = int(self._misses.get(unit, 0))
         if unit not in self._met and tries >= 3 and tries & (tries + 1) == 0:
             return timeout
-        patience = max(self.patience(timeout), self._hold)
-        return min(timeout, patience if self._hold else patience * 2.0 ** min(self._row, 8))
+        patience = self.patience(timeout)
+        return min(timeout, patience * 2.0 ** min(self._row, 8) if self._hold is None else max(patience, self._hold))
 
     def trusts(self, unit: int) -> bool:
         """Whether a unit answered until now, so that asking it once more is worth the time."""
@@ -51,6 +52,10 @@ class Turns:
         if not self._met:
             return timeout
         return min(timeout, max(min(SHORTEST_PATIENCE, timeout / 3), self._slowest * _MARGIN))
+
+    def repeat_after(self, timeout: float) -> float:
+        """After how long a request of a unit that is there is sent once more: doing it in vain costs little."""
+        return min(timeout, max(min(SOONEST_REPEAT, timeout / 3), self._slowest * _MARGIN)) if self._met else timeout
 
     def answered(self, unit: int, took: float) -> None:
         """A unit answered."""
@@ -67,7 +72,7 @@ class Turns:
 
         It counts half if the one before did not either and may have held up the converter.
         """
-        self._misses[unit] = self._misses.get(unit, 0) + (0.5 if self._row and not self._hold else 1)
+        self._misses[unit] = self._misses.get(unit, 0) + (0.5 if self._row and self._hold is None else 1)
         self._row += 1
         self._row_seconds += cost
         if self._is_silent(unit):
@@ -79,7 +84,8 @@ class Turns:
         elif took > 2 * self._slowest:
             self._hold = (self._row_seconds + took) / self._row
         else:
-            self._hold *= _HOLD_FADES
+            spent = self._row_seconds / self._row  # long enough, since the converter was free again
+            self._hold = min(spent, self._hold if self._hold is not None else spent) * _HOLD_FADES
         self._row, self._row_seconds = 0, 0.0
 
     def _is_silent(self, unit: int) -> bool:

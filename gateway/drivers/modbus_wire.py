@@ -243,7 +243,7 @@ async def connected(where: Tcp | Serial) -> Wire:
         if isinstance(where, Tcp):
             await loop.create_connection(lambda: wire, where.host, where.port)
         else:
-            await create_serial_connection(
+            transport, _ = await create_serial_connection(
                 loop,
                 lambda: wire,
                 where.path,
@@ -252,8 +252,7 @@ async def connected(where: Tcp | Serial) -> Wire:
                 parity=where.parity[0].upper(),
                 stopbits=where.stop_bits,
             )
-            await asyncio.sleep(0)  # its transport is set up by the loop
-            await asyncio.sleep(0)
+            wire.connection_made(transport)
     except (ValueError, termios.error) as error:
         raise DeviceError(f"{where} does not take these settings: {error}") from error
     except OSError as error:

@@ -76,3 +76,23 @@ def test_how_long_a_silent_unit_holds_up_the_converter_is_learned() -> None:
     turns.missed(4, 4.0, 1.0)
     turns.missed(5, 5.0, 1.0)
     assert turns.rest(5, 5.0) > 0
+
+
+def test_a_converter_that_is_not_held_up_costs_no_more_than_our_patience() -> None:
+    turns = Turns()
+    turns.answered(1, 0.01)
+    turns.missed(2, 0.5, 0.5)
+    turns.answered(1, 0.01)
+    for unit in range(3, 9):
+        assert turns.limit(unit, 3.0) == SHORTEST_PATIENCE
+        turns.missed(unit, 1.0, 0.5)
+        assert turns.rest(unit, 1.0) > 0
+
+
+def test_a_prompt_answer_after_a_long_row_shows_only_that_the_row_was_long_enough() -> None:
+    turns = Turns()
+    turns.answered(1, 0.01)
+    for cost in (0.5, 1.0, 2.0):
+        turns.missed(2, 0.0, cost)
+    turns.answered(1, 0.01)
+    assert turns.limit(3, 3.0) > 1.0
