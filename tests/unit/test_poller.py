@@ -52,7 +52,7 @@ class Run:
         device = Device("plc", "plc", "test", self._timeout, None, TAGS)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
         configured = Configured(device, driver, BreakerKeys(), Outlet("plc", "tag", {}))
-        task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status).run())
+        task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True).run())
         async with asyncio.timeout(10):
             while not done():
                 assert not task.done()
