@@ -18,6 +18,7 @@ class Aside:
         self._suspects: dict[str, None] = {}
         self._unheard: set[str] = set()
         self._trial: str | None = None
+        self.holds_any = False  # whether live messages of some topic have to wait
         self.sending: list[str] = []  # from the disk, not acknowledged yet
 
     @property
@@ -42,6 +43,7 @@ class Aside:
             return False
         self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
         self._suspects.pop(topic, None)
+        self._noted()
         return is_new
 
     def nobody(self, topic: str) -> None:
@@ -62,6 +64,7 @@ class Aside:
         for topic in under_way:
             if len(self._suspects) < MOST_TOPICS and topic not in self._denied:
                 self._suspects[topic] = None
+        self._noted()
         return None
 
     def trial(self, now: float) -> str | None:
@@ -78,6 +81,10 @@ class Aside:
             self._denied.pop(topic, None)
         else:
             self.deny(topic, now)
+        self._noted()
+
+    def _noted(self) -> None:
+        self.holds_any = bool(self._denied or self._suspects)
 
     def untried(self, topic: str, now: float) -> None:
         """There is no message to try it with: it is another one's turn."""

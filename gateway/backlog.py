@@ -53,6 +53,7 @@ class Backlog:
         self.tried = asyncio.Event()  # to open it, whatever came of it
         self.news = asyncio.Event()  # something is stored, or has arrived
         self.offered = False  # whether ingesters say that they send receipts
+        self.keeps_unheard = receipts != "never"  # what the broker had nobody to give to is kept, and sent again
         self.silent_since: float | None = None  # the broker has acknowledged nothing for too long
         self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
@@ -86,11 +87,6 @@ class Backlog:
         return self.name if self._receipts else None
 
     @property
-    def keeps_unheard(self) -> bool:
-        """Whether what the broker had nobody to give to is kept, and sent again."""
-        return self._wanted != "never"
-
-    @property
     def stored(self) -> int:
         """Messages on disk."""
         return self._spool.contents.messages
@@ -105,11 +101,11 @@ class Backlog:
 
     def scan(self, outlet: Outlet, readings: list[Reading]) -> Scan:
         """What a device said, with its numbers; with receipts, on its way to the disk."""
-        return self._new(Scan(outlet, readings, 0))
+        return self._new(Scan(outlet, readings, 0, len(readings)))
 
     def record(self, record: Record) -> Scan:
         """A message that is no reading; like a scan of one reading."""
-        return self._new(Scan(_NO_OUTLET, [], 0, record))
+        return self._new(Scan(_NO_OUTLET, [], 0, 1, record))
 
     def _new(self, scan: Scan) -> Scan:
         if self._start:

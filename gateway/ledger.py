@@ -66,7 +66,8 @@ class Ledger:
         whole = self._committed.add(first, last)
         self._floor = self._committed.after(self._floor)
         self._committed.forget(self._floor - 1)
-        self._left.forget(self._floor)
+        if len(self._left) > 1:
+            self._left.forget(self._floor)
         keep = self._at(self._floor)
         del self._spans[:keep]
         return whole

@@ -31,13 +31,10 @@ class Scan(msgspec.Struct, gc=False):
     outlet: Outlet
     readings: list[Reading]
     first: int
+    count: int
     record: Record | None = None
     kept: bool = False  # on its way to the disk, or there
     _entries: list[Entry] | None = None
-
-    @property
-    def count(self) -> int:
-        return 1 if self.record is not None else len(self.readings)
 
     @property
     def last(self) -> int:

@@ -59,7 +59,7 @@ class Publisher:
         self._take(self._backlog.scan(outlet, readings))
 
     def _take(self, scan: Scan) -> None:
-        if self._connection is None or self._finishing or self._aside.holds(scan.topic):
+        if self._connection is None or self._finishing or (self._aside.holds_any and self._aside.holds(scan.topic)):
             self._backlog.stays(scan)
             return
         self._backlog.leaves(scan)
@@ -212,18 +212,19 @@ class Publisher:
     def _settle(self, flight: _Flight, name: str, code: int) -> None:
         """The broker has this message, denies its topic, or will never take it: keeping that one would help nobody."""
         self._backlog.silent_since = None
-        if mqtt.is_denied(code):
+        if code < mqtt.REFUSED:
+            metrics.published.inc()
+            if code == mqtt.NOBODY and self._backlog.keeps_unheard:
+                flight.unsettled = True
+        elif mqtt.is_denied(code):
             flight.unsettled = True
             self._deny(flight.scan.topic, code)
-        elif code >= mqtt.REFUSED:
+        else:
             reason = mqtt.reason(code)
             metrics.refused.labels(reason).inc()
             if code not in self._refused:
                 self._refused.add(code)
                 self._log.error("the broker refuses messages", reason=reason, topic=name)
-        else:
-            metrics.published.inc()
-            flight.unsettled |= code == mqtt.NOBODY and self._backlog.keeps_unheard
         flight.left -= 1
         if not flight.left:
             self._flying.pop(flight.number, None)
