@@ -23,7 +23,7 @@ from nexus.contract import topic
 from nexus.runtime.errors import ConfigError
 
 PREFIX = "DEVICE_"
-MOST_TAGS = 1_000_000  # a template of thousands of tags, in thousands of devices, is a slip
+MOST_TAGS = 2_500_000  # a template of thousands of tags, in thousands of devices, is a slip
 
 M = TypeVar("M", bound=BaseModel)
 

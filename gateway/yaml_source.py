@@ -16,7 +16,7 @@ from gateway.faults import Faults, shown
 
 DEEPEST = 32
 LONGEST = 4096  # characters of a text
-MOST_NODES = 4_000_000  # of a file, copies by `<<` among them: 5,000 devices of 20 tags have 1.3 million
+MOST_NODES = 5_000_000  # of all files, copies by `<<` among them: 5,000 devices of 20 tags have 1.3 million
 
 # Of these keys, and no others, the value may come from the environment: they say where a device is, and who we are to
 # it. Everything else is published, logged or shown.
@@ -97,9 +97,11 @@ class Reader:
         self._faults = faults
         self._environment = environment
         self._prefix = prefix
+        self._left = MOST_NODES
 
     def read(self, file: Path, data: bytes) -> Any:
         """The file's content; None if it has none, or after a fault."""
+        left = self._left
         try:
             return _Document(self, file, data.decode("utf-8-sig")).read()
         except yaml.MarkedYAMLError as error:
@@ -112,8 +114,15 @@ class Reader:
         except UnicodeDecodeError as error:
             self._faults.add(file, None, f"this is not UTF-8 text: {error.reason} at byte {error.start}")
         except _TooMuchError as error:
+            self._left = left  # nothing of it is kept
             self._faults.add(file, error.line, error.message)
         return None
+
+    def count(self, nodes: int, line: int) -> None:
+        """So many values more."""
+        self._left -= nodes
+        if self._left < 0:
+            raise _TooMuchError(line, f"with this the files hold more than {MOST_NODES:,} values: use templates")
 
     def fault(self, file: Path, line: int, message: str) -> None:
         """Notes what is wrong."""
@@ -169,7 +178,7 @@ class _Document:
         self._file = file
         self._next: Callable[[], Any] = yaml.CSafeLoader(text).get_event
         self._anchors: dict[str, Any] = {}
-        self._left = MOST_NODES
+        self._count = reader.count
 
     def read(self) -> Any:
         self._next()
@@ -230,8 +239,7 @@ class _Document:
                 block.lines[key] = at
         for base in bases:
             self._count(len(base), line)
-            for key, value in base.items():
-                block.setdefault(key, value)
+            block.update({key: value for key, value in base.items() if key not in block})
         return block
 
     def _key(self, event: Any, depth: int) -> str | None:
@@ -287,11 +295,6 @@ class _Document:
         if _HEX.fullmatch(text):
             return int(text, 16)
         return float(text) if _FLOAT.fullmatch(text) else None
-
-    def _count(self, nodes: int, line: int) -> None:
-        self._left -= nodes
-        if self._left < 0:
-            raise _TooMuchError(line, f"this file holds more than {MOST_NODES:,} values: split it, or use templates")
 
     def _fault(self, event: Any, message: str) -> None:
         self._reader.fault(self._file, event.start_mark.line + 1, message)
