@@ -10,9 +10,9 @@ demo: setup
 test: setup lint
 	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" $(RUN)/python -m pytest $(ARGS)
 
-# The chaos and fuzz tests at their whole length.
+# The chaos, fuzz and hostile tests at their whole length.
 chaos: setup
-	@NEXUS_CHAOS=full $(RUN)/python -m pytest tests/chaos --durations=10 $(ARGS)
+	@NEXUS_CHAOS=full NEXUS_HOSTILE_SECONDS=600 $(RUN)/python -m pytest tests/chaos tests/hostile --durations=10 $(ARGS)
 
 # Against servers of other projects; those that are not there are skipped, with how to get them.
 interop: setup
