@@ -229,7 +229,9 @@ def test_a_disk_that_is_full_degrades_and_does_not_kill(
     plant = Plant(tmp_path, {"modbus": "modbus-tcp"})
     broker = mosquitto()
     nexus("simulate", str(plant.simulation))
-    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, queue_readings="40", receipts="none").until_ready()
+    gateway = nexus(
+        "gateway", "--devices", str(plant.devices), mqtt_url=broker.url, queue_readings="40", receipts="none"
+    ).until_ready()
     until(lambda: gateway.metric("nexus_gateway_readings_total") > 5, "readings")
     import resource  # noqa: PLC0415
 
