@@ -233,6 +233,7 @@ def test_a_broker_outage_is_survived(
     broker.stop()
     until(lambda: gateway.metric("nexus_gateway_spool_readings") > 60, "readings wait on disk")
     broker.start()
-    until(lambda: gateway.metric("nexus_gateway_spool_readings") == 0, "the disk is empty again", 60)
+    # Never quite: what was read last waits for its receipt.
+    until(lambda: gateway.metric("nexus_gateway_spool_oldest_seconds") < 3, "what waited has left the disk", 60)
     before = len(counted(database, "tag"))
     until(lambda: len(counted(database, "tag")) > before + 5, "rows flow again", 60)
