@@ -54,10 +54,8 @@ def decode(topic: str, payload: bytes) -> Record:
             raise DecodeError(f"no audit record: {name} is longer than {LONGEST_NAME} characters, or holds NUL")
     if not 0 <= known.ts < 2**53:
         raise DecodeError("no audit record: ts is no time in milliseconds")
-    first, last = content.get("n"), content.get("m", content.get("n"))
-    numbered = sequence.believed(content.get("p"), first, last, 1)
+    publisher, numbers, _ = sequence.numbers(content.get("p"), content.get("n"), content.get("m"), 1)
     detail = msgspec.json.encode({name: _clean(value) for name, value in content.items() if name not in _OWN}).decode()
-    publisher, numbers = (content["p"], (content["n"], content["n"])) if numbered else (None, (0, -1))
     time = int(known.ts)
     return Record(known.id, time, topic, known.event, known.by, known.ok, detail, publisher, numbers)
 

@@ -13,7 +13,7 @@ _known: set[str] = set()
 
 def is_publisher(name: object) -> bool:
     """Whether it is 128 bits as hex digits, as a gateway's spool makes them."""
-    if name in _known:
+    if name.__class__ is str and name in _known:
         return True
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return False
@@ -23,35 +23,30 @@ def is_publisher(name: object) -> bool:
     return True
 
 
-def believed(publisher: object, first: object, last: object, readings: int) -> bool:
-    """Whether a message of so many readings can have these numbers: one each, and nothing beyond.
-
-    A message that claimed more would make its publisher forget readings that nobody has.
-    """
-    return (
-        isinstance(publisher, str)
-        and is_publisher(publisher)
-        and type(first) is int
-        and type(last) is int
-        and 1 <= first <= last < _END
-        and last - first + 1 == readings
-    )
-
-
 Numbers = tuple[str | None, tuple[int, int], bool]  # publisher, first and last, whether they were refused
 UNNUMBERED: Numbers = (None, (0, -1), False)
 _MISNUMBERED: Numbers = (None, (0, -1), True)
 
 
 def numbers(publisher: object, first: object, last: object, readings: int) -> Numbers:
-    """What a message of so many readings says of its numbers, as far as that can be believed."""
+    """What a message of so many readings says of its numbers: one each, and nothing beyond, or they are not believed.
+
+    A message that claimed more would make its publisher forget readings that nobody has.
+    """
     if publisher is None:
         return UNNUMBERED
     if last is None:
         last = first
-    if not believed(publisher, first, last, readings):
-        return _MISNUMBERED
-    return publisher, (first, last), False  # type: ignore[return-value]
+    if (  # by class: true is no number, and this is a hot path
+        first.__class__ is int
+        and last.__class__ is int
+        and first > 0
+        and last < _END
+        and last - first + 1 == readings
+        and is_publisher(publisher)
+    ):
+        return publisher, (first, last), False  # type: ignore[return-value]
+    return _MISNUMBERED
 
 
 NOTHING = msgspec.Raw(b"null")
