@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from gateway import command
 from nexus.contract import audit
-from nexus.contract.codec import DecodeError
+from nexus.contract.codec import DecodeError, numbered
 
 GATEWAY = "0f" * 16
 RECORD: dict[str, object] = {
@@ -59,3 +60,10 @@ def test_what_is_not_even_json_is_refused() -> None:
     for text in (b"", b"[]", b"{", b"[" * 100_000, b"\xff"):
         with pytest.raises(DecodeError, match="no audit record"):
             audit.decode("audit/a/b", text)
+
+
+def test_what_the_gateway_encodes_is_what_is_read() -> None:
+    sent = command.Audit("ab" * 16, 1703289600000, "anna", 5, 4.0, 5, True, None)
+    found = audit.decode("audit/plc/valve", numbered(command._encoder.encode(sent), GATEWAY, 7, 1))
+    assert (found.id, found.event, found.by, found.numbers) == ("ab" * 16, "write", "anna", (7, 7))
+    assert json.loads(found.detail) == {"value": 5, "was": 4.0, "now": 5, "error": None}
