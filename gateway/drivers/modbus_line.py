@@ -139,7 +139,7 @@ class Line:
             raise
         finally:
             if not finished and not self._where.numbered:
-                self._quiet[unit] = self._clock() + timeout
+                self._distrust(unit, timeout)
         self._unanswered = 0
         now = self._clock()
         if answer[0] & 0x80 and answer[1] in _ABSENT:
@@ -167,8 +167,14 @@ class Line:
         except Closed:
             raise DeviceError(f"{self._where} closed the connection") from None
         if not numbered:
-            self._quiet[unit] = self._clock() + limit  # the other answer may be on its way
+            self._distrust(unit, limit)  # the other answer may be on its way
         return answer
+
+    def _distrust(self, unit: int, seconds: float) -> None:
+        """An answer that nobody awaits may still come: the unit rests, and this connection is heard no more."""
+        self._quiet[unit] = self._clock() + seconds
+        if isinstance(self._where, Tcp):
+            self._hang_up()
 
     async def _once(self, unit: int, request: Request, seconds: float, *, again: bool = False) -> bytes:
         connection = await self._connected(seconds)

@@ -7,7 +7,7 @@ SHORTEST_PATIENCE = 0.5  # seconds
 SOONEST_REPEAT = 0.2
 _MARGIN = 4  # times the slowest answer that was seen lately
 _FADES = 0.99  # what one slow answer counts for, an answer later
-_HOLD_FADES = 0.95  # likewise how long a converter is held up, when the next one is answered at once
+_HOLD_FADES = 0.9  # likewise how long a converter is held up, when the next one is answered at once
 
 
 @dataclass(slots=True)
@@ -83,9 +83,8 @@ class Turns:
             self._slowest = took
         elif took > 2 * self._slowest:
             self._hold = (self._row_seconds + took) / self._row
-        else:
-            spent = self._row_seconds / self._row  # long enough, since the converter was free again
-            self._hold = min(spent, self._hold if self._hold is not None else spent) * _HOLD_FADES
+        elif self._row == 1:  # the converter was free again; of a longer row that tells nothing of each
+            self._hold = self._row_seconds if self._hold is None else self._hold * _HOLD_FADES
         self._row, self._row_seconds = 0, 0.0
 
     def _is_silent(self, unit: int) -> bool:
