@@ -86,11 +86,12 @@ class Delivery:
         heard = [self._receipts.heard(name, payload), *(one.receipts.heard(name, payload) for one in self._adopted)]
         return any(heard)
 
-    async def adopt(self, folder: Path, group: asyncio.TaskGroup) -> None:
-        """Empties the spools of gateways that are no more."""
+    async def adopt(self, folder: Path) -> None:
+        """Empties the spools of gateways that are no more; ends with that, or when it is cancelled."""
         await asyncio.sleep(ADOPT_SECONDS)
-        for left in spool_folder.abandoned(folder, self._own.spool_bytes, self._own.spool_age):
-            guard.start(group, "file", self._empty(left), name="adopted-spool")
+        async with together() as group:
+            for left in spool_folder.abandoned(folder, self._own.spool_bytes, self._own.spool_age):
+                guard.start(group, "file", self._empty(left), name="adopted-spool")
 
     async def _empty(self, left: Abandoned) -> None:
         one: _Adopted | None = None

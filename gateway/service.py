@@ -74,7 +74,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
             polling = [
                 guard.keep(group, "timer", lambda: sharing.run(gateway.fleet), name="sharing"),
                 guard.keep(group, "file", lambda: watch.run(on_change), name="reload"),
-                guard.start(group, "file", delivery.adopt(own.spool_dir, group), name="adopt"),
+                guard.start(group, "file", delivery.adopt(own.spool_dir), name="adopt"),
             ]
             beating = [
                 guard.keep(group, "timer", sharing.beat, name="presence"),

@@ -41,7 +41,7 @@ async def delivering(folder: Path, port: int, receipts: str = "auto") -> AsyncIt
 
         tasks = [
             *delivery.start(group),
-            guard.start(group, "file", delivery.adopt(folder, group), name="adopt"),
+            guard.start(group, "file", delivery.adopt(folder), name="adopt"),
         ]
         await delivery.opened()
         line = stay_connected(Broker("127.0.0.1", port), Client("gateway-x"), serve, heard)
@@ -257,7 +257,15 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
             await connection.publish(f"receipt/{name}", b"[[77,77]]")
             await until(lambda: not (tmp_path / "spool-1.db").exists(), "the empty file is removed")
 
+    async def stop_before_it_is_empty() -> None:
+        async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
+            await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":6}}', 1, 77)])
+        async with delivering(tmp_path, broker.port, "ingestion") as delivery:
+            await until(lambda: delivery._adopted, "it is being emptied")
+        assert (tmp_path / "spool-1.db").exists()
+
     asyncio.run(scenario())
+    asyncio.run(asyncio.wait_for(stop_before_it_is_empty(), 20 * PATIENCE))
 
 
 class Wayward:
