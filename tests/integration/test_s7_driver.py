@@ -206,3 +206,23 @@ def test_a_fault_is_a_lost_device_and_ends_with_its_cause(kind: str, said: str) 
 def test_nothing_listening_is_a_lost_device() -> None:
     with pytest.raises(DeviceError, match=r"no connection to 127\.0\.0\.1:1"):
         asyncio.run(scan(device(1, {"a": "M0.0"})))
+
+
+def test_after_a_read_that_was_cancelled_nothing_is_read_on_that_connection() -> None:
+    """A part of its answer may be left there."""
+
+    async def scenario() -> None:
+        faults = Faults({"plc"})
+        async with simulator.serve([simulated()], faults) as servers:
+            plc = device(next(iter(servers)), {"level": "DB1.DBD0:REAL"})
+            async with s7.connect(plc) as link:
+                await link.read(plc.tags)
+                faults.set("plc", Fault.model_validate({"kind": "slow", "delay": "300ms"}))
+                with pytest.raises(TimeoutError):
+                    async with asyncio.timeout(0.1):
+                        await link.read(plc.tags)
+                faults.set("plc", None)
+                with pytest.raises(DeviceError, match="the connection was lost"):
+                    await link.read(plc.tags)
+
+    asyncio.run(scenario())

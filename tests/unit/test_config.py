@@ -342,3 +342,21 @@ def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with pytest.raises(ConfigError, match="no process can be started: No such file"):
         asyncio.run(loader.load(()))
     assert gc.isenabled()
+
+
+def test_a_tag_has_its_own_order_where_the_protocol_has_orders(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        '{name: temperature, address: "holding:40001:float32", unit: "°C"}',
+        '{name: temperature, address: "holding:40001:float32", word_order: little, byte_order: little}',
+    )
+    [plc, *_] = load(tmp_path, text, DEVICE_METER="192.168.1.30")
+    by_name = {tag.name: tag.address for tag in plc.device.tags}
+    assert (by_name["temperature"].word_order, by_name["temperature"].byte_order) == ("little", "little")
+    assert by_name["alarm_3"].word_order == "big"
+    s7 = 'devices: [{name: a, protocol: s7, host: b, tags: [{name: t, address: "DB1.DBD0:REAL", word_order: little}]}]'
+    assert any("word_order is for Modbus" in fault for fault in faults(tmp_path, s7))
+
+
+def test_an_input_is_not_writable(tmp_path: Path) -> None:
+    text = "devices: [{name: a, protocol: modbus-tcp, host: b, tags: [{name: t, address: 'input:30001:int16', writable: true}]}]"
+    assert any("input can only be read" in fault for fault in faults(tmp_path, text))
