@@ -134,10 +134,12 @@ class Production:
 
     broker: Mosquitto
     owner: str
+    ingestion_port: int
 
     def mqtt(self, user: str) -> str:
         """The broker's URL for one of USERS."""
-        return f"mqtt://{user}:secret-{user}@127.0.0.1:{self.broker.port}"
+        port = self.ingestion_port if user == "ingestion" else self.broker.port
+        return f"mqtt://{user}:secret-{user}@127.0.0.1:{port}"
 
     @property
     def writer(self) -> str:
@@ -152,13 +154,19 @@ class Production:
 
 @pytest.fixture
 def production(mosquitto: Callable[..., Mosquitto], broker_folder: Path, database: str) -> Production:
-    """What services run on in production; parametrise `empty_database` for another tier."""
+    """What services run on in production; parametrise `empty_database` for another tier.
+
+    With NEXUS_TEST_EMQX=1883,1884 on that EMQX, which has our files, and users with the passwords `secret-{user}`.
+    """
+    if (ports := os.environ.get("NEXUS_TEST_EMQX")) is not None:
+        port, ingestion_port = map(int, ports.split(","))
+        return Production(Mosquitto(broker_folder, "", port), database, ingestion_port)  # which is never started
     folder = broker_folder / f"users-{next(_numbers)}"
     folder.mkdir()
     folder.chmod(0o755)
     configured(folder, {user: f"secret-{user}" for user in USERS}, RULES.read_text())
     broker = mosquitto(f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl")
-    return Production(broker, database)
+    return Production(broker, database, broker.port)
 
 
 @pytest.fixture
