@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from nexus.runtime import guard, log
-from nexus.runtime.errors import ConfigError
+from nexus.runtime.errors import ConfigError, InvariantError
 
 STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
 
@@ -50,9 +50,22 @@ def _allow_descriptors() -> None:
 
 
 async def _supervise(service: Service) -> None:
-    asyncio.get_running_loop().set_exception_handler(_in_a_callback)
     stop = asyncio.Event()
     work = asyncio.ensure_future(service(stop))
+    broken: list[InvariantError] = []
+
+    def in_a_callback(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the event loop failed, or a task that nobody waits for."""
+        error = context.get("exception")
+        if isinstance(error, InvariantError):
+            broken.append(error)
+            stop.set()
+        elif isinstance(error, Exception):
+            guard.failed("peer", str(context.get("message", "a callback")), error)
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(in_a_callback)
     with _signals(stop, work):
         stopping = asyncio.create_task(stop.wait(), name="stop")
         try:
@@ -62,17 +75,10 @@ async def _supervise(service: Service) -> None:
                 await asyncio.wait({work}, timeout=STOP_SECONDS)
                 work.cancel()
             await work
+            if broken:
+                raise broken[0]
         finally:
             stopping.cancel()
-
-
-def _in_a_callback(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A callback of the event loop failed, or a task that nobody waits for."""
-    error = context.get("exception")
-    if isinstance(error, Exception):
-        guard.failed("peer", str(context.get("message", "a callback")), error)
-    else:
-        loop.default_exception_handler(context)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import pytest
 
 from nexus.runtime import guard
 from nexus.runtime.errors import InvariantError
+from nexus.runtime.run import run
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("nexus", "gateway", "ingestion", "db")
@@ -115,6 +116,32 @@ def test_the_same_fault_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(100):
         guard.call("message", fails)
     assert len(said) == 1
+
+
+def test_a_broken_invariant_in_a_callback_ends_the_process_in_order() -> None:
+    ended = []
+
+    async def service(stop: asyncio.Event) -> None:
+        def broken() -> None:
+            raise InvariantError("two owners")
+
+        asyncio.get_running_loop().call_soon(broken)
+        await stop.wait()
+        ended.append(1)
+
+    assert run(service) == 1
+    assert ended == [1]
+
+
+def test_a_callback_that_fails_otherwise_ends_nothing() -> None:
+    async def service(_: asyncio.Event) -> None:
+        asyncio.get_running_loop().call_soon(int, "seven")
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    before = count("peer")
+    assert run(service) == 0
+    assert count("peer") == before + 1
 
 
 @pytest.mark.parametrize("package", SERVICES)
