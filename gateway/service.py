@@ -11,6 +11,7 @@ from time import time
 from gateway import device_files, metrics, spool_folder
 from gateway.api import Board
 from gateway.cluster import leases
+from gateway.cluster.memory import Memory
 from gateway.cluster.sharing import Sharing
 from gateway.command import Commands
 from gateway.config import Configured
@@ -106,7 +107,7 @@ async def _sharing(own: Settings, user: str | None, number: int) -> AsyncIterato
             alone=not own.is_one_of_several,
             away=own.broker_away or ("poll" if witness is None else "yield"),
             leases=witness,
-            memory=own.spool_dir / f"member-{number}",
+            memory=Memory(own.spool_dir / f"member-{number}"),
         )
 
 

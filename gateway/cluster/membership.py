@@ -6,29 +6,15 @@ when each has shown us our own words, and none of its, for longer than its lease
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
 
 from gateway.cluster.assignment import ALL_KEPT, Assignment, Rival, assign, rank
+from gateway.cluster.peers import Name, Peer, Peers
 from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witness
 from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence, digest
 
 SETTLE_SECONDS = 0.5  # for what is retained to come in after subscribing
 STALL_SECONDS = 1.0  # after so long without a decision we may have been stopped, and others may have taken over
-MOST_MEMBERS = 1000
-
-Name = Literal["broker", "leases"]
-
-
-@dataclass(slots=True)
-class _Peer:
-    presence: Presence
-    known: float  # since when
-    lost: bool = False  # the broker says that its connection is gone
-    live: bool = False  # it renewed its presence before our eyes
-    heard: dict[Name, float] = field(default_factory=dict)
-    words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # what each witness showed last
-    granted: str | None = None  # the token that we have made room for
 
 
 class Membership:
@@ -60,9 +46,9 @@ class Membership:
         self._devices: Mapping[Key, Mark] = {}
         self._digest = digest({})
         self._details: dict[str, Mapping[Key, Mark]] = {}
-        self._peers: dict[str, _Peer] = {}
-        self._twin: _Peer | None = None
-        self._past: dict[tuple[str, str], int] = {}  # members that are gone, with their last word
+        self._group = Peers()
+        self._peers = self._group.living
+        self._twin: Peer | None = None
         self._subscribed: float | None = None
         self._settled = self._spoke = False
         self._lapsed = True
@@ -93,7 +79,7 @@ class Membership:
 
     def content(self) -> Presence:
         """What to say, in numbered words, once all that `decide` did not name has been let go."""
-        kept = frozenset(self._assignment.contested.keys() & self._holding)
+        kept = frozenset(one for one in self._assignment.contested if one in self._holding)
         return Presence(
             "online",
             self._id,
@@ -142,9 +128,6 @@ class Membership:
         """It showed us all that was said before then."""
         self._witnesses[witness].showed(sent, self._lease)
 
-    def unreadable(self, witness: Name) -> None:
-        self._witnesses[witness].lost()
-
     def details(self, devices: Mapping[Key, Mark]) -> None:
         """What some digest stands for."""
         name = digest(devices)
@@ -169,52 +152,14 @@ class Membership:
         if member == self._me:
             self._heard_of_me(witness, presence, now, retained=retained)
             return True
-        peer = self._peers.get(member)
-        if presence.seq <= self._past.get((member, presence.id), -1):
-            return True
-        if presence.state == "left":
-            if peer is not None and peer.presence.id == presence.id:
-                self._forget(member, presence.seq)
-            return True
-        if peer is None:
-            if len(self._peers) >= MOST_MEMBERS:
-                return False
-            peer = self._peers[member] = _Peer(presence, now)
-            peer.live = not retained and presence.state == "online"
-            _note(peer, witness, presence, now)
-        elif presence.state == "lost":
-            peer.lost |= presence.id == peer.presence.id
-        else:
-            self._heard_again(peer, member, witness, presence, now, retained=retained)
-        return True
-
-    def _heard_again(
-        self, peer: _Peer, member: str, witness: Name, presence: Presence, now: float, *, retained: bool
-    ) -> None:
-        if witness == "broker" and not retained:
-            peer.lost = False
-        if peer.presence.id != presence.id or peer.presence.state == "lost":
-            if retained and peer.live:
-                return  # an old word, by the slower way
-            if peer.presence.id != presence.id:
-                self._remember(member, peer.presence)
-                peer.granted = None
-            peer.presence, peer.live = presence, not retained
-            _note(peer, witness, presence, now)
-            return
-        word = peer.words.get(witness)
-        if word is None or word[0] != presence.id or presence.seq > word[1]:
-            peer.live |= presence.seq > peer.presence.seq
-            _note(peer, witness, presence, now)
-        if presence.seq > peer.presence.seq:
-            peer.presence = presence
+        return self._group.heard(witness, member, presence, now, retained=retained)
 
     def _heard_of_me(self, witness: Name, presence: Presence, now: float, *, retained: bool) -> None:
         if presence.id in self._ids:
             return
         twin = self._twin
         if twin is None or twin.presence.id != presence.id:
-            twin = self._twin = _Peer(presence, now, live=not retained and presence.state == "online")
+            twin = self._twin = Peer(presence, now, live=not retained and presence.state == "online")
         elif presence.state == "left":
             self._twin = None
             return
@@ -222,7 +167,7 @@ class Membership:
             return
         else:
             twin.live, twin.presence = True, presence
-        _note(twin, witness, presence, now)
+        twin.note(witness, presence, now)
 
     # What follows.
 
@@ -272,7 +217,7 @@ class Membership:
             self._twin = None
         gone = [name for name, peer in self._peers.items() if self._is_silent(peer, now)]
         for name in gone:
-            self._forget(name, self._peers[name].presence.seq)
+            self._group.forget(name, self._peers[name].presence.seq)
         return gone
 
     def decide(self, now: float) -> frozenset[Key]:
@@ -374,7 +319,7 @@ class Membership:
         for name in self._assignment.room_for:
             self._peers[name].granted = self._peers[name].presence.token
 
-    def _rival(self, name: str, peer: _Peer, now: float) -> Rival:
+    def _rival(self, name: str, peer: Peer, now: float) -> Rival:
         said = peer.presence
         known = self._known(said.devices)
         fresh = max(peer.heard.values()) >= self._fresh_from
@@ -382,10 +327,10 @@ class Membership:
         taken = peer.live and said.polls and not self._knows_us(peer) and now < self._doubtful_until
         return Rival(name, known, peer.live, room, taken, said.keeps)
 
-    def _knows_us(self, peer: _Peer) -> bool:
+    def _knows_us(self, peer: Peer) -> bool:
         return any(token.partition(":")[0] == self._id for token in peer.presence.view)
 
-    def _is_silent(self, peer: _Peer, now: float) -> bool:
+    def _is_silent(self, peer: Peer, now: float) -> bool:
         if not self._can_see(now):
             return False  # who is cut off knows of no one's end
         # Who was only retained has to renew as soon as one of ours would, whatever it says of itself.
@@ -395,26 +340,12 @@ class Membership:
             for name, one in self._witnesses.items()
         )
 
-    def _is_twin_silent(self, twin: _Peer, now: float) -> bool:
+    def _is_twin_silent(self, twin: Peer, now: float) -> bool:
         """Without our own words to go by: we say nothing while it may be there."""
         last = max(twin.heard.values(), default=twin.known)
         theirs = twin.presence.lease if twin.live else min(twin.presence.lease, self._lease)
         wait = theirs * max(one.leases for name, one in self._witnesses.items() if name in twin.heard)
         return self._can_hear(twin) and now >= max(last, self._subscribed or 0) + wait + MARGIN_SECONDS
 
-    def _can_hear(self, twin: _Peer) -> bool:
+    def _can_hear(self, twin: Peer) -> bool:
         return self._subscribed is not None or "broker" not in twin.heard
-
-    def _forget(self, member: str, seq: int) -> None:
-        peer = self._peers.pop(member)
-        self._remember(member, peer.presence, seq)
-
-    def _remember(self, member: str, presence: Presence, seq: int | None = None) -> None:
-        if len(self._past) >= MOST_MEMBERS:
-            del self._past[next(iter(self._past))]
-        self._past[(member, presence.id)] = presence.seq if seq is None else seq
-
-
-def _note(peer: _Peer, witness: Name, presence: Presence, now: float) -> None:
-    peer.heard[witness] = now
-    peer.words[witness] = (presence.id, presence.seq)

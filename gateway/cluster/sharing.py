@@ -2,19 +2,20 @@
 
 import asyncio
 import secrets
-import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 from typing import Literal
 
 from msgspec.structs import replace
 
 from gateway import metrics
 from gateway.cluster.catalogue import Catalogue, Marked
-from gateway.cluster.leases import Lease, Leases, LeasesError
+from gateway.cluster.clock import clock
+from gateway.cluster.lease_witness import LeaseWitness
+from gateway.cluster.leases import Leases
 from gateway.cluster.membership import Membership
+from gateway.cluster.memory import Memory
 from gateway.config import Configured
 from gateway.fleet import Fleet
 from nexus.contract import presence as contract
@@ -26,14 +27,7 @@ from nexus.runtime import log, mqtt
 TICK_SECONDS = 0.25
 HEARTBEATS_A_LEASE = 4
 LONGEST_HEARTBEAT = 2.0  # seconds; the others' leases may be shorter than ours
-LEASE_RENEWALS = 0.75  # of NEXUS_LEASE, between two renewals at the API server
-LEASE_LISTINGS = 0.4
 SAID_NAMES = 5
-
-
-def clock() -> float:
-    """Seconds, also those that the machine slept: whoever was suspended must not think that no time has passed."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 class Sharing:
@@ -48,10 +42,9 @@ class Sharing:
         alone: bool,
         away: Literal["poll", "yield"],
         leases: Leases | None = None,
-        memory: Path | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._group, self._member, self._lease = group, member, lease
-        self._leases, self._memory = leases, memory
         self._membership = Membership(
             member,
             lease,
@@ -60,21 +53,20 @@ class Sharing:
             alone=alone,
             leases=leases is not None,
             away=away,
-            before=self._recall(),
+            before=None if memory is None else memory.recall(member),
         )
+        self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self)
         self._marked, self._catalogue = Marked(), Catalogue()
         self._content = self._membership.content()
-        self._remembered = ""
+        self._memory = memory
         self._client = self._membership.id[:8]
         self._sent: deque[tuple[int, float]] = deque(maxlen=50)
         self._said: tuple[Presence, float] | None = None
         self._told: str | None = None
         self._to_tell: deque[tuple[int, bytes]] = deque()
         self._chunks = 0
-        self._versions: dict[str, str] | None = None
-        self._gone: set[str] = set()
         self._problems: dict[str, str] = {}
-        self._changed, self._news = asyncio.Event(), asyncio.Event()
+        self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
         self._log = log.get("sharing")
 
@@ -104,6 +96,15 @@ class Sharing:
     def may_poll(self) -> bool:
         """Whether what was decided last still holds: not so after the process was stopped for a while."""
         return clock() < self._membership.polls_until()
+
+    @property
+    def content(self) -> Presence:
+        """What may be said of us now: all else has been let go."""
+        return self._content
+
+    def wake(self) -> None:
+        """There is something new to decide on."""
+        self._changed.set()
 
     def problems(self) -> list[str]:
         """What a person has to see to."""
@@ -158,7 +159,7 @@ class Sharing:
             else:
                 self._take(member, decode_presence(message.payload), retained=message.retained)
         except DecodeError as error:
-            self._refuse(member, str(error))
+            self.refuse(member, str(error))
         self._changed.set()
         return True
 
@@ -171,9 +172,10 @@ class Sharing:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
         if not self._membership.heard("broker", member, presence, now, retained=retained):
-            self._refuse(member, "there are too many members")
+            self.refuse(member, "there are too many members")
 
-    def _refuse(self, member: str, reason: str) -> None:
+    def refuse(self, member: str, reason: str) -> None:
+        """Notes what no gateway can have said."""
         metrics.presences_refused.inc()
         if "presence" not in self._problems:
             self._log.error("a presence was refused: it is not a gateway's", member=member, reason=reason)
@@ -188,7 +190,8 @@ class Sharing:
             now = clock()
             for member in self._membership.expired(now):
                 self._log.warning("a gateway of the group is gone: its devices are shared out", member=member)
-                self._gone.add(member)
+                if self._leases is not None:
+                    self._leases.forget(member)
             self._learn()
             ours = self._membership.decide(now)
             content = self._membership.content()
@@ -198,8 +201,10 @@ class Sharing:
                 applied = (ours, by_key)
             if content != self._content:
                 self._content = content
-                self._news.set()
-            self._remember()
+                if self._leases is not None:
+                    self._leases.has_news()
+            if self._memory is not None:
+                self._memory.keep(self._member, self._membership.id)
             self._report()
             self._changed.clear()
             with suppress(TimeoutError):
@@ -234,9 +239,9 @@ class Sharing:
         if answer.cancelled() or answer.exception() is not None:
             return
         if answer.result() >= mqtt.REFUSED:
-            self._problem("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
+            self.problem("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
         else:
-            self._problem("refused", None)
+            self.problem("refused", None)
             self._membership.confirmed("broker", sent)
 
     def _tell_devices(self) -> None:
@@ -271,11 +276,12 @@ class Sharing:
             more = ", …" if len(named) > SAID_NAMES else ""
             text = "defined otherwise by another gateway of the group, and polled by one only: "
             text += f"{', '.join(sorted(named)[:SAID_NAMES])}{more}: make the files agree, or change path or group"
-        self._problem("contested", text)
+        self.problem("contested", text)
         twin = f"another gateway of the group is named {self._member}: set NEXUS_MEMBER; this one polls nothing"
-        self._problem("twin", twin if self._membership.has_twin else None)
+        self.problem("twin", twin if self._membership.has_twin else None)
 
-    def _problem(self, kind: str, text: str | None) -> None:
+    def problem(self, kind: str, text: str | None) -> None:
+        """Notes, once, what a person has to see to; None when it is over."""
         if text is None:
             self._problems.pop(kind, None)
         elif self._problems.get(kind) != text:
@@ -286,69 +292,10 @@ class Sharing:
 
     async def witness(self) -> None:
         """Renews our Lease and reads the others', for ever."""
-        leases = self._leases
-        renewed = listed = float("-inf")
-        while leases is not None:
-            try:
-                if clock() - listed >= self._lease * LEASE_LISTINGS:
-                    listed = await self._list(leases)
-                now, due = clock(), clock() - renewed >= self._lease * LEASE_RENEWALS
-                if self._membership.may_speak(now) and (due or self._news.is_set()):
-                    self._news.clear()
-                    word = replace(self._content, seq=self._membership.next_number())
-                    await leases.renew(self._member, word, 3 * self._lease)
-                    self._membership.confirmed("leases", now)
-                    renewed = now
-                while self._gone:
-                    await leases.clear(self._gone.pop())
-                metrics.lease_renewed.set(1)
-                self._problem("leases", None)
-            except LeasesError as error:
-                metrics.lease_renewed.set(0)
-                self._problem("leases", f"the Kubernetes Lease cannot be renewed, the broker alone counts: {error}")
-                await asyncio.sleep(self._lease * LEASE_LISTINGS)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._lease * LEASE_LISTINGS):
-                    await self._news.wait()
-
-    async def _list(self, leases: Leases) -> float:
-        began = clock()
-        found = await leases.list()
-        before, self._versions = self._versions, {one.member: one.version for one in found}
-        for one in found:
-            if before is None or before.get(one.member) != one.version:
-                self._take_lease(one, retained=before is None)
-        self._membership.showed("leases", began)
-        self._changed.set()
-        return began
-
-    def _take_lease(self, lease: Lease, *, retained: bool) -> None:
-        try:
-            presence = decode_presence(lease.presence)
-        except DecodeError as error:
-            self._refuse(lease.member, str(error))
-            return
-        if presence.state == "left":
-            self._gone.add(lease.member)
-        self._membership.heard("leases", lease.member, presence, clock(), retained=retained)
+        if self._leases is not None:
+            await self._leases.run()
 
     async def close(self) -> None:
-        """Says by our Lease too that all has been let go of; whoever sees it clears it."""
-        if self._leases is not None and self._membership.may_speak(clock()):
-            with suppress(LeasesError):
-                await self._leases.renew(self._member, self._membership.farewell(), 1)
-
-    # What we know of ourselves after a restart: nobody else has our spool.
-
-    def _recall(self) -> str | None:
-        with suppress(OSError, ValueError):
-            if self._memory is not None:
-                member, _, before = self._memory.read_text().partition("\n")
-                return before if member == self._member and before else None
-        return None
-
-    def _remember(self) -> None:
-        if self._memory is not None and self._remembered != self._membership.id:
-            self._remembered = self._membership.id
-            with suppress(OSError):
-                self._memory.write_text(f"{self._member}\n{self._membership.id}")
+        """Says by our Lease too that all has been let go of."""
+        if self._leases is not None:
+            await self._leases.leave()

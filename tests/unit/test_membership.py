@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.cluster.membership import SETTLE_SECONDS, Membership, Name
+from gateway.cluster.membership import SETTLE_SECONDS, Membership
+from gateway.cluster.peers import Name
 from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import LONGEST_LEASE, Presence, chunks, decode_chunk, decode_presence, encode_presence

@@ -1,0 +1,106 @@
+"""Our Kubernetes Lease, renewed and compared with the others'."""
+
+import asyncio
+from contextlib import suppress
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from gateway import metrics
+from gateway.cluster.clock import clock
+from gateway.cluster.leases import Lease, Leases, LeasesError
+from gateway.cluster.membership import Membership
+from nexus.contract.codec import DecodeError
+from nexus.contract.presence import Presence, decode_presence
+
+RENEWALS = 0.75  # of NEXUS_LEASE, between two renewals at the API server
+LISTINGS = 0.4
+WORTH = 3  # leases
+
+
+class Owner(Protocol):
+    """Whose Lease it is."""
+
+    @property
+    def content(self) -> Presence: ...
+    def wake(self) -> None: ...
+    def refuse(self, member: str, reason: str) -> None: ...
+    def problem(self, kind: str, text: str | None) -> None: ...
+
+
+class LeaseWitness:
+    """Tells the membership what the API server shows and confirms."""
+
+    def __init__(self, leases: Leases, member: str, membership: Membership, owner: Owner) -> None:
+        self._leases, self._member, self._membership, self._owner = leases, member, membership, owner
+        self._versions: dict[str, str] | None = None
+        self._gone: set[str] = set()
+        self._news = asyncio.Event()
+        self._renewed = self._listed = float("-inf")
+
+    def has_news(self) -> None:
+        """There is something new to say."""
+        self._news.set()
+
+    def forget(self, member: str) -> None:
+        """A member is gone: its Lease is to be cleared."""
+        self._gone.add(member)
+
+    async def run(self) -> None:
+        """Renews ours and reads the others', for ever."""
+        pause = self._membership.lease * LISTINGS
+        while True:
+            try:
+                await self._once()
+                metrics.lease_renewed.set(1)
+                self._owner.problem("leases", None)
+            except LeasesError as error:
+                metrics.lease_renewed.set(0)
+                text = f"the Kubernetes Lease cannot be renewed, the broker alone counts: {error}"
+                self._owner.problem("leases", text)
+                await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._news.wait()
+
+    async def leave(self) -> None:
+        """Says that all has been let go of; whoever sees it clears our Lease."""
+        if self._membership.may_speak(clock()):
+            with suppress(LeasesError):
+                await self._leases.renew(self._member, self._membership.farewell(), 1)
+
+    async def _once(self) -> None:
+        lease = self._membership.lease
+        if clock() - self._listed >= lease * LISTINGS:
+            await self._list()
+        now = clock()
+        due = now - self._renewed >= lease * RENEWALS
+        if self._membership.may_speak(now) and (due or self._news.is_set()):
+            self._news.clear()
+            word = replace(self._owner.content, seq=self._membership.next_number())
+            await self._leases.renew(self._member, word, WORTH * lease)
+            self._membership.confirmed("leases", now)
+            self._renewed = now
+        while self._gone:
+            await self._leases.clear(self._gone.pop())
+
+    async def _list(self) -> None:
+        self._listed = clock()
+        found = await self._leases.list()
+        before, self._versions = self._versions, {one.member: one.version for one in found}
+        for one in found:
+            if before is None or before.get(one.member) != one.version:
+                self._take(one, retained=before is None)
+        self._membership.showed("leases", self._listed)
+        self._owner.wake()
+
+    def _take(self, lease: Lease, *, retained: bool) -> None:
+        try:
+            presence = decode_presence(lease.presence)
+        except DecodeError as error:
+            self._owner.refuse(lease.member, str(error))
+            return
+        if presence.state == "left" and lease.member != self._member:
+            self._gone.add(lease.member)
+        if not self._membership.heard("leases", lease.member, presence, clock(), retained=retained):
+            self._owner.refuse(lease.member, "there are too many members")

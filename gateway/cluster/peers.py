@@ -1,0 +1,85 @@
+"""The other members as we heard them. Pure."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from nexus.contract.presence import Presence
+
+MOST_MEMBERS = 1000
+
+Name = Literal["broker", "leases"]
+
+
+@dataclass(slots=True)
+class Peer:
+    """What we know of one member, and since when; `live` if it renewed its presence before our eyes."""
+
+    presence: Presence
+    known: float
+    lost: bool = False  # the broker says that its connection is gone
+    live: bool = False
+    heard: dict[Name, float] = field(default_factory=dict)
+    words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # what each witness showed last
+    granted: str | None = None  # the token that we have made room for
+
+    def note(self, witness: Name, presence: Presence, now: float) -> None:
+        self.heard[witness] = now
+        self.words[witness] = (presence.id, presence.seq)
+
+
+class Peers:
+    """Those that live, and the last words of those that are gone."""
+
+    def __init__(self) -> None:
+        self.living: dict[str, Peer] = {}
+        self._past: dict[tuple[str, str], int] = {}
+
+    def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
+        """A word of a member; False when there are too many. `retained` if it was not said just now."""
+        peer = self.living.get(member)
+        if presence.seq <= self._past.get((member, presence.id), -1):
+            return True
+        if presence.state == "left":
+            if peer is not None and peer.presence.id == presence.id:
+                self.forget(member, presence.seq)
+        elif peer is None:
+            if len(self.living) >= MOST_MEMBERS:
+                return False
+            peer = self.living[member] = Peer(presence, now)
+            peer.live = not retained and presence.state == "online"
+            peer.note(witness, presence, now)
+        elif presence.state == "lost":
+            peer.lost |= presence.id == peer.presence.id
+        else:
+            self._heard_again(peer, member, witness, presence, now, retained=retained)
+        return True
+
+    def forget(self, member: str, seq: int) -> None:
+        """It is gone; `seq` was its last word."""
+        self._remember(member, self.living.pop(member).presence.id, seq)
+
+    def _heard_again(
+        self, peer: Peer, member: str, witness: Name, presence: Presence, now: float, *, retained: bool
+    ) -> None:
+        if witness == "broker" and not retained:
+            peer.lost = False
+        if peer.presence.id != presence.id or peer.presence.state == "lost":
+            if retained and peer.live:
+                return  # an old word, by the slower way
+            if peer.presence.id != presence.id:
+                self._remember(member, peer.presence.id, peer.presence.seq)
+                peer.granted = None
+            peer.presence, peer.live = presence, not retained
+            peer.note(witness, presence, now)
+            return
+        word = peer.words.get(witness)
+        if word is None or word[0] != presence.id or presence.seq > word[1]:
+            peer.live |= presence.seq > peer.presence.seq
+            peer.note(witness, presence, now)
+        if presence.seq > peer.presence.seq:
+            peer.presence = presence
+
+    def _remember(self, member: str, instance: str, seq: int) -> None:
+        if len(self._past) >= MOST_MEMBERS:
+            del self._past[next(iter(self._past))]
+        self._past[member, instance] = seq
