@@ -445,3 +445,10 @@ def test_whatever_happens_no_device_is_polled_twice_nor_left(
         member.stopped = False
     world.run(LONGEST_LEASE + 12 * LEASE)
     assert world.all_polled() or not world.members
+
+
+def test_where_nothing_changes_nothing_is_worked_out_again() -> None:
+    world = group()
+    before = {name: member.polling for name, member in world.members.items()}
+    world.run(3 * LEASE)
+    assert all(member.polling is before[name] for name, member in world.members.items())
