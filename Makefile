@@ -8,7 +8,7 @@ demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 test: setup lint
-	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" $(RUN)/python -m pytest $(ARGS)
+	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-3}" $(RUN)/python -m pytest $(ARGS)
 
 # The chaos, fuzz and hostile tests at their whole length.
 chaos: setup

@@ -15,10 +15,10 @@ from nexus.runtime.broker import Broker, Client, Tls, Will
 from nexus.runtime.mqtt import Connection, Message, MqttError, connect
 from nexus.runtime.reconnect import stay_connected
 from tests.asker import Asker
-from tests.parts import Mosquitto
+from tests.parts import PATIENCE, Mosquitto
 
 Make = Callable[..., Mosquitto]
-WAIT = 10.0
+WAIT = 10.0 * PATIENCE
 
 
 def at(broker: Mosquitto, **keys: object) -> Broker:

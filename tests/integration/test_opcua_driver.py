@@ -24,9 +24,9 @@ from gateway.tools import browse
 from nexus.contract.reading import Quality, Reading
 from simulators import opcua as simulator
 from simulators.fault import Fault, Faults
-from tests.parts import free_port
+from tests.parts import PATIENCE, free_port
 
-WAIT = 10.0
+WAIT = 10.0 * PATIENCE
 
 
 @pytest.fixture(autouse=True)
