@@ -257,7 +257,7 @@ class Backlog:
             entries = await self._spool.between(first, upto, limit, aside)
             number = entries[-1].last + 1 if len(entries) == limit else upto + 1
             for hole in [] if aside else holes(first, number - 1, entries):
-                self._ledger.gone(*hole)
+                self._ledger.nowhere(*hole)
             due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
         return due[:limit]
 

@@ -35,7 +35,7 @@ class Changes:
             tag
             for tag, report in self._reports.items()
             if report.max_silence is not None
-            and ((last := self._sent.get(tag)) is None or time - last.time >= report.max_silence * 1000)
+            and ((last := self._sent.get(tag)) is None or _is_long(time - last.time, report.max_silence))
         ]
 
     def _is_news(self, reading: Reading) -> bool:
@@ -82,7 +82,7 @@ class Gap:
 def _differs(reading: Reading, last: Reading, report: Report) -> bool:
     if reading.quality != last.quality:
         return True
-    if report.max_silence is not None and reading.time - last.time >= report.max_silence * 1000:
+    if report.max_silence is not None and _is_long(reading.time - last.time, report.max_silence):
         return True
     value, before = reading.value, last.value
     if not isinstance(value, int | float) or not isinstance(before, int | float):
@@ -91,3 +91,8 @@ def _differs(reading: Reading, last: Reading, report: Report) -> bool:
         return False
     band = report.deadband * abs(before) if report.relative else report.deadband
     return not abs(value - before) <= band
+
+
+def _is_long(milliseconds: int, seconds: float) -> bool:
+    """Also if it is as long ago by a clock that was set back since."""
+    return abs(milliseconds) >= seconds * 1000

@@ -72,6 +72,17 @@ class Ledger:
         del self._spans[:keep]
         return whole
 
+    def nowhere(self, first: int, last: int) -> None:
+        """Numbers that the disk has not need no receipt any more; but what is under way may yet come back to it."""
+        for span in self._spans[self._at(first) : self._at(last) + 1]:
+            if span.at <= self._horizon or span.first > last:
+                continue
+            if first < span.first:
+                self.gone(first, span.first - 1)
+            first = span.last + 1
+        if first <= last:
+            self.gone(first, last)
+
     def committed(self, first: int, last: int, now: float) -> tuple[int, int]:
         """A receipt; gives the range without gaps that it is part of."""
         self.heard = now

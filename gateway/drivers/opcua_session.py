@@ -129,8 +129,7 @@ class Session:
         """A value that has not changed keeps its source's time, but is known to hold now: the server's time says so."""
         last = self._last.get(reading.tag)
         if last is not None and reading.time <= last:
-            moment = data.ServerTimestamp
-            later = int(moment.timestamp() * 1000) if moment is not None else now
+            later = opcua_values.server_time(data, self._clock, now)
             reading = Reading(reading.tag, later if later > last else now, reading.value, reading.quality)
         self._last[reading.tag] = reading.time
         return reading

@@ -43,7 +43,7 @@ def reading(tag: Tag, data: ua.DataValue, clock: Clock, refused: Callable[[str],
     quality = _QUALITIES[status.value >> 30] if status is not None else Quality.GOOD
     now = int(time() * 1000)
     moment = _time(data, clock, now)
-    if not _EARLIEST_MS <= moment <= now + _AHEAD_MS:
+    if not _can_be(moment, now):
         if quality == Quality.GOOD:
             quality = Quality.UNCERTAIN
             refused("its time cannot be right: set `clock: server` or `clock: gateway`")
@@ -63,13 +63,28 @@ def reading(tag: Tag, data: ua.DataValue, clock: Clock, refused: Callable[[str],
     return made if quality == Quality.GOOD else Reading(made.tag, moment, made.value, quality)
 
 
+def server_time(data: ua.DataValue, clock: Clock, now: int) -> int:
+    """When the server looked at the value; `now`, our own clock's, where its clock is not to be used or not right."""
+    moment = _ms(data.ServerTimestamp) if clock != "gateway" else None
+    return moment if moment is not None and _can_be(moment, now) else now
+
+
+def _can_be(moment: int, now: int) -> bool:
+    return _EARLIEST_MS <= moment <= now + _AHEAD_MS
+
+
 def _time(data: ua.DataValue, clock: Clock, now: int) -> int:
     moment: datetime | None = None
     if clock != "gateway":
         moment = data.SourceTimestamp if clock == "source" else None
         moment = moment or data.ServerTimestamp
+    found = _ms(moment)
+    return now if found is None else found
+
+
+def _ms(moment: datetime | None) -> int | None:
     if moment is None:
-        return now
+        return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return int(moment.timestamp() * 1000)

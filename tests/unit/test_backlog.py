@@ -5,6 +5,8 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
 from gateway.aside import Aside
 from gateway.backlog import Backlog, Wanted
 from gateway.message import Outlet, Scan, again
@@ -78,3 +80,21 @@ def test_a_number_that_the_disk_has_not_needs_nothing_more(tmp_path: Path) -> No
         assert await backlog.due(20) == []
 
     on(tmp_path, look)
+
+
+@pytest.mark.parametrize("receipts", ["never", "auto", "always"])
+def test_what_is_under_way_comes_back_although_the_disk_has_what_lies_around_it(
+    tmp_path: Path, receipts: Wanted
+) -> None:
+    async def look(backlog: Backlog) -> None:
+        [before, flying, after] = await stored(backlog, 3)
+        backlog.stays(before)
+        backlog.stays(after)
+        await backlog.flush()
+        assert [entry.id for entry in await backlog.due(20)] == [before.first, after.first]
+        backlog.stays(flying)  # the connection is lost before the broker has acknowledged it
+        await backlog.flush()
+        assert [entry.id for entry in await backlog.due(20)] == [before.first, flying.first, after.first]
+        assert backlog.unsettled == 30
+
+    on(tmp_path, look, receipts)

@@ -71,3 +71,12 @@ def test_a_gap_lies_between_what_was_heard_before_and_after_whatever_the_clock()
     # The first of each tag is after the gap; the following ones keep their times.
     assert [r.time for r in gap.after([Reading("still", 1_000, 2.0), Reading("ahead", 9_500, 1.0)])] == [5_001, 9_500]
     assert [r.time for r in gap.after([Reading("still", 4_000, 3.0), Reading("new", 6_000, 3.0)])] == [4_000, 6_000]
+
+
+def test_a_clock_that_was_set_back_silences_nothing() -> None:
+    changes = Changes({"a": Report(max_silence=10)})
+    changes.worth_sending([Reading("a", 1_000_000, 1.0)])
+    assert changes.silent(995_000) == []
+    assert changes.silent(500_000) == ["a"]
+    moments = [500_000, 505_000, 510_000]
+    assert [one.time for at in moments for one in changes.worth_sending([Reading("a", at, 1.0)])] == [500_000, 510_000]
