@@ -8,6 +8,7 @@ from ingestion.rows import Rows, Window
 from nexus.contract.audit import Record
 
 _MESSAGE_BYTES = 400  # what Python needs around a small one
+_TAG_BYTES = 150  # around a text, and around its copy when it is written
 
 
 class Delivery(NamedTuple):
@@ -38,6 +39,11 @@ class Reject:
     tags: tuple[str, ...] | None = None
     arrived: int | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes, about, beside those of the message: the names of many refused tags take several times as many."""
+        return sum(_TAG_BYTES + len(tag) for tag in self.tags or ())
+
 
 @dataclass(slots=True, eq=False)
 class Batch:
@@ -54,7 +60,7 @@ class Batch:
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     window: Window | None = None
-    size: int = 0  # bytes of the messages, about
+    size: int = 0  # bytes of the messages and of what is set aside of them, about
     began: float = 0.0
     committed: bool = False
 

@@ -63,7 +63,9 @@ class Encoding:
             with suppress(Exception):
                 publisher, numbers = sender(payload)
         if reject is not None:
-            batch.rejects += self._quota.admitted((reject,))
+            admitted = self._quota.admitted((reject,))
+            batch.rejects += admitted
+            batch.size += sum(one.size for one in admitted)
         if publisher is not None:
             batch.receipts.append((publisher, *numbers))
 

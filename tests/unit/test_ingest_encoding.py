@@ -38,6 +38,13 @@ def test_a_reject_names_the_tags_where_others_are_stored() -> None:
     assert (single.topic, single.source, single.tags) == ("dev/x/b", "dev/x", None)
 
 
+def test_names_of_refused_tags_count_as_memory() -> None:
+    """A megabyte of them takes several, and a batch ends by its bytes."""
+    assert batch(b'{"ts":%d,"v":{"a":1,"b":2}}' % NOW).size == 0
+    tags = ",".join(f'"t{number}":[]' for number in range(1_000))
+    assert batch(b'{"ts":%d,"v":{"a":1,%s}}' % (NOW, tags.encode())).size > 100_000
+
+
 def test_a_decoder_that_fails_by_our_mistake_costs_the_message_and_keeps_its_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
