@@ -27,6 +27,7 @@ FROM (
     FROM arriving
 ) AS came, conflicting(topics, times, numbers, texts, qualities, units) AS found
 """
+_MOST_DAYS = 50  # a transaction, where the database has not enough locks for more: each day is a chunk, and costs some
 _OTHER_VALUE = "the same topic has another value at the same time already"
 
 
@@ -44,7 +45,20 @@ class Exact:
         self._topics.forget()
 
     async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
-        """Writes a batch in one transaction."""
+        """Writes a batch in one transaction; in several only if it has rows of more days than one can lock."""
+        try:
+            return await self._stored_at_once(connection, batch)
+        except psycopg.errors.OutOfMemory:
+            parts = batch.rows.by_days(_MOST_DAYS)
+            if len(parts) < 2:
+                raise
+        written = Written(0, 0, 0)
+        for rows in parts:  # what is committed of them is a repetition, should the rest have to be written again
+            written += await self._stored_apart(connection, Batch(rows=rows))
+        rest = Batch(late=batch.late, records=batch.records, rejects=batch.rejects)
+        return written + await self._stored_apart(connection, rest)
+
+    async def _stored_at_once(self, connection: AsyncConnection, batch: Batch) -> Written:
         if not self._repeating:
             try:
                 return await self._stored(connection, batch)

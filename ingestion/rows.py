@@ -18,6 +18,7 @@ LONGEST_TOPIC = 2_000  # bytes; an index entry has little more room
 
 _EXACT_INT = 2**53  # beyond this a float8 loses digits
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
+_DAY_MS = 86_400_000
 _HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 _TRAILER = struct.pack(">h", -1)
 _NULL = struct.pack(">i", -1)
@@ -65,6 +66,21 @@ class Rows:
         """By topic, as the index is: that makes the COPY cheaper. Times of a topic are about in order as they come."""
         by_topic = self.by_topic
         return [row for topic in sorted(by_topic) for row in by_topic[topic]]
+
+    def by_days(self, most: int) -> list["Rows"]:
+        """The same rows, in parts of at most so many days (UTC)."""
+        days: defaultdict[int, Rows] = defaultdict(Rows)
+        for topic, rows in self.by_topic.items():
+            for row in rows:
+                day = days[parsed(row).time // _DAY_MS]
+                day.by_topic[topic].append(row)
+                day.count += 1
+        parts: list[Rows] = []
+        for number, at in enumerate(sorted(days)):
+            if number % most == 0:
+                parts.append(Rows())
+            parts[-1].take(days[at])
+        return parts
 
 
 class Window(NamedTuple):

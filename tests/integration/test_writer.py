@@ -170,6 +170,31 @@ def test_an_error_that_is_no_outage_and_not_of_the_data_is_not_tried_for_ever(da
     assert write(database, series(5)) == [Written(5, 0, 0)]
 
 
+def test_rows_of_more_days_than_can_be_locked_at_once_are_written_in_parts(database: str) -> None:
+    """A few tags with source times years apart would else hold up a writer for good, where each day is a chunk."""
+    days = [("dev/a/t", None, NOW - day * 86_400_000, float(day), 192) for day in range(200)]
+    write(database, [("dev/a/t", None, NOW - 7 * 86_400_000, 0.5, 192)])
+    with psycopg.connect(database) as connection:
+        connection.execute(
+            """
+            CREATE FUNCTION too_many() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF (SELECT count(DISTINCT date_trunc('day', time, 'UTC')) FROM came) > 60 THEN
+                    RAISE EXCEPTION USING ERRCODE = '53200', MESSAGE = 'out of shared memory';
+                END IF;
+                RETURN NULL;
+            END $$
+            """
+        )
+        connection.execute(
+            "CREATE TRIGGER too_many AFTER INSERT ON metrics REFERENCING NEW TABLE AS came"
+            " FOR EACH STATEMENT EXECUTE FUNCTION too_many()"
+        )
+    written = write_batch(database, Batch(rows(*days), rejects=[Reject("dev/b", b"x", "wrong")]))
+    assert (written.rows, written.duplicates, written.rejects, written.conflicts) == (199, 0, 2, 1)
+    assert query(database, "SELECT count(*) FROM metrics") == [(200,)]
+
+
 def test_an_error_of_ours_is_not_taken_for_an_outage(database: str) -> None:
     broken = Batch(records=[Record("a", NOW, "\ud800", "write", None, True, "{}")])
     with pytest.raises(BatchRefused, match="UnicodeEncodeError"):
