@@ -16,20 +16,20 @@ _LAST_WORD = "this message makes writing fail, and cannot be kept"
 async def write_apart(encoding: Encoding, quota: Quota, write: Write, batch: Batch) -> Written:
     """Writes what can be written of a batch's messages.
 
-    Raises DatabaseAway when none of several can: then it is not the messages' fault.
+    Raises DatabaseAway when none of several can, and none is known to be at fault itself: then it is not the messages'.
     """
     window = batch.window or Window.at(0, 0)
     written, refused = await _halved(encoding, write, batch.deliveries, window)
-    if len(refused) == len(batch.deliveries) > 1:
+    if len(refused) == len(batch.deliveries) > 1 and not any(error.of_data for _, error in refused):
         raise DatabaseAway(f"nothing can be written: {refused[0][1]}")
-    for delivery, reason in refused:
-        written += await _set_aside(quota, write, delivery, reason, window.now)
+    for delivery, error in refused:
+        written += await _set_aside(quota, write, delivery, str(error), window.now)
     return written
 
 
 async def _halved(
     encoding: Encoding, write: Write, deliveries: Sequence[Delivery], window: Window
-) -> tuple[Written, list[tuple[Delivery, str]]]:
+) -> tuple[Written, list[tuple[Delivery, BatchRefused]]]:
     """Writes what can be, and gives what cannot, with the reason."""
     batch = Batch(deliveries=list(deliveries), window=window)
     for topic, payload, _ in deliveries:
@@ -38,7 +38,7 @@ async def _halved(
         return await write(batch), []
     except BatchRefused as error:
         if len(deliveries) == 1:
-            return Written(0, 0, 0), [(deliveries[0], str(error))]
+            return Written(0, 0, 0), [(deliveries[0], error)]
     middle = len(deliveries) // 2
     first, refused_first = await _halved(encoding, write, deliveries[:middle], window)
     second, refused_second = await _halved(encoding, write, deliveries[middle:], window)

@@ -17,7 +17,14 @@ class DatabaseAway(Exception):  # noqa: N818  a state of the world, not a mistak
 
 
 class BatchRefused(Exception):  # noqa: N818  as above
-    """Something of the batch makes writing it fail, again and again. The text says how."""
+    """Something of the batch makes writing it fail, again and again. The text says how.
+
+    `of_data` is true where that is sure to lie in what was to be written, and not in the database.
+    """
+
+    def __init__(self, text: str, *, of_data: bool = False) -> None:
+        super().__init__(text)
+        self.of_data = of_data
 
 
 def is_of_the_data(error: psycopg.Error) -> bool:

@@ -8,7 +8,15 @@ import psycopg
 from psycopg import AsyncConnection
 
 from ingestion.batch import Batch
-from ingestion.database import BatchRefused, DatabaseAway, connect, explain, is_outage, is_rolled_back
+from ingestion.database import (
+    BatchRefused,
+    DatabaseAway,
+    connect,
+    explain,
+    is_of_the_data,
+    is_outage,
+    is_rolled_back,
+)
 from ingestion.tables import Written
 from nexus.runtime.errors import InvariantError
 
@@ -71,14 +79,14 @@ class Writer:
                 if rolled_back or is_outage(error):
                     raise DatabaseAway(explain(error)) from error
                 if attempt == attempts:
-                    raise BatchRefused(explain(error)) from error
+                    raise BatchRefused(explain(error), of_data=is_of_the_data(error)) from error
             except (DatabaseAway, asyncio.CancelledError, InvariantError):
                 await self.close()
                 raise
             except Exception as error:  # whatever else a batch can make fail, such as a text without an encoding
                 await self.close()
                 if attempt == attempts:
-                    raise BatchRefused(f"{type(error).__name__}: {error}") from error
+                    raise BatchRefused(f"{type(error).__name__}: {error}", of_data=True) from error
         raise AssertionError
 
     async def close(self) -> None:

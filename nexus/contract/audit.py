@@ -10,6 +10,7 @@ from nexus.contract.codec import DecodeError
 
 ROOT = "audit/"
 LONGEST_NAME = 200  # characters of `event` and `by`
+LATEST_MS = 253_402_214_400_000  # the last day of 9999: much that reads the database ends with a fault at later times
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _OWN = ("id", "ts", "event", "by", "ok", "p", "n", "m")
@@ -52,10 +53,11 @@ def decode(topic: str, payload: bytes) -> Record:
     for name, text in (("event", known.event), ("by", known.by or "")):
         if len(text) > LONGEST_NAME or "\0" in text:
             raise DecodeError(f"no audit record: {name} is longer than {LONGEST_NAME} characters, or holds NUL")
-    if not 0 <= known.ts < 2**53:
+    if not 0 <= known.ts < LATEST_MS:
         raise DecodeError("no audit record: ts is no time in milliseconds")
     publisher, numbers, _ = sequence.numbers(content.get("p"), content.get("n"), content.get("m"), 1)
-    detail = msgspec.json.encode({name: _clean(value) for name, value in content.items() if name not in _OWN}).decode()
+    rest = {name: value for name, value in content.items() if name not in _OWN}
+    detail = msgspec.json.encode(_clean(rest)).decode()
     time = int(known.ts)
     return Record(known.id, time, topic, known.event, known.by, known.ok, detail, publisher, numbers)
 
