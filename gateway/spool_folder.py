@@ -61,10 +61,14 @@ def abandoned(folder: Path, max_bytes: int, max_age: float) -> list[Abandoned]:
 
 
 def _locked(file: Path) -> int | None:
+    """None when another process has it. Raises OSError, also where files cannot be locked at all."""
     lock = os.open(file.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         os.close(lock)
         return None
+    except OSError:
+        os.close(lock)
+        raise
     return lock

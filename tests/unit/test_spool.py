@@ -1,6 +1,7 @@
 """The spool on a real file."""
 
 import asyncio
+import errno
 import os
 import re
 import sqlite3
@@ -348,3 +349,16 @@ def test_entries_survive_a_process_that_dies(tmp_path: Path) -> None:
             other.close()
 
     asyncio.run(scenario())
+
+
+def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def claim() -> None:
+        async with claimed(tmp_path, 10**9, DAY):
+            pass
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(ConfigError, match="NEXUS_SPOOL_DIR: .* cannot be used: No locks available"):
+        asyncio.run(claim())
