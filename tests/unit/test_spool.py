@@ -360,5 +360,5 @@ def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypa
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", flock)
-    with pytest.raises(ConfigError, match="NEXUS_SPOOL_DIR: .* cannot be used: No locks available"):
+    with pytest.raises(ConfigError, match=r"NEXUS_SPOOL_DIR: .* cannot be used: No locks available"):
         asyncio.run(claim())
