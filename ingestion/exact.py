@@ -91,13 +91,19 @@ class Exact:
             return await copy_rows(connection, "metrics_late", some)
 
         rows, late = batch.rows, batch.late
-        async with connection.transaction():
-            repeated, refused = await put_halving(connection, rows.in_order(), merge)
-            refused += (await put_halving(connection, late.in_order(), hold))[1]
-            rejects = [*batch.rejects, *self._quota.admitted((*refused, *conflicts))]
-            await record(connection, batch.records)
-            await set_aside(connection, rejects)
-            new = await self._topics.add(connection, rows, late, {reject.topic for reject in refused})
+        admitted: list[Reject] = []
+        try:
+            async with connection.transaction():
+                repeated, refused = await put_halving(connection, rows.in_order(), merge)
+                refused += (await put_halving(connection, late.in_order(), hold))[1]
+                admitted = self._quota.admitted((*refused, *conflicts))
+                rejects = [*batch.rejects, *admitted]
+                await record(connection, batch.records)
+                await set_aside(connection, rejects)
+                new = await self._topics.add(connection, rows, late, {reject.topic for reject in refused})
+        except BaseException:
+            self._quota.returned(admitted)
+            raise
         self._topics.known(new)
         self._repeating = repeated > 0
         duplicates = repeated - len(conflicts)

@@ -25,11 +25,18 @@ class Quota:
         """Those of the rejects that there is room for."""
         return [one for one in rejects if self._admits(one)]
 
+    def returned(self, rejects: Iterable[Reject]) -> None:
+        """They were admitted, and not stored: they will come again."""
+        for one in rejects:
+            self._left = [
+                min(most, left + cost) for most, left, cost in zip(self._most, self._left, (1, _size(one)), strict=True)
+            ]
+
     def _admits(self, reject: Reject) -> bool:
         now = monotonic()
         passed, self._asked = (now - self._asked) / DAY_SECONDS, now
         self._left = [min(most, left + most * passed) for most, left in zip(self._most, self._left, strict=True)]
-        size = _ROW_BYTES + len(reject.payload) + sum(map(len, reject.tags or ()))
+        size = _size(reject)
         if self._left[0] >= 1 and self._left[1] >= size:
             self._left = [self._left[0] - 1, self._left[1] - size]
             return True
@@ -42,3 +49,7 @@ class Quota:
                 reason=reject.reason[:200],
             )
         return False
+
+
+def _size(reject: Reject) -> int:
+    return _ROW_BYTES + len(reject.payload) + sum(map(len, reject.tags or ()))

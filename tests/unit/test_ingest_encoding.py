@@ -62,6 +62,10 @@ def test_rejects_beyond_the_quota_are_counted_and_not_kept() -> None:
     encoding = Encoding(Decoders([]), Quota(rows=3))
     assert [len(batch(b"x", encoding=encoding).rejects) for _ in range(5)] == [1, 1, 1, 0, 0]
     assert metrics.rejects_dropped._value.get() == before + 2
+    given_back = Quota(rows=1, size=1_000)
+    [reject] = given_back.admitted(batch(b"x").rejects)
+    given_back.returned([reject])
+    assert given_back.admitted([reject]) == [reject]
     small = Encoding(Decoders([]), Quota(size=2_000))
     assert [len(batch(b"x" * 1_000, encoding=small).rejects) for _ in range(3)] == [1, 0, 0]
     assert metrics.rejects_dropped._value.get() == before + 4
