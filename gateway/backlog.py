@@ -26,6 +26,9 @@ _NO_OUTLET = Outlet("", "device", {})
 Wanted = Literal["auto", "always", "never"]
 
 
+PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to come back too
+
+
 class Backlog:
     """Scans on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
 
@@ -53,7 +56,8 @@ class Backlog:
         self.tried = asyncio.Event()  # to open it, whatever came of it
         self.news = asyncio.Event()  # something is stored, or has arrived
         self.offered = False  # whether ingesters say that they send receipts
-        self.keeps_unheard = receipts != "never"  # what the broker had nobody to give to is kept, and sent again
+        self._was_connected = False
+        self._patience_until = float("-inf")
         self.silent_since: float | None = None  # the broker has acknowledged nothing for too long
         self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
@@ -61,6 +65,17 @@ class Backlog:
         self.gauges = Gauges(spool) if shown else None
         if shown:
             metrics.spool_waiting.set_function(lambda: self.waiting)
+
+    def connected(self) -> None:
+        """There is a connection. After an outage those who listen may still be on their way back, as we were."""
+        if self._was_connected:
+            self._patience_until = self._clock() + PATIENCE_SECONDS
+        self._was_connected = True
+
+    @property
+    def keeps_unheard(self) -> bool:
+        """Whether what the broker had nobody to give to is kept, and sent again."""
+        return self._wanted != "never" or self._clock() < self._patience_until
 
     async def open(self) -> None:
         """Opens the spool, and goes on where the process before ended. Raises SpoolError."""

@@ -64,6 +64,7 @@ class Delivery:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Sends until the publisher has finished, or the connection is lost."""
+        self.backlog.connected()
         await self._receipts.join(connection)
         async with together() as group:
             parts = [

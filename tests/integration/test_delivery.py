@@ -123,6 +123,28 @@ def test_without_receipts_the_brokers_word_is_enough(tmp_path: Path, mosquitto: 
     asyncio.run(scenario())
 
 
+def test_without_receipts_those_who_listen_may_come_back_after_the_broker(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    """A broker that restarts takes everybody's connection: the first one back must not speak into the void."""
+    broker = mosquitto()
+
+    async def scenario() -> None:
+        async with delivering(tmp_path, broker.port, "none") as delivery:
+            await until(lambda: delivery.publisher._connection, "it is connected")
+            broker.stop()
+            await until(lambda: not delivery.publisher._connection, "it has lost the broker")
+            broker.start()
+            await until(lambda: delivery.publisher._connection, "it is back")
+            say(delivery, "plc", 1)
+            ear = Ear()
+            async with connected(broker.port, ear) as connection:
+                await connection.subscribe("dev/#")
+                await until(lambda: values(ear, "plc") == {1}, "what nobody heard is sent again")
+
+    asyncio.run(scenario())
+
+
 def test_who_has_met_an_ingester_goes_on_waiting_for_receipts(
     tmp_path: Path, mosquitto: Callable[..., Mosquitto]
 ) -> None:
