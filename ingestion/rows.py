@@ -26,7 +26,7 @@ _FIELDS = struct.pack(">h", 6)
 _TIME = struct.Struct(">iq")
 _NUMBER = struct.Struct(">id").pack
 _QUALITY = struct.Struct(">ih")
-_GOOD = int(Quality.GOOD)
+_GOOD, _BAD = int(Quality.GOOD), int(Quality.BAD)
 _GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, quality
 _MOST_KNOWN = 32_000_000  # bytes, about, of remembered beginnings of rows
 _DEVICE_BYTES, _TAG_BYTES = 800, 250
@@ -223,7 +223,7 @@ def _fault(value: Value) -> str | None:
 def _rest(value: Value, quality: int) -> bytes:
     """The fields after the time."""
     if value is None:
-        fields = _NULL + _NULL
+        fields, quality = _NULL + _NULL, _BAD  # there is nothing to call good
     elif isinstance(value, str):
         fields = _NULL + _text(value)
     else:

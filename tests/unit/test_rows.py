@@ -28,6 +28,12 @@ def test_the_fast_and_the_slow_way_give_the_same_rows() -> None:
     assert fast[4] == ("dev/x/e", None, NOW, float(2**60), str(2**60), 192)
 
 
+def test_no_value_is_not_called_good() -> None:
+    for qualities in ({}, {"c": 192}, {"c": 64}):
+        rows, _, _ = encoded(Message("dev/x", NOW, {"c": None}, qualities))
+        assert rows == [("dev/x/c", None, NOW, None, None, 0)]
+
+
 def test_a_unit_that_changes_is_stored_as_it_was_said() -> None:
     encoder = Encoder()
     for unit in ("°C", "K", None):
