@@ -128,5 +128,5 @@ def test_every_message_becomes_rows_and_refusals(values: dict, time: int, qualit
     for topic, _, at, value, text, quality in rows:
         said = values[topic.removeprefix("dev/x/")]
         assert at == time
-        assert quality == qualities.get(topic.removeprefix("dev/x/"), 192)
+        assert quality == (0 if said is None else qualities.get(topic.removeprefix("dev/x/"), 192))
         assert (text if isinstance(said, str) else value) == (float(said) if isinstance(said, int) else said)
