@@ -38,6 +38,7 @@ class Drain:
         self._after = 0  # while topics are left out: what is before this number was looked at
         self._from_start_at = 0.0
         self._was_offered = False
+        self._refused: set[str] = set()  # reasons that are said already
 
     async def run(self) -> None:
         """Sends for as long as the connection lasts."""
@@ -144,7 +145,7 @@ class Drain:
                 self._aside.nobody(entry.topic)
                 unsent.append(entry)
             elif code >= mqtt.REFUSED:
-                metrics.refused.labels(mqtt.reason(code)).inc()
+                self._refuse(entry, mqtt.reason(code))
                 done.append(entry)
             else:
                 metrics.published.inc()
@@ -157,6 +158,13 @@ class Drain:
         if done:
             await backlog.done(done)
         return len(unsent) < len(entries)
+
+    def _refuse(self, entry: Entry, reason: str) -> None:
+        """It will never be taken: keeping it would help nobody."""
+        metrics.refused.labels(reason).inc()
+        if reason not in self._refused:
+            self._refused.add(reason)
+            log.get("publisher").error("the broker refuses what waited on disk", reason=reason, topic=entry.topic)
 
     def _deny(self, entry: Entry, code: int) -> None:
         metrics.refused.labels(mqtt.reason(code)).inc()

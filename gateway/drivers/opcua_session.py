@@ -164,7 +164,8 @@ class Session:
         # 0, or no such node, is no limit.
         said = [int(data.Value.Value or 0) if data.Value and data.Value.Value else 0 for data in found]
         read, monitor = (
-            min(most, limit or most) for most, limit in zip((wanted.read, wanted.monitor), said, strict=True)
+            min(most, limit if limit > 0 else most)
+            for most, limit in zip((wanted.read, wanted.monitor), said, strict=True)
         )
         return Limits(read, monitor, wanted.items)
 
