@@ -234,8 +234,12 @@ class Hole:
         while not self._ended:
             try:
                 one, _ = self._listener.accept()
+            except OSError:
+                continue
+            try:
                 other = socket.create_connection(("127.0.0.1", self._target))
             except OSError:
+                one.close()
                 continue
             for here, there in ((one, other), (other, one)):
                 threading.Thread(target=self._carry, args=(here, there), daemon=True).start()
