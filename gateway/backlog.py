@@ -256,8 +256,11 @@ class Backlog:
 
     # For the drain.
 
-    async def due(self, limit: int, after: int = 0, aside: Collection[str] = ()) -> list[Entry]:
-        """The first entries on disk, from number `after` on, that should be sent; none of the topics `aside`.
+    async def due(
+        self, limit: int, after: int = 0, aside: Collection[str] = (), largest: int | None = None
+    ) -> list[Entry]:
+        """The first entries on disk, from number `after` on, that should be sent; none of the topics `aside`, and no
+        single reading of more than `largest` bytes.
 
         Raises SpoolError.
         """
@@ -269,9 +272,9 @@ class Backlog:
         due: list[Entry] = []
         number = after
         while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
-            entries = await self._spool.between(first, upto, limit, aside)
+            entries = await self._spool.between(first, upto, limit, aside, largest)
             number = entries[-1].last + 1 if len(entries) == limit else upto + 1
-            for hole in [] if aside else holes(first, number - 1, entries):
+            for hole in [] if aside or largest is not None else holes(first, number - 1, entries):
                 self._ledger.nowhere(*hole)
             due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
         return due[:limit]
@@ -297,9 +300,13 @@ class Backlog:
         except SpoolError:  # a full disk may not even take deletions: they are sent again after a restart
             metrics.spool_failures.inc()
 
-    async def first_of(self, name: str) -> Entry | None:
-        """The oldest entry of a topic on disk that has not arrived. Raises SpoolError."""
-        return await self._spool.first_of(name)
+    async def divide(self, entry: Entry, parts: list[Entry]) -> None:
+        """Keeps an entry in parts; in none, if it is no message of ours. Raises SpoolError."""
+        await self._spool.divide(entry, parts)
+
+    async def first_of(self, name: str, largest: int | None = None) -> Entry | None:
+        """The oldest entry of a topic on disk, of at most `largest` bytes if it is one reading. Raises SpoolError."""
+        return await self._spool.first_of(name, largest)
 
     def is_done(self, entry: Entry) -> bool:
         """Whether it is known to have arrived."""

@@ -10,7 +10,7 @@ from gateway.entry import Entry
 from gateway.keeping import RETRY_SECONDS
 from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.message import again
-from gateway.publisher import PUBACK_SECONDS
+from gateway.publisher import PUBACK_SECONDS, room
 from gateway.spool import SpoolError
 from nexus.runtime import log, mqtt
 
@@ -39,6 +39,8 @@ class Drain:
         self._from_start_at = 0.0
         self._was_offered = False
         self._refused: set[str] = set()  # reasons that are said already
+        self._room = room(connection)
+        self._largest: int | None = None  # once there is a single reading that is larger
 
     async def run(self) -> None:
         """Sends for as long as the connection lasts."""
@@ -67,6 +69,8 @@ class Drain:
         entries = await self._due() if self._has_room() else []
         if not entries:
             return None
+        if not (entries := await self._fitting(entries)):
+            return 0.0
         heard = await self._send(entries)
         if not heard:
             return _UNHEARD_PAUSE
@@ -86,20 +90,47 @@ class Drain:
             self._aside.somebody()
 
     async def _due(self) -> list[Entry]:
-        if not (aside := self._aside.topics):
+        if not (aside := self._aside.topics) and self._largest is None:
             self._after = 0
             return await self._backlog.due(MESSAGES_AT_ONCE)
-        entries = await self._backlog.due(MESSAGES_AT_ONCE, self._after, aside)
+        entries = await self._backlog.due(MESSAGES_AT_ONCE, self._after, aside, self._largest)
         if entries:
             self._after = entries[0].id
         return entries
 
+    async def _fitting(self, entries: list[Entry]) -> list[Entry]:
+        """Those that the broker takes. Of the others, halves take the place on the disk; a single reading waits there,
+        for a broker that takes more, or for the spool's limits.
+        """
+        large = [entry for entry in entries if entry.length > self._room]
+        for entry in large:
+            halves = entry.halved()
+            if halves or entry.readings > 1:
+                await self._backlog.divide(entry, halves)
+            if not halves and entry.readings > 1:
+                self._refuse(entry, "Malformed Packet")
+            for one in halves or [entry]:
+                if one.readings == 1 and one.length > self._room:
+                    self._leave(one)
+        return [entry for entry in entries if entry.length <= self._room] if large else entries
+
+    def _leave(self, entry: Entry) -> None:
+        reason = mqtt.reason(mqtt.PACKET_TOO_LARGE)
+        metrics.refused.labels(reason).inc()
+        self._largest = self._room
+        if reason not in self._refused:
+            self._refused.add(reason)
+            said = "a single reading is larger than what the broker takes, and waits on the disk"
+            log.get("publisher").error(said, topic=entry.topic, bytes=entry.length, largest=self._room)
+
     async def _try(self, topic: str) -> bool:
         """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
-        entry = await self._backlog.first_of(topic)
+        entry = await self._backlog.first_of(topic, self._largest)
         if entry is None:
             self._aside.untried(topic, self._clock())
             return False
+        if not await self._fitting([entry]):
+            return True
         self._backlog.sent([entry])
         try:
             [code] = await self._publish([entry])
@@ -162,6 +193,7 @@ class Drain:
     def _refuse(self, entry: Entry, reason: str) -> None:
         """It will never be taken: keeping it would help nobody."""
         metrics.refused.labels(reason).inc()
+        metrics.dropped.labels("refused").inc(entry.readings)
         if reason not in self._refused:
             self._refused.add(reason)
             log.get("publisher").error("the broker refuses what waited on disk", reason=reason, topic=entry.topic)
@@ -173,16 +205,15 @@ class Drain:
         metrics.denied.set(len(self._aside.denied))
 
     async def _publish(self, entries: list[Entry]) -> list[int]:
-        """The broker's answer for each. One that is larger than the broker takes would end the connection."""
-        answers: list[asyncio.Future[int] | None] = []
+        """The broker's answer for each."""
+        answers: list[asyncio.Future[int]] = []
         self._aside.sending = [entry.topic for entry in entries]  # stays if the connection is lost
         try:
             async with asyncio.timeout(PUBACK_SECONDS):
                 for entry in entries:
                     payload = again(entry, self._backlog.publisher)
-                    fits = len(payload) + len(entry.topic) + 64 <= self._connection.maximum_packet_size
-                    answers.append(await self._connection.publish(entry.topic, payload) if fits else None)
-                codes = [mqtt.PACKET_TOO_LARGE if answer is None else await answer for answer in answers]
+                    answers.append(await self._connection.publish(entry.topic, payload))
+                codes = [await answer for answer in answers]
         except TimeoutError:
             self._backlog.silent_since = self._backlog.silent_since or self._clock() - PUBACK_SECONDS
             raise mqtt.MqttError(f"no PUBACK for {PUBACK_SECONDS:g} s") from None

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from nexus.contract.halves import halves
 from nexus.contract.receipt import LARGEST_NUMBER
 
 READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
@@ -25,6 +26,19 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     @property
     def size(self) -> int:
         return len(self.topic) + len(self.payload) + ROW_BYTES
+
+    @property
+    def length(self) -> int:
+        """Bytes of topic and payload in a packet, without numbers."""
+        return len(self.topic.encode()) + len(self.payload)
+
+    def halved(self) -> "list[Entry]":
+        """As two messages with the same numbers; none if it holds one reading, or cannot be divided."""
+        parts, number = [], self.id
+        for payload, readings in halves(self.payload, self.readings) or ():
+            parts.append(Entry(self.topic, payload, readings, number))
+            number += readings
+        return parts
 
 
 def is_message(topic: object, payload: object, readings: object, number: object) -> bool:

@@ -61,10 +61,12 @@ published = Counter("nexus_gateway_messages_published", "Messages that the broke
 refused = Counter("nexus_gateway_messages_refused", "Messages that the broker refused", ["reason"], registry=registry)
 dropped = Counter(
     "nexus_gateway_readings_dropped",
-    "Readings lost: memory, the disk takes nothing; bytes, age: the spool's limits",
+    "Readings lost: memory, the disk takes nothing; bytes, age: the spool's limits; refused by the broker for good",
     ["reason"],
     registry=registry,
 )
+for _reason in ("memory", "bytes", "age", "refused"):
+    dropped.labels(_reason)
 queued = Gauge("nexus_gateway_readings_queued", "Readings that wait for the broker in memory", registry=registry)
 connected = Gauge("nexus_gateway_broker_connected", "1 while connected to the broker", registry=registry)
 spool_waiting = Gauge("nexus_gateway_spool_waiting_readings", "Readings in memory for the disk", registry=registry)
@@ -77,6 +79,12 @@ spool_drain = Gauge(
 spool_full = Gauge(
     "nexus_gateway_spool_full_seconds", "Until the spool is full; +Inf while it does not grow", registry=registry
 )
+spool_loss = Gauge(
+    "nexus_gateway_spool_loss_seconds",
+    "Until the oldest message on disk is lost, by its age or for lack of room; +Inf while nothing waits",
+    registry=registry,
+)
+spool_loss.set(float("inf"))
 sent_again = Counter(
     "nexus_gateway_readings_sent_again", "Readings that left again for want of a receipt", registry=registry
 )

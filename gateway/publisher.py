@@ -8,6 +8,7 @@ from time import time
 from gateway import metrics
 from gateway.aside import Aside
 from gateway.backlog import Backlog
+from gateway.entry import READINGS_A_MESSAGE
 from gateway.message import Outlet, Record, Scan, live
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
@@ -20,17 +21,26 @@ PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no br
 RECEIPT_SECONDS = 3.0  # what was sent last has so long at a stop
 
 
-class _Flight:
-    """A scan that is with the broker; `left` messages of it are not acknowledged."""
+_OVERHEAD = 128  # bytes of a packet beside topic and payload; a publisher's name and numbers are among them
 
-    __slots__ = ("at", "left", "number", "scan", "unsettled")
+
+def room(connection: mqtt.Connection) -> int:
+    """How many bytes topic and payload, without numbers, may have. What is larger would end the connection."""
+    return connection.maximum_packet_size - _OVERHEAD
+
+
+class _Flight:
+    """A scan that is with the broker; `left` messages of it are not acknowledged, and `lost` never will be."""
+
+    __slots__ = ("at", "left", "lost", "number", "scan", "unsettled")
 
     def __init__(self, number: int, scan: Scan, at: float) -> None:
         self.number = number
         self.scan = scan
         self.at = at
         self.left = 0
-        self.unsettled = False  # denied, or nobody got it
+        self.lost = 0
+        self.unsettled = False  # denied, too large, or nobody got it
 
 
 class Publisher:
@@ -204,13 +214,15 @@ class Publisher:
     def _send(self, connection: mqtt.Connection, flight: _Flight, messages: list[tuple[str, bytes]]) -> None:
         """Sends what there is room for. If the connection is lost, `_put_back` has the whole scan."""
         for name, payload in messages:
-            if len(payload) + len(name) + 64 > connection.maximum_packet_size:
+            if len(payload) + len(name) + _OVERHEAD > connection.maximum_packet_size:
                 self._settle(flight, name, mqtt.PACKET_TOO_LARGE)
             else:
                 connection.send(name, payload, partial(self._settle, flight, name))
 
     def _settle(self, flight: _Flight, name: str, code: int) -> None:
-        """The broker has this message, denies its topic, or will never take it: keeping that one would help nobody."""
+        """The broker has this message, or denies its topic, or it is too large; or it will never take this one:
+        keeping that would help nobody.
+        """
         self._backlog.silent_since = None
         if code < mqtt.REFUSED:
             metrics.published.inc()
@@ -219,7 +231,10 @@ class Publisher:
         elif mqtt.is_denied(code):
             flight.unsettled = True
             self._deny(flight.scan.topic, code)
+        elif code == mqtt.PACKET_TOO_LARGE:
+            flight.unsettled = True  # the disk gives it in parts
         else:
+            flight.lost += 1
             reason = mqtt.reason(code)
             metrics.refused.labels(reason).inc()
             if code not in self._refused:
@@ -231,9 +246,16 @@ class Publisher:
             if flight.unsettled:
                 self._backlog.stays(flight.scan)
             else:
+                self._note_lost(flight)
                 self._backlog.acknowledged(flight.scan)
             if not self._flying:
                 self._landed.set()
+
+    def _note_lost(self, flight: _Flight) -> None:
+        """What is on its way to the disk is refused there once more, and counted there."""
+        if flight.lost and not flight.scan.kept:
+            readings = flight.lost if flight.scan.outlet.publish == "tag" else flight.lost * READINGS_A_MESSAGE
+            metrics.dropped.labels("refused").inc(min(readings, flight.scan.count))
 
     def _deny(self, name: str, code: int) -> None:
         metrics.refused.labels(mqtt.reason(code)).inc()

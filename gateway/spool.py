@@ -19,6 +19,9 @@ _LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside th
 
 _COST = f"CAST(readings AS INTEGER), length(topic) + length(payload) + {ROW_BYTES}"  # whatever is in the columns
 
+# Single readings that are not larger than so many bytes, and all messages of several.
+_FITS = " AND (? IS NULL OR readings > 1 OR length(CAST(topic AS BLOB)) + length(payload) <= ?)"
+
 T = TypeVar("T")
 
 
@@ -38,7 +41,7 @@ class Spool:
         self._file = file
         self.number = int(file.stem.removeprefix("spool-"))  # of its folder: 0 for the first
         self.max_bytes = max_bytes
-        self._max_age = max_age
+        self.max_age = max_age
         self._chunk = min(_LARGEST_CHUNK, max_bytes // 10)
         self._room = max_bytes - 3 * self._chunk  # for the file itself
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
@@ -74,15 +77,32 @@ class Spool:
         ranges = list(finished)
         return await self._do(lambda database: self._write(database, entries, ranges))
 
-    async def between(self, first: int, last: int, limit: int, aside: Collection[str] = ()) -> list[Entry]:
-        """The first entries that have a number in the range, but none of the topics `aside`. Raises SpoolError."""
-        return await self._do(lambda database: self._between(database, first, last, limit, aside))
+    async def between(
+        self, first: int, last: int, limit: int, aside: Collection[str] = (), largest: int | None = None
+    ) -> list[Entry]:
+        """The first entries that have a number in the range, but none of the topics `aside`.
 
-    async def first_of(self, topic: str) -> Entry | None:
-        """The oldest entry of a topic. Raises SpoolError."""
-        asked = "SELECT topic, payload, readings, id FROM message WHERE topic = ? ORDER BY id LIMIT 1"
-        found = await self._do(lambda database: self._entries(database, database.execute(asked, (topic,)).fetchall()))
+        Nor single readings whose topic and payload have more than `largest` bytes. Raises SpoolError.
+        """
+        but = " AND topic NOT IN (SELECT value FROM json_each(?))" if aside else ""
+        asked = (
+            "SELECT topic, payload, readings, id FROM message"  # noqa: S608  our own texts
+            f" WHERE id BETWEEN ? AND ? AND id + readings > ?{_FITS}{but} ORDER BY id LIMIT ?"
+        )
+        topics = [json.dumps(list(aside))] if aside else []
+        keys = (first - READINGS_A_MESSAGE, last, first, largest, largest, *topics, limit)
+        return await self._do(lambda database: self._entries(database, database.execute(asked, keys).fetchall()))
+
+    async def first_of(self, topic: str, largest: int | None = None) -> Entry | None:
+        """The oldest entry of a topic, but no single reading of more than `largest` bytes. Raises SpoolError."""
+        asked = f"SELECT topic, payload, readings, id FROM message WHERE topic = ?{_FITS} ORDER BY id LIMIT 1"  # noqa: S608
+        keys = (topic, largest, largest)
+        found = await self._do(lambda database: self._entries(database, database.execute(asked, keys).fetchall()))
         return found[0] if found else None
+
+    async def divide(self, entry: Entry, parts: Sequence[Entry]) -> None:
+        """Puts parts with the same numbers in an entry's place, or nothing; it may be gone. Raises SpoolError."""
+        await self._do(lambda database: self._divide(database, entry, parts))
 
     async def expire(self) -> int:
         """Forgets what is too old; gives the readings lost by that. Raises SpoolError."""
@@ -211,7 +231,7 @@ class Spool:
         return lost
 
     def _expire(self, database: sqlite3.Connection) -> int:
-        lost, before = 0, self.clock - int(self._max_age * 1000)
+        lost, before = 0, self.clock - int(self.max_age * 1000)
         while self.contents.oldest is not None and self.contents.oldest < before:
             lost += self._evict_before(database, before)
         return lost
@@ -225,16 +245,17 @@ class Spool:
             self._book(database, -len(old), -sum(row[1] for row in old), -sum(row[2] for row in old))
         return sum(row[1] for row in old)
 
-    def _between(
-        self, database: sqlite3.Connection, first: int, last: int, limit: int, aside: Collection[str]
-    ) -> list[Entry]:
-        but = " AND topic NOT IN (SELECT value FROM json_each(?))" if aside else ""
-        found = database.execute(
-            "SELECT topic, payload, readings, id FROM message"  # noqa: S608  one of two texts
-            f" WHERE id BETWEEN ? AND ? AND id + readings > ?{but} ORDER BY id LIMIT ?",
-            (first - READINGS_A_MESSAGE, last, first, *([json.dumps(list(aside))] if aside else []), limit),
-        )
-        return self._entries(database, found.fetchall())
+    def _divide(self, database: sqlite3.Connection, entry: Entry, parts: Sequence[Entry]) -> None:
+        asked = "DELETE FROM message WHERE id = ? AND readings = ? RETURNING time"
+        with database:
+            if (kept := database.execute(asked, (entry.id, entry.readings)).fetchone()) is None:
+                return
+            database.executemany(
+                "INSERT INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
+                [(part.id, kept[0], part.readings, part.topic, part.payload) for part in parts],
+            )
+            readings = sum(part.readings for part in parts) - entry.readings
+            self._book(database, len(parts) - 1, readings, sum(part.size for part in parts) - entry.size)
 
     def _entries(self, database: sqlite3.Connection, rows: list[Any]) -> list[Entry]:
         """Rows as entries. What cannot be one of ours goes, instead of standing in the way for ever."""

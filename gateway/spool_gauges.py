@@ -24,9 +24,12 @@ class Gauges:
         metrics.spool_drain.set(left if contents.readings else 0)
 
     def show_growth(self, seconds: float) -> None:
-        """When it will be full, at the pace of the last `seconds`."""
+        """When it will be full, at the pace of the last `seconds`; and when the oldest message is lost, if it stays."""
         size, before = self._spool.contents.size, self._size
         self._size = size
         grows = before is not None and size > before
         left = (self._spool.max_bytes - size) / ((size - before) / seconds) if grows and before is not None else inf
         metrics.spool_full.set(left)
+        oldest = self._spool.contents.oldest
+        kept = self._spool.max_age - (self._spool.clock - oldest) / 1000 if oldest is not None else inf
+        metrics.spool_loss.set(max(0.0, min(left, kept)))

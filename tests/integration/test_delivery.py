@@ -295,8 +295,9 @@ class Wayward:
 
     SILENCE, END = -1, -2
 
-    def __init__(self, verdict: Callable[[str], int]) -> None:
+    def __init__(self, verdict: Callable[[str], int], largest: int = 0) -> None:
         self._verdict = verdict
+        self.largest = largest  # packet, as it says
         self.connections = 0
         self.taken: list[tuple[str, bytes]] = []
 
@@ -326,12 +327,16 @@ class Wayward:
 
     def _answer(self, writer: asyncio.StreamWriter, kind: int, body: bytes) -> bool:
         if kind == 1:
-            writer.write(b"\x20\x03\x00\x00\x00")
+            says = b"\x27" + self.largest.to_bytes(4, "big") if self.largest else b""
+            writer.write(bytes([0x20, 3 + len(says), 0, 0, len(says)]) + says)
         elif kind == 8:
             writer.write(b"\x90\x04" + body[:2] + b"\x00\x01")
         elif kind == 12:
             writer.write(b"\xd0\x00")
         elif kind == 3:
+            if self.largest and len(body) + 5 > self.largest:
+                writer.write(b"\xe0\x01\x95")
+                return False
             size = int.from_bytes(body[:2], "big")
             topic, mid = body[2 : 2 + size].decode(), body[2 + size : 4 + size]
             code = self._verdict(topic)
@@ -399,5 +404,41 @@ def test_acknowledgements_that_stay_away_show_and_end_the_connection(
             answer = 0
             say(delivery, "plc", 2)
             await until(lambda: broker.has("plc") >= 2 and delivery.waiting_for() == [], "and all is well", 40)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("publish", ["device", "tag"])
+def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publish: str) -> None:
+    broker = Wayward(lambda _: 0, largest=1000)
+    outlet = Outlet("plc", publish, {"t7": "bar"})  # type: ignore[arg-type]
+    readings = [Reading(f"t{number}", 1000 + number % 3, number) for number in range(300)]
+    readings[100] = Reading("t100", 1000, "x" * 3000)
+
+    def came() -> dict[str, object]:
+        found: dict[str, object] = {}
+        for topic, payload in broker.taken:
+            value = json.loads(payload)["v"]
+            found |= value if isinstance(value, dict) else {topic.rpartition("/")[2]: value}
+        return found
+
+    async def scenario() -> None:
+        async with broker.listening() as port, delivering(tmp_path, port, "none") as delivery:
+            await until(lambda: delivery.publisher._connection, "connected")
+            delivery.publisher.scan(outlet, readings)
+            await until(lambda: len(came()) == 299, "all but the one that is too large by itself")
+            await until(lambda: delivery.backlog.stored == 1, "which waits")
+            say(delivery, "plc", 5)
+            await until(lambda: came().get("t") == 5, "and holds up no other")
+            assert broker.connections == 1
+            parts = [json.loads(payload) for topic, payload in broker.taken if topic == "dev/plc"]
+            times = {tag: part.get("t", {}).get(tag, part["ts"]) for part in parts for tag in part["v"] if tag != "t"}
+            assert all(time == 1000 + int(tag[1:]) % 3 for tag, time in times.items())
+            assert [part["u"] for part in parts if "t7" in part["v"]] == [{"t7": "bar"}]
+            broker.largest = 100_000
+            assert delivery.publisher._connection
+            delivery.publisher._connection._lose("cut")
+            await until(lambda: came().get("t100") == "x" * 3000, "a broker that takes more gets it")
+            await until(lambda: delivery.backlog.stored == 0, "and nothing is left")
 
     asyncio.run(scenario())

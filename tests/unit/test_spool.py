@@ -362,3 +362,33 @@ def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypa
     monkeypatch.setattr("fcntl.flock", flock)
     with pytest.raises(ConfigError, match=r"NEXUS_SPOOL_DIR: .* cannot be used: No locks available"):
         asyncio.run(claim())
+
+
+def test_an_entry_in_parts_keeps_its_numbers_its_time_and_the_totals(tmp_path: Path) -> None:
+    payload = b'{"ts":5,"v":{"a":1.50,"b":"x","c":null},"q":{"c":"bad"},"u":{"a":"bar"},"t":{"b":4}}'
+    whole = Entry("dev/x", payload, 3, 7)
+
+    async def look(spool: Spool) -> None:
+        await spool.write([whole])
+        oldest = spool.contents.oldest
+        parts = whole.halved()
+        assert [(part.id, part.readings, part.payload) for part in parts] == [
+            (7, 1, b'{"ts":5,"v":{"a":1.50},"u":{"a":"bar"}}'),
+            (8, 2, b'{"ts":5,"v":{"b":"x","c":null},"q":{"c":"bad"},"t":{"b":4}}'),
+        ]
+        await spool.divide(whole, parts)
+        await spool.divide(whole, parts)  # it is gone already
+        assert await spool.between(1, 100, 10) == parts
+        assert (spool.contents.messages, spool.contents.readings, spool.contents.oldest) == (2, 3, oldest)
+        assert spool.contents.size == sum(part.size for part in parts)
+        largest = parts[0].length - 1
+        assert await spool.between(1, 100, 10, (), largest) == parts[1:], "of one that is too large alone, not a word"
+        await spool.write([], [(7, 9)])
+        assert (spool.contents.messages, spool.contents.size) == (0, 0)
+
+    on(tmp_path, look)
+
+
+@pytest.mark.parametrize("payload", [b'{"ts":1,"v":{"a":1}}', b'{"id":"1"}', b"{}", b"[]", b"\xff", b'{"ts":1,"v":3}'])
+def test_what_is_no_message_of_several_readings_is_not_divided(payload: bytes) -> None:
+    assert Entry("dev/x", payload, 2, 7).halved() == []
