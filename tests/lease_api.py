@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import ssl
 import threading
 from pathlib import Path
@@ -17,10 +18,13 @@ TOKEN = "the-token"
 
 
 class LeaseApi:
-    """Serves until `close`; while `is_up` is false it refuses, as an API server that starts does."""
+    """Serves until `close`; while `is_up` is false it refuses, as an API server that starts does.
+
+    With `conflicts` somebody else creates each Lease just before we do.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.port, self.is_up = free_port(), True
+        self.port, self.is_up, self.conflicts = free_port(), True, False
         self.leases: dict[str, dict[str, Any]] = {}
         self.requests = 0
         self._versions = itertools.count(1)
@@ -76,15 +80,21 @@ class LeaseApi:
         answer: web.StreamResponse = await handler(request)
         return answer
 
-    async def _list(self, request: web.Request) -> web.Response:
+    async def _list(self, request: web.Request) -> web.StreamResponse:
         label, _, value = request.query["labelSelector"].partition("=")
         found = [one for one in self.leases.values() if one["metadata"]["labels"].get(label) == value]
-        return web.json_response({"kind": "LeaseList", "items": found})
+        text = json.dumps({"kind": "LeaseList", "items": found}).encode()
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for part in (text[:20], text[20:]):  # in pieces, as the real one answers
+            await answer.write(part)
+            await asyncio.sleep(0.01)
+        return answer
 
     async def _create(self, request: web.Request) -> web.Response:
         lease = await request.json()
         name = lease["metadata"]["name"]
-        if name in self.leases:
+        if name in self.leases or self.conflicts:
             return web.json_response({"kind": "Status", "code": 409}, status=409)
         return self._stored(name, lease, 201)
 

@@ -102,8 +102,8 @@ class Leases:
             # Read anew each time: the kubelet renews it.
             headers = {"Authorization": f"Bearer {_read(self._token)}", "Content-Type": kind}
             async with self._session.request(method, url, json=body, headers=headers) as answer:
-                data = await answer.content.read(_MOST_BYTES)
-                if answer.status not in (200, 201, 404, 409):
+                data = await _body(answer)
+                if answer.status not in (200, 201, 404):
                     raise LeasesError(f"the API server refuses to {method} Leases: {answer.status} {answer.reason}")
                 if answer.status == 404 and method not in ("PATCH", "DELETE"):
                     raise LeasesError("the API server has no Leases in this namespace: 404")
@@ -126,6 +126,16 @@ async def connected(account: Path, group: str) -> AsyncIterator[Leases]:
     connector = aiohttp.TCPConnector(ssl=context, limit=4)
     async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
         yield Leases(session, account, group)
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """All of it: what is longer than a packet comes in several."""
+    body = bytearray()
+    async for part in answer.content.iter_any():
+        body += part
+        if len(body) > _MOST_BYTES:
+            raise LeasesError(f"the API server answers with more than {_MOST_BYTES} bytes")
+    return bytes(body)
 
 
 def _parsed(data: bytes) -> dict[str, Any]:
