@@ -33,6 +33,13 @@ class Breaker:
             self.state = State.HALF_OPEN
         return self.state is not State.OPEN
 
+    def wait(self, until: float) -> bool:
+        """The device's turn comes then; nothing was tried. Tells whether it waits: not while it is closed."""
+        if self.state is State.CLOSED:
+            return False
+        self.state, self.until = State.OPEN, until
+        return True
+
     def succeed(self) -> bool:
         """A try went well. Tells whether that closed the breaker."""
         reopened, self.state = self.state is not State.CLOSED, State.CLOSED

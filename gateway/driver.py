@@ -18,13 +18,22 @@ class DeviceError(Exception):
     """The device is lost for now: leave the connection and enter a new one. The text is for the operator.
 
     `silent_for` is how many seconds ago the device was last heard, where it tells by itself. `readings` are those that
-    the scan got before: they are good, and only the others are asked for again.
+    the scan got before: they are good, and only the others are asked for again. `again_in` is how many seconds from now
+    its turn comes, where it was not asked because others share its line.
     """
 
-    def __init__(self, text: str, *, silent_for: float = 0.0, readings: "Sequence[Reading]" = ()) -> None:
+    def __init__(
+        self,
+        text: str,
+        *,
+        silent_for: float = 0.0,
+        readings: "Sequence[Reading]" = (),
+        again_in: float | None = None,
+    ) -> None:
         super().__init__(text)
         self.silent_for = silent_for
         self.readings = readings
+        self.again_in = again_in
 
 
 class WriteError(Exception):

@@ -78,10 +78,12 @@ class Poller:
             try:
                 await self._connected(schedule)
             except DeviceError as error:
-                self._fail(str(error))
+                if error.again_in is None or not self._breaker.wait(self._clock() + error.again_in):
+                    self._fail(str(error))
             except Exception as error:  # a driver's fault must not stop the other devices
                 self._condition.broken(error)
                 self._fail(f"internal error in the driver: {error!r}")
+            self._metrics.breaker.set(self._breaker.state)
 
     async def write(self, tag: Tag, value: Value) -> Written:
         """Writes between two scans, and reads back. `value` in the tag's unit.
@@ -257,7 +259,6 @@ class Poller:
     def _fail(self, reason: str) -> None:
         self._metrics.failures.inc()
         opened = self._breaker.fail(self._clock())
-        self._metrics.breaker.set(self._breaker.state)
         if opened:
             self._metrics.openings.inc()
             now = _now()

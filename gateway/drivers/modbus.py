@@ -186,6 +186,7 @@ class _Unit:
         self._clock = asyncio.get_running_loop().time
         self._plans: dict[tuple[str, ...], Kept[list[_Job]]] = {}
         self.pace = Pace(device.timeout, settings.request_delay)
+        line.turns.polled(settings.unit, min(tag.interval for tag in device.tags))
         self.refusals: dict[str, str] = {}
 
     async def read(self, tags: Sequence[Tag]) -> list[Reading]:
@@ -203,10 +204,12 @@ class _Unit:
                 found, lost = await self._read_block(job), False
             except Unanswered as error:
                 if lost:
-                    raise DeviceError(str(error), readings=readings) from error
+                    error.readings = readings
+                    raise
                 found, lost = self._bad(job, str(error)), True
             except DeviceError as error:
-                raise DeviceError(str(error), readings=readings) from error
+                error.readings = readings
+                raise
             if found is None and (parts := halves(job.block)):
                 waiting.extend(_job(part) for part in reversed(parts))
                 continue

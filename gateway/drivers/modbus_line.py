@@ -109,7 +109,7 @@ class Line:
             self._may_try(unit)
             if pace.delay:
                 await asyncio.sleep(pace.delay)
-            answer = await self._timed(unit, request, pace.timeout)
+            answer = await self._timed(unit, request, pace)
         finally:
             self._turn.release()
         if answer[0] & 0x80:
@@ -120,12 +120,13 @@ class Line:
         if self.lost:
             raise DeviceError(f"{self._where} closed the connection")
         if self.users > 1 and (rest := self.turns.rest(unit, self._clock())):
-            raise DeviceError(f"no answer from unit {unit}; others share the line, so it rests for {rest:.0f} s")
+            reason = f"no answer from unit {unit}; others share the line, so it rests for {rest:.0f} s"
+            raise DeviceError(reason, again_in=rest)
 
-    async def _timed(self, unit: int, request: Request, timeout: float) -> bytes:
+    async def _timed(self, unit: int, request: Request, pace: Pace) -> bytes:
         """One request, and what its answer, or none, tells of the unit."""
         began, finished = self._clock(), False
-        limit = self.turns.limit(unit, timeout) if self.users > 1 else timeout
+        limit = self.turns.limit(unit, pace.timeout, began) if self.users > 1 else pace.timeout
         try:
             answer = await self._answered(unit, request, limit)
             finished = True
@@ -139,13 +140,13 @@ class Line:
             raise
         finally:
             if not finished and not self._where.numbered:
-                self._distrust(unit, timeout)
+                self._distrust(unit, pace.timeout)
         self._unanswered = 0
         now = self._clock()
         if answer[0] & 0x80 and answer[1] in _ABSENT:
             self.turns.missed(unit, now, now - began)
         else:
-            self.turns.answered(unit, now - self._sent)
+            self.turns.answered(unit, now - self._sent, now - began + pace.delay)
         return answer
 
     async def _answered(self, unit: int, request: Request, limit: float) -> bytes:

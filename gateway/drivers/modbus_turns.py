@@ -1,8 +1,15 @@
 """How a shared line's time is divided: units that do not answer get a bounded share, and try one at a time. Pure."""
 
 from dataclasses import dataclass, field
+from math import inf
 
-SHARE = 0.03  # of the line's time, for all silent units together
+SHARE = 0.03  # of the line's time for all silent units together, and of the living's scans that this may cost
+MOST = 1 / 2  # of the time that the living leave, if it takes that to ask each silent unit once in ROUND
+ROUND = 140.0  # seconds; about as long as a breaker stays open at most
+PATIENT_SHARE = 0.01  # of the living's scans, for giving a unit that never answered its whole timeout
+SOON = 0.001  # seconds; timers are not more exact
+LATE = 5.0  # who comes so late does not hold up those behind it
+LONGEST_REST = 30.0  # then it is told again
 SHORTEST_PATIENCE = 0.5  # seconds
 SOONEST_REPEAT = 0.2
 _MARGIN = 4  # times the slowest answer that was seen lately
@@ -16,29 +23,58 @@ class Turns:
 
     A converter waits for a silent unit, for longer or shorter than we do, and answers nobody meanwhile. How long that
     holds it up shows in the first answer after a row of silences.
+
+    Silent units have turns. How far these lie apart follows from what a silence costs, how busy the line is, and how
+    often the living are read; it changes, so each is told again when it comes too early.
     """
 
     _misses: dict[int, float] = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)
+    _intervals: dict[int, float] = field(default_factory=dict)  # how often units are read
     _slowest: float = 0.0
     _hold: float | None = None  # how long one silent unit holds up the converter, if that is known
     _row: int = 0  # requests in a row without an answer
     _row_seconds: float = 0.0
-    _free_at: float = 0.0
+    _busy: float = 0.0  # with the living, since the last silence ended
+    _free_at: float = 0.0  # no silent unit is asked before
+    _apart: float = 0.0  # from one silent unit's turn to the next one's
+    _queue: dict[int, float] = field(default_factory=dict)  # silent units in the order of their turns: when each comes
+    _silence_ended: float | None = None
+    _patient: dict[int, float] = field(default_factory=dict)  # by unit: at which try it got its whole timeout
+    _patient_at: float = 0.0  # from when on the next one may get it
+
+    def polled(self, unit: int, interval: float) -> None:
+        """A unit is read that often."""
+        self._intervals[unit] = interval
 
     def rest(self, unit: int, now: float) -> float:
-        """How long a unit must not be asked yet, because silent ones took their share of the line; usually 0."""
-        return max(0.0, self._free_at - now) if self._is_silent(unit) else 0.0
+        """How long a unit must not be asked yet, because it is silent and others have their turn; usually 0."""
+        if not self._is_silent(unit):
+            return 0.0
+        ahead = 0
+        self._queue.setdefault(unit, now)
+        for other, comes in self._queue.items():
+            if other == unit:
+                break
+            ahead += comes + LATE >= now
+        rest = min(max(0.0, self._free_at - now) + ahead * self._apart, LONGEST_REST)
+        if rest <= SOON:
+            return 0.0
+        self._queue[unit] = now + rest
+        return rest
 
-    def limit(self, unit: int, timeout: float) -> float:
+    def limit(self, unit: int, timeout: float, now: float) -> float:
         """How long to wait for a unit's answer: its timeout, or less if it is probably not there.
 
-        One that never answered may be slower than the others: it is given its whole time at tries 4, 8, 16 and so on.
+        One that never answered may be slower than the others: it is given its whole time at tries 4, 8, 16 and so on,
+        or later if others were given theirs just before.
         """
         if unit in self._met and not self._is_silent(unit):
             return timeout
-        tries = int(self._misses.get(unit, 0))
-        if unit not in self._met and tries >= 3 and tries & (tries + 1) == 0:
+        tries = self._misses.get(unit, 0) + 1
+        if unit not in self._met and now >= self._patient_at and tries >= 2 * self._patient.get(unit, 2):
+            self._patient[unit] = tries
+            self._patient_at = now + self._lost(timeout) / PATIENT_SHARE
             return timeout
         patience = self.patience(timeout)
         return min(timeout, patience * 2.0 ** min(self._row, 8) if self._hold is None else max(patience, self._hold))
@@ -57,26 +93,50 @@ class Turns:
         """After how long a request of a unit that is there is sent once more: doing it in vain costs little."""
         return min(timeout, max(min(SOONEST_REPEAT, timeout / 3), self._slowest * _MARGIN)) if self._met else timeout
 
-    def answered(self, unit: int, took: float) -> None:
-        """A unit answered."""
+    def answered(self, unit: int, took: float, busy: float = 0.0) -> None:
+        """A unit answered; the line was `busy` with that."""
+        self._busy += busy
         if self._row:
             self._learn_hold(took)
         else:
             self._slowest = max(took, self._slowest * _FADES)
         if unit not in self._met or self._misses:
             self._met.add(unit)
-            self._misses.pop(unit, None)
+            for known in (self._misses, self._queue, self._patient):
+                known.pop(unit, None)
 
     def missed(self, unit: int, now: float, cost: float) -> None:
         """A unit did not answer, which took `cost` of the line's time.
 
         It counts half if the one before did not either and may have held up the converter.
         """
-        self._misses[unit] = self._misses.get(unit, 0) + (0.5 if self._row and self._hold is None else 1)
+        misses = self._misses.get(unit, 0)
+        self._misses[unit] = misses + (0.5 if self._row and self._hold is None else 1)
+        self._queue.pop(unit, None)
         self._row += 1
         self._row_seconds += cost
         if self._is_silent(unit):
-            self._free_at = now + cost * (1 / SHARE - 1)
+            pause = self._pause(cost, now)
+            if misses + 1 != self._patient.get(unit):  # that has a share of its own
+                pause = max(pause, self._lost(cost) / SHARE)
+                self._apart = cost + pause if pause else 0.0
+            self._free_at = now + pause
+        self._busy, self._silence_ended = 0.0, now
+
+    def _pause(self, cost: float, now: float) -> float:
+        """How long to leave the line to the living, after one silence."""
+        silent = sum(self._is_silent(unit) for unit in self._misses)
+        if not self._met or all(self._is_silent(unit) for unit in self._met):
+            return 0.0  # there is nobody who could lose by it
+        since = now - self._silence_ended if self._silence_ended is not None else 0.0
+        load = min(1.0, self._busy / since) if since > 0 else 1.0
+        share = max(SHARE, min(silent * cost / ROUND, (1 - load) * MOST))
+        return cost * (1 / share - 1)
+
+    def _lost(self, cost: float) -> float:
+        """Of the time that the line is held up, what costs a living unit scans: it makes up for one interval."""
+        shortest = min((at for unit, at in self._intervals.items() if not self._is_silent(unit)), default=inf)
+        return max(0.0, cost - shortest)
 
     def _learn_hold(self, took: float) -> None:
         if not self._slowest:

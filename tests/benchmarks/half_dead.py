@@ -1,6 +1,8 @@
-"""A converter with many units, half of which are silent: what the living get of their readings. Prints JSON.
+"""A converter with many units, half of which are silent: what the living get of their readings, and how
+soon a silent one is noticed that answers again. Prints JSON.
 
     python -m tests.benchmarks.half_dead [--units N …] [--seconds S] [--warm-up S] [--interval S] [--timeout S]
+                                         [--gives-up S] [--returns N]
 
 The converter does as serial ones do: one request at a time, 5 ms for each answer, and nothing else while it waits for a
 unit that does not answer, up to `--gives-up`.
@@ -22,42 +24,40 @@ from gateway.keys import BreakerKeys
 from gateway.message import Outlet
 from gateway.poller import Poller
 from nexus.contract.reading import Quality, Reading
+from tests.modbus_peer import peer
 
 ANSWER_SECONDS = 0.005
 
 
 @asynccontextmanager
 async def converter(silent: set[int], gives_up: float) -> AsyncIterator[int]:
-    """Its port; units in `silent` never answer."""
+    """Its port; units in `silent` do not answer, as long as they are in it."""
     bus = asyncio.Lock()
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                head = await reader.readexactly(7)
-                transaction, _, length, unit = struct.unpack(">HHHB", head)
-                pdu = await reader.readexactly(length - 1)
-                async with bus:
-                    await asyncio.sleep(gives_up if unit in silent else ANSWER_SECONDS)
-                if unit not in silent:
-                    answer = bytes((pdu[0], 2)) + struct.pack(">H", unit)
-                    writer.write(struct.pack(">HHHB", transaction, 0, len(answer) + 1, unit) + answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.transport.abort()
+    async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
+        async with bus:
+            answers = unit not in silent
+            await asyncio.sleep(ANSWER_SECONDS if answers else gives_up)
+        return [bytes((pdu[0], 2)) + struct.pack(">H", unit)] if answers else []
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with peer(answer) as port:
+        yield port
 
 
 async def share_of_readings(
-    units: int, seconds: float, *, warm_up: float, interval: float, timeout: float, gives_up: float
+    units: int,
+    seconds: float,
+    *,
+    warm_up: float,
+    interval: float,
+    timeout: float,
+    gives_up: float,
+    returns: int = 0,
 ) -> dict[str, Any]:
-    """What the living got of the readings that were due, after the warm-up, and how often the silent were asked."""
+    """What the living got of the readings that were due, after the warm-up.
+
+    Then so many `returns`, one after the other: how long it took until each was noticed.
+    """
     silent = {unit for unit in range(1, units + 1) if unit % 2 == 0}
     counted: dict[str, int] = {}
 
@@ -76,16 +76,27 @@ async def share_of_readings(
         cpu = process_time()
         await asyncio.sleep(seconds)
         used = process_time() - cpu
+        share = [counted.get(f"u{unit}", 0) * interval / seconds for unit in _all(units) if unit not in silent]
+        noticed = [await _noticed(silent, counted) for _ in range(returns)]
         for task in tasks:
             task.cancel()
-    living = [counted.get(f"u{unit}", 0) * interval / seconds for unit in _all(units) if unit not in silent]
     return {
         "units": units,
-        "silent": len(silent),
-        "living_share_mean": round(sum(living) / len(living), 3),
-        "living_share_least": round(min(living), 3),
+        "silent": units // 2,
+        "living_share_mean": round(sum(share) / len(share), 3),
+        "living_share_least": round(min(share), 3),
+        "noticed_after": [round(after) for after in noticed],
         "cpu": round(used / seconds, 3),
     }
+
+
+async def _noticed(silent: set[int], counted: dict[str, int]) -> float:
+    """How long it takes until a silent unit that answers from now on is read."""
+    clock = asyncio.get_running_loop().time
+    began, unit = clock(), silent.pop()
+    while not counted.get(f"u{unit}"):
+        await asyncio.sleep(0.1)
+    return clock() - began
 
 
 def _all(units: int) -> range:
@@ -104,10 +115,12 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=[20, 100])
     for name, default in (("seconds", 120), ("warm-up", 60), ("interval", 1), ("timeout", 3), ("gives-up", 1)):
         parser.add_argument(f"--{name}", type=float, default=default)
+    parser.add_argument("--returns", type=int, default=3)
     asked = parser.parse_args()
     for units in asked.units:
         keys = {"warm_up": asked.warm_up, "interval": asked.interval, "timeout": asked.timeout}
-        found = asyncio.run(share_of_readings(units, asked.seconds, gives_up=asked.gives_up, **keys))
+        work = share_of_readings(units, asked.seconds, gives_up=asked.gives_up, returns=asked.returns, **keys)
+        found = asyncio.run(work)
         print(json.dumps(found), flush=True)
 
 

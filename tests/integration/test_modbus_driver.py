@@ -3,9 +3,8 @@
 import asyncio
 import os
 import pty
-import struct
 import tty
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,6 +14,7 @@ from gateway.driver import Device, DeviceError, Tag
 from gateway.drivers import modbus
 from nexus.contract.reading import Quality
 from simulators import modbus as simulator
+from tests.modbus_peer import Answer, peer
 
 POINTS: list[dict[str, Any]] = [
     {"table": "holding", "offset": 0, "type": "float32", "signal": {"kind": "constant", "value": 84.5}},
@@ -146,73 +146,45 @@ def test_nothing_listening_is_a_lost_device() -> None:
         asyncio.run(scan(device(1, {"a": "coil:1"})))
 
 
-Answer = Callable[[bytes], Awaitable[bytes | None]]
+async def short(_: int, __: bytes, ___: int) -> list[bytes]:
+    return [bytes((3, 2, 0, 1))]
 
 
-@asynccontextmanager
-async def peer(answer: Answer) -> AsyncIterator[int]:
-    """A server that answers each request as told; None closes the connection."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while (request := await reader.readexactly(12)) and (reply := await answer(request)) is not None:
-                writer.write(reply)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+async def other_function(_: int, __: bytes, ___: int) -> list[bytes]:
+    return [bytes((4, 4, 0, 1, 0, 2))]
 
 
-def frame(request: bytes, pdu: bytes, transaction: int | None = None) -> bytes:
-    sent = struct.unpack(">H", request[:2])[0]
-    return struct.pack(">HHHB", sent if transaction is None else transaction, 0, len(pdu) + 1, request[6]) + pdu
+async def right(_: int, __: bytes, ___: int) -> list[bytes]:
+    return [bytes((3, 4, 0, 1, 0, 2))]
 
 
-async def short(request: bytes) -> bytes:
-    return frame(request, bytes((3, 2, 0, 1)))
+async def busy(_: int, __: bytes, ___: int) -> list[bytes]:
+    return [bytes((0x83, 6))]
 
 
-async def other_function(request: bytes) -> bytes:
-    return frame(request, bytes((4, 4, 0, 1, 0, 2)))
-
-
-async def other_transaction(request: bytes) -> bytes:
-    return frame(request, bytes((3, 4, 0, 1, 0, 2)), transaction=0x7777)
-
-
-async def busy(request: bytes) -> bytes:
-    return frame(request, bytes((0x83, 6)))
-
-
-async def hangs(_: bytes) -> bytes:
+async def hangs(_: int, __: bytes, ___: int) -> list[bytes]:
     await asyncio.sleep(30)
-    return b""
+    return []
 
 
-async def closes(_: bytes) -> None:
+async def closes(_: int, __: bytes, ___: int) -> None:
     return None
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "number", "said"),
     [
-        (short, "answered something else than was asked"),
-        (other_function, "answered something else than was asked"),
-        (other_transaction, "no answer from unit 1"),
-        (busy, "device busy"),
-        (hangs, "no answer from unit 1"),
-        (closes, "closed the connection"),
+        (short, None, "answered something else than was asked"),
+        (other_function, None, "answered something else than was asked"),
+        (right, 0x7777, "no answer from unit 1"),
+        (busy, None, "device busy"),
+        (hangs, None, "no answer from unit 1"),
+        (closes, None, "closed the connection"),
     ],
 )
-def test_an_answer_that_cannot_be_right_is_not_believed(answer: Answer, said: str) -> None:
+def test_an_answer_that_cannot_be_right_is_not_believed(answer: Answer, number: int | None, said: str) -> None:
     async def scenario() -> None:
-        async with peer(answer) as port:
+        async with peer(answer, number=number) as port:
             await scan(device(port, {"a": "holding:40001:float32"}, timeout=0.3))
 
     with pytest.raises(DeviceError, match=said):
@@ -273,11 +245,11 @@ def test_units_behind_one_port_share_its_connection() -> None:
 
 
 def test_a_dead_unit_takes_its_turn_and_nothing_else_from_its_neighbours() -> None:
-    async def answer(request: bytes) -> bytes:
-        if request[6] == 2:
+    async def answer(unit: int, _: bytes, __: int) -> list[bytes]:
+        if unit == 2:
             await asyncio.sleep(0.5)
-            return b""
-        return frame(request, bytes((3, 2, 0, request[6])))
+            return []
+        return [bytes((3, 2, 0, unit))]
 
     async def scenario() -> None:
         async with peer(answer) as port:
@@ -291,43 +263,6 @@ def test_a_dead_unit_takes_its_turn_and_nothing_else_from_its_neighbours() -> No
                 with pytest.raises(DeviceError, match="no answer from unit 2"):
                     await lost
                 assert [reading.value for reading in await link.read(alive.tags)] == [3]
-
-    asyncio.run(scenario())
-
-
-def crc(data: bytes) -> bytes:
-    value = 0xFFFF
-    for byte in data:
-        value ^= byte
-        for _ in range(8):
-            value = (value >> 1) ^ (0xA001 if value & 1 else 0)
-    return struct.pack("<H", value)
-
-
-def test_a_late_answer_on_a_serial_line_is_not_taken_for_the_next_one() -> None:
-    waits = iter([0.4])
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while request := await reader.readexactly(8):
-                await asyncio.sleep(next(waits, 0))
-                body = bytes((request[0], 3, 2)) + request[2:4]
-                writer.write(body + crc(body))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    async def scenario() -> None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        settings = modbus.RtuTcpSettings(host="127.0.0.1", port=server.sockets[0].getsockname()[1], addressing="zero")
-        tags = tuple(Tag(f"r{at}", modbus.parse_address(f"holding:{at}:uint16", settings)) for at in (100, 200))
-        plc = Device("plc", "plc", "modbus-rtu-tcp", 0.2, settings, tags)
-        async with modbus.connect(plc) as link:
-            with pytest.raises(DeviceError, match="no answer"):
-                await link.read(tags[:1])
-            assert [reading.value for reading in await link.read(tags[1:])] == [200]
-        server.close()
 
     asyncio.run(scenario())
 

@@ -2,8 +2,7 @@
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,44 +12,7 @@ from gateway.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers import modbus
 from gateway.plan import Kept
 from nexus.contract.reading import Quality
-from simulators.modbus import crc
-
-# Answers one request (unit and PDU) of the connection with this number, by frames; None hangs up.
-Answer = Callable[[int, bytes, int], Awaitable[list[bytes] | None]]
-
-
-@asynccontextmanager
-async def peer(answer: Answer, *, rtu: bool = False, number: int | None = None) -> AsyncIterator[int]:
-    """A device that answers as told; with `number`, all its transactions have that one."""
-    connections = 0
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal connections
-        connections += 1
-        mine = connections
-        try:
-            while True:
-                if rtu:
-                    frame = await reader.readexactly(8)
-                    unit, pdu = frame[0], frame[1:-2]
-                else:
-                    transaction, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
-                    pdu = await reader.readexactly(length - 1)
-                if (answers := await answer(unit, pdu, mine)) is None:
-                    return
-                for one in answers:
-                    given = transaction if not rtu and number is None else number or 0
-                    writer.write(one if rtu else struct.pack(">HHHB", given, 0, len(one) + 1, unit) + one)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.transport.abort()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+from tests.modbus_peer import peer, registers, serial
 
 
 def device(port: int, addresses: list[str], timeout: float = 0.6, *, rtu: bool = False, **keys: object) -> Device:
@@ -58,17 +20,6 @@ def device(port: int, addresses: list[str], timeout: float = 0.6, *, rtu: bool =
     settings = model.model_validate({"host": "127.0.0.1", "port": port, "addressing": "zero", "gap": 0, **keys})
     tags = tuple(Tag(text, modbus.parse_address(text, settings)) for text in addresses)
     return Device("plc", "plc", "modbus-rtu-tcp" if rtu else "modbus-tcp", timeout, settings, tags)
-
-
-def registers(pdu: bytes) -> bytes:
-    """The answer of a device whose registers hold their own numbers."""
-    start, count = struct.unpack(">HH", pdu[1:5])
-    return bytes((pdu[0], count * 2)) + struct.pack(f">{count}H", *range(start, start + count))
-
-
-def serial(unit: int, pdu: bytes) -> bytes:
-    frame = bytes((unit,)) + pdu
-    return frame + crc(frame)
 
 
 async def scans(plc: Device, times: int = 1) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -31,6 +32,7 @@ class Run:
         self.scans: list[dict[str, Any]] = []
         self.states: list[str] = []
         self.connections = 0
+        self.breaker = BreakerKeys()
         self._read, self._waited, self._timeout = read, waited, timeout
 
     @asynccontextmanager
@@ -51,7 +53,7 @@ class Run:
     async def until(self, done: Callable[[], bool]) -> "Run":
         device = Device("plc", "plc", "test", self._timeout, None, TAGS)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
-        configured = Configured(device, driver, BreakerKeys(), Outlet("plc", "tag", {}))
+        configured = Configured(device, driver, self.breaker, Outlet("plc", "tag", {}))
         task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True).run())
         async with asyncio.timeout(10):
             while not done():
@@ -138,3 +140,20 @@ def test_a_scan_is_not_hung_while_it_waits_for_its_turn() -> None:
 
     assert asyncio.run(scenario(waited)).scans
     assert asyncio.run(scenario(None)).states == ["degraded"]
+
+
+def test_a_device_whose_turn_comes_later_is_asked_then_whatever_its_breaker_says() -> None:
+    calls: list[float] = []
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        calls.append(asyncio.get_running_loop().time())
+        raise DeviceError("others share the line", again_in=0.2 if len(calls) > 5 else None)
+
+    async def scenario() -> None:
+        run = Run(read)
+        run.breaker = BreakerKeys.model_validate({"open_for": "100ms", "max_open_for": "100ms"})
+        await run.until(lambda: len(calls) >= 9)
+        assert all(0.19 < after - then < 0.5 for then, after in pairwise(calls[6:]))
+        assert run.states[-1] == "offline"
+
+    asyncio.run(scenario())
