@@ -68,9 +68,8 @@ def live(scan: Scan, publisher: str | None) -> Iterator[tuple[str, bytes]]:
             yield entry.topic, again(entry, publisher)
         return
     path, units = scan.outlet.path, scan.outlet.units
-    for number, reading in enumerate(scan.readings, scan.first):
-        named = (publisher, number) if publisher else (None, None)
-        yield topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag), *named)
+    for number, reading in enumerate(scan.readings, scan.first if publisher else 0):
+        yield topic.tag(path, reading.tag), codec.encode_tag(reading, units.get(reading.tag), publisher, number)
 
 
 def _entries(scan: Scan) -> Iterator[Entry]:

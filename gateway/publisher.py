@@ -30,16 +30,16 @@ def room(connection: mqtt.Connection) -> int:
 
 
 class _Flight:
-    """A scan that is with the broker; `left` messages of it are not acknowledged, and `lost` never will be."""
+    """A scan that is with the broker: of its messages `left` are unanswered, `taken` acknowledged, `lost` refused."""
 
-    __slots__ = ("at", "left", "lost", "number", "scan", "unsettled")
+    __slots__ = ("at", "left", "lost", "number", "scan", "taken", "unsettled")
 
-    def __init__(self, number: int, scan: Scan, at: float) -> None:
+    def __init__(self, number: int, scan: Scan, at: float, messages: int) -> None:
         self.number = number
         self.scan = scan
         self.at = at
-        self.left = 0
-        self.lost = 0
+        self.left = messages
+        self.taken = self.lost = 0
         self.unsettled = False  # denied, too large, or nobody got it
 
 
@@ -159,6 +159,7 @@ class Publisher:
     def _put_back(self) -> None:
         """What was under way may have arrived or not: it is sent again, and the historian knows it when it sees it."""
         for flight in self._flying.values():
+            metrics.published.inc(flight.taken)
             self._backlog.stays(flight.scan)
         self._flying.clear()
         while self._queue:
@@ -206,29 +207,35 @@ class Publisher:
 
     def _flown(self, scan: Scan, messages: int) -> _Flight:
         """A scan is noted as under way before its first message leaves."""
-        flight = self._flying[self._number] = _Flight(self._number, scan, self._clock())
+        flight = self._flying[self._number] = _Flight(self._number, scan, self._clock(), messages)
         self._number += 1
-        flight.left = messages
         return flight
 
     def _send(self, connection: mqtt.Connection, flight: _Flight, messages: list[tuple[str, bytes]]) -> None:
         """Sends what there is room for. If the connection is lost, `_put_back` has the whole scan."""
+        largest = room(connection)
+        done = partial(self._settle, flight)
         for name, payload in messages:
-            if len(payload) + len(name) + _OVERHEAD > connection.maximum_packet_size:
-                self._settle(flight, name, mqtt.PACKET_TOO_LARGE)
+            if len(payload) + len(name) > largest:
+                done(mqtt.PACKET_TOO_LARGE)
             else:
-                connection.send(name, payload, partial(self._settle, flight, name))
+                connection.send(name, payload, done)
 
-    def _settle(self, flight: _Flight, name: str, code: int) -> None:
-        """The broker has this message, or denies its topic, or it is too large; or it will never take this one:
-        keeping that would help nobody.
-        """
-        self._backlog.silent_since = None
+    def _settle(self, flight: _Flight, code: int) -> None:
+        """The broker has a message, or refuses it."""
         if code < mqtt.REFUSED:
-            metrics.published.inc()
+            flight.taken += 1
             if code == mqtt.NOBODY and self._backlog.keeps_unheard:
                 flight.unsettled = True
-        elif mqtt.is_denied(code):
+        else:
+            self._note_refusal(flight, code)
+        flight.left -= 1
+        if not flight.left:
+            self._land(flight)
+
+    def _note_refusal(self, flight: _Flight, code: int) -> None:
+        """Denied, too large, or it will never take this one: keeping that would help nobody."""
+        if mqtt.is_denied(code):
             flight.unsettled = True
             self._deny(flight.scan.topic, code)
         elif code == mqtt.PACKET_TOO_LARGE:
@@ -239,17 +246,20 @@ class Publisher:
             metrics.refused.labels(reason).inc()
             if code not in self._refused:
                 self._refused.add(code)
-                self._log.error("the broker refuses messages", reason=reason, topic=name)
-        flight.left -= 1
-        if not flight.left:
-            self._flying.pop(flight.number, None)
-            if flight.unsettled:
-                self._backlog.stays(flight.scan)
-            else:
-                self._note_lost(flight)
-                self._backlog.acknowledged(flight.scan)
-            if not self._flying:
-                self._landed.set()
+                self._log.error("the broker refuses messages", reason=reason, topic=flight.scan.topic)
+
+    def _land(self, flight: _Flight) -> None:
+        """All messages of a scan are answered."""
+        self._backlog.silent_since = None
+        metrics.published.inc(flight.taken)
+        self._flying.pop(flight.number, None)
+        if flight.unsettled:
+            self._backlog.stays(flight.scan)
+        else:
+            self._note_lost(flight)
+            self._backlog.acknowledged(flight.scan)
+        if not self._flying:
+            self._landed.set()
 
     def _note_lost(self, flight: _Flight) -> None:
         """What is on its way to the disk is refused there once more, and counted there."""

@@ -131,12 +131,15 @@ _tags_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _status_decoder = msgspec.json.Decoder(Status)
 
 
-def encode_tag(
-    reading: Reading, unit: str | None = None, publisher: str | None = None, number: int | None = None
-) -> bytes:
-    """One reading as the payload of its tag's topic."""
-    value, quality = _carried(reading.value, reading.quality)
-    return _encoder.encode(_TagOut(value, _WORDS.get(quality, quality), reading.time, unit, publisher, number))  # type: ignore[call-overload]
+def encode_tag(reading: Reading, unit: str | None = None, publisher: str | None = None, number: int = 0) -> bytes:
+    """One reading as the payload of its tag's topic; numbered if its `publisher` wants a receipt."""
+    value, quality = reading.value, reading.quality
+    if value.__class__ is not bool and (value.__class__ is not float or value - value != 0.0):
+        value, quality = _carried(value, quality)
+    word = "good" if quality == _GOOD else _WORDS.get(quality, quality)  # type: ignore[call-overload]
+    if publisher is None:
+        return _encoder.encode(_TagOut(value, word, reading.time, unit))
+    return _encoder.encode(_TagOut(value, word, reading.time, unit, publisher, number))
 
 
 def encode_device(

@@ -13,9 +13,11 @@ _known: set[str] = set()
 
 def is_publisher(name: object) -> bool:
     """Whether it is 128 bits as hex digits, as a gateway's spool makes them."""
-    if name.__class__ is str and name in _known:
-        return True
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    return name.__class__ is str and (name in _known or _is_new_publisher(name))
+
+
+def _is_new_publisher(name: str) -> bool:
+    if not _NAME.fullmatch(name):
         return False
     if len(_known) >= _MOST_KNOWN:
         _known.clear()

@@ -18,6 +18,7 @@ from nexus.runtime.wire import Wire
 
 WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
 RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
+_MOST_NAMES = 65_536
 _FIRST_MID = 1000  # below are paho's, for subscriptions
 
 
@@ -53,6 +54,7 @@ class Connection:
         self._fd = -1
         self._paused = False
         self._mid = _FIRST_MID
+        self._names: dict[str, bytes] = {}
         self.session_present = False
         self.ends_session = False  # set it, and the broker drops our session when the block is left
         self.maximum_packet_size = 268_435_455
@@ -88,17 +90,26 @@ class Connection:
 
         Raises MqttError; ValueError for what is no topic.
         """
-        name = topic.encode()
-        if not name or len(name) > 65535 or b"+" in name or b"#" in name or b"\0" in name:
-            raise ValueError(f"{topic!r} is no topic to publish on")
-        if self._lost.done() or self._wire is None:
+        name = self._names.get(topic) or self._name(topic)
+        if self._wire is None:
             raise MqttError(self._lost.result() if self._lost.done() else "closed")
         pending, mid = self._pending, self._mid
         while mid in pending:
             mid = mid + 1 if mid < 65535 else _FIRST_MID
         self._mid = mid + 1 if mid < 65535 else _FIRST_MID
         pending[mid] = done
-        self._wire.publish(name, payload, mid, retain=retain, properties=packets.correlation(correlation))
+        properties = b"\0" if correlation is None else packets.correlation(correlation)
+        self._wire.publish(name, payload, mid, retain=retain, properties=properties)
+
+    def _name(self, topic: str) -> bytes:
+        """A topic as it travels; looked at once, because the same ones come again and again."""
+        name = topic.encode()
+        if not name or len(name) > 65535 or b"+" in name or b"#" in name or b"\0" in name:
+            raise ValueError(f"{topic!r} is no topic to publish on")
+        if len(self._names) >= _MOST_NAMES:
+            self._names.clear()
+        self._names[topic] = name
+        return name
 
     async def publish(
         self,

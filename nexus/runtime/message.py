@@ -29,4 +29,6 @@ def message(came: packets.Publish) -> Message:
         topic = came.topic.decode()
     except UnicodeDecodeError:
         raise PacketError("a topic that is not UTF-8") from None
+    if not came.properties:
+        return Message(topic, came.payload, came.mid, came.retained)
     return Message(topic, came.payload, came.mid, came.retained, *packets.properties(came.properties))

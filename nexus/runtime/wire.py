@@ -7,6 +7,7 @@ thousand messages a second that is most of the work. It sees this instead of the
 import asyncio
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 
 from nexus.runtime import packets
@@ -16,6 +17,7 @@ _READ_BYTES = 262_144
 _FLUSH_SECONDS = 0.004  # a busy connection is written to this often, and an idle one at once
 _FLUSH_BYTES = 65_536
 _MALFORMED = b"\xe0\x01\x81"  # DISCONNECT, with its reason
+_SHORT, _MEDIUM = struct.Struct(">BBH"), struct.Struct(">BBBH")  # first byte, one or two of length, topic's length
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux; it has to be said after each read
 
 
@@ -86,13 +88,14 @@ class Wire:
 
     def publish(self, topic: bytes, payload: bytes, mid: int, *, retain: bool, properties: bytes) -> None:
         """A message of QoS 1; `properties` with their length before them."""
-        size = 2 + len(topic) + 2 + len(properties) + len(payload)
-        head = bytearray((0x33 if retain else 0x32,))
-        while size > 127:
-            head.append(size & 127 | 128)
-            size >>= 7
-        head.append(size)
-        head += len(topic).to_bytes(2, "big")
+        size = 4 + len(topic) + len(properties) + len(payload)
+        first = 0x33 if retain else 0x32
+        if size < 128:
+            head = _SHORT.pack(first, size, len(topic))
+        elif size < 16_384:
+            head = _MEDIUM.pack(first, size & 127 | 128, size >> 7, len(topic))
+        else:
+            head = bytes([first, *packets.pack_length(size)]) + len(topic).to_bytes(2, "big")
         self.write(b"".join((head, topic, mid.to_bytes(2, "big"), properties, payload)))
 
     def acknowledge(self, mid: int) -> None:
