@@ -58,8 +58,8 @@ _SERVER_OPTIONS = " ".join(
 )
 
 
-async def connect(url: str) -> AsyncConnection:
-    """A connection that notices a dead network within half a minute, on either side.
+async def connect(url: str, name: str = "nexus ingest") -> AsyncConnection:
+    """A connection of that name, which notices a dead network within half a minute, on either side.
 
     Raises psycopg.OperationalError.
     """
@@ -67,7 +67,7 @@ async def connect(url: str) -> AsyncConnection:
         url,
         autocommit=True,
         connect_timeout=5,
-        application_name="nexus ingest",
+        application_name=name,
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,

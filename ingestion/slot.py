@@ -5,7 +5,7 @@ consumer's number takes its session, and with it the messages.
 """
 
 import asyncio
-from zlib import crc32
+from uuid import uuid4
 
 import psycopg
 from psycopg import AsyncConnection
@@ -17,7 +17,7 @@ from nexus.runtime import log
 
 SLOTS = 256
 CHECK_SECONDS = 5.0
-_TRY_LOCK = "SELECT pg_try_advisory_lock(%s, %s)"
+_CLAIM = "SELECT claim_number(%s, %s, %s)"
 
 
 class SlotLost(Exception):  # noqa: N818  an event, as DatabaseAway is
@@ -25,11 +25,12 @@ class SlotLost(Exception):  # noqa: N818  an event, as DatabaseAway is
 
 
 class Slot:
-    """A number that is ours as long as the lock's connection lives; after an outage it is locked again."""
+    """A number that is ours as long as our connection lives; after an outage we ask for the same one."""
 
     def __init__(self, url: str, group: str) -> None:
         self._url = url
-        self._key = crc32(group.encode()) - 2**31  # the lock's first key is a signed 32-bit integer
+        self._group = group
+        self._name = f"nexus consumer {uuid4().hex}"  # of our connection, by which the database knows that we live
         self._connection: AsyncConnection | None = None
         self._checking = asyncio.Lock()
         self._log = log.get("slot")
@@ -38,20 +39,24 @@ class Slot:
     async def claim(self) -> None:
         """Takes the lowest free number, waiting for the database if need be."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(psycopg.OperationalError),
+            retry=retry_if_exception_type(psycopg.Error),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             before_sleep=self._waiting,
         )
         async for attempt in retrying:
             with attempt:
-                self._connection = await connect(self._url)
-                self.number = await self._lowest_free(self._connection)
+                await self._let_go()
+                number = await self._claimed(None)
+                if number is None:
+                    raise psycopg.OperationalError(f"all {SLOTS} consumer numbers of this group are taken")
+                self.number = number
         metrics.slot.set(self.number)
 
     async def hold(self) -> None:
         """Makes sure that the number is ours now, waiting for the database if need be. Raises SlotLost.
 
-        Without this nobody connects to the broker: a connection that the database takes for dead has no lock any more.
+        Without this nobody connects to the broker: when the database takes our connection for dead, another may have
+        the number.
         """
         waiting = False
         while True:
@@ -67,7 +72,7 @@ class Slot:
                 await asyncio.sleep(1)
 
     async def keep(self) -> None:
-        """Watches the lock, and locks the number again after an outage. Raises SlotLost when another was faster."""
+        """Watches the number, and asks for it again after an outage. Raises SlotLost when another was faster."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
@@ -78,13 +83,8 @@ class Slot:
 
     async def _check(self) -> None:
         async with self._checking:
-            if self._connection is None:
-                connection = await connect(self._url)
-                if not await self._lock(connection, self.number):
-                    await connection.close()
-                    raise SlotLost(f"consumer {self.number} is another process now")
-                self._connection = connection
-            await self._connection.execute("SELECT 1")
+            if await self._claimed(self.number) is None:
+                raise SlotLost(f"consumer {self.number} is another process now")
 
     async def release(self) -> None:
         """Gives the number back."""
@@ -96,15 +96,12 @@ class Slot:
         if connection is not None:
             await connection.close()
 
-    async def _lowest_free(self, connection: AsyncConnection) -> int:
-        for number in range(SLOTS):
-            if await self._lock(connection, number):
-                return number
-        raise psycopg.OperationalError(f"all {SLOTS} consumer numbers of this group are taken")
-
-    async def _lock(self, connection: AsyncConnection, number: int) -> bool:
-        found = await (await connection.execute(_TRY_LOCK, (self._key, number))).fetchone()
-        return bool(found and found[0])
+    async def _claimed(self, wanted: int | None) -> int | None:
+        """The number that is ours now: the one wanted, or the lowest that is free."""
+        if self._connection is None:
+            self._connection = await connect(self._url, self._name)
+        found = await (await self._connection.execute(_CLAIM, (self._group, wanted, SLOTS))).fetchone()
+        return found[0] if found else None
 
     def _waiting(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
