@@ -4,19 +4,21 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from typing import cast
 
 import psycopg
 from psycopg import sql
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from db.alone import alone
 from db.settings import Settings
 from nexus.runtime.errors import ConfigError
 
 _FILE = re.compile(r"(\d{3}_\w+)(?:\.(\w+))?\.sql")
-_LOCK = 7_230_645_001  # any number, as long as all who migrate take the same
 
 
 class Tier(StrEnum):
@@ -26,6 +28,13 @@ class Tier(StrEnum):
     APACHE = "apache"  # TimescaleDB's Apache-licensed part: hypertables only
     PLAIN = "plain"  # PostgreSQL
 
+
+# Of a reader's login, unless somebody has set others.
+_LIMITS = {
+    "statement_timeout": "1h",
+    "idle_in_transaction_session_timeout": "10min",  # nothing that it looks at can be compressed or dropped meanwhile
+    "temp_file_limit": "4GB",  # for a superuser alone to set, and to lift
+}
 
 LICENSE = "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
 
@@ -80,33 +89,57 @@ def migrate(connection: Connection, settings: Settings) -> list[str]:
 
     Safe to run again, and from several places at once. Raises ConfigError when the database has moved to another tier.
     """
-    with _alone(connection):
-        _extend(connection)
-        found = tier(connection)
+    found = _begin(connection)
+    _check_tier(connection, found)
+    done = [name for name in names() if alone(connection, name, partial(_apply, connection, name, found))]
+    _finish(connection, settings, found)
+    return done
+
+
+def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
+    """What is done at each migration, because settings may have changed, or the database been restored."""
+    alone(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
+    alone(connection, "the rights", partial(_set_rights, connection))
+    if found is Tier.COMMUNITY:
+        alone(connection, "the policies", partial(_set_policies, connection, settings))
+    else:
+        _drop_old(connection, settings)
+    alone(connection, "the passwords", partial(_set_passwords, connection, settings))
+
+
+def _drop_old(connection: Connection, settings: Settings) -> None:
+    kept = {"rejects": settings.retention_rejects, "audit": settings.retention_audit}
+    days = {table: days for table, days in kept.items() if days is not None}
+    connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(days),))
+
+
+def _begin(connection: Connection) -> Tier:
+    """Makes what every migration needs, the book of migrations and the extension; gives the tier."""
+    with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):  # somebody made it at this moment
         connection.execute(
             "CREATE TABLE IF NOT EXISTS nexus_migrations"
             " (name text PRIMARY KEY, tier text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-        done = applied(connection)
-        if done and (other := set(done.values()) - {found}):
-            raise ConfigError(
-                f"this schema was made for tier {', '.join(other)}, and the database now is {found}: "
-                "dump the data, migrate an empty database, and load it there (docs/operations/database.md)"
-            )
-        missing = [name for name in names() if name not in done]
-        for name in missing:
-            with connection.transaction():
-                if (file := _file(name, found)) is not None:
-                    connection.execute(file.read_text(encoding="utf-8").encode())
-                connection.execute("INSERT INTO nexus_migrations (name, tier) VALUES (%s, %s)", (name, found))
-        _set_mode(connection, settings, found)
-        if found is Tier.COMMUNITY:
-            _set_policies(connection, settings)
-        else:
-            days = Jsonb({"days": settings.retention_rejects})
-            connection.execute("CALL drop_old_rejects(NULL, %s)", (days,))
-        _set_passwords(connection, settings)
-        return missing
+    alone(connection, "the extension", partial(_extend, connection))
+    return tier(connection)
+
+
+def _check_tier(connection: Connection, found: Tier) -> None:
+    if other := set(applied(connection).values()) - {found}:
+        raise ConfigError(
+            f"this schema was made for tier {', '.join(other)}, and the database now is {found}: "
+            "dump the data, migrate an empty database, and load it there (docs/operations/database.md)"
+        )
+
+
+def _apply(connection: Connection, name: str, found: Tier) -> bool:
+    """Applies a migration; gives whether it was missing."""
+    if name in applied(connection):
+        return False
+    if (file := _file(name, found)) is not None:
+        connection.execute(file.read_text(encoding="utf-8").encode())
+    connection.execute("INSERT INTO nexus_migrations (name, tier) VALUES (%s, %s)", (name, found))
+    return True
 
 
 def applied(connection: Connection) -> dict[str, str]:
@@ -132,16 +165,6 @@ def _file(name: str, found: Tier) -> Traversable | None:
         if file.is_file():
             return file
     return None
-
-
-@contextmanager
-def _alone(connection: Connection) -> Iterator[None]:
-    connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-    try:
-        yield
-    finally:
-        if not connection.closed:
-            connection.execute("SELECT pg_advisory_unlock(%s)", (_LOCK,))
 
 
 def _extend(connection: Connection) -> None:
@@ -170,20 +193,30 @@ def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
             "NEXUS_INGEST_MODE: this table is in bulk mode, and may hold what a unique index forbids: see"
             " docs/operations/bulk.md for the way back"
         )
-    with connection.transaction():
-        connection.execute("DROP INDEX metrics_topic_time")
-        connection.execute("CREATE INDEX metrics_topic_time ON metrics (topic, time)")
+    connection.execute("DROP INDEX metrics_topic_time")
+    connection.execute("CREATE INDEX metrics_topic_time ON metrics (topic, time)")
+
+
+def _set_rights(connection: Connection) -> None:
+    """Temporary tables for writers only, and nothing in the schema for anybody: no dump of a database keeps this."""
+    database = sql.Identifier(connection.info.dbname)
+    for text in (
+        "GRANT TEMPORARY ON DATABASE {} TO nexus_writer",
+        "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+    ):
+        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(sql.SQL(text).format(database))
 
 
 def _set_policies(connection: Connection, settings: Settings) -> None:
     text = (files("db") / "policies.sql").read_text(encoding="utf-8")
-    kept = ("retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects")
+    kept = ("retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects", "retention_audit")
     ages = ("compress_after", "refresh_1min", "refresh_1hour", "refresh_1day", *kept)
     # Integers, and NULL for "never": validated settings, so they can stand in the text.
     for age in ages:
         text = text.replace(f"{{{age}}}", str(getattr(settings, age) or "NULL"))
-    with connection.transaction():
-        connection.execute(text.encode())
+    connection.execute(text.encode())
 
 
 def _set_passwords(connection: Connection, settings: Settings) -> None:
@@ -197,6 +230,25 @@ def _set_passwords(connection: Connection, settings: Settings) -> None:
             with connection.transaction():
                 _silence_log(connection)
                 connection.execute(statement)
+            if role == "nexus_reader":
+                _limit(connection, role)
+
+
+def _limit(connection: Connection, role: str) -> None:
+    """Half of the connections, and an end to what is forgotten; what somebody has set for the role stays."""
+    found = connection.execute(
+        "SELECT rolconnlimit, coalesce(rolconfig, '{}'), current_setting('max_connections')::int"
+        " FROM pg_roles WHERE rolname = %s",
+        (role,),
+    ).fetchone()
+    connections, config, most = cast("tuple[int, list[str], int]", found)
+    given = {one.partition("=")[0] for one in config}
+    limits = [f"SET {name} = '{value}'" for name, value in _LIMITS.items() if name not in given]
+    if connections < 0:
+        limits.append(f"CONNECTION LIMIT {most // 2}")
+    for limit in limits:
+        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(f"ALTER ROLE {role} {limit}".encode())
 
 
 def _silence_log(connection: Connection) -> None:

@@ -75,7 +75,7 @@ _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states(
 # Jobs that there are on TimescaleDB Community, so that each is there before it first fails.
 TASKS = (
     "drop_old_chunks",
-    "drop_old_rejects",
+    "drop_old_records",
     "merge_late",
     "policy_compression metrics",
     "policy_refresh_continuous_aggregate metrics_1day",

@@ -26,5 +26,6 @@ SELECT add_continuous_aggregate_policy('metrics_1min',
            end_offset => INTERVAL '1 day',
            schedule_interval => INTERVAL '1 hour');
 
-SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_rejects';
-SELECT add_job('drop_old_rejects', INTERVAL '1 day', config => '{"days": {retention_rejects}}');
+SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name IN ('drop_old_rejects', 'drop_old_records');
+SELECT add_job('drop_old_records', INTERVAL '1 day', config => jsonb_strip_nulls(jsonb_build_object(
+    'rejects', {retention_rejects}, 'audit', {retention_audit})));

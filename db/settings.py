@@ -21,7 +21,12 @@ def _days(value: object) -> object:
     return int(match[1])
 
 
+def _unless_never(value: object) -> object:
+    return None if value == "never" else value
+
+
 Days = Annotated[int, BeforeValidator(_days), Field(ge=1)]
+DaysOrNever = Annotated[Days | None, BeforeValidator(_unless_never)]
 
 
 class Settings(BaseSettings):
@@ -36,6 +41,7 @@ class Settings(BaseSettings):
     retention_1hour: Days = 1825
     retention_1day: Days | None = None
     retention_rejects: Days = 90
+    retention_audit: DaysOrNever = 730
     writer_password: str | None = None
     reader_password: str | None = None
     spool_age: Annotated[float, BeforeValidator(seconds)] = 7 * 86_400.0  # the gateways'

@@ -61,6 +61,7 @@ def first_release(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched, schema.connect(url) as connection:
         patched.setattr(schema, "names", lambda: FIRST_RELEASE)
         patched.setattr(schema, "_set_policies", policies)
+        patched.setattr(schema, "_drop_old", lambda *_: None)
         assert schema.migrate(connection, Settings()) == FIRST_RELEASE
     with psycopg.connect(url) as connection:
         connection.execute(

@@ -1,0 +1,128 @@
+"""What nobody can do to the database with a reader's or a writer's login, and how migrating goes on beside them."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from db import alone
+from db import migrate as schema
+from db.settings import Settings
+from nexus.runtime.errors import ConfigError
+from tests.conftest import TIERS
+from tests.integration.test_writer import query
+from tests.parts import Postgres, as_role, until
+
+tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+OLD = datetime.now(UTC) - timedelta(days=30)
+
+
+@tiers
+def test_a_reader_in_the_way_of_a_migration_is_named_and_holds_up_no_writer(
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [name for name in schema.names() if name < "015"]
+    with monkeypatch.context() as patched, schema.connect(empty_database) as connection:
+        patched.setattr(schema, "names", lambda: before)
+        patched.setattr(schema, "_finish", lambda *_: None)
+        schema.migrate(connection, Settings())
+    monkeypatch.setattr(alone, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(alone, "PATIENCE_SECONDS", 3.0)
+    url = make_conninfo(as_role(empty_database, "nexus_reader"), application_name="dashboard")
+    with psycopg.connect(url) as reader, psycopg.connect(empty_database, autocommit=True) as writer:
+        reader.execute("SELECT count(*) FROM rejects")  # and its transaction stays open
+        writer.execute("SET statement_timeout = '2s'")
+        said: list[str] = []
+
+        def run() -> None:
+            with pytest.raises(ConfigError) as caught, schema.connect(empty_database) as connection:
+                schema.migrate(connection, Settings())
+            said.append(str(caught.value))
+
+        migrating = threading.Thread(target=run)
+        migrating.start()
+        while migrating.is_alive():
+            writer.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('x', '', 'y')")
+        migrating.join()
+        pid = reader.info.backend_pid
+        assert said[0].startswith("015_reject_tags: no lock for 3 s")
+        assert f"pid {pid} (" in said[0]
+        assert "dashboard: idle in transaction, for 00:00:0" in said[0]
+    with schema.connect(empty_database) as connection:
+        assert schema.migrate(connection, Settings())[0] == "015_reject_tags"
+
+
+def test_one_that_holds_advisory_locks_stops_no_migration(database: str) -> None:
+    with psycopg.connect(as_role(database, "nexus_reader")) as reader:
+        reader.execute("SELECT pg_advisory_lock(7230645001)")
+        with schema.connect(database) as connection:
+            connection.execute("SET statement_timeout = '20s'")
+            assert schema.migrate(connection, Settings()) == []
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+def test_a_view_of_the_callers_is_not_read_with_the_owners_rights(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute(f"GRANT TEMPORARY ON DATABASE {owner.info.dbname} TO nexus_reader".encode())
+        owner.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
+    with psycopg.connect(as_role(database, "nexus_reader"), autocommit=True) as reader:
+        reader.execute(
+            "CREATE FUNCTION pg_temp.taken() RETURNS timestamptz LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'this is run by %', current_user; END $$"
+        )
+        reader.execute("CREATE TEMP VIEW metrics AS SELECT pg_temp.taken() AS time")
+        assert reader.execute("SELECT days_not_rolled_up()").fetchone() == (1,)
+
+
+@tiers
+def test_only_writers_may_make_temporary_tables(database: str) -> None:
+    with psycopg.connect(as_role(database, "nexus_writer"), autocommit=True) as writer:
+        writer.execute("CREATE TEMP TABLE arriving (topic text)")
+    with psycopg.connect(as_role(database, "nexus_reader"), autocommit=True) as reader:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            reader.execute("CREATE TEMP TABLE arriving (topic text)")
+        for procedure in ("merge_late(1, NULL)", "drop_old_chunks(1, '{}')", "drop_old_records(1, '{}')"):
+            with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction)):
+                reader.execute(f"CALL {procedure}".encode())
+
+
+def test_a_reader_that_logs_in_gets_half_of_the_connections_and_does_not_idle_in_a_transaction(
+    postgres: Postgres,
+) -> None:
+    limits = "SELECT rolconnlimit, rolconfig FROM pg_roles WHERE rolname = 'nexus_reader'"
+    with schema.connect(postgres.url) as connection:
+        schema.migrate(connection, Settings(reader_password="it's-secret-enough"))
+        [(connections, config)] = query(postgres.url, limits)
+        assert connections == 50
+        assert {"idle_in_transaction_session_timeout=10min", "statement_timeout=1h"} <= set(config)
+        connection.execute("ALTER ROLE nexus_reader CONNECTION LIMIT 7")
+        connection.execute("ALTER ROLE nexus_reader SET statement_timeout = '5s'")
+        schema.migrate(connection, Settings(reader_password="it's-secret-enough"))
+        [(connections, config)] = query(postgres.url, limits)
+        assert (connections, "statement_timeout=5s" in config) == (7, True)
+
+
+@tiers
+def test_old_rejects_and_audit_records_are_dropped_in_steps(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        for days in (5, 15):
+            age = timedelta(days=days)
+            connection.execute(
+                "INSERT INTO rejects (topic, payload, reason, time) SELECT 'x', '', 'y', now() - %s"
+                " FROM generate_series(1, 10001)",
+                (age,),
+            )
+            connection.execute(
+                "INSERT INTO audit (time, id, topic, event, detail)"
+                " SELECT now() - %s, %s || n, 'audit/x', 'write', '{}' FROM generate_series(1, 10001) AS n",
+                (age, str(days)),
+            )
+    kept = "SELECT (SELECT count(*) FROM rejects), (SELECT count(*) FROM audit)"
+    with schema.connect(database) as connection:
+        schema.migrate(connection, Settings(retention_rejects=10, retention_audit=None))
+        until(lambda: query(database, kept) == [(10001, 20002)], "old rejects are gone, and audit records not", 60)
+        schema.migrate(connection, Settings(retention_audit=10))
+        until(lambda: query(database, kept) == [(10001, 10001)], "old audit records are gone", 60)
