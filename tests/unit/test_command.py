@@ -169,6 +169,17 @@ def run(scenario: Callable[[asyncio.TaskGroup], Any]) -> None:
     asyncio.run(main())
 
 
+async def busy(group: asyncio.TaskGroup) -> tuple[Plant, Device]:
+    """A device that is being told 1, and takes its time, while 2 waits."""
+    device = Device()
+    plant = Plant(group, plc=device)
+    device.free.clear()
+    plant.ask({"v": 1})
+    plant.ask({"v": 2})
+    await until(lambda: device.told)
+    return plant, device
+
+
 def test_a_write_is_answered_and_recorded_with_who_asked() -> None:
     async def scenario(group: asyncio.TaskGroup) -> None:
         plant = Plant(group, plc=Device())
@@ -224,11 +235,7 @@ def test_what_waited_too_long_is_not_executed(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(request, "VALID_SECONDS", 0.05)
 
     async def scenario(group: asyncio.TaskGroup) -> None:
-        device = Device()
-        plant = Plant(group, plc=device)
-        device.free.clear()
-        plant.ask({"v": 1})
-        plant.ask({"v": 2})
+        plant, device = await busy(group)
         await asyncio.sleep(0.1)
         device.free.set()
         _, second = await plant.answered(2)
@@ -293,12 +300,7 @@ def test_a_stop_ends_what_waits_and_says_that_the_outcome_is_unknown(monkeypatch
     monkeypatch.setattr(command, "STOP_SECONDS", 0.05)
 
     async def scenario(group: asyncio.TaskGroup) -> None:
-        device = Device()
-        plant = Plant(group, plc=device)
-        device.free.clear()
-        plant.ask({"v": 1})
-        plant.ask({"v": 2})
-        await until(lambda: device.told)
+        plant, device = await busy(group)
         await plant.commands.stop()
         await until(lambda: plant.records)
         assert "not known" in plant.records[0][1]["error"]
