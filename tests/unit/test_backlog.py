@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import metrics
 from gateway.aside import Aside
 from gateway.backlog import Backlog, Wanted
 from gateway.message import Outlet, Scan, again
@@ -51,6 +52,23 @@ def test_what_is_due_comes_together_from_between_what_is_not(tmp_path: Path) -> 
         assert [entry.id for entry in await backlog.due(20)] == due
         backlog.sent(await backlog.due(4))
         assert [entry.id for entry in await backlog.due(20)] == due[4:]
+
+    on(tmp_path, look)
+
+
+def test_a_receipt_for_what_has_not_left_yet_lets_nothing_go(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        [sent] = await stored(backlog, 1)
+        waiting = backlog.scan(Outlet("dev/plc", "device", {}), [Reading(f"t{n}", 5, 1.0) for n in range(10)])
+        await backlog.flush()
+        refused = metrics.receipts_refused._value.get()
+        backlog.committed(waiting.first, waiting.last)
+        assert metrics.receipts_refused._value.get() == refused + 1
+        backlog.committed(sent.first, waiting.last)  # of which one half has left
+        backlog.stays(waiting)
+        await backlog.flush()
+        assert [entry.id for entry in await backlog.due(20)] == [waiting.first]
+        assert backlog.unsettled == 10
 
     on(tmp_path, look)
 

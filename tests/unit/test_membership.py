@@ -12,7 +12,15 @@ from gateway.cluster.membership import SETTLE_SECONDS, Membership
 from gateway.cluster.peers import Name
 from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES
 from nexus.contract.codec import DecodeError
-from nexus.contract.presence import LONGEST_LEASE, Presence, chunks, decode_chunk, decode_presence, encode_presence
+from nexus.contract.presence import (
+    LONGEST_LEASE,
+    Presence,
+    chunks,
+    decode_chunk,
+    decode_presence,
+    digest,
+    encode_presence,
+)
 
 LEASE = 5.0
 TICK = 0.25
@@ -281,6 +289,23 @@ def test_the_dead_that_a_broker_retained_are_no_gateways() -> None:
         world.member(name, away="poll")
     world.run(2 * LEASE + 3)
     assert world.all_polled()
+
+
+def test_the_dead_that_a_broker_retained_take_no_device_from_who_polls() -> None:
+    """What they once said is not said now, and they may have said it with the longest lease."""
+    world = World(leases=False)
+    one = world.member("a", alone=True, away="poll")
+    world.run(2 * LEASE)
+    assert one.polling == set(DEVICES)
+    world.up["broker"] = False
+    world.run(LEASE)
+    for name in "bcd":
+        dead = Presence("online", name, LONGEST_LEASE, 5, digest(DEVICES), True)
+        world.retained["broker"][name] = encode_presence(dead)
+    world.up["broker"] = True
+    for _ in range(int(2 * LEASE / TICK)):
+        world.run(TICK)
+        assert one.polling == set(DEVICES)
 
 
 FORGED = [
