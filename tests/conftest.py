@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -17,13 +18,18 @@ from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
 from nexus import embedded
 from tests.deploy.stand_ins.broker import configured
-from tests.parts import Mosquitto, Nexus, Postgres, as_role
+from tests.parts import ANYBODY, OPEN_PORTS, Mosquitto, Nexus, Postgres, as_role, as_user, secret
 
 RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
 # A gateway's user names its member of a group: `gateway/{group}/{user}` is all that it may say of itself.
-USERS = ("gateway", "gateway-0", "gateway-1", "gateway-2", "ingestion", "viewer", "operator", "console")
+USERS = (
+    *("gateway", "gateway-0", "gateway-1", "gateway-2", "gateway-press"),
+    *("ingestion", "viewer", "operator", "console"),
+)
 
-ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader"}  # of the commands that have one in production
+# Of the commands that have one in production: the database's role, and the broker's user.
+ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexus_reader"}
+COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion"}
 
 _numbers = itertools.count()
 
@@ -47,23 +53,43 @@ def broker_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def shared_mosquitto(broker_folder: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(broker_folder).start()
+    """One that takes anybody, for tests of our client."""
+    broker = Mosquitto(broker_folder, ANYBODY).start()
     yield broker
     broker.stop()
 
 
+@pytest.fixture(scope="session")
+def users_and_acl(broker_folder: Path) -> str:
+    """The settings of a broker that knows production's users by their passwords, and what each of them may."""
+    folder = broker_folder / "users"
+    folder.mkdir()
+    folder.chmod(0o755)
+    configured(folder, {user: secret(user) for user in USERS}, RULES.read_text())
+    return f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl"
+
+
 @pytest.fixture
-def mosquitto(broker_folder: Path) -> Iterator[Callable[..., Mosquitto]]:
-    """Makes brokers: of one's own, to be stopped, secured and spoilt."""
+def mosquitto(broker_folder: Path, users_and_acl: str) -> Iterator[Callable[..., Mosquitto]]:
+    """Makes brokers: of one's own, to be stopped and spoilt. `access` is who may what, as in production by default."""
     started: list[Mosquitto] = []
 
-    def make(lines: str = "allow_anonymous true") -> Mosquitto:
-        started.append(Mosquitto(broker_folder, lines).start())
+    def make(lines: str = "", access: str = users_and_acl) -> Mosquitto:
+        started.append(Mosquitto(broker_folder, f"{access}\n{lines}").start())
         return started[-1]
 
     yield make
     for broker in started:
         broker.stop()
+
+
+@pytest.fixture
+def persistent_mosquitto(mosquitto: Callable[..., Mosquitto], broker_folder: Path) -> Mosquitto:
+    """One that keeps its sessions over a restart: what it acknowledged is then its own to deliver."""
+    kept = broker_folder / f"kept-{next(_numbers)}"
+    kept.mkdir()
+    kept.chmod(0o777)
+    return mosquitto(f"persistence true\npersistence_location {kept}/")
 
 
 @pytest.fixture(scope="session")
@@ -139,7 +165,7 @@ class Production:
     def mqtt(self, user: str) -> str:
         """The broker's URL for one of USERS."""
         port = self.ingestion_port if user == "ingestion" else self.broker.port
-        return f"mqtt://{user}:secret-{user}@127.0.0.1:{port}"
+        return as_user(f"mqtt://127.0.0.1:{port}", user)
 
     @property
     def writer(self) -> str:
@@ -161,22 +187,26 @@ def production(mosquitto: Callable[..., Mosquitto], broker_folder: Path, databas
     if (ports := os.environ.get("NEXUS_TEST_EMQX")) is not None:
         port, ingestion_port = map(int, ports.split(","))
         return Production(Mosquitto(broker_folder, "", port), database, ingestion_port)  # which is never started
-    folder = broker_folder / f"users-{next(_numbers)}"
-    folder.mkdir()
-    folder.chmod(0o755)
-    configured(folder, {user: f"secret-{user}" for user in USERS}, RULES.read_text())
-    broker = mosquitto(f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl")
+    broker = mosquitto()
     return Production(broker, database, broker.port)
 
 
 @pytest.fixture
-def nexus(tmp_path: Path) -> Iterator[Callable[..., Nexus]]:
-    """Starts `nexus` processes, and ends them with the test; ingesters and verifiers with production's rights only."""
+def nexus(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[..., Nexus]]:
+    """Starts `nexus` processes, and ends them with the test; with production's rights only.
+
+    On a broker that takes anybody only for a test that says so, and why, in its docstring.
+    """
     started: list[Nexus] = []
 
     def start(*arguments: str, **environment: str) -> Nexus:
-        if (role := ROLES.get(arguments[0])) is not None and "database_url" in environment:
+        command = " ".join(arguments[:2]) if arguments[0] == "db" else arguments[0]
+        if (role := ROLES.get(command)) is not None and "database_url" in environment:
             environment["database_url"] = as_role(environment["database_url"], role)
+        if (user := COMMAND_USERS.get(command)) is not None and "mqtt_url" in environment:
+            if urlsplit(environment["mqtt_url"]).port in OPEN_PORTS:
+                assert "anybody" in (request.function.__doc__ or ""), "say why the broker of this test takes anybody"
+            environment["mqtt_url"] = as_user(environment["mqtt_url"], user)
         started.append(Nexus(tmp_path, list(arguments), {f"NEXUS_{k.upper()}": v for k, v in environment.items()}))
         return started[-1]
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from simulators.modbus import crc
+from tests.peer import listening
 
 # Answers one request (unit and PDU) of the connection with this number; None hangs up. Over TCP with PDUs, each a frame
 # of its own, as from the unit that was asked; on a serial line with frames.
@@ -17,32 +18,24 @@ async def peer(answer: Answer, *, rtu: bool = False, number: int | None = None) 
     """Its port; with `number`, all its transactions have that one."""
     connections = 0
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         nonlocal connections
         connections += 1
         mine = connections
-        try:
-            while True:
-                if rtu:
-                    frame = await reader.readexactly(8)
-                    transaction, unit, pdu = 0, frame[0], frame[1:-2]
-                else:
-                    transaction, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
-                    pdu = await reader.readexactly(length - 1)
-                if (answers := await answer(unit, pdu, mine)) is None:
-                    return
-                for one in answers:
-                    writer.write(one if rtu else _numbered(transaction if number is None else number, unit, one))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.transport.abort()
+        while True:
+            if rtu:
+                frame = await reader.readexactly(8)
+                transaction, unit, pdu = 0, frame[0], frame[1:-2]
+            else:
+                transaction, _, length, unit = struct.unpack(">HHHB", await reader.readexactly(7))
+                pdu = await reader.readexactly(length - 1)
+            if (answers := await answer(unit, pdu, mine)) is None:
+                return
+            for one in answers:
+                writer.write(one if rtu else _numbered(transaction if number is None else number, unit, one))
 
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
+    async with listening(talk) as port:
+        yield port
 
 
 def _numbered(number: int, unit: int, pdu: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Real parts for tests: a broker, a database, and the project's own processes, each ended with its test."""
 
+import itertools
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import paho.mqtt.client
 import paho.mqtt.publish
@@ -22,14 +24,22 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexus import embedded
+from nexus.runtime.broker import Broker
 
+ANYBODY = "allow_anonymous true"  # a broker's setting; `nexus` processes are started on such a one for a reason only
+OPEN_PORTS: set[int] = set()
 DEADLINE = 20.0
 PATIENCE = float(os.environ.get("NEXUS_TEST_PATIENCE", "1"))  # on a busy machine, wait so many times as long
 
 T = TypeVar("T")
 
 
-def publish(port: int, topic: str, *payloads: bytes, user: str | None = None, password: str = "") -> None:
+def secret(user: str) -> str:
+    """The password that one of the broker's users has in tests."""
+    return f"secret-{user}"
+
+
+def publish(port: int, topic: str, *payloads: bytes, user: str = "gateway") -> None:
     """As somebody else's client does, with QoS 1."""
     messages = [{"topic": topic, "payload": payload, "qos": 1} for payload in payloads]
     paho.mqtt.publish.multiple(
@@ -37,7 +47,7 @@ def publish(port: int, topic: str, *payloads: bytes, user: str | None = None, pa
         hostname="127.0.0.1",
         port=port,
         protocol=paho.mqtt.client.MQTTv5,
-        auth=None if user is None else {"username": user, "password": password},
+        auth={"username": user, "password": secret(user)},
     )
 
 
@@ -61,18 +71,33 @@ def as_role(url: str, role: str) -> str:
     return url if "options" in given else make_conninfo(url, options=f"-crole={role}")
 
 
+def as_user(url: str, user: str) -> str:
+    """A broker's URL for one of its users; as it is, if it names one already, or certificates do."""
+    given = urlsplit(url)
+    return f"mqtt://{user}:{secret(user)}@{given.netloc}" if given.scheme == "mqtt" and not given.username else url
+
+
+# Below those that the system gives to outgoing connections: none of these can take one between now and its use.
+_first = 12_000 + os.getpid() * 97 % 20_000  # test runs side by side begin at different ones
+_ports = itertools.cycle([*range(_first, 32_000), *range(12_000, _first)])
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        port = next(_ports)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Mosquitto:
     """A broker on a port of its own, which can be stopped and started again."""
 
-    def __init__(self, folder: Path, lines: str = "allow_anonymous true", port: int | None = None) -> None:
+    def __init__(self, folder: Path, lines: str, port: int | None = None) -> None:
         self.port = port or free_port()
         self.url = f"mqtt://127.0.0.1:{self.port}"
+        if ANYBODY in lines:
+            OPEN_PORTS.add(self.port)
         self._file = folder / f"mosquitto-{self.port}.conf"
         self._log = folder / f"mosquitto-{self.port}.log"
         folder.chmod(0o1777)
@@ -88,6 +113,14 @@ class Mosquitto:
             self.process = subprocess.Popen([program, "-c", str(self._file)], stdout=log, stderr=log)
         until(lambda: listens(self.port) or self._dead(), "the broker listens")
         return self
+
+    def mqtt(self, user: str) -> str:
+        """The URL for one of its users."""
+        return as_user(self.url, user)
+
+    def login(self, user: str) -> Broker:
+        """The same, for our own client."""
+        return Broker("127.0.0.1", self.port, user, secret(user))
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self.process is not None:

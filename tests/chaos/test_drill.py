@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -24,10 +25,10 @@ SELECT before, time FROM (
 
 
 def test_a_lost_database_is_restored_while_everything_runs(
-    nexus: Start, mosquitto: object, postgres: Postgres, tmp_path: Path
+    nexus: Start, mosquitto: Callable[..., Mosquitto], postgres: Postgres, tmp_path: Path
 ) -> None:
     """What was committed between the dump and the loss is gone, and nothing else: before it, and since."""
-    broker: Mosquitto = mosquitto()  # type: ignore[operator]
+    broker = mosquitto()
     server, database = postgres.url, make_conninfo(postgres.url, dbname=NAME)
     # With a password the role logs in, as it does in production: only then the database can be closed to it.
     settings = DatabaseSettings(ingest_mode=MODE, writer_password="of-the-writer")  # type: ignore[arg-type]

@@ -16,10 +16,10 @@ import psycopg
 import pytest
 
 from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
+from nexus.runtime.broker import Client
+from tests.chaos import FULL
 from tests.parts import Mosquitto, Nexus, until
 
-FULL = os.environ.get("NEXUS_CHAOS") == "full"
 MESSAGES = 1_000_000 if FULL else 20_000
 SECONDS = 1500 if FULL else 60
 PARTS = 5
@@ -117,7 +117,7 @@ def test_whatever_is_published_ends_as_rows_or_rejects(
     ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
 
     async def publish(first: int, count: int) -> None:
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("fuzz")) as connection:
+        async with mqtt.connect(broker.login("gateway"), Client("fuzz")) as connection:
             for number in range(first, first + count):
                 name = f"dev/{number}" + chance.choice(["", "/t", "/a/b/" + "c" * chance.randrange(400), "/😀"])
                 last = await connection.publish(name, payload(chance))

@@ -1,7 +1,6 @@
 """Broker, ingester and database die, alone and together: every point is in the table once.
 
-Short versions of a minute or three, so that they can be run each time; NEXUS_CHAOS=full gives them their whole length,
-and NEXUS_TEST_INGEST_MODE=bulk the other way into the table, where NEXUS_TEST_POSTGRES_BIN is TimescaleDB Community.
+NEXUS_TEST_INGEST_MODE=bulk goes the other way into the table, where NEXUS_TEST_POSTGRES_BIN is TimescaleDB Community.
 """
 
 import os
@@ -16,16 +15,12 @@ import psycopg
 import pytest
 
 from nexus.verify import Report, verify
+from tests.chaos import FULL, lasting
 from tests.parts import Hole, Mosquitto, Nexus, Postgres, until
 
 pytestmark = pytest.mark.timeout(900)
 Start = Callable[..., Nexus]
 MODE = os.environ.get("NEXUS_TEST_INGEST_MODE", "exact")
-FULL = os.environ.get("NEXUS_CHAOS") == "full"
-
-
-def lasting(short: float, full: float) -> float:
-    return full if FULL else short
 
 
 class Site:
@@ -49,6 +44,15 @@ class Site:
         until(lambda: self.out.exists() or process.ended(), "the load has begun")
         return process
 
+    def flows(self) -> None:
+        """Waits until rows are stored."""
+
+        def look() -> bool:
+            with psycopg.connect(self.database) as connection:
+                return connection.execute("SELECT 1 FROM metrics LIMIT 1").fetchone() is not None
+
+        until(look, "rows are stored")
+
     def verified(self, load: Nexus) -> Report:
         """After the load has its receipts: all is there, once."""
         code = load.process.wait(550)
@@ -56,14 +60,6 @@ class Site:
         assert (report.good, code) == (True, 0), (report, load.log.read_text()[-3000:])
         assert report.expected > 0
         return report
-
-
-@pytest.fixture
-def persistent(mosquitto: Callable[..., Mosquitto], broker_folder: Path) -> Mosquitto:
-    kept = broker_folder / f"kept-{time.monotonic_ns()}"
-    kept.mkdir(mode=0o777)
-    kept.chmod(0o777)
-    return mosquitto(f"allow_anonymous true\npersistence true\npersistence_location {kept}/")
 
 
 @pytest.fixture
@@ -89,8 +85,8 @@ def test_a_consumer_that_is_killed_every_three_seconds(site: Site, publish: str)
 def test_two_of_three_consumers_that_are_killed_for_good(site: Site) -> None:
     # The dead ones' sessions go on taking their share of what is sent, until they end.
     consumers = [site.ingester(session_seconds="600" if FULL else "10") for _ in range(3)]
-    load = site.load(lasting(5_000, 20_000), lasting(6, 30))
-    time.sleep(3)
+    load = site.load(lasting(5_000, 20_000), lasting(4, 30))
+    site.flows()
     for one in consumers[:2]:
         one.stop(signal.SIGKILL)
     site.verified(load)
@@ -99,8 +95,8 @@ def test_two_of_three_consumers_that_are_killed_for_good(site: Site) -> None:
 @pytest.mark.parametrize("mode", ["fast", "immediate"])
 def test_a_database_that_is_restarted(site: Site, postgres: Postgres, mode: str) -> None:
     site.ingester()
-    load = site.load(20_000, 6, receipts="none")
-    time.sleep(2)
+    load = site.load(20_000, 4, receipts="none")
+    site.flows()
     postgres.stop(mode)
     postgres.start()
     site.verified(load)
@@ -108,9 +104,9 @@ def test_a_database_that_is_restarted(site: Site, postgres: Postgres, mode: str)
 
 def test_a_database_that_is_away(site: Site, postgres: Postgres) -> None:
     ingester = site.ingester()
-    away = lasting(6, 60)
-    load = site.load(5_000, away + 6)
-    time.sleep(3)
+    away = lasting(4, 60)
+    load = site.load(5_000, away + 3)
+    site.flows()
     postgres.stop("fast")
     until(lambda: ingester.metric("nexus_ingestion_database_up") == 0, "it is noticed")
     time.sleep(away)
@@ -120,14 +116,14 @@ def test_a_database_that_is_away(site: Site, postgres: Postgres) -> None:
 
 
 def test_a_broker_that_keeps_its_sessions_and_is_restarted(
-    nexus: Start, persistent: Mosquitto, postgres: Postgres, tmp_path: Path
+    nexus: Start, persistent_mosquitto: Mosquitto, postgres: Postgres, tmp_path: Path
 ) -> None:
-    site = Site(nexus, persistent, postgres.url, tmp_path)
+    site = Site(nexus, persistent_mosquitto, postgres.url, tmp_path)
     site.ingester()
-    load = site.load(20_000, 6, receipts="none")
-    time.sleep(3)
-    persistent.stop()
-    persistent.start()
+    load = site.load(20_000, 4, receipts="none")
+    site.flows()
+    persistent_mosquitto.stop()
+    persistent_mosquitto.start()
     site.verified(load)
 
 
@@ -135,9 +131,9 @@ def test_a_broker_that_forgets_its_full_queues(site: Site) -> None:
     """Only receipts survive this."""
     ingester = site.ingester()
     load = site.load(lasting(20_000, 100_000), lasting(8, 20))
-    time.sleep(3)
+    site.flows()
     ingester.process.send_signal(signal.SIGSTOP)
-    time.sleep(3)
+    time.sleep(3)  # in which the broker's queue grows
     ingester.stop(signal.SIGKILL)
     site.broker.stop(signal.SIGKILL)
     site.broker.start()
@@ -175,8 +171,8 @@ def test_everything_dies_in_random_order(site: Site, postgres: Postgres) -> None
 def test_a_network_to_the_database_that_swallows_everything(site: Site, postgres: Postgres) -> None:
     hole = Hole(postgres.port)
     ingester = site.ingester(database_url=f"postgresql://postgres@127.0.0.1:{hole.port}/postgres")
-    load = site.load(5_000, 12)
-    time.sleep(3)
+    load = site.load(5_000, lasting(9, 12))
+    site.flows()
     hole.open.clear()
     # Another may take the slot as soon as the server has given up on the first; both must not hold it.
     second = site.nexus("ingest", mqtt_url=site.broker.url, database_url=site.database, ingest_mode=MODE)

@@ -8,26 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from nexus.runtime import mqtt
 from nexus.runtime.broker import Broker, Client
-from tests.deploy.stand_ins.broker import configured, may, parsed
+from tests.deploy.stand_ins.broker import may, parsed
 from tests.parts import Mosquitto, Nexus, until
 
 ROOT = Path(__file__).parents[2]
 RULES = (ROOT / "infrastructure/docker/emqx/acl.conf").read_text()
 _numbers = itertools.count()
-USERS = {user: f"secret-{user}" for user in ("gateway", "gateway-press", "ingestion", "viewer", "operator", "console")}
 
 
 @pytest.fixture
-def broker(mosquitto: Callable[..., Mosquitto], broker_folder: Path) -> Mosquitto:
-    folder = broker_folder / "privileges"
-    folder.mkdir(exist_ok=True)
-    folder.chmod(0o755)
-    configured(folder, USERS, RULES)
-    return mosquitto(f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl")
+def broker(mosquitto: Callable[..., Mosquitto]) -> Mosquitto:
+    return mosquitto()
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +218,7 @@ def test_the_rules_are_enough_for_the_services(
     broker: Mosquitto, nexus: Callable[..., Nexus], database: str, tmp_path: Path
 ) -> None:
     """`nexus load` takes the gateway's way, with receipts, and `nexus verify` needs to read: all of it is allowed."""
-    url = f"127.0.0.1:{broker.port}"
-    nexus("ingest", mqtt_url=f"mqtt://ingestion:secret-ingestion@{url}", database_url=database).until_ready()
+    nexus("ingest", mqtt_url=broker.url, database_url=database).until_ready()
     arguments = [
         "--devices",
         "2",
@@ -238,13 +231,20 @@ def test_the_rules_are_enough_for_the_services(
         "--out",
         str(tmp_path / "load.json"),
     ]
-    load = nexus("load", *arguments, mqtt_url=f"mqtt://gateway:secret-gateway@{url}", receipts="ingestion")
+    load = nexus("load", *arguments, mqtt_url=broker.url, receipts="ingestion")
     until(lambda: load.process.poll() is not None, "the load is through", 60)
     assert load.process.returncode == 0, load.log.read_text()
-    as_reader = make_conninfo(database, options="-crole=nexus_reader")
-    verify = nexus("verify", str(tmp_path / "load.json"), database_url=as_reader)
+    verify = nexus("verify", str(tmp_path / "load.json"), database_url=database)
     until(lambda: verify.process.poll() is not None, "it is counted", 60)
     assert verify.process.returncode == 0, verify.log.read_text()
+
+
+def test_tests_start_no_service_on_a_broker_that_takes_anybody(
+    nexus: Callable[..., Nexus], shared_mosquitto: Mosquitto
+) -> None:
+    for command in ("gateway", "ingest", "load"):
+        with pytest.raises(AssertionError, match="say why the broker of this test takes"):
+            nexus(command, mqtt_url=shared_mosquitto.url)
 
 
 def test_rules_that_are_not_understood_are_not_taken_for_translated() -> None:

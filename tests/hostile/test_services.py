@@ -112,7 +112,7 @@ def test_each_message_becomes_what_it_must(line: Line, production: Production) -
     """A row, or a reject with its reason; and what comes after it is stored."""
     known = cases()
     for case in known:
-        publish(production.broker.port, case.topic, case.payload, user="gateway-1", password="secret-gateway-1")
+        publish(production.broker.port, case.topic, case.payload, user="gateway-1")
     for case in known:
         if case.must == "row":
             until(lambda case=case: stored(production.owner, case.topic) >= 1, f"a row of {case.what}")

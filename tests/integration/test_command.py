@@ -109,12 +109,12 @@ def test_a_taken_port_is_named(devices: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_every_service_stops_cleanly_on_a_signal(
-    nexus: Start, devices: str, tmp_path: Path, shared_mosquitto: Mosquitto, database: str, number: int
+    nexus: Start, devices: str, tmp_path: Path, mosquitto: Callable[..., Mosquitto], database: str, number: int
 ) -> None:
     (tmp_path / "plant.yaml").write_text(SIMULATION)
-    url = shared_mosquitto.url
+    url = mosquitto().url
     gateway = nexus("gateway", "--devices", devices, mqtt_url=url).until_ready()
-    ingester = nexus("ingest", mqtt_url=url, database_url=database, group=f"stop-{number}").until_ready()
+    ingester = nexus("ingest", mqtt_url=url, database_url=database).until_ready()
     simulator = nexus("simulate", str(tmp_path / "plant.yaml"))
     simulator.until_ready()
     assert [one.stop(number) for one in (gateway, ingester, simulator)] == [0, 0, 0]
@@ -140,8 +140,8 @@ def test_health_tells_whether_the_service_lives(nexus: Start, devices: str) -> N
     assert (done.returncode, done.stdout) == (1, "")
 
 
-def test_metrics_are_served(nexus: Start, devices: str, shared_mosquitto: Mosquitto) -> None:
-    gateway = nexus("gateway", "--devices", devices, mqtt_url=shared_mosquitto.url).until_ready()
+def test_metrics_are_served(nexus: Start, devices: str, mosquitto: Callable[..., Mosquitto]) -> None:
+    gateway = nexus("gateway", "--devices", devices, mqtt_url=mosquitto().url).until_ready()
     until(lambda: gateway.metric("nexus_gateway_device_failures_total") >= 1, "the failure is counted")
     assert gateway.metric("nexus_gateway_devices") == 1
     assert gateway.metric("nexus_gateway_broker_connected") == 1

@@ -22,10 +22,11 @@ from nexus.runtime.broker import Broker, Client
 from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
 from tests.parts import PATIENCE, Mosquitto
+from tests.peer import listening
 
 
 @asynccontextmanager
-async def delivering(folder: Path, port: int, receipts: str = "auto") -> AsyncIterator[Delivery]:
+async def delivering(folder: Path, broker: Broker, receipts: str = "auto") -> AsyncIterator[Delivery]:
     """A gateway's way out, on its own."""
     own = Settings(spool_dir=folder, receipts=receipts)
     async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, together() as group:
@@ -44,7 +45,7 @@ async def delivering(folder: Path, port: int, receipts: str = "auto") -> AsyncIt
             guard.start(group, "file", delivery.adopt(folder), name="adopt"),
         ]
         await delivery.opened()
-        line = stay_connected(Broker("127.0.0.1", port), Client("gateway-x"), serve, heard)
+        line = stay_connected(broker, Client("gateway-x"), serve, heard)
         tasks.append(guard.part(group, line, name="line"))
         yield delivery
         for task in tasks:
@@ -86,8 +87,8 @@ def values(ear: Ear, device: str) -> set[int]:
     return found
 
 
-def connected(port: int, ear: Ear | None = None) -> "mqtt.connect":  # type: ignore[valid-type]
-    return mqtt.connect(Broker("127.0.0.1", port), Client("ear"), ear)
+def connected(broker: Mosquitto, ear: Ear | None = None) -> "mqtt.connect":  # type: ignore[valid-type]
+    return mqtt.connect(broker.login("ingestion"), Client("ear"), ear)
 
 
 def test_what_nobody_has_subscribed_to_waits_for_who_comes(
@@ -97,7 +98,7 @@ def test_what_nobody_has_subscribed_to_waits_for_who_comes(
     broker, ear = mosquitto(), Ear()
 
     async def scenario() -> None:
-        async with delivering(tmp_path, broker.port) as delivery, connected(broker.port, ear) as connection:
+        async with delivering(tmp_path, broker.login("gateway")) as delivery, connected(broker, ear) as connection:
             await connection.subscribe("dev/other/#")
             await until(lambda: delivery.publisher._connection, "connected")
             for value in range(1, 6):
@@ -116,7 +117,7 @@ def test_without_receipts_the_brokers_word_is_enough(tmp_path: Path, mosquitto: 
     broker = mosquitto()
 
     async def scenario() -> None:
-        async with delivering(tmp_path, broker.port, "none") as delivery:
+        async with delivering(tmp_path, broker.login("gateway"), "none") as delivery:
             say(delivery, "plc", 1)
             await until(lambda: delivery.publisher._connection and not delivery.backlog.unsettled, "the broker has it")
 
@@ -130,7 +131,7 @@ def test_without_receipts_those_who_listen_may_come_back_after_the_broker(
     broker = mosquitto()
 
     async def scenario() -> None:
-        async with delivering(tmp_path, broker.port, "none") as delivery:
+        async with delivering(tmp_path, broker.login("gateway"), "none") as delivery:
             await until(lambda: delivery.publisher._connection, "it is connected")
             broker.stop()
             await until(lambda: not delivery.publisher._connection, "it has lost the broker")
@@ -138,7 +139,7 @@ def test_without_receipts_those_who_listen_may_come_back_after_the_broker(
             await until(lambda: delivery.publisher._connection, "it is back")
             say(delivery, "plc", 1)
             ear = Ear()
-            async with connected(broker.port, ear) as connection:
+            async with connected(broker, ear) as connection:
                 await connection.subscribe("dev/#")
                 await until(lambda: values(ear, "plc") == {1}, "what nobody heard is sent again")
 
@@ -152,7 +153,7 @@ def test_who_has_met_an_ingester_goes_on_waiting_for_receipts(
 
     async def scenario() -> None:
         ear = Ear()
-        async with delivering(tmp_path, broker.port) as delivery, connected(broker.port, ear) as connection:
+        async with delivering(tmp_path, broker.login("gateway")) as delivery, connected(broker, ear) as connection:
             await connection.subscribe("dev/#")
             say(delivery, "plc", 1)
             await until(lambda: values(ear, "plc") == {1}, "it flows")
@@ -165,7 +166,7 @@ def test_who_has_met_an_ingester_goes_on_waiting_for_receipts(
             name = delivery.backlog.publisher
         ear = Ear()
         # A broker that has lost what it retained.
-        async with delivering(tmp_path, other.port) as delivery, connected(other.port, ear) as connection:
+        async with delivering(tmp_path, other.login("gateway")) as delivery, connected(other, ear) as connection:
             await connection.subscribe("dev/#")
             await until(lambda: values(ear, "plc") == {2}, "it is sent again")
             assert delivery.backlog.publisher == name
@@ -205,8 +206,8 @@ def test_a_hostile_receipt_lets_nothing_go(tmp_path: Path, mosquitto: Callable[.
 
     async def scenario() -> None:
         async with (
-            delivering(tmp_path, broker.port, "ingestion") as delivery,
-            connected(broker.port, ear) as connection,
+            delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery,
+            connected(broker, ear) as connection,
         ):
             await connection.subscribe("dev/#")
             await until(lambda: delivery.publisher._connection, "connected")
@@ -235,8 +236,8 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
 
     async def scenario() -> None:
         async with (
-            delivering(tmp_path, broker.port, "ingestion") as delivery,
-            connected(broker.port, ear) as connection,
+            delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery,
+            connected(broker, ear) as connection,
         ):
             await connection.subscribe("dev/plc/#")
             await until(lambda: delivery.publisher._connection, "connected")
@@ -267,8 +268,8 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
             assert two.owner
             name = two.owner.id
         async with (
-            delivering(tmp_path, broker.port, "ingestion") as delivery,
-            connected(broker.port, ear) as connection,
+            delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery,
+            connected(broker, ear) as connection,
         ):
             await connection.subscribe("dev/#")
             await until(lambda: values(ear, "left") == {5}, "it is emptied")
@@ -282,7 +283,7 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
     async def stop_before_it_is_empty() -> None:
         async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
             await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":6}}', 1, 77)])
-        async with delivering(tmp_path, broker.port, "ingestion") as delivery:
+        async with delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery:
             await until(lambda: delivery._adopted, "it is being emptied")
         assert (tmp_path / "spool-1.db").exists()
 
@@ -302,28 +303,22 @@ class Wayward:
         self.taken: list[tuple[str, bytes]] = []
 
     @asynccontextmanager
-    async def listening(self) -> AsyncIterator[int]:
-        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
-        async with server:
-            yield server.sockets[0].getsockname()[1]
+    async def listening(self) -> AsyncIterator[Broker]:
+        async with listening(self._talk) as port:
+            yield Broker("127.0.0.1", port)
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        try:
+        while True:
+            [kind], length, shift = await reader.readexactly(1), 0, 0
             while True:
-                [kind], length, shift = await reader.readexactly(1), 0, 0
-                while True:
-                    [byte] = await reader.readexactly(1)
-                    length |= (byte & 127) << shift
-                    shift += 7
-                    if byte < 128:
-                        break
-                if not self._answer(writer, kind >> 4, await reader.readexactly(length)):
-                    return
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
+                [byte] = await reader.readexactly(1)
+                length |= (byte & 127) << shift
+                shift += 7
+                if byte < 128:
+                    break
+            if not self._answer(writer, kind >> 4, await reader.readexactly(length)):
+                return
 
     def _answer(self, writer: asyncio.StreamWriter, kind: int, body: bytes) -> bool:
         if kind == 1:
@@ -363,7 +358,7 @@ def test_a_denied_topic_waits_and_the_others_flow(
 
     async def scenario() -> None:
         nonlocal allowed
-        async with broker.listening() as port, delivering(tmp_path, port, receipts) as delivery:
+        async with broker.listening() as where, delivering(tmp_path, where, receipts) as delivery:
             await until(lambda: delivery.publisher._connection, "connected")
             for value in range(1, 4):
                 for device in ("good", "bad", "fine"):
@@ -396,7 +391,7 @@ def test_acknowledgements_that_stay_away_show_and_end_the_connection(
 
     async def scenario() -> None:
         nonlocal answer
-        async with broker.listening() as port, delivering(tmp_path, port, "none") as delivery:
+        async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
             await until(lambda: delivery.publisher._connection, "connected")
             say(delivery, "plc", 1)
             await until(lambda: broker.connections >= 2, "a new connection is made")
@@ -423,7 +418,7 @@ def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publ
         return found
 
     async def scenario() -> None:
-        async with broker.listening() as port, delivering(tmp_path, port, "none") as delivery:
+        async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
             await until(lambda: delivery.publisher._connection, "connected")
             delivery.publisher.scan(outlet, readings)
             await until(lambda: len(came()) == 299, "all but the one that is too large by itself")

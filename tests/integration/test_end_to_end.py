@@ -12,7 +12,7 @@ import pytest
 
 from nexus.contract.codec import decode_status
 from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
+from nexus.runtime.broker import Client
 from tests.conftest import TIERS
 from tests.parts import Mosquitto, Nexus, free_port, until
 
@@ -152,7 +152,7 @@ def test_messages_that_are_not_ours_are_set_aside(
     ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
 
     async def publish() -> None:
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("hostile")) as connection:
+        async with mqtt.connect(broker.login("gateway"), Client("hostile")) as connection:
             for topic, payload in HOSTILE.items():
                 await (await connection.publish(topic, payload))
             mixed = b'{"ts": 1703289600000, "v": {"good": 1, "bad": {"a": 1}, "nul": "\\u0000"}}'
@@ -183,7 +183,7 @@ def test_device_states_and_presence_are_retained(
         return decode_status(found).state if found else None
 
     until(lambda: state() == "online", "the device is online")
-    assert json.loads(retained(broker, "gateway/#")["gateway/gateway/edge-1"])["state"] == "online"
+    assert json.loads(retained(broker, "gateway/#")["gateway/gateway/gateway/edge-1"])["state"] == "online"
     simulator.stop(signal.SIGKILL)
     until(lambda: state() == "offline", "the device is offline")
     simulator.restart()
@@ -196,7 +196,7 @@ def test_device_states_and_presence_are_retained(
 def test_a_killed_gateway_is_absent(nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto]) -> None:
     broker = mosquitto()
     gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, member="edge-1").until_ready()
-    here = "gateway/gateway/edge-1"
+    here = "gateway/gateway/gateway/edge-1"
     until(lambda: here in retained(broker, "gateway/#"), "it is present")
     gateway.stop(signal.SIGKILL)
     until(lambda: json.loads(retained(broker, "gateway/#")[here])["state"] == "lost", "its last will says so")
@@ -204,7 +204,7 @@ def test_a_killed_gateway_is_absent(nexus: Start, plant: Plant, mosquitto: Calla
     until(lambda: json.loads(retained(broker, "gateway/#")[here])["state"] == "online", "it is there again")
 
 
-def retained(broker: Mosquitto, topic_filter: str) -> dict[str, bytes]:
+def retained(broker: Mosquitto, topic_filter: str, user: str = "viewer") -> dict[str, bytes]:
     """What a new subscriber is told at once."""
     found: dict[str, bytes] = {}
 
@@ -213,7 +213,7 @@ def retained(broker: Mosquitto, topic_filter: str) -> dict[str, bytes]:
         connection.acknowledge(message.mid)
 
     async def subscribe() -> None:
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client(f"r{time.time_ns()}"), keep) as connection:
+        async with mqtt.connect(broker.login(user), Client(f"r{time.time_ns()}"), keep) as connection:
             await connection.subscribe(topic_filter)
             # Retained messages follow the SUBACK; a second round trip shows that they have come.
             await connection.subscribe("nothing/here")

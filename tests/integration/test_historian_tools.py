@@ -242,8 +242,7 @@ def test_a_folder_keeps_the_newest_backups_and_the_monitor_tells_their_age(
     database: str, tmp_path: Path, nexus: Callable[..., Nexus]
 ) -> None:
     write(database, series(100))
-    as_reader = psycopg.conninfo.make_conninfo(database, options="-crole=nexus_reader")
-    monitor = nexus("db", "monitor", database_url=as_reader).until_ready()
+    monitor = nexus("db", "monitor", database_url=database).until_ready()
     assert monitor.metric("nexus_database_backup_timestamp_seconds") == 0
     old = [tmp_path / f"nexus-2020010{day}T000000Z.dump" for day in (1, 2, 3)]
     for file in old:

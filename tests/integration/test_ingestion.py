@@ -13,11 +13,10 @@ from ingestion import metrics
 from ingestion.pipeline import Pipeline
 from ingestion.service import _Ingester
 from ingestion.settings import Settings
-from nexus.runtime.broker import Broker
 from tests.conftest import Production
 from tests.integration.test_historian_tools import run
 from tests.integration.test_writer import query
-from tests.parts import Mosquitto, Nexus, publish, until
+from tests.parts import Mosquitto, Nexus, as_role, publish, until
 
 Start = Callable[..., Nexus]
 GATEWAY = "0f" * 16
@@ -33,7 +32,7 @@ def started(nexus: Start, production: Production, **keys: str) -> Nexus:
 
 
 def send(production: Production, topic: str, *payloads: bytes) -> None:
-    publish(production.broker.port, topic, *payloads, user="gateway", password="secret-gateway")
+    publish(production.broker.port, topic, *payloads)
 
 
 def stored(production: Production, topic: str) -> int:
@@ -143,8 +142,8 @@ def test_a_fault_of_a_part_costs_a_pause_and_not_the_process(
 
     async def scenario() -> None:
         stop = asyncio.Event()
-        own = Settings(database_url=database, batch_seconds=0.1)
-        ingester = _Ingester(own, Broker("127.0.0.1", broker.port), stop)
+        own = Settings(database_url=as_role(database, "nexus_writer"), batch_seconds=0.1)
+        ingester = _Ingester(own, broker.login("ingestion"), stop)
         running = asyncio.create_task(ingester.run())
         async with asyncio.timeout(60):
             while faults or ingester.waiting_for():

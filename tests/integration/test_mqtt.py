@@ -15,7 +15,7 @@ from nexus.runtime.broker import Broker, Client, Tls, Will
 from nexus.runtime.mqtt import Connection, Message, MqttError, connect
 from nexus.runtime.reconnect import stay_connected
 from tests.asker import Asker
-from tests.parts import PATIENCE, Mosquitto
+from tests.parts import ANYBODY, PATIENCE, Mosquitto
 
 Make = Callable[..., Mosquitto]
 WAIT = 10.0 * PATIENCE
@@ -128,7 +128,7 @@ def test_the_will_is_published_when_the_block_is_left_by_an_error(shared_mosquit
 
 def test_the_block_ends_when_the_broker_dies(mosquitto: Make) -> None:
     async def scenario() -> None:
-        broker = mosquitto()
+        broker = mosquitto(access=ANYBODY)
         async with asyncio.timeout(WAIT), connect(at(broker), Client("c")) as connection:
             await (await connection.publish("a", b"1"))
             await asyncio.to_thread(broker.stop, signal.SIGKILL)
@@ -140,7 +140,7 @@ def test_the_block_ends_when_the_broker_dies(mosquitto: Make) -> None:
 
 def test_it_connects_again_after_the_broker_was_away(mosquitto: Make) -> None:
     async def scenario() -> None:
-        broker, served = mosquitto(), 0
+        broker, served = mosquitto(access=ANYBODY), 0
 
         def bounce() -> None:
             broker.stop()
@@ -350,11 +350,11 @@ def secured(mosquitto: Make, broker_folder: Path) -> tuple[Mosquitto, Path]:
     client.private_key_and_cert_chain_pem.write_to_path(broker_folder / "client.pem")
     for file in broker_folder.glob("*.pem"):
         file.chmod(0o644)
-    lines = (
+    access = (
         f"cafile {broker_folder}/ca.pem\ncertfile {broker_folder}/server.pem\nkeyfile {broker_folder}/server.pem\n"
         "require_certificate true\nuse_identity_as_username true\nallow_anonymous false"
     )
-    return mosquitto(lines), broker_folder
+    return mosquitto(access=access), broker_folder
 
 
 def test_tls_with_a_client_certificate(secured: tuple[Mosquitto, Path]) -> None:
@@ -400,7 +400,7 @@ def test_a_broker_that_refuses_us_says_so(secured: tuple[Mosquitto, Path]) -> No
 
 
 def test_a_wrong_password_is_named(mosquitto: Make) -> None:
-    broker = mosquitto("allow_anonymous false")
+    broker = mosquitto()
 
     async def scenario() -> None:
         async with connect(at(broker, user="gateway", password="wrong"), Client("c")):

@@ -14,7 +14,7 @@ import pytest
 
 from nexus.contract.receipt import decode_receipt
 from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
+from nexus.runtime.broker import Client
 from tests.integration.test_end_to_end import Plant, Start, assert_every_value_once, counted, query, retained
 from tests.parts import Mosquitto, until
 
@@ -32,7 +32,7 @@ def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
 ) -> None:
     broker = mosquitto()
     ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.1").until_ready()
-    assert retained(broker, "receipt-offer/#") == {"receipt-offer/ingestion": b'{"state":"online"}'}
+    assert retained(broker, "receipt-offer/+", "gateway") == {"receipt-offer/ingestion": b'{"state":"online"}'}
     heard: dict[str, set[int]] = {}
 
     def keep(connection: mqtt.Connection, message: mqtt.Message) -> None:
@@ -41,8 +41,9 @@ def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
         connection.acknowledge(message.mid)
 
     async def scenario() -> None:
-        async with mqtt.connect(Broker("127.0.0.1", broker.port), Client("gw"), keep) as connection:
-            await connection.subscribe("receipt/#")
+        async with mqtt.connect(broker.login("gateway"), Client("gw"), keep) as connection:
+            await connection.subscribe(f"receipt/{ONE}")
+            await connection.subscribe(f"receipt/{TWO}")
             for number in (1, 2, 3, 5):
                 payload = {"v": number, "ts": AT + number, "p": ONE, "n": number}
                 await (await connection.publish("dev/a/t", json.dumps(payload).encode()))

@@ -55,11 +55,11 @@ def certificates(broker_folder: Path, tmp_path: Path) -> Certificates:
 
 @pytest.fixture
 def secured(mosquitto: Callable[..., Mosquitto], certificates: Certificates) -> Mosquitto:
-    """A broker that takes nobody without a certificate, and knows users by it."""
+    """A broker that takes nobody without a certificate, and knows production's users by it."""
     folder = certificates.folder
     return mosquitto(
         f"cafile {folder}/ca.crt\ncertfile {folder}/server.crt\nkeyfile {folder}/server.key\n"
-        "require_certificate true\nuse_identity_as_username true\nallow_anonymous false"
+        "require_certificate true\nuse_identity_as_username true"
     )
 
 
