@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
+from tenacity import RetryCallState, Retrying, wait_exponential_jitter
+
 # Seconds to stay open, for the how-manieth opening in a row (1, 2, …).
 Delay = Callable[[int], float]
 
@@ -33,11 +35,11 @@ class Breaker:
             self.state = State.HALF_OPEN
         return self.state is not State.OPEN
 
-    def wait(self, until: float) -> bool:
-        """The device's turn comes then; nothing was tried. Tells whether it waits: not while it is closed."""
-        if self.state is State.CLOSED:
+    def waits(self, now: float, seconds: float | None) -> bool:
+        """The device's turn comes so much later, if at all; nothing was tried. False while the breaker is closed."""
+        if seconds is None or self.state is State.CLOSED:
             return False
-        self.state, self.until = State.OPEN, until
+        self.state, self.until = State.OPEN, now + seconds
         return True
 
     def succeed(self) -> bool:
@@ -56,3 +58,15 @@ class Breaker:
         self.openings += 1
         self.until = now + self.delay(self.openings)
         return opened
+
+
+def growing(first: float, longest: float) -> Delay:
+    """From `first` to `longest` seconds, doubled each time, with jitter."""
+    wait = wait_exponential_jitter(multiplier=first, max=longest, jitter=first / 2)
+    state = RetryCallState(Retrying(), None, (), {})
+
+    def delay(opening: int) -> float:
+        state.attempt_number = opening
+        return wait(state)
+
+    return delay

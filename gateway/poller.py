@@ -7,15 +7,12 @@ from random import random
 from time import time
 from typing import ParamSpec, TypeVar
 
-from tenacity import RetryCallState, Retrying, wait_exponential_jitter
-
 from gateway import metrics
-from gateway.breaker import Breaker, Delay, State
+from gateway.breaker import Breaker, State, growing
 from gateway.change import Changes, Gap
 from gateway.condition import Condition, OnStatus
 from gateway.config import Configured
 from gateway.driver import DeviceError, Hear, Link, Read, Tag
-from gateway.keys import BreakerKeys
 from gateway.schedule import Schedule
 from gateway.writing import Written, confirmed
 from nexus.contract.reading import Quality, Reading, Value
@@ -26,12 +23,17 @@ from nexus.runtime.run import together
 HUNG_AFTER_TIMEOUTS = 10
 SILENCE_CHECK_SECONDS = 1.0
 NOT_OURS_SECONDS = 0.1
+LEAVE_SECONDS = 2.0  # a device that is not ours any more is listened to no longer than this, and in silence
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 MayPoll = Callable[[], bool]
 OnScan = Callable[[Configured, list[Reading]], None]
+
+
+class _NotOurs(Exception):  # noqa: N818  no error: another gateway has the device now
+    """The device is not ours to listen to."""
 
 
 class Poller:
@@ -43,7 +45,8 @@ class Poller:
         self._on_scan = on_scan
         self._may_poll = may_poll
         self._clock = asyncio.get_running_loop().time
-        self._breaker = Breaker(configured.breaker.failures, _delay(configured.breaker))
+        breaker = configured.breaker
+        self._breaker = Breaker(breaker.failures, growing(breaker.open_for, breaker.max_open_for))
         self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
         self._reports = any(tag.report is not None for tag in self._device.tags)
         self._condition = Condition(self._device, on_status)
@@ -77,8 +80,10 @@ class Poller:
             await self._permitted()
             try:
                 await self._connected(schedule)
+            except _NotOurs:
+                pass  # and so it is not for us to say how it is
             except DeviceError as error:
-                if error.again_in is None or not self._breaker.wait(self._clock() + error.again_in):
+                if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
                     self._fail(str(error))
             except Exception as error:  # a driver's fault must not stop the other devices
                 self._condition.broken(error)
@@ -111,7 +116,7 @@ class Poller:
 
     def _leave_unread(self) -> None:
         """What is left of a scan that was read in part is bad; of one that was not read at all, the breaker speaks."""
-        if self._unread and self._partial:
+        if self._unread and self._partial and self._may_poll():
             now = _now()
             readings = [tag.bad(now) for tag in self._unread]
             names = [tag.name for tag in self._unread]
@@ -210,25 +215,40 @@ class Poller:
 
         async def listen() -> None:
             while True:
-                self._take(self._gap.after(await hear()))
+                heard = await hear()
+                await self._still_ours()
+                self._take(self._gap.after(heard))
 
-        async def ask() -> None:
+        async def watch() -> None:
             while True:
                 await asyncio.sleep(SILENCE_CHECK_SECONDS)
-                now = _now()
-                silent = set(self._changes.silent(now))
-                if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
-                    # They have not changed, and are known to be so now.
-                    self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
+                await self._still_ours()
+                await self._ask_silent(read)
 
         try:
             async with together() as group:
                 guard.part(group, listen(), name=f"hear {self._device.name}")
-                if any(tag.report and tag.report.max_silence for tag in self._device.tags):
-                    guard.part(group, ask(), name=f"ask {self._device.name}")
+                guard.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:
-            self._lose(error)
+            if self._may_poll():
+                self._lose(error)
             raise
+
+    async def _ask_silent(self, read: Read) -> None:
+        now = _now()
+        silent = set(self._changes.silent(now))
+        if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
+            # They have not changed, and are known to be so now.
+            self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
+
+    async def _still_ours(self) -> None:
+        """Raises _NotOurs if we may go on neither now nor in a moment, as after we were stopped."""
+        if not self._may_poll():
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._permitted()
+            except TimeoutError:
+                raise _NotOurs from None
 
     def _lose(self, error: DeviceError) -> None:
         """Who is told of changes only would take the last values for the present ones: says that they are not known."""
@@ -274,17 +294,6 @@ class Poller:
 
     async def _sleep_until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self._clock()))
-
-
-def _delay(keys: BreakerKeys) -> Delay:
-    wait = wait_exponential_jitter(multiplier=keys.open_for, max=keys.max_open_for, jitter=keys.open_for / 2)
-    state = RetryCallState(Retrying(), None, (), {})
-
-    def delay(opening: int) -> float:
-        state.attempt_number = opening
-        return wait(state)
-
-    return delay
 
 
 def _now() -> int:

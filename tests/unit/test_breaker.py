@@ -58,9 +58,9 @@ def test_a_good_probe_closes_it_and_forgets_the_delays() -> None:
 
 def test_who_has_to_wait_for_its_turn_is_tried_then_and_has_not_failed() -> None:
     breaker = Breaker(1, lambda opening: 10.0 * opening)
-    assert not breaker.wait(5.0)
+    assert not breaker.waits(0.0, 5.0)
     breaker.fail(0.0)
-    assert breaker.wait(3.0)
+    assert breaker.waits(0.0, 3.0)
     assert not breaker.may_try(2.9)
     assert breaker.may_try(3.0)
     breaker.fail(3.0)

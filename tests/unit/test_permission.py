@@ -1,13 +1,14 @@
 """A device is asked nothing while it is not sure that it is still ours."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from gateway import poller as poller_module
 from gateway.config import Configured
 from gateway.driver import Device, DeviceError, Link, Tag
 from gateway.keys import BreakerKeys
@@ -55,3 +56,61 @@ def test_who_may_not_poll_asks_the_device_nothing() -> None:
         running.cancel()
 
     asyncio.run(poll())
+
+
+def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another gateway has the device: what it tells us, and that we lost it, is not ours to say."""
+    monkeypatch.setattr(poller_module, "LEAVE_SECONDS", 0.2)
+    may, is_connected, is_lost = True, False, False
+    said: list[str] = []
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        return [Reading(tag.name, 0, 1) for tag in tags]
+
+    async def write(_: Tag, value: Value) -> Value:
+        return value
+
+    async def hear() -> list[Reading]:
+        await asyncio.sleep(0.01)
+        if is_lost:
+            raise DeviceError("lost")
+        return [Reading("t", 0, 1)]
+
+    @asynccontextmanager
+    async def connect(_: Device) -> AsyncIterator[Link]:
+        nonlocal is_connected
+        is_connected = True
+        try:
+            yield Link(read, write, hear)
+        finally:
+            is_connected = False
+
+    async def until(condition: Callable[[], object]) -> None:
+        async with asyncio.timeout(10):
+            while not condition():
+                await asyncio.sleep(0.01)
+
+    async def listen() -> None:
+        nonlocal may, is_lost
+        device = Device("d", "d", "fake", 1.0, None, (Tag("t", None, interval=0.1),))
+        driver: Any = SimpleNamespace(connect=connect)
+        configured = Configured(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+        poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may)
+        running = asyncio.create_task(poller.run())
+        await until(lambda: said.count("scan") > 3)
+        may = False
+        said.clear()
+        await until(lambda: not is_connected)
+        await asyncio.sleep(0.3)
+        assert (said, is_connected) == ([], False)
+        may = True
+        await until(lambda: said.count("scan") > 3)
+        may = False
+        said.clear()
+        is_lost = True
+        await until(lambda: not is_connected)
+        await asyncio.sleep(0.3)
+        assert (said, is_connected) == ([], False)
+        running.cancel()
+
+    asyncio.run(listen())

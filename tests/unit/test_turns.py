@@ -139,7 +139,7 @@ class Line:
         breaker, began = self._breakers[unit], max(now, self._free_at)
         breaker.may_try(now)
         if rest := self._turns.rest(unit, now) or self._turns.rest(unit, began):
-            if not breaker.wait(now + rest):
+            if not breaker.waits(now, rest):
                 breaker.fail(now)
         else:
             self.asked[unit].append(began)
