@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from nexus.contract import sequence
+from nexus.contract import lenient, sequence
 from nexus.contract import topic as topics
 from nexus.contract.reading import Quality, Reading, Value
 
@@ -110,24 +110,8 @@ class _In(msgspec.Struct, gc=False):
     m: int | None = None
 
 
-class _LenientIn(msgspec.Struct, gc=False):
-    """A message whose values and numbers are looked at one by one."""
-
-    v: msgspec.Raw
-    ts: int | float
-    q: dict[str, str | int] | str | int = "good"
-    u: dict[str, str] | str | None = None
-    t: dict[str, int] | None = None
-    p: msgspec.Raw = sequence.NOTHING
-    n: msgspec.Raw = sequence.NOTHING
-    m: msgspec.Raw = sequence.NOTHING
-
-
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_In)
-_lenient_decoder = msgspec.json.Decoder(_LenientIn)
-_value_decoder = msgspec.json.Decoder(float | int | bool | str | None)
-_tags_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _status_decoder = msgspec.json.Decoder(Status)
 
 
@@ -224,10 +208,10 @@ def _device_message(topic: str, message: _In, values: dict[str, Value], faults: 
         message.q = {}
     if isinstance(message.u, str):
         raise DecodeError("v is an object, so u must be an object too")
-    qualities = {tag: quality(said) for tag, said in message.q.items()} if message.q else {}
     if not values:
         raise DecodeError("v is an object without a tag")
     readings = len(values) + len(faults)
+    qualities = _qualities(topic, message.q, values, faults) if message.q else {}
     if "" in values:
         del values[""]
         faults.append(Fault(f"{topic}/", "the tag's name is empty"))
@@ -238,29 +222,31 @@ def _device_message(topic: str, message: _In, values: dict[str, Value], faults: 
 
 def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
     """The slow way, for a message that the typed decoder refused: keeps what can be read."""
-    try:
-        message = _lenient_decoder.decode(payload)
-        if bytes(message.v)[:1] != b"{":
-            value = _value_decoder.decode(message.v)
-            return _tag_message(topic, _loosely(message, value), value)
-        tags = _tags_decoder.decode(message.v)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
-        raise DecodeError(reason) from None
-    values: dict[str, Value] = {}
-    faults = []
-    for tag, raw in tags.items():
-        try:
-            values[tag] = _value_decoder.decode(raw)
-        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-            faults.append(Fault(f"{topic}/{tag}", str(error)))
-    if not values:
+    if (parts := lenient.read(payload)) is None:
         raise DecodeError(reason)
-    return _device_message(topic, _loosely(message, values), values, faults)
+    message, wrong = _In(*parts[0]), parts[1]
+    if not isinstance(message.v, dict):
+        return _tag_message(topic, message, message.v)
+    if not message.v:
+        raise DecodeError(reason)
+    return _device_message(topic, message, message.v, [Fault(f"{topic}/{tag}", why) for tag, why in wrong.items()])
 
 
-def _loosely(message: _LenientIn, values: dict[str, Value] | Value) -> _In:
-    numbers = sequence.loosely(message.p, message.n, message.m)
-    return _In(values, message.ts, message.q, message.u, message.t, *numbers)  # type: ignore[arg-type]
+def _qualities(
+    topic: str, said: Mapping[str, str | int], values: dict[str, Value], faults: list[Fault]
+) -> dict[str, int]:
+    """By tag; what is no quality costs its own tag."""
+    found = {}
+    for tag, word in said.items():
+        try:
+            found[tag] = quality(word)
+        except DecodeError as error:
+            if tag in values:
+                del values[tag]
+                faults.append(Fault(f"{topic}/{tag}", str(error)))
+            if not values:
+                raise
+    return found
 
 
 def _carried(value: Value, quality: int) -> tuple[Value, int]:

@@ -180,7 +180,7 @@ def test_what_is_written_is_read_back() -> None:
 def test_two_thousand_nodes_are_all_heard_at_once() -> None:
     async def scenario() -> None:
         points = [{"node": f"N{n}", "signal": {"kind": "constant", "value": n}} for n in range(2000)]
-        async with connected({f"n{n}": f"ns=2;s=N{n}" for n in range(2000)}, points=points) as (_, link):
+        async with connected({f"n{n}": f"ns=2;s=N{n}" for n in range(2000)}, points=points, timeout=WAIT) as (_, link):
             found = await heard(link, lambda found: len(found) >= 2000)
             assert values(found) == {f"n{n}": n for n in range(2000)}
 

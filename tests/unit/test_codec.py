@@ -212,6 +212,33 @@ def test_one_bad_value_costs_only_its_tag() -> None:
     assert [fault.topic for fault in message.faults] == ["dev/a/y"]
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        *('"t":{"y":"now"}', '"t":{"y":1e999}', '"t":{"y":null}', '"t":{"y":true,"x":1703289600000}'),
+        *('"q":{"y":"fine"}', '"q":{"y":256}', '"q":{"y":null}', '"q":{"y":[]}', '"u":{"y":5,"x":null}'),
+        *('"t":{"y":{}},"q":{"y":"fine"},"u":{"y":[]}', '"t":{"y":[],"z":[]}'),
+    ],
+)
+def test_what_is_said_wrongly_of_one_tag_costs_only_that_tag(beside: str) -> None:
+    sent = '"p":"%s","n":7,"m":8' % ("a" * 32)
+    message = decode("dev/a", f'{{"ts":{TIME},"v":{{"x":1,"y":2}},{beside},{sent}}}'.encode())
+    assert message.points == [Point("dev/a/x", TIME, 1, 192, None)]
+    assert [fault.topic for fault in message.faults] == ["dev/a/y"]
+    assert (message.publisher, message.numbers) == ("a" * 32, (7, 8))
+
+
+def test_a_time_that_is_no_whole_number_is_one_all_the_same() -> None:
+    [point] = decode("dev/a", b'{"ts":1,"v":{"x":1},"t":{"x":1703289600000.5}}').points
+    assert point.time == 1703289600000
+
+
+def test_a_message_whose_tags_are_all_wrong_is_none() -> None:
+    for beside in ('"t":{"x":"now"}', '"q":{"x":"fine"}', '"t":5', '"q":"bad"', '"u":"V"'):
+        with pytest.raises(DecodeError):
+            decode("dev/a", f'{{"ts":1,"v":{{"x":1}},{beside}}}'.encode())
+
+
 def test_an_empty_tag_name_costs_only_its_tag() -> None:
     message = decode("dev/a", b'{"ts":1,"v":{"x":1,"":3}}')
     assert [point.topic for point in message.points] == ["dev/a/x"]
