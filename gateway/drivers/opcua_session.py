@@ -18,6 +18,12 @@ from nexus.contract.reading import Reading, Value
 _LARGEST_BATCH = 1000  # where the server names no limit
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
+_WRITE_REMEDIES = {
+    "BadNotWritable": ": the node's AccessLevel has no CurrentWrite; permit it in the server, or leave `writable` out",
+    "BadUserAccessDenied": ": this user may not write the node; log in as one who may, or leave `writable` out",
+    "BadWriteNotSupported": ": it takes no value without its own status and time",
+}
+
 T = TypeVar("T")
 
 
@@ -116,7 +122,7 @@ class Session:
         )
         [status] = await self.call(self.services.write(ua.WriteParameters(NodesToWrite=[written])))
         if not status.is_good():
-            raise WriteError(f"the server refuses: {status.name}")
+            raise WriteError(f"the server refuses: {status.name}{_WRITE_REMEDIES.get(status.name, '')}")
         return opcua_values.held(variant)
 
     def reading(self, tag: Tag, data: ua.DataValue) -> Reading:

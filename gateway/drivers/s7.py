@@ -62,9 +62,12 @@ class Settings(BaseModel):
 SETTINGS: Mapping[str, type[BaseModel]] = {"s7": Settings}
 
 
-def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Address:  # noqa: ARG001  all may be
+def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Address:
     """Reads `DB1.DBD0:REAL` and its like. Raises ValueError that says what would be right."""
-    return s7_address.parse(text)
+    address = s7_address.parse(text)
+    if writable:
+        s7_address.check_writable(address)
+    return address
 
 
 @asynccontextmanager

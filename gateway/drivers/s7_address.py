@@ -30,6 +30,7 @@ _NUMBERS = {
     "TOD": ">I",
     "LTIME": ">q",
 }
+_INPUTS = 0x81
 _WIDTHS = {"B": 1, "W": 2, "D": 4}
 _BIT_OF_A_BLOCK = re.compile(r"%?DB\d+\.DBX\d+\.\d", re.IGNORECASE)
 _WIDTH = re.compile(r"%?(?:DB\d+\.DB|[MIQEA])([BWD])\d", re.IGNORECASE)
@@ -54,7 +55,7 @@ class Address:
     @property
     def space(self) -> str:
         """The block or area, as people write it."""
-        return f"DB{self.block}" if self.block else {0x81: "I", 0x82: "Q", 0x83: "M"}.get(self.area, hex(self.area))
+        return f"DB{self.block}" if self.block else {_INPUTS: "I", 0x82: "Q", 0x83: "M"}.get(self.area, hex(self.area))
 
 
 def parse(text: str) -> Address:
@@ -98,6 +99,12 @@ def _check(written: str, kind: str, size: int, bit: int, count: int) -> None:
     if width is not None and kind not in ("STRING", "WSTRING") and _WIDTHS[width[1]] != size and size <= 4:
         right = {size: letter for letter, size in _WIDTHS.items()}[size]
         raise ValueError(f"{width[1]} is {_WIDTHS[width[1]]} bytes, but {kind} has {size}: use {right}")
+
+
+def check_writable(address: Address) -> None:
+    """Raises ValueError for what the PLC takes, and overwrites with its terminals' state in its next cycle."""
+    if address.area == _INPUTS:
+        raise ValueError("inputs can only be read: leave `writable` out, or write a marker or a data block instead")
 
 
 def decoder(address: Address) -> Callable[[bytes, int], Value]:

@@ -150,7 +150,8 @@ def _kepware(row: Mapping[str, str], protocol: str) -> _Tag:
         remarks.append(f"{scaling.title()} scaling is not taken over: the value is the raw one")
     if (rate := row.get("scan rate", "")).isdigit() and int(rate) >= 100:
         keys.append(("interval", f"{int(rate)}ms"))
-    if row.get("client access", "").upper() in ("R/W", "RW", "WO") and not turned.startswith(("input:", "discrete:")):
+    only_read = turned.upper().startswith(("I", "E") if protocol == "s7" else ("INPUT:", "DISCRETE:"))
+    if row.get("client access", "").upper() in ("R/W", "RW", "WO") and not only_read:
         keys.append(("writable", "true"))
     return _Tag(keys, remarks)
 

@@ -177,6 +177,15 @@ def test_what_is_written_is_read_back() -> None:
     run(scenario)
 
 
+def test_a_node_that_may_not_be_written_says_what_to_do() -> None:
+    async def scenario() -> None:
+        async with connected({"state": "i=2259"}, mode="poll") as (plc, link):
+            with pytest.raises(WriteError, match="or leave `writable` out"):
+                await link.write(plc.tags[0], 1)
+
+    run(scenario)
+
+
 def test_two_thousand_nodes_are_all_heard_at_once() -> None:
     async def scenario() -> None:
         points = [{"node": f"N{n}", "signal": {"kind": "constant", "value": n}} for n in range(2000)]

@@ -138,3 +138,16 @@ def test_the_plan_is_shown() -> None:
     tags = (Tag("a", parse("DB1.DBD0:REAL")), Tag("b", parse("DB1.DBD8:REAL")), Tag("c", parse("MW4:INT")))
     [request] = s7.requests(Device("plc", "plc", "s7", 1.0, settings, tags))
     assert (request.text, request.tags, request.size, request.wasted) == ("M 4..5, DB1 0..11", ("c", "a", "b"), 14, 4)
+
+
+@pytest.mark.parametrize("text", ["I0.0", "E0.0", "IW22:INT", "IB1:BYTE", "%I0.0", "EW4"])
+def test_inputs_are_not_written(text: str) -> None:
+    settings = s7.Settings(host="127.0.0.1")
+    assert s7.parse_address(text, settings) == parse(text)
+    with pytest.raises(ValueError, match="inputs can only be read: leave `writable` out"):
+        s7.parse_address(text, settings, writable=True)
+
+
+@pytest.mark.parametrize("text", ["Q0.0", "A0.0", "MW20:INT", "DB1.DBX4.0"])
+def test_what_holds_a_value_is_written(text: str) -> None:
+    assert s7.parse_address(text, s7.Settings(host="127.0.0.1"), writable=True) == parse(text)
