@@ -20,6 +20,12 @@ _CHUNKS = """
 SELECT count(*), count(*) FILTER (WHERE is_compressed), coalesce(min(range_start)::date::text, '-')
 FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'
 """
+_LOCKS = """
+SELECT (SELECT coalesce(sum(CASE WHEN is_compressed THEN 4 ELSE 2 END), 0)
+        FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics')::int,
+       current_setting('max_connections')::int + current_setting('max_prepared_transactions')::int,
+       current_setting('max_locks_per_transaction')::int
+"""
 _COMPRESSION = """
 SELECT pg_size_pretty(sum(before_compression_total_bytes)), pg_size_pretty(sum(after_compression_total_bytes)),
        round(sum(before_compression_total_bytes) / nullif(sum(after_compression_total_bytes), 0), 1)
@@ -78,7 +84,21 @@ def _hypertable(connection: Connection) -> Lines:
     rows = [("size of metrics", _text(connection, "SELECT pg_size_pretty(hypertable_size('metrics'))"))]
     for chunks, compressed, first in _ask(connection, _CHUNKS) or [(_HIDDEN, "?", "-")]:
         rows.append(("chunks", f"{chunks}, of them {compressed} in the columnstore; the first from {first}"))
+    for needed, transactions, each in _ask(connection, _LOCKS) or []:
+        said = locks(int(str(needed)), int(str(transactions)), int(str(each)))
+        rows.append(("locks of a query without a time", said))
     return rows
+
+
+def locks(needed: int, transactions: int, each: int) -> str:
+    """What a query takes of all that the server has, and the remedy when a few at once would take too many."""
+    text = f"{needed} of {transactions * each}"
+    if needed * 4 <= transactions * each:
+        return text
+    return (
+        f"{text}: some of them at once will fail with `out of shared memory`; set max_locks_per_transaction to"
+        f" {needed * 4 // transactions + 1} and restart the server, or drop old chunks"
+    )
 
 
 def _community(connection: Connection) -> Lines:

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import Connection, connect, migrate, names, tier
 from db.settings import Settings, load
-from db.status import status
+from db.status import locks, status
 from nexus.runtime.errors import ConfigError
 from tests.conftest import TIERS
 from tests.parts import Postgres, as_role, until
@@ -200,6 +200,27 @@ def test_status_tells_any_role_what_it_may_see(database: str, role: str) -> None
     assert (said["topics"] == "this role may not see it") == (role == "nexus_writer")
     assert (said["rejects"] == "0") == (role == "nexus_reader")
     assert ("job merge_late" in said) == (said["tier"] == "community")
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["apache", "community"], indirect=True)
+def test_status_says_how_many_locks_a_query_of_all_chunks_takes(database: str) -> None:
+    insert(database, [(MIDNIGHT - timedelta(days=day), "dev/a/t", 1.0, None, 192, None) for day in range(3)])
+    with connect(database) as connection:
+        said = dict(status(connection)[0])["locks of a query without a time"]
+        with connection.transaction():
+            connection.execute("SELECT count(*) FROM metrics")
+            taken = connection.execute("SELECT count(*) FROM pg_locks WHERE pid = pg_backend_pid()").fetchone()
+    assert said.startswith("6 of ")
+    assert taken is not None
+    assert 6 <= int(str(taken[0])) <= 12, "and some of its own"
+
+
+def test_too_many_chunks_for_the_locks_are_said_with_the_remedy() -> None:
+    assert locks(1_600, 100, 64) == "1600 of 6400"
+    assert locks(1_604, 100, 64).endswith(
+        "set max_locks_per_transaction to 65 and restart the server, or drop old chunks"
+    )
 
 
 def test_what_needs_the_owner_says_so(database: str) -> None:

@@ -126,6 +126,20 @@ def test_readings_before_the_raw_retention_make_no_chunks(nexus: Start, producti
     assert query(production.owner, chunks) == [(1,)]
 
 
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["apache"], indirect=True)
+def test_readings_make_no_more_chunks_than_a_quarter_of_the_servers_locks(nexus: Start, production: Production) -> None:
+    started(nexus, production, oldest_days="20000")
+    settings = "max_locks_per_transaction", "max_connections", "max_prepared_transactions"
+    [each, connections, prepared] = [int(query(production.owner, f"SHOW {name}")[0][0]) for name in settings]
+    most = each * (connections + prepared) // 8
+    for days in (most + 2, most - 2):
+        send(production, "dev/a/t", json.dumps({"v": days, "ts": now() - days * 86_400_000}).encode())
+    until(lambda: stored(production, "dev/a/t") == 1, "the newer one is stored")
+    until(lambda: query(production.owner, "SELECT count(*) FROM rejects") == [(1,)], "the older one is a reject")
+    assert query(production.owner, "SELECT value FROM metrics") == [(most - 2,)]
+
+
 def test_a_fault_of_a_part_costs_a_pause_and_not_the_process(
     mosquitto: Callable[..., Mosquitto], database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

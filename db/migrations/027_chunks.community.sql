@@ -1,0 +1,1 @@
+-- Nothing to do: kept_from() is where the retention begins, which bounds the number of chunks.
