@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterable
 
 MOST_TOPICS = 10_000
 FIRST_SECONDS, LONGEST_SECONDS = 300.0, 14_400.0  # until a denied topic is tried again
+AGAIN_SECONDS = 30.0  # after one that is still denied: it may have cost the connection
 
 
 class Aside:
@@ -18,6 +19,8 @@ class Aside:
         self._suspects: dict[str, None] = {}
         self._unheard: set[str] = set()
         self._trial: str | None = None
+        self._again_at = float("-inf")  # when the next denied topic may be tried
+        self.denials = 0
         self.holds_any = False  # whether live messages of some topic have to wait
         self.sending: list[str] = []  # from the disk, not acknowledged yet
 
@@ -31,17 +34,24 @@ class Aside:
         """All that the disk should not send now."""
         return [*self._denied, *self._suspects, *self._unheard]
 
+    @property
+    def has_suspects(self) -> bool:
+        """Whether some are still to be tried one by one."""
+        return bool(self._suspects)
+
     def holds(self, topic: str) -> bool:
         """Whether live messages of this topic have to wait."""
         return topic in self._denied or topic in self._suspects
 
     def deny(self, topic: str, now: float) -> bool:
         """The broker takes nothing on this topic; tells whether that is new."""
+        self.denials += 1
         until, pause = self._denied.get(topic, (0.0, FIRST_SECONDS))
         is_new = topic not in self._denied
         if until > now or (is_new and len(self._denied) >= MOST_TOPICS):
             return False
         self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
+        self._again_at = now + AGAIN_SECONDS
         self._suspects.pop(topic, None)
         self._noted()
         return is_new
@@ -69,7 +79,9 @@ class Aside:
 
     def trial(self, now: float) -> str | None:
         """The topic that is to be tried next, all by itself; None if there is none."""
-        due = next((topic for topic, (until, _) in self._denied.items() if until <= now), None)
+        due = None
+        if now >= self._again_at:
+            due = next((topic for topic, (until, _) in self._denied.items() if until <= now), None)
         self._trial = next(iter(self._suspects), due)
         return self._trial
 

@@ -14,6 +14,8 @@ from gateway.receipts import Receipts
 from gateway.settings import Settings
 from gateway.spool import Spool, SpoolError
 from gateway.spool_folder import Abandoned
+from gateway.states import States
+from gateway.words import Words
 from nexus.runtime import guard, log, mqtt
 from nexus.runtime.run import together
 
@@ -28,18 +30,20 @@ class _Adopted:
 
     backlog: Backlog
     receipts: Receipts
+    aside: Aside
     drain: "asyncio.Task[None] | None" = None
 
 
 class Delivery:
     """What takes readings, and what sends them on one connection after the other."""
 
-    def __init__(self, own: Settings, spool: Spool) -> None:
-        self._own = own
+    def __init__(self, own: Settings, spool: Spool, words: Words) -> None:
+        self._own, self._words = own, words
         self._aside = Aside()
         self.backlog = Backlog(spool, own.queue_readings, own.wanted)
-        self.publisher = Publisher(self.backlog, self._aside)
-        self._receipts = Receipts(own.share, self.backlog)
+        self.publisher = Publisher(self.backlog, self._aside, words)
+        self.states = States(words, self._aside)
+        self._receipts = Receipts(own.share, self.backlog, words)
         self._adopted: list[_Adopted] = []
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -68,19 +72,30 @@ class Delivery:
         await self._receipts.join(connection)
         async with together() as group:
             parts = [
-                guard.part(group, Drain(self.backlog, connection, self._aside).run(), name="drain"),
+                guard.part(group, Drain(self.backlog, connection, self._aside, self._words).run(), name="drain"),
                 guard.part(group, self._receipts.follow(connection), name="receipts"),
                 guard.part(group, self.publisher.watch(), name="puback-watch"),
+                guard.part(group, self.states.run(connection), name="states"),
                 guard.part(group, self._drain_adopted(connection, group), name="adopted-drains"),
             ]
-            await self.publisher.serve(connection)
+            try:
+                await self.publisher.serve(connection)
+            finally:
+                self._suspect_adopted(connection.lost)
             parts += [one.drain for one in self._adopted if one.drain is not None]
             for part in parts:
                 part.cancel()
+            await self.states.leave(connection)
+
+    def _suspect_adopted(self, lost: str | None) -> None:
+        """If the broker ended the connection over a topic, it may be one of these."""
+        if mqtt.blames_a_message(lost):
+            for one in self._adopted:
+                one.aside.disconnected(one.aside.sending, asyncio.get_running_loop().time())
 
     async def settling(self, connection: mqtt.Connection) -> None:
         """Goes on sending what is missing, after the publisher has finished, until the connection is lost."""
-        await Drain(self.backlog, connection, self._aside).run()
+        await Drain(self.backlog, connection, self._aside, self._words).run()
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
@@ -100,7 +115,7 @@ class Delivery:
             backlog = Backlog(left.spool, 1, self._own.wanted, shown=False)
             await backlog.open()
             log.get("spool").info("emptying the spool of a gateway that is no more", messages=backlog.stored)
-            one = _Adopted(backlog, Receipts(self._own.share, backlog))
+            one = _Adopted(backlog, Receipts(self._own.share, backlog, self._words), Aside())
             self._adopted.append(one)
             await self._emptied(backlog)
         except SpoolError as error:
@@ -131,5 +146,6 @@ class Delivery:
                 if one not in seen:
                     seen.append(one)
                     await one.receipts.join(connection)
-                    one.drain = guard.part(group, Drain(one.backlog, connection, Aside()).run(), name="adopted-drain")
+                    drain = Drain(one.backlog, connection, one.aside, self._words)
+                    one.drain = guard.part(group, drain.run(), name="adopted-drain")
             await asyncio.sleep(_LOOK_SECONDS)

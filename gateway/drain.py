@@ -12,6 +12,7 @@ from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.message import again
 from gateway.publisher import PUBACK_SECONDS, room
 from gateway.spool import SpoolError
+from gateway.words import Words
 from nexus.runtime import log, mqtt
 
 MESSAGES_AT_ONCE = 20  # of the connection's window
@@ -28,8 +29,9 @@ _LOOK_SECONDS = 1.0
 class Drain:
     """Empties a backlog over one connection, oldest first, and never takes more than its share of it."""
 
-    def __init__(self, backlog: Backlog, connection: mqtt.Connection, aside: Aside) -> None:
+    def __init__(self, backlog: Backlog, connection: mqtt.Connection, aside: Aside, words: Words) -> None:
         self._backlog = backlog
+        self._words = words
         self._connection = connection
         self._aside = aside
         self._clock = asyncio.get_running_loop().time
@@ -64,7 +66,8 @@ class Drain:
         """Sends what is due; gives how long to wait before the next, None until something happens."""
         began = self._clock()
         self._look_anew(began)
-        if (topic := self._aside.trial(began)) is not None and await self._try(topic):
+        topic = None if self._words.is_presence_in_doubt(began) else self._aside.trial(began)
+        if topic is not None and await self._try(topic):
             return 0.0
         entries = await self._due() if self._has_room() else []
         if not entries:

@@ -95,6 +95,11 @@ receipts_refused = Counter(
     "nexus_gateway_receipts_refused", "Receipts that are none, or for numbers that were never sent", registry=registry
 )
 denied = Gauge("nexus_gateway_topics_denied", "Topics that the broker denies; their readings wait", registry=registry)
+words_denied = Gauge(
+    "nexus_gateway_control_topics_denied",
+    "Topics of states and presence, and subscriptions, that the broker refuses",
+    registry=registry,
+)
 spool_failures = Counter("nexus_gateway_spool_failures", "Times that the disk refused", registry=registry)
 reloads = Counter(
     "nexus_gateway_reloads", "Changed device files that were taken or refused", ["result"], registry=registry

@@ -3,15 +3,13 @@
 import asyncio
 from collections import deque
 from functools import partial
-from time import time
 
 from gateway import metrics
 from gateway.aside import Aside
 from gateway.backlog import Backlog
 from gateway.entry import READINGS_A_MESSAGE
 from gateway.message import Outlet, Record, Scan, live
-from nexus.contract import codec, topic
-from nexus.contract.codec import Status
+from gateway.words import Words
 from nexus.contract.reading import Reading
 from nexus.runtime import log, mqtt
 
@@ -19,6 +17,8 @@ from nexus.runtime import log, mqtt
 QUEUED_READINGS = 20_000
 PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no broker: connect again
 RECEIPT_SECONDS = 3.0  # what was sent last has so long at a stop
+# A broker that ends so many connections in a row so soon does it over what we send, even if it does not say so.
+ABRUPT_SECONDS, MOST_ABRUPT = 10.0, 3
 
 
 _OVERHEAD = 128  # bytes of a packet beside topic and payload; a publisher's name and numbers are among them
@@ -46,15 +46,16 @@ class _Flight:
 class Publisher:
     """Sends what pollers give it over one connection after the other; between them all goes to the backlog."""
 
-    def __init__(self, backlog: Backlog, aside: Aside) -> None:
+    def __init__(self, backlog: Backlog, aside: Aside, words: Words) -> None:
         self._backlog = backlog
         self._aside = aside
+        self._words = words
+        self._denials = 0  # of topics, before this connection
+        self._abrupt = 0  # connections in a row that the broker ended at once, without a word
         self._queue: deque[Scan] = deque()
         self._queued = 0
         self._flying: dict[int, _Flight] = {}
         self._number = 0
-        self._statuses: dict[str, Status] = {}
-        self._unsaid: set[str] = set()
         self._wake = asyncio.Event()
         self._landed = asyncio.Event()
         self._roomy = asyncio.Event()
@@ -98,17 +99,6 @@ class Publisher:
             else:
                 await self._roomy.wait()
 
-    def status(self, path: str, status: Status) -> None:
-        """Takes a device's new state; only the last one of each device is kept."""
-        self._statuses[path] = status
-        self._unsaid.add(path)
-        self._wake.set()
-
-    def forget(self, path: str) -> None:
-        """A device that is ours no more: its state is somebody else's to say."""
-        self._statuses.pop(path, None)
-        self._unsaid.discard(path)
-
     def finish(self) -> None:
         """No more will come: `serve` returns when all is acknowledged."""
         self._finishing = True
@@ -116,20 +106,17 @@ class Publisher:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
-        self._connection = connection
+        self._connection, began, self._denials = connection, self._clock(), self._aside.denials
         self._roomy.set()
-        self._unsaid.update(self._statuses)  # a broker may have lost what it retained
         try:
             await self._send_queued(connection)
             while self._flying:
                 self._landed.clear()
                 await self._landed.wait()
             await self._backlog.receipts(RECEIPT_SECONDS)
-            await self._leave(connection)
         finally:
             self._connection = None
-            if mqtt.NOT_AUTHORIZED in (connection.lost or ""):
-                self._suspect()
+            self._suspect(connection.lost, self._clock() - began)
             self._put_back()
 
     @property
@@ -148,13 +135,23 @@ class Publisher:
                 raise mqtt.MqttError(f"no PUBACK for {waited:.0f} s")
             await asyncio.sleep(PUBACK_SECONDS - waited)
 
-    def _suspect(self) -> None:
-        """The broker ended the connection over a topic; which one it was is found out one by one."""
-        under_way = [flight.scan.topic for flight in self._flying.values()]
-        guilty = self._aside.disconnected([*under_way, *self._aside.sending], self._clock())
+    def _suspect(self, lost: str | None, lasted: float) -> None:
+        """If the broker ended the connection over a topic, which one it was is found out one by one."""
+        under_way = [*(flight.scan.topic for flight in self._flying.values()), *self._aside.sending]
+        is_explained = self._words.refused_any or self._aside.denials > self._denials
+        is_abrupt = lasted < ABRUPT_SECONDS and bool(under_way or self._words.any_out) and not is_explained
+        self._abrupt = self._abrupt + 1 if lost is not None and is_abrupt else 0
+        now = self._clock()
+        if not mqtt.blames_a_message(lost) and self._abrupt < MOST_ABRUPT:
+            self._words.lost(now)
+            return
+        guilty = self._aside.disconnected(under_way, now)
+        for topic in self._words.hung_up(now, excused=guilty is not None):
+            self._log.error("the broker disconnects us over what we say of ourselves: it is left out", topic=topic)
         if guilty is not None:
             self._log.error("the broker disconnects us over a topic: its readings wait", topic=guilty)
         metrics.denied.set(len(self._aside.denied))
+        metrics.words_denied.set(len(self._words.denied))
 
     def _put_back(self) -> None:
         """What was under way may have arrived or not: it is sent again, and the historian knows it when it sees it."""
@@ -169,26 +166,14 @@ class Publisher:
     async def _send_queued(self, connection: mqtt.Connection) -> None:
         """Sends what comes, until `finish` was called and nothing is left."""
         while True:
-            await self._say_statuses(connection)
             while self._queue:
                 await self._send_slowly(connection, self._next())
             self._roomy.set()
             metrics.queued.set(self._queued)
-            if not self._unsaid:
-                if self._finishing:
-                    return
-                self._wake.clear()
-                await self._wake.wait()
-
-    async def _say_statuses(self, connection: mqtt.Connection) -> None:
-        while self._unsaid:
-            path = self._unsaid.pop()
-            try:
-                payload = codec.encode_status(self._statuses[path])
-                await connection.publish(topic.status(path), payload, retain=True)
-            except BaseException:
-                self._unsaid.add(path)
-                raise
+            if self._finishing:
+                return
+            self._wake.clear()
+            await self._wake.wait()
 
     def _next(self) -> Scan:
         scan = self._queue.popleft()
@@ -272,9 +257,3 @@ class Publisher:
         if self._aside.deny(name, self._clock()):
             self._log.error("the broker denies a topic: its readings wait", topic=name, reason=mqtt.reason(code))
         metrics.denied.set(len(self._aside.denied))
-
-    async def _leave(self, connection: mqtt.Connection) -> None:
-        """Says that nobody polls these devices now."""
-        stopped = codec.encode_status(Status("offline", "the gateway was stopped", int(time() * 1000)))
-        answers = [await connection.publish(topic.status(path), stopped, retain=True) for path in self._statuses]
-        await asyncio.gather(*answers)

@@ -3,6 +3,8 @@
 from gateway import metrics
 from gateway.backlog import Backlog
 from gateway.settings import ANY
+from gateway.subscribing import subscribe
+from gateway.words import Words
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.receipt import decode_receipt
@@ -14,8 +16,9 @@ _MOST_OFFERS = 100
 class Receipts:
     """Listens for receipts on behalf of a backlog: of one share of ingesters, of any (ANY), or of none."""
 
-    def __init__(self, share: str | None, backlog: Backlog) -> None:
+    def __init__(self, share: str | None, backlog: Backlog, words: Words) -> None:
         self._backlog = backlog
+        self._words = words
         self._filter = topic.receipt_offer("#" if share == ANY else share) if share else None
         self._offers: set[str] = set()
         self._topic: str | None = None
@@ -30,14 +33,14 @@ class Receipts:
             self._set_offered()
             if self._backlog.opened.is_set():
                 await self.follow(connection)
-            await connection.subscribe(self._filter)
+            await subscribe(self._words, connection, self._filter)
 
     async def follow(self, connection: mqtt.Connection) -> None:
         """Subscribes to our own receipts, as soon as the spool is open and has a name."""
         if self._filter is not None and self._topic is None:
             await self._backlog.opened.wait()
             self._topic = topic.receipt(self._backlog.name or "")
-            await connection.subscribe(self._topic)
+            await subscribe(self._words, connection, self._topic)
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is one of ours; tells whether it is."""

@@ -21,6 +21,8 @@ from gateway.reload import Watch
 from gateway.request import ROOT as COMMANDS
 from gateway.settings import Settings
 from gateway.spool import SpoolError
+from gateway.subscribing import subscribe
+from gateway.words import Words
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.runtime import cleartext, guard, http, log, mqtt, probe, settings
@@ -43,14 +45,14 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     metrics.devices.set(len(configured))
     loop = asyncio.get_running_loop()
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
-    board = Board(configured)
+    board, words = Board(configured), Words()
     async with (
         spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
-        _sharing(own, broker.user, disk.number) as sharing,
+        _sharing(own, broker.user, disk.number, words) as sharing,
         together() as group,
     ):
-        delivery = Delivery(own, disk)
-        gateway = _Gateway(sharing, board, delivery, group)
+        delivery = Delivery(own, disk, words)
+        gateway = _Gateway(sharing, board, delivery, words, group)
         sharing.reload(configured)
 
         def on_change(changed: tuple[Configured, ...]) -> None:
@@ -92,7 +94,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
 
 
 @asynccontextmanager
-async def _sharing(own: Settings, user: str | None, number: int) -> AsyncIterator[Sharing]:
+async def _sharing(own: Settings, user: str | None, number: int, words: Words) -> AsyncIterator[Sharing]:
     """Our part in the group. A user's gateways are named below it: that is where the broker's rules let them speak."""
     name = (own.member or user or socket.gethostname()) + (f"-{number}" if number else "")
     member = name if user in (None, name) else f"{user}/{name}"
@@ -104,6 +106,7 @@ async def _sharing(own: Settings, user: str | None, number: int) -> AsyncIterato
             own.group,
             member,
             own.lease,
+            words,
             alone=not own.is_one_of_several,
             away=own.broker_away or ("poll" if witness is None else "yield"),
             leases=witness,
@@ -120,12 +123,15 @@ async def _ended(tasks: list[asyncio.Task[None]]) -> None:
 class _Gateway:
     """The parts, put together."""
 
-    def __init__(self, sharing: Sharing, board: Board, delivery: Delivery, group: asyncio.TaskGroup) -> None:
+    def __init__(
+        self, sharing: Sharing, board: Board, delivery: Delivery, words: Words, group: asyncio.TaskGroup
+    ) -> None:
         self._sharing = sharing
+        self._words = words
         self._group = group
         self._delivery = delivery
         self._board = board
-        self._publisher = delivery.publisher
+        self._publisher, self._states = delivery.publisher, delivery.states
         self.fleet = Fleet(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
         self._commands = Commands(group, self.fleet.poller, sharing.speaks_for, self._publisher.record)
         self._connected = False
@@ -166,7 +172,7 @@ class _Gateway:
         metrics.connected.set(1)
         try:
             await self._sharing.join(connection)
-            await connection.subscribe(f"{COMMANDS}#", only_new=True)
+            await subscribe(self._words, connection, f"{COMMANDS}#", only_new=True)
             await self._delivery.serve(connection)
             await self._sharing.leave(connection)
         finally:
@@ -188,14 +194,14 @@ class _Gateway:
         self._board.scan(one, readings)
 
     def _on_status(self, path: str, status: Status) -> None:
-        self._publisher.status(path, status)
+        self._states.say(path, status)
         self._board.status(path, status)
 
     def _on_release(self, one: Configured) -> None:
         path = one.device.path
         self._board.forget(path)
         if self._sharing.has(path):
-            self._publisher.forget(path)  # another gateway says how it is
+            self._states.forget(path)  # another gateway says how it is
         else:
             gone = Status("offline", "no longer in the device files", int(time() * 1000))
-            self._publisher.status(path, gone)
+            self._states.end(path, gone)

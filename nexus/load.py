@@ -18,6 +18,7 @@ from gateway.delivery import Delivery
 from gateway.message import Outlet
 from gateway.publisher import Publisher
 from gateway.settings import Settings
+from gateway.words import Words
 from nexus.contract.reading import Reading
 from nexus.runtime import guard, log, mqtt, settings
 from nexus.runtime.broker import Broker, Client
@@ -111,7 +112,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
         disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
         group = await stack.enter_async_context(together())
-        delivery = Delivery(own, disk)
+        delivery = Delivery(own, disk, Words())
         publisher, backlog = delivery.publisher, delivery.backlog
 
         async def serve(connection: mqtt.Connection) -> None:

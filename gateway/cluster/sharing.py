@@ -18,6 +18,8 @@ from gateway.cluster.membership import Membership
 from gateway.cluster.memory import Memory
 from gateway.config import Configured
 from gateway.fleet import Fleet
+from gateway.subscribing import subscribe
+from gateway.words import Words
 from nexus.contract import presence as contract
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
@@ -38,13 +40,15 @@ class Sharing:
         group: str,
         member: str,
         lease: float,
+        words: Words,
         *,
         alone: bool,
         away: Literal["poll", "yield"],
         leases: Leases | None = None,
         memory: Memory | None = None,
     ) -> None:
-        self._group, self._member, self._lease = group, member, lease
+        self._group, self._member, self._lease, self._words = group, member, lease, words
+        words.urgent = self.topic
         self._membership = Membership(
             member,
             lease,
@@ -120,7 +124,8 @@ class Sharing:
 
     async def join(self, connection: mqtt.Connection) -> None:
         """Asks who is there; `run` says that we are."""
-        await connection.subscribe(topic.presences(self._group))
+        heard = await subscribe(self._words, connection, topic.presences(self._group))
+        self.problem("unheard", None if heard else "the broker does not let us hear the other gateways: see its rules")
         self._connection, self._said, self._told = connection, None, None
         self._membership.subscribed(clock())
         self._changed.set()
@@ -135,7 +140,7 @@ class Sharing:
     async def leave(self, connection: mqtt.Connection) -> None:
         """Says that we poll nothing any more: the others need not wait for the lease."""
         self._connection = None
-        if self._membership.may_speak(clock()):
+        if self._membership.may_speak(clock()) and not self._is_left_out():
             await connection.publish(self.topic, encode_presence(self._membership.farewell()), retain=True)
             answers = [await connection.publish(self.topic, b"", retain=True)]
             for number in range(self._chunks):
@@ -216,10 +221,20 @@ class Sharing:
         while True:
             now, said = clock(), self._said
             due = said is None or said[0] != self._content or said[1] + self._heartbeat <= now
-            if due and self._connection is not None and self._membership.may_speak(now):
+            if due and self._connection is not None and self._membership.may_speak(now) and not self._is_left_out():
                 await self._say(self._connection, now)
             self._tell_devices()
             await asyncio.sleep(TICK_SECONDS / 2)
+
+    def _is_left_out(self) -> bool:
+        """Whether the broker would end the connection over our presence."""
+        left_out = self._words.is_left_out(self.topic, asyncio.get_running_loop().time())
+        if left_out:
+            self._refused()
+        return left_out
+
+    def _refused(self) -> None:
+        self.problem("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
 
     @property
     def _heartbeat(self) -> float:
@@ -232,14 +247,18 @@ class Sharing:
         with suppress(mqtt.MqttError, TimeoutError):
             async with asyncio.timeout(TICK_SECONDS):
                 answer = await connection.publish(self.topic, encode_presence(word), retain=True, urgent=True)
+                self._words.out(self.topic)
             self._said = (content, now)
             answer.add_done_callback(lambda answer: self._acknowledged(answer, now))
 
     def _acknowledged(self, answer: "asyncio.Future[int]", sent: float) -> None:
         if answer.cancelled() or answer.exception() is not None:
             return
-        if answer.result() >= mqtt.REFUSED:
-            self.problem("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
+        taken = answer.result() < mqtt.REFUSED
+        self._words.answered(self.topic, asyncio.get_running_loop().time(), taken=taken)
+        metrics.words_denied.set(len(self._words.denied))
+        if not taken:
+            self._refused()
         else:
             self.problem("refused", None)
             self._membership.confirmed("broker", sent)
@@ -247,7 +266,7 @@ class Sharing:
     def _tell_devices(self) -> None:
         """Where others have other devices, all tell which."""
         connection, digest = self._connection, self._content.devices
-        if connection is None or not self._membership.may_speak(clock()):
+        if connection is None or not self._membership.may_speak(clock()) or self._is_left_out():
             return
         if self._told != digest and self._membership.is_to_tell_devices:
             self._told = digest

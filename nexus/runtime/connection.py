@@ -84,9 +84,18 @@ class Connection:
             await self._freed.wait()
 
     def send(
-        self, topic: str, payload: bytes, done: Done, *, retain: bool = False, correlation: bytes | None = None
+        self,
+        topic: str,
+        payload: bytes,
+        done: Done,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        expiry: int = 0,
     ) -> None:
         """Sends with QoS 1, for which there must be room; `done` gets the PUBACK's reason code, if it ever comes.
+
+        After `expiry` seconds the broker forgets it; 0 is never.
 
         Raises MqttError; ValueError for what is no topic.
         """
@@ -98,7 +107,7 @@ class Connection:
             mid = mid + 1 if mid < 65535 else _FIRST_MID
         self._mid = mid + 1 if mid < 65535 else _FIRST_MID
         pending[mid] = done
-        properties = b"\0" if correlation is None else packets.correlation(correlation)
+        properties = b"\0" if correlation is None and not expiry else packets.outgoing(correlation, expiry)
         self._wire.publish(name, payload, mid, retain=retain, properties=properties)
 
     def _name(self, topic: str) -> bytes:
@@ -118,6 +127,7 @@ class Connection:
         *,
         retain: bool = False,
         correlation: bytes | None = None,
+        expiry: int = 0,
         urgent: bool = False,
     ) -> asyncio.Future[int]:
         """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes. `urgent` ones have some
@@ -134,7 +144,7 @@ class Connection:
             if not acknowledged.done():
                 acknowledged.set_result(code)
 
-        self.send(topic, payload, done, retain=retain, correlation=correlation)
+        self.send(topic, payload, done, retain=retain, correlation=correlation, expiry=expiry)
         return acknowledged
 
     async def subscribe(self, topic_filter: str, *, only_new: bool = False) -> None:

@@ -20,13 +20,13 @@ from nexus.runtime.run import together
 
 __all__ = [
     "NOBODY",
-    "NOT_AUTHORIZED",
     "PACKET_TOO_LARGE",
     "REFUSED",
     "Connection",
     "Message",
     "MqttError",
     "OnMessage",
+    "blames_a_message",
     "connect",
     "is_denied",
     "is_filter",
@@ -38,7 +38,15 @@ CONNECT_SECONDS = 5.0
 NOBODY = 0x10  # the broker took it, and had no subscriber to give it to
 REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95
-NOT_AUTHORIZED = "Not authorized"
+# Why brokers disconnect over what was sent, and not over who sent it.
+_BLAMES = (
+    "Not authorized",
+    "Topic name invalid",
+    "Packet too large",
+    "Payload format invalid",
+    "Retain not supported",
+    "Implementation specific error",
+)
 # Unspecified, implementation specific, not authorized, quota exceeded: of the topic or the moment, not of the message.
 _DENIED = frozenset({0x80, 0x83, 0x87, 0x97})
 
@@ -58,6 +66,11 @@ def is_filter(text: str) -> bool:
 def is_denied(code: int) -> bool:
     """Whether a PUBACK's reason code says that the broker takes this message later or never, whatever is in it."""
     return code in _DENIED
+
+
+def blames_a_message(lost: str | None) -> bool:
+    """Whether the broker ended a connection over something that was sent; `lost` is the connection's."""
+    return lost is not None and any(name in lost for name in _BLAMES)
 
 
 def reason(code: int) -> str:

@@ -166,9 +166,9 @@ def pack_length(size: int) -> bytes:
     return bytes([*found, size])
 
 
-def correlation(data: bytes | None) -> bytes:
-    """The properties of a message that goes, with their length: none, or its correlation data."""
-    if data is None:
-        return b"\0"
-    packed = b"\x09" + len(data).to_bytes(2, "big") + data
+def outgoing(correlation: bytes | None, expiry: int) -> bytes:
+    """The properties of a message that goes, with their length; `expiry` in seconds, 0 for never."""
+    packed = b"\x02" + expiry.to_bytes(4, "big") if expiry else b""
+    if correlation is not None:
+        packed += b"\x09" + len(correlation).to_bytes(2, "big") + correlation
     return pack_length(len(packed)) + packed

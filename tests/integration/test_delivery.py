@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from gateway import delivery as deliveries
-from gateway import drain, publisher, spool_folder
+from gateway import drain, publisher, spool_folder, states, words
 from gateway.aside import FIRST_SECONDS, Aside
 from gateway.delivery import Delivery
 from gateway.entry import Entry
 from gateway.message import Outlet
 from gateway.settings import Settings
+from gateway.words import Words
+from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
 from nexus.runtime import guard, mqtt
@@ -30,7 +32,7 @@ async def delivering(folder: Path, broker: Broker, receipts: str = "auto") -> As
     """A gateway's way out, on its own."""
     own = Settings(spool_dir=folder, receipts=receipts)
     async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, together() as group:
-        delivery = Delivery(own, spool)
+        delivery = Delivery(own, spool, Words())
 
         async def serve(connection: mqtt.Connection) -> None:
             await delivery.serve(connection)
@@ -292,9 +294,9 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
 
 
 class Wayward:
-    """A broker that answers each PUBLISH as `verdict(topic)` says: a reason code, silence, or the end."""
+    """A broker that answers each PUBLISH as `verdict(topic)` says: a reason code, silence, or the end, with a word or without."""
 
-    SILENCE, END = -1, -2
+    SILENCE, END, SLAM = -1, -2, -3
 
     def __init__(self, verdict: Callable[[str], int], largest: int = 0) -> None:
         self._verdict = verdict
@@ -317,6 +319,9 @@ class Wayward:
                 shift += 7
                 if byte < 128:
                     break
+            if self.largest and length + 5 > self.largest:
+                writer.write(b"\xe0\x01\x95")
+                return
             if not self._answer(writer, kind >> 4, await reader.readexactly(length)):
                 return
 
@@ -325,16 +330,19 @@ class Wayward:
             says = b"\x27" + self.largest.to_bytes(4, "big") if self.largest else b""
             writer.write(bytes([0x20, 3 + len(says), 0, 0, len(says)]) + says)
         elif kind == 8:
-            writer.write(b"\x90\x04" + body[:2] + b"\x00\x01")
+            code = self._verdict(body[5 + body[2] : -1].decode())
+            if code == self.END:
+                writer.write(b"\xe0\x01\x87")
+                return False
+            writer.write(b"\x90\x04" + body[:2] + bytes([0, code or 1]))
         elif kind == 12:
             writer.write(b"\xd0\x00")
         elif kind == 3:
-            if self.largest and len(body) + 5 > self.largest:
-                writer.write(b"\xe0\x01\x95")
-                return False
             size = int.from_bytes(body[:2], "big")
             topic, mid = body[2 : 2 + size].decode(), body[2 + size : 4 + size]
             code = self._verdict(topic)
+            if code == self.SLAM:
+                return False
             if code == self.END:
                 writer.write(b"\xe0\x01\x87")
                 return False
@@ -417,23 +425,118 @@ def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publ
             found |= value if isinstance(value, dict) else {topic.rpartition("/")[2]: value}
         return found
 
+    def parted() -> dict[str, int]:
+        """The times of what came in device messages."""
+        parts = [json.loads(payload) for topic, payload in broker.taken if topic == "dev/plc"]
+        return {tag: part.get("t", {}).get(tag, part["ts"]) for part in parts for tag in part["v"]}
+
     async def scenario() -> None:
         async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
             await until(lambda: delivery.publisher._connection, "connected")
             delivery.publisher.scan(outlet, readings)
             await until(lambda: len(came()) == 299, "all but the one that is too large by itself")
-            await until(lambda: delivery.backlog.stored == 1, "which waits")
+            await until(lambda: len(parted()) == 299, "by way of the disk")
+            await until(lambda: delivery.backlog.stored == 1, "the one waits")
             say(delivery, "plc", 5)
             await until(lambda: came().get("t") == 5, "and holds up no other")
             assert broker.connections == 1
+            assert all(time == 1000 + int(tag[1:]) % 3 for tag, time in parted().items() if tag != "t")
             parts = [json.loads(payload) for topic, payload in broker.taken if topic == "dev/plc"]
-            times = {tag: part.get("t", {}).get(tag, part["ts"]) for part in parts for tag in part["v"] if tag != "t"}
-            assert all(time == 1000 + int(tag[1:]) % 3 for tag, time in times.items())
             assert all(part["u"] == {"t7": "bar"} for part in parts if "t7" in part["v"])
             broker.largest = 100_000
             assert delivery.publisher._connection
             delivery.publisher._connection._lose("cut")
             await until(lambda: came().get("t100") == "x" * 3000, "a broker that takes more gets it")
             await until(lambda: delivery.backlog.stored == 0, "and nothing is left")
+
+    asyncio.run(scenario())
+
+
+def online(delivery: Delivery, *devices: str) -> None:
+    for device in devices:
+        delivery.states.say(device, Status("online", "", 1))
+
+
+@pytest.mark.parametrize("refusal", [0x87, Wayward.END, Wayward.SLAM])
+def test_a_state_that_is_refused_is_left_out_and_all_else_flows(
+    tmp_path: Path, refusal: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(words, "PATIENCE", 5.0)
+    broker = Wayward(lambda topic: refusal if topic == "status/bad" else 0)
+    devices = ["good", "bad", *(f"d{number}" for number in range(20))]
+
+    async def scenario() -> None:
+        async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
+            await until(lambda: delivery.publisher._connection, "connected")
+            online(delivery, *devices)
+            say(delivery, "plc", 1)
+            await until(lambda: list(delivery._words.denied) == ["status/bad"], "the guilty one is found out", 40)
+            assert delivery._aside.denied == {}.keys()
+            await until(lambda: delivery.publisher._connection, "connected again")
+            connections = broker.connections
+            broker.taken.clear()
+            online(delivery, *devices)
+            say(delivery, "plc", 2)
+            others = {f"status/{device}" for device in devices} - {"status/bad"}
+            await until(lambda: others <= {topic for topic, _ in broker.taken}, "the others are said")
+            await until(lambda: broker.has("plc"), "and readings flow")
+            assert broker.connections == connections
+
+    asyncio.run(scenario())
+
+
+def test_the_broker_forgets_the_states_of_who_is_gone(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(states, "EXPIRY_SECONDS", 3)
+    monkeypatch.setattr(states, "AGAIN_SECONDS", 1.0)
+    broker = mosquitto()
+
+    async def known() -> dict[str, str]:
+        ear = Ear()
+        async with mqtt.connect(broker.login("viewer"), Client("ear"), ear) as connection:
+            await connection.subscribe("status/#")
+            await connection.subscribe("alarm/#")  # what is retained came before
+            return {message.topic: json.loads(message.payload)["state"] for message in ear.messages}
+
+    async def scenario() -> None:
+        async with delivering(tmp_path, broker.login("gateway"), "none") as delivery:
+            online(delivery, "plc", "gone", "moved")
+            await until(lambda: delivery.publisher._connection, "connected")
+            delivery.states.end("gone", Status("offline", "no longer in the device files", 1))
+            delivery.states.forget("moved")
+            began = asyncio.get_running_loop().time()
+            while asyncio.get_running_loop().time() < began + 6:
+                assert (await known()).get("status/plc") == "online", "said again before it is forgotten"
+                await asyncio.sleep(0.2)
+            assert await known() == {"status/plc": "online"}
+        deadline = asyncio.get_running_loop().time() + 15 * PATIENCE
+        while await known() and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.2)
+        assert await known() == {}, "nobody is left to say it"
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("refusal", [0x87, Wayward.END])
+def test_a_subscription_that_is_refused_costs_itself_only(
+    tmp_path: Path, refusal: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broker = Wayward(lambda topic: refusal if topic.startswith("receipt/") else 0)
+
+    async def scenario() -> None:
+        async with broker.listening() as where, delivering(tmp_path, where, "ingestion") as delivery:
+            name = await wait_for_name(delivery)
+            say(delivery, "plc", 1)
+            await until(lambda: broker.has("plc"), "readings flow")
+            assert list(delivery._words.denied) == [f"receipt/{name}"]
+            assert broker.connections <= 2
+            assert name not in capsys.readouterr().err, "it is a secret"
+
+    async def wait_for_name(delivery: Delivery) -> str:
+        await until(lambda: delivery.publisher._connection, "connected")
+        assert delivery.backlog.name
+        return delivery.backlog.name
 
     asyncio.run(scenario())

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.asker import Asker
-from tests.conftest import Production
+from tests.conftest import RULES, Production
+from tests.deploy.stand_ins.broker import configured
 from tests.parts import ANYBODY, Mosquitto, Nexus, free_port, until
 
 Start = Callable[..., Nexus]
@@ -127,6 +128,31 @@ def test_writes_are_answered_and_read_back(nexus: Start, plant: Plant, served: N
     served.stop()
     until(lambda: '"offline"' in gateway_state(gateway), "the device is offline", 30)
     assert "1 of 1 devices are offline: a" in gateway.get("/health")[1]
+    assert gateway.stop() == 0
+
+
+def test_who_may_say_nothing_of_itself_still_sends_its_readings(
+    nexus: Start, plant: Plant, served: Nexus, mosquitto: Callable[..., Mosquitto], broker_folder: Path
+) -> None:
+    folder = broker_folder / f"poor-{plant.port}"
+    folder.mkdir()
+    folder.chmod(0o755)
+    rules = RULES.read_text().replace('publish, ["gateway/+/${username}/#"]', 'publish, ["elsewhere"]')
+    configured(folder, {"gateway": "g", "viewer": "v"}, rules.replace('"dev/#", "status/#", "answer/#"', '"dev/#"'))
+    access = f"allow_anonymous false\npassword_file {folder}/passwords\nacl_file {folder}/acl"
+    broker = mosquitto(access=access)
+    with Asker(f"mqtt://viewer:v@127.0.0.1:{broker.port}", "dev/#", "status/#") as asker:
+        gateway = nexus(
+            "gateway", "--devices", str(plant.devices), mqtt_url=f"mqtt://gateway:g@127.0.0.1:{broker.port}"
+        )
+        until(lambda: len(asker.values("dev/a/count")) > 3, "readings flow", 30)
+        until(lambda: gateway.metric("nexus_gateway_control_topics_denied") == 2, "state and presence are missed", 30)
+        problems = json.loads(gateway.get("/health")[1])["problems"]
+        assert "the broker refuses our presence on gateway/gateway/gateway" in " ".join(problems)
+        said = [one for one in gateway.events() if one.get("topic") == "status/a"]
+        assert [one["reason"] for one in said] == ["Not authorized"]
+        assert gateway.metric("nexus_gateway_topics_denied") == 0
+        assert not asker.on("status/a")
     assert gateway.stop() == 0
 
 

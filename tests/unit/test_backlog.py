@@ -13,6 +13,7 @@ from gateway.backlog import Backlog, Wanted
 from gateway.message import Outlet, Scan, again
 from gateway.publisher import Publisher
 from gateway.spool_folder import claimed
+from gateway.words import Words
 from nexus.contract.reading import Reading
 
 LIMIT = 10_000
@@ -76,7 +77,7 @@ def test_a_receipt_for_what_has_not_left_yet_lets_nothing_go(tmp_path: Path) -> 
 def test_a_record_goes_to_the_disk_as_it_is_with_one_number(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
         [before] = await stored(backlog, 1)
-        publisher = Publisher(backlog, Aside())
+        publisher = Publisher(backlog, Aside(), Words())
         publisher.record("audit/plc/valve", b'{"id":"1","ok":true}')
         await backlog.flush()
         backlog.stays(before)
