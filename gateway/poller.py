@@ -12,6 +12,7 @@ from gateway.breaker import Breaker, State, growing
 from gateway.change import Changes, Gap
 from gateway.condition import Condition, OnStatus
 from gateway.config import Configured
+from gateway.descriptors import spared
 from gateway.driver import DeviceError, Hear, Link, Read, Tag
 from gateway.schedule import Schedule
 from gateway.writing import Written, confirmed
@@ -146,7 +147,7 @@ class Poller:
         timeout = self._device.timeout
         try:
             async with asyncio.timeout(timeout):
-                return await stack.enter_async_context(self.configured.driver.connect(self._device))
+                return await stack.enter_async_context(spared(self.configured.driver.connect(self._device)))
         except TimeoutError:
             asked = "is it on, does a firewall drop what we send, is `timeout` too short?"
             raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
@@ -178,8 +179,7 @@ class Poller:
                 self._progressed = self._partial = True
             raise
         self._metrics.scan_seconds.set(self._clock() - began)
-        self._unread, self._partial = (), False
-        self._unread_because = {}
+        self._unread, self._partial, self._unread_because = (), False, {}
         self._take(readings)
 
     async def _in_time(self, link: Link, tags: tuple[Tag, ...]) -> list[Reading]:

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from time import time
 
-from gateway import device_files, metrics, spool_folder
+from gateway import descriptors, device_files, metrics, spool_folder
 from gateway.api import Board
 from gateway.cluster import leases
 from gateway.cluster.memory import Memory
@@ -43,6 +43,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)
     metrics.devices.set(len(configured))
+    descriptors.warn(len(configured))
     loop = asyncio.get_running_loop()
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
     board, words = Board(configured), Words()
@@ -57,6 +58,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
 
         def on_change(changed: tuple[Configured, ...]) -> None:
             metrics.devices.set(len(changed))
+            descriptors.warn(len(changed))
             board.reload(changed)
             sharing.reload(changed)
 

@@ -14,7 +14,9 @@ Answer = Callable[[int, bytes, int], Awaitable[list[bytes] | None]]
 
 
 @asynccontextmanager
-async def peer(answer: Answer, *, rtu: bool = False, number: int | None = None) -> AsyncIterator[int]:
+async def peer(
+    answer: Answer, *, rtu: bool = False, number: int | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[int]:
     """Its port; with `number`, all its transactions have that one."""
     connections = 0
 
@@ -34,7 +36,7 @@ async def peer(answer: Answer, *, rtu: bool = False, number: int | None = None) 
             for one in answers:
                 writer.write(one if rtu else _numbered(transaction if number is None else number, unit, one))
 
-    async with listening(talk) as port:
+    async with listening(talk, host) as port:
         yield port
 
 

@@ -1,0 +1,141 @@
+"""A gateway that may open fewer files than it has devices: what it needs itself is there all the same."""
+
+import asyncio
+import json
+import os
+import resource
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from gateway import drivers
+from gateway.driver import Device, DeviceError, Tag
+from nexus.runtime import http
+from nexus.runtime.settings import Process
+from tests.modbus_peer import peer, registers
+from tests.parts import Mosquitto, Nexus, free_port, until
+
+DEVICES, LIMIT = 120, 100
+
+
+@contextmanager
+def plant() -> Iterator[int]:
+    """A Modbus device at each address of the loopback network; its port."""
+    loop = asyncio.new_event_loop()
+    listening: list[int] = []
+    ended = asyncio.Event()
+
+    async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
+        return [registers(pdu)]
+
+    async def serve() -> None:
+        async with peer(answer, host="0.0.0.0") as port:
+            listening.append(port)
+            await ended.wait()
+
+    serving = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    serving.start()
+    try:
+        until(lambda: listening, "the plant listens")
+        yield listening[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        serving.join()
+        loop.close()
+
+
+def test_devices_leave_descriptors_for_the_broker_and_the_pages(
+    nexus: Callable[..., Nexus], mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    with plant() as port:
+        tag = {"name": "n", "address": "holding:40001:uint16"}
+        common = {"protocol": "modbus-tcp", "port": port, "interval": "200ms", "timeout": "2s", "tags": [tag]}
+        common["breaker"] = {"open_for": "500ms", "max_open_for": "500ms"}
+        devices = [{"name": f"d{at}", "host": f"127.0.1.{at}", **common} for at in range(1, DEVICES + 1)]
+        file = tmp_path / "devices.yaml"
+        file.write_text(json.dumps({"devices": devices}))
+        broker = mosquitto()
+        gateway = nexus("gateway", "--devices", str(file), mqtt_url=broker.url)
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        gateway.until_ready()
+        said = [event["event"] for event in gateway.events()]
+        assert any("raise the limit of open files" in event for event in said)
+
+        def offline() -> set[str]:
+            told = [event for event in gateway.events() if event["event"] == "device offline"]
+            return {event["device"] for event in told if "no descriptors are left" in event["reason"]}
+
+        until(lambda: len(offline()) > DEVICES - LIMIT, "devices that find no room say so")
+        assert gateway.metric("process_open_fds") <= LIMIT * 3 / 4 + 5
+        broker.stop()
+        until(lambda: gateway.metric("nexus_gateway_broker_connected") == 0, "the broker is missed")
+        broker.start()
+        until(lambda: gateway.metric("nexus_gateway_broker_connected") == 1, "the broker has its connection again")
+        before = gateway.metric("nexus_gateway_readings_total")
+        until(lambda: gateway.metric("nexus_gateway_readings_total") > before + 50, "the others go on")
+        assert not any("Too many open files" in line for line in gateway.log.read_text().splitlines())
+        assert gateway.stop() == 0
+
+
+@contextmanager
+def none_left() -> Iterator[None]:
+    """This process may open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    number = os.open(os.devnull, os.O_RDONLY)
+    os.close(number)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "keys", "address"),
+    [
+        ("modbus-tcp", {"host": "127.0.0.1"}, "coil:1"),
+        ("modbus-tcp", {"host": "localhost"}, "coil:1"),
+        ("modbus-rtu", {"serial": os.devnull}, "coil:1"),
+        ("s7", {"host": "127.0.0.1"}, "M0.0"),
+        ("opcua", {"endpoint": "opc.tcp://127.0.0.1:4840"}, "i=2258"),
+    ],
+)
+def test_a_device_that_finds_no_descriptor_is_lost_for_now(protocol: str, keys: dict[str, str], address: str) -> None:
+    driver = drivers.load(protocol)
+    settings = driver.SETTINGS[protocol].model_validate(keys)
+    device = Device("d", "d", protocol, 2.0, settings, (Tag("a", driver.parse_address(address, settings)),))
+
+    async def scenario() -> None:
+        with none_left():
+            async with asyncio.timeout(5), driver.connect(device):
+                pass
+
+    with pytest.raises(DeviceError, match=r"no connection|no session"):
+        asyncio.run(scenario())
+
+
+def test_a_page_is_served_again_when_there_are_descriptors(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> bytes:
+        app = web.Application()
+
+        async def page(_: web.Request) -> web.Response:
+            return web.Response(text="here")
+
+        app.router.add_get("/", page)
+        loop, port = asyncio.get_running_loop(), free_port()
+        async with http.site(app, Process(), "127.0.0.1", port, "TEST"):
+            with socket.socket() as client:
+                client.setblocking(False)
+                with none_left():
+                    await loop.sock_connect(client, ("127.0.0.1", port))
+                    await loop.sock_sendall(client, b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+                    await asyncio.sleep(0.3)
+                async with asyncio.timeout(10):
+                    return await loop.sock_recv(client, 1000)
+
+    assert b"200 OK" in asyncio.run(scenario())
