@@ -29,3 +29,6 @@ SELECT add_continuous_aggregate_policy('metrics_1min',
 SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name IN ('drop_old_rejects', 'drop_old_records');
 SELECT add_job('drop_old_records', INTERVAL '1 day', config => jsonb_strip_nulls(jsonb_build_object(
     'rejects', {retention_rejects}, 'audit', {retention_audit})));
+
+SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'forget_committed';
+SELECT add_job('forget_committed', INTERVAL '1 day', config => '{"days": {retention}}');

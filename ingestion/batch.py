@@ -29,7 +29,8 @@ class Reject:
     """What cannot be stored, and why.
 
     `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
-    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms.
+    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms. `once` says
+    that the same payload, whenever it comes, is a repetition; else it is one only if it arrived at the same moment.
     """
 
     topic: str
@@ -38,6 +39,12 @@ class Reject:
     source: str | None = None
     tags: tuple[str, ...] | None = None
     arrived: int | None = None
+    once: bool = False
+
+    @property
+    def came_on(self) -> str:
+        """The topic of the message."""
+        return self.source or self.topic
 
     @property
     def size(self) -> int:
@@ -50,7 +57,8 @@ class Batch:
     """What is written in one transaction; `late` are rows for chunks that are compressed, or aggregated, already.
 
     `began` when the first of its `deliveries` came; each is acknowledged once all is committed, and until then may have
-    to be looked at again, by the same window. `receipts` are publishers, with first and last of the numbers in it.
+    to be looked at again, by the window of the moment when it came. `receipts` are publishers, with first and last of
+    the numbers in it.
     """
 
     rows: Rows = field(default_factory=Rows)
@@ -59,7 +67,7 @@ class Batch:
     rejects: list[Reject] = field(default_factory=list)
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
-    window: Window | None = None
+    windows: list[Window] = field(default_factory=list)  # one a delivery
     size: int = 0  # bytes of the messages and of what is set aside of them, about
     began: float = 0.0
     committed: bool = False

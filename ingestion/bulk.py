@@ -5,17 +5,16 @@ stored again. A message without a number may be stored again when it is delivere
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection
-from psycopg.types.multirange import Multirange
-from psycopg.types.range import Range
 
-from ingestion.batch import Batch
+from ingestion.batch import Batch, Reject
 from ingestion.database import is_of_the_data
 from ingestion.encoding import Encoding
 from ingestion.quota import Quota
-from ingestion.rows import Window
 from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside
 from nexus.contract.codec import Message
 from nexus.contract.ranges import Ranges
@@ -25,18 +24,21 @@ LEAST_ROWS = 10_000
 LEAST_ROWS_A_TOPIC = 10
 
 _COMPRESS = "SET LOCAL timescaledb.enable_direct_compress_copy = on"
-_BOOK = """
-INSERT INTO committed (publisher, numbers) VALUES (%s, %s)
-ON CONFLICT (publisher) DO UPDATE SET numbers = committed.numbers + excluded.numbers
-"""
-_BOOK_NEW = _BOOK + "WHERE NOT committed.numbers && excluded.numbers"
-# A row to lock for each publisher: without one, two writers would both find nothing, and both store.
-_BEGIN = "INSERT INTO committed (publisher, numbers) VALUES (%s, '{}') ON CONFLICT DO NOTHING"
-_LOCK = "SELECT publisher, numbers FROM committed WHERE publisher = ANY(%s) ORDER BY publisher FOR UPDATE"
+# What is booked already of these numbers; until the end of the transaction nobody else books for their publishers.
+_BOOKED = "SELECT publisher, first, last FROM booked(%s::text[], %s::bigint[], %s::bigint[])"
+_BOOK = "SELECT book(%s::text[], %s::bigint[], %s::bigint[])"
 
 
 class _Repeated(Exception):  # noqa: N818  rolls a transaction back
     pass
+
+
+class _Numbers(NamedTuple):
+    """Ranges of numbers, in their order, merged: publisher, first and last of each."""
+
+    publishers: list[str]
+    firsts: list[int]
+    lasts: list[int]
 
 
 class Bulk:
@@ -65,7 +67,7 @@ class Bulk:
                     raise
         return await self._stored_apart(connection, batch, numbers)
 
-    async def _stored(self, connection: AsyncConnection, batch: Batch, numbers: dict[str, Ranges]) -> Written:
+    async def _stored(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
         async with connection.transaction():
             if batch.rows.count >= max(LEAST_ROWS, LEAST_ROWS_A_TOPIC * len(batch.rows.by_topic)):
                 await connection.execute(_COMPRESS)
@@ -74,14 +76,14 @@ class Bulk:
             await record(connection, batch.records)
             await set_aside(connection, batch.rejects)
             new = await self._topics.add(connection, batch.rows, batch.late)
-            for publisher in sorted(numbers):  # in order, so that two writers cannot block each other
-                booked = await connection.execute(_BOOK_NEW, (publisher, _multirange(numbers[publisher])))
-                if not booked.rowcount:
+            if numbers.firsts:
+                if await (await connection.execute(_BOOKED, numbers)).fetchone():
                     raise _Repeated
+                await connection.execute(_BOOK, numbers)
         self._topics.known(new)
         return Written(batch.rows.count + batch.late.count, 0, len(batch.rejects))
 
-    async def _stored_apart(self, connection: AsyncConnection, batch: Batch, numbers: dict[str, Ranges]) -> Written:
+    async def _stored_apart(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
         """The careful way: what is booked is left out, and what is refused set aside."""
 
         async def put(some: Rest) -> int:
@@ -90,67 +92,75 @@ class Bulk:
         async def hold(some: Rest) -> int:
             return await copy_rows(connection, "metrics_late", some)
 
-        async with connection.transaction():
-            for publisher in sorted(numbers):
-                await connection.execute(_BEGIN, (publisher,))
-            seen = {publisher: Ranges() for publisher in numbers}
-            for publisher, booked in await (await connection.execute(_LOCK, (sorted(numbers),))).fetchall():
-                for part in booked:
-                    seen[publisher].add(part.lower, part.upper - 1)
-            fresh = self._fresh(batch, batch.window, seen) if batch.window else batch
-            _, refused = await put_halving(connection, fresh.rows.in_order(), put)
-            refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
-            rejects = [*fresh.rejects, *self._quota.admitted(refused)]
-            await record(connection, batch.records)
-            await set_aside(connection, rejects)
-            new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
-            for publisher in sorted(numbers):
-                await connection.execute(_BOOK, (publisher, _multirange(numbers[publisher])))
+        admitted: list[Reject] = []
+        try:
+            async with connection.transaction():
+                booked = await (await connection.execute(_BOOKED, numbers)).fetchall()
+                fresh = self._fresh(batch, _each(numbers, booked)) if batch.deliveries else batch
+                _, refused = await put_halving(connection, fresh.rows.in_order(), put)
+                refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
+                admitted = self._quota.admitted(refused)
+                rejects = [*fresh.rejects, *admitted]
+                await record(connection, batch.records)
+                await set_aside(connection, rejects)
+                new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
+                await connection.execute(_BOOK, numbers)
+        except BaseException:
+            self._quota.returned(admitted)
+            raise
         self._topics.known(new)
         stored = fresh.rows.count + fresh.late.count - len(refused)
         duplicates = batch.points - fresh.points
         return Written(stored, duplicates, len(rejects))
 
-    def _fresh(self, batch: Batch, window: Window, seen: dict[str, Ranges]) -> Batch:
+    def _fresh(self, batch: Batch, seen: dict[str, set[int]]) -> Batch:
         """The batch, made anew of what is not booked and not twice in it."""
 
         def unseen(message: Message) -> Message | None:
-            booked = seen.get(message.publisher or "")
-            if booked is None:  # without a number
-                return message
-            left = _without(message, booked)
-            booked.add(*message.numbers)
-            return left
+            return message if message.publisher is None else _without(message, seen[message.publisher])
 
-        fresh = Batch()
-        for topic, payload, _ in batch.deliveries:
-            self._encoding.add(fresh, topic, payload, window, wanted=unseen)
-        return fresh
+        return self._encoding.again(batch, wanted=unseen)
 
 
-def _without(message: Message, booked: Ranges) -> Message | None:
-    """What of a message is not booked: where each reading has a number, the readings that are not."""
+def _without(message: Message, seen: set[int]) -> Message | None:
+    """What of a message is not seen: where each reading has a number, the readings that are not. Then all of it is."""
     first, last = message.numbers
-    if booked.holds(first, last):
+    numbers = range(first, last + 1)
+    unseen = [number not in seen for number in numbers]
+    seen.update(numbers)
+    if not any(unseen):
         return None
-    if not booked.overlaps(first, last) or len(message.values) != last - first + 1:
+    if all(unseen) or len(message.values) != len(numbers):
         return message
-    numbered = zip(range(first, last + 1), message.values.items(), strict=True)
-    values = {tag: value for number, (tag, value) in numbered if not booked.holds(number, number)}
-    return Message(message.topic, message.time, values, message.qualities, message.units, message.times)
+    values = {tag: value for (tag, value), new in zip(message.values.items(), unseen, strict=True) if new}
+    return msgspec.structs.replace(message, values=values)
 
 
-def _merged(receipts: Iterable[tuple[str, int, int]]) -> tuple[dict[str, Ranges], bool]:
-    """Numbers by publisher, and whether one is there twice."""
-    numbers: dict[str, Ranges] = {}
+def _merged(receipts: Iterable[tuple[str, int, int]]) -> tuple[_Numbers, bool]:
+    """The numbers, and whether one is there twice."""
+    merged = _Numbers([], [], [])
+    publishers, firsts, lasts = merged
     repeats = False
-    for publisher, first, last in receipts:
-        if last >= first:
-            ranges = numbers.setdefault(publisher, Ranges())
-            repeats = repeats or ranges.overlaps(first, last)
-            ranges.add(first, last)
-    return numbers, repeats
+    for publisher, first, last in sorted(receipts):
+        if last < first:
+            continue
+        if publishers and publishers[-1] == publisher and first <= lasts[-1] + 1:
+            repeats = repeats or first <= lasts[-1]
+            lasts[-1] = max(lasts[-1], last)
+        else:
+            publishers.append(publisher)
+            firsts.append(first)
+            lasts.append(last)
+    return merged, repeats
 
 
-def _multirange(ranges: Ranges) -> Multirange[int]:
-    return Multirange([Range(first, last + 1, "[)") for first, last in ranges])
+def _each(numbers: _Numbers, booked: Iterable[tuple[str, int, int]]) -> dict[str, set[int]]:
+    """By publisher, each one of the numbers that is booked."""
+    ranges = {publisher: Ranges() for publisher in numbers.publishers}
+    for publisher, first, last in sorted(booked):
+        ranges[publisher].add(first, last)
+    seen: dict[str, set[int]] = {publisher: set() for publisher in ranges}
+    for publisher, first, last in zip(*numbers, strict=True):
+        for start, end in ranges[publisher].within(first, last):
+            seen[publisher].update(range(start, end + 1))
+    return seen

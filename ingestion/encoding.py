@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
 from ingestion import metrics
 from ingestion.batch import Batch, Reject
@@ -14,6 +15,7 @@ from nexus.contract.sequence import sender
 from nexus.runtime import guard, log
 
 Wanted = Callable[[Message], Message | None]
+_ALL = slice(None)
 
 
 class Encoding:
@@ -36,6 +38,36 @@ class Encoding:
         arrived: int | None = None,
     ) -> None:
         """Adds what a payload says to a batch, or what `wanted` leaves of it; it `arrived` now, or then (epoch ms)."""
+        reject = self._taken(batch, topic, payload, window, wanted=wanted, arrived=arrived)
+        if reject is not None:
+            admitted = self._quota.admitted((reject,))
+            batch.rejects += admitted
+            batch.size += sum(one.size for one in admitted)
+
+    def again(self, batch: Batch, part: slice = _ALL, wanted: Wanted | None = None) -> Batch:
+        """A batch of the same messages, or part of them, as they were when they came.
+
+        What is set aside of them has been charged to the quota already.
+        """
+        admitted = {(reject.came_on, reject.payload) for reject in batch.rejects}
+        anew = Batch(deliveries=batch.deliveries[part], windows=batch.windows[part])
+        for (topic, payload, _), window in zip(anew.deliveries, anew.windows, strict=True):
+            reject = self._taken(anew, topic, payload, window, wanted=wanted)
+            if reject is not None and (topic, payload) in admitted:
+                anew.rejects.append(reject)
+        return anew
+
+    def _taken(
+        self,
+        batch: Batch,
+        topic: str,
+        payload: bytes,
+        window: Window,
+        *,
+        wanted: Wanted | None,
+        arrived: int | None = None,
+    ) -> Reject | None:
+        """Adds what can be stored, and the numbers; gives the rest."""
         publisher, numbers = None, (0, -1)
         arrived = window.now if arrived is None else arrived
         reject = None
@@ -62,12 +94,10 @@ class Encoding:
             reject = Reject(topic, payload, f"the decoder failed: {type(error).__name__}", arrived=arrived)
             with suppress(Exception):
                 publisher, numbers = sender(payload)
-        if reject is not None:
-            admitted = self._quota.admitted((reject,))
-            batch.rejects += admitted
-            batch.size += sum(one.size for one in admitted)
-        if publisher is not None:
-            batch.receipts.append((publisher, *numbers))
+        if publisher is None:
+            return reject
+        batch.receipts.append((publisher, *numbers))
+        return reject and replace(reject, once=True)
 
     def _misnumbered(self, topic: str) -> None:
         metrics.misnumbered.inc()

@@ -6,10 +6,8 @@ from psycopg import AsyncConnection
 from ingestion.batch import Batch, Reject
 from ingestion.database import is_of_the_data
 from ingestion.quota import Quota
-from ingestion.rows import COLUMNS
-from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside
-from nexus.contract.codec import encode_tag
-from nexus.contract.reading import Reading
+from ingestion.rows import COLUMNS, Row
+from ingestion.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside, value_reject
 
 # Its columns by name: LIKE metrics would need the right to read that table, which a writer has not.
 _STAGE = """
@@ -19,8 +17,8 @@ CREATE TEMP TABLE IF NOT EXISTS arriving (
 """
 _MERGE = f"INSERT INTO metrics ({COLUMNS}) SELECT {COLUMNS} FROM arriving ON CONFLICT DO NOTHING"  # noqa: S608
 _CONFLICTS = """
-SELECT found.topic, round(extract(epoch FROM found.time) * 1000)::bigint,
-       found.value, found.value_str, found.quality, found.unit
+SELECT found.topic, found.unit, round(extract(epoch FROM found.time) * 1000)::bigint,
+       found.value, found.value_str, found.quality
 FROM (
     SELECT array_agg(topic) AS topics, array_agg(time) AS times, array_agg(value) AS numbers,
            array_agg(value_str) AS texts, array_agg(quality) AS qualities, array_agg(unit) AS units
@@ -119,10 +117,4 @@ async def _merge(connection: AsyncConnection, rows: Rest) -> tuple[int, list[Rej
     repeated = len(rows) - merged.rowcount
     found = await (await connection.execute(_CONFLICTS)).fetchall() if repeated else []
     await connection.execute("TRUNCATE arriving")
-    return repeated, [_conflict(row) for row in found]
-
-
-def _conflict(row: tuple[str, int, float | None, str | None, int, str | None]) -> Reject:
-    topic, time, number, text, quality, unit = row
-    value = number if text is None else text
-    return Reject(topic, encode_tag(Reading("", time, value, quality), unit), _OTHER_VALUE, tags=())
+    return repeated, [value_reject(Row._make(row), _OTHER_VALUE) for row in found]

@@ -176,8 +176,8 @@ class Pipeline:
         window = self._window_now()
         if not batch.deliveries:
             batch.began = self._clock()
-            batch.window = window
         batch.deliveries.append(delivery)
+        batch.windows.append(window)
         batch.size += delivery.size
         self._encoding.add(batch, topic, payload, window)
 

@@ -125,7 +125,9 @@ async def _again(connection: Connection, writer: Writer, encoding: Encoding, fou
             batch.late.take(tried.late)
             batch.records += tried.records
             done.append(one.id)
-    written = await writer.write(batch)  # what the database refuses, it has set aside anew
+    # What the database refuses is set aside anew: that must not be taken for what is tried here.
+    connection.execute("UPDATE rejects SET key = NULL WHERE id = ANY(%s)", (done,))
+    written = await writer.write(batch)
     connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
     again = min(written.rejects, len(done))
     return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates)

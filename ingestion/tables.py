@@ -2,26 +2,28 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
+from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
 
 from ingestion.batch import Reject
 from ingestion.database import explain, is_of_the_data
-from ingestion.rows import COLUMNS, Rows, copy_data, parsed
+from ingestion.rows import COLUMNS, Row, Rows, copy_data, parsed
 from nexus.contract.audit import Record
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading
 
-_LARGEST_REJECT = 1_000_000
+LARGEST_REJECT = 1_000_000
 _LONGEST_REASON = 500  # characters; the index on it holds 2,704 bytes
 _LONGEST_TOPIC = 2_000
 _MOST_TOPICS = 200_000  # that are known to be in the list, by their hashes: some 15 MB
 
 _COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _REJECT = """
-INSERT INTO rejects (topic, payload, reason, source, tags, time)
-VALUES (%s, %s, %s, %s, %s, coalesce(to_timestamp(%s::float8 / 1000), now()))
+INSERT INTO rejects (topic, payload, reason, source, tags, time, key)
+VALUES (%s, %s, %s, %s, %s, coalesce(to_timestamp(%s::float8 / 1000), now()), %s) ON CONFLICT DO NOTHING
 """
 _AUDIT = """
 INSERT INTO audit (time, id, topic, event, by, ok, detail)
@@ -102,7 +104,7 @@ class Topics:
 
 
 async def set_aside(connection: AsyncConnection, rejects: Sequence[Reject]) -> None:
-    """Stores what cannot be stored."""
+    """Stores what cannot be stored, each once."""
     if rejects:
         async with connection.cursor() as cursor:
             await cursor.executemany(_REJECT, [_storable(reject) for reject in rejects])
@@ -119,9 +121,15 @@ async def record(connection: AsyncConnection, records: Sequence[Record]) -> None
 
 def row_reject(row: bytes, reason: str) -> Reject:
     """A row as what it would be on the wire, of no tags: whatever decoder its topic has, this is in our format."""
-    found = parsed(row)
-    value = found.value if found.value_str is None else found.value_str
-    return Reject(found.topic, encode_tag(Reading("", found.time, value, found.quality), found.unit), reason, tags=())
+    return value_reject(parsed(row), reason)
+
+
+def value_reject(row: Row, reason: str) -> Reject:
+    """The same of a row as people read it."""
+    text, value = row.value_str, row.value
+    said = value if text is None else text if value is None else int(text)
+    payload = encode_tag(Reading("", row.time, said, row.quality), row.unit)
+    return Reject(row.topic, payload, reason, tags=(), once=True)
 
 
 def _storable(reject: Reject) -> tuple[object, ...]:
@@ -129,12 +137,23 @@ def _storable(reject: Reject) -> tuple[object, ...]:
     source = reject.source if reject.source != reject.topic else None
     return (
         _text(reject.topic)[:_LONGEST_TOPIC],
-        reject.payload[:_LARGEST_REJECT],
+        reject.payload[:LARGEST_REJECT],
         _text(reject.reason[:_LONGEST_REASON]),
         None if source is None else _text(source)[:_LONGEST_TOPIC],
         None if reject.tags is None else [_text(tag) for tag in reject.tags],
         reject.arrived,
+        _key(reject),
     )
+
+
+def _key(reject: Reject) -> UUID | None:
+    """The same for the same thing, when it is delivered again, or written again because an answer was lost."""
+    if reject.arrived is None and not reject.once:
+        return None
+    digest = blake2b(_text(reject.came_on).encode(), digest_size=16)
+    digest.update(b"" if reject.once else b"\0%d\0" % (reject.arrived or 0))
+    digest.update(reject.payload)
+    return UUID(bytes=digest.digest())
 
 
 def _text(text: str) -> str:

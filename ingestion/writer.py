@@ -6,6 +6,7 @@ from typing import Protocol
 
 import psycopg
 from psycopg import AsyncConnection
+from psycopg.pq import TransactionStatus
 
 from ingestion.batch import Batch
 from ingestion.database import (
@@ -75,7 +76,7 @@ class Writer:
                 rolled_back = is_rolled_back(error)
                 if attempt < attempts and rolled_back:
                     continue
-                await self.close()
+                await self._recover(of_data=is_of_the_data(error))
                 if rolled_back or is_outage(error):
                     raise DatabaseAway(explain(error)) from error
                 if attempt == attempts:
@@ -84,7 +85,7 @@ class Writer:
                 await self.close()
                 raise
             except Exception as error:  # whatever else a batch can make fail, such as a text without an encoding
-                await self.close()
+                await self._recover(of_data=True)
                 if attempt == attempts:
                     raise BatchRefused(f"{type(error).__name__}: {error}", of_data=True) from error
         raise AssertionError
@@ -94,6 +95,13 @@ class Writer:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
+
+    async def _recover(self, *, of_data: bool) -> None:
+        """After an error: keeps the connection only if that was the data's, and all is rolled back."""
+        connection = self._connection
+        idle = connection is not None and connection.info.transaction_status == TransactionStatus.IDLE
+        if not (of_data and idle):
+            await self.close()
 
     async def __aenter__(self) -> "Writer":
         return self

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 
+import psycopg
 import pytest
 
 from db.migrate import connect, migrate
@@ -11,7 +12,7 @@ from db.settings import Settings as DatabaseSettings
 from ingestion.batch import Batch, Delivery
 from ingestion.bulk import Bulk
 from ingestion.database import DatabaseAway
-from ingestion.decoders import Decoders
+from ingestion.decoders import Decoders, Rule
 from ingestion.encoding import Encoding
 from ingestion.exact import Exact
 from ingestion.rows import Window
@@ -20,7 +21,7 @@ from ingestion.writer import Writer
 from nexus.runtime.errors import ConfigError
 from tests.integration.test_historian_tools import run
 from tests.integration.test_writer import query
-from tests.parts import as_role
+from tests.parts import as_role, until
 
 community = pytest.mark.parametrize(
     "empty_database", [pytest.param("community", marks=pytest.mark.timescale)], indirect=True
@@ -47,8 +48,9 @@ def message(first: int, count: int = 1, publisher: str | None = ONE, **values: o
 
 
 def batch(encoding: Encoding, *payloads: bytes) -> Batch:
-    found = Batch(window=Window.at(NOW, 0))
+    found = Batch()
     for payload in payloads:
+        found.windows.append(Window.at(NOW, 0))
         found.deliveries.append(Delivery("dev/x", payload, lambda: None))
         encoding.add(found, "dev/x", payload, Window.at(NOW, 0))
     return found
@@ -83,8 +85,8 @@ def test_a_number_is_stored_once_however_it_comes(bulk_database: str) -> None:
     ]
     once = "SELECT count(*), count(DISTINCT topic) FROM metrics WHERE topic >= 'dev/x/t4'"
     assert query(bulk_database, once)[0][0] == query(bulk_database, once)[0][1]
-    [(booked,)] = query(bulk_database, "SELECT numbers FROM committed WHERE publisher = '" + ONE + "'")
-    assert [(part.lower, part.upper) for part in booked] == [(1, 28), (30, 32)]
+    booked = "SELECT first, last FROM committed WHERE publisher = '" + ONE + "' ORDER BY 1"
+    assert query(bulk_database, booked) == [(0, 27), (30, 31)]
 
 
 @community
@@ -155,7 +157,81 @@ def test_numbers_that_cannot_be_poison_nothing(bulk_database: str) -> None:
         for numbers in ({"n": 1, "m": 2**63 - 2}, {"p": "a\0b"}, {"p": "p" * 9_000}, {"n": 2**63 - 1, "m": 2**63 + 8})
     ]
     assert written(bulk_database, hostile, [message(1, 10)]) == [Written(40, 0, 0), Written(10, 0, 0)]
-    assert query(bulk_database, "SELECT publisher, numbers::text FROM committed") == [(ONE, "{[1,11)}")]
+    assert query(bulk_database, "SELECT publisher, first, last FROM committed") == [(ONE, 0, 10)]
+
+
+def fragmented(url: str, count: int) -> None:
+    """Every third number is booked, of one publisher."""
+    query(
+        url,
+        f"INSERT INTO committed SELECT '{TWO}', 0, 0 UNION ALL SELECT '{TWO}', n * 3, n * 3"
+        f" FROM generate_series(1, {count}) AS n RETURNING 1",
+    )
+
+
+@community
+def test_what_a_batch_costs_does_not_depend_on_what_was_booked_before(bulk_database: str) -> None:
+    """A gateway can leave gaps between its numbers as it likes, and everybody would pay for it with each batch."""
+    gaps = [message(3_000 + number * 3 + 1, 1, TWO) for number in range(50)]
+    written(bulk_database, [message(1, 10)])
+    fragmented(bulk_database, 300_000)
+    with psycopg.connect(bulk_database) as connection:
+        connection.execute("SELECT pg_stat_reset_single_table_counters('committed'::regclass)")
+    assert written(bulk_database, [*gaps, message(11, 10)], [*gaps, message(11, 20)]) == [
+        Written(60, 0, 0),
+        Written(10, 60, 0),
+    ]
+    read = "SELECT coalesce(idx_tup_fetch, 0) + seq_tup_read FROM pg_stat_user_tables WHERE relname = 'committed'"
+    until(lambda: query(bulk_database, read)[0][0] > 0, "the counters are there")
+    assert query(bulk_database, read)[0][0] < 2_000
+
+
+@community
+def test_numbers_are_forgotten_with_the_readings(bulk_database: str) -> None:
+    written(bulk_database, [message(1, 10)], [message(1, 10, TWO)])
+    query(
+        bulk_database,
+        f"UPDATE committed SET changed = now() - interval '92 days' WHERE publisher = '{TWO}' RETURNING 1",
+    )
+    query(
+        bulk_database,
+        "SELECT alter_job(job_id, scheduled => false) FROM timescaledb_information.jobs"
+        " WHERE proc_name = 'forget_committed'",
+    )
+    with psycopg.connect(bulk_database, autocommit=True) as connection:
+        connection.execute("CALL forget_committed(NULL, '{\"days\": 90}')")
+    assert query(bulk_database, "SELECT publisher, last FROM committed") == [(ONE, 10)]
+
+
+@community
+def test_a_repetition_beside_them_leaves_messages_without_a_time_where_they_arrived(bulk_database: str) -> None:
+    """A batch with a repetition is decoded again: what has no time of its own came when it came."""
+
+    async def scenario() -> Written:
+        encoding = Encoding(Decoders([Rule(topic="plain/#", decoder="plain")]))
+        found = batch(encoding, message(1, 10), message(1, 10))
+        for later in (10, 20, 30):
+            window = Window.at(NOW + later, 0)
+            found.deliveries.append(Delivery("plain/a", b"%d" % later, lambda: None))
+            found.windows.append(window)
+            encoding.add(found, "plain/a", b"%d" % later, window)
+        async with Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as writer:
+            return await writer.write(found)
+
+    assert asyncio.run(scenario()) == Written(13, 10, 0)
+    times = (
+        "SELECT round(extract(epoch FROM time) * 1000)::bigint, value FROM metrics WHERE topic = 'plain/a' ORDER BY 1"
+    )
+    assert query(bulk_database, times) == [(NOW + later, later) for later in (10, 20, 30)]
+
+
+@community
+def test_a_writer_can_book_and_may_not_read_the_book(bulk_database: str) -> None:
+    """It names the publishers, which nobody should know but they and those whom they tell."""
+    written(bulk_database, [message(1, 10)])
+    for text in ("SELECT * FROM committed", "DELETE FROM committed", "SELECT overlapping('{x}', '{1}', '{1}')"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            query(as_role(bulk_database, "nexus_writer"), text)
 
 
 @community

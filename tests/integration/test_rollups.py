@@ -9,6 +9,8 @@ import pytest
 
 from db.migrate import connect, migrate
 from db.settings import Settings
+from nexus.contract import codec
+from nexus.contract.codec import Point
 from tests.integration.test_historian_tools import run
 from tests.parts import as_role, until
 
@@ -194,3 +196,44 @@ def test_a_job_whose_work_is_committed_has_not_failed(database: str) -> None:
     until(lambda: query(database, states.format("harmless")) == [(False, True, 0)], "the other has not", 60)
     as_reader = as_role(database, "nexus_reader")
     assert query(as_reader, "SELECT task FROM job_states() WHERE failed") == [("broken",)]
+
+
+def test_late_rows_that_contradict_what_is_stored_are_set_aside(database: str) -> None:
+    rest(database)
+    day = TODAY - timedelta(days=30)
+    load(database, day, 1, "1 minute")
+    query(database, "SELECT compress_chunk(c) FROM show_chunks('metrics') AS c")
+    late = [
+        (0, "dev/loaded/t", 1.0, None),  # a repetition
+        (1, "dev/loaded/t", 2.5, None),
+        (2, "dev/loaded/t", None, "x"),
+        (3, "dev/loaded/t", 2.0**60, str(2**60)),
+        (4, "dev/new/t", 1.0, None),
+        (4, "dev/new/t", 2.0, None),  # one of them contradicts the other
+        (5, "dev/new/t", 1.0, None),
+    ]
+    with psycopg.connect(as_role(database, "nexus_writer")) as connection:
+        for minute, topic, value, text in late:
+            connection.execute(
+                "INSERT INTO metrics_late VALUES (%s, %s, %s, %s, 192, %s)",
+                (day + timedelta(minutes=minute), topic, value, text, "V" if text == "x" else None),
+            )
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT count(*) FROM metrics WHERE topic = 'dev/new/t'") == [(2,)]
+    assert query(database, "SELECT count(*) FROM metrics WHERE value <> 1") in ([(0,)], [(1,)])
+    found = query(database, "SELECT topic, payload, reason, tags FROM rejects ORDER BY topic, id")
+    assert [topic for topic, *_ in found] == ["dev/loaded/t"] * 3 + ["dev/new/t"]
+    assert {(reason, *tags) for _, _, reason, tags in found} == {
+        ("the same topic has another value at the same time already",)
+    }
+    assert [codec.decode(topic, bytes(payload)).points[0] for topic, payload, *_ in found[:3]] == [
+        Point("dev/loaded/t", int(day.timestamp() * 1000) + minute * 60_000, value, 192, unit)
+        for minute, value, unit in ((1, 2.5, None), (2, "x", "V"), (3, 2**60, None))
+    ]
+
+
+def test_a_time_that_no_bucket_can_have_does_not_stop_the_merging(database: str) -> None:
+    with psycopg.connect(as_role(database, "nexus_writer"), autocommit=True) as connection:
+        for time_ in ("infinity", "-infinity", "0044-03-15 BC"):
+            with pytest.raises(psycopg.errors.CheckViolation):
+                connection.execute("INSERT INTO metrics_late VALUES (%s, 'dev/x', 1, NULL, 192, NULL)", (time_,))

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from time import time
 
@@ -128,7 +130,7 @@ def test_a_row_that_the_database_refuses_costs_only_itself(database: str) -> Non
     batch = [*series(500), *series(500, "dev/b/t")]
     assert write(database, batch, series(500)) == [Written(998, 0, 2), Written(0, 499, 1)]
     found = query(database, "SELECT topic, reason, payload FROM rejects ORDER BY id")
-    assert [topic for topic, _, _ in found] == ["dev/a/t", "dev/b/t", "dev/a/t"]
+    assert [topic for topic, _, _ in found] == ["dev/a/t", "dev/b/t"], "delivered again, it is no second reject"
     assert all(
         "the database refused it: new row" in reason and b"13.0" in bytes(payload) for _, reason, payload in found
     )
@@ -146,6 +148,39 @@ def test_rejects_are_kept_with_their_reason(database: str) -> None:
     assert write_batch(database, Batch(rejects=[Reject("dev/a\0b", b"\xff\x00", "not ours \0")])) == Written(0, 0, 1)
     [(topic, payload, reason)] = query(database, "SELECT topic, payload, reason FROM rejects")
     assert (topic, bytes(payload), reason) == ("dev/a�b", b"\xff\x00", "not ours �")
+
+
+def test_a_reject_is_stored_once_however_often_it_is_delivered(database: str) -> None:
+    numbered = Reject("dev/a", b"{1", "no", arrived=NOW, once=True)
+    unnumbered = Reject("dev/a", b"21,5", "no", arrived=NOW)
+    write_batch(database, Batch(rejects=[numbered, unnumbered]))
+    later = [replace(one, arrived=NOW + 1000) for one in (numbered, unnumbered)]
+    write_batch(database, Batch(rejects=[unnumbered, *later, replace(numbered, topic="dev/b")]))
+    found = query(database, "SELECT topic, payload, extract(epoch FROM time) * 1000 FROM rejects ORDER BY id")
+    assert [(topic, bytes(payload), time) for topic, payload, time in found] == [
+        ("dev/a", b"{1", NOW),
+        ("dev/a", b"21,5", NOW),
+        ("dev/a", b"21,5", NOW + 1000),  # it has no time of its own: it is another value
+        ("dev/b", b"{1", NOW),
+    ]
+
+
+def test_an_error_of_the_data_does_not_cost_the_connection(database: str) -> None:
+    broken = Batch(records=[Record("a", NOW, "\ud800", "write", None, True, "{}")])
+    refused = Batch(records=[Record("a", NOW, "audit/a", "write", None, True, '{"a": 1e999999}')])
+
+    async def scenario() -> list[int]:
+        pids = []
+        async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
+            for batch in (Batch(), refused, broken, Batch(rows(*series(1)))):
+                with suppress(BatchRefused):
+                    await writer.write(batch, attempts=1)
+                assert writer._connection is not None
+                pids.append(writer._connection.info.backend_pid)
+        return pids
+
+    assert len(set(asyncio.run(scenario()))) == 1
+    assert query(database, "SELECT count(*) FROM metrics") == [(1,)]
 
 
 def test_rejects_are_bounded_whatever_is_in_them(database: str) -> None:

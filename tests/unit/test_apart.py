@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from ingestion import metrics
 from ingestion.apart import write_apart
 from ingestion.batch import Batch, Delivery
 from ingestion.database import BatchRefused, DatabaseAway
@@ -12,6 +13,18 @@ from ingestion.encoding import Encoding
 from ingestion.quota import Quota
 from ingestion.rows import Window
 from ingestion.tables import Written
+
+GOOD, WRONG = b'{"v":1,"ts":1700000000000}', b"not a message"
+WINDOW = Window.at(1_700_000_000_000, 0)
+
+
+def arrived(encoding: Encoding, *messages: tuple[str, bytes]) -> Batch:
+    batch = Batch()
+    for topic, payload in messages:
+        batch.deliveries.append(Delivery(topic, payload, lambda: None))
+        batch.windows.append(WINDOW)
+        encoding.add(batch, topic, payload, WINDOW)
+    return batch
 
 
 def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
@@ -24,11 +37,9 @@ def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
         aside.extend(reject.topic for reject in batch.rejects)
         return Written(batch.rows.count, 0, len(batch.rejects))
 
-    batch = Batch(
-        deliveries=[Delivery(topic, b'{"v":1,"ts":1700000000000}', lambda: None) for topic in topics],
-        window=Window.at(1_700_000_000_000, 0),
-    )
-    written = asyncio.run(write_apart(Encoding(Decoders([])), Quota(), write, batch))
+    encoding = Encoding(Decoders([]))
+    batch = arrived(encoding, *((topic, GOOD) for topic in topics))
+    written = asyncio.run(write_apart(encoding, Quota(), write, batch))
     return written, aside
 
 
@@ -46,3 +57,52 @@ def test_messages_that_are_at_fault_stop_nothing_even_if_there_are_no_others() -
 def test_where_nothing_can_be_written_and_nobody_knows_why_it_waits() -> None:
     with pytest.raises(DatabaseAway, match="nothing can be written"):
         apart(["dev/bad1", "dev/bad2"], of_data=False)
+
+
+def test_the_quota_is_charged_once_however_often_a_batch_is_halved() -> None:
+    aside: list[str] = []
+
+    async def write(batch: Batch) -> Written:
+        if any("bad" in topic for topic in batch.rows.by_topic):
+            raise BatchRefused("no", of_data=True)
+        aside.extend(reject.topic for reject in batch.rejects)
+        return Written(batch.rows.count, 0, len(batch.rejects))
+
+    quota = Quota(3, 1_000_000)
+    encoding = Encoding(Decoders([]), quota)
+    wrong = [(f"dev/wrong{number}", WRONG) for number in range(3)]
+    dropped = metrics.rejects_dropped._value.get()
+    batch = arrived(encoding, *wrong[:2], *((f"dev/{number}", GOOD) for number in range(20)), ("dev/bad", GOOD))
+    written = asyncio.run(write_apart(encoding, quota, write, batch))
+    assert (written.rows, aside) == (20, ["dev/wrong0", "dev/wrong1", "dev/bad"])
+    assert metrics.rejects_dropped._value.get() == dropped
+    assert arrived(encoding, *wrong[2:]).rejects == []
+
+
+def test_what_is_beyond_the_quota_is_not_kept_because_a_batch_is_halved() -> None:
+    stored: list[str] = []
+
+    async def write(batch: Batch) -> Written:
+        if len(batch.deliveries) > 1:
+            raise BatchRefused("no", of_data=True)
+        stored.extend(reject.topic for reject in batch.rejects)
+        return Written(batch.rows.count, 0, len(batch.rejects))
+
+    quota = Quota(2, 1_000_000)
+    encoding = Encoding(Decoders([]), quota)
+    batch = arrived(encoding, *((f"dev/wrong{number}", WRONG) for number in range(5)))
+    asyncio.run(write_apart(encoding, quota, write, batch))
+    assert stored == ["dev/wrong0", "dev/wrong1"]
+
+
+def test_what_could_not_be_set_aside_yet_is_not_charged() -> None:
+    async def write(batch: Batch) -> Written:
+        if batch.deliveries:
+            raise BatchRefused("no", of_data=True)
+        raise DatabaseAway("gone")
+
+    quota = Quota(1, 1_000_000)
+    encoding = Encoding(Decoders([]), quota)
+    with pytest.raises(DatabaseAway):
+        asyncio.run(write_apart(encoding, quota, write, arrived(encoding, ("dev/bad", GOOD))))
+    assert len(arrived(encoding, ("dev/wrong", WRONG)).rejects) == 1
