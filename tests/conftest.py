@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -32,6 +33,9 @@ ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexu
 COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion"}
 
 _numbers = itertools.count()
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow, and no example is to blame
+hypothesis.settings.load_profile("any machine")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -456,7 +456,7 @@ def happen(world: World, event: str, name: str) -> None:
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(EVENTS), st.sampled_from([0.5, 2, 7, 20])), max_size=20)
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_happens_no_device_is_polled_twice_nor_left(
     leases: bool, events: list[tuple[str, str, float]]
 ) -> None:
