@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -282,7 +283,11 @@ def test_an_answer_that_the_broker_refuses_is_said_and_that_is_all() -> None:
         plant.ask({"v": 2})
         await plant.answered(2)
 
-    run(scenario)
+    with structlog.testing.capture_logs() as logs:
+        run(scenario)
+    said = [line for line in logs if line["event"] == "the answer could not be sent"]
+    assert [(line["topic"], line["reason"]) for line in said] == [("answer/me", mqtt.reason(mqtt.REFUSED + 7))] * 2
+    assert [line for line in logs if line["log_level"] == "error"] == []
 
 
 def test_a_device_that_nobody_polls_is_answered_for_by_one() -> None:
