@@ -19,6 +19,7 @@ from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
 from nexus import embedded
 from tests.deploy.stand_ins.broker import configured
+from tests.lease_api import LeaseApi
 from tests.parts import ANYBODY, OPEN_PORTS, Mosquitto, Nexus, Postgres, as_role, as_user, secret
 
 RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
@@ -219,3 +220,13 @@ def nexus(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()
+
+
+@pytest.fixture
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeaseApi]:
+    """A stand-in of Kubernetes' API server, which processes that are started now find."""
+    api = LeaseApi(tmp_path)
+    for name, value in api.environment.items():
+        monkeypatch.setenv(name, value)
+    yield api
+    api.close()

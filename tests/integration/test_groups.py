@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -61,15 +61,6 @@ class Plant:
 @pytest.fixture
 def plant(tmp_path: Path, nexus: Start) -> Plant:
     return Plant(tmp_path, nexus)
-
-
-@pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeaseApi]:
-    api = LeaseApi(tmp_path)
-    for name, value in api.environment.items():
-        monkeypatch.setenv(name, value)
-    yield api
-    api.close()
 
 
 def polled(gateway: Nexus) -> float:

@@ -1,8 +1,7 @@
 """Our client for Kubernetes Leases, with a stand-in of the API server that answers in pieces."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,15 +10,6 @@ from nexus.contract.presence import Presence
 from tests.lease_api import LeaseApi
 
 MEMBERS = [f"gateway-{number}" for number in range(20)]
-
-
-@pytest.fixture
-def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LeaseApi]:
-    api = LeaseApi(tmp_path)
-    for name, value in api.environment.items():
-        monkeypatch.setenv(name, value)
-    yield api
-    api.close()
 
 
 def with_leases(api: LeaseApi, script: Callable[[Leases], Awaitable[None]]) -> None:

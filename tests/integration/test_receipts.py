@@ -15,7 +15,7 @@ import pytest
 from nexus.contract.receipt import decode_receipt
 from nexus.runtime import mqtt
 from nexus.runtime.broker import Client
-from tests.integration.test_end_to_end import Plant, Start, assert_every_value_once, counted, query, retained
+from tests.integration.test_end_to_end import Plant, Start, assert_every_value_once, counted, query, retained, start
 from tests.parts import Mosquitto, until
 
 ONE, TWO, THREE = "01" * 16, "02" * 16, "03" * 16
@@ -70,10 +70,7 @@ def test_a_broker_that_forgets_everything_loses_nothing(
     nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], database: str
 ) -> None:
     broker = mosquitto()
-    nexus("simulate", str(plant.simulation))
-    ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
-    keys = {"mqtt_url": broker.url, "receipts": "ingestion"}
-    gateway = nexus("gateway", "--devices", str(plant.devices), **keys).until_ready()
+    ingester, gateway = start(nexus, plant, broker, database, receipts="ingestion")
     until(lambda: counted(database, "tag"), "rows")
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("ALTER TABLE metrics RENAME TO hidden")
@@ -98,10 +95,7 @@ def test_a_clean_stop_leaves_nothing_behind(
     nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], database: str, tmp_path: Path
 ) -> None:
     broker = mosquitto()
-    nexus("simulate", str(plant.simulation))
-    nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
-    keys = {"mqtt_url": broker.url, "receipts": "ingestion"}
-    gateway = nexus("gateway", "--devices", str(plant.devices), **keys).until_ready()
+    _, gateway = start(nexus, plant, broker, database, receipts="ingestion")
     until(lambda: len(counted(database, "tag")) > 5, "rows")
     assert gateway.stop() == 0
     [file] = (tmp_path / "spool").glob("*.db")
