@@ -198,7 +198,7 @@ def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
 
 
 def _set_rights(connection: Connection) -> None:
-    """Temporary tables for writers only, and nothing in the schema for anybody: no dump of a database keeps this."""
+    """What PostgreSQL lets everybody do, and nobody needs here: as far as the one that migrates may take it away."""
     database = sql.Identifier(connection.info.dbname)
     for text in (
         "GRANT TEMPORARY ON DATABASE {} TO nexus_writer",
@@ -207,6 +207,7 @@ def _set_rights(connection: Connection) -> None:
     ):
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(sql.SQL(text).format(database))
+    connection.execute((files("db") / "rights.sql").read_bytes())
 
 
 def _set_policies(connection: Connection, settings: Settings) -> None:

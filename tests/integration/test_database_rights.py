@@ -55,6 +55,8 @@ def test_a_reader_in_the_way_of_a_migration_is_named_and_holds_up_no_writer(
 
 
 def test_one_that_holds_advisory_locks_stops_no_migration(database: str) -> None:
+    with psycopg.connect(database) as owner:  # where no superuser migrates, everybody may do this
+        owner.execute("GRANT EXECUTE ON FUNCTION pg_advisory_lock(bigint) TO nexus_reader")
     with psycopg.connect(as_role(database, "nexus_reader")) as reader:
         reader.execute("SELECT pg_advisory_lock(7230645001)")
         with schema.connect(database) as connection:
@@ -87,6 +89,21 @@ def test_only_writers_may_make_temporary_tables(database: str) -> None:
         for procedure in ("merge_late(1, NULL)", "drop_old_chunks(1, '{}')", "drop_old_records(1, '{}')"):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction)):
                 reader.execute(f"CALL {procedure}".encode())
+
+
+@tiers
+def test_a_reader_cannot_take_what_the_server_has_once(database: str) -> None:
+    with psycopg.connect(as_role(database, "nexus_reader"), autocommit=True) as reader:
+        is_hypertable = reader.execute("SELECT to_regproc('add_job') IS NOT NULL").fetchone() == (True,)
+        for forbidden in (
+            "SELECT pg_advisory_lock(n) FROM generate_series(1, 1000000) AS n",
+            "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
+            "SELECT lo_create(0)",
+            "SELECT lo_from_bytea(0, 'x')",
+            *(["SELECT add_job('_timescaledb_functions.policy_job_stat_history_retention', '1 s')"] * is_hypertable),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute(forbidden.encode())
 
 
 def test_a_reader_that_logs_in_gets_half_of_the_connections_and_does_not_idle_in_a_transaction(
