@@ -1,6 +1,7 @@
 """One established MQTT 5 connection on the event loop, on paho."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ from nexus.runtime.wire import Wire
 WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
 RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
 _MOST_NAMES = 65_536
+GOODBYE_SECONDS = 1.0
 _FIRST_MID = 1000  # below are paho's, for subscriptions
 
 
@@ -315,10 +317,16 @@ class Connection:
         """Says goodbye if there still is a connection, and lets go of the socket in any case."""
         if not self._lost.done() and self._wire is not None:
             reason, properties = options.goodbye(with_will=with_will, ends_session=self.ends_session)
-            self._client.disconnect(reasoncode=reason, properties=properties)
-            with suppress(TimeoutError):  # a goodbye that the network does not take is not worth waiting for
-                async with asyncio.timeout(1):
+            # paho closes at once, and the system may drop what the broker has not read: we hold it until it has.
+            held = socket.fromfd(self._fd, socket.AF_INET, socket.SOCK_STREAM)
+            held.setblocking(False)
+            with suppress(TimeoutError, OSError), held:  # a goodbye that nobody takes is not worth waiting for
+                self._client.disconnect(reasoncode=reason, properties=properties)
+                async with asyncio.timeout(GOODBYE_SECONDS):
                     await asyncio.shield(self._lost)
+                    held.shutdown(socket.SHUT_WR)
+                    while await self._loop.sock_recv(held, 65_536):
+                        pass
         self._lose("closed")
         self._client.on_socket_close = None
         if (sock := self._client.socket()) is not None:

@@ -16,6 +16,7 @@ from nexus.runtime.mqtt import Connection, Message, MqttError, connect
 from nexus.runtime.reconnect import stay_connected
 from tests.asker import Asker
 from tests.parts import ANYBODY, PATIENCE, Mosquitto
+from tests.peer import listening
 
 Make = Callable[..., Mosquitto]
 WAIT = 10.0 * PATIENCE
@@ -82,6 +83,28 @@ def test_what_is_not_acknowledged_comes_again(shared_mosquitto: Mosquitto) -> No
         async with connect(broker, client, inbox) as subscriber:
             assert not subscriber.session_present
             subscriber.ends_session = True
+
+    asyncio.run(scenario())
+
+
+def test_a_goodbye_ends_when_the_broker_has_read_it() -> None:
+    """Else whoever connects next, maybe ourselves, overtakes our last words."""
+    read: list[bytes] = []
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert (await reader.read(1000))[0] == 0x10
+        writer.write(b"\x20\x03\x00\x00\x00" + b"\x30\x06\x00\x01a\x00bc")
+        first = await reader.readexactly(1)
+        writer.write(b"\x30\x06\x00\x01a\x00bc" * 1000)  # which nobody reads any more
+        await asyncio.sleep(0.2)
+        read.append(first)
+        writer.close()
+
+    async def scenario() -> None:
+        async with listening(slow) as port:
+            async with connect(Broker("127.0.0.1", port), Client("x")):
+                pass
+            assert read == [b"\xe0"]
 
     asyncio.run(scenario())
 
