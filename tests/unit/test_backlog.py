@@ -12,8 +12,10 @@ from gateway.aside import Aside
 from gateway.backlog import Backlog, Wanted
 from gateway.message import Outlet, Scan, again
 from gateway.publisher import Publisher
+from gateway.receipts import Receipts
 from gateway.spool_folder import claimed
 from gateway.words import Words
+from nexus.contract import topic
 from nexus.contract.reading import Reading
 
 LIMIT = 10_000
@@ -70,6 +72,26 @@ def test_a_receipt_for_what_has_not_left_yet_lets_nothing_go(tmp_path: Path) -> 
         await backlog.flush()
         assert [entry.id for entry in await backlog.due(20)] == [waiting.first]
         assert backlog.unsettled == 10
+
+    on(tmp_path, look)
+
+
+def test_a_receipt_for_another_publisher_is_none_of_ours(tmp_path: Path) -> None:
+    """Where a gateway also empties a dead one's spool, both hear on one connection, and their numbers are alike."""
+
+    class Connection:
+        async def subscribe(self, name: str, *, only_new: bool = False) -> None:
+            pass
+
+    async def look(backlog: Backlog) -> None:
+        [sent] = await stored(backlog, 1)
+        ours = Receipts("ingestion", backlog, Words())
+        await ours.follow(Connection())  # type: ignore[arg-type]
+        numbers = b"[[%d,%d]]" % (sent.first, sent.last)
+        assert not ours.heard(topic.receipt("0f" * 16), numbers)
+        assert backlog.unsettled == 10
+        assert ours.heard(topic.receipt(backlog.name or ""), numbers)
+        assert backlog.unsettled == 0
 
     on(tmp_path, look)
 

@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_a_broken_invariant_passes_through() -> None:
 
     with pytest.raises(InvariantError):
         guard.call("timer", broken)
+
+
+@pytest.mark.parametrize("way", [guard.start, guard.keep])
+def test_a_broken_invariant_ends_the_block_of_its_task(way: Callable[..., object]) -> None:
+    async def broken() -> None:
+        raise InvariantError("two owners")
+
+    async def scenario() -> None:
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            way(group, "timer", broken() if way is guard.start else broken, name="broken")
+            await asyncio.Event().wait()
+
+    before = count("timer")
+    with pytest.raises(ExceptionGroup) as caught:
+        asyncio.run(scenario())
+    assert caught.group_contains(InvariantError)
+    assert count("timer") == before
 
 
 def test_one_failing_task_costs_no_other() -> None:
