@@ -76,6 +76,7 @@ _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states(
 TASKS = (
     "drop_old_chunks",
     "drop_old_records",
+    "forget_committed",
     "merge_late",
     "policy_compression metrics",
     "policy_refresh_continuous_aggregate metrics_1day",

@@ -1,6 +1,7 @@
 """What is committed, told to the gateways that sent it: ranges of numbers, merged, a few times a second."""
 
 import asyncio
+from collections import OrderedDict
 
 from ingestion import metrics
 from nexus.contract import sequence, topic
@@ -18,7 +19,7 @@ class Receipts:
 
     def __init__(self, group: str) -> None:
         self._offer = topic.receipt_offer(group)
-        self._committed: dict[str, Ranges] = {}
+        self._committed: OrderedDict[str, Ranges] = OrderedDict()
         self._wake = asyncio.Event()
         self._refused = False
         self._log = log.get("receipts")
@@ -44,7 +45,8 @@ class Receipts:
         """Publishes what there is. What is lost with the connection is lost: the gateways send again."""
         self._wake.clear()
         while self._committed:
-            publisher, ranges = self._committed.popitem()
+            # The first comes first: else whoever makes up publishers without end keeps the others waiting.
+            publisher, ranges = self._committed.popitem(last=False)
             found = list(ranges)
             for start in range(0, len(found), _RANGES_A_MESSAGE):
                 payload = encode_receipt(found[start : start + _RANGES_A_MESSAGE])

@@ -19,6 +19,7 @@ from ingestion.encoding import Encoding
 from ingestion.exact import Exact
 from ingestion.rows import Window
 from ingestion.settings import Settings
+from ingestion.tables import LARGEST_REJECT
 from ingestion.writer import Writer
 from nexus.contract.codec import Message
 
@@ -67,14 +68,23 @@ def purge(connection: Connection, which: Which) -> int:
 
 @dataclass(frozen=True)
 class Retried:
-    """What became of rejects that were tried again; `repeated` are values that the table had already."""
+    """What became of rejects that were tried again; `repeated` are values that the table had already.
+
+    Of the `refused`, so many are `cut`: what is not kept whole cannot be read.
+    """
 
     stored: int = 0
     refused: int = 0
     repeated: int = 0
+    cut: int = 0
 
     def __add__(self, other: "Retried") -> "Retried":
-        return Retried(self.stored + other.stored, self.refused + other.refused, self.repeated + other.repeated)
+        return Retried(
+            self.stored + other.stored,
+            self.refused + other.refused,
+            self.repeated + other.repeated,
+            self.cut + other.cut,
+        )
 
 
 class _One(NamedTuple):
@@ -130,7 +140,8 @@ async def _again(connection: Connection, writer: Writer, encoding: Encoding, fou
     written = await writer.write(batch)
     connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
     again = min(written.rejects, len(done))
-    return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates)
+    cut = sum(len(one.payload) >= LARGEST_REJECT and one.id not in done for one in found)
+    return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates, cut)
 
 
 def _one(row: tuple[Any, ...]) -> _One:

@@ -138,12 +138,19 @@ def _storable(reject: Reject) -> tuple[object, ...]:
     return (
         _text(reject.topic)[:_LONGEST_TOPIC],
         reject.payload[:LARGEST_REJECT],
-        _text(reject.reason[:_LONGEST_REASON]),
+        _text(reject.reason[:_LONGEST_REASON]) + _cut(reject.payload),
         None if source is None else _text(source)[:_LONGEST_TOPIC],
         None if reject.tags is None else [_text(tag) for tag in reject.tags],
         reject.arrived,
         _key(reject),
     )
+
+
+def _cut(payload: bytes) -> str:
+    """What to say of a payload that is not kept whole."""
+    if len(payload) <= LARGEST_REJECT:
+        return ""
+    return f" (of {len(payload):,} bytes only the first {LARGEST_REJECT:,} are kept: it cannot be tried again)"
 
 
 def _key(reject: Reject) -> UUID | None:

@@ -112,7 +112,8 @@ def retry_rejects(parsed: argparse.Namespace) -> int:
         except DatabaseAway as error:
             raise ConfigError(str(error)) from None
     repeated = f" ({found.repeated} values were there already)" if found.repeated else ""
-    print(f"{found.stored} stored, {found.refused} still refused{repeated}")
+    cut = f"; {found.cut} of them not kept whole, because they are over a megabyte" if found.cut else ""
+    print(f"{found.stored} stored, {found.refused} still refused{cut}{repeated}")
     return 0
 
 

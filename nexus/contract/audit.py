@@ -12,6 +12,8 @@ ROOT = "audit/"
 LONGEST_NAME = 200  # characters of `event` and `by`
 LATEST_MS = 253_402_214_400_000  # the last day of 9999: much that reads the database ends with a fault at later times
 
+_DEEPEST = 50  # lists and objects within each other
+
 _ID = re.compile(r"[0-9a-f]{32}")
 _OWN = ("id", "ts", "event", "by", "ok", "p", "n", "m")
 
@@ -62,12 +64,14 @@ def decode(topic: str, payload: bytes) -> Record:
     return Record(known.id, time, topic, known.event, known.by, known.ok, detail, publisher, numbers)
 
 
-def _clean(value: Any) -> Any:
-    """The same without the character NUL, which the database cannot store."""
+def _clean(value: Any, left: int = _DEEPEST) -> Any:
+    """The same without the character NUL, which the database cannot store. Raises DecodeError."""
     if isinstance(value, str):
         return value.replace("\0", "�")
+    if not isinstance(value, list | dict):
+        return value
+    if not left:
+        raise DecodeError(f"no audit record: it is nested deeper than {_DEEPEST} levels")
     if isinstance(value, list):
-        return [_clean(one) for one in value]
-    if isinstance(value, dict):
-        return {_clean(name): _clean(one) for name, one in value.items()}
-    return value
+        return [_clean(one, left - 1) for one in value]
+    return {_clean(name): _clean(one, left - 1) for name, one in value.items()}

@@ -255,6 +255,7 @@ class TestCommunity:
             )
         assert jobs == {
             ("drop_old_records", 1),
+            ("forget_committed", 1),
             ("merge_late", 1),
             ("policy_compression", 1),
             ("drop_old_chunks", 1),

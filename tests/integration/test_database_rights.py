@@ -86,7 +86,12 @@ def test_only_writers_may_make_temporary_tables(database: str) -> None:
     with psycopg.connect(as_role(database, "nexus_reader"), autocommit=True) as reader:
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute("CREATE TEMP TABLE arriving (topic text)")
-        for procedure in ("merge_late(1, NULL)", "drop_old_chunks(1, '{}')", "drop_old_records(1, '{}')"):
+        for procedure in (
+            "merge_late(1, NULL)",
+            "drop_old_chunks(1, '{}')",
+            "drop_old_records(1, '{}')",
+            "forget_committed(1, '{}')",
+        ):
             with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFunction)):
                 reader.execute(f"CALL {procedure}".encode())
 

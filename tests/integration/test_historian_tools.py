@@ -16,11 +16,12 @@ import pytest
 from db.migrate import connect, migrate
 from db.monitor import TASKS
 from db.settings import Settings
+from ingestion.batch import Batch, Reject
 from ingestion.database import DatabaseAway
 from nexus import embedded
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh
-from tests.integration.test_writer import query, series, write
+from tests.integration.test_writer import query, series, write, write_batch
 from tests.parts import Mosquitto, Nexus, Postgres, publish, until
 
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
@@ -174,6 +175,15 @@ def test_an_old_reject_that_is_tried_again_reaches_the_aggregates(database: str)
     assert run(database, "rejects", "retry").stdout == "1 stored, 0 still refused\n"
     aggregated = "SELECT avg FROM metrics_1day WHERE topic = 'dev/x/old'"
     until(lambda: query(database, aggregated) == [(1.5,)], "it is aggregated", 60)
+
+
+def test_a_reject_that_is_not_kept_whole_says_so(database: str) -> None:
+    payload = json.dumps({"v": "x" * 1_500_000, "ts": int(time.time() * 1000)}).encode()
+    write_batch(database, Batch(rejects=[Reject("dev/a", payload, "no"), Reject("dev/b", b"x", "no")]))
+    assert "cannot be tried again" in run(database, "rejects", "list", "--topic", "dev/a").stdout
+    assert run(database, "rejects", "retry").stdout == (
+        "0 stored, 2 still refused; 1 of them not kept whole, because they are over a megabyte\n"
+    )
 
 
 @tiers

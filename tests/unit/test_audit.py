@@ -69,3 +69,11 @@ def test_what_the_gateway_encodes_is_what_is_read() -> None:
     found = audit.decode("audit/plc/valve", numbered(command._encoder.encode(sent), GATEWAY, 7, 1))
     assert (found.id, found.event, found.by, found.numbers) == ("ab" * 16, "write", "anna", (7, 7))
     assert json.loads(found.detail) == {"value": 5, "was": 4.0, "now": 5, "error": None}
+
+
+@pytest.mark.parametrize("depth", [51, 400, 900, 100_000])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_a_record_that_is_nested_too_deep_is_bad_input(depth: int, opening: str, closing: str) -> None:
+    text = payload().decode()[:-1] + ',"x":' + opening * depth + "1" + closing * depth + "}"
+    with pytest.raises(DecodeError, match="no audit record"):
+        audit.decode("audit/a/b", text.encode())
