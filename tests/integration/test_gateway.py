@@ -276,19 +276,34 @@ def test_a_device_whose_gateway_was_killed_is_answered_for(
         for n in range(8)
     )
     (plant.devices / "a.yaml").write_text(f"devices:{more}\n")
-    with Asker(broker.mqtt("operator"), "answer/#", "status/#") as asker:
+    with Asker(broker.mqtt("operator"), "answer/#", "status/#", "gateway/#") as asker:
+
+        def asked(number: int) -> dict:
+            """The answer of who polls the device, once it is connected, or of who knows that nobody does."""
+            answers: list[dict] = []
+
+            def is_settled() -> bool:
+                answers.append(asker.ask(f"cmd/a{number}/setpoint", {"v": number}))
+                return "the device is not connected" not in str(answers[-1].get("error"))
+
+            until(is_settled, "the device is connected")
+            return answers[-1]
+
         gateways = [
             nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, group="g", member=name, lease="20s")
             for name in ("one", "two")
         ]
         for one in gateways:
             one.until_ready()
-        until(lambda: all(one.metric("nexus_gateway_devices_polled") > 0 for one in gateways), "both poll some", 60)
+        polled = lambda: [one.metric("nexus_gateway_devices_polled") for one in gateways]  # noqa: E731
+        until(lambda: min(polled()) > 0 and sum(polled()) == 8, "both poll some, and each device has one", 60)
         until(lambda: all(asker.on(f"status/a{n}") for n in range(8)), "each device is known to somebody", 60)
         until(lambda: all(asker.on(f"status/a{n}")[-1]["state"] == "online" for n in range(8)), "all are online", 60)
         gateways[0].process.kill()
         gateways[0].process.wait()
-        answers = [asker.ask(f"cmd/a{n}/setpoint", {"v": n}) for n in range(8)]
+        presences = lambda: [one for one in asker.heard if one.topic.startswith("gateway/g/") and one.payload]  # noqa: E731
+        until(lambda: any(one.content["state"] == "lost" for one in presences()), "its last will is out")
+        answers = [asked(number) for number in range(8)]
     done = [answer for answer in answers if answer["ok"]]
     refused = [answer for answer in answers if "no gateway polls this device" in answer.get("error", "")]
     assert len(done) + len(refused) == 8, [str(one.get("error")) for one in answers if one not in done + refused]
