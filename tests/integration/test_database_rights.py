@@ -66,6 +66,22 @@ def test_one_that_holds_advisory_locks_stops_no_migration(database: str) -> None
 
 @pytest.mark.timescale
 @pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+def test_dropping_chunks_gives_way_to_a_transaction_that_has_read_one(database: str) -> None:
+    drop = b"CALL drop_old_chunks(1, '{\"metrics\": 20}')"
+    with psycopg.connect(database, autocommit=True) as owner:
+        owner.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
+        with psycopg.connect(as_role(database, "nexus_reader")) as reader:
+            reader.execute("SELECT count(*) FROM metrics")
+            owner.execute("SET statement_timeout = '120s'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                owner.execute(drop)
+        owner.execute("CALL remove_columnstore_policy('metrics')")  # which may be at the same chunk by now
+        owner.execute(drop)
+        assert owner.execute("SELECT count(*) FROM show_chunks('metrics')").fetchone() == (0,)
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community"], indirect=True)
 def test_a_view_of_the_callers_is_not_read_with_the_owners_rights(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute(f"GRANT TEMPORARY ON DATABASE {owner.info.dbname} TO nexus_reader".encode())
