@@ -15,6 +15,7 @@ from gateway.drivers import reach
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length of what follows, unit
 _MOST_UNREAD = 4096  # bytes; who sends more than that unasked is not a Modbus device
+_FRAMING = 3  # bytes of a serial frame beside its PDU: unit and check sum
 _NUMBERS = 0xFFFF  # transactions are numbered from 1
 
 
@@ -200,14 +201,16 @@ class Wire(asyncio.Protocol):
         """Looks through noise, and through an echo of what we sent, for a frame that fits and has its check sum."""
         buffer = self._buffer
         if request.repeatable and (echo := buffer.find(_framed(unit, request.pdu))) >= 0:
-            del buffer[: echo + len(request.pdu) + 3]
+            del buffer[: echo + len(request.pdu) + _FRAMING]
         for head, size in ((request.head, request.size), (bytes((request.pdu[0] | 0x80,)), 2)):
             start = -1
             while (start := buffer.find(bytes((unit,)) + head, start + 1)) >= 0:
-                frame = bytes(buffer[start : start + size + 3])
-                if len(frame) == size + 3 and _crc(frame[:-2]) == frame[-2:]:
+                frame = bytes(buffer[start : start + size + _FRAMING])
+                if len(frame) == size + _FRAMING and _crc(frame[:-2]) == frame[-2:]:
                     buffer.clear()
                     return frame[1:-2]
+        # What was looked at to its end is not looked at again: noise that comes byte by byte would cost ever more.
+        del buffer[: max(0, len(buffer) - max(request.size, len(request.pdu)) - _FRAMING + 1)]
         return None
 
     async def _more(self, deadline: float) -> None:

@@ -15,7 +15,7 @@ from cryptography import x509
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gateway.driver import Device, DeviceError, Link, Request
-from gateway.drivers import opcua_security, reach
+from gateway.drivers import opcua_limits, opcua_security, reach
 from gateway.drivers.opcua_security import Security
 from gateway.drivers.opcua_session import Limits, Profile, Session
 from gateway.drivers.opcua_subscription import Subscription
@@ -123,6 +123,7 @@ async def connect(device: Device) -> AsyncIterator[Link]:
 async def session(settings: Settings, timeout: float) -> AsyncIterator[Client]:
     """A session of the library's own, for as long as the block runs. Raises DeviceError."""
     client = Client(settings.endpoint, timeout=timeout, watchdog_intervall=max(5.0, timeout))
+    opcua_limits.bound(client)
     client.name = "Nexus Edge"
     client.session_timeout = _SESSION_MS
     try:
@@ -161,6 +162,7 @@ def bus(_: Settings) -> None:
 async def endpoints(url: str, timeout: float) -> list[ua.EndpointDescription]:
     """What a server offers, asked without security. Raises DeviceError."""
     client = Client(url, timeout=timeout)
+    opcua_limits.bound(client)
     try:
         found: list[ua.EndpointDescription] = await client.connect_and_get_server_endpoints()
         return found

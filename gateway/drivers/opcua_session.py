@@ -16,6 +16,7 @@ from gateway.drivers.opcua_values import Clock
 from nexus.contract.reading import Reading, Value
 
 _LARGEST_BATCH = 1000  # where the server names no limit
+WRONG_COUNT = "the server answered something else than was asked"
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
 _WRITE_REMEDIES = {
@@ -101,7 +102,7 @@ class Session:
         for parameters in batches:
             values += await self.call(self.services.read(parameters))
         if len(values) != len(known):
-            raise DeviceError("the server answered something else than was asked")
+            raise DeviceError(WRONG_COUNT)
         now = int(time() * 1000)
         readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in zip(known, values, strict=True)]
         return readings + [tag.bad(now) for tag in tags if tag.name not in self.nodes]
@@ -167,13 +168,18 @@ class Session:
             ids.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
         )
         found = await self.services.read(_parameters([ua.NodeId(one) for one in names]))
-        # 0, or no such node, is no limit.
-        said = [int(data.Value.Value or 0) if data.Value and data.Value.Value else 0 for data in found]
+        if len(found) != len(names):
+            raise DeviceError(WRONG_COUNT)
         read, monitor = (
-            min(most, limit if limit > 0 else most)
-            for most, limit in zip((wanted.read, wanted.monitor), said, strict=True)
+            min(most, _limit(data) or most) for most, data in zip((wanted.read, wanted.monitor), found, strict=True)
         )
         return Limits(read, monitor, wanted.items)
+
+
+def _limit(data: ua.DataValue) -> int | None:
+    """What it says, if that is one: 0, or no such node, is no limit."""
+    value = data.Value.Value if data.Value is not None else None
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _some(names: Sequence[str]) -> str:

@@ -8,10 +8,11 @@ from time import time
 from asyncua import ua
 
 from gateway.driver import DeviceError, Tag
-from gateway.drivers.opcua_session import ASK_AGAIN_SECONDS, Session
+from gateway.drivers.opcua_session import ASK_AGAIN_SECONDS, WRONG_COUNT, Session
 from nexus.contract.reading import Reading
 
 _KEEP_ALIVE_SECONDS = 5.0
+_LONGEST_SILENCE = 600.0  # a server that wants to be silent for longer cannot be told from a dead one
 _HEARD_AT_MOST = 200_000  # changes that wait for the poller; beyond, the connection is made anew
 _LOST = "the connection was lost"
 
@@ -75,6 +76,8 @@ class Subscription:
         self._published = asyncio.get_running_loop().time()
         made = await self._services.create_subscription(parameters, self._on_publish)
         silence = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
+        if not 0 <= silence <= _LONGEST_SILENCE:
+            silence = _LONGEST_SILENCE
         self._stale_after = 2 * silence + self._session.device.timeout
         self._id, self._options = made.SubscriptionId, (sampling, queue)
         self._by_handle = dict(enumerate(self._session.device.tags))
@@ -101,6 +104,8 @@ class Subscription:
 
     async def _monitor(self, items: list[ua.MonitoredItemCreateRequest]) -> None:
         results = await self._created(self._id, items)
+        if len(results) != len(items):
+            raise DeviceError(WRONG_COUNT)
         again = []
         for item, result in zip(items, results, strict=True):
             if result.StatusCode.is_good():
@@ -125,6 +130,13 @@ class Subscription:
         return results
 
     def _on_publish(self, result: ua.PublishResult) -> None:
+        try:
+            self._take(result)
+        except Exception as error:  # whatever the server told: the library would drop it without a word
+            self._lost = f"what the server told cannot be read: {error!r:.200}"
+        self._told.set()
+
+    def _take(self, result: ua.PublishResult) -> None:
         self._published = asyncio.get_running_loop().time()
         for notification in result.NotificationMessage.NotificationData or ():
             if isinstance(notification, ua.DataChangeNotification):
@@ -135,7 +147,6 @@ class Subscription:
                 self._lost = f"the server ended the subscription: {notification.Status.name}"
         if len(self._heard) > _HEARD_AT_MOST:
             self._lost = "more changes came than could be taken"
-        self._told.set()
 
     async def _on_lost(self, error: Exception) -> None:
         self._lost = f"{_LOST}: {error}" if str(error) else _LOST

@@ -30,6 +30,7 @@ _LAYOUTS = {
 }
 # Bits of a status code: it is about a data value; the server's queue was full, and values before this one are lost.
 _DATA_VALUE, _OVERFLOW = 0x0400, 0x0080
+LONGEST_TEXT = 65_536  # characters; it travels with each change, and beside the device's other tags
 _EARLIEST_MS = 631_152_000_000  # 1990: OPC UA's clock starts in 1601, and devices' without a battery in 1970
 _AHEAD_MS = 3_600_000
 
@@ -91,13 +92,22 @@ def _ms(moment: datetime | None) -> int | None:
 
 
 def _value(value: Any) -> Value:
-    """Raises TypeError for what is no single value."""
-    if value is None or isinstance(value, bool | int | float | str):
+    """Raises TypeError for what is no single value, or a text that no message should carry."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = _text(value)
+    if text is not None and len(text) > LONGEST_TEXT:
+        raise TypeError(f"a text of {len(text):,} characters: at most {LONGEST_TEXT:,} are published")
+    return text
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, str):
         return value
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, ua.LocalizedText):
-        return str(value.Text)
+        return None if value.Text is None else str(value.Text)
     if isinstance(value, ua.NodeId | ua.QualifiedName):
         return str(value.to_string())
     if isinstance(value, UUID):

@@ -3,13 +3,15 @@
 import asyncio
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from time import process_time
 from typing import Any
 
 import pytest
 
 from gateway.driver import Device, DeviceError, Tag, WriteError
-from gateway.drivers import modbus
+from gateway.drivers import modbus, modbus_wire
 from gateway.plan import Kept
 from nexus.contract.reading import Quality
 from tests.modbus_peer import peer, registers, serial
@@ -288,3 +290,19 @@ def test_what_is_not_modbus_ends_the_connection(data: bytes) -> None:
 
     with pytest.raises(DeviceError):
         asyncio.run(scenario())
+
+
+def test_noise_that_comes_byte_by_byte_does_not_hold_up_the_others() -> None:
+    """Each byte was reason to search all that had come, and every place of it may be an answer's beginning."""
+    request = modbus_wire.reading(3, 0, 1)
+    request = replace(request, head=bytes((3,)), size=252)
+
+    async def scenario() -> float:
+        wire = modbus_wire.Wire(modbus_wire.Tcp("", 0, rtu=True, numbered=False))
+        began = process_time()
+        for _ in range(4000):
+            wire.data_received(b"\3")
+            assert wire._find_rtu(3, request) is None
+        return process_time() - began
+
+    assert asyncio.run(scenario()) < 10

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import asyncua
@@ -25,6 +26,7 @@ from nexus.contract.reading import Quality, Reading
 from simulators import opcua as simulator
 from simulators.fault import Fault, Faults
 from tests.parts import PATIENCE, free_port
+from tests.peer import listening
 
 WAIT = 10.0 * PATIENCE
 
@@ -504,5 +506,70 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
             assert ordered == sorted(set(ordered))
             assert 0 < at < len(ordered) - 1
         assert states == ["online", "degraded", "online"]
+
+    run(scenario)
+
+
+def test_a_message_without_an_end_is_not_kept() -> None:
+    sent = 0
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.read(1000)
+        writer.write(b"ACKF" + (2**31).to_bytes(4, "little"))
+        while sent < 200_000_000:
+            writer.write(bytes(100_000))
+            sent += 100_000
+            await writer.drain()
+
+    async def scenario() -> None:
+        async with listening(talk) as port:
+            with pytest.raises(DeviceError):
+                async with opcua.connect(device(port, TAGS, timeout=WAIT)):
+                    pass
+
+    run(scenario)
+    assert sent < 60_000_000
+
+
+def test_what_the_server_tells_and_cannot_be_read_is_a_lost_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library drops it without a word, and the last value would pass for the present one."""
+
+    def fail(*_: object) -> Reading:
+        raise OverflowError("hostile")
+
+    async def scenario() -> None:
+        async with connected(TAGS) as (_, link):
+            monkeypatch.setattr(opcua_values, "reading", fail)
+            with pytest.raises(DeviceError, match="cannot be read"):
+                await heard(link, lambda _: False)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("interval", [float("nan"), float("inf"), -1.0, 1e300])
+def test_a_server_that_wants_to_be_silent_for_ever_is_not_waited_for_as_long(interval: float) -> None:
+    async def scenario() -> None:
+        async with connected(TAGS, mode="poll") as (plc, _):
+            made = SimpleNamespace(RevisedPublishingInterval=interval, RevisedMaxKeepAliveCount=10, SubscriptionId=1)
+
+            async def create(*_: object) -> Any:
+                return made
+
+            async def monitor(parameters: ua.CreateMonitoredItemsParameters) -> list[ua.MonitoredItemCreateResult]:
+                return [ua.MonitoredItemCreateResult() for _ in parameters.ItemsToCreate]
+
+            services = SimpleNamespace(create_subscription=create, create_monitored_items=monitor)
+            session: Any = SimpleNamespace(
+                services=services,
+                device=plc,
+                nodes={tag.name: ua.NodeId(1) for tag in plc.tags},
+                limits=opcua_session.Limits(),
+                client=SimpleNamespace(),
+                refusals={},
+            )
+            subscription = opcua_subscription.Subscription(session)
+            await subscription.subscribe(None, 10)
+            assert 0 < subscription._stale_after <= 1300
 
     run(scenario)

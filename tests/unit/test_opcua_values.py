@@ -1,11 +1,19 @@
-"""Which clock is believed for a value that holds on."""
+"""What is taken of what a server says: the clock that is believed for a value that holds on, and the value."""
 
+import struct
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from asyncua import ua
+from asyncua.ua import ua_binary
 
+from gateway.driver import Tag
+from gateway.drivers import opcua, opcua_values
 from gateway.drivers.opcua_values import Clock, server_time
+from nexus.contract.reading import Quality, Reading
+
+assert opcua.SETTINGS  # with it come the limits that the library lacks
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 
@@ -30,3 +38,28 @@ def test_a_server_whose_clock_cannot_be_right_is_not_asked_for_the_time(
 ) -> None:
     data = ua.DataValue(ua.Variant(1.0), ServerTimestamp=said)  # type: ignore[arg-type]
     assert server_time(data, clock, ms(NOW)) == ms(expected)
+
+
+def read(value: Any) -> tuple[Reading, list[str]]:
+    why: list[str] = []
+    return opcua_values.reading(Tag("t", None), ua.DataValue(ua.Variant(value)), "gateway", why.append), why
+
+
+@pytest.mark.parametrize("value", ["x" * 65_537, b"x" * 32_769, ua.LocalizedText("x" * 65_537)])
+def test_a_text_that_no_message_should_carry_is_bad(value: Any) -> None:
+    reading, [why] = read(value)
+    assert (reading.value, reading.quality) == (None, Quality.BAD)
+    assert "at most 65,536 are published" in why
+
+
+def test_texts_of_every_kind_are_read() -> None:
+    values = ["x" * 65_536, b"\1\2", ua.LocalizedText("neu"), ua.LocalizedText(None)]
+    assert [read(value)[0].value for value in values] == ["x" * 65_536, "0102", "neu", None]
+
+
+def test_an_array_of_nothing_takes_no_time_and_no_memory() -> None:
+    """Twenty bytes that would become two thousand million elements."""
+    hostile = bytes([0x80]) + struct.pack("<i", 2**31 - 1)
+    with pytest.raises(ua.UaError, match="times nothing"):
+        ua_binary.variant_from_binary(ua.utils.Buffer(hostile))
+    assert ua_binary.variant_from_binary(ua.utils.Buffer(bytes([0x80]) + struct.pack("<i", 0))).Value == []
