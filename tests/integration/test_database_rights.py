@@ -96,6 +96,18 @@ def test_a_view_of_the_callers_is_not_read_with_the_owners_rights(database: str)
 
 
 @tiers
+def test_what_runs_as_the_owner_looks_in_the_callers_schema_last_and_is_not_for_everybody(database: str) -> None:
+    ours = (
+        "SELECT proname, proconfig::text LIKE '%search\\_path=%, pg\\_temp%', has_function_privilege('public', oid, 'execute')"
+        " FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+        " AND NOT EXISTS (SELECT FROM pg_depend WHERE objid = pg_proc.oid AND deptype = 'e')"
+    )
+    found = query(database, ours)
+    assert ("conflicting", True, False) in found
+    assert [name for name, is_fixed, is_for_everybody in found if not is_fixed or is_for_everybody] == []
+
+
+@tiers
 def test_only_writers_may_make_temporary_tables(database: str) -> None:
     with psycopg.connect(as_role(database, "nexus_writer"), autocommit=True) as writer:
         writer.execute("CREATE TEMP TABLE arriving (topic text)")
