@@ -21,6 +21,8 @@ SHARE = 0.3  # of the time; the rest is for live readings
 # while there are no receipts.
 MOST_UNDER_WAY = 200_000
 MOST_IN_SILENCE = 50_000
+# In parts for smaller packets, what is on disk would need several times the room, and the oldest would go.
+SMALLEST_PACKET = 512
 UNHEARD_SECONDS = 30.0  # what nobody has subscribed to is tried again as often
 _UNHEARD_PAUSE = 0.5
 _LOOK_SECONDS = 1.0
@@ -49,12 +51,17 @@ class Drain:
         self._aside.somebody()
         self._aside.sending = []
         await self._backlog.opened.wait()
+        if (largest := self._connection.maximum_packet_size) < SMALLEST_PACKET:
+            log.get("publisher").error("the broker takes too small packets only: what is on disk waits", bytes=largest)
+            await asyncio.Event().wait()
         while True:
             try:
                 pause = await self._step()
             except SpoolError as error:
                 metrics.spool_failures.inc()
-                log.get("spool").error("the spool cannot be read", reason=str(error))
+                if str(error) not in self._refused:
+                    self._refused.add(str(error))
+                    log.get("spool").error("the spool cannot be read, or kept in parts", reason=str(error))
                 pause = RETRY_SECONDS
             if pause is None:
                 self._backlog.rate = 0.0

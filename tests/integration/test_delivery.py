@@ -540,3 +540,22 @@ def test_a_subscription_that_is_refused_costs_itself_only(
         return delivery.backlog.name
 
     asyncio.run(scenario())
+
+
+def test_a_broker_that_takes_next_to_nothing_does_not_blow_up_the_spool(tmp_path: Path) -> None:
+    broker = Wayward(lambda _: 0, largest=300)
+
+    async def scenario() -> None:
+        async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
+            await until(lambda: delivery.publisher._connection, "connected")
+            delivery.publisher.scan(Outlet("plc", "device", {}), [Reading(f"t{n}", 1000, n) for n in range(200)])
+            await until(lambda: delivery.backlog.stored == 1, "it waits on the disk")
+            say(delivery, "other", 1)
+            await until(lambda: broker.has("other"), "what is small enough flows")
+            assert delivery.backlog.stored == 1, "in one piece"
+            broker.largest = 100_000
+            assert delivery.publisher._connection
+            delivery.publisher._connection._lose("cut")
+            await until(lambda: broker.has("plc") and delivery.backlog.stored == 0, "a better one gets it")
+
+    asyncio.run(scenario())
