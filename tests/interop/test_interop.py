@@ -270,6 +270,43 @@ def test_node_opcua_with_security_and_a_wrong_login(tmp_path: Path, monkeypatch:
         asyncio.run(refused(port))
 
 
+@pytest.fixture
+def open62541(tmp_path: Path) -> Iterator[int]:
+    root = Path(os.environ.get("NEXUS_TEST_OPEN62541", "/"))
+    if shutil.which("gcc") is None or not (root / "usr/include/open62541/server.h").exists():
+        pytest.skip("needs gcc and open62541 (Debian 13's libopen62541-1.4-dev), or its root in NEXUS_TEST_OPEN62541")
+    libraries = str(next((root / "usr/lib").glob("**/libopen62541.so")).parent)
+    program, port = str(tmp_path / "server"), free_port()
+    paths = [f"-I{root / 'usr/include'}", f"-L{libraries}", f"-Wl,-rpath-link,{libraries}"]
+    subprocess.run(["gcc", str(HERE / "opcua_server.c"), "-o", program, *paths, "-lopen62541"], check=True)
+    with running([program, str(port)], LD_LIBRARY_PATH=libraries):
+        yield port
+
+
+def test_open62541_is_polled_heard_and_written(open62541: int) -> None:
+    async def scenario() -> None:
+        nodes = {f"n{n}": f"ns=1;s=N{n}" for n in range(1200)}
+        expected = {f"n{n}": float(n) for n in range(1200)}
+        plc = opcua_device(open62541, {**nodes, "fixed": "ns=1;s=Fixed", "set": "ns=1;s=Setpoint"}, mode="poll")
+        async with opcua.connect(plc) as link:
+            assert values(await link.read(plc.tags)) == {**expected, "fixed": 7, "set": 5}
+            assert await link.write(plc.tags[-1], -3) == -3
+            with pytest.raises(WriteError, match="or leave `writable` out"):
+                await link.write(plc.tags[-2], 8)
+        plc = opcua_device(open62541, {**nodes, "set": "ns=1;s=Setpoint"})
+        async with opcua.connect(plc) as link:
+            assert link.hear is not None
+            heard: list[Reading] = []
+            async with asyncio.timeout(20):
+                while len(values(heard)) < 1201:
+                    heard += await link.hear()
+                await link.write(plc.tags[-1], 4)
+                while values(heard) != {**expected, "set": 4}:
+                    heard += await link.hear()
+
+    asyncio.run(scenario())
+
+
 SNAP7_SERVER = """
 import ctypes, sys, time
 library, port = ctypes.CDLL(sys.argv[1]), ctypes.c_uint16(int(sys.argv[2]))
