@@ -115,7 +115,8 @@ def _drop_old(connection: Connection, settings: Settings) -> None:
 
 def _begin(connection: Connection) -> Tier:
     """Makes what every migration needs, the book of migrations and the extension; gives the tier."""
-    with suppress(psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):  # somebody made it at this moment
+    errors = psycopg.errors
+    with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):  # made at this very moment
         connection.execute(
             "CREATE TABLE IF NOT EXISTS nexus_migrations"
             " (name text PRIMARY KEY, tier text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
