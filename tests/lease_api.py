@@ -46,6 +46,12 @@ class LeaseApi:
     def environment(self) -> dict[str, str]:
         return {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(self.port)}
 
+    def spoil(self, name: str) -> None:
+        """Somebody writes nonsense into a Lease."""
+        metadata = self.leases[name]["metadata"]
+        metadata["annotations"]["nexus-edge/presence"] = "nonsense"
+        metadata["resourceVersion"] = str(next(self._versions))
+
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)

@@ -24,7 +24,8 @@ class Owner(Protocol):
     @property
     def content(self) -> Presence: ...
     def wake(self) -> None: ...
-    def refuse(self, member: str, reason: str) -> None: ...
+    def refuse(self, place: str, reason: str) -> None: ...
+    def accept(self, place: str) -> None: ...
     def problem(self, kind: str, text: str | None) -> None: ...
 
 
@@ -95,12 +96,13 @@ class LeaseWitness:
         self._owner.wake()
 
     def _take(self, lease: Lease, *, retained: bool) -> None:
+        place = f"the Kubernetes Lease of {lease.member}"
         try:
             presence = decode_presence(lease.presence)
+            if presence.state == "left" and lease.member != self._member:
+                self._gone.add(lease.member)
+            if not self._membership.heard("leases", lease.member, presence, clock(), retained=retained):
+                raise DecodeError("there are too many members")
+            self._owner.accept(place)
         except DecodeError as error:
-            self._owner.refuse(lease.member, str(error))
-            return
-        if presence.state == "left" and lease.member != self._member:
-            self._gone.add(lease.member)
-        if not self._membership.heard("leases", lease.member, presence, clock(), retained=retained):
-            self._owner.refuse(lease.member, "there are too many members")
+            self._owner.refuse(place, str(error))

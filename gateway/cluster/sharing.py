@@ -70,6 +70,7 @@ class Sharing:
         self._to_tell: deque[tuple[int, bytes]] = deque()
         self._chunks = 0
         self._problems: dict[str, str] = {}
+        self._refused_at: str | None = None
         self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
         self._log = log.get("sharing")
@@ -154,6 +155,7 @@ class Sharing:
             return False
         member, is_chunk = found
         if not message.payload:
+            self.accept(message.topic)
             if member == self._member and not is_chunk:
                 self._said = None  # somebody tidied up: we are here
             return True
@@ -163,8 +165,9 @@ class Sharing:
                     self._catalogue.take(message.payload)
             else:
                 self._take(member, decode_presence(message.payload), retained=message.retained)
+            self.accept(message.topic)
         except DecodeError as error:
-            self.refuse(member, str(error))
+            self.refuse(message.topic, str(error))
         self._changed.set()
         return True
 
@@ -177,14 +180,22 @@ class Sharing:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
         if not self._membership.heard("broker", member, presence, now, retained=retained):
-            self.refuse(member, "there are too many members")
+            raise DecodeError("there are too many members")
 
-    def refuse(self, member: str, reason: str) -> None:
-        """Notes what no gateway can have said."""
+    def refuse(self, place: str, reason: str) -> None:
+        """Notes what no gateway can have said, and where."""
         metrics.presences_refused.inc()
-        if "presence" not in self._problems:
-            self._log.error("a presence was refused: it is not a gateway's", member=member, reason=reason)
-        self._problems["presence"] = f"gateway/{self._group}/{member} holds no presence of a gateway: {reason}"
+        if self._refused_at is None:
+            self._log.error("a presence was refused: it is not a gateway's", where=place, reason=reason)
+            self._refused_at = place
+        if self._refused_at == place:
+            self._problems["presence"] = f"{place} holds no presence of a gateway: {reason}"
+
+    def accept(self, place: str) -> None:
+        """What was refused there has been replaced."""
+        if self._refused_at == place:
+            self._refused_at = None
+            del self._problems["presence"]
 
     # What follows.
 
