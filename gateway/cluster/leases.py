@@ -6,7 +6,6 @@ and by our own clock: whose clock `renewTime` was written by does not matter.
 
 import asyncio
 import os
-import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import aiohttp
 import msgspec
 
 from nexus.contract.presence import Presence, encode_presence
+from nexus.runtime import tls
 from nexus.runtime.errors import ConfigError
 
 REQUEST_SECONDS = 3.0
@@ -119,7 +119,7 @@ class Leases:
 async def connected(account: Path, group: str) -> AsyncIterator[Leases]:
     """Leases of `group`, while entered. Raises ConfigError when the service account's files are not there."""
     try:
-        context = ssl.create_default_context(cafile=account / "ca.crt")
+        context = tls.trusting(account / "ca.crt")
     except OSError as error:
         raise ConfigError(f"NEXUS_SERVICE_ACCOUNT: {account / 'ca.crt'} cannot be read: {error.strerror}") from None
     timeout = aiohttp.ClientTimeout(total=REQUEST_SECONDS)

@@ -12,7 +12,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from nexus.runtime import guard, packets
+from nexus.runtime import guard, packets, tls
 from nexus.runtime.broker import Broker, Client
 from nexus.runtime.connection import Connection, MqttError, OnMessage
 from nexus.runtime.message import Message
@@ -143,7 +143,7 @@ def _native(broker: Broker, client: Client) -> paho.Client:
         native.username_pw_set(broker.user, broker.password)
     if broker.tls is not None:
         try:
-            context = ssl.create_default_context(cafile=broker.tls.ca_file)
+            context = tls.trusting(broker.tls.ca_file)
             if broker.tls.cert_file is not None:
                 context.load_cert_chain(broker.tls.cert_file, broker.tls.key_file)
         except OSError as error:
