@@ -61,7 +61,14 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
         reraise=True,
     )
     try:
-        connection = attempts(psycopg.connect, url, autocommit=True, connect_timeout=5, application_name="nexus db")
+        connection = attempts(
+            psycopg.connect,
+            url,
+            autocommit=True,
+            connect_timeout=5,
+            application_name="nexus db",
+            client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
+        )
     except psycopg.OperationalError as error:
         raise ConfigError(f"NEXUS_DATABASE_URL: no connection: {str(error).strip()}") from None
     with connection:

@@ -125,7 +125,9 @@ class _Monitor:
 
     async def _look(self) -> None:
         if self._connection is None:
-            self._connection = await AsyncConnection.connect(self._url, autocommit=True, connect_timeout=5)
+            self._connection = await AsyncConnection.connect(
+                self._url, autocommit=True, connect_timeout=5, client_encoding="utf8"
+            )
             await self._connection.execute(_SETTINGS)
         is_community = tier_of(next(iter(await self._rows(self._connection, LICENSE)), None)) is Tier.COMMUNITY
         for query, gauges in (_ALWAYS | _COMMUNITY if is_community else _ALWAYS).items():

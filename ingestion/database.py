@@ -68,6 +68,7 @@ async def connect(url: str, name: str = "nexus ingest") -> AsyncConnection:
         autocommit=True,
         connect_timeout=5,
         application_name=name,
+        client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,

@@ -46,7 +46,7 @@ class Report:
 
 def verify(file: Path, url: str, wait: float) -> Report:
     """Follows a load until it ends, waits up to `wait` seconds without any progress, and counts."""
-    with psycopg.connect(url, autocommit=True, application_name="nexus verify") as connection:
+    with psycopg.connect(url, autocommit=True, application_name="nexus verify", client_encoding="utf8") as connection:
         latencies = _followed(connection, file)
         load = Load.read(file)
         waited = _waited(connection, load, wait)

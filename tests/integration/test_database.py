@@ -1,5 +1,6 @@
 """The schema on each tier that is at hand."""
 
+import asyncio
 import re
 import threading
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+import ingestion.database
 from db.migrate import Connection, connect, migrate, names, tier
 from db.settings import Settings, load
 from db.status import locks, status
@@ -43,6 +45,25 @@ def test_migrating_twice_changes_nothing(empty_database: str) -> None:
     with connect(empty_database) as connection:
         assert migrate(connection, Settings()) == names()
         assert migrate(connection, Settings()) == []
+
+
+def test_a_database_in_sql_ascii_is_one_like_others(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS ascii")
+        connection.execute("CREATE DATABASE ascii TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C'")
+    url = make_conninfo(empty_database, dbname="ascii")
+    with connect(url) as connection:
+        assert migrate(connection, Settings()) == names()
+        assert migrate(connection, Settings()) == []
+
+    async def units() -> list[tuple]:
+        async with await ingestion.database.connect(url) as connection:
+            await connection.execute("INSERT INTO metrics VALUES (now(), 'dev/a/b', 1, NULL, 192, '°C')")
+            return await (await connection.execute("SELECT unit FROM metrics")).fetchall()
+
+    assert asyncio.run(units()) == [("°C",)]
+    with psycopg.connect(empty_database, autocommit=True) as connection:
+        connection.execute("DROP DATABASE ascii")
 
 
 @pytest.mark.parametrize("empty_database", TIERS, indirect=True)
