@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from time import time
 
@@ -50,7 +51,6 @@ class Pipeline:
         self._writing: deque[Batch] = deque()
         self._points = 0  # decoded and not committed, without the open batch
         self._bytes = 0
-        self._cutting = asyncio.Lock()
         self._wake = asyncio.Event()
         self._finishing = False
         self._decoding = False
@@ -88,10 +88,12 @@ class Pipeline:
         """Drops what is undecoded: the connection that brought it is gone, and the broker sends it again."""
         self._held.clear()
         self._held_bytes = 0
+        self._wake.set()
 
     def finish(self) -> None:
         """No more will come: `run` returns when all is committed and acknowledged."""
         self._finishing = True
+        self._decode_soon()
         self._wake.set()
 
     async def run(self) -> None:
@@ -107,33 +109,28 @@ class Pipeline:
 
     async def _next(self) -> Batch | None:
         """The next batch, when it is due; None when there will be none."""
-        async with self._cutting:
-            while True:
-                await self._due()
-                if self._open.deliveries:
-                    break
-                if self._finishing and not self._held:
-                    return None
-                self._decode_held()
-            batch, self._open = self._open, Batch()
-            self._writing.append(batch)
-            self._points += batch.points
-            self._bytes += batch.size
-            self._decode_soon()
-            return batch
-
-    async def _due(self) -> None:
-        """Waits until the open batch should be written."""
-        while not self._finishing:
+        while (left := self._due_in()) != 0:
+            if self._finishing and not self._held:
+                return None
             self._wake.clear()
-            left = self._open.due_in(self._clock(), self._settings.batch_points, self._settings.batch_seconds)
-            if left == 0:
-                return
-            try:
+            with suppress(TimeoutError):
                 async with asyncio.timeout(left):
                     await self._wake.wait()
-            except TimeoutError:
-                return
+        return self._cut()
+
+    def _due_in(self) -> float | None:
+        """Seconds until the open batch should be written; None while there is nothing in it."""
+        if self._finishing and self._open.deliveries:
+            return 0.0
+        return self._open.due_in(self._clock(), self._settings.batch_points, self._settings.batch_seconds)
+
+    def _cut(self) -> Batch:
+        batch, self._open = self._open, Batch()
+        self._writing.append(batch)
+        self._points += batch.points
+        self._bytes += batch.size
+        self._decode_soon()
+        return batch
 
     def _settle(self, batch: Batch) -> None:
         batch.committed = True

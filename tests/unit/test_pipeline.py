@@ -1,7 +1,9 @@
 """What waits for the database is bounded, and acknowledged when it is committed, in its order."""
 
 import asyncio
+import signal
 import time
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -63,3 +65,65 @@ def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypatch: p
         assert acknowledged == list(range(taken))
 
     asyncio.run(scenario())
+
+
+def test_a_stop_while_all_room_is_taken_waits_for_the_database_and_blocks_nothing() -> None:
+    """One writer has all that may be decoded, the other one has nothing to do, and messages are held."""
+    payload = PAYLOAD % (b"x", int(time.time() * 1000))
+    acknowledged: list[int] = []
+
+    async def scenario() -> None:
+        databases = [Database(), Database()]
+        writers: list[Any] = list(databases)
+        settings = Settings(batch_points=10, buffer_points=10, batch_seconds=0.01)
+        line = Pipeline(settings, Encoding(Decoders(())), Quota(), writers, Receipts("g"))
+        running = asyncio.create_task(line.run())
+        for number in range(25):
+            line.receive(Delivery(f"dev/{number}/t", payload, lambda number=number: acknowledged.append(number)))
+        await asyncio.sleep(0.05)
+        line.finish()
+        await asyncio.sleep(0.05)
+        assert not running.done()
+        assert acknowledged == []
+        for database in databases:
+            database.free.set()
+        await running
+        assert acknowledged == list(range(25))
+        assert sum(database.stored for database in databases) == 25
+
+    within(20, scenario)
+
+
+def test_a_stop_ends_once_the_held_messages_are_the_brokers_again() -> None:
+    async def scenario() -> None:
+        database = Database()
+        writer: Any = database
+        settings = Settings(batch_points=10, buffer_points=10, batch_seconds=0.01)
+        line = Pipeline(settings, Encoding(Decoders(())), Quota(), [writer, writer], Receipts("g"))
+        running = asyncio.create_task(line.run())
+        for number in range(25):
+            line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
+        await asyncio.sleep(0.05)
+        line.finish()
+        await asyncio.sleep(0)
+        line.forget_held()
+        database.free.set()
+        await running
+        assert database.stored == 10
+
+    within(20, scenario)
+
+
+def within(seconds: int, scenario: Callable[[], Coroutine[None, None, None]]) -> None:
+    """Runs it; also an event loop that is blocked is a failure, and not the end of the tests."""
+
+    def blocked(*_: object) -> None:
+        raise TimeoutError("the event loop is blocked, or the scenario has not ended")
+
+    before = signal.signal(signal.SIGALRM, blocked)
+    signal.alarm(seconds)
+    try:
+        asyncio.run(scenario())
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
