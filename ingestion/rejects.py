@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
-from psycopg import sql
+from psycopg import AsyncConnection, sql
 
 from ingestion.batch import Batch
 from ingestion.bulk import Bulk
-from ingestion.database import BatchRefused
+from ingestion.database import BatchRefused, DatabaseAway
 from ingestion.decoders import Decoders
 from ingestion.encoding import Encoding
 from ingestion.exact import Exact
 from ingestion.rows import Window
 from ingestion.settings import Settings
-from ingestion.tables import LARGEST_REJECT
-from ingestion.writer import Writer
+from ingestion.tables import LARGEST_REJECT, Written
+from ingestion.writer import Way, Writer
 from nexus.contract.codec import Message
 
 _AT_ONCE = 500
@@ -105,23 +105,51 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> Ret
     newest = (connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,))[0]
     after, done = 0, Retried()
     way = Bulk(encoding) if settings.ingest_mode == "bulk" else Exact()
-    async with Writer(settings.database_url, way) as writer:
+    trying = _Trying(way)
+    async with Writer(settings.database_url, trying) as writer:
         await writer.write(Batch())  # so that it knows what is late
         while rows := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
             found = [_one(row) for row in rows]
             after = found[-1].id
             try:
-                done += await _again(connection, writer, encoding, found)
-            except BatchRefused:
+                done += await _again(trying, writer, encoding, found)
+            except (BatchRefused, DatabaseAway):  # away: or all of them at once take more locks than it has
                 for one in found:
                     try:
-                        done += await _again(connection, writer, encoding, [one])
+                        done += await _again(trying, writer, encoding, [one])
                     except BatchRefused:
                         done += Retried(refused=1)
     return done
 
 
-async def _again(connection: Connection, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
+class _Trying:
+    """Another way, which takes the rejects `ids` away in the transaction that stores what they hold."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self.ids: list[int] = []
+
+    @property
+    def unique(self) -> bool:
+        return self._way.unique
+
+    def reconnected(self) -> None:
+        self._way.reconnected()
+
+    async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
+        try:
+            async with connection.transaction():
+                # What the database refuses is set aside anew: that must not be taken for what is tried here.
+                await connection.execute("UPDATE rejects SET key = NULL WHERE id = ANY(%s)", (self.ids,))
+                written = await self._way.store(connection, batch)
+                await connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (self.ids,))
+        except BaseException:
+            self._way.reconnected()  # what it took for committed is not
+            raise
+        return written
+
+
+async def _again(trying: _Trying, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
     """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
     batch, done, ours = Batch(), [], Encoding(Decoders([]))
     window = Window.at(int(time() * 1000), writer.horizon_ms, writer.kept_ms)
@@ -135,10 +163,8 @@ async def _again(connection: Connection, writer: Writer, encoding: Encoding, fou
             batch.late.take(tried.late)
             batch.records += tried.records
             done.append(one.id)
-    # What the database refuses is set aside anew: that must not be taken for what is tried here.
-    connection.execute("UPDATE rejects SET key = NULL WHERE id = ANY(%s)", (done,))
+    trying.ids = done
     written = await writer.write(batch)
-    connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (done,))
     again = min(written.rejects, len(done))
     cut = sum(len(one.payload) >= LARGEST_REJECT and one.id not in done for one in found)
     return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates, cut)

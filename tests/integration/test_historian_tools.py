@@ -186,6 +186,40 @@ def test_a_reject_that_is_not_kept_whole_says_so(database: str) -> None:
     )
 
 
+REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'not now'; END$$;
+CREATE TRIGGER refuse BEFORE {event} FOR EACH ROW EXECUTE FUNCTION refuse()
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "event", "said"),
+    [
+        ("disk_full", "INSERT ON metrics", "not now"),  # as is any outage
+        ("raise_exception", "DELETE ON rejects", "0 stored, 2 still refused"),
+    ],
+)
+def test_a_retry_that_fails_leaves_rejects_and_table_as_they_were(
+    database: str, code: str, event: str, said: str
+) -> None:
+    now = int(time.time() * 1000)
+    rejects = [Reject(f"dev/{name}", b'{"v":1.5,"ts":%d}' % now, "no", once=True) for name in "ab"]
+    write_batch(database, Batch(rejects=rejects))
+    before = query(database, "SELECT * FROM rejects WHERE key IS NOT NULL ORDER BY id")
+    assert len(before) == 2
+    with psycopg.connect(database) as connection:
+        connection.execute(REFUSING.format(code=code, event=event).encode())
+    done = run(database, "rejects", "retry")
+    assert said in done.stdout + done.stderr
+    assert query(database, "SELECT * FROM rejects ORDER BY id") == before
+    assert query(database, "SELECT (SELECT count(*) FROM metrics), (SELECT count(*) FROM topics)") == [(0, 0)]
+    with psycopg.connect(database) as connection:
+        connection.execute("DROP FUNCTION refuse CASCADE")
+    assert run(database, "rejects", "retry").stdout == "2 stored, 0 still refused\n"
+    assert query(database, "SELECT topic FROM topics ORDER BY 1") == [("dev/a",), ("dev/b",)]
+
+
 @tiers
 def test_old_rejects_are_dropped(database: str) -> None:
     with psycopg.connect(database) as connection:
