@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from db import rights
 from db.alone import alone
 from db.settings import Settings
 from nexus.runtime.errors import ConfigError
@@ -106,7 +107,7 @@ def migrate(connection: Connection, settings: Settings) -> list[str]:
 def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
     """What is done at each migration, because settings may have changed, or the database been restored."""
     alone(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
-    alone(connection, "the rights", partial(_set_rights, connection))
+    alone(connection, "the rights", partial(rights.take, connection))
     if found is Tier.COMMUNITY:
         alone(connection, "the policies", partial(_set_policies, connection, settings))
     else:
@@ -203,19 +204,6 @@ def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
         )
     connection.execute("DROP INDEX metrics_topic_time")
     connection.execute("CREATE INDEX metrics_topic_time ON metrics (topic, time)")
-
-
-def _set_rights(connection: Connection) -> None:
-    """What PostgreSQL lets everybody do, and nobody needs here: as far as the one that migrates may take it away."""
-    database = sql.Identifier(connection.info.dbname)
-    for text in (
-        "GRANT TEMPORARY ON DATABASE {} TO nexus_writer",
-        "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC",
-        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
-    ):
-        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
-            connection.execute(sql.SQL(text).format(database))
-    connection.execute((files("db") / "rights.sql").read_bytes())
 
 
 def _set_policies(connection: Connection, settings: Settings) -> None:

@@ -1,34 +1,54 @@
--- TimescaleDB Community only; run at each migration, so that a changed age takes effect.
+-- TimescaleDB Community only; run at each migration, so that a changed age takes effect: in its job alone, and at once.
+-- All else is left as it is: the history of the jobs, and what an operator has set with alter_job.
 -- Refreshing looks back further than rows are on time, and never beyond retention: that would wipe the aggregates.
-CALL remove_columnstore_policy('metrics', if_exists => true);
-CALL add_columnstore_policy('metrics', after => make_interval(days => {compress_after}));
-
-SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_chunks';
-SELECT alter_job(
-    add_job('drop_old_chunks', INTERVAL '1 hour', config => jsonb_strip_nulls(jsonb_build_object(
-        'metrics', {retention}, 'metrics_1min', {retention_1min}, 'metrics_1hour', {retention_1hour},
-        'metrics_1day', {retention_1day}))),
-    max_retries => -1, retry_period => INTERVAL '1 minute');
-
-SELECT remove_continuous_aggregate_policy('metrics_1min', if_exists => true),
-       remove_continuous_aggregate_policy('metrics_1hour', if_exists => true),
-       remove_continuous_aggregate_policy('metrics_1day', if_exists => true);
-SELECT add_continuous_aggregate_policy('metrics_1min',
-           start_offset => make_interval(days => {refresh_1min}),
-           end_offset => INTERVAL '1 minute',
-           schedule_interval => INTERVAL '1 minute'),
-       add_continuous_aggregate_policy('metrics_1hour',
-           start_offset => make_interval(days => {refresh_1hour}),
-           end_offset => INTERVAL '1 hour',
-           schedule_interval => INTERVAL '10 minutes'),
-       add_continuous_aggregate_policy('metrics_1day',
-           start_offset => make_interval(days => {refresh_1day}),
-           end_offset => INTERVAL '1 day',
-           schedule_interval => INTERVAL '1 hour');
-
-SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name IN ('drop_old_rejects', 'drop_old_records');
-SELECT add_job('drop_old_records', INTERVAL '1 day', config => jsonb_strip_nulls(jsonb_build_object(
-    'rejects', {retention_rejects}, 'audit', {retention_audit})));
-
-SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'forget_committed';
-SELECT add_job('forget_committed', INTERVAL '1 day', config => '{"days": {retention}}');
+DO $$
+DECLARE
+    wanted record;
+    job int;
+    has jsonb;
+    target jsonb;
+BEGIN
+    FOR wanted IN SELECT * FROM (VALUES
+        ('policy_compression', 'metrics', NULL, NULL,
+            jsonb_build_object('compress_after', make_interval(days => {compress_after}))),
+        ('policy_refresh_continuous_aggregate', 'metrics_1min', INTERVAL '1 minute', INTERVAL '1 minute',
+            jsonb_build_object('start_offset', make_interval(days => {refresh_1min}))),
+        ('policy_refresh_continuous_aggregate', 'metrics_1hour', INTERVAL '10 minutes', INTERVAL '1 hour',
+            jsonb_build_object('start_offset', make_interval(days => {refresh_1hour}))),
+        ('policy_refresh_continuous_aggregate', 'metrics_1day', INTERVAL '1 hour', INTERVAL '1 day',
+            jsonb_build_object('start_offset', make_interval(days => {refresh_1day}))),
+        ('drop_old_chunks', NULL, INTERVAL '1 hour', NULL, jsonb_build_object(
+            'metrics', {retention}, 'metrics_1min', {retention_1min}, 'metrics_1hour', {retention_1hour},
+            'metrics_1day', {retention_1day})),
+        ('drop_old_records', NULL, INTERVAL '1 day', NULL, jsonb_build_object(
+            'rejects', {retention_rejects}, 'audit', {retention_audit})),
+        ('forget_committed', NULL, INTERVAL '1 day', NULL, jsonb_build_object('days', {retention}))
+    ) AS jobs (proc, relation, every, until, config)
+    LOOP
+        job := NULL;
+        has := NULL;
+        SELECT j.job_id, j.config INTO job, has
+        FROM timescaledb_information.jobs j LEFT JOIN timescaledb_information.continuous_aggregates c
+          ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)
+        WHERE j.proc_name = wanted.proc AND coalesce(c.view_name, j.hypertable_name) IS NOT DISTINCT FROM wanted.relation
+        ORDER BY j.job_id LIMIT 1;
+        -- An age that is NULL means "never": its key is left out.
+        target := (coalesce(has, '{}') || wanted.config)
+            - ARRAY(SELECT key FROM jsonb_each(wanted.config) WHERE value = 'null');
+        IF target = has THEN
+            CONTINUE;
+        ELSIF job IS NOT NULL THEN
+            PERFORM alter_job(job, config => target, next_start => now());
+        ELSIF wanted.proc = 'policy_compression' THEN
+            CALL add_columnstore_policy(wanted.relation::regclass, after => (target->>'compress_after')::interval);
+        ELSIF wanted.relation IS NOT NULL THEN
+            PERFORM add_continuous_aggregate_policy(wanted.relation::regclass, (target->>'start_offset')::interval,
+                end_offset => wanted.until, schedule_interval => wanted.every);
+        ELSE
+            job := add_job(wanted.proc::regproc, wanted.every, config => target);
+            PERFORM alter_job(job, max_retries => -1, retry_period => INTERVAL '1 minute');
+        END IF;
+    END LOOP;
+    PERFORM delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_rejects'; -- of earlier versions
+END
+$$;

@@ -1,4 +1,4 @@
--- Run at each migration; only a superuser can. One call by any login could take all the memory that the server has for locks,
+-- Run at each migration of a database that is the historian's own; only a superuser can. One call by any login could take all the memory that the server has for locks,
 -- fill the disk with large objects, or take TimescaleDB's few workers. (Writers of the first release lock their numbers.)
 DO $$
 DECLARE

@@ -5,6 +5,7 @@ Any role may ask. What it may not see stands there as that.
 
 import psycopg
 
+from db import rights
 from db.migrate import Connection, Tier, applied, names, tier
 
 Lines = list[tuple[str, str]]
@@ -55,6 +56,7 @@ def status(connection: Connection) -> tuple[Lines, bool]:
     missing = [name for name in names() if name not in done]
     rows += [("migrations applied", str(len(done))), ("migrations missing", ", ".join(missing) or "none")]
     if not missing:
+        rows.append(("rights of everybody", rights.said(connection)))
         rows.append(("topics", _text(connection, "SELECT count(*) FROM topics")))
         rows.append(("rejects", _text(connection, "SELECT count(*) FROM rejects")))
         rows += _plain(connection) if found is Tier.PLAIN else _hypertable(connection)

@@ -291,6 +291,35 @@ class TestCommunity:
             ).fetchall()
             assert found == [("30",)]
 
+    def test_a_migration_leaves_jobs_as_they_are_but_for_the_ages_that_changed(self, database: str) -> None:
+        jobs = (
+            "SELECT job_id, schedule_interval, scheduled, config FROM timescaledb_information.jobs WHERE job_id >= 1000"
+        )
+        operators = timedelta(hours=5)
+        with connect(database) as connection:
+            connection.execute(
+                "SELECT alter_job(job_id, schedule_interval => %s, scheduled => false)"
+                " FROM timescaledb_information.jobs WHERE job_id >= 1000",
+                (operators,),
+            )
+            before = {row[0]: row[1:] for row in connection.execute(jobs)}
+            assert {row[:2] for row in before.values()} == {(operators, False)}
+            migrate(connection, Settings())
+            assert {row[0]: row[1:] for row in connection.execute(jobs)} == before
+            migrate(connection, Settings(compress_after=6, retention_1day=2000, retention_audit=None))
+            after = {row[0]: row[1:] for row in connection.execute(jobs)}
+            assert {number: row[:2] for number, row in after.items()} == {
+                number: row[:2] for number, row in before.items()
+            }
+            changed = [row[2] for number, row in after.items() if row != before[number]]
+            assert sorted(str(config.get("compress_after", config.get("start_offset", ""))) for config in changed) == [
+                *("", "", "10 days", "6 days", "7 days", "8 days")
+            ]
+            assert {"rejects": 90} in changed
+            assert {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825, "metrics_1day": 2000} in changed
+            migrate(connection, Settings())
+            assert {row[0]: row[1:] for row in connection.execute(jobs)} == before, "and back"
+
     def test_old_chunks_are_compressed_and_stay_unique(self, database: str) -> None:
         row = (MIDNIGHT, "dev/a/t", 1.0, None, 192, None)
         insert(database, [row])

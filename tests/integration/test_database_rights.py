@@ -10,6 +10,7 @@ from psycopg.conninfo import make_conninfo
 from db import alone
 from db import migrate as schema
 from db.settings import Settings
+from db.status import status
 from nexus.runtime.errors import ConfigError
 from tests.conftest import TIERS
 from tests.integration.test_writer import query
@@ -137,6 +138,23 @@ def test_a_reader_cannot_take_what_the_server_has_once(database: str) -> None:
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute(forbidden.encode())
+
+
+@tiers
+def test_a_database_that_others_use_too_keeps_what_everybody_may(empty_database: str) -> None:
+    tool = "SELECT pg_advisory_lock(1), pg_advisory_unlock(1), lo_unlink(lo_create(0))"
+    with psycopg.connect(empty_database, autocommit=True) as owner:
+        owner.execute("CREATE SCHEMA erp; CREATE TABLE erp.orders (id int); CREATE TABLE schema_history (id int)")
+    with schema.connect(empty_database) as connection:
+        schema.migrate(connection, Settings())
+        query(as_role(empty_database, "nexus_reader"), tool)
+        said = dict(status(connection)[0])["rights of everybody"]
+        assert "(erp.orders, public.schema_history), so they are left alone: give it a database of its own" in said
+        connection.execute("DROP TABLE erp.orders, schema_history")
+        schema.migrate(connection, Settings())
+        assert dict(status(connection)[0])["rights of everybody"] == "taken away", "no table of ours is foreign"
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        query(as_role(empty_database, "nexus_reader"), tool)
 
 
 def test_a_reader_that_logs_in_gets_half_of_the_connections_and_does_not_idle_in_a_transaction(

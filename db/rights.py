@@ -1,0 +1,57 @@
+"""What PostgreSQL lets everybody do, and nobody needs in a database that is the historian's own."""
+
+from contextlib import suppress
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+_OURS = (
+    *("metrics", "metrics_late", "late_ranges", "topics", "rejects", "audit", "backups"),
+    *("committed", "consumers", "nexus_migrations"),
+)
+# Neither the server's nor an extension's, as chunks are, and not ours.
+_FOREIGN = """
+SELECT format('%%I.%%I', nspname, relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^(pg_|information_schema$)'
+  AND NOT (nspname = current_schema() AND relname = ANY (%s))
+  AND NOT EXISTS (
+      SELECT FROM pg_depend WHERE deptype = 'e' AND ((classid = 'pg_class'::regclass AND objid = c.oid)
+          OR (classid = 'pg_namespace'::regclass AND objid = n.oid)))
+ORDER BY 1
+"""
+_TAKEN = "SELECT NOT has_function_privilege('public', 'pg_advisory_lock(bigint)', 'execute')"
+_SHOWN = 3
+
+
+def foreign(connection: Connection) -> list[str]:
+    """The tables of others in this database."""
+    return [str(name) for (name,) in connection.execute(_FOREIGN, (list(_OURS),))]
+
+
+def take(connection: Connection) -> None:
+    """Takes these rights from everybody, as far as the one that migrates may; none where others have tables."""
+    _try(connection, "GRANT TEMPORARY ON DATABASE {} TO nexus_writer")
+    if foreign(connection):
+        return
+    _try(connection, "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC")
+    _try(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+    connection.execute((files("db") / "rights.sql").read_bytes())
+
+
+def said(connection: Connection) -> str:
+    """How it is, for a person."""
+    is_taken = connection.execute(_TAKEN).fetchone() == (True,)
+    others = foreign(connection)
+    if not others:
+        return "taken away" if is_taken else "PostgreSQL's own: a superuser has to run `nexus db migrate`"
+    named = ", ".join(others[:_SHOWN]) + (" and more" if len(others) > _SHOWN else "")
+    state = "were taken away, and whose they are may need them" if is_taken else "are left alone"
+    return f"this database holds more than the historian ({named}), so they {state}: give it a database of its own"
+
+
+def _try(connection: Connection, text: str) -> None:
+    with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+        connection.execute(sql.SQL(text).format(sql.Identifier(connection.info.dbname)))
