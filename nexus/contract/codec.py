@@ -112,7 +112,6 @@ class _In(msgspec.Struct, gc=False):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_In)
-_status_decoder = msgspec.json.Decoder(Status)
 
 
 def encode_tag(reading: Reading, unit: str | None = None, publisher: str | None = None, number: int = 0) -> bytes:
@@ -182,14 +181,6 @@ def decode(topic: str, payload: bytes) -> Message:
 def encode_status(status: Status) -> bytes:
     """Payload of a status topic."""
     return _encoder.encode(status)
-
-
-def decode_status(payload: bytes) -> Status:
-    """Reads a status topic's payload. Raises DecodeError."""
-    try:
-        return _status_decoder.decode(payload)
-    except msgspec.MsgspecError as error:
-        raise DecodeError(str(error)) from error
 
 
 def _tag_message(topic: str, message: _In, value: Value) -> Message:

@@ -34,11 +34,6 @@ class Ranges:
         at = bisect_right(self._firsts, number) - 1
         return self._lasts[at] + 1 if at >= 0 and self._lasts[at] >= number else number
 
-    def before(self, number: int, last: int) -> int:
-        """The last number, of `number` to `last`, before a range begins."""
-        at = bisect_right(self._firsts, number)
-        return min(last, self._firsts[at] - 1) if at < len(self._firsts) else last
-
     def holds(self, first: int, last: int) -> bool:
         """Whether all of first to last is in the set."""
         return self.after(first) > last
@@ -52,7 +47,3 @@ class Ranges:
         """Drops the ranges that end before `below`."""
         count = bisect_right(self._lasts, below - 1)
         del self._firsts[:count], self._lasts[:count]
-
-    def overlaps(self, first: int, last: int) -> bool:
-        """Whether any of first to last is in the set."""
-        return self.after(first) != first or self.before(first, last) < last

@@ -1,6 +1,7 @@
 """What the documentation shows is what the code takes."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,25 @@ def test_the_devices_of_compose_are_accepted() -> None:
 def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_paths_that_are_named_are_there(page: Path) -> None:
+    tops = "nexus|gateway|ingestion|simulators|db|infrastructure|scripts|tests|docs"
+    for named in re.findall(rf"`((?:{tops})/[\w./-]+)`", page.read_text()):
+        assert (ROOT / named).exists(), named
+
+
+def test_the_files_that_decide_are_those_that_are_checked() -> None:
+    [contract] = [one for one in _contracts() if one["name"].startswith("what decides")]
+    said = re.search(r"Files that decide \(([^)]+)\)", (ROOT / "docs/architecture.md").read_text())
+    assert said is not None
+    checked = {module.rpartition(".")[2] for module in contract["source_modules"]}
+    assert set(re.findall(r"`(\w+)`", said[1])) <= checked
+
+
+def _contracts() -> list[dict]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
 @pytest.mark.parametrize("kind", [Process, Mqtt, GatewaySettings, IngestionSettings, DatabaseSettings])
