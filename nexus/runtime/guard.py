@@ -1,7 +1,7 @@
 """Runs what handles things from outside. A fault there costs that one thing; it is counted, logged once and alarmed on.
 
-What runs beside the main flow is started here, in one of three ways (the few tasks that are not, and are awaited where they are
-made, stand in tests/unit/test_guard.py):
+What runs beside the main flow is started here, in one of three ways (the few tasks that are not, and are awaited where
+they are made, stand in tests/unit/test_guard.py):
 
 - `start`: handles one thing, such as a command or a request; whatever it raises is caught.
 - `keep`: serves until it returns; after a fault it is started again, with a growing pause.
