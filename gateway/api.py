@@ -29,7 +29,9 @@ class Board:
         """Takes changed device files."""
         self._devices = {one.device.name: one for one in configured}
         self._readings = {name: self._readings.get(name, {}) for name in self._devices}
-        self._pages = {name: Cached(partial(self._shown, name)) for name in self._devices}
+        self._pages = {
+            name: Cached(partial(self._shown, one, self._readings[name])) for name, one in self._devices.items()
+        }
 
     def forget(self, path: str) -> None:
         """A device that is not polled here any more."""
@@ -75,8 +77,8 @@ class Board:
         devices, statuses = list(self._devices.values()), dict(self._statuses)
         return await asyncio.to_thread(lambda: _encoded([_summary(one, statuses) for one in devices]))
 
-    async def _shown(self, name: str) -> bytes:
-        one, statuses, readings = self._devices[name], dict(self._statuses), dict(self._readings[name])
+    async def _shown(self, one: Configured, last: dict[str, Reading]) -> bytes:
+        statuses, readings = dict(self._statuses), dict(last)
 
         def made() -> bytes:
             tags = [_tag(one, tag.name, readings.get(tag.name)) for tag in one.device.tags]

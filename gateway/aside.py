@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable
 MOST_TOPICS = 10_000
 FIRST_SECONDS, LONGEST_SECONDS = 300.0, 14_400.0  # until a denied topic is tried again
 AGAIN_SECONDS = 30.0  # after one that is still denied: it may have cost the connection
+SUSPECT_SECONDS = 60.0  # for a suspect's messages to come to the disk
 
 
 class Aside:
@@ -16,7 +17,7 @@ class Aside:
 
     def __init__(self) -> None:
         self._denied: dict[str, tuple[float, float]] = {}  # until when, and how long the next time
-        self._suspects: dict[str, None] = {}
+        self._suspects: dict[str, float] = {}  # since when
         self._unheard: set[str] = set()
         self._trial: str | None = None
         self._again_at = float("-inf")  # when the next denied topic may be tried
@@ -73,7 +74,7 @@ class Aside:
             return guilty
         for topic in under_way:
             if len(self._suspects) < MOST_TOPICS and topic not in self._denied:
-                self._suspects[topic] = None
+                self._suspects[topic] = now
         self._noted()
         return None
 
@@ -99,10 +100,16 @@ class Aside:
         self.holds_any = bool(self._denied or self._suspects)
 
     def untried(self, topic: str, now: float) -> None:
-        """There is no message to try it with: it is another one's turn."""
+        """There is no message to try it with: it is another one's turn; one that stays without is nobody's concern."""
         self._trial = None
-        if topic in self._suspects:
-            del self._suspects[topic]
-            self._suspects[topic] = None
-        elif topic in self._denied:
-            self._denied[topic] = (now + FIRST_SECONDS, FIRST_SECONDS)
+        since = self._suspects.pop(topic, None)
+        if since is not None and now - since < SUSPECT_SECONDS:
+            self._suspects[topic] = since
+        elif since is None:
+            self._denied.pop(topic, None)
+        self._noted()
+
+    def released(self, topic: str, now: float) -> None:
+        """Nothing more comes of it here: it is tried with what the disk has, and forgotten if that is nothing."""
+        if topic in self._denied:
+            self._denied[topic] = (now, self._denied[topic][1])

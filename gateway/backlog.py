@@ -5,10 +5,8 @@ With receipts it has arrived when it is in the database, and all that is read co
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Collection
 from contextlib import suppress
-from itertools import islice
 from typing import Literal
 
 from gateway import metrics
@@ -17,6 +15,7 @@ from gateway.ledger import Ledger
 from gateway.message import Outlet, Record, Scan
 from gateway.spool import Spool, SpoolError
 from gateway.spool_gauges import Gauges
+from gateway.waiting import Waiting
 from nexus.contract.ranges import Ranges
 from nexus.contract.reading import Reading
 from nexus.runtime import log
@@ -39,11 +38,9 @@ class Backlog:
 
     def __init__(self, spool: Spool, limit: int, receipts: Wanted, *, shown: bool = True) -> None:
         self._spool = spool
-        self._limit = limit
         self._wanted = receipts
         self._receipts = receipts == "always"
-        self._scans: deque[Scan] = deque()
-        self._storing = 0  # scans that the disk is being given
+        self._scans = Waiting(limit)
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
         self._ledger = Ledger(0)
         self._finished = Ranges()  # numbers that the disk need not keep
@@ -61,7 +58,6 @@ class Backlog:
         self.silent_since: float | None = None  # the broker has acknowledged nothing for too long
         self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
-        self.waiting = 0
         self.gauges = Gauges(spool) if shown else None
         if shown:
             metrics.spool_waiting.set_function(lambda: self.waiting)
@@ -87,8 +83,7 @@ class Backlog:
         self._ledger = Ledger(contents.first if contents.messages else owner.next)
         self._receipts = self._receipts or (self._wanted == "auto" and owner.offered)
         self.opened.set()
-        for scan in self._scans:
-            self._number(scan)
+        self._scans.number(self._number)
         self.show()
 
     @property
@@ -105,6 +100,11 @@ class Backlog:
     def stored(self) -> int:
         """Messages on disk."""
         return self._spool.contents.messages
+
+    @property
+    def waiting(self) -> int:
+        """Readings in memory."""
+        return self._scans.readings
 
     def offer(self, offered: bool) -> None:
         """Ingesters say that they send receipts, or do no more. Who has heard it once goes on waiting for them."""
@@ -206,14 +206,9 @@ class Backlog:
         scan.kept = True
         if self._start and not scan.first:  # it left before the spool was open
             self._number(scan)
-        self._scans.append(scan)
-        self.waiting += scan.count
-        while self.waiting > self._limit and len(self._scans) > self._storing + 1:
-            oldest = self._scans[self._storing]
-            del self._scans[self._storing]
+        for oldest in self._scans.add(scan):
             if oldest.first:
                 self._ledger.gone(oldest.first, oldest.last)
-            self.waiting -= oldest.count
             metrics.dropped.labels("memory").inc(oldest.count)
         self.wake.set()
 
@@ -228,31 +223,24 @@ class Backlog:
         if self._receipts and self._spool.owner and not self._spool.owner.offered and self.offered:
             await self._spool.remember_offer()
         while self._scans or self._finished:
-            scans = list(islice(self._scans, SCANS_AT_ONCE))
+            scans = self._scans.take(SCANS_AT_ONCE)
             finished, self._finished = self._finished, Ranges()
-            self._storing = len(scans)
             wanted = [scan for scan in scans if not self._ledger.is_committed(scan.first, scan.last)]
             try:
-                lost = await self._spool.write([entry for scan in wanted for entry in scan.entries], finished)
-            except SpoolError:
+                await self._spool.write([entry for scan in wanted for entry in scan.entries], finished)
+            except BaseException:
+                self._scans.put_back()
                 for first, last in finished:
                     self._finished.add(first, last)
                 self.wake.set()
                 raise
-            finally:
-                self._storing = 0
-            for scan in scans:
-                self._scans.popleft()
-                self.waiting -= scan.count
-            if lost:
-                metrics.dropped.labels("bytes").inc(lost)
+            self._scans.done()
             self.news.set()
             self.show()
 
     async def expire(self) -> None:
         """Drops what is too old. Raises SpoolError."""
-        if lost := await self._spool.expire():
-            metrics.dropped.labels("age").inc(lost)
+        await self._spool.expire()
 
     # For the drain.
 
@@ -267,8 +255,8 @@ class Backlog:
         if self.offered:
             self._ledger.listen(self._clock())
         upto = self._spool.contents.last
-        if self._scans:  # these are not on disk yet, and not gone either
-            upto = min(upto, min(scan.first for scan in self._scans) - 1)
+        if (waiting := self._scans.first) is not None:  # from here on: not on disk yet, and not gone either
+            upto = min(upto, waiting - 1)
         due: list[Entry] = []
         number = after
         while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:

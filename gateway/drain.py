@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 
 from gateway import metrics
+from gateway.answers import Answers, Verdict
 from gateway.aside import Aside
 from gateway.backlog import Backlog
 from gateway.entry import Entry
@@ -36,6 +37,7 @@ class Drain:
         self._words = words
         self._connection = connection
         self._aside = aside
+        self._answers = Answers(backlog, aside)
         self._clock = asyncio.get_running_loop().time
         self._under_way: deque[tuple[float, Entry]] = deque()
         self._readings = 0
@@ -118,20 +120,18 @@ class Drain:
             if halves or entry.readings > 1:
                 await self._backlog.divide(entry, halves)
             if not halves and entry.readings > 1:
-                self._refuse(entry, "Malformed Packet")
+                self._answers.refuse(entry.topic, "Malformed Packet")
+                self._answers.lost(entry.readings)
             for one in halves or [entry]:
                 if one.readings == 1 and one.length > self._room:
                     self._leave(one)
         return [entry for entry in entries if entry.length <= self._room] if large else entries
 
     def _leave(self, entry: Entry) -> None:
-        reason = mqtt.reason(mqtt.PACKET_TOO_LARGE)
-        metrics.refused.labels(reason).inc()
         self._largest = self._room
-        if reason not in self._refused:
-            self._refused.add(reason)
-            said = "a single reading is larger than what the broker takes, and waits on the disk"
-            log.get("publisher").error(said, topic=entry.topic, bytes=entry.length, largest=self._room)
+        said = "a single reading is larger than what the broker takes, and waits on the disk"
+        reason = mqtt.reason(mqtt.PACKET_TOO_LARGE)
+        self._answers.refuse(entry.topic, reason, said, bytes=entry.length, largest=self._room)
 
     async def _try(self, topic: str) -> bool:
         """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
@@ -147,12 +147,10 @@ class Drain:
         except BaseException:
             self._backlog.unsent([entry])
             raise
-        if (taken := not mqtt.is_denied(code)) is False:
-            metrics.refused.labels(mqtt.reason(code)).inc()
-        self._aside.tried(topic, taken=taken, now=self._clock())
+        denied = self._answers.take(topic, code) is Verdict.DENIED
+        self._aside.tried(topic, taken=not denied, now=self._clock())
         self._backlog.unsent([entry])  # what may leave, leaves with the others of its topic
         self._after = 0
-        metrics.denied.set(len(self._aside.denied))
         return True
 
     def _has_room(self) -> bool:
@@ -177,42 +175,28 @@ class Drain:
         except BaseException:
             backlog.unsent(entries)
             raise
-        done, unsent = [], []
+        done, unsent, taken = [], [], 0
         for entry, code in zip(entries, codes, strict=True):
-            if mqtt.is_denied(code):
-                self._deny(entry, code)
-                unsent.append(entry)
-            elif code == mqtt.NOBODY and backlog.keeps_unheard:
-                self._aside.nobody(entry.topic)
-                unsent.append(entry)
-            elif code >= mqtt.REFUSED:
-                self._refuse(entry, mqtt.reason(code))
-                done.append(entry)
-            else:
-                metrics.published.inc()
+            answer = self._answers.take(entry.topic, code)
+            if answer is Verdict.TAKEN:
+                taken += 1
                 if wants_receipts:
                     self._under_way.append((self._clock(), entry))
                     self._readings += entry.readings
                 else:
                     done.append(entry)
+            elif answer is Verdict.REFUSED:
+                self._answers.lost(entry.readings)
+                done.append(entry)
+            else:
+                unsent.append(entry)
+                if answer is Verdict.UNHEARD:
+                    self._aside.nobody(entry.topic)
+        self._answers.taken(taken)
         backlog.unsent(unsent)
         if done:
             await backlog.done(done)
         return len(unsent) < len(entries)
-
-    def _refuse(self, entry: Entry, reason: str) -> None:
-        """It will never be taken: keeping it would help nobody."""
-        metrics.refused.labels(reason).inc()
-        metrics.dropped.labels("refused").inc(entry.readings)
-        if reason not in self._refused:
-            self._refused.add(reason)
-            log.get("publisher").error("the broker refuses what waited on disk", reason=reason, topic=entry.topic)
-
-    def _deny(self, entry: Entry, code: int) -> None:
-        metrics.refused.labels(mqtt.reason(code)).inc()
-        if self._aside.deny(entry.topic, self._clock()):
-            log.get("publisher").error("the broker denies a topic: its readings wait", topic=entry.topic)
-        metrics.denied.set(len(self._aside.denied))
 
     async def _publish(self, entries: list[Entry]) -> list[int]:
         """The broker's answer for each."""

@@ -57,15 +57,18 @@ def forget(name: str) -> None:
 
 
 devices = Gauge("nexus_gateway_devices", "Devices in the device files", registry=registry)
-published = Counter("nexus_gateway_messages_published", "Messages that the broker acknowledged", registry=registry)
+published = Counter(
+    "nexus_gateway_messages_published", "Messages that the broker took for a subscriber", registry=registry
+)
 refused = Counter("nexus_gateway_messages_refused", "Messages that the broker refused", ["reason"], registry=registry)
 dropped = Counter(
     "nexus_gateway_readings_dropped",
-    "Readings lost: memory, the disk takes nothing; bytes, age: the spool's limits; refused by the broker for good",
+    "Readings lost: memory, the disk takes nothing; bytes, age: the spool's limits; refused by the broker for good;"
+    " damaged on the disk, one where it cannot be told how many",
     ["reason"],
     registry=registry,
 )
-for _reason in ("memory", "bytes", "age", "refused"):
+for _reason in ("memory", "bytes", "age", "refused", "damaged"):
     dropped.labels(_reason)
 queued = Gauge("nexus_gateway_readings_queued", "Readings that wait for the broker in memory", registry=registry)
 connected = Gauge("nexus_gateway_broker_connected", "1 while connected to the broker", registry=registry)
@@ -97,7 +100,7 @@ receipts_refused = Counter(
 denied = Gauge("nexus_gateway_topics_denied", "Topics that the broker denies; their readings wait", registry=registry)
 words_denied = Gauge(
     "nexus_gateway_control_topics_denied",
-    "Topics of states and presence, and subscriptions, that the broker refuses",
+    "Topics of states, presence and device lists, and subscriptions, that the broker refuses",
     registry=registry,
 )
 spool_failures = Counter("nexus_gateway_spool_failures", "Times that the disk refused", registry=registry)
@@ -115,6 +118,11 @@ last_good = Gauge(
 members = Gauge("nexus_gateway_group_members", "Gateways of the group, with this one", registry=registry)
 contested = Gauge(
     "nexus_gateway_devices_contested", "Devices that a gateway of the group defines otherwise", registry=registry
+)
+unlisted = Gauge(
+    "nexus_gateway_group_members_unlisted",
+    "Members whose device list has not come: no device is taken beside them",
+    registry=registry,
 )
 name_taken = Gauge(
     "nexus_gateway_name_taken", "1 while another gateway has our name, and this one polls nothing", registry=registry

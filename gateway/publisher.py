@@ -5,6 +5,7 @@ from collections import deque
 from functools import partial
 
 from gateway import metrics
+from gateway.answers import Answers, Verdict
 from gateway.aside import Aside
 from gateway.backlog import Backlog
 from gateway.entry import READINGS_A_MESSAGE
@@ -61,7 +62,7 @@ class Publisher:
         self._roomy = asyncio.Event()
         self._finishing = False
         self._clock = asyncio.get_running_loop().time
-        self._refused: set[int] = set()
+        self._answers = Answers(backlog, aside)
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
 
@@ -150,13 +151,11 @@ class Publisher:
             self._log.error("the broker disconnects us over what we say of ourselves: it is left out", topic=topic)
         if guilty is not None:
             self._log.error("the broker disconnects us over a topic: its readings wait", topic=guilty)
-        metrics.denied.set(len(self._aside.denied))
-        metrics.words_denied.set(len(self._words.denied))
 
     def _put_back(self) -> None:
         """What was under way may have arrived or not: it is sent again, and the historian knows it when it sees it."""
         for flight in self._flying.values():
-            metrics.published.inc(flight.taken)
+            self._answers.taken(flight.taken)
             self._backlog.stays(flight.scan)
         self._flying.clear()
         while self._queue:
@@ -202,41 +201,31 @@ class Publisher:
         done = partial(self._settle, flight)
         for name, payload in messages:
             if len(payload) + len(name) > largest:
-                done(mqtt.PACKET_TOO_LARGE)
+                flight.unsettled = True  # the disk gives it in parts
+                self._answered(flight)
             else:
                 connection.send(name, payload, done)
 
     def _settle(self, flight: _Flight, code: int) -> None:
         """The broker has a message, or refuses it."""
-        if code < mqtt.REFUSED:
+        answer = Verdict.TAKEN if code == 0 else self._answers.take(flight.scan.topic, code)
+        if answer is Verdict.TAKEN:
             flight.taken += 1
-            if code == mqtt.NOBODY and self._backlog.keeps_unheard:
-                flight.unsettled = True
+        elif answer is Verdict.REFUSED:
+            flight.lost += 1
         else:
-            self._note_refusal(flight, code)
+            flight.unsettled = True
+        self._answered(flight)
+
+    def _answered(self, flight: _Flight) -> None:
         flight.left -= 1
         if not flight.left:
             self._land(flight)
 
-    def _note_refusal(self, flight: _Flight, code: int) -> None:
-        """Denied, too large, or it will never take this one: keeping that would help nobody."""
-        if mqtt.is_denied(code):
-            flight.unsettled = True
-            self._deny(flight.scan.topic, code)
-        elif code == mqtt.PACKET_TOO_LARGE:
-            flight.unsettled = True  # the disk gives it in parts
-        else:
-            flight.lost += 1
-            reason = mqtt.reason(code)
-            metrics.refused.labels(reason).inc()
-            if code not in self._refused:
-                self._refused.add(code)
-                self._log.error("the broker refuses messages", reason=reason, topic=flight.scan.topic)
-
     def _land(self, flight: _Flight) -> None:
         """All messages of a scan are answered."""
         self._backlog.silent_since = None
-        metrics.published.inc(flight.taken)
+        self._answers.taken(flight.taken)
         self._flying.pop(flight.number, None)
         if flight.unsettled:
             self._backlog.stays(flight.scan)
@@ -250,10 +239,4 @@ class Publisher:
         """What is on its way to the disk is refused there once more, and counted there."""
         if flight.lost and not flight.scan.kept:
             readings = flight.lost if flight.scan.outlet.publish == "tag" else flight.lost * READINGS_A_MESSAGE
-            metrics.dropped.labels("refused").inc(min(readings, flight.scan.count))
-
-    def _deny(self, name: str, code: int) -> None:
-        metrics.refused.labels(mqtt.reason(code)).inc()
-        if self._aside.deny(name, self._clock()):
-            self._log.error("the broker denies a topic: its readings wait", topic=name, reason=mqtt.reason(code))
-        metrics.denied.set(len(self._aside.denied))
+            self._answers.lost(min(readings, flight.scan.count))

@@ -202,6 +202,7 @@ class _Gateway:
     def _on_release(self, one: Configured) -> None:
         path = one.device.path
         self._board.forget(path)
+        self._delivery.released(path)
         if self._sharing.has(path):
             self._states.forget(path)  # another gateway says how it is
         else:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gateway import spool_file
+from gateway import metrics, spool_file
 from gateway.entry import READINGS_A_MESSAGE, ROW_BYTES, Entry, chunks, is_message
 from gateway.spool_file import RESERVED, Contents, Owner
 from nexus.runtime import log
@@ -33,8 +33,8 @@ class Spool:
     """One gateway's file. All its work is done in one thread, in the order of the calls; the first one opens it.
 
     When the file would grow beyond `max_bytes`, its log included, or an entry was kept for more than `max_age` seconds
-    of our running, the oldest go; each call says how many readings were lost by that. No clock that is set, and no time
-    that a device says, lets anything go.
+    of our running, the oldest go, and are counted when they are gone. No clock that is set, and no time that a device
+    says, lets anything go.
     """
 
     def __init__(self, file: Path, max_bytes: int, max_age: float) -> None:
@@ -52,7 +52,7 @@ class Spool:
         self._reserved = 0
         self._log = log.get("spool")
         self.contents = Contents()
-        self.damaged = 0  # messages that were no messages
+        self._closed = False
 
     @property
     def owner(self) -> Owner | None:
@@ -69,13 +69,13 @@ class Spool:
         """Opens the file, if it is not open. Raises SpoolError."""
         await self._do(lambda _: None)
 
-    async def write(self, entries: Sequence[Entry], finished: Iterable[tuple[int, int]] = ()) -> int:
+    async def write(self, entries: Sequence[Entry], finished: Iterable[tuple[int, int]] = ()) -> None:
         """Stores entries and forgets the ones whose numbers all lie in a finished range, durably.
 
-        Gives the readings that had to go for lack of room. Raises SpoolError; what is written again is there once.
+        The oldest go where there is no room. Raises SpoolError; what is written again is there once.
         """
         ranges = list(finished)
-        return await self._do(lambda database: self._write(database, entries, ranges))
+        await self._do(lambda database: self._write(database, entries, ranges))
 
     async def between(
         self, first: int, last: int, limit: int, aside: Collection[str] = (), largest: int | None = None
@@ -104,9 +104,9 @@ class Spool:
         """Puts parts with the same numbers in an entry's place, or nothing; it may be gone. Raises SpoolError."""
         await self._do(lambda database: self._divide(database, entry, parts))
 
-    async def expire(self) -> int:
-        """Forgets what is too old; gives the readings lost by that. Raises SpoolError."""
-        return await self._do(self._expire)
+    async def expire(self) -> None:
+        """Forgets what is too old. Raises SpoolError."""
+        await self._do(self._expire)
 
     async def remember_offer(self) -> None:
         """Notes for the next start that receipts were offered. Raises SpoolError."""
@@ -121,12 +121,15 @@ class Spool:
 
     def close(self) -> None:
         """Closes the file; what is in it stays."""
+        self._closed = True
         self._thread.shutdown()
         if self._database is not None:
             self._database.close()
             self._database = None
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise SpoolError(f"{self._file} is closed")
         try:
             return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_database, work)
         except (sqlite3.Error, OSError) as error:
@@ -144,7 +147,7 @@ class Spool:
             if spool_file.is_damage(error):  # found under way: what is still to come has a new file
                 self._database.close()
                 self._database = None
-                spool_file.put_aside(self._file, str(error))
+                spool_file.put_aside(self._file, str(error), self.contents.readings)
             raise
 
     def _open(self) -> None:
@@ -161,8 +164,7 @@ class Spool:
         assert self._database is not None
         return self._database.execute(asked).fetchone()[0]
 
-    def _write(self, database: sqlite3.Connection, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> int:
-        lost = 0
+    def _write(self, database: sqlite3.Connection, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> None:
         if finished:
             with database:
                 gone = [found for first, last in finished for found in _delete(database, first, last)]
@@ -170,9 +172,8 @@ class Spool:
         for chunk in chunks(entries, self._chunk):
             size = sum(entry.size for entry in chunk)
             while self.contents.messages and self._used() + size + size // 4 > self._room:
-                lost += self._evict(database, size + size // 2)
+                self._evict(database, size + size // 2)
             self._insert(database, chunk, size)
-        return lost
 
     def _insert(self, database: sqlite3.Connection, entries: list[Entry], size: int) -> None:
         now, last = self.clock, max(entry.last for entry in entries)
@@ -217,7 +218,7 @@ class Spool:
         """Bytes of the file that hold something; the free ones are used again."""
         return int(self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._page
 
-    def _evict(self, database: sqlite3.Connection, size: int) -> int:
+    def _evict(self, database: sqlite3.Connection, size: int) -> None:
         """Drops the oldest, of about so many bytes."""
         freed = lost = count = upto = 0
         asked = f"SELECT id, {_COST} FROM message ORDER BY id LIMIT ?"  # noqa: S608  our own text
@@ -228,22 +229,21 @@ class Spool:
         with database:
             database.execute("DELETE FROM message WHERE id <= ?", (upto,))
             self._book(database, -count, -lost, -freed)
-        return lost
+        metrics.dropped.labels("bytes").inc(lost)  # now, as they are gone whatever becomes of the insertion
 
-    def _expire(self, database: sqlite3.Connection) -> int:
-        lost, before = 0, self.clock - int(self.max_age * 1000)
+    def _expire(self, database: sqlite3.Connection) -> None:
+        before = self.clock - int(self.max_age * 1000)
         while self.contents.oldest is not None and self.contents.oldest < before:
-            lost += self._evict_before(database, before)
-        return lost
+            self._evict_before(database, before)
 
-    def _evict_before(self, database: sqlite3.Connection, before: int) -> int:
+    def _evict_before(self, database: sqlite3.Connection, before: int) -> None:
         asked = f"SELECT id, {_COST}, CAST(time AS INTEGER) FROM message ORDER BY id LIMIT ?"  # noqa: S608
         rows = database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall()
         old = [row for row in rows if row[3] < before]
         with database:
             database.executemany("DELETE FROM message WHERE id = ?", [(row[0],) for row in old])
             self._book(database, -len(old), -sum(row[1] for row in old), -sum(row[2] for row in old))
-        return sum(row[1] for row in old)
+        metrics.dropped.labels("age").inc(sum(row[1] for row in old))
 
     def _divide(self, database: sqlite3.Connection, entry: Entry, parts: Sequence[Entry]) -> None:
         asked = "DELETE FROM message WHERE id = ? AND readings = ? RETURNING time"
@@ -269,7 +269,7 @@ class Spool:
                 self.contents.messages, self.contents.readings, self.contents.size = database.execute(
                     "SELECT messages, readings, size FROM total"
                 ).fetchone()
-            self.damaged += len(wrong)
+            metrics.dropped.labels("damaged").inc(len(wrong))  # how many readings they were nobody knows
             self._log.error("messages in the spool are damaged, and dropped", file=str(self._file), messages=len(wrong))
         return entries
 

@@ -4,9 +4,11 @@ import re
 import secrets
 import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway import metrics
 from gateway.entry import ROW_BYTES
 from nexus.contract.receipt import LARGEST_NUMBER
 from nexus.runtime import log
@@ -89,7 +91,7 @@ def opened(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, 
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         if not _is_no_spool(error):
             raise
-        put_aside(file, str(error))
+        put_aside(file, str(error), _readings(file))
         return _connected(file, owner)
 
 
@@ -101,13 +103,27 @@ def _text(raw: bytes) -> str | bytes:
         return raw
 
 
-def put_aside(file: Path, reason: str) -> None:
-    """Renames a damaged file, for a person to look at."""
+def put_aside(file: Path, reason: str, readings: int) -> None:
+    """Renames a damaged file, for a person to look at; only the last one of each spool stays."""
+    for old in file.parent.glob(f"{file.name}.damaged-*"):
+        old.unlink(missing_ok=True)
     aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
     file.rename(aside)
     for rest in ("-wal", "-shm"):
         file.with_name(file.name + rest).unlink(missing_ok=True)
-    log.get("spool").error("the spool was damaged, and is put aside", file=str(aside), reason=reason)
+    metrics.dropped.labels("damaged").inc(readings)
+    said = "the spool was damaged, and is put aside"
+    log.get("spool").error(said, file=str(aside), reason=reason, readings=readings)
+
+
+def _readings(file: Path) -> int:
+    """How many a damaged file says it holds; one where it does not say."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+            [found] = database.execute("SELECT readings FROM total").fetchone()
+        return max(0, int(found))
+    except (sqlite3.Error, TypeError, ValueError, OverflowError):
+        return 1
 
 
 def _connected(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:

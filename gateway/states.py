@@ -52,6 +52,7 @@ class States:
         self._states.pop(path, None)
         self._unsaid.pop(path, None)
         self._ended.discard(path)
+        self._words.forget(topic.status(path))
 
     async def run(self, connection: mqtt.Connection) -> None:
         """Says what there is to say, for as long as the connection lasts."""
@@ -95,6 +96,8 @@ class States:
             del self._unsaid[path]
             name, status = topic.status(path), self._states[path]
             if self._words.is_left_out(name, self._clock()):
+                if path in self._ended:
+                    self.forget(path)  # the broker keeps no state of it
                 continue
             answer = await connection.publish(name, codec.encode_status(status), retain=True, expiry=EXPIRY_SECONDS)
             self._words.out(name)
@@ -114,6 +117,5 @@ class States:
             metrics.refused.labels(mqtt.reason(code)).inc()
         if self._words.answered(name, self._clock(), taken=taken):
             self._log.error("the broker refuses a state", topic=name, reason=mqtt.reason(code))
-        metrics.words_denied.set(len(self._words.denied))
         if path in self._ended and self._states.get(path) is said:
             self.forget(path)

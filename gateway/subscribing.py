@@ -2,7 +2,6 @@
 
 import asyncio
 
-from gateway import metrics
 from gateway.words import Words
 from nexus.runtime import log, mqtt
 from nexus.runtime.connection import SubscriptionError
@@ -26,8 +25,6 @@ async def subscribe(words: Words, connection: mqtt.Connection, name: str, *, onl
     else:
         words.answered(name, clock(), taken=True)
         return True
-    finally:
-        metrics.words_denied.set(len(words.denied))
 
 
 def _say(name: str, error: mqtt.MqttError) -> None:

@@ -5,6 +5,7 @@ one that was out alone twice when it did is the one. Some do both (Mosquitto 2.0
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from gateway.aside import FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS
 
@@ -35,6 +36,11 @@ class Words:
     def any_out(self) -> bool:
         """Whether there is something that is not answered."""
         return bool(self._out)
+
+    def forget(self, topic: str) -> None:
+        """Nobody here will say this any more."""
+        for known in (self._out, self._strikes, self._denied):
+            known.pop(topic, None)
 
     def may_say(self, now: float, *, others_suspected: bool) -> bool:
         """Whether it is time to say anything that can wait; for a while also until others are cleared of suspicion."""
@@ -76,7 +82,8 @@ class Words:
             return []
         guilty = []
         for topic in out:
-            self._strikes[topic] = self._strikes.get(topic, 0) + 1
+            self._strikes[topic] = self._strikes.pop(topic, 0) + 1
+            _bound(self._strikes)
             if self._strikes[topic] >= STRIKES and len(out) <= STRIKES and self._leave_out(topic, now):
                 guilty.append(topic)
         return guilty
@@ -103,7 +110,14 @@ class Words:
 
     def _leave_out(self, topic: str, now: float) -> bool:
         """Tells whether that is new."""
-        _, pause = self._denied.get(topic, (now, FIRST_SECONDS))
         is_new = topic not in self._denied
+        _, pause = self._denied.pop(topic, (now, FIRST_SECONDS))
         self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
+        _bound(self._denied)
         return is_new
+
+
+def _bound(topics: dict[str, Any]) -> None:
+    """The one that was refused longest ago goes, and is tried again."""
+    if len(topics) > MOST_TOPICS:
+        del topics[next(iter(topics))]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from gateway.config import Configured
 from nexus.contract.presence import Chunk, Key, Mark, decode_chunk, key, mark
+from nexus.contract.presence import digest as digest_of
 
 MOST_CHUNKS_KEPT = 1000  # of 60 kB at most
 
@@ -14,6 +15,7 @@ class Catalogue:
     def __init__(self) -> None:
         self._chunks: dict[tuple[str, int], bytes] = {}
         self._counts: dict[str, int] = {}
+        self._wrong: set[str] = set()  # whose chunks, as they are, do not make it
 
     def take(self, payload: bytes) -> None:
         """Keeps a chunk. Raises DecodeError."""
@@ -21,18 +23,24 @@ class Catalogue:
         self._chunks.pop((chunk.digest, chunk.number), None)
         self._chunks[chunk.digest, chunk.number] = payload
         self._counts[chunk.digest] = chunk.count
+        self._wrong.discard(chunk.digest)
         if len(self._chunks) > MOST_CHUNKS_KEPT:
             oldest = next(iter(self._chunks))
             del self._chunks[oldest]
             self._counts.pop(oldest[0], None)
+            self._wrong.discard(oldest[0])
 
     def find(self, digest: str) -> Mapping[Key, Mark] | None:
         """What a digest stands for; None while something is missing."""
         numbers = range(self._counts.get(digest, 0))
-        if not numbers or any((digest, number) not in self._chunks for number in numbers):
+        if not numbers or digest in self._wrong or any((digest, number) not in self._chunks for number in numbers):
             return None
         parts: list[Chunk] = [decode_chunk(self._chunks[digest, number]) for number in numbers]
-        return {device: definition for part in parts for device, definition in part.devices.items()}
+        found = {device: definition for part in parts for device, definition in part.devices.items()}
+        if digest_of(found) != digest:
+            self._wrong.add(digest)  # looked at again when another chunk comes
+            return None
+        return found
 
 
 class Marked:

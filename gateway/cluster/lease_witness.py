@@ -10,6 +10,7 @@ from gateway import metrics
 from gateway.cluster.clock import clock
 from gateway.cluster.leases import Lease, Leases, LeasesError
 from gateway.cluster.membership import Membership
+from gateway.cluster.problems import Problems
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import Presence, decode_presence
 
@@ -24,16 +25,14 @@ class Owner(Protocol):
     @property
     def content(self) -> Presence: ...
     def wake(self) -> None: ...
-    def refuse(self, place: str, reason: str) -> None: ...
-    def accept(self, place: str) -> None: ...
-    def problem(self, kind: str, text: str | None) -> None: ...
 
 
 class LeaseWitness:
     """Tells the membership what the API server shows and confirms."""
 
-    def __init__(self, leases: Leases, member: str, membership: Membership, owner: Owner) -> None:
-        self._leases, self._member, self._membership, self._owner = leases, member, membership, owner
+    def __init__(self, leases: Leases, member: str, membership: Membership, owner: Owner, problems: Problems) -> None:
+        self._leases, self._member, self._membership = leases, member, membership
+        self._owner, self._problems = owner, problems
         self._versions: dict[str, str] | None = None
         self._gone: set[str] = set()
         self._news = asyncio.Event()
@@ -54,11 +53,11 @@ class LeaseWitness:
             try:
                 await self._once()
                 metrics.lease_renewed.set(1)
-                self._owner.problem("leases", None)
+                self._problems.note("leases", None)
             except LeasesError as error:
                 metrics.lease_renewed.set(0)
                 text = f"the Kubernetes Lease cannot be renewed, the broker alone counts: {error}"
-                self._owner.problem("leases", text)
+                self._problems.note("leases", text)
                 await asyncio.sleep(pause)
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -103,6 +102,6 @@ class LeaseWitness:
                 self._gone.add(lease.member)
             if not self._membership.heard("leases", lease.member, presence, clock(), retained=retained):
                 raise DecodeError("there are too many members")
-            self._owner.accept(place)
+            self._problems.accept(place)
         except DecodeError as error:
-            self._owner.refuse(place, str(error))
+            self._problems.refuse(place, str(error))

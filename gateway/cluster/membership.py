@@ -5,6 +5,7 @@ counts as heard once. It holds its devices while either of the two confirms its 
 when each has shown us our own words, and none of its, for longer than its lease.
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -14,6 +15,7 @@ from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witness
 from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence, digest
 
 SETTLE_SECONDS = 0.5  # for what is retained to come in after subscribing
+MOST_IDS = 1000  # of our own that we know again: an old word may come back late
 STALL_SECONDS = 1.0  # after so long without a decision we may have been stopped, and others may have taken over
 
 
@@ -39,7 +41,7 @@ class Membership:
         self._me, self._lease, self._born = me, lease, now
         self._new_id, self._alone, self._away = new_id, alone, away
         self._id = new_id()
-        self._ids = {self._id} | ({before} if before else set())
+        self._ids = deque([before or self._id, self._id], MOST_IDS)
         self._witnesses: dict[Name, Witness] = {"broker": Witness(1)}
         if leases:
             self._witnesses["leases"] = Witness(3)
@@ -141,6 +143,12 @@ class Membership:
         for old in self._details.keys() - named:
             del self._details[old]
         return frozenset(named - self._details.keys())
+
+    @property
+    def unlisted(self) -> list[str]:
+        """Members of which we do not know what devices they have."""
+        wanted = self.wanted
+        return [name for name, peer in self._peers.items() if peer.presence.devices in wanted]
 
     @property
     def is_to_tell_devices(self) -> bool:
@@ -277,7 +285,7 @@ class Membership:
     def _let_go(self) -> None:
         """Polls nothing, until the others have made room anew."""
         self._id = self._new_id()
-        self._ids.add(self._id)
+        self._ids.append(self._id)
         self._holding, self._basis = frozenset(), None
 
     def _held_until(self) -> float:
@@ -304,7 +312,7 @@ class Membership:
 
     def _assign(self, now: float) -> None:
         # Whom others count with, and we have not heard of, may be polling: what is not ours already has to wait.
-        known = self._ids | {peer.presence.id for peer in self._peers.values()}
+        known = set(self._ids) | {peer.presence.id for peer in self._peers.values()}
         named = {token.partition(":")[0] for peer in self._peers.values() for token in peer.presence.view}
         rivals = [self._rival(name, peer, now) for name, peer in sorted(self._peers.items())]
         may_take = self._settled and named <= known

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from gateway import metrics
 from gateway.cluster.catalogue import Catalogue, Marked
 from gateway.cluster.clock import clock
+from gateway.cluster.device_list import DeviceList
 from gateway.cluster.lease_witness import LeaseWitness
 from gateway.cluster.leases import Leases
 from gateway.cluster.membership import Membership
 from gateway.cluster.memory import Memory
+from gateway.cluster.problems import Problems
 from gateway.config import Configured
 from gateway.fleet import Fleet
 from gateway.subscribing import subscribe
@@ -30,6 +32,7 @@ TICK_SECONDS = 0.25
 HEARTBEATS_A_LEASE = 4
 LONGEST_HEARTBEAT = 2.0  # seconds; the others' leases may be shorter than ours
 SAID_NAMES = 5
+LIST_SECONDS = 15.0  # a member's device list should have come after so long
 
 
 class Sharing:
@@ -59,18 +62,16 @@ class Sharing:
             away=away,
             before=None if memory is None else memory.recall(member),
         )
-        self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self)
         self._marked, self._catalogue = Marked(), Catalogue()
         self._content = self._membership.content()
         self._memory = memory
         self._client = self._membership.id[:8]
         self._sent: deque[tuple[int, float]] = deque(maxlen=50)
         self._said: tuple[Presence, float] | None = None
-        self._told: str | None = None
-        self._to_tell: deque[tuple[int, bytes]] = deque()
-        self._chunks = 0
-        self._problems: dict[str, str] = {}
-        self._refused_at: str | None = None
+        self._problems = Problems()
+        self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self, self._problems)
+        self._list = DeviceList(group, member, words, self._problems)
+        self._unlisted: dict[str, float] = {}  # members whose device list is unknown, and since when
         self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
         self._log = log.get("sharing")
@@ -113,7 +114,7 @@ class Sharing:
 
     def problems(self) -> list[str]:
         """What a person has to see to."""
-        return list(self._problems.values())
+        return self._problems.all
 
     def reload(self, configured: Iterable[Configured]) -> None:
         """Takes changed device files. Devices that are as before go on undisturbed."""
@@ -126,8 +127,10 @@ class Sharing:
     async def join(self, connection: mqtt.Connection) -> None:
         """Asks who is there; `run` says that we are."""
         heard = await subscribe(self._words, connection, topic.presences(self._group))
-        self.problem("unheard", None if heard else "the broker does not let us hear the other gateways: see its rules")
-        self._connection, self._said, self._told = connection, None, None
+        unheard = "the broker does not let us hear the other gateways: see its rules"
+        self._problems.note("unheard", None if heard else unheard)
+        self._connection, self._said = connection, None
+        self._list.connected()
         self._membership.subscribed(clock())
         self._changed.set()
 
@@ -143,11 +146,8 @@ class Sharing:
         self._connection = None
         if self._membership.may_speak(clock()) and not self._is_left_out():
             await connection.publish(self.topic, encode_presence(self._membership.farewell()), retain=True)
-            answers = [await connection.publish(self.topic, b"", retain=True)]
-            for number in range(self._chunks):
-                name = topic.devices_of(self._group, self._member, number)
-                answers.append(await connection.publish(name, b"", retain=True))
-            await asyncio.gather(*answers)
+            await (await connection.publish(self.topic, b"", retain=True))
+            await self._list.clear(connection)
 
     def heard(self, message: mqtt.Message) -> bool:
         """Takes a message if it is a member's."""
@@ -155,7 +155,7 @@ class Sharing:
             return False
         member, is_chunk = found
         if not message.payload:
-            self.accept(message.topic)
+            self._problems.accept(message.topic)
             if member == self._member and not is_chunk:
                 self._said = None  # somebody tidied up: we are here
             return True
@@ -165,9 +165,9 @@ class Sharing:
                     self._catalogue.take(message.payload)
             else:
                 self._take(member, decode_presence(message.payload), retained=message.retained)
-            self.accept(message.topic)
+            self._problems.accept(message.topic)
         except DecodeError as error:
-            self.refuse(message.topic, str(error))
+            self._problems.refuse(message.topic, str(error))
         self._changed.set()
         return True
 
@@ -181,21 +181,6 @@ class Sharing:
                     self._membership.showed("broker", sent)
         if not self._membership.heard("broker", member, presence, now, retained=retained):
             raise DecodeError("there are too many members")
-
-    def refuse(self, place: str, reason: str) -> None:
-        """Notes what no gateway can have said, and where."""
-        metrics.presences_refused.inc()
-        if self._refused_at is None:
-            self._log.error("a presence was refused: it is not a gateway's", where=place, reason=reason)
-            self._refused_at = place
-        if self._refused_at == place:
-            self._problems["presence"] = f"{place} holds no presence of a gateway: {reason}"
-
-    def accept(self, place: str) -> None:
-        """What was refused there has been replaced."""
-        if self._refused_at == place:
-            self._refused_at = None
-            del self._problems["presence"]
 
     # What follows.
 
@@ -245,7 +230,7 @@ class Sharing:
         return left_out
 
     def _refused(self) -> None:
-        self.problem("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
+        self._problems.note("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
 
     @property
     def _heartbeat(self) -> float:
@@ -267,27 +252,21 @@ class Sharing:
             return
         taken = answer.result() < mqtt.REFUSED
         self._words.answered(self.topic, asyncio.get_running_loop().time(), taken=taken)
-        metrics.words_denied.set(len(self._words.denied))
         if not taken:
             self._refused()
         else:
-            self.problem("refused", None)
+            self._problems.note("refused", None)
             self._membership.confirmed("broker", sent)
 
     def _tell_devices(self) -> None:
         """Where others have other devices, all tell which."""
-        connection, digest = self._connection, self._content.devices
+        connection = self._connection
         if connection is None or not self._membership.may_speak(clock()) or self._is_left_out():
             return
-        if self._told != digest and self._membership.is_to_tell_devices:
-            self._told = digest
-            self._to_tell = deque(enumerate(contract.chunks(self._marked.marks)))
-            self._chunks = max(self._chunks, len(self._to_tell))
-        with suppress(mqtt.MqttError):
-            while self._to_tell and connection.room > 0:
-                number, payload = self._to_tell.popleft()
-                name = topic.devices_of(self._group, self._member, number)
-                connection.send(name, payload, lambda _: None, retain=True)
+        if self._membership.is_to_tell_devices:
+            self._list.tell(connection, self._content.devices, self._marked.marks)
+        else:
+            self._list.go_on(connection)
 
     def _learn(self) -> None:
         for digest in self._membership.wanted:
@@ -299,6 +278,7 @@ class Sharing:
         contested = self._membership.contested
         metrics.contested.set(len(contested))
         metrics.name_taken.set(self._membership.has_twin)
+        self._report_lists(clock())
         text = None
         if contested:
             by_key = self._marked.by_key
@@ -306,17 +286,18 @@ class Sharing:
             more = ", …" if len(named) > SAID_NAMES else ""
             text = "defined otherwise by another gateway of the group, and polled by one only: "
             text += f"{', '.join(sorted(named)[:SAID_NAMES])}{more}: make the files agree, or change path or group"
-        self.problem("contested", text)
+        self._problems.note("contested", text)
         twin = f"another gateway of the group is named {self._member}: set NEXUS_MEMBER; this one polls nothing"
-        self.problem("twin", twin if self._membership.has_twin else None)
+        self._problems.note("twin", twin if self._membership.has_twin else None)
 
-    def problem(self, kind: str, text: str | None) -> None:
-        """Notes, once, what a person has to see to; None when it is over."""
-        if text is None:
-            self._problems.pop(kind, None)
-        elif self._problems.get(kind) != text:
-            self._problems[kind] = text
-            self._log.error("the group is not as it should be", problem=text)
+    def _report_lists(self, now: float) -> None:
+        """Beside members whose devices are unknown, nobody takes any."""
+        self._unlisted = {name: self._unlisted.get(name, now) for name in self._membership.unlisted}
+        late = sorted(name for name, since in self._unlisted.items() if now - since > LIST_SECONDS)
+        metrics.unlisted.set(len(late))
+        more = ", …" if len(late) > SAID_NAMES else ""
+        text = f"the device list of {', '.join(late[:SAID_NAMES])}{more} has not come, so no device is taken beside it"
+        self._problems.note("unlisted", f"{text}: see its problems, and the broker's rules" if late else None)
 
     # The Leases' side.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import delivery as deliveries
-from gateway import drain, publisher, spool_folder, states, words
+from gateway import adoption, drain, publisher, spool_folder, states, words
 from gateway.aside import FIRST_SECONDS, Aside
 from gateway.delivery import Delivery
 from gateway.entry import Entry
@@ -261,7 +260,7 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
 def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
     tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "ADOPT_SECONDS", 0.1)
+    monkeypatch.setattr(adoption, "ADOPT_SECONDS", 0.1)
     broker, ear = mosquitto(), Ear()
 
     async def scenario() -> None:
@@ -286,11 +285,44 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
         async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
             await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":6}}', 1, 77)])
         async with delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery:
-            await until(lambda: delivery._adopted, "it is being emptied")
+            await until(lambda: delivery._adoption._spools, "it is being emptied")
         assert (tmp_path / "spool-1.db").exists()
 
     asyncio.run(scenario())
     asyncio.run(asyncio.wait_for(stop_before_it_is_empty(), 20 * PATIENCE))
+
+
+def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, "ADOPT_SECONDS", 0.0)
+    broker, joining = Wayward(lambda _: 0), asyncio.Event()
+    join = adoption.Receipts.join
+
+    async def slowly(self: adoption.Receipts, connection: mqtt.Connection) -> None:
+        if self._backlog.gauges is None and not joining.is_set():
+            joining.set()
+            self._backlog.committed(77, 77)
+            self._backlog._finished.add(77, 77)
+            await self._backlog.flush()
+            await asyncio.sleep(1.5)  # longer than the empty spool stays open
+        await join(self, connection)
+
+    monkeypatch.setattr(adoption.Receipts, "join", slowly)
+
+    async def scenario() -> None:
+        async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
+            await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
+        async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
+            await until(joining.is_set, "the drain is on its way")
+            await until(lambda: not (tmp_path / "spool-1.db").exists(), "the empty file is removed")
+            for value in range(1, 30):
+                say(delivery, "plc", value)
+                await asyncio.sleep(0.1)
+            await until(lambda: broker.has("plc") == 29, "and all goes on")
+        assert broker.connections == 1
+
+    asyncio.run(scenario())
 
 
 class Wayward:

@@ -1,6 +1,6 @@
 """Which topics are left out, and for how long."""
 
-from gateway.aside import FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, Aside
+from gateway.aside import FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, SUSPECT_SECONDS, Aside
 
 
 def test_a_denied_topic_is_tried_again_after_a_growing_pause() -> None:
@@ -58,3 +58,32 @@ def test_all_sets_are_bounded() -> None:
     for topic in topics:
         aside.deny(topic, 0)
     assert len(aside.denied) == MOST_TOPICS
+
+
+def test_a_denied_topic_of_which_nothing_waits_is_forgotten() -> None:
+    aside = Aside()
+    aside.deny("dev/a", 0)
+    assert aside.trial(FIRST_SECONDS) == "dev/a"
+    aside.untried("dev/a", FIRST_SECONDS)
+    assert not aside.denied
+    assert not aside.holds_any
+
+
+def test_a_denied_topic_of_a_device_that_is_polled_no_more_is_tried_soon() -> None:
+    aside = Aside()
+    aside.deny("dev/a", 0)
+    aside.released("dev/a", 40)
+    aside.released("dev/other", 40)
+    assert aside.trial(41) == "dev/a"
+    aside.tried("dev/a", taken=False, now=41)
+    assert list(aside.denied) == ["dev/a"], "the disk has some of it"
+
+
+def test_a_suspect_of_which_nothing_comes_is_forgotten() -> None:
+    aside = Aside()
+    aside.disconnected(["dev/a"], 0)
+    for now in (1, SUSPECT_SECONDS):
+        assert aside.trial(now) == "dev/a"
+        aside.untried("dev/a", now)
+    assert not aside.has_suspects
+    assert not aside.holds_any

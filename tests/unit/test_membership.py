@@ -477,3 +477,22 @@ def test_where_nothing_changes_nothing_is_worked_out_again() -> None:
     before = {name: member.polling for name, member in world.members.items()}
     world.run(3 * LEASE)
     assert all(member.polling is before[name] for name, member in world.members.items())
+
+
+def test_what_a_gateway_remembers_of_itself_is_bounded() -> None:
+    ids = itertools.count()
+    one = Membership("a", LEASE, 0.0, new_id=lambda: f"{next(ids)}", before="old")
+    for _ in range(10_000):
+        one._let_go()
+    assert len(one._ids) <= 1000
+    assert one.id in one._ids
+
+
+def test_a_member_whose_device_list_has_not_come_is_named() -> None:
+    one = Membership("a", LEASE, 0.0, new_id=lambda: "1")
+    one.has({1: 7})
+    for name, devices in (("b", {1: 7}), ("c", {2: 7})):
+        one.heard("broker", name, Presence("online", name, LEASE, 1, digest(devices)), 0.0, retained=False)
+    assert one.unlisted == ["c"]
+    one.details({2: 7})
+    assert one.unlisted == []

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import metrics
 from gateway.entry import Entry
 from gateway.spool import Spool, SpoolError
 from gateway.spool_folder import abandoned, claimed
@@ -31,6 +32,17 @@ def on(folder: Path, work: Callable[[Spool], Awaitable[None]], max_bytes: int = 
             await work(spool)
 
     asyncio.run(scenario())
+
+
+def dropped(reason: str) -> int:
+    """Readings, so far."""
+    return int(metrics.dropped.labels(reason)._value.get())
+
+
+async def expired(spool: Spool) -> int:
+    before = dropped("age")
+    await spool.expire()
+    return dropped("age") - before
 
 
 def test_what_is_stored_is_there_again_in_its_order(tmp_path: Path) -> None:
@@ -93,16 +105,17 @@ def test_a_spool_of_the_first_layout_is_read(tmp_path: Path) -> None:
         assert re.fullmatch("[0-9a-f]{32}", spool.owner.id), "the short one can be guessed"
         assert spool.owner.next > 30
         assert (spool.contents.messages, spool.contents.readings) == (3, 30)
-        assert await spool.expire() == 0, "what an older version kept is new to us"
+        assert await expired(spool) == 0, "what an older version kept is new to us"
 
     on(tmp_path, look)
 
 
 def test_beyond_its_bytes_the_oldest_go_and_are_counted(tmp_path: Path) -> None:
     async def fill(spool: Spool) -> None:
-        lost = 0
+        before = dropped("bytes")
         for number in range(1000):
-            lost += await spool.write([entry(number, size=2000)])
+            await spool.write([entry(number, size=2000)])
+        lost = dropped("bytes") - before
         assert spool.contents.size <= 1_000_000
         assert lost + spool.contents.readings == 10_000
         [oldest] = await spool.between(0, 10**9, 1)
@@ -121,18 +134,18 @@ def test_what_is_too_old_goes_by_the_time_that_it_was_kept(tmp_path: Path, monke
         running += 50
         await spool.write([entry(2)])
         monkeypatch.setattr(time, "time", lambda: 4e9)  # a clock that is far ahead lets nothing go
-        assert await spool.expire() == 0
+        assert await expired(spool) == 0
         running += 11
-        assert await spool.expire() == 10
+        assert await expired(spool) == 10
         assert [found.topic for found in await spool.between(0, 10**9, 10)] == ["dev/plc2"]
-        assert await spool.expire() == 0
+        assert await expired(spool) == 0
 
     async def after_a_restart(spool: Spool) -> None:
         nonlocal running
         running += 40
-        assert await spool.expire() == 0
+        assert await expired(spool) == 0
         running += 10
-        assert await spool.expire() == 10
+        assert await expired(spool) == 10
 
     on(tmp_path, age, max_age=60)
     running = 5.0  # the machine was off, for nobody knows how long
@@ -143,16 +156,16 @@ def test_the_file_keeps_its_bound_and_a_full_one_takes_what_is_new(tmp_path: Pat
     bound = 4_000_000
 
     async def fill(spool: Spool) -> None:
-        number = lost = 0
+        number, before = 0, dropped("bytes")
         for size in (100, 2000, 90_000, 300):
             for _ in range(60):
                 entries = [entry(number + n, size) for n in range(1 + 200_000 // size)]
                 number += len(entries)
-                lost += await spool.write(entries)
+                await spool.write(entries)
                 assert (
                     sum(file.stat().st_size for file in tmp_path.glob("spool-0.db*") if "shm" not in file.name) <= bound
                 )
-        assert lost + spool.contents.readings == number * 10
+        assert dropped("bytes") - before + spool.contents.readings == number * 10
         assert spool.contents.last == number * 10
         assert spool.contents.size > bound / 4
 
@@ -260,8 +273,10 @@ def test_pages_that_are_damaged_under_way_are_put_aside(tmp_path: Path) -> None:
         with (tmp_path / "spool-0.db").open("r+b") as file:
             file.seek(4096)
             file.write(os.urandom(600_000))
+        before = dropped("damaged")
         with pytest.raises(SpoolError, match="malformed"):
             await spool.between(0, 10**9, 500)
+        assert dropped("damaged") == before + 5000
         await spool.write([entry(1000)])
         assert (spool.owner.id, spool.contents.messages) == (name, 1)
         assert list(tmp_path.glob("spool-0.db.damaged-*"))
@@ -304,14 +319,59 @@ def test_the_spool_of_a_gateway_that_is_no_more_is_found_and_removed_once_it_is_
 
 
 def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
-    (tmp_path / "spool-0.db").write_bytes(b"not a database at all" * 100)
-
     async def store(spool: Spool) -> None:
         await spool.write([entry(1)])
         assert spool.contents.messages == 1
 
+    for number in range(3):
+        (tmp_path / "spool-0.db").write_bytes(b"not a database at all" * (100 + number))
+        before = dropped("damaged")
+        on(tmp_path, store)
+        assert dropped("damaged") == before + 1, "nobody can tell how many"
+        [aside] = tmp_path.glob("spool-0.db.damaged-*")
+        assert aside.stat().st_size == 21 * (100 + number), "the last one only: they may be large"
+        aside.rename(tmp_path / "spool-0.db.damaged-7")
+        for rest in tmp_path.glob("spool-0.db-*"):
+            rest.unlink()
+
+
+def test_a_damaged_file_that_can_still_be_counted_is(tmp_path: Path) -> None:
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(number) for number in range(5)])
+
     on(tmp_path, store)
-    assert list(tmp_path.glob("spool-0.db.damaged-*"))
+    with closing(sqlite3.connect(tmp_path / "spool-0.db")) as file, file:
+        file.execute("UPDATE owner SET next = 9007199254740991")
+    before = dropped("damaged")
+    on(tmp_path, store)
+    assert dropped("damaged") == before + 50
+
+
+def test_what_had_to_go_counts_even_if_what_is_new_is_not_taken_then(tmp_path: Path) -> None:
+    async def fill(spool: Spool) -> None:
+        number, before = 0, dropped("bytes")
+        while dropped("bytes") == before:
+            await spool.write([entry(number, size=2000)])
+            number += 1
+        kept, before = spool.contents.readings, dropped("bytes")
+        assert spool._database is not None
+        spool._database.execute("CREATE TRIGGER full BEFORE INSERT ON message BEGIN SELECT raise(FAIL, 'full'); END")
+        for _ in range(2):
+            with pytest.raises(SpoolError, match="full"):
+                await spool.write([entry(number + n, size=2000) for n in range(40)])
+        assert spool.contents.readings < kept
+        assert dropped("bytes") - before == kept - spool.contents.readings
+
+    on(tmp_path, fill, max_bytes=1_000_000)
+
+
+def test_a_closed_spool_says_so(tmp_path: Path) -> None:
+    async def close(spool: Spool) -> None:
+        spool.close()
+        with pytest.raises(SpoolError, match="closed"):
+            await spool.between(0, 10, 10)
+
+    on(tmp_path, close)
 
 
 def test_a_disk_that_takes_nothing_is_an_error_and_leaves_what_is_there(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What is said beside the readings, and left out when the broker hangs up over it."""
 
-from gateway.aside import FIRST_SECONDS
+from gateway.aside import FIRST_SECONDS, MOST_TOPICS
 from gateway.words import FIRST_PAUSE, PATIENCE, STRIKES, Words
 
 PRESENCE = "gateway/g/a"
@@ -65,3 +65,14 @@ def test_presence_is_cleared_before_anything_else_is_tried() -> None:
     words.out(PRESENCE)
     words.answered(PRESENCE, 2, taken=True)
     assert not words.is_presence_in_doubt(2)
+
+
+def test_what_is_refused_is_bounded_and_forgotten_with_its_device() -> None:
+    words = Words()
+    for number in range(MOST_TOPICS + 5):
+        words.answered(f"status/{number}", 0, taken=False)
+    assert len(words.denied) == MOST_TOPICS
+    assert words.is_left_out(f"status/{MOST_TOPICS + 4}", 1)
+    assert not words.is_left_out("status/0", 1), "the oldest is tried again"
+    words.forget("status/7")
+    assert not words.is_left_out("status/7", 1)

@@ -1,0 +1,41 @@
+"""What a person has to see to in the group; each is logged once."""
+
+from gateway import metrics
+from nexus.runtime import log
+
+
+class Problems:
+    """By kind; the words of one that nobody can have said, by the place where they stand."""
+
+    def __init__(self) -> None:
+        self._problems: dict[str, str] = {}
+        self._refused_at: str | None = None
+        self._log = log.get("sharing")
+
+    @property
+    def all(self) -> list[str]:
+        """As they stand now."""
+        return list(self._problems.values())
+
+    def note(self, kind: str, text: str | None) -> None:
+        """Notes, once, what a person has to see to; None when it is over."""
+        if text is None:
+            self._problems.pop(kind, None)
+        elif self._problems.get(kind) != text:
+            self._problems[kind] = text
+            self._log.error("the group is not as it should be", problem=text)
+
+    def refuse(self, place: str, reason: str) -> None:
+        """Notes what no gateway can have said, and where."""
+        metrics.presences_refused.inc()
+        if self._refused_at is None:
+            self._log.error("a presence was refused: it is not a gateway's", where=place, reason=reason)
+            self._refused_at = place
+        if self._refused_at == place:
+            self._problems["presence"] = f"{place} holds no presence of a gateway: {reason}"
+
+    def accept(self, place: str) -> None:
+        """What was refused there has been replaced."""
+        if self._refused_at == place:
+            self._refused_at = None
+            del self._problems["presence"]

@@ -1,0 +1,85 @@
+"""What a PUBACK means is the same for a live message and for one from the disk."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway import metrics
+from gateway.answers import Verdict, verdict
+from gateway.aside import Aside
+from gateway.backlog import Backlog
+from gateway.drain import Drain
+from gateway.message import Outlet
+from gateway.publisher import Publisher
+from gateway.spool_folder import claimed
+from gateway.words import Words
+from nexus.contract.reading import Reading
+from nexus.runtime import mqtt
+
+OUTLET = Outlet("plc", "device", {})
+
+
+@pytest.mark.parametrize(
+    ("code", "keeps_unheard", "meaning"),
+    [
+        (0, True, Verdict.TAKEN),
+        (mqtt.NOBODY, True, Verdict.UNHEARD),
+        (mqtt.NOBODY, False, Verdict.TAKEN),
+        (0x87, True, Verdict.DENIED),
+        (0x97, True, Verdict.DENIED),
+        (0x99, True, Verdict.REFUSED),
+        (mqtt.PACKET_TOO_LARGE, True, Verdict.REFUSED),
+    ],
+)
+def test_what_a_code_means(code: int, keeps_unheard: bool, meaning: Verdict) -> None:
+    assert verdict(code, keeps_unheard=keeps_unheard) is meaning
+
+
+class Broker:
+    """A connection that answers everything with one code."""
+
+    maximum_packet_size, room, window, lost = 10**6, 100, 100, None
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def send(self, _: str, __: bytes, done) -> None:  # type: ignore[no-untyped-def]
+        done(self.code)
+
+    async def publish(self, _: str, __: bytes) -> "asyncio.Future[int]":
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(self.code)
+        return answer
+
+
+def counted(code: int) -> tuple[float, float, float]:
+    reason = mqtt.reason(code) if code >= mqtt.REFUSED else "-"
+    found = (metrics.published, metrics.refused.labels(reason), metrics.dropped.labels("refused"))
+    return tuple(metric._value.get() for metric in found)  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("code", [0, mqtt.NOBODY, 0x87, 0x99, mqtt.PACKET_TOO_LARGE])
+def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        broker, found = Broker(code), []
+        for live in (True, False):
+            async with claimed(tmp_path / str(live), 10**9, 1000.0) as spool:
+                backlog, aside = Backlog(spool, 1000, "auto"), Aside()
+                await backlog.open()
+                publisher = Publisher(backlog, aside, Words())
+                before = counted(code)
+                if live:
+                    publisher._connection = broker  # type: ignore[assignment]
+                    publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
+                    assert not publisher._flying
+                else:
+                    publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
+                    await backlog.flush()
+                    drain = Drain(backlog, broker, aside, Words())  # type: ignore[arg-type]
+                    await drain._step()
+                found.append(tuple(after - old for after, old in zip(counted(code), before, strict=True)))
+        assert found[0] == found[1]
+        assert sum(found[0]) == {0: 1, mqtt.NOBODY: 0, 0x87: 1}.get(code, 2)
+
+    asyncio.run(scenario())
