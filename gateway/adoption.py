@@ -13,7 +13,8 @@ from gateway.settings import Settings
 from gateway.spool import SpoolError
 from gateway.spool_folder import Abandoned
 from gateway.words import Words
-from nexus.runtime import guard, log, mqtt
+from nexus import mqtt
+from nexus.runtime import guard, log
 from nexus.runtime.run import together, unless
 
 ADOPT_SECONDS = 30.0  # who is started again has so long to find its own spool

@@ -6,7 +6,8 @@ from enum import Enum
 from gateway import metrics
 from gateway.aside import Aside
 from gateway.backlog import Backlog
-from nexus.runtime import log, mqtt
+from nexus import mqtt
+from nexus.runtime import log
 
 
 class Verdict(Enum):

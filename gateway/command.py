@@ -10,11 +10,12 @@ import msgspec
 from gateway import metrics
 from gateway.driver import DeviceError, WriteError
 from gateway.poller import Poller
-from gateway.request import ANSWERS, ROOT, Request, check, parse
+from gateway.request import ANSWERS, ROOT, Request, check, parse, sender
 from gateway.writing import Written
+from nexus import mqtt
 from nexus.contract import topic
 from nexus.contract.reading import Value
-from nexus.runtime import guard, log, mqtt
+from nexus.runtime import guard, log
 
 WAITING = 16  # writes that may wait for one device
 COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
@@ -94,7 +95,7 @@ class Commands:
         if self._is_flood(path):
             metrics.commands.labels("refused").inc()
             return
-        if message.answer_to is not None and not message.answer_to.startswith(ANSWERS):
+        if message.response_topic is not None and not message.response_topic.startswith(ANSWERS):
             # We may publish in many places, and say there in our own name whatever we are asked to.
             self._note(message, None, Answer(ok=False, error=f"answers go below {ANSWERS} only"), "refused")
             return
@@ -125,7 +126,7 @@ class Commands:
     async def _handled(
         self, connection: mqtt.Connection, message: mqtt.Message, poller: Poller | None, path: str, name: str
     ) -> None:
-        came, by = self._clock(), message.by
+        came, by = self._clock(), sender(message)
         try:
             request = parse(message, time() * 1000)
             by = request.by
@@ -133,8 +134,8 @@ class Commands:
         except WriteError as error:
             answer, result = Answer(ok=False, error=str(error)), "refused"
         self._note(message, by, answer, result)
-        if message.answer_to is not None:
-            await self._send(connection, message, message.answer_to, answer)
+        if message.response_topic is not None:
+            await self._send(connection, message, message.response_topic, answer)
 
     async def _in_turn(
         self, poller: Poller | None, path: str, name: str, request: Request, until: float
@@ -189,7 +190,7 @@ class Commands:
     async def _send(self, connection: mqtt.Connection, message: mqtt.Message, to: str, answer: Answer) -> None:
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
-                sent = connection.publish(to, _encoder.encode(answer), correlation=message.correlation)
+                sent = connection.publish(to, _encoder.encode(answer), correlation=message.correlation_data)
                 code = await (await sent)
             reason = mqtt.reason(code) if code >= mqtt.REFUSED else None
         except TimeoutError:

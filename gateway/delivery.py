@@ -15,8 +15,9 @@ from gateway.settings import Settings
 from gateway.spool import Spool
 from gateway.states import States
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract import topic
-from nexus.runtime import guard, mqtt
+from nexus.runtime import guard
 from nexus.runtime.run import together
 
 OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled

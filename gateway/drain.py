@@ -14,7 +14,8 @@ from gateway.message import again
 from gateway.publisher import PUBACK_SECONDS, room
 from gateway.spool import SpoolError
 from gateway.words import Words
-from nexus.runtime import log, mqtt
+from nexus import mqtt
+from nexus.runtime import log
 
 MESSAGES_AT_ONCE = 20  # of the connection's window
 SHARE = 0.3  # of the time; the rest is for live readings

@@ -11,8 +11,9 @@ from gateway.backlog import Backlog
 from gateway.entry import READINGS_A_MESSAGE
 from gateway.message import Outlet, Record, Scan, live
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract.reading import Reading
-from nexus.runtime import log, mqtt
+from nexus.runtime import log
 
 # Of these, the broker gets live what it takes in time; the rest goes by way of the disk.
 QUEUED_READINGS = 20_000

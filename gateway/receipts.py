@@ -5,10 +5,11 @@ from gateway.backlog import Backlog
 from gateway.settings import ANY
 from gateway.subscribing import subscribe
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.receipt import decode_receipt
-from nexus.runtime import log, mqtt
+from nexus.runtime import log
 
 _MOST_OFFERS = 100
 

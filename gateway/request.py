@@ -8,7 +8,7 @@ import msgspec
 from gateway.driver import Tag, WriteError
 from gateway.encoding import shown
 from nexus.contract.reading import Value
-from nexus.runtime.message import Message
+from nexus.mqtt import Message
 
 ROOT = "cmd/"
 ANSWERS = "answer/"
@@ -38,17 +38,23 @@ _decoder = msgspec.json.Decoder(_Payload)
 
 def parse(message: Message, now_ms: float) -> Request:
     """Reads a command. Raises WriteError for what is not to be executed; the text is for who asked."""
-    if message.retained:
+    if message.retain:
         # It would stay with the broker, and be executed by whoever does not refuse it.
         raise WriteError("a retained request is not executed: publish it without the retain flag, and clear the topic")
     payload = _decoded(message.payload)
     for value in (payload.v, payload.ts):
         if not _is_sayable(value):
             raise WriteError(f"{shown(value)} is larger than anything a device holds")
-    by = message.by if message.by is not None else payload.by
+    by = sender(message)
+    by = by if by is not None else payload.by
     if by is not None and (not by.isprintable() or len(by) > LONGEST_NAME):
         raise WriteError(f"`by` is a name of up to {LONGEST_NAME} printable characters")
-    return Request(payload.v, by, _seconds(payload.ts, message.expiry, now_ms))
+    return Request(payload.v, by, _seconds(payload.ts, message.message_expiry_interval, now_ms))
+
+
+def sender(message: Message) -> str | None:
+    """Who asks, by the message's user property `by`, which counts more than what the payload says."""
+    return next((value for key, value in message.user_properties if key == "by"), None)
 
 
 def _decoded(data: bytes) -> _Payload:

@@ -23,11 +23,11 @@ from gateway.settings import Settings
 from gateway.spool import SpoolError
 from gateway.subscribing import subscribe
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
-from nexus.runtime import cleartext, guard, http, log, mqtt, probe, settings
-from nexus.runtime.broker import Broker, Client, Will
-from nexus.runtime.reconnect import stay_connected
+from nexus.mqtt import Broker, Client, Will, stay_connected
+from nexus.runtime import cleartext, guard, http, log, probe, settings
 from nexus.runtime.run import together
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
@@ -38,8 +38,8 @@ DRAIN_SECONDS = 5.0  # what waits for the broker has this long at a stop; then i
 async def serve(stop: asyncio.Event, devices: Path) -> None:
     """Runs until `stop` is set. Raises ConfigError before anything is polled."""
     process, own = settings.load(settings.Process), settings.load(Settings)
-    broker = settings.broker(settings.load(settings.Mqtt), process.environment)
-    cleartext.warn(broker)
+    broker = mqtt.settings.load(process.environment)
+    cleartext.warn(str(broker))
     watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)
     metrics.devices.set(len(configured))
@@ -183,7 +183,7 @@ class _Gateway:
             self._sharing.lost()
 
     def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
-        connection.acknowledge(message.mid)
+        connection.acknowledge(message.packet_id)
         guard.call("message", self._take, connection, message)
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:

@@ -12,9 +12,10 @@ from time import time
 from gateway import metrics
 from gateway.aside import Aside
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
-from nexus.runtime import log, mqtt
+from nexus.runtime import log
 
 EXPIRY_SECONDS = 1800
 AGAIN_SECONDS = 600.0  # all are said again in this time, spread over it

@@ -3,8 +3,9 @@
 import asyncio
 
 from gateway.words import Words
-from nexus.runtime import log, mqtt
-from nexus.runtime.connection import SubscriptionError
+from nexus import mqtt
+from nexus.mqtt import SubscriptionError
+from nexus.runtime import log
 
 
 async def subscribe(words: Words, connection: mqtt.Connection, name: str, *, only_new: bool = False) -> bool:

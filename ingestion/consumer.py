@@ -8,11 +8,8 @@ from ingestion import metrics
 from ingestion.batch import Delivery
 from ingestion.pipeline import Pipeline
 from ingestion.receipts import Receipts
+from nexus.mqtt import Broker, Client, Connection, Message, MqttError, SubscriptionError, stay_connected
 from nexus.runtime import guard, log
-from nexus.runtime.broker import Broker, Client
-from nexus.runtime.connection import SubscriptionError
-from nexus.runtime.mqtt import Connection, Message, MqttError
-from nexus.runtime.reconnect import stay_connected
 from nexus.runtime.run import together
 
 LOST_AT_MOST = 2  # a broker may answer what it does not allow by hanging up; then that filter is left out
@@ -103,7 +100,7 @@ class Consumer:
             self._latest = connection
             if connection.session_present:
                 self._pipeline.forget_held()
-        acknowledge = partial(connection.acknowledge, message.mid)
+        acknowledge = partial(connection.acknowledge, message.packet_id)
         self._pipeline.receive(Delivery(message.topic, message.payload, acknowledge))
         if self._pipeline.full and not self._stopping.is_set():
             connection.pause()

@@ -11,10 +11,10 @@ import msgspec
 from jmespath.exceptions import JMESPathError
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from nexus import mqtt
 from nexus.contract import codec, topic
 from nexus.contract.codec import DecodeError, Fault, Message
 from nexus.contract.reading import Quality, Value
-from nexus.runtime import mqtt
 
 Decode = Callable[[str, bytes, int], Message]  # topic, payload, and when it arrived (epoch ms)
 

@@ -4,10 +4,11 @@ import asyncio
 from collections import OrderedDict
 
 from ingestion import metrics
+from nexus import mqtt
 from nexus.contract import sequence, topic
 from nexus.contract.ranges import Ranges
 from nexus.contract.receipt import OFFER, encode_receipt
-from nexus.runtime import log, mqtt
+from nexus.runtime import log
 
 RECEIPT_SECONDS = 0.25
 MOST_PUBLISHERS = 10_000  # a gateway that hears nothing sends again

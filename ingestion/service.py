@@ -17,8 +17,9 @@ from ingestion.receipts import Receipts
 from ingestion.settings import Settings
 from ingestion.slot import Slot, SlotLost
 from ingestion.writer import Way, Writer
+from nexus import mqtt
+from nexus.mqtt import Broker, Client
 from nexus.runtime import cleartext, guard, log, probe, settings
-from nexus.runtime.broker import Broker, Client
 from nexus.runtime.errors import InvariantError
 from nexus.runtime.run import together, unless
 
@@ -124,8 +125,8 @@ async def serve(stop: asyncio.Event) -> None:
     process, own = settings.load(settings.Process), settings.load(Settings)
     own.check()
     settings.check_database_url(own.database_url, process.environment)
-    broker = settings.broker(settings.load(settings.Mqtt), process.environment)
-    cleartext.warn(broker, own.database_url)
+    broker = mqtt.settings.load(process.environment)
+    cleartext.warn(str(broker), own.database_url)
     ingester = _Ingester(own, broker, stop)
     async with probe.serve(process, metrics.registry, ingester.waiting_for):
         await ingester.run()

@@ -19,10 +19,10 @@ from gateway.message import Outlet
 from gateway.publisher import Publisher
 from gateway.settings import Settings
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract.reading import Reading
-from nexus.runtime import guard, log, mqtt, settings
-from nexus.runtime.broker import Broker, Client
-from nexus.runtime.reconnect import stay_connected
+from nexus.mqtt import Broker, Client, stay_connected
+from nexus.runtime import guard, log, settings
 from nexus.runtime.run import together, unless
 
 TICK_SECONDS = 0.01
@@ -88,7 +88,7 @@ async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> No
     With NEXUS_RECEIPTS confirmed means committed, and what the broker loses is sent again; without, acknowledged.
     """
     process, own = settings.load(settings.Process), settings.load(Settings)
-    broker = settings.broker(settings.load(settings.Mqtt), process.environment)
+    broker = mqtt.settings.load(process.environment)
     load.write(out)
     async with _sending(own, broker) as (publisher, backlog):
         clock = asyncio.get_running_loop().time
@@ -120,7 +120,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
             await delivery.settling(connection)
 
         def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
-            connection.acknowledge(message.mid)
+            connection.acknowledge(message.packet_id)
             delivery.heard(message.topic, message.payload)
 
         client = Client(f"load-{secrets.token_hex(4)}")

@@ -24,7 +24,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexus import embedded
-from nexus.runtime.broker import Broker
+from nexus.mqtt import Broker
 
 ANYBODY = "allow_anonymous true"  # a broker's setting; `nexus` processes are started on such a one for a reason only
 OPEN_PORTS: set[int] = set()

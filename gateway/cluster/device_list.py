@@ -10,7 +10,7 @@ from gateway.words import Words
 from nexus.contract import presence as contract
 from nexus.contract import topic
 from nexus.contract.presence import Key, Mark
-from nexus.runtime import mqtt
+from nexus import mqtt
 
 
 class DeviceList:

@@ -22,11 +22,12 @@ from gateway.config import Configured
 from gateway.fleet import Fleet
 from gateway.subscribing import subscribe
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import Key, Presence, decode_presence, encode_presence
-from nexus.runtime import log, mqtt
+from nexus.runtime import log
 
 TICK_SECONDS = 0.25
 HEARTBEATS_A_LEASE = 4
@@ -164,7 +165,7 @@ class Sharing:
                 if member != self._member:
                     self._catalogue.take(message.payload)
             else:
-                self._take(member, decode_presence(message.payload), retained=message.retained)
+                self._take(member, decode_presence(message.payload), retained=message.retain)
             self._problems.accept(message.topic)
         except DecodeError as error:
             self._problems.refuse(message.topic, str(error))

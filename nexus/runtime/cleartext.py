@@ -2,18 +2,19 @@
 
 import os
 from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from nexus.runtime import log
-from nexus.runtime.broker import Broker
 
 _CHECKS = ("verify-ca", "verify-full")
 
 
-def warn(broker: Broker, database_url: str | None = None) -> None:
+def warn(broker_url: str, database_url: str | None = None) -> None:
     """Logs a warning for each connection to another host that its network can read, or stand in for."""
     say = log.get("security").warning
-    if broker.tls is None and not _is_here(broker.host):
-        say("MQTT is not encrypted: the network can read passwords and readings; use mqtts://", broker=str(broker))
+    broker = urlsplit(broker_url)
+    if broker.scheme == "mqtt" and not _is_here(broker.hostname or ""):
+        say("MQTT is not encrypted: the network can read passwords and readings; use mqtts://", broker=broker_url)
     if database_url is not None and (host := _unverified(database_url)):
         say("PostgreSQL's TLS is not verified: set sslmode=verify-full in the URL, or PGSSLMODE", host=host)
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from pymodbus.client import AsyncModbusTcpClient
 
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
+from nexus import mqtt
+from nexus.mqtt import Broker, Client
 from tests.parts import Mosquitto, Nexus, ended_with_block, free_port, until
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -15,8 +15,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Client
+from nexus import mqtt
+from nexus.mqtt import Client
 from tests.chaos import FULL
 from tests.parts import Mosquitto, Nexus, until
 

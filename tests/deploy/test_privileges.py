@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Broker, Client
+from nexus import mqtt
+from nexus.mqtt import Broker, Client
 from tests.deploy.stand_ins.broker import may, parsed
 from tests.parts import Mosquitto, Nexus, until
 
@@ -178,7 +178,7 @@ def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:
 
         def keep(connection: mqtt.Connection, message: mqtt.Message) -> None:
             found.add(message.topic)
-            connection.acknowledge(message.mid)
+            connection.acknowledge(message.packet_id)
 
         where = Broker("127.0.0.1", broker.port, user, f"secret-{user}")
         async with mqtt.connect(where, Client(f"hears-{user}"), keep) as connection:

@@ -15,12 +15,12 @@ from gateway.entry import Entry
 from gateway.message import Outlet
 from gateway.settings import Settings
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
-from nexus.runtime import guard, mqtt
-from nexus.runtime.broker import Broker, Client
-from nexus.runtime.reconnect import stay_connected
+from nexus.mqtt import Broker, Client, stay_connected
+from nexus.runtime import guard
 from nexus.runtime.run import together
 from tests.parts import PATIENCE, Mosquitto
 from tests.peer import listening
@@ -38,7 +38,7 @@ async def delivering(folder: Path, broker: Broker, receipts: str = "auto") -> As
             await asyncio.Event().wait()
 
         def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
-            connection.acknowledge(message.mid)
+            connection.acknowledge(message.packet_id)
             delivery.heard(message.topic, message.payload)
 
         tasks = [
@@ -70,7 +70,7 @@ class Ear:
         self.messages: list[mqtt.Message] = []
 
     def __call__(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
-        connection.acknowledge(message.mid)
+        connection.acknowledge(message.packet_id)
         self.messages.append(message)
 
 
@@ -477,7 +477,7 @@ def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publ
             assert all(part["u"] == {"t7": "bar"} for part in parts if "t7" in part["v"])
             broker.largest = 100_000
             assert delivery.publisher._connection
-            delivery.publisher._connection._lose("cut")
+            delivery.publisher._connection.stream.drop("cut")
             await until(lambda: came().get("t100") == "x" * 3000, "a broker that takes more gets it")
             await until(lambda: delivery.backlog.stored == 0, "and nothing is left")
 
@@ -587,7 +587,7 @@ def test_a_broker_that_takes_next_to_nothing_does_not_blow_up_the_spool(tmp_path
             assert delivery.backlog.stored == 1, "in one piece"
             broker.largest = 100_000
             assert delivery.publisher._connection
-            delivery.publisher._connection._lose("cut")
+            delivery.publisher._connection.stream.drop("cut")
             await until(lambda: broker.has("plc") and delivery.backlog.stored == 0, "a better one gets it")
 
     asyncio.run(scenario())

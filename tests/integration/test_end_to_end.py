@@ -10,8 +10,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Client
+from nexus import mqtt
+from nexus.mqtt import Client
 from tests.conftest import TIERS
 from tests.parts import Mosquitto, Nexus, free_port, until
 
@@ -214,7 +214,7 @@ def retained(broker: Mosquitto, topic_filter: str, user: str = "viewer") -> dict
 
     def keep(connection: mqtt.Connection, message: mqtt.Message) -> None:
         found[message.topic] = message.payload
-        connection.acknowledge(message.mid)
+        connection.acknowledge(message.packet_id)
 
     async def subscribe() -> None:
         async with mqtt.connect(broker.login(user), Client(f"r{time.time_ns()}"), keep) as connection:

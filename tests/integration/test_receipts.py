@@ -12,9 +12,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from nexus import mqtt
 from nexus.contract.receipt import decode_receipt
-from nexus.runtime import mqtt
-from nexus.runtime.broker import Client
+from nexus.mqtt import Client
 from tests.integration.test_end_to_end import Plant, Start, assert_every_value_once, counted, query, retained, start
 from tests.parts import Mosquitto, until
 
@@ -38,7 +38,7 @@ def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
     def keep(connection: mqtt.Connection, message: mqtt.Message) -> None:
         numbers = {n for first, last in decode_receipt(message.payload) for n in range(first, last + 1)}
         heard.setdefault(message.topic, set()).update(numbers)
-        connection.acknowledge(message.mid)
+        connection.acknowledge(message.packet_id)
 
     async def scenario() -> None:
         async with mqtt.connect(broker.login("gateway"), Client("gw"), keep) as connection:

@@ -15,7 +15,7 @@ from gateway.publisher import Publisher
 from gateway.spool_folder import claimed
 from gateway.words import Words
 from nexus.contract.reading import Reading
-from nexus.runtime import mqtt
+from nexus import mqtt
 
 OUTLET = Outlet("plc", "device", {})
 

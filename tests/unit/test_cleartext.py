@@ -3,13 +3,13 @@
 import pytest
 import structlog
 
+from nexus.mqtt import Broker, Tls
 from nexus.runtime import cleartext
-from nexus.runtime.broker import Broker, Tls
 
 
 def said(broker: Broker, database_url: str | None = None) -> list[str]:
     with structlog.testing.capture_logs() as logs:
-        cleartext.warn(broker, database_url)
+        cleartext.warn(str(broker), database_url)
     return [entry["event"].split(" ")[0] for entry in logs if entry["log_level"] == "warning"]
 
 

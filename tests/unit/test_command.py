@@ -10,28 +10,37 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from mqtt5 import QoS
 
 from gateway import command, request
 from gateway.command import Commands
 from gateway.driver import DeviceError, Tag, WriteError
 from gateway.request import parse
 from gateway.writing import Written
+from nexus import mqtt
 from nexus.contract.reading import Value
-from nexus.runtime import mqtt
-from nexus.runtime.message import Message
+from nexus.mqtt import Message
 
 NOW = 1_700_000_000_000
 
 
 def message(payload: bytes | dict[str, Any], topic: str = "cmd/plc/setpoint", **keys: Any) -> Message:
     data = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return Message(topic, data, 1, **{"answer_to": "answer/me", **keys})
+    keys = {"response_topic": "answer/me", "qos": QoS.AT_LEAST_ONCE, "packet_id": 1, **keys}
+    return Message(topic, payload=data, **keys)
 
 
 def test_a_request_says_who_asks_and_how_long_it_is_valid() -> None:
     found = parse(message({"v": 1, "by": "anna", "ts": NOW - 4000}), NOW)
     assert (found.value, found.by, found.seconds) == (1, "anna", 6.0)
-    assert parse(message({"v": True, "by": "anna"}, by="berta", expiry=3), NOW) == request.Request(True, "berta", 3.0)
+    assert parse(
+        message(
+            {"v": True, "by": "anna"},
+            user_properties=[("of", "x"), ("by", "berta"), ("by", "carl")],
+            message_expiry_interval=3,
+        ),
+        NOW,
+    ) == request.Request(True, "berta", 3.0)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +82,7 @@ def test_what_is_no_request_is_refused_with_what_would_be_right(payload: Any, sa
 
 def test_a_retained_request_is_refused() -> None:
     with pytest.raises(WriteError, match="without the retain flag"):
-        parse(message({"v": 1}, retained=True), NOW)
+        parse(message({"v": 1}, retain=True), NOW)
 
 
 anything = st.recursive(
@@ -83,10 +92,13 @@ anything = st.recursive(
 )
 
 
-@given(st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()), st.none() | st.integers(0))
+@given(
+    st.binary(max_size=60) | anything.map(lambda value: json.dumps(value).encode()),
+    st.none() | st.integers(0, 2**32 - 1),
+)
 def test_whatever_a_command_holds_it_is_a_request_or_refused(payload: bytes, expiry: int | None) -> None:
     try:
-        found = parse(message(payload, expiry=expiry), NOW)
+        found = parse(message(payload, message_expiry_interval=expiry), NOW)
     except WriteError:
         return
     assert isinstance(found.value, bool | int | float | str)
@@ -186,7 +198,7 @@ def test_a_write_is_answered_and_recorded_with_who_asked() -> None:
         plant = Plant(group, plc=Device())
         plant.ask({"v": 7, "by": "anna"})
         assert await plant.answered(1) == [{"ok": True, "v": 7, "ts": NOW}]
-        plant.ask({"v": 13}, by="berta")
+        plant.ask({"v": 13}, user_properties=[("by", "berta")])
         assert (await plant.answered(2))[1] == {"ok": False, "error": "it holds 5", "v": 5, "ts": NOW}
         plant.ask({"v": 81})
         assert "outside the limits" in (await plant.answered(3))[2]["error"]
@@ -205,8 +217,8 @@ def test_who_wants_the_answer_elsewhere_gets_nothing_done(where: str) -> None:
     async def scenario(group: asyncio.TaskGroup) -> None:
         device = Device()
         plant = Plant(group, plc=device)
-        plant.ask({"v": 7}, answer_to=where)
-        plant.ask({"v": 8}, answer_to=None)
+        plant.ask({"v": 7}, response_topic=where)
+        plant.ask({"v": 8}, response_topic=None)
         await until(lambda: device.told)
         assert (device.told, plant.sent) == ([8], [])
 

@@ -8,7 +8,7 @@ import pytest
 
 from ingestion import metrics
 from ingestion.consumer import Consumer
-from nexus.runtime.connection import MqttError, SubscriptionError
+from nexus.mqtt import MqttError, SubscriptionError
 
 FILTERS = ["$share/g/dev/#", "$share/g/audit/#", "$share/g/tele/#"]
 

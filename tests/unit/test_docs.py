@@ -14,7 +14,8 @@ from gateway import metrics as gateway_metrics
 from gateway.settings import Settings as GatewaySettings
 from ingestion import metrics as ingestion_metrics
 from ingestion.settings import Settings as IngestionSettings
-from nexus.runtime.settings import Mqtt, Process
+from nexus.mqtt.settings import Settings as MqttSettings
+from nexus.runtime.settings import Process
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
@@ -63,7 +64,7 @@ def _contracts() -> list[dict]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 
-@pytest.mark.parametrize("kind", [Process, Mqtt, GatewaySettings, IngestionSettings, DatabaseSettings])
+@pytest.mark.parametrize("kind", [Process, MqttSettings, GatewaySettings, IngestionSettings, DatabaseSettings])
 def test_every_setting_is_documented(kind: type) -> None:
     page = (ROOT / "docs/operations/settings.md").read_text()
     missing = [name for name in kind.model_fields if f"`NEXUS_{name.upper()}`" not in page]

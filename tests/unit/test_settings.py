@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from nexus.mqtt.settings import Settings, broker
 from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import Mqtt, broker, check_database_url
+from nexus.runtime.settings import check_database_url
 
 
 def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:
-    made = broker(Mqtt(**settings), environment)  # type: ignore[arg-type]
+    made = broker(Settings(**settings), environment)  # type: ignore[arg-type]
     return made.user, made.password
 
 

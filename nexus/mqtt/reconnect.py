@@ -5,9 +5,11 @@ from collections.abc import Awaitable, Callable
 
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_random_exponential
 
+from nexus.mqtt.broker import Broker, Client
+from nexus.mqtt.client import connect
+from nexus.mqtt.connection import Connection, OnMessage
+from nexus.mqtt.errors import MqttError
 from nexus.runtime import log
-from nexus.runtime.broker import Broker, Client
-from nexus.runtime.mqtt import Connection, MqttError, OnMessage, connect
 
 STABLE_SECONDS = 30.0  # a connection that lasted this long starts the back-off afresh
 

@@ -1,0 +1,293 @@
+"""One established MQTT 5 connection on the event loop."""
+
+import asyncio
+from collections.abc import Callable
+
+from mqtt5 import (
+    ConnAckPacket,
+    ConnectPacket,
+    DisconnectPacket,
+    DisconnectReasonCode,
+    Packet,
+    PingRespPacket,
+    PubAckPacket,
+    PubAckReasonCode,
+    PublishPacket,
+    QoS,
+    RetainHandling,
+    SubAckPacket,
+    SubscribePacket,
+    TopicFilter,
+    UnsubAckPacket,
+    UnsubscribePacket,
+)
+
+from nexus.mqtt import topics
+from nexus.mqtt.errors import MqttError, PacketError, SubscriptionError, fail
+from nexus.mqtt.reader import Ack, Unreadable
+from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
+from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, unexpected
+from nexus.mqtt.stream import PacketStream
+from nexus.mqtt.writer import Writer
+from nexus.runtime import guard
+from nexus.runtime.errors import InvariantError
+
+GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waiting for
+_CODES, _QOS_1 = DisconnectReasonCode, QoS.AT_LEAST_ONCE
+
+Message = PublishPacket  # of QoS 1, the broker holds it until it is acknowledged; of QoS 0 it has no packet id
+OnMessage = Callable[["Connection", Message], None]
+
+
+class Connection:
+    """One established connection. When it is lost, whatever runs in `connect`'s block gets MqttError."""
+
+    def __init__(self, on_message: OnMessage | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_message = on_message
+        self._freed = asyncio.Event()
+        self._waiting = 0
+        self.stream = PacketStream(self._received, self._ended, self._freed.set)
+        self._sending = Sending()
+        self._receiving = Receiving()
+        self._writer = Writer()
+        self._open = False
+        self._connack: asyncio.Future[ConnAckPacket] = self._loop.create_future()
+        self._end: asyncio.Future[str] = self._loop.create_future()
+        self._acks: set[asyncio.Future[int]] = set()
+        self._answers: set[asyncio.Future[Answer]] = set()
+        self.session_present = False
+        self.ends_session = False  # set it, and the broker drops our session when the block is left
+        self.maximum_packet_size = 268_435_460  # what the protocol can say, until the broker says what it takes
+
+    @property
+    def room(self) -> int:
+        """Messages that may be sent now without waiting."""
+        return self._sending.room if self.stream.writable and not self._end.done() else 0
+
+    @property
+    def window(self) -> int:
+        """Messages that may be unacknowledged at once."""
+        return self._sending.window
+
+    @property
+    def lost(self) -> str | None:
+        """Why the connection is lost; None while it is not."""
+        return self.stream.ended
+
+    async def has_room(self, messages: int = 1) -> None:
+        """Waits for room, or for the end of the connection: then sending says so."""
+        self._waiting += 1
+        try:
+            while self.room < messages and not self._end.done():
+                self._freed.clear()
+                await self._freed.wait()
+        finally:
+            self._waiting -= 1
+
+    def send(
+        self,
+        topic: str,
+        payload: bytes,
+        done: Done,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        expiry: int = 0,
+    ) -> None:
+        """Sends with QoS 1, for which there must be room; `done` gets the PUBACK's reason code, if it ever comes.
+
+        After `expiry` seconds the broker forgets it; 0 is never. What is larger than the broker takes is not sent, and
+        `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError for what is no topic.
+        """
+        if self.stream.ended is not None:
+            raise MqttError(self.stream.ended)
+        packet_id = self._sending.take(done)
+        try:
+            data = self._writer.publish(
+                topic, payload, packet_id, retain=retain, correlation=correlation, expiry=expiry
+            )
+        except ValueError:
+            self._sending.forget(packet_id)
+            raise
+        if len(data) <= self.maximum_packet_size:
+            self.stream.write(data)
+        else:
+            self._loop.call_soon(self._too_large, packet_id)
+
+    async def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        expiry: int = 0,
+        urgent: bool = False,
+    ) -> asyncio.Future[int]:
+        """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes. `urgent` ones have some
+        room that nothing else takes.
+
+        The future raises MqttError if the connection is lost first. So does this; ValueError for what is no topic.
+        """
+        await self.has_room(1 - self._sending.reserved if urgent else 1)
+        acknowledged: asyncio.Future[int] = self._loop.create_future()
+
+        def done(code: int) -> None:
+            if not acknowledged.done():
+                acknowledged.set_result(code)
+
+        self.send(topic, payload, done, retain=retain, correlation=correlation, expiry=expiry)
+        self._acks.add(acknowledged)
+        acknowledged.add_done_callback(self._acks.discard)
+        return acknowledged
+
+    async def subscribe(self, topic_filter: str, *, only_new: bool = False) -> None:
+        """Subscribes with QoS 1. Raises SubscriptionError when it is refused, with its reason.
+
+        With `only_new` without what was retained before, and what is retained from now on says so.
+        """
+        handling = RetainHandling.SEND_NEVER if only_new else RetainHandling.SEND_ALWAYS
+        wanted = TopicFilter(topic_filter, max_qos=_QOS_1, retain_as_published=only_new, retain_handling=handling)
+        answer = await self._ask(SubAckPacket, lambda packet_id: SubscribePacket(packet_id, [wanted]))
+        [code] = answer.reason_codes
+        if int(code) >= REFUSED:
+            raise SubscriptionError(f"the broker refused the subscription to {topic_filter}: {title(code)}")
+
+    async def unsubscribe(self, topic_filter: str) -> None:
+        """Ends a subscription; the broker sends nothing more for it."""
+        if not topics.is_filter(topic_filter):
+            raise ValueError(f"{topic_filter!r} is no topic filter")
+        await self._ask(UnsubAckPacket, lambda packet_id: UnsubscribePacket(packet_id, [topic_filter]))
+
+    def pause(self) -> None:
+        """Reads nothing more until `resume`: the network and the broker hold the rest. We stay alive meanwhile."""
+        self.stream.pause_reading()
+
+    def resume(self) -> None:
+        """Reads again."""
+        self.stream.resume_reading()
+
+    def acknowledge(self, packet_id: int | None) -> None:
+        """Tells the broker, in the order of the calls, that it may forget the message.
+
+        Nothing for QoS 0, for what is acknowledged already, or once the connection is lost.
+        """
+        if packet_id is not None and self._receiving.release(packet_id) and self.stream.ended is None:
+            self.stream.write(b"\x40\x02" + packet_id.to_bytes(2, "big"))
+
+    # What `connect` does with it.
+
+    async def open(self, packet: ConnectPacket) -> None:
+        """Introduces us, on a stream that is connected. Raises MqttError."""
+        self.stream.write(packet.write())
+        answer = await self._connack
+        if int(answer.reason_code) >= REFUSED:
+            raise MqttError(f"the broker refused us: {title(answer.reason_code)}")
+        self.stream.keep_alive(min(packet.keep_alive, answer.server_keep_alive or packet.keep_alive))
+
+    async def watch(self) -> None:
+        """Raises MqttError when the connection is lost."""
+        raise MqttError(await asyncio.shield(self._end))
+
+    async def close(self, *, with_will: bool) -> None:
+        """Says goodbye if there still is a connection, and lets go of it in any case."""
+        code = _CODES.DISCONNECT_WITH_WILL_MESSAGE if with_will else _CODES.NORMAL_DISCONNECTION
+        expiry = 0 if self.ends_session else None
+        self.stream.end(DisconnectPacket(reason_code=code, session_expiry_interval=expiry), "closed")
+        await self.stream.closed(GOODBYE_SECONDS)
+
+    # What the stream says.
+
+    def _received(self, packet: Ack | Packet | Unreadable) -> None:
+        match packet:
+            case tuple():
+                self._acknowledged(*packet)
+            case PublishPacket() if self._open:
+                self._take(packet)
+            case PubAckPacket():
+                self._acknowledged(packet.packet_id, int(packet.reason_code))
+            case SubAckPacket() | UnsubAckPacket():
+                self._sending.answered(packet)(packet)
+            case PingRespPacket() if self._open:
+                pass
+            case DisconnectPacket() if self._open:
+                self.stream.drop(f"disconnected: {title(packet.reason_code)}")
+            case Unreadable() if self._open:
+                self._refuse(packet.packet_id, packet.reason)
+            case ConnAckPacket() if not self._connack.done():
+                self._accepted(packet)
+            case _:
+                raise PacketError(_CODES.PROTOCOL_ERROR, f"a {kind_of(packet)} at this moment")
+
+    def _acknowledged(self, packet_id: int, code: int) -> None:
+        done = self._sending.messages.pop(packet_id, None)
+        if done is None:
+            raise unexpected("PUBACK", packet_id)
+        if self._waiting:
+            self._freed.set()
+        try:
+            done(code)
+        except InvariantError:
+            raise
+        except Exception as error:
+            guard.failed("message", "an acknowledged message", error)
+
+    def _too_large(self, packet_id: int) -> None:
+        if self.stream.ended is None:
+            self._acknowledged(packet_id, PACKET_TOO_LARGE)
+
+    def _accepted(self, packet: ConnAckPacket) -> None:
+        self._open = int(packet.reason_code) < REFUSED
+        self.session_present = packet.session_present
+        self._sending.limit(packet.receive_max)
+        if packet.max_packet_size is not None:
+            self.maximum_packet_size = packet.max_packet_size
+        self._connack.set_result(packet)
+
+    def _take(self, packet: PublishPacket) -> None:
+        """A message costs itself at most: the packets behind it are handed out whatever becomes of it."""
+        packet_id = packet.packet_id
+        if packet.topic_alias is not None:
+            raise PacketError(_CODES.TOPIC_ALIAS_INVALID, "a topic alias, and we allow none")
+        if packet_id is not None and not self._receiving.take(packet, packet_id):
+            return
+        topic = packet.topic
+        if "+" in topic or "#" in topic or "\0" in topic:
+            self._receiving.release(packet_id or 0)
+            self._refuse(packet_id, f"a message on {topic[:100]!r}, which is no topic")
+        elif self._on_message is not None:
+            try:
+                self._on_message(self, packet)
+            except InvariantError:
+                raise
+            except Exception as error:
+                guard.failed("message", "taking a message", error)
+
+    def _refuse(self, packet_id: int | None, reason: str) -> None:
+        """What any client can have a lenient broker pass on costs itself: ending the connection would bring more."""
+        guard.failed("message", "a message's text", ValueError(reason))
+        if packet_id is not None:
+            self.stream.write(PubAckPacket(packet_id, reason_code=PubAckReasonCode.TOPIC_NAME_INVALID).write())
+
+    async def _ask(self, kind: type[Answer], request: Callable[[int], SubscribePacket | UnsubscribePacket]) -> Answer:
+        """Sends a request about one filter, and waits for its answer. Raises MqttError."""
+        if self.stream.ended is not None:
+            raise MqttError(self.stream.ended)
+        answer: asyncio.Future[Answer] = self._loop.create_future()
+
+        def answered(found: Answer) -> None:
+            if not answer.done():
+                answer.set_result(found)
+
+        self.stream.write(request(self._sending.ask(kind, answered)).write())
+        self._answers.add(answer)
+        answer.add_done_callback(self._answers.discard)
+        return await answer
+
+    def _ended(self, why: str) -> None:
+        self._freed.set()  # whoever waits to publish must hear of it
+        self._end.set_result(why)
+        fail([self._connack], why)
+        fail(self._acks, why)
+        fail(self._answers, why)

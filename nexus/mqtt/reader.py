@@ -1,0 +1,119 @@
+"""Bytes to packets. Pure: `mqtt5` parses them, and what it lets through although no broker may send it ends here."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mqtt5 import DisconnectReasonCode, Packet, read
+
+from nexus.mqtt import reasons, text
+from nexus.mqtt.errors import PacketError
+
+LARGEST = 2 * 1024 * 1024  # bytes; we tell the broker, which keeps larger packets from us
+_CODES = DisconnectReasonCode
+_PUBLISH, _PUBACK = 3, 0x40
+# Kind and flags: CONNACK, PUBLISH of QoS 0 and 1, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT.
+_FROM_A_BROKER = frozenset((0x20, 0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B, 0x40, 0x90, 0xB0, 0xD0, 0xE0))
+_PUBACK_CODES = frozenset(reasons.TITLES)
+_OF_A_CLIENT = frozenset((1, 5, 6, 7, 8, 10, 12, 15))  # or of QoS 2, or of an authentication
+
+
+Ack = tuple[int, int]  # packet id and reason code
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A whole PUBLISH with text that nobody can read; `packet_id` is None for QoS 0."""
+
+    packet_id: int | None
+    reason: str
+
+
+class PacketReader:
+    """Cuts a stream of bytes into packets, however it was divided. Of no use after a PacketError."""
+
+    def __init__(self) -> None:
+        self._begun = bytearray()  # a packet that is not whole yet
+        self._wanted = 0  # bytes before it can be
+
+    def feed(self, data: bytes) -> Iterator[Ack | Packet | Unreadable]:
+        """The packets that are whole with `data`, each once. Raises PacketError.
+
+        A PUBACK without properties comes as an Ack, at half the cost: a gateway reads little else.
+        """
+        if self._begun:
+            self._begun += data
+            if len(self._begun) < self._wanted:
+                return
+            data = bytes(self._begun)
+            self._begun.clear()
+        view, at, end, is_ascii = memoryview(data), 0, len(data), data.isascii()
+        while at < end:
+            first = data[at]
+            if first == _PUBACK and (ack := _ack(data, at, end)) is not None:
+                yield ack
+                at += 2 + data[at + 1]
+                continue
+            if first not in _FROM_A_BROKER:
+                raise _forbidden(first)
+            if not is_ascii and first >> 4 == _PUBLISH and (found := text.unreadable(data, at)) is not None:
+                packet_id, at, reason = found
+                yield Unreadable(packet_id, reason)
+                continue
+            try:
+                packet, size = read(view[at:])
+            except IndexError:
+                self._keep(data, at)
+                return
+            except BaseException as error:
+                raise _malformed(error, first) from None
+            if size > LARGEST:
+                raise _too_large(size)
+            at += size
+            yield packet
+
+    def _keep(self, data: bytes, at: int) -> None:
+        """What remains waits until its packet can be whole."""
+        size = _size(data, at)
+        if size is not None and size > LARGEST:
+            raise _too_large(size)
+        self._begun += data[at:]
+        self._wanted = size or 0
+
+
+def _ack(data: bytes, at: int, end: int) -> Ack | None:
+    """None for what is longer, or not whole, or has a reason code that is none: the parser is to say."""
+    if at + 4 > end:
+        return None
+    size = data[at + 1]
+    if size == 2:
+        return data[at + 2] << 8 | data[at + 3], 0
+    if size == 3 and at + 5 <= end and (code := data[at + 4]) in _PUBACK_CODES:
+        return data[at + 2] << 8 | data[at + 3], code
+    return None
+
+
+def _malformed(error: BaseException, first: int) -> BaseException:
+    """What the parser says. To text that is not UTF-8 it is a panic of Rust, which is no Exception."""
+    if isinstance(error, ValueError):
+        return PacketError(_CODES.MALFORMED_PACKET, f"one that begins with {first:#04x}: {error}")
+    if type(error).__name__ == "PanicException":
+        return PacketError(_CODES.MALFORMED_PACKET, f"one that begins with {first:#04x}: text that is not UTF-8")
+    return error
+
+
+def _forbidden(first: int) -> PacketError:
+    """What no broker may begin a packet with; to us, who subscribe with QoS 1 and do not authenticate anew."""
+    what = f"one that begins with {first:#04x}"
+    kind, flags = first >> 4, first & 15
+    ours = kind in _OF_A_CLIENT or (kind == _PUBLISH and flags & 6 == 4)
+    return PacketError(_CODES.PROTOCOL_ERROR if ours else _CODES.MALFORMED_PACKET, what)
+
+
+def _size(data: bytes, at: int) -> int | None:
+    """Of the packet that begins at `at`; None while even that has not come."""
+    found = text.variable(data, at + 1)
+    return None if found is None else found[1] - at + found[0]
+
+
+def _too_large(size: int) -> PacketError:
+    return PacketError(_CODES.PACKET_TOO_LARGE, f"one of {size} bytes; {LARGEST} are the most")

@@ -1,0 +1,110 @@
+"""What is in flight on one connection, each way, and the limits of it. Pure."""
+
+from collections.abc import Callable
+
+from mqtt5 import DisconnectReasonCode, PublishPacket, SubAckPacket, UnsubAckPacket
+
+from nexus.mqtt.errors import PacketError
+
+WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
+RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
+_LAST_MESSAGE, _LAST_ID = 65_000, 65_535  # packet ids: the rest is for SUBSCRIBE and UNSUBSCRIBE
+
+Done = Callable[[int], None]
+Answer = SubAckPacket | UnsubAckPacket
+
+
+class Sending:
+    """Packet ids of ours, and who waits for which answer: as many messages as the broker's receive maximum allows."""
+
+    def __init__(self) -> None:
+        self.window = WINDOW
+        self.reserved = 0
+        self.messages: dict[int, Done] = {}
+        self._requests: dict[int, tuple[type[Answer], Callable[[Answer], None]]] = {}
+        self._next = 1
+
+    def limit(self, receive_max: int) -> None:
+        """Takes what the broker allows."""
+        window = min(WINDOW, receive_max)
+        self.reserved = min(RESERVED, window // 2)
+        self.window = window - self.reserved
+
+    @property
+    def room(self) -> int:
+        """Messages that may be sent now; below 0 where the reserve is in use."""
+        return self.window - len(self.messages)
+
+    def take(self, done: Done) -> int:
+        """The packet id of a message that is about to be sent."""
+        messages, packet_id = self.messages, self._next
+        while packet_id in messages:
+            packet_id = packet_id + 1 if packet_id < _LAST_MESSAGE else 1
+        self._next = packet_id + 1 if packet_id < _LAST_MESSAGE else 1
+        messages[packet_id] = done
+        return packet_id
+
+    def forget(self, packet_id: int) -> None:
+        """The message is not sent after all."""
+        del self.messages[packet_id]
+
+    def ask(self, kind: type[Answer], answered: Callable[[Answer], None]) -> int:
+        """The packet id of a SUBSCRIBE or UNSUBSCRIBE of one filter that is about to be sent."""
+        free = (packet_id for packet_id in range(_LAST_MESSAGE + 1, _LAST_ID + 1) if packet_id not in self._requests)
+        packet_id = next(free)
+        self._requests[packet_id] = (kind, answered)
+        return packet_id
+
+    def answered(self, packet: Answer) -> Callable[[Answer], None]:
+        """Who waits for a SUBACK or UNSUBACK. Raises PacketError."""
+        kind, answered = self._requests.get(packet.packet_id, (None, None))
+        if answered is None or kind is not type(packet):
+            raise unexpected(kind_of(packet), packet.packet_id)
+        if len(packet.reason_codes) != 1:
+            raise _violation(f"a {kind_of(packet)} with {len(packet.reason_codes)} reason codes for one filter")
+        del self._requests[packet.packet_id]
+        return answered
+
+
+class Receiving:
+    """Messages that the broker may not forget yet; each is taken once, and acknowledged once.
+
+    More of them than we allow do not end the connection: Mosquitto 2.0 sends its whole queue after the first PUBACK,
+    and would never get rid of it. Whoever takes them stops reading when he holds enough.
+    """
+
+    def __init__(self) -> None:
+        self._held: set[int] = set()
+
+    def take(self, packet: PublishPacket, packet_id: int) -> bool:
+        """Whether the message is to be handed on: not so what we hold already. Raises PacketError."""
+        held = self._held
+        if packet_id in held:
+            if packet.duplicate:  # EMQX's `retry_interval`
+                return False
+            raise _violation(f"a PUBLISH with packet id {packet_id}, which is in use")
+        if not packet_id:
+            raise _violation("a PUBLISH with packet id 0")
+        held.add(packet_id)
+        return True
+
+    def release(self, packet_id: int) -> bool:
+        """Whether the broker waits for an acknowledgement of this one."""
+        if packet_id in self._held:
+            self._held.remove(packet_id)
+            return True
+        return False
+
+
+def kind_of(packet: object) -> str:
+    """As the specification writes it."""
+    return type(packet).__name__.removesuffix("Packet").upper()
+
+
+def unexpected(kind: str, packet_id: int) -> PacketError:
+    """An answer to what we have not sent."""
+    return _violation(f"a {kind} for packet id {packet_id}, which we have not sent")
+
+
+def _violation(text: str) -> PacketError:
+    return PacketError(DisconnectReasonCode.PROTOCOL_ERROR, text)
