@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest bench-database lint setup format constraints clean
+.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest bench-mqtt bench-database lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -38,6 +38,9 @@ monitoring: setup
 
 bench-ingest: setup
 	@$(RUN)/python -m tests.benchmarks.ingest $(ARGS)
+
+bench-mqtt: setup
+	@$(RUN)/python -m tests.benchmarks.mqtt $(ARGS)
 
 bench-database: setup
 	@$(RUN)/python -m tests.benchmarks.database $(ARGS)

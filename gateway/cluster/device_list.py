@@ -7,10 +7,10 @@ from functools import partial
 
 from gateway.cluster.problems import Problems
 from gateway.words import Words
+from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic
 from nexus.contract.presence import Key, Mark
-from nexus import mqtt
 
 
 class DeviceList:

@@ -14,8 +14,8 @@ from gateway.message import Outlet
 from gateway.publisher import Publisher
 from gateway.spool_folder import claimed
 from gateway.words import Words
-from nexus.contract.reading import Reading
 from nexus import mqtt
+from nexus.contract.reading import Reading
 
 OUTLET = Outlet("plc", "device", {})
 
