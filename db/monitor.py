@@ -72,6 +72,8 @@ _COMMUNITY = {
     ],
 }
 _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states()"
+# What an older schema lacks.
+_OLD = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 # Jobs that there are on TimescaleDB Community, so that each is there before it first fails.
 TASKS = (
     "drop_old_chunks",
@@ -103,7 +105,7 @@ class _Monitor:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     await self._look()
                 self._said(None)
-            except psycopg.errors.UndefinedTable as error:
+            except _OLD as error:
                 self._said(f"{str(error).splitlines()[0]}: run `nexus db migrate`")
             except (psycopg.Error, TimeoutError) as error:
                 self._said(str(error).strip() or f"no answer within {ANSWER_SECONDS:g} s")

@@ -186,6 +186,24 @@ def test_a_reject_that_is_not_kept_whole_says_so(database: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("empty_database", "older"),
+    [
+        ("plain", "ALTER TABLE backups RENAME COLUMN seconds TO lasted"),
+        ("plain", "DROP TABLE backups"),
+        pytest.param("community", "DROP FUNCTION job_states", marks=pytest.mark.timescale),
+    ],
+    indirect=["empty_database"],
+)
+def test_the_monitor_says_what_an_older_schema_lacks_and_the_remedy(
+    database: str, older: str, nexus: Callable[..., Nexus]
+) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute(older.encode())
+    monitor = nexus("db", "monitor", database_url=database)
+    until(lambda: "does not exist: run `nexus db migrate`" in monitor.get("/ready")[1], "the remedy is said")
+
+
 REFUSING = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
     $$BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = 'not now'; END$$;
