@@ -133,6 +133,16 @@ class Backlog:
         scan.number(self._next)
         self._next += scan.count
 
+    def set_on(self, clock: int) -> None:
+        """Goes on with the numbers from the wall clock on, so that one who runs on a copy of the spool meets none."""
+        if 0 < self._next < clock:
+            self._ledger.gone(self._next, clock - 1)
+            self._next = clock
+
+    def ahead(self, clock: int) -> float:
+        """By how many seconds the numbers, which follow the wall clock, are ahead of it: it was set back."""
+        return max(0, self._next - clock) / 1e6
+
     def leaves(self, scan: Scan) -> None:
         """The scan is about to be sent."""
         if scan.first:

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 from gateway import keeping, metrics
@@ -13,6 +14,7 @@ from gateway.publisher import Publisher
 from gateway.receipts import Receipts
 from gateway.settings import Settings
 from gateway.spool import Spool
+from gateway.spool_file import wall_clock
 from gateway.states import States
 from gateway.words import Words
 from nexus import mqtt
@@ -21,6 +23,7 @@ from nexus.runtime import guard
 from nexus.runtime.run import together
 
 OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
+CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
 
 
 class Delivery:
@@ -56,6 +59,14 @@ class Delivery:
         if self.backlog.failing is not None:
             missing.append(f"the spool: {self.backlog.failing}")
         return missing
+
+    def problems(self) -> list[str]:
+        """What needs a person."""
+        behind = self.backlog.ahead(wall_clock())
+        if behind < CLOCK_SECONDS:
+            return []
+        ago = timedelta(seconds=round(behind))
+        return [f"the clock is {ago} behind what this spool already saw: set it, or readings get wrong times"]
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Sends until the publisher has finished, or the connection is lost."""

@@ -1,15 +1,20 @@
 """Keeps the disk up to date with a backlog, for ever, whatever the disk says."""
 
 import asyncio
+from time import monotonic
 
 from gateway import metrics
 from gateway.backlog import Backlog
 from gateway.spool import SpoolError
+from gateway.spool_file import wall_clock
 from nexus.runtime import log
 
 STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
 RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
+SET_ON_SECONDS = (
+    3600.0  # as often the numbers catch up with the wall clock: each time leaves a gap in the historian's book
+)
 
 
 async def store(backlog: Backlog) -> None:
@@ -35,9 +40,13 @@ async def store(backlog: Backlog) -> None:
 
 
 async def expire(backlog: Backlog) -> None:
-    """Drops what is too old."""
+    """Drops what is too old, and lets the numbers catch up with the wall clock."""
     await backlog.opened.wait()
+    set_on_at = monotonic()
     while True:
+        if monotonic() - set_on_at >= SET_ON_SECONDS:
+            set_on_at = monotonic()
+            backlog.set_on(wall_clock())
         backlog.show()
         if backlog.gauges is not None:
             backlog.gauges.show_growth(EXPIRE_SECONDS)

@@ -67,7 +67,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
                 process,
                 metrics.registry,
                 lambda: gateway.waiting_for(broker),
-                problems=lambda: [*watch.problems(), *board.problems(), *sharing.problems()],
+                problems=lambda: [*watch.problems(), *board.problems(), *sharing.problems(), *delivery.problems()],
             ),
             http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):

@@ -10,11 +10,14 @@ from pathlib import Path
 
 from gateway import metrics
 from gateway.entry import ROW_BYTES
-from nexus.contract.receipt import LARGEST_NUMBER
 from nexus.runtime import log
 
-# Numbers are never used twice, so a start takes them from beyond all that the process before can have used.
-RESERVED = 1_000_000_000
+# Numbers are never used twice: what the process before may have used and not stored is left out. And as far fewer than
+# a million are used in a second, those from the wall clock on, in microseconds, are beyond all that went before, also
+# beyond those that were given after this file was copied.
+RESERVED = 1_000_000
+_LATEST = 2**52  # microseconds: the year 2112; a clock that is later is wrong
+_USED_UP = 2**53 - 2**50
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -67,6 +70,12 @@ class Owner:
     next: int
     clock: int = 0
     offered: bool = False
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970; 0 where the clock cannot be right."""
+    now = time.time_ns() // 1000
+    return now if 0 < now < _LATEST else 0
 
 
 def is_damage(error: sqlite3.Error) -> bool:
@@ -187,10 +196,10 @@ def _owner(database: sqlite3.Connection, last: int, known: Owner | None) -> Owne
     name, following = (str(found[0]), int(found[1])) if found else ("", 1)
     if known is not None:  # the file is made anew under way
         name, following = known.id, max(following, known.next)
-    following = max(following, last + 1, 1)
+    following = max(following, last + 1, wall_clock(), 1)
     if not _NAME.fullmatch(name):  # a new file, or an older version's, whose name can be guessed
         name = secrets.token_hex(16)
-    if following > LARGEST_NUMBER - 1000 * RESERVED:  # used up, or no number of ours
+    if following > _USED_UP:  # or no number of ours
         raise ValueError("its numbers are used up")
     database.execute("DELETE FROM owner")
     database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", (name, following + RESERVED))

@@ -2,13 +2,14 @@
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from gateway import adoption, drain, publisher, spool_folder, states, words
+from gateway import adoption, drain, publisher, spool_file, spool_folder, states, words
 from gateway.aside import FIRST_SECONDS, Aside
 from gateway.delivery import Delivery
 from gateway.entry import Entry
@@ -255,6 +256,20 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
             assert "n" in json.loads(ear.messages[-1].payload)
 
     asyncio.run(scenario())
+
+
+def test_a_clock_behind_what_the_spool_already_saw_is_a_problem(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def problems() -> list[str]:
+        async with delivering(tmp_path, mosquitto().login("gateway")) as delivery:
+            return delivery.problems()
+
+    assert asyncio.run(problems()) == []
+    now = time.time_ns()
+    monkeypatch.setattr(spool_file.time, "time_ns", lambda: now - 400 * 86_400 * 10**9)
+    [said] = asyncio.run(problems())
+    assert "clock is 400 days, " in said
 
 
 def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(

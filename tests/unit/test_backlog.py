@@ -139,3 +139,23 @@ def test_what_is_under_way_comes_back_although_the_disk_has_what_lies_around_it(
         assert backlog.unsettled == 30
 
     on(tmp_path, look, receipts)
+
+
+def test_numbers_that_were_set_on_leave_nothing_open_and_never_go_back(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        [before] = await stored(backlog, 1)
+        clock = before.last + 10**9
+        backlog.set_on(clock)
+        [after] = await stored(backlog, 1)
+        assert after.first == clock
+        assert backlog.ahead(clock - 400 * 86_400_000_000) == pytest.approx(400 * 86_400, abs=1)
+        assert backlog.ahead(after.last + 1) == 0
+        backlog.set_on(clock - 5)  # it was set back
+        assert (await stored(backlog, 1))[0].first == after.last + 1
+        backlog.committed(before.first, before.last)
+        backlog.committed(after.first, after.last + 10)
+        assert backlog.unsettled == 0
+        await backlog.flush()
+        assert backlog.stored == 0
+
+    on(tmp_path, look)

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import re
+import shutil
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -71,20 +72,50 @@ def test_an_entry_is_found_by_each_of_its_numbers_and_goes_when_all_are_finished
     on(tmp_path, look)
 
 
-def test_numbers_are_never_used_twice(tmp_path: Path) -> None:
+def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    monkeypatch.setattr("gateway.spool_file.time.time_ns", lambda: int(seconds * 1e9))
+
+
+@pytest.mark.parametrize("clock", [0, 10**9 - 5, 10**18], ids=["never set", "stands", "far away"])
+def test_numbers_are_never_used_twice_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: float
+) -> None:
     seen: list[int] = []
+    at(monkeypatch, clock)
 
     async def start(spool: Spool) -> None:
         assert spool.owner is not None
         following = spool.owner.next
         assert all(following > number for number in seen)
-        seen.append(following + 10**9 - 1)  # as far as a process may go without having stored anything
-        await spool.write([Entry("dev/x", b"{}", 5, following + 999_999_999)])
-        seen.append(following + 10**9 + 4)
+        seen.append(following + 10**6 - 1)  # as far as a process may go without having stored anything
+        await spool.write([Entry("dev/x", b"{}", 5, following + 999_999)])
+        seen.append(following + 10**6 + 4)
+        assert following < 2**52
 
     on(tmp_path, start)
     on(tmp_path, start)
     on(tmp_path, start)
+
+
+def test_what_runs_on_a_copy_of_a_spool_begins_beyond_the_numbers_of_its_twin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restored snapshot, or a cloned machine."""
+    first = []
+
+    async def start(spool: Spool) -> None:
+        assert spool.owner is not None
+        first.append(spool.owner.next)
+        await spool.write([Entry("dev/x", b"{}", 2000, spool.owner.next + n * 2000) for n in range(1000)])
+
+    at(monkeypatch, 1_800_000_000)
+    on(tmp_path / "one", start)
+    shutil.copytree(tmp_path / "one", tmp_path / "copy")
+    at(monkeypatch, 1_800_000_010)
+    on(tmp_path / "one", start)
+    at(monkeypatch, 1_800_000_020)
+    on(tmp_path / "copy", start)
+    assert first == [1_800_000_000_000_000, 1_800_000_010_000_000, 1_800_000_020_000_000]
 
 
 def test_a_spool_of_the_first_layout_is_read(tmp_path: Path) -> None:
