@@ -49,7 +49,7 @@ WITH chunk AS (
     SELECT is_compressed, range_end FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'
 ), policy AS (
     SELECT now() - (config->>'compress_after')::interval - INTERVAL '1 day' AS compressed_until
-    FROM timescaledb_information.jobs WHERE proc_name = 'policy_compression' AND hypertable_name = 'metrics'
+    FROM timescaledb_information.jobs WHERE proc_name = 'compress_old_chunks'
 )
 SELECT count(*), count(*) FILTER (WHERE is_compressed),
        count(*) FILTER (WHERE NOT is_compressed AND range_end < (SELECT compressed_until FROM policy)),
@@ -76,11 +76,11 @@ _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states(
 _OLD = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 # Jobs that there are on TimescaleDB Community, so that each is there before it first fails.
 TASKS = (
+    "compress_old_chunks",
     "drop_old_chunks",
     "drop_old_records",
     "forget_committed",
     "merge_late",
-    "policy_compression metrics",
     "policy_refresh_continuous_aggregate metrics_1day",
     "policy_refresh_continuous_aggregate metrics_1hour",
     "policy_refresh_continuous_aggregate metrics_1min",

@@ -9,14 +9,15 @@ DECLARE
     target jsonb;
 BEGIN
     FOR wanted IN SELECT * FROM (VALUES
-        ('policy_compression', 'metrics', NULL, NULL,
-            jsonb_build_object('compress_after', make_interval(days => {compress_after}))),
         ('policy_refresh_continuous_aggregate', 'metrics_1min', INTERVAL '1 minute', INTERVAL '1 minute',
             jsonb_build_object('start_offset', make_interval(days => {refresh_1min}))),
         ('policy_refresh_continuous_aggregate', 'metrics_1hour', INTERVAL '10 minutes', INTERVAL '1 hour',
             jsonb_build_object('start_offset', make_interval(days => {refresh_1hour}))),
         ('policy_refresh_continuous_aggregate', 'metrics_1day', INTERVAL '1 hour', INTERVAL '1 day',
             jsonb_build_object('start_offset', make_interval(days => {refresh_1day}))),
+        ('compress_old_chunks', NULL, INTERVAL '12 hours', NULL, jsonb_build_object(
+            'compress_after', make_interval(days => {compress_after}), 'hypertable_id',
+            (SELECT id FROM _timescaledb_catalog.hypertable WHERE schema_name = current_schema() AND table_name = 'metrics'))),
         ('drop_old_chunks', NULL, INTERVAL '1 hour', NULL, jsonb_build_object(
             'metrics', {retention}, 'metrics_1min', {retention_1min}, 'metrics_1hour', {retention_1hour},
             'metrics_1day', {retention_1day})),
@@ -39,14 +40,12 @@ BEGIN
             CONTINUE;
         ELSIF job IS NOT NULL THEN
             PERFORM alter_job(job, config => target, next_start => now());
-        ELSIF wanted.proc = 'policy_compression' THEN
-            CALL add_columnstore_policy(wanted.relation::regclass, after => (target->>'compress_after')::interval);
         ELSIF wanted.relation IS NOT NULL THEN
             PERFORM add_continuous_aggregate_policy(wanted.relation::regclass, (target->>'start_offset')::interval,
                 end_offset => wanted.until, schedule_interval => wanted.every);
         ELSE
             job := add_job(wanted.proc::regproc, wanted.every, config => target);
-            PERFORM alter_job(job, max_retries => -1, retry_period => INTERVAL '1 minute');
+            PERFORM alter_job(job, max_retries => -1, retry_period => least(wanted.every / 60, INTERVAL '10 minutes'));
         END IF;
     END LOOP;
     PERFORM delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_rejects'; -- of earlier versions

@@ -278,7 +278,7 @@ class TestCommunity:
             ("drop_old_records", 1),
             ("forget_committed", 1),
             ("merge_late", 1),
-            ("policy_compression", 1),
+            ("compress_old_chunks", 1),
             ("drop_old_chunks", 1),
             ("policy_refresh_continuous_aggregate", 3),
         }

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from db import alone
@@ -76,9 +77,38 @@ def test_dropping_chunks_gives_way_to_a_transaction_that_has_read_one(database: 
             owner.execute("SET statement_timeout = '120s'")
             with pytest.raises(psycopg.errors.LockNotAvailable):
                 owner.execute(drop)
-        owner.execute("CALL remove_columnstore_policy('metrics')")  # which may be at the same chunk by now
+        owner.execute(
+            "SELECT delete_job(job_id) FROM timescaledb_information.jobs WHERE proc_name = 'compress_old_chunks'"
+        )  # which may be at the same chunk by now
         owner.execute(drop)
         assert owner.execute("SELECT count(*) FROM show_chunks('metrics')").fetchone() == (0,)
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+def test_compressing_gives_way_to_a_transaction_that_has_read_the_chunk(database: str) -> None:
+    jobs = "SELECT job_id, config::text FROM timescaledb_information.jobs WHERE proc_name = 'compress_old_chunks'"
+    [(job, config)] = query(database, jobs)
+    with psycopg.connect(database, autocommit=True) as owner, psycopg.connect(database, autocommit=True) as writer:
+        ran = (
+            "SELECT total_runs FROM timescaledb_information.job_stats WHERE job_id = %s AND last_run_status = 'Success'"
+        )
+        until(lambda: owner.execute(ran, (job,)).fetchone() == (1,), "its first run is over", 60)
+        owner.execute("SELECT alter_job(%s, scheduled => false)", (job,))
+        owner.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
+        compress = sql.SQL("CALL compress_old_chunks({}, {}::jsonb)").format(job, config)
+        with psycopg.connect(as_role(database, "nexus_reader")) as reader:
+            reader.execute("SELECT count(*) FROM metrics")
+            owner.execute("SET statement_timeout = '60s'")
+            with pytest.raises(psycopg.errors.DataException, match="columnstore policy failure"):
+                owner.execute(compress)
+            writer.execute("SET statement_timeout = '5s'")
+            writer.execute("INSERT INTO metrics VALUES (%s, 'dev/b/t', 1, NULL, 192, NULL)", (OLD,))
+        owner.execute(compress)
+        compressed = (
+            "SELECT count(*) FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics' AND is_compressed"
+        )
+        assert owner.execute(compressed).fetchone() == (1,)
 
 
 @pytest.mark.timescale
@@ -118,6 +148,7 @@ def test_only_writers_may_make_temporary_tables(database: str) -> None:
         for procedure in (
             "merge_late(1, NULL)",
             "drop_old_chunks(1, '{}')",
+            "compress_old_chunks(1, '{}')",
             "drop_old_records(1, '{}')",
             "forget_committed(1, '{}')",
         ):
