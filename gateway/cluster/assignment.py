@@ -3,11 +3,14 @@
 A member takes a device when it ranks first among those that have it, and all of them have made room for it. What it
 polls already it keeps until somebody ranks before it. The same path with another definition is never taken from whoever
 polls it.
+
+Broker users come first, then the members of one user: however many names a user takes, it gets one share.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from nexus.contract import topic
 from nexus.contract.presence import Key, Mark, key
 
 ALL_KEPT = 0  # in place of more kept devices than a presence may name
@@ -45,19 +48,19 @@ def assign(
     """Decides on each of `devices`; what is not in `holding` is only taken if `may_take`."""
     contested: dict[Key, str] = {}
     crowded: set[str] = set()
-    seeds = [(key(rival.name), rival) for rival in rivals]
-    mine = key(me)
+    seeds = [(*_seed(me, rival.name), rival) for rival in rivals]
+    mine, my_user = key(me), key(topic.user_of(me))
     ours = set()
     for device, definition in devices.items():
         held = device in holding
-        own, is_ours = _mixed(mine, device), held or may_take
-        for seed, rival in seeds:
+        users, own, is_ours = _mixed(my_user, device), _mixed(mine, device), held or may_take
+        for seed, is_of_our_user, rival in seeds:
             if rival.devices is None:
                 is_ours &= not rival.may_have_taken if held else False
                 continue
             if (theirs := rival.devices.get(device)) is None:
                 continue
-            first = _mixed(seed, device) > own
+            first = _mixed(seed, device) > (own if is_of_our_user else users)
             if theirs != definition:
                 contested[device] = rival.name
                 kept = device in rival.keeps or ALL_KEPT in rival.keeps
@@ -75,9 +78,16 @@ def assign(
     return Assignment(frozenset(ours), room, contested)
 
 
-def rank(member: str, device: Key) -> int:
+def rank(member: str, device: Key) -> tuple[int, int]:
     """Who has the highest comes first for a device."""
-    return _mixed(key(member), device)
+    return _mixed(key(topic.user_of(member)), device), _mixed(key(member), device)
+
+
+def _seed(me: str, other: str) -> tuple[int, bool]:
+    """With what to compare ours, and whether that is among the members of one user."""
+    user = topic.user_of(other)
+    is_of_our_user = user == topic.user_of(me)
+    return key(other if is_of_our_user else user), is_of_our_user
 
 
 def _mixed(seed: int, device: Key) -> int:

@@ -101,7 +101,7 @@ class LeaseWitness:
             if presence.state == "left" and lease.member != self._member:
                 self._gone.add(lease.member)
             if not self._membership.heard("leases", lease.member, presence, clock(), retained=retained):
-                raise DecodeError("there are too many members")
+                raise DecodeError("there are too many members, or too many of one user")
             self._problems.accept(place)
         except DecodeError as error:
             self._problems.refuse(place, str(error))

@@ -4,8 +4,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from nexus.contract.presence import Presence
+from nexus.contract.topic import user_of
 
 MOST_MEMBERS = 1000
+MOST_OF_A_USER = 20  # so that no credential takes all the places
 
 Name = Literal["broker", "leases"]
 
@@ -43,7 +45,7 @@ class Peers:
             if peer is not None and peer.presence.id == presence.id:
                 self.forget(member, presence.seq)
         elif peer is None:
-            if len(self.living) >= MOST_MEMBERS:
+            if not self._has_room(member):
                 return False
             peer = self.living[member] = Peer(presence, now)
             peer.live = not retained and presence.state == "online"
@@ -53,6 +55,11 @@ class Peers:
         else:
             self._heard_again(peer, member, witness, presence, now, retained=retained)
         return True
+
+    def _has_room(self, member: str) -> bool:
+        user = user_of(member)
+        of_the_user = sum(user_of(other) == user for other in self.living)
+        return len(self.living) < MOST_MEMBERS and of_the_user < MOST_OF_A_USER
 
     def forget(self, member: str, seq: int) -> None:
         """It is gone; `seq` was its last word."""

@@ -181,7 +181,7 @@ class Sharing:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
         if not self._membership.heard("broker", member, presence, now, retained=retained):
-            raise DecodeError("there are too many members")
+            raise DecodeError("there are too many members, or too many of one user")
 
     # What follows.
 

@@ -83,6 +83,11 @@ def member_of(group: str, name: str) -> tuple[str, bool] | None:
     return "/".join(levels), False
 
 
+def user_of(member: str) -> str:
+    """The broker user that a gateway's name begins with: the broker lets nobody else speak there."""
+    return member.partition("/")[0]
+
+
 def receipt(publisher: str) -> str:
     """Topic on which a publisher hears what of its messages is in the database."""
     return f"receipt/{publisher}"

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.cluster.membership import SETTLE_SECONDS, Membership
-from gateway.cluster.peers import Name
+from gateway.cluster.peers import MOST_OF_A_USER, Name
 from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import (
@@ -470,6 +470,28 @@ def test_whatever_happens_no_device_is_polled_twice_nor_left(
         member.stopped = False
     world.run(LONGEST_LEASE + 12 * LEASE)
     assert world.all_polled() or not world.members
+
+
+def test_a_user_gets_one_share_however_many_names_it_takes() -> None:
+    world = group("a", alone=True)
+    one = world.members["a"]
+    for turn in range(80):
+        token = f"{one.membership.id}:{digest(DEVICES)}"
+        for name in range(40):
+            forged = Presence("online", f"evil{name}", LEASE, turn, digest(DEVICES), True, frozenset({token}))
+            world.say("broker", f"press/x{name}", encode_presence(forged))
+        world.run(TICK)
+    assert len(one.polling) > len(DEVICES) / 4, "half, more or less"
+    assert one.membership.members == 1 + MOST_OF_A_USER
+
+
+def test_several_of_one_user_share_what_is_the_users() -> None:
+    world = World(leases=False)
+    for name in ("a/a-1", "a/a-2", "a", "b"):
+        world.member(name)
+    world.run(4 * LEASE)
+    assert world.all_polled()
+    assert all(member.polling for member in world.members.values())
 
 
 def test_where_nothing_changes_nothing_is_worked_out_again() -> None:
