@@ -1,6 +1,7 @@
 """The way out, as a whole: publisher, spool, receipts, and the spools of gateways that are no more."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -29,12 +30,12 @@ CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
 class Delivery:
     """What takes readings, and what sends them on one connection after the other."""
 
-    def __init__(self, own: Settings, spool: Spool, words: Words) -> None:
+    def __init__(self, own: Settings, spool: Spool, words: Words, may_state: Callable[[str], bool]) -> None:
         self._own, self._words = own, words
         self._aside = Aside()
         self.backlog = Backlog(spool, own.queue_readings, own.wanted)
         self.publisher = Publisher(self.backlog, self._aside, words)
-        self.states = States(words, self._aside)
+        self.states = States(words, self._aside, may_state)
         self._receipts = Receipts(own.share, self.backlog, words)
         self._adoption = Adoption(own, words)
         metrics.denied.set_function(lambda: len(self._aside.denied) + self._adoption.denied)

@@ -52,7 +52,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         _sharing(own, broker.user, disk.number, words) as sharing,
         together() as group,
     ):
-        delivery = Delivery(own, disk, words)
+        delivery = Delivery(own, disk, words, sharing.may_state)
         gateway = _Gateway(sharing, board, delivery, words, group)
         sharing.reload(configured)
 

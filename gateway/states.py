@@ -5,6 +5,7 @@ taken out of the files meanwhile, is not "online" for ever.
 """
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import time
@@ -23,10 +24,13 @@ _LOOK_SECONDS = 1.0
 
 
 class States:
-    """The last state of each device that is ours; says them over one connection after the other."""
+    """The last state of each device that is ours; says them over one connection after the other.
 
-    def __init__(self, words: Words, aside: Aside) -> None:
-        self._words, self._aside = words, aside
+    `may_state` tells whether it is ours at that moment: after a while without the broker another may have it.
+    """
+
+    def __init__(self, words: Words, aside: Aside, may_state: Callable[[str], bool]) -> None:
+        self._words, self._aside, self._may_state = words, aside, may_state
         self._states: dict[str, Status] = {}
         self._unsaid: dict[str, None] = {}
         self._ended: set[str] = set()  # said once more, and then nobody's
@@ -73,7 +77,7 @@ class States:
         answers = []
         for path in self._states:
             name = topic.status(path)
-            if self._words.is_left_out(name, self._clock()):
+            if self._words.is_left_out(name, self._clock()) or not self._may_state(path):
                 continue
             answers.append(await connection.publish(name, stopped, retain=True))
         await asyncio.gather(*answers)
@@ -90,10 +94,12 @@ class States:
         self._turn = (self._turn + count) % most
 
     async def _say_unsaid(self, connection: mqtt.Connection) -> None:
-        while self._unsaid and self._may_say():
-            await connection.has_room()
-            if (path := next(iter(self._unsaid), None)) is None:
+        for path in list(self._unsaid):
+            if not self._may_say():
                 return
+            await connection.has_room()
+            if path not in self._unsaid or not self._may_state(path):
+                continue
             del self._unsaid[path]
             name, status = topic.status(path), self._states[path]
             if self._words.is_left_out(name, self._clock()):

@@ -51,6 +51,7 @@ class DeviceList:
                 if connection.room <= 0 or (self._words.careful and self._under_way):
                     return
                 if self._words.is_left_out(name, now):
+                    self._refused(name)
                     continue
                 payload = self._unsaid.pop(number)
                 self._under_way.add(number)
@@ -74,7 +75,10 @@ class DeviceList:
         self._under_way.discard(number)
         if not taken:
             self._unsaid[number] = payload
-            said = f"the broker refuses our device list on {name}, so nobody takes devices beside us"
-            self._problems.note("list", f"{said}: see its rules of access")
+            self._refused(name)
         elif not self._unsaid and not self._under_way:
             self._problems.note("list", None)
+
+    def _refused(self, name: str) -> None:
+        said = f"the broker refuses our device list on {name}, so nobody takes devices beside us"
+        self._problems.note("list", f"{said}: see its rules of access")

@@ -55,6 +55,7 @@ class Membership:
         self._settled = self._spoke = False
         self._lapsed = True
         self._doubtful_until = now  # until then others may say that they have taken over
+        self._doubted: frozenset[Key] = frozenset()  # what we had before
         self._fresh_from = now  # what others said before that is no word to count on any more
         self._all: frozenset[Key] = frozenset()
         self._pruned: frozenset[Key] | None = None
@@ -114,7 +115,8 @@ class Membership:
         self._witnesses["broker"].lost()
         self._subscribed = now
         if now >= self._held_until():
-            self._fresh_from, self._doubtful_until = now, now + 2 * self._lease
+            self._fresh_from = now
+            self._doubt(now)
         # The broker may have forgotten others that we do not know either.
         self._settled &= self._alone or bool(self._peers) or "leases" in self._witnesses
 
@@ -201,6 +203,13 @@ class Membership:
         before = [self._peers[name] for name in owning if rank(name, device) > rank(self._me, device)]
         return not owning or (bool(before) and all(peer.lost for peer in before))
 
+    def may_state(self, device: Key, now: float) -> bool:
+        """Whether to say how a device is: it is ours, and nobody can have taken it over while we were cut off."""
+        if device not in self._holding or self._subscribed is None or now < self._subscribed + SETTLE_SECONDS:
+            return False
+        is_doubted = device in self._doubted and now < self._doubtful_until
+        return not self._peers or (now < self.polls_until() and not is_doubted)
+
     def _known(self, name: str) -> Mapping[Key, Mark] | None:
         return self._devices if name == self._digest else self._details.get(name)
 
@@ -259,7 +268,10 @@ class Membership:
         elif self._lapsed and not was_lapsed and self._away == "yield":
             self._let_go()
         if self._lapsed:
-            self._doubtful_until = now + 2 * self._lease
+            self._doubt(now)
+
+    def _doubt(self, now: float) -> None:
+        self._doubtful_until, self._doubted = now + 2 * self._lease, self._holding
 
     @property
     def _has_company(self) -> bool:

@@ -100,6 +100,10 @@ class Sharing:
         """Whether it is for us to say that nobody polls the device: whoever would execute a write is gone."""
         return self.has(path) and self._membership.speaks_for(contract.key(path))
 
+    def may_state(self, path: str) -> bool:
+        """Whether it is for us, at this moment, to say how a device is; or that it is in nobody's files any more."""
+        return not self.has(path) or self._membership.may_state(contract.key(path), clock())
+
     def may_poll(self) -> bool:
         """Whether what was decided last still holds: not so after the process was stopped for a while."""
         return clock() < self._membership.polls_until()

@@ -28,11 +28,13 @@ from tests.peer import listening
 
 
 @asynccontextmanager
-async def delivering(folder: Path, broker: Broker, receipts: str = "auto") -> AsyncIterator[Delivery]:
+async def delivering(
+    folder: Path, broker: Broker, receipts: str = "auto", may_state: Callable[[str], bool] = lambda _: True
+) -> AsyncIterator[Delivery]:
     """A gateway's way out, on its own."""
     own = Settings(spool_dir=folder, receipts=receipts)
     async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, together() as group:
-        delivery = Delivery(own, spool, Words())
+        delivery = Delivery(own, spool, Words(), may_state)
 
         async def serve(connection: mqtt.Connection) -> None:
             await delivery.serve(connection)
@@ -604,5 +606,26 @@ def test_a_broker_that_takes_next_to_nothing_does_not_blow_up_the_spool(tmp_path
             assert delivery.publisher._connection
             delivery.publisher._connection.stream.drop("cut")
             await until(lambda: broker.has("plc") and delivery.backlog.stored == 0, "a better one gets it")
+
+    asyncio.run(scenario())
+
+
+def test_a_state_is_said_only_while_the_device_is_ours(tmp_path: Path) -> None:
+    broker, ours = Wayward(lambda _: 0), {"one"}
+
+    async def scenario() -> None:
+        async with (
+            broker.listening() as where,
+            delivering(tmp_path, where, "none", ours.__contains__) as delivery,
+        ):
+            online(delivery, "one", "two", "three")
+            await until(lambda: broker.taken, "ours is said")
+            ours.add("two")
+            await until(lambda: len(broker.taken) == 2, "another as soon as it is ours")
+            ours.remove("one")
+            delivery.publisher.finish()
+            await until(lambda: len(broker.taken) == 3, "the last one")
+        said = [(name, json.loads(payload[payload.index(b"{") :])["state"]) for name, payload in broker.taken]
+        assert said == [("status/one", "online"), ("status/two", "online"), ("status/two", "offline")]
 
     asyncio.run(scenario())

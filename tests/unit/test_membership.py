@@ -518,3 +518,35 @@ def test_a_member_whose_device_list_has_not_come_is_named() -> None:
     assert one.unlisted == ["c"]
     one.details({2: 7})
     assert one.unlisted == []
+
+
+def test_who_returns_says_no_state_of_what_another_has_taken_over() -> None:
+    world = World(leases=False)
+    one = world.member("a", away="poll")
+    two = world.member("b", away="poll")
+    stated = lambda member: {path for path in DEVICES if member.membership.may_state(path, member.now)}  # noqa: E731
+
+    world.run(4 * LEASE)
+    assert stated(one) == one.polling
+    assert stated(one) | stated(two) == set(DEVICES)
+    one.link["broker"] = False
+    world.run(4 * LEASE)
+    assert stated(one) == set()
+    assert stated(two) == set(DEVICES)
+    one.link["broker"] = True
+    for _ in range(int(4 * LEASE / TICK)):
+        world.run(TICK)
+        assert not stated(one) & stated(two)
+    assert stated(one) == one.polling
+    assert stated(one) | stated(two) == set(DEVICES)
+
+
+def test_who_is_alone_says_its_states_as_soon_as_the_broker_is_back() -> None:
+    world = World(leases=False)
+    one = world.member("a", alone=True)
+    world.run(LEASE)
+    one.link["broker"] = False
+    world.run(4 * LEASE)
+    one.link["broker"] = True
+    world.run(2 * SETTLE_SECONDS)
+    assert all(one.membership.may_state(path, one.now) for path in DEVICES)
