@@ -37,7 +37,7 @@ class Backlog:
     """
 
     def __init__(self, spool: Spool, limit: int, receipts: Wanted, *, shown: bool = True) -> None:
-        self._spool = spool
+        self.spool = spool
         self._wanted = receipts
         self._receipts = receipts == "always"
         self._scans = Waiting(limit)
@@ -75,10 +75,10 @@ class Backlog:
 
     async def open(self) -> None:
         """Opens the spool, and goes on where the process before ended. Raises SpoolError."""
-        await self._spool.open()
-        if (owner := self._spool.owner) is None or self.opened.is_set():
+        await self.spool.open()
+        if (owner := self.spool.owner) is None or self.opened.is_set():
             return
-        contents = self._spool.contents
+        contents = self.spool.contents
         self._start = self._next = owner.next
         self._ledger = Ledger(contents.first if contents.messages else owner.next)
         self._receipts = self._receipts or (self._wanted == "auto" and owner.offered)
@@ -89,7 +89,7 @@ class Backlog:
     @property
     def name(self) -> str | None:
         """The publisher's name; None until the spool is open."""
-        return self._spool.owner.id if self.opened.is_set() and self._spool.owner else None
+        return self.spool.owner.id if self.opened.is_set() and self.spool.owner else None
 
     @property
     def publisher(self) -> str | None:
@@ -99,7 +99,7 @@ class Backlog:
     @property
     def stored(self) -> int:
         """Messages on disk."""
-        return self._spool.contents.messages
+        return self.spool.contents.messages
 
     @property
     def waiting(self) -> int:
@@ -230,14 +230,14 @@ class Backlog:
     async def _flush(self) -> None:
         await self.open()
         self.wake.clear()
-        if self._receipts and self._spool.owner and not self._spool.owner.offered and self.offered:
-            await self._spool.remember_offer()
+        if self._receipts and self.spool.owner and not self.spool.owner.offered and self.offered:
+            await self.spool.remember_offer()
         while self._scans or self._finished:
             scans = self._scans.take(SCANS_AT_ONCE)
             finished, self._finished = self._finished, Ranges()
             wanted = [scan for scan in scans if not self._ledger.is_committed(scan.first, scan.last)]
             try:
-                await self._spool.write([entry for scan in wanted for entry in scan.entries], finished)
+                await self.spool.write([entry for scan in wanted for entry in scan.entries], finished)
             except BaseException:
                 self._scans.put_back()
                 for first, last in finished:
@@ -250,7 +250,7 @@ class Backlog:
 
     async def expire(self) -> None:
         """Drops what is too old. Raises SpoolError."""
-        await self._spool.expire()
+        await self.spool.expire()
 
     # For the drain.
 
@@ -264,13 +264,13 @@ class Backlog:
         """
         if self.offered:
             self._ledger.listen(self._clock())
-        upto = self._spool.contents.last
+        upto = self.spool.contents.last
         if (waiting := self._scans.first) is not None:  # from here on: not on disk yet, and not gone either
             upto = min(upto, waiting - 1)
         due: list[Entry] = []
         number = after
         while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
-            entries = await self._spool.between(first, upto, limit, aside, largest)
+            entries = await self.spool.between(first, upto, limit, aside, largest)
             number = entries[-1].last + 1 if len(entries) == limit else upto + 1
             for hole in [] if aside or largest is not None else holes(first, number - 1, entries):
                 self._ledger.nowhere(*hole)
@@ -297,14 +297,6 @@ class Backlog:
             await self.flush()
         except SpoolError:  # a full disk may not even take deletions: they are sent again after a restart
             metrics.spool_failures.inc()
-
-    async def divide(self, entry: Entry, parts: list[Entry]) -> None:
-        """Keeps an entry in parts; in none, if it is no message of ours. Raises SpoolError."""
-        await self._spool.divide(entry, parts)
-
-    async def first_of(self, name: str, largest: int | None = None) -> Entry | None:
-        """The oldest entry of a topic on disk, of at most `largest` bytes if it is one reading. Raises SpoolError."""
-        return await self._spool.first_of(name, largest)
 
     def is_done(self, entry: Entry) -> bool:
         """Whether it is known to have arrived."""

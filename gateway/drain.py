@@ -119,7 +119,7 @@ class Drain:
         for entry in large:
             halves = entry.halved()
             if halves or entry.readings > 1:
-                await self._backlog.divide(entry, halves)
+                await self._backlog.spool.divide(entry, halves)
             if not halves and entry.readings > 1:
                 self._answers.refuse(entry.topic, "Malformed Packet")
                 self._answers.lost(entry.readings)
@@ -136,7 +136,7 @@ class Drain:
 
     async def _try(self, topic: str) -> bool:
         """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
-        entry = await self._backlog.first_of(topic, self._largest)
+        entry = await self._backlog.spool.first_of(topic, self._largest)
         if entry is None:
             self._aside.untried(topic, self._clock())
             return False

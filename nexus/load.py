@@ -112,7 +112,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
         disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
         group = await stack.enter_async_context(together())
-        delivery = Delivery(own, disk, Words())
+        delivery = Delivery(own, disk, Words(), lambda _: True)
         publisher, backlog = delivery.publisher, delivery.backlog
 
         async def serve(connection: mqtt.Connection) -> None:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Literal
 
 from gateway.cluster.assignment import ALL_KEPT, Assignment, Rival, assign, rank
+from gateway.cluster.lists import Lists
 from gateway.cluster.peers import Name, Peer, Peers
-from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witness
-from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence, digest
+from gateway.cluster.twin import Twin
+from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witnesses
+from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence
 
 SETTLE_SECONDS = 0.5  # for what is retained to come in after subscribing
 MOST_IDS = 1000  # of our own that we know again: an old word may come back late
@@ -42,15 +44,11 @@ class Membership:
         self._new_id, self._alone, self._away = new_id, alone, away
         self._id = new_id()
         self._ids = deque([before or self._id, self._id], MOST_IDS)
-        self._witnesses: dict[Name, Witness] = {"broker": Witness(1)}
-        if leases:
-            self._witnesses["leases"] = Witness(3)
-        self._devices: Mapping[Key, Mark] = {}
-        self._digest = digest({})
-        self._details: dict[str, Mapping[Key, Mark]] = {}
+        self._witnesses = Witnesses(lease, leases=leases)
         self._group = Peers()
         self._peers = self._group.living
-        self._twin: Peer | None = None
+        self.lists = Lists(self._peers)
+        self._twin = Twin()
         self._subscribed: float | None = None
         self._settled = self._spoke = False
         self._lapsed = True
@@ -88,7 +86,7 @@ class Membership:
             self._id,
             self._lease,
             0,
-            self._digest,
+            self.lists.digest,
             bool(self._holding),
             frozenset(peer.granted for peer in self._peers.values() if peer.granted is not None),
             kept if len(kept) <= MOST_KEPT else frozenset((ALL_KEPT,)),
@@ -107,77 +105,38 @@ class Membership:
 
     def has(self, devices: Mapping[Key, Mark]) -> None:
         """Our device files have these."""
-        self._devices, self._all = dict(devices), frozenset(devices)
-        self._digest = digest(devices)
+        self.lists.has(devices)
+        self._all = frozenset(devices)
 
     def subscribed(self, now: float) -> None:
         """A new connection: what the broker has retained comes now."""
-        self._witnesses["broker"].lost()
+        self._witnesses.broker.lost()
         self._subscribed = now
-        if now >= self._held_until():
+        if now >= self._witnesses.held_until():
             self._fresh_from = now
             self._doubt(now)
         # The broker may have forgotten others that we do not know either.
-        self._settled &= self._alone or bool(self._peers) or "leases" in self._witnesses
+        self._settled &= self._alone or bool(self._peers) or self._witnesses.leases is not None
 
     def disconnected(self) -> None:
         self._subscribed = None
-        self._witnesses["broker"].lost()
+        self._witnesses.broker.lost()
 
     def confirmed(self, witness: Name, sent: float) -> None:
         """It has the word that we said then."""
-        self._witnesses[witness].confirmed(sent)
+        self._witnesses.by_name[witness].confirmed(sent)
 
     def showed(self, witness: Name, sent: float) -> None:
         """It showed us all that was said before then."""
-        self._witnesses[witness].showed(sent, self._lease)
-
-    def details(self, devices: Mapping[Key, Mark]) -> None:
-        """What some digest stands for."""
-        name = digest(devices)
-        if name in self.wanted:
-            self._details[name] = dict(devices)
-
-    @property
-    def wanted(self) -> frozenset[str]:
-        """Digests of others that we do not know."""
-        named = {peer.presence.devices for peer in self._peers.values()} - {self._digest, ""}
-        for old in self._details.keys() - named:
-            del self._details[old]
-        return frozenset(named - self._details.keys())
-
-    @property
-    def unlisted(self) -> list[str]:
-        """Members of which we do not know what devices they have."""
-        wanted = self.wanted
-        return [name for name, peer in self._peers.items() if peer.presence.devices in wanted]
-
-    @property
-    def is_to_tell_devices(self) -> bool:
-        """Somebody has other devices than we."""
-        return any(peer.presence.devices not in (self._digest, "") for peer in self._peers.values())
+        self._witnesses.by_name[witness].showed(sent, self._lease)
 
     def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
         """A word of a member; False when there are too many. `retained` if it was not said just now."""
         if member == self._me:
-            self._heard_of_me(witness, presence, now, retained=retained)
+            if presence.id not in self._ids:
+                self._twin.heard(witness, presence, now, retained=retained)
             return True
         return self._group.heard(witness, member, presence, now, retained=retained)
-
-    def _heard_of_me(self, witness: Name, presence: Presence, now: float, *, retained: bool) -> None:
-        if presence.id in self._ids:
-            return
-        twin = self._twin
-        if twin is None or twin.presence.id != presence.id:
-            twin = self._twin = Peer(presence, now, live=not retained and presence.state == "online")
-        elif presence.state == "left":
-            self._twin = None
-            return
-        elif presence.state == "lost" or twin.words.get(witness) == (presence.id, presence.seq):
-            return
-        else:
-            twin.live, twin.presence = True, presence
-        twin.note(witness, presence, now)
 
     # What follows.
 
@@ -193,12 +152,11 @@ class Membership:
     @property
     def has_twin(self) -> bool:
         """Another gateway with our name is alive, and we are not to poll."""
-        twin = self._twin
-        return twin is not None and twin.live and (not self._spoke or twin.presence.id < self._id)
+        return self._twin.goes_first(self._id if self._spoke else None)
 
     def speaks_for(self, device: Key) -> bool:
         """Whether we come first for a device among those on the broker, while those before us are lost to it."""
-        rivals = {name: self._known(peer.presence.devices) or {} for name, peer in self._peers.items()}
+        rivals = {name: self.lists.known(peer.presence.devices) or {} for name, peer in self._peers.items()}
         owning = [name for name, devices in rivals.items() if device in devices]
         before = [self._peers[name] for name in owning if rank(name, device) > rank(self._me, device)]
         return not owning or (bool(before) and all(peer.lost for peer in before))
@@ -210,14 +168,11 @@ class Membership:
         is_doubted = device in self._doubted and now < self._doubtful_until
         return not self._peers or (now < self.polls_until() and not is_doubted)
 
-    def _known(self, name: str) -> Mapping[Key, Mark] | None:
-        return self._devices if name == self._digest else self._details.get(name)
-
     def may_speak(self, now: float) -> bool:
         """Whether to say that we are here: not before it is known that nobody else has our name."""
-        if self._twin is not None and (not self._spoke or self.has_twin):
+        if self._twin and (not self._spoke or self.has_twin):
             return False
-        listed = "leases" in self._witnesses and self._witnesses["leases"].seen is not None
+        listed = self._witnesses.leases is not None and self._witnesses.leases.seen is not None
         heard = self._subscribed is not None and now >= self._subscribed + SETTLE_SECONDS
         self._spoke |= listed or heard
         return self._spoke
@@ -225,14 +180,13 @@ class Membership:
     def polls_until(self) -> float:
         """How long the last decision holds: a process that was stopped meanwhile must decide anew before it polls."""
         if self._has_company and self._away == "yield":
-            return self._held_until()
-        return max(self._held_until(), self._decided + STALL_SECONDS) if self._is_attended else float("inf")
+            return self._witnesses.held_until()
+        return max(self._witnesses.held_until(), self._decided + STALL_SECONDS) if self._is_attended else float("inf")
 
     def expired(self, now: float) -> list[str]:
         """Forgets the members that are silent; names them."""
-        if self._twin is not None and self._is_twin_silent(self._twin, now):
-            self._twin = None
-        gone = [name for name, peer in self._peers.items() if self._is_silent(peer, now)]
+        self._twin.expire(self._witnesses, self._lease, self._subscribed, now)
+        gone = [name for name, peer in self._peers.items() if self._witnesses.are_silent(peer, now)]
         for name in gone:
             self._group.forget(name, self._peers[name].presence.seq)
         return gone
@@ -241,13 +195,13 @@ class Membership:
         """The devices to poll now."""
         self._yield_if_needed(now)
         self._settle(now)
-        if self._twin is not None and not self._spoke:
+        if self._twin and not self._spoke:
             return self._holding
         if self._lapsed and self._away == "yield":
             self._prune()
-        elif not self._can_see(now) and not self._peers and self._goes_on_alone(now):
+        elif not self._witnesses.can_see(now) and not self._peers and self._goes_on_alone(now):
             self._holding = self._all
-        elif self._can_see(now):
+        elif self._witnesses.can_see(now):
             self._assign(now)
         else:
             self._prune()
@@ -260,11 +214,10 @@ class Membership:
             if self._spoke or self._holding:
                 self._let_go()
             self._spoke = False
-        elif stopped and now >= self._held_until():
+        elif stopped and now >= self._witnesses.held_until():
             self._let_go()
             self._settled, self._born = False, now
-            for one in self._witnesses.values():
-                one.lost()  # what was said meanwhile is still to come, before our own next word
+            self._witnesses.lost()  # what was said meanwhile is still to come, before our own next word
         elif self._lapsed and not was_lapsed and self._away == "yield":
             self._let_go()
         if self._lapsed:
@@ -280,14 +233,11 @@ class Membership:
     @property
     def _is_attended(self) -> bool:
         """Others have reason to think that we live: there is a connection, as far as we know."""
-        return self._subscribed is not None or "leases" in self._witnesses
+        return self._subscribed is not None or self._witnesses.leases is not None
 
     def _has_lapsed(self, now: float) -> bool:
         """Others may have taken over, as nobody has confirmed our words for a lease."""
-        return self._has_company and now >= self._held_until()
-
-    def _can_see(self, now: float) -> bool:
-        return any(one.is_readable(now, self._lease) for one in self._witnesses.values())
+        return self._has_company and now >= self._witnesses.held_until()
 
     def _prune(self) -> None:
         if self._pruned is not self._all:
@@ -300,19 +250,16 @@ class Membership:
         self._ids.append(self._id)
         self._holding, self._basis = frozenset(), None
 
-    def _held_until(self) -> float:
-        return max(one.acked + one.leases * self._lease for one in self._witnesses.values())
-
     def _goes_on_alone(self, now: float) -> bool:
-        return (self._settled or self._alone) and now >= max(self._held_until(), self._born + self._lease)
+        return (self._settled or self._alone) and now >= max(self._witnesses.held_until(), self._born + self._lease)
 
     def _settle(self, now: float) -> None:
         """Whether we know who is there."""
         if self._settled:
             return
-        broker, leases = self._witnesses["broker"], self._witnesses.get("leases")
+        broker, leases = self._witnesses.broker, self._witnesses.leases
         heard = broker.since is not None and self._subscribed is not None and now >= self._subscribed + SETTLE_SECONDS
-        welcome = any(peer.live and self._knows_us(peer) for peer in self._peers.values())
+        welcome = any(peer.live and peer.knows(self._id) for peer in self._peers.values())
         wait = self._lease + MARGIN_SECONDS
         if leases is None:
             waited = broker.since is not None and now >= broker.since + wait
@@ -325,47 +272,24 @@ class Membership:
     def _assign(self, now: float) -> None:
         # Whom others count with, and we have not heard of, may be polling: what is not ours already has to wait.
         known = set(self._ids) | {peer.presence.id for peer in self._peers.values()}
-        named = {token.partition(":")[0] for peer in self._peers.values() for token in peer.presence.view}
+        named = {one for peer in self._peers.values() for one in peer.named}
         rivals = [self._rival(name, peer, now) for name, peer in sorted(self._peers.items())]
         may_take = self._settled and named <= known
         described = [(one.name, one.is_live, one.has_made_room, one.may_have_taken, one.keeps) for one in rivals]
-        sets = [(peer.presence.token, peer.presence.devices in self._details) for peer in self._peers.values()]
-        basis = (self._digest, self._id, may_take, described, sets)
+        sets = [(peer.presence.token, self.lists.is_told(peer.presence.devices)) for peer in self._peers.values()]
+        basis = (self.lists.digest, self._id, may_take, described, sets)
         if basis == self._basis:
             return
         self._basis = basis
-        self._assignment = assign(self._me, self._devices, self._holding, rivals, may_take=may_take)
+        self._assignment = assign(self._me, self.lists.ours, self._holding, rivals, may_take=may_take)
         self._holding = self._assignment.ours
         for name in self._assignment.room_for:
             self._peers[name].granted = self._peers[name].presence.token
 
     def _rival(self, name: str, peer: Peer, now: float) -> Rival:
         said = peer.presence
-        known = self._known(said.devices)
+        known = self.lists.known(said.devices)
         fresh = max(peer.heard.values()) >= self._fresh_from
-        room = fresh and f"{self._id}:{self._digest}" in said.view
-        taken = peer.live and said.polls and not self._knows_us(peer) and now < self._doubtful_until
+        room = fresh and f"{self._id}:{self.lists.digest}" in said.view
+        taken = peer.live and said.polls and not peer.knows(self._id) and now < self._doubtful_until
         return Rival(name, known, peer.live, room, taken, said.keeps)
-
-    def _knows_us(self, peer: Peer) -> bool:
-        return any(token.partition(":")[0] == self._id for token in peer.presence.view)
-
-    def _is_silent(self, peer: Peer, now: float) -> bool:
-        if not self._can_see(now):
-            return False  # who is cut off knows of no one's end
-        # Who was only retained has to renew as soon as one of ours would, whatever it says of itself.
-        theirs = peer.presence.lease if peer.live else min(peer.presence.lease, self._lease)
-        return all(
-            one.is_silent(peer.heard.get(name, peer.known), theirs, now, self._lease)
-            for name, one in self._witnesses.items()
-        )
-
-    def _is_twin_silent(self, twin: Peer, now: float) -> bool:
-        """Without our own words to go by: we say nothing while it may be there."""
-        last = max(twin.heard.values(), default=twin.known)
-        theirs = twin.presence.lease if twin.live else min(twin.presence.lease, self._lease)
-        wait = theirs * max(one.leases for name, one in self._witnesses.items() if name in twin.heard)
-        return self._can_hear(twin) and now >= max(last, self._subscribed or 0) + wait + MARGIN_SECONDS
-
-    def _can_hear(self, twin: Peer) -> bool:
-        return self._subscribed is not None or "broker" not in twin.heard

@@ -28,6 +28,19 @@ class Peer:
         self.heard[witness] = now
         self.words[witness] = (presence.id, presence.seq)
 
+    def lease(self, ours: float) -> float:
+        """Who was only retained has to renew as soon as one of ours would, whatever it says of itself."""
+        return self.presence.lease if self.live else min(self.presence.lease, ours)
+
+    @property
+    def named(self) -> set[str]:
+        """The ids of those whom it counts with."""
+        return {token.partition(":")[0] for token in self.presence.view}
+
+    def knows(self, own: str) -> bool:
+        """Whether it counts with the one of this id."""
+        return own in self.named
+
 
 class Peers:
     """Those that live, and the last words of those that are gone."""

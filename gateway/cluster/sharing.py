@@ -9,7 +9,6 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from gateway import metrics
 from gateway.cluster.catalogue import Catalogue, Marked
 from gateway.cluster.clock import clock
 from gateway.cluster.device_list import DeviceList
@@ -18,6 +17,7 @@ from gateway.cluster.leases import Leases
 from gateway.cluster.membership import Membership
 from gateway.cluster.memory import Memory
 from gateway.cluster.problems import Problems
+from gateway.cluster.report import Report
 from gateway.config import Configured
 from gateway.fleet import Fleet
 from gateway.subscribing import subscribe
@@ -32,8 +32,6 @@ from nexus.runtime import log
 TICK_SECONDS = 0.25
 HEARTBEATS_A_LEASE = 4
 LONGEST_HEARTBEAT = 2.0  # seconds; the others' leases may be shorter than ours
-SAID_NAMES = 5
-LIST_SECONDS = 15.0  # a member's device list should have come after so long
 
 
 class Sharing:
@@ -72,7 +70,7 @@ class Sharing:
         self._problems = Problems()
         self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self, self._problems)
         self._list = DeviceList(group, member, words, self._problems)
-        self._unlisted: dict[str, float] = {}  # members whose device list is unknown, and since when
+        self._report = Report(member, self._membership, self._problems)
         self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
         self._log = log.get("sharing")
@@ -211,7 +209,7 @@ class Sharing:
                     self._leases.has_news()
             if self._memory is not None:
                 self._memory.keep(self._member, self._membership.id)
-            self._report()
+            self._report.show(by_key, now)
             self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(TICK_SECONDS):
@@ -268,41 +266,15 @@ class Sharing:
         connection = self._connection
         if connection is None or not self._membership.may_speak(clock()) or self._is_left_out():
             return
-        if self._membership.is_to_tell_devices:
+        if self._membership.lists.is_to_tell:
             self._list.tell(connection, self._content.devices, self._marked.marks)
         else:
             self._list.go_on(connection)
 
     def _learn(self) -> None:
-        for digest in self._membership.wanted:
+        for digest in self._membership.lists.wanted:
             if (found := self._catalogue.find(digest)) is not None:
-                self._membership.details(found)
-
-    def _report(self) -> None:
-        metrics.members.set(self._membership.members)
-        contested = self._membership.contested
-        metrics.contested.set(len(contested))
-        metrics.name_taken.set(self._membership.has_twin)
-        self._report_lists(clock())
-        text = None
-        if contested:
-            by_key = self._marked.by_key
-            named = [f"{by_key[one].device.path} ({contested[one]})" for one in contested if one in by_key]
-            more = ", …" if len(named) > SAID_NAMES else ""
-            text = "defined otherwise by another gateway of the group, and polled by one only: "
-            text += f"{', '.join(sorted(named)[:SAID_NAMES])}{more}: make the files agree, or change path or group"
-        self._problems.note("contested", text)
-        twin = f"another gateway of the group is named {self._member}: set NEXUS_MEMBER; this one polls nothing"
-        self._problems.note("twin", twin if self._membership.has_twin else None)
-
-    def _report_lists(self, now: float) -> None:
-        """Beside members whose devices are unknown, nobody takes any."""
-        self._unlisted = {name: self._unlisted.get(name, now) for name in self._membership.unlisted}
-        late = sorted(name for name, since in self._unlisted.items() if now - since > LIST_SECONDS)
-        metrics.unlisted.set(len(late))
-        more = ", …" if len(late) > SAID_NAMES else ""
-        text = f"the device list of {', '.join(late[:SAID_NAMES])}{more} has not come, so no device is taken beside it"
-        self._problems.note("unlisted", f"{text}: see its problems, and the broker's rules" if late else None)
+                self._membership.lists.details(found)
 
     # The Leases' side.
 

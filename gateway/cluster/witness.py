@@ -1,6 +1,8 @@
-"""One of the ways by which gateways see each other live: their presences on the broker, or Kubernetes Leases. Pure."""
+"""The ways by which gateways see each other live: their presences on the broker, and Kubernetes Leases. Pure."""
 
 from dataclasses import dataclass, field
+
+from gateway.cluster.peers import Name, Peer
 
 MARGIN_SECONDS = 1.0  # between the end of a lease at its holder, and with the others
 UNREADABLE_LEASES = 6  # what a witness that we cannot read would say is taken for silence after so many leases
@@ -40,3 +42,36 @@ class Witness:
         if self.seen is None or self.since is None or not self.is_readable(now, ours):
             return now - heard >= UNREADABLE_LEASES * theirs
         return self.seen - max(heard, self.since) >= theirs * self.leases + MARGIN_SECONDS
+
+
+class Witnesses:
+    """All that there are, for a gateway with this lease."""
+
+    def __init__(self, lease: float, *, leases: bool) -> None:
+        self._lease = lease
+        self.broker = Witness(1)
+        self.leases = Witness(3) if leases else None
+        self.by_name: dict[Name, Witness] = {"broker": self.broker}
+        if self.leases is not None:
+            self.by_name["leases"] = self.leases
+
+    def held_until(self) -> float:
+        """Until then others take us to be alive."""
+        return max(one.acked + one.leases * self._lease for one in self.by_name.values())
+
+    def can_see(self, now: float) -> bool:
+        """Whether any of them can be read."""
+        return any(one.is_readable(now, self._lease) for one in self.by_name.values())
+
+    def lost(self) -> None:
+        """We cannot read them any more."""
+        for one in self.by_name.values():
+            one.lost()
+
+    def are_silent(self, peer: Peer, now: float) -> bool:
+        """Whether a member is heard by none of them. Who is cut off knows of no one's end."""
+        theirs = peer.lease(self._lease)
+        return self.can_see(now) and all(
+            one.is_silent(peer.heard.get(name, peer.known), theirs, now, self._lease)
+            for name, one in self.by_name.items()
+        )

@@ -150,8 +150,8 @@ class Member:
                 self.world.retained["leases"].pop(gone, None)
         self.polling = self.membership.decide(self.now)
         for other in self.world.members.values():
-            if other.membership._digest in self.membership.wanted and self.reaches & {"broker"}:
-                self.membership.details(other.devices)
+            if other.membership.lists.digest in self.membership.lists.wanted and self.reaches & {"broker"}:
+                self.membership.lists.details(other.devices)
         content = self.membership.content()
         if self.membership.may_speak(self.now) and (content != self.said or self.now - self.heartbeat >= LEASE / 4):
             self.speak(content)
@@ -515,9 +515,9 @@ def test_a_member_whose_device_list_has_not_come_is_named() -> None:
     one.has({1: 7})
     for name, devices in (("b", {1: 7}), ("c", {2: 7})):
         one.heard("broker", name, Presence("online", name, LEASE, 1, digest(devices)), 0.0, retained=False)
-    assert one.unlisted == ["c"]
-    one.details({2: 7})
-    assert one.unlisted == []
+    assert one.lists.missing == ["c"]
+    one.lists.details({2: 7})
+    assert one.lists.missing == []
 
 
 def test_who_returns_says_no_state_of_what_another_has_taken_over() -> None:
