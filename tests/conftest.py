@@ -17,7 +17,7 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from nexus import embedded
+from nexus.cli import embedded
 from tests.deploy.stand_ins.broker import configured
 from tests.lease_api import LeaseApi
 from tests.parts import ANYBODY, OPEN_PORTS, Mosquitto, Nexus, Postgres, as_role, as_user, secret

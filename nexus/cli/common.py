@@ -1,0 +1,60 @@
+"""What several commands need: the log, the device files, one device's work."""
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config import Configured
+
+DevicesOption = Annotated[
+    Path | None, typer.Option("--devices", metavar="PATH", help="Device file, or a directory of them (NEXUS_DEVICES).")
+]
+
+
+def configure_log(service: str) -> None:
+    """Logs as the environment says."""
+    from nexus.runtime import log, settings
+
+    process = settings.load(settings.Process)
+    log.configure(service, process.log_level, process.log_format)
+
+
+def place(given: Path | None) -> Path:
+    """Where the device files are: as given, or as the environment says. Raises ConfigError."""
+    from gateway.settings import Settings
+    from nexus.runtime import settings
+
+    if (path := given or settings.load(Settings).devices) is None:
+        raise ConfigError("no device file: give --devices PATH, or set NEXUS_DEVICES")
+    return path
+
+
+def loaded(path: Path) -> "tuple[Configured, ...]":
+    """The devices of the files. Raises ConfigError."""
+    from gateway.config import load
+    from gateway.settings import Settings
+    from nexus.runtime import settings
+
+    return load(path, prefix=settings.load(Settings).device_prefix)
+
+
+def once(work: Coroutine[object, object, list[str]]) -> int:
+    """Does a tool's work and prints what it gives; 1 when the device is not to be had."""
+    import asyncio
+
+    from gateway.driver import DeviceError, WriteError
+    from nexus.runtime import log
+
+    log.configure("tool", "warning", "console")
+    try:
+        print("\n".join(asyncio.run(work)))
+    except (DeviceError, WriteError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

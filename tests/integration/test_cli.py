@@ -1,0 +1,53 @@
+"""The command line as a process: what it imports, and how a shell completes it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PLANT = "devices: [{name: a, protocol: modbus-tcp, host: h, tags: [{name: t, address: 'coil:1'}]}]"
+HEAVY = {"asyncua", "psycopg", "snap7", "aiohttp", "rich", "cryptography"}
+IMPORTED = """
+import sys
+from nexus.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code or 0
+print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    given = {**os.environ, **environment}
+    return subprocess.run(
+        [sys.executable, *arguments], env=given, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "more"), [(["--help"], {"pydantic", "structlog", "asyncio"}), (["check"], set())]
+)
+def test_only_what_is_needed_is_imported(arguments: list[str], more: set[str], tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_text(PLANT)
+    paths = [str(tmp_path)] if arguments == ["check"] else []
+    done = python("-c", IMPORTED, *arguments, *paths)
+    assert done.returncode == 0, done.stderr
+    assert not (HEAVY | more) & set(done.stderr.split())
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    for words, expected in (("nexus ch", "check"), ("nexus db mig", "migrate"), ("nexus read --dev", "--devices")):
+        number = str(len(words.split()) - 1)
+        done = python(
+            "-m", "nexus", _NEXUS_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=number, NEXUS_LOG_LEVEL="info"
+        )
+        assert done.stdout.split() == [expected], done.stderr
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    done = python("-m", "nexus", "--version")
+    assert (done.returncode, done.stdout.startswith("nexus-edge ")) == (0, True)
