@@ -88,6 +88,17 @@ def build(
     return tuple(configured for _, configured in devices)
 
 
+def described(files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> list[Block]:
+    """What the files say of each device, completed by its template; of files that `build` takes."""
+    found = _Found(Faults())
+    reader = Reader(found.faults, environment, prefix)
+    for file, data in files.items():
+        if (document := reader.read(file, data)) is not None:
+            _collect(found, file, document)
+    spots = [_completed(Spot(found.faults, raw, ""), found.templates) for raw in found.devices]
+    return [spot.block for spot in spots if spot is not None]
+
+
 def checked(kind: type[M], keys: Mapping[str, object]) -> M:
     """A driver's settings for a device that no file describes. Raises ConfigError."""
     try:

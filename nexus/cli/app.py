@@ -22,6 +22,7 @@ COMMANDS: tuple[tuple[str, Command | typer.Typer], ...] = (
     ("browse", devices.browse),
     ("write", devices.write),
     ("import", files.import_),
+    ("export", files.export),
     ("plan", devices.plan),
     ("opcua", devices.opcua),
     ("simulate", services.simulate),

@@ -6,27 +6,38 @@ from typing import Annotated, Literal
 import typer
 
 from nexus.cli.common import DevicesOption, loaded, once, place
+from nexus.runtime.errors import ConfigError
 
 DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="Name of the device.")]
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Like opc.tcp://192.168.1.30:4840.")]
 
 
 def read(
-    device: DeviceArgument,
+    device: Annotated[str | None, typer.Argument(metavar="DEVICE", help="Name of the device.")] = None,
     tags: Annotated[list[str] | None, typer.Argument(metavar="TAG", help="Some of its tags; else all.")] = None,
     devices: DevicesOption = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every device, once.")] = False,
 ) -> int:
-    """Read a device once; the exit code is 1 if a tag is bad.
+    """Read a device once, or all of them with --all.
+
+    The exit code is 1 if a device is not to be had, or a tag is bad.
 
     \b
     Examples:
       nexus read plc001 --devices plant.yaml
       nexus read plc001 temperature pressure
+      nexus read --all
     """
     from gateway.tools import oneshot
 
-    bad: list[str] = []
-    code = once(oneshot.read(*oneshot.chosen(loaded(place(devices)), device, tags or []), bad))
+    if (device is None) != everything:
+        raise ConfigError("read what? Name a device, or give --all for every one of them")
+    configured, bad = loaded(place(devices)), list[str]()
+    if device is None:
+        code = once(oneshot.read_all(configured, bad))
+    else:
+        code = once(oneshot.read(*oneshot.chosen(configured, device, tags or []), bad))
     return 1 if bad else code
 
 

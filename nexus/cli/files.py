@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from nexus.cli.common import loaded
+from nexus.cli.common import loaded, place
+from nexus.runtime.errors import ConfigError
 
 
 def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file, or a directory of them.")]) -> int:
@@ -28,7 +29,7 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Kepware's export, or name,address,…")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `nexus export`, Kepware, or name,address,…")],
     name: Annotated[str, typer.Option(help="Name of the device.")] = "imported",
     protocol: Annotated[
         Literal["modbus-tcp", "modbus-rtu-tcp", "s7"], typer.Option(help="Protocol of the device.")
@@ -36,6 +37,8 @@ def import_(
     host: Annotated[str, typer.Option(help="Host of the device.")] = "192.168.0.1",
 ) -> int:
     """Turn a CSV file of tags into a device file.
+
+    A device that the file does not describe itself has the name, protocol and host that are given here.
 
     \b
     Examples:
@@ -46,6 +49,48 @@ def import_(
 
     lines, remarks = imported(file, {"name": name, "protocol": protocol, "host": host})
     print("\n".join(lines))
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return 0
+
+
+def export(
+    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="Device files (NEXUS_DEVICES).")] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file; else standard output.")] = None,
+    separator: Annotated[
+        Literal[",", ";", "tab"], typer.Option(help="Of the cells; with ; numbers have decimal commas.")
+    ] = ",",
+    encoding: Annotated[
+        Literal["utf-8", "utf-16", "cp1252"], typer.Option(help="Of the file; Excel opens all three.")
+    ] = "utf-8",
+) -> int:
+    """Write the tags of device files as CSV, for a spreadsheet.
+
+    `nexus import` turns it into a device file again, without loss.
+
+    \b
+    Examples:
+      nexus export plant.yaml --out tags.csv
+      nexus export /etc/nexus/devices --separator ";" --encoding cp1252 --out tags.csv
+    """
+    from gateway.settings import Settings
+    from gateway.tools.exported import exported
+    from gateway.tools.sheet import encoded
+    from nexus.runtime import settings
+
+    text, remarks = exported(place(path), settings.load(Settings).device_prefix, separator)
+    try:
+        data = encoded(text, encoding)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    try:
+        if out is None:
+            sys.stdout.buffer.write(data)
+        else:
+            out.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"{out or 'standard output'}: cannot be written: {error.strerror}") from None
     for remark in remarks:
         print(remark, file=sys.stderr)
     return 0
