@@ -23,6 +23,7 @@ COMMANDS: tuple[tuple[str, Command | typer.Typer], ...] = (
     ("write", devices.write),
     ("import", files.import_),
     ("export", files.export),
+    ("schema", files.schema),
     ("plan", devices.plan),
     ("opcua", devices.opcua),
     ("simulate", services.simulate),

@@ -84,6 +84,30 @@ def export(
         data = encoded(text, encoding)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+    _write(data, out)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return 0
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file; else standard output.")] = None,
+) -> int:
+    """Print a JSON Schema of device files, for editors.
+
+    \b
+    Examples:
+      nexus schema --out nexus.schema.json
+    """
+    import json
+
+    from gateway.tools.schema import schema
+
+    _write(f"{json.dumps(schema(), indent=2, ensure_ascii=False)}\n".encode(), out)
+    return 0
+
+
+def _write(data: bytes, out: Path | None) -> None:
     try:
         if out is None:
             sys.stdout.buffer.write(data)
@@ -91,6 +115,3 @@ def export(
             out.write_bytes(data)
     except OSError as error:
         raise ConfigError(f"{out or 'standard output'}: cannot be written: {error.strerror}") from None
-    for remark in remarks:
-        print(remark, file=sys.stderr)
-    return 0
