@@ -242,4 +242,8 @@ def _driver(spot: Spot, protocol: object) -> Driver | None:
         known = closest(protocol, drivers.FAMILIES) if isinstance(protocol, str) else closest("", drivers.FAMILIES)
         spot.fault("protocol", f"unknown protocol {shown(protocol)}{known}")
         return None
-    return drivers.load(protocol)
+    try:
+        return drivers.load(protocol)
+    except ConfigError as error:
+        spot.fault("protocol", str(error))
+        return None

@@ -10,6 +10,7 @@ from gateway.keys import DeviceKeys, TagKeys
 from gateway.tools import described
 from gateway.yaml_source import CONNECTING
 from nexus.runtime.duration import EXAMPLES
+from nexus.runtime.errors import ConfigError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
@@ -20,18 +21,27 @@ _OF_ONE_FAMILY = ("word_order", "byte_order")  # of a tag: only Modbus has more 
 Schema = dict[str, Any]
 
 
-def schema() -> Schema:
-    """Draft 2020-12; no keyword that editors for older drafts do not know.
+def schema() -> tuple[Schema, list[str]]:
+    """Draft 2020-12, and which protocols are left out because their drivers are not installed.
+
+    Raises ConfigError if that is all of them. It has no keyword that editors for older drafts do not know.
 
     Each protocol has a definition of its own, with the keys that all devices have: `unevaluatedProperties` would spare
     the repetition, and few editors know it.
     """
     made = _Made()
-    protocols = list(drivers.FAMILIES)
-    for protocol in protocols:
-        made.add_protocol(protocol)
+    protocols: list[str] = []
+    remarks: list[str] = []
+    for protocol in drivers.FAMILIES:
+        try:
+            made.add_protocol(protocol)
+            protocols.append(protocol)
+        except ConfigError as error:
+            remarks.append(f"left out: {error}")
+    if not protocols:
+        raise ConfigError("\n".join(remarks))
     made.add_any(protocols)
-    return {
+    found = {
         "$schema": DIALECT,
         "title": "Nexus Edge: device files",
         "type": "object",
@@ -50,6 +60,7 @@ def schema() -> Schema:
         },
         "$defs": made.definitions,
     }
+    return found, remarks
 
 
 def _switch(protocols: list[str], *, is_device: bool) -> Schema:

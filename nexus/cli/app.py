@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from nexus.cli import database, devices, files, rejects, services, sizing
+from nexus.runtime import extras
 from nexus.runtime.errors import ConfigError
 
 Command = Callable[..., int]
@@ -99,6 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app(args=arguments, prog_name="nexus")
     except ConfigError as error:
         print(error, file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if (said := extras.missing(error)) is None:
+            raise
+        print(f"this {said}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
         sys.exit(1 if end.code == _INTERRUPTED else end.code)

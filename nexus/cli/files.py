@@ -103,7 +103,10 @@ def schema(
 
     from gateway.tools.schema import schema
 
-    _write(f"{json.dumps(schema(), indent=2, ensure_ascii=False)}\n".encode(), out)
+    found, remarks = schema()
+    _write(f"{json.dumps(found, indent=2, ensure_ascii=False)}\n".encode(), out)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
     return 0
 
 

@@ -128,5 +128,5 @@ def demo(
     try:
         from nexus.cli.demo import demo
     except ModuleNotFoundError as error:
-        raise ConfigError(f"the demo needs the package {error.name}: pip install 'nexus-edge[demo]'") from None
+        raise ConfigError(f"the demo needs the package {error.name}: pip install 'nexus-edge[all,demo]'") from None
     return demo(seconds, keep)

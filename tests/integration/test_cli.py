@@ -51,3 +51,42 @@ def test_a_shell_completes_commands_and_options() -> None:
 def test_the_version_is_that_of_the_package() -> None:
     done = python("-m", "nexus", "--version")
     assert (done.returncode, done.stdout.startswith("nexus-edge ")) == (0, True)
+
+
+WITHOUT = """
+import sys
+for name in sys.argv.pop(1).split(","):
+    sys.modules[name] = None
+from nexus.cli import main
+main(sys.argv[1:])
+"""
+PROTOCOLS = "pymodbus,serial,asyncua,cryptography,snap7"
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "said"),
+    [
+        ("pymodbus", ["check", "{plant}"], "protocol modbus-tcp needs the package pymodbus: pip install 'nexus-edge[modbus]'"),
+        ("asyncua", ["browse", "opc.tcp://127.0.0.1:4840"], "needs the package asyncua: pip install 'nexus-edge[opcua]'"),
+        ("asyncua", ["simulate"], "needs the package asyncua: pip install 'nexus-edge[opcua]'"),
+        ("pymodbus", ["probe", "127.0.0.1", "coil:1"], "needs the package pymodbus: pip install 'nexus-edge[modbus]'"),
+        (PROTOCOLS, ["schema"], "protocol s7 needs the package snap7"),
+    ],
+)  # fmt: skip
+def test_a_missing_extra_is_named(missing: str, arguments: list[str], said: str, tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_text(PLANT)
+    given = [one.format(plant=tmp_path / "plant.yaml") for one in arguments]
+    done = python("-c", WITHOUT, missing, *given)
+    assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
+
+
+def test_each_part_runs_without_what_it_does_not_need(tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_text(PLANT)
+    done = python("-c", WITHOUT, "asyncua,cryptography,snap7", "check", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    done = python("-c", WITHOUT, "asyncua,cryptography,snap7", "schema")
+    assert (done.returncode, "left out: protocol opcua needs" in done.stderr) == (0, True), done.stderr
+    # An ingester, and a gateway's own parts, without any protocol: both get as far as the wrong setting.
+    for arguments in (["ingest"], ["gateway", "--devices", str(tmp_path)]):
+        done = python("-c", WITHOUT, PROTOCOLS, *arguments, NEXUS_MQTT_URL="nonsense")
+        assert (done.returncode, "NEXUS_MQTT_URL" in done.stderr) == (2, True), done.stderr

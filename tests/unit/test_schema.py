@@ -15,7 +15,7 @@ from gateway.tools.schema import DIALECT, schema
 from gateway.yaml_source import Reader
 from tests.unit.test_docs import ROOT, examples
 
-SCHEMA = schema()
+SCHEMA, _ = schema()
 VALIDATOR = jsonschema.Draft202012Validator(SCHEMA)
 HOSTILE = ROOT / "tests/hostile/files"
 RIGHT = [
