@@ -80,6 +80,12 @@ def test_a_missing_extra_is_named(missing: str, arguments: list[str], said: str,
     assert (done.returncode, said in done.stderr, "Traceback" in done.stderr) == (2, True, False), done.stderr
 
 
+def test_the_image_needs_no_rich() -> None:
+    for arguments, code in (["--help"], 0), (["nonsense"], 2):
+        done = python("-c", WITHOUT, "rich,pygments,markdown_it,mdurl", *arguments)
+        assert (done.returncode, "Usage: nexus" in done.stdout + done.stderr) == (code, True), done.stderr
+
+
 def test_each_part_runs_without_what_it_does_not_need(tmp_path: Path) -> None:
     (tmp_path / "plant.yaml").write_text(PLANT)
     done = python("-c", WITHOUT, "asyncua,cryptography,snap7", "check", str(tmp_path))
