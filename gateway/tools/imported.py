@@ -55,14 +55,14 @@ def imported(file: Path, device: Mapping[str, str]) -> tuple[list[str], list[str
     devices: dict[str, _Device] = {}
     for at, row in found:
         try:
-            one = _device(devices, at, row, device)
+            one = _device(devices, at, row, device["name"])
             tag = kepware.tag(row, device["protocol"]) if is_kepware else _tag(row, is_exact="device" in row)
         except ValueError as error:
             faults.append(f"{file}:{at}: {error}")
             continue
         one.tags.append((at, tag))
         remarks += [f"{file}:{at}: {remark}" for remark in tag.remarks]
-    faults += [f"{file}:{fault}" for one in devices.values() for fault in _fill(one)]
+    faults += [f"{file}:{fault}" for one in devices.values() for fault in _fill(one, device)]
     lines, places = _written(devices)
     faults += _refused("\n".join(lines), file, places)
     if faults:
@@ -85,15 +85,11 @@ def _is_known(column: str) -> bool:
     return column in (*known, *_TEXTS, "writable", "min", "max") or column.startswith(OF_DEVICE)
 
 
-def _device(devices: dict[str, _Device], at: int, row: Mapping[str, str], assumed: Mapping[str, str]) -> _Device:
+def _device(devices: dict[str, _Device], at: int, row: Mapping[str, str], assumed: str) -> _Device:
     """The device that a row belongs to, with the keys that the row adds. Raises ValueError where rows disagree."""
-    name = row.get("device") or assumed["name"]
+    name = row.get("device") or assumed
     given = {column.removeprefix(OF_DEVICE): cell for column, cell in row.items() if column.startswith(OF_DEVICE)}
-    if name not in devices:
-        devices[name] = _Device(at, {"name": quoted(name)})
-        if not given.get("protocol"):
-            given = {**given, "protocol": assumed["protocol"], "host": given.get("host") or assumed["host"]}
-    one = devices[name]
+    one = devices.setdefault(name, _Device(at, {"name": quoted(name)}))
     for path, cell in given.items():
         if not cell:
             continue
@@ -103,8 +99,10 @@ def _device(devices: dict[str, _Device], at: int, row: Mapping[str, str], assume
     return one
 
 
-def _fill(one: _Device) -> Iterator[str]:
-    """The device's keys from its cells; gives what is wrong with them, each with its row."""
+def _fill(one: _Device, assumed: Mapping[str, str]) -> Iterator[str]:
+    """The device's keys from its cells, or as `assumed`; gives what is wrong with them, each with its row."""
+    if "protocol" not in one.cells:
+        one.cells = {key: (one.row, assumed[key]) for key in ("protocol", "host")} | one.cells
     protocol = one.cells["protocol"][1]
     for path, (at, cell) in one.cells.items():
         keys, (*way, last) = one.keys, path.split(".")

@@ -74,7 +74,8 @@ def _switch(protocols: list[str], *, is_device: bool) -> Schema:
         then: Schema = {"$ref": f"#/$defs/{protocol}"}
         if is_device:
             # Without a template nothing may be missing.
-            then = {"allOf": [then, {"anyOf": [{"required": ["template"]}, {"$ref": f"#/$defs/{protocol}-whole"}]}]}
+            alone = {"if": {"not": {"required": ["template"]}}, "then": {"$ref": f"#/$defs/{protocol}-whole"}}
+            then = {"allOf": [then, alone]}
         cases.append({"if": when, "then": then})
     cases.append({"if": {"not": {"required": ["protocol"]}}, "then": {"$ref": "#/$defs/any"}})
     if is_device:
@@ -98,7 +99,7 @@ class _Made:
         common["protocol"] = {**common["protocol"], "const": protocol}
         common["tags"] = _tags(protocol)
         tag = self._properties(TagKeys, described.TAG)
-        tag["address"] = {**tag["address"], **described.ADDRESSES.get(family, {})}
+        tag["address"] = _with_remedy({**tag["address"], **described.ADDRESSES.get(family, {})})
         has_orders = set(_OF_ONE_FAMILY) <= set(settings.model_fields)
         self.definitions[f"{protocol}-tag"] = _closed(
             {key: one for key, one in tag.items() if has_orders or key not in _OF_ONE_FAMILY}, ["name", "address"]
@@ -159,7 +160,16 @@ def _cleaned(one: Any) -> Any:
         return [_cleaned(inner) for inner in one]
     if not isinstance(one, dict):
         return one
-    return {key: _cleaned(inner) for key, inner in one.items() if key not in _NOT_OF_SCHEMA}
+    clean = {key: _cleaned(inner) for key, inner in one.items() if key not in _NOT_OF_SCHEMA}
+    return _with_remedy(clean)
+
+
+def _with_remedy(one: Schema) -> Schema:
+    """With what editors say instead of a pattern; others pass over these two keywords."""
+    if "pattern" not in one or not (like := one.get("examples")):
+        return one
+    said = f"Write it like {', '.join(like)}."
+    return {**one, "patternErrorMessage": said, "errorMessage": said}
 
 
 def _is_duration(one: Schema) -> bool:

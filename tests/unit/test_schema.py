@@ -162,6 +162,17 @@ def described(schema: dict[str, Any], place: str = "") -> Iterator[tuple[str, di
         yield f"{place}{key}", one
 
 
+def test_an_editor_says_how_a_value_is_written_and_not_a_pattern() -> None:
+    plc = SCHEMA["$defs"]["s7"]["properties"]
+    assert (
+        plc["interval"]["patternErrorMessage"]
+        == plc["interval"]["errorMessage"]
+        == "Write it like 500ms, 1s, 2.5s, 5m."
+    )
+    address = SCHEMA["$defs"]["s7-tag"]["properties"]["address"]
+    assert address["patternErrorMessage"].startswith("Write it like DB1.DBD0:REAL, DB1.DBX4.0:BOOL")
+
+
 def test_every_key_is_described() -> None:
     for name, one in SCHEMA["$defs"].items():
         for key, inner in described(one, f"{name}."):

@@ -134,6 +134,16 @@ def test_what_excel_has_saved_is_taken(tmp_path: Path) -> None:
         assert remarks == [f"{tmp_path}/tags.csv: not taken over: note"]
 
 
+def test_a_devices_keys_may_stand_in_any_of_its_rows(tmp_path: Path) -> None:
+    rows = ["oven,a,MW0:INT,,", "mixer,b,coil:1,,", "oven,c,MW2:INT,s7,10.0.0.5", "oven,d,MW4:INT,s7,"]
+    (tmp_path / "tags.csv").write_text("\n".join(["device,name,address,device.protocol,device.host", *rows]))
+    lines, _ = imported(tmp_path / "tags.csv", ASSUMED)
+    (tmp_path / "back.yaml").write_text("\n".join(lines))
+    oven, mixer = (one.device for one in config.load(tmp_path / "back.yaml"))
+    assert (oven.protocol, oven.settings.host, [tag.name for tag in oven.tags]) == ("s7", "10.0.0.5", ["a", "c", "d"])
+    assert (mixer.protocol, mixer.settings.host) == ("modbus-tcp", "10.0.0.7"), "as is assumed"
+
+
 @pytest.mark.parametrize(
     ("header", "rows", "said"),
     [
