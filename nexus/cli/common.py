@@ -44,6 +44,25 @@ def loaded(path: Path) -> "tuple[Configured, ...]":
     return load(path, prefix=settings.load(Settings).device_prefix)
 
 
+def device_names(context: typer.Context, incomplete: str) -> list[str]:
+    """For a shell that completes: the devices of the files, or none where these cannot be read."""
+    return [one.device.name for one in _completed(context) if one.device.name.startswith(incomplete)]
+
+
+def tag_names(context: typer.Context, incomplete: str) -> list[str]:
+    """For a shell that completes: the tags of the device that is already named."""
+    found = [one.device for one in _completed(context) if one.device.name == context.params.get("device")]
+    return [tag.name for device in found for tag in device.tags if tag.name.startswith(incomplete)]
+
+
+def _completed(context: typer.Context) -> "tuple[Configured, ...]":
+    given = context.params.get("devices")
+    try:
+        return loaded(place(Path(given) if given else None))
+    except ConfigError:
+        return ()
+
+
 def once(work: Coroutine[object, object, list[str]]) -> int:
     """Does a tool's work and prints what it gives; 1 when the device is not to be had."""
     import asyncio

@@ -5,16 +5,19 @@ from typing import Annotated, Literal
 
 import typer
 
-from nexus.cli.common import DevicesOption, loaded, once, place
+from nexus.cli.common import DevicesOption, device_names, loaded, once, place, tag_names
 from nexus.runtime.errors import ConfigError
 
-DeviceArgument = Annotated[str, typer.Argument(metavar="DEVICE", help="Name of the device.")]
+_DEVICE = typer.Argument(metavar="DEVICE", help="Name of the device.", autocompletion=device_names)
+_TAG = typer.Argument(metavar="TAG", help="Name of a tag that is `writable`.", autocompletion=tag_names)
+_TAGS = typer.Argument(metavar="TAG", help="Some of its tags; else all.", autocompletion=tag_names)
+DeviceArgument = Annotated[str, _DEVICE]
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Like opc.tcp://192.168.1.30:4840.")]
 
 
 def read(
-    device: Annotated[str | None, typer.Argument(metavar="DEVICE", help="Name of the device.")] = None,
-    tags: Annotated[list[str] | None, typer.Argument(metavar="TAG", help="Some of its tags; else all.")] = None,
+    device: Annotated[str | None, _DEVICE] = None,
+    tags: Annotated[list[str] | None, _TAGS] = None,
     devices: DevicesOption = None,
     *,
     everything: Annotated[bool, typer.Option("--all", help="Every device, once.")] = False,
@@ -43,7 +46,7 @@ def read(
 
 def write(
     device: DeviceArgument,
-    tag: Annotated[str, typer.Argument(metavar="TAG", help="Name of a tag that is `writable`.")],
+    tag: Annotated[str, _TAG],
     value: Annotated[str, typer.Argument(metavar="VALUE", help="A number, true, false or a text.")],
     devices: DevicesOption = None,
 ) -> int:

@@ -39,13 +39,24 @@ def test_only_what_is_needed_is_imported(arguments: list[str], more: set[str], t
     assert not (HEAVY | more) & set(done.stderr.split())
 
 
-def test_a_shell_completes_commands_and_options() -> None:
-    for words, expected in (("nexus ch", "check"), ("nexus db mig", "migrate"), ("nexus read --dev", "--devices")):
-        number = str(len(words.split()) - 1)
-        done = python(
-            "-m", "nexus", _NEXUS_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=number, NEXUS_LOG_LEVEL="info"
-        )
-        assert done.stdout.split() == [expected], done.stderr
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("nexus ch", ["check"]),
+        ("nexus db mig", ["migrate"]),
+        ("nexus read --dev", ["--devices"]),
+        ("nexus read a", ["a", "a2"]),
+        ("nexus write a2 t", ["t", "t2"]),
+        ("nexus plan --devices none.yaml a", []),
+    ],
+)
+def test_a_shell_completes_commands_options_devices_and_tags(words: str, expected: list[str], tmp_path: Path) -> None:
+    tags = "tags: [{name: t, address: 'coil:1'}, {name: t2, address: 'coil:2'}]"
+    more = f"{{name: a2, protocol: modbus-tcp, host: h2, {tags}}}"
+    (tmp_path / "plant.yaml").write_text(PLANT.removesuffix("]") + f", {more}]")
+    given = {"_NEXUS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)}
+    done = python("-m", "nexus", NEXUS_DEVICES=str(tmp_path), **given)
+    assert (done.stdout.split(), done.stderr) == (expected, "")
 
 
 def test_the_version_is_that_of_the_package() -> None:

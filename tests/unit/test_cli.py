@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from typer.core import TyperGroup
 
 from nexus.cli import main
@@ -80,6 +81,17 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     ):
         assert run(*arguments) == code, arguments
         assert said.lower() in "".join(capsys.readouterr()).lower(), arguments
+
+
+def test_what_containers_run_parses() -> None:
+    infrastructure = README.parent / "infrastructure"
+    files = [*infrastructure.glob("docker/*.yml"), *infrastructure.glob("k8s/**/*.yaml")]
+    found = re.findall(r"(?:args|command): (\[.*\])$", "\n".join(file.read_text() for file in files), re.MULTILINE)
+    commands = [words for words in map(yaml.safe_load, found) if words[0] in dict(COMMANDS)]
+    assert len(commands) > 10
+    for words in commands:
+        named = max((known for known in ALL if ["nexus", *words][: len(known)] == list(known)), key=len)
+        ALL[named].make_context(named[-1], [str(word) for word in words[len(named) - 1 :]])
 
 
 def test_a_negative_number_is_a_value(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
