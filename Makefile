@@ -2,13 +2,25 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo test chaos interop k8s-check k3s-test monitoring bench bench-ingest bench-mqtt bench-database lint setup format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring bench bench-ingest bench-mqtt bench-database lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 test: setup lint
 	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-3}" $(RUN)/python -m pytest $(ARGS)
+
+# Half a minute, without a network or a process.
+unit: setup
+	@.venv/bin/python -m pytest tests/unit $(ARGS)
+
+# What the tests run through, those processes included that they start; prints a line a module, and the sum.
+coverage: TESTS ?= tests/unit tests/integration
+coverage: setup
+	@.venv/bin/coverage erase
+	@NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-5}" $(RUN)/coverage run -m pytest $(TESTS) $(ARGS)
+	@.venv/bin/coverage combine --quiet
+	@.venv/bin/coverage report
 
 # The chaos, fuzz and hostile tests at their whole length.
 chaos: setup
@@ -61,11 +73,11 @@ setup:
 
 # After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
 constraints:
-	@.venv/bin/pip-compile --quiet $(COMPILE) --extra demo --extra dev --output-file constraints.txt pyproject.toml
-	@.venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra demo --extra dev --output-file constraints.txt pyproject.toml
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
 	@echo hatchling | .venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-build.txt -
 COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean:
-	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info

@@ -88,6 +88,17 @@ def build(
     return tuple(configured for _, configured in devices)
 
 
+def described(files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> list[Block]:
+    """What the files say of each device, completed by its template; of files that `build` takes."""
+    found = _Found(Faults())
+    reader = Reader(found.faults, environment, prefix)
+    for file, data in files.items():
+        if (document := reader.read(file, data)) is not None:
+            _collect(found, file, document)
+    spots = [_completed(Spot(found.faults, raw, ""), found.templates) for raw in found.devices]
+    return [spot.block for spot in spots if spot is not None]
+
+
 def checked(kind: type[M], keys: Mapping[str, object]) -> M:
     """A driver's settings for a device that no file describes. Raises ConfigError."""
     try:
@@ -231,4 +242,8 @@ def _driver(spot: Spot, protocol: object) -> Driver | None:
         known = closest(protocol, drivers.FAMILIES) if isinstance(protocol, str) else closest("", drivers.FAMILIES)
         spot.fault("protocol", f"unknown protocol {shown(protocol)}{known}")
         return None
-    return drivers.load(protocol)
+    try:
+        return drivers.load(protocol)
+    except ConfigError as error:
+        spot.fault("protocol", str(error))
+        return None

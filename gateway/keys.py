@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from gateway.change import Report
 from gateway.faults import shown
-from nexus.runtime.duration import Seconds, seconds
+from nexus.runtime.duration import EXAMPLES, PATTERN, Seconds, seconds
 
 SHORTEST_INTERVAL = 0.1
 _SMALLEST_SCALE = 1e-30  # its inverse must be a number, too
@@ -38,7 +38,12 @@ def _deadband(text: object) -> tuple[float, bool]:
     raise ValueError(f"{shown(text)} is no deadband: a number of the tag's unit, or a share of the value like 0.5%")
 
 
-Interval = Annotated[float, BeforeValidator(_interval)]
+_NO_LESS_THAN_100MS = r"(?!\s*\d{1,2}(\.\d+)?\s*ms)"
+_INTERVAL = {"type": "string", "pattern": f"^{_NO_LESS_THAN_100MS}{PATTERN}", "examples": EXAMPLES}
+_WIDTH = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": rf"^\s*{_PERCENT.pattern}\s*$"}]}
+
+Interval = Annotated[float, BeforeValidator(_interval), WithJsonSchema(_INTERVAL)]
+Deadband = Annotated[tuple[float, bool], BeforeValidator(_deadband), WithJsonSchema(_WIDTH)]
 Number = Annotated[float, Field(strict=True)]  # neither true nor "1"
 Truth = Annotated[bool, Field(strict=True)]
 
@@ -78,7 +83,7 @@ class TagKeys(BaseModel):
     offset: Number = 0.0
     interval: Interval | None = None
     on_change: Truth = False
-    deadband: Annotated[tuple[float, bool], BeforeValidator(_deadband)] | None = None
+    deadband: Deadband | None = None
     max_silence: Seconds | None = Field(None, gt=0)
     writable: Truth = False
     min: Number | None = None

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -17,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from nexus import embedded
+from nexus.cli import embedded
 from tests.deploy.stand_ins.broker import configured
 from tests.lease_api import LeaseApi
 from tests.parts import ANYBODY, OPEN_PORTS, Mosquitto, Nexus, Postgres, as_role, as_user, secret
@@ -30,6 +31,8 @@ USERS = (
 )
 
 # Of the commands that have one in production: the database's role, and the broker's user.
+MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed tells nothing of what it ran
+
 ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexus_reader"}
 COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion"}
 
@@ -217,6 +220,9 @@ def nexus(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
 
     yield start
     for one in started:
+        if MEASURED and one.process.poll() is None:
+            with suppress(subprocess.TimeoutExpired):
+                one.stop()
         if one.process.poll() is None:
             one.process.kill()
             one.process.wait()

@@ -23,7 +23,7 @@ import paho.mqtt.publish
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from nexus import embedded
+from nexus.cli import embedded
 from nexus.mqtt import Broker
 
 ANYBODY = "allow_anonymous true"  # a broker's setting; `nexus` processes are started on such a one for a reason only

@@ -9,7 +9,7 @@ from cryptography import x509
 from gateway.driver import DeviceError
 from gateway.drivers import opcua, opcua_security
 from gateway.drivers.opcua import Settings, endpoints
-from gateway.tools.imported import quoted, tag_name
+from gateway.tools.sheet import quoted, tag_name
 
 _DEEPEST = 12
 

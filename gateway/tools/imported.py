@@ -1,201 +1,188 @@
-"""`nexus import`: tags of a CSV file, Kepware's or a generic one, as a device file."""
+"""`nexus import`: tags of a CSV file, of `nexus export`, Kepware or anybody, as a device file."""
 
-import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, get_args
 
-from gateway import config
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from gateway import config, drivers
 from gateway.faults import Faults
+from gateway.keys import DeviceKeys
+from gateway.tools import kepware, sheet
+from gateway.tools.sheet import Tag, number, plain, quoted, tag_name, truth
+from gateway.yaml_source import CONNECTING
 from nexus.runtime.errors import ConfigError
 
-_KEPWARE_TYPES = {
-    "boolean": "bool",
-    "short": "int16",
-    "word": "uint16",
-    "long": "int32",
-    "dword": "uint32",
-    "llong": "int64",
-    "qword": "uint64",
-    "float": "float32",
-    "double": "float64",
-}
-_KEPWARE_MODBUS = re.compile(r"([0134])(\d{4,5})(?:\.(\d+)([HL])?)?")
-_TABLES = {"0": "coil", "1": "discrete", "3": "input", "4": "holding"}
-_KEPWARE_S7 = re.compile(r"DB(\d+)[.,](REAL|DINT|INT|DWORD|WORD|BYTE|CHAR|X|STRING)(\d+)(?:\.(\d+))?", re.IGNORECASE)
-_GENERIC = {"name", "address"}
-_NO = ("", "0", "false", "no")
+OF_DEVICE = "device."  # begins the columns of a device's own keys, like device.host or device.breaker.failures
+_NEEDED = {"name", "address"}
+_TEXTS = ("unit", "word_order", "byte_order")
+
+Rows = list[tuple[int, dict[str, str]]]
+
+
+@dataclass
+class _Device:
+    """A device on its way into the file: its keys as YAML, nested as in the file, and the rows that they stand in."""
+
+    row: int
+    keys: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, tuple[int, str]] = field(default_factory=dict)
+    tags: list[tuple[int, Tag]] = field(default_factory=list)
 
 
 def imported(file: Path, device: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The lines of a device file, and what is not taken over; `device` gives name, protocol and host.
+    """The lines of a device file, and what is not taken over.
 
-    Raises ConfigError with all that is wrong, what the device file would be refused for included.
+    `device` gives name, protocol and host of a device that the file does not describe. Raises ConfigError with all that
+    is wrong, what the device file would be refused for included.
     """
-    rows = _rows(file)
-    columns = {column for _, row in rows for column in row}
-    convert = _kepware if "tag name" in columns else _generic
-    if convert is _generic and not columns >= _GENERIC:
+    found = _rows(file)
+    columns = {column for _, row in found for column in row}
+    is_kepware = "tag name" in columns
+    if not is_kepware and not columns >= _NEEDED:
         raise ConfigError(
             f"{file}: needs the columns name and address, or those of Kepware's export (Tag Name, Address)"
         )
-    lines = ["devices:", f"  - name: {quoted(device['name'])}"]
-    lines += [f"    {key}: {quoted(text)}" for key, text in device.items() if key != "name"]
-    lines.append("    tags:")
-    places: dict[int | None, int] = {}
-    faults, remarks = [], []
-    for number, row in rows:
+    faults: list[str] = []
+    remarks: list[str] = []
+    if not is_kepware and (left := sorted(column for column in columns if column and not _is_known(column))):
+        remarks.append(f"{file}: not taken over: {', '.join(left)}")
+    devices: dict[str, _Device] = {}
+    for at, row in found:
         try:
-            tag = convert(row, device["protocol"])
+            one = _device(devices, at, row, device["name"])
+            tag = kepware.tag(row, device["protocol"]) if is_kepware else _tag(row, is_exact="device" in row)
         except ValueError as error:
-            faults.append(f"{file}:{number}: {error}")
+            faults.append(f"{file}:{at}: {error}")
             continue
-        lines.append(tag.line)
-        places[len(lines)] = number
-        remarks += [f"{file}:{number}: {remark}" for remark in tag.remarks]
+        one.tags.append((at, tag))
+        remarks += [f"{file}:{at}: {remark}" for remark in tag.remarks]
+    faults += [f"{file}:{fault}" for one in devices.values() for fault in _fill(one, device)]
+    lines, places = _written(devices)
     faults += _refused("\n".join(lines), file, places)
     if faults:
         raise ConfigError("\n".join(faults))
     return lines, remarks
 
 
-def _rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Rows with the numbers of their (last) lines; columns in lower case."""
+def _rows(file: Path) -> Rows:
     try:
-        with file.open(newline="", encoding="utf-8-sig") as text:
-            reader = csv.DictReader(text)
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = list(sheet.rows(sheet.decoded(file.read_bytes())))
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
     if not rows:
         raise ConfigError(f"{file}: holds no rows below its header")
-    return [
-        (number, {(key or "").strip().lower(): cell.strip() for key, cell in row.items() if isinstance(cell, str)})
-        for number, row in rows
-    ]
+    return rows
+
+
+def _is_known(column: str) -> bool:
+    known = ("device", "name", "address", "type", "scale", "offset", "interval", "max_silence", "deadband", "on_change")
+    return column in (*known, *_TEXTS, "writable", "min", "max") or column.startswith(OF_DEVICE)
+
+
+def _device(devices: dict[str, _Device], at: int, row: Mapping[str, str], assumed: str) -> _Device:
+    """The device that a row belongs to, with the keys that the row adds. Raises ValueError where rows disagree."""
+    name = row.get("device") or assumed
+    given = {column.removeprefix(OF_DEVICE): cell for column, cell in row.items() if column.startswith(OF_DEVICE)}
+    one = devices.setdefault(name, _Device(at, {"name": quoted(name)}))
+    for path, cell in given.items():
+        if not cell:
+            continue
+        before, other = one.cells.setdefault(path, (at, cell))
+        if other != cell:
+            raise ValueError(f"{OF_DEVICE}{path} of {name} is {cell!r} here, and {other!r} in row {before}")
+    return one
+
+
+def _fill(one: _Device, assumed: Mapping[str, str]) -> Iterator[str]:
+    """The device's keys from its cells, or as `assumed`; gives what is wrong with them, each with its row."""
+    if "protocol" not in one.cells:
+        one.cells = {key: (one.row, assumed[key]) for key in ("protocol", "host")} | one.cells
+    protocol = one.cells["protocol"][1]
+    for path, (at, cell) in one.cells.items():
+        keys, (*way, last) = one.keys, path.split(".")
+        try:
+            if not re.fullmatch(r"\w+(\.\w+)*", path):
+                raise ValueError(f"the column {OF_DEVICE}{path} names no key")
+            for step in way:
+                keys = keys.setdefault(step, {})
+                if not isinstance(keys, dict):
+                    raise ValueError(f"{OF_DEVICE}{path} stands beside a column {OF_DEVICE}{step}: remove one")
+            keys[last] = _device_key(protocol, path, cell)
+        except ValueError as error:
+            yield f"{at}: {error}"
+
+
+def _device_key(protocol: str, path: str, cell: str) -> str:
+    """A cell as YAML, by what the key takes; an unknown key is refused later, with its place."""
+    field = _field(DeviceKeys, path) or _field(_settings(protocol), path)
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    if bool in kinds:
+        return truth(cell, OF_DEVICE + path)
+    raw = path.rpartition(".")[2] in CONNECTING
+    if any(kind in (str, Path) for kind in kinds):
+        return quoted(cell, raw=raw)
+    try:
+        return number(cell, path)
+    except ValueError:
+        return quoted(cell, raw=raw)
+
+
+def _settings(protocol: str) -> type[BaseModel] | None:
+    return drivers.load(protocol).SETTINGS[protocol] if protocol in drivers.FAMILIES else None
+
+
+def _field(model: type[BaseModel] | None, path: str) -> FieldInfo | None:
+    found = None
+    for step in path.split("."):
+        found = None if model is None else model.model_fields.get(step)
+        inner = () if found is None else (found.annotation, *get_args(found.annotation))
+        model = next((kind for kind in inner if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    return found
+
+
+def _tag(row: Mapping[str, str], *, is_exact: bool) -> Tag:
+    """A row of `nexus export`, whose names are taken as they are, or of anybody's name, address and so on."""
+    if not row.get("name") or not row.get("address"):
+        raise ValueError("name or address is missing")
+    address = row["address"] + (f":{row['type']}" if row.get("type") else "")
+    name = row["name"] if is_exact else tag_name(row["name"])
+    keys = [("name", quoted(name)), ("address", quoted(address))]
+    keys += [(key, quoted(row[key])) for key in _TEXTS if row.get(key)]
+    keys += [(key, number(row[key], key)) for key in ("scale", "offset", "min", "max") if row.get(key)]
+    keys += [(key, plain(row[key])) for key in ("interval", "deadband", "max_silence") if row.get(key)]
+    return Tag(keys + [(key, truth(row[key], key)) for key in ("on_change", "writable") if row.get(key)])
+
+
+def _written(devices: Mapping[str, _Device]) -> tuple[list[str], dict[int | None, int]]:
+    """The lines of the device file, and the rows that they come from."""
+    lines, places = ["devices:"], dict[int | None, int]()
+    for one in devices.values():
+        for number_of, (key, value) in enumerate(one.keys.items()):
+            lines.append(f"  {'- ' if number_of == 0 else '  '}{key}: {_flow(value)}")
+            places[len(lines)] = one.row
+        lines.append("    tags:")
+        for at, tag in one.tags:
+            lines.append(tag.line)
+            places[len(lines)] = at
+    return lines, places
+
+
+def _flow(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return "{" + ", ".join(f"{key}: {_flow(inner)}" for key, inner in value.items()) + "}"
 
 
 def _refused(text: str, file: Path, places: Mapping[int | None, int]) -> list[str]:
     """What `nexus check` would say of the device file, by the rows that it comes from."""
     faults = Faults()
     with suppress(ConfigError):
-        config.build({file: text.encode()}, {}, faults=faults)
+        config.build({file: text.encode()}, faults=faults)
     found = [f"{file}{f':{places[one.line]}' if one.line in places else ''}: {one.message}" for one in faults]
     return list(dict.fromkeys(found))
-
-
-@dataclass(frozen=True)
-class _Tag:
-    """A tag's keys as YAML, and what is not taken over."""
-
-    keys: Sequence[tuple[str, str]]
-    remarks: Sequence[str] = ()
-
-    @property
-    def line(self) -> str:
-        inner = ", ".join(f"{key}: {text}" for key, text in self.keys)
-        return f"      - {{{inner}}}" + "".join(f"  # {remark}" for remark in self.remarks)
-
-
-def quoted(text: str) -> str:
-    """A text as a device file takes it in any case."""
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
-
-
-def _generic(row: Mapping[str, str], _: str) -> _Tag:
-    """name, address, and if they are there type, unit, scale, offset, interval."""
-    if not row.get("name") or not row.get("address"):
-        raise ValueError("name or address is missing")
-    address = row["address"] + (f":{row['type']}" if row.get("type") else "")
-    keys = [("name", quoted(tag_name(row["name"]))), ("address", quoted(address))]
-    if row.get("unit"):
-        keys.append(("unit", quoted(row["unit"])))
-    keys += [(key, _number(row[key], key)) for key in ("scale", "offset") if row.get(key)]
-    return _Tag(keys + [(key, _plain(row[key])) for key in ("interval", "deadband") if row.get(key)])
-
-
-def _plain(text: str) -> str:
-    """A number as such, and everything else as a text."""
-    try:
-        return _number(text, "")
-    except ValueError:
-        return quoted(text)
-
-
-def _number(text: str, key: str) -> str:
-    try:
-        return f"{float(text):.12g}"
-    except ValueError:
-        raise ValueError(f"{key} {text!r} is no number") from None
-
-
-def _kepware(row: Mapping[str, str], protocol: str) -> _Tag:
-    name, address = row.get("tag name", ""), row.get("address", "")
-    if not name or not address:
-        raise ValueError("Tag Name or Address is missing")
-    kind = row.get("data type", "").lower()
-    turned = _s7_address(address) if protocol == "s7" else _modbus_address(address, kind)
-    keys = [("name", quoted(tag_name(name))), ("address", quoted(turned))]
-    remarks = []
-    if unit := row.get("eng units"):
-        keys.append(("unit", quoted(unit)))
-    scaling = row.get("scaling", "").lower()
-    if scaling == "linear":
-        keys += _scaling(row)
-        clamps = [one for one in ("clamp low", "clamp high") if row.get(one, "") not in _NO]
-        remarks += [f"{one.title()} is not taken over: values beyond it are published" for one in clamps]
-    elif scaling not in ("", "none"):
-        remarks.append(f"{scaling.title()} scaling is not taken over: the value is the raw one")
-    if (rate := row.get("scan rate", "")).isdigit() and int(rate) >= 100:
-        keys.append(("interval", f"{int(rate)}ms"))
-    only_read = turned.upper().startswith(("I", "E") if protocol == "s7" else ("INPUT:", "DISCRETE:"))
-    if row.get("client access", "").upper() in ("R/W", "RW", "WO") and not only_read:
-        keys.append(("writable", "true"))
-    return _Tag(keys, remarks)
-
-
-def _scaling(row: Mapping[str, str]) -> list[tuple[str, str]]:
-    try:
-        raw = float(row["raw high"]) - float(row["raw low"])
-        scale = (float(row["scaled high"]) - float(row["scaled low"])) / raw
-        offset = float(row["scaled low"]) - float(row["raw low"]) * scale
-    except (KeyError, ValueError, ZeroDivisionError):
-        raise ValueError("linear scaling needs Raw Low, Raw High, Scaled Low and Scaled High") from None
-    if row.get("negate value", "") not in _NO:
-        scale, offset = -scale, -offset
-    return [("scale", f"{scale:.12g}")] + ([("offset", f"{offset:.12g}")] if offset else [])
-
-
-def _modbus_address(address: str, kind: str) -> str:
-    match = _KEPWARE_MODBUS.fullmatch(address.strip())
-    if match is None:
-        raise ValueError(f"address {address!r} is no Modbus address like 400001 or 400001.3")
-    table, number = _TABLES[match[1]], match[1] + match[2]
-    if table in ("coil", "discrete"):
-        return f"{table}:{int(number)}:bool"
-    if match[4] or kind == "string":
-        return f"{table}:{number}:string({match[3] or 1})"
-    if match[3] is not None:
-        return f"{table}:{number}.{match[3]}:bool"
-    if (turned := _KEPWARE_TYPES.get(kind)) is None or turned == "bool":
-        raise ValueError(f"data type {kind!r} of a register is not read: one of {', '.join(_KEPWARE_TYPES)}")
-    return f"{table}:{number}:{turned}"
-
-
-def _s7_address(address: str) -> str:
-    match = _KEPWARE_S7.fullmatch(address.strip())
-    if match is None:
-        return address  # M, I and Q are written as we read them
-    block, kind, start, rest = match[1], match[2].upper(), match[3], match[4]
-    if kind == "X":
-        return f"DB{block}.DBX{start}.{rest or 0}:BOOL"
-    if kind == "STRING":
-        return f"DB{block}:{start}:STRING({rest or 254})"
-    return f"DB{block}:{start}:{kind}"
-
-
-def tag_name(text: str) -> str:
-    """Names of tags are a level of a topic."""
-    return re.sub(r"[/+#\s]+", "_", text.strip())

@@ -14,6 +14,11 @@ from nexus.contract.reading import Quality, Reading, Value
 from nexus.runtime.errors import ConfigError
 
 CONNECT_SECONDS = 15.0
+HUNG_AFTER_TIMEOUTS = 10  # a scan may be many requests, each with the device's timeout
+AT_ONCE = 100  # devices that are read at the same moment
+
+Row = tuple[str, ...]
+HEAD: Row = ("tag", "value", "unit", "quality", "time", "")
 
 
 def chosen(configured: Sequence[Configured], device: str, tags: Sequence[str] = ()) -> tuple[Configured, list[Tag]]:
@@ -30,13 +35,39 @@ def chosen(configured: Sequence[Configured], device: str, tags: Sequence[str] = 
 
 async def read(one: Configured, tags: Sequence[Tag], bad: list[str]) -> list[str]:
     """A table of what the device says now; tags of bad quality are added to `bad`. Raises DeviceError."""
+    return table([HEAD, *await _read(one, tags, bad)])
+
+
+async def read_all(configured: Sequence[Configured], bad: list[str]) -> list[str]:
+    """A table of what every device says now; tags of bad quality, and lost devices, are added to `bad`."""
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def rows(one: Configured) -> list[Row]:
+        name = one.device.name
+        try:
+            async with turns:
+                return [(name, *row) for row in await _read(one, one.device.tags, bad)]
+        except DeviceError as error:
+            reason = str(error)
+        except Exception as error:  # a driver's fault costs its device, and no other
+            reason = f"internal error in the driver: {error!r}"
+        bad.append(name)
+        return [(name, "", "", "", "lost", "", reason)]
+
+    found = await asyncio.gather(*(rows(one) for one in configured))
+    return table([("device", *HEAD), *(row for some in found for row in some)])
+
+
+async def _read(one: Configured, tags: Sequence[Tag], bad: list[str]) -> list[Row]:
     async with AsyncExitStack() as stack:
         link = await connected(one, stack)
-        readings = {reading.tag: reading for reading in await link.read(tags)}
+        try:
+            async with asyncio.timeout(one.device.timeout * HUNG_AFTER_TIMEOUTS):
+                readings = {reading.tag: reading for reading in await link.read(tags)}
+        except TimeoutError:
+            raise DeviceError(f"{one.device.name} does not answer to the end") from None
         bad += [tag.name for tag in tags if readings[tag.name].quality < Quality.UNCERTAIN]
-        rows: list[tuple[str, ...]] = [("tag", "value", "unit", "quality", "time", "")]
-        rows += [_row(tag, readings[tag.name], link.refusals.get(tag.name, "")) for tag in tags]
-        return table(rows)
+        return [_row(tag, readings[tag.name], link.refusals.get(tag.name, "")) for tag in tags]
 
 
 async def write(one: Configured, tag: Tag, value: Value) -> list[str]:
@@ -47,7 +78,7 @@ async def write(one: Configured, tag: Tag, value: Value) -> list[str]:
         written = await confirmed(link.read, link.write, tag, value, one.device.timeout)
         if not written.ok or written.reading is None:
             raise DeviceError(written.error or "written, but the value cannot be read back")
-        return table([("tag", "value", "unit", "quality", "time", ""), _row(tag, written.reading, "")])
+        return table([HEAD, _row(tag, written.reading, "")])
 
 
 async def connected(one: Configured, stack: AsyncExitStack) -> Link:
@@ -68,13 +99,13 @@ def value(text: str) -> Value:
     return found if isinstance(found, float | int | bool | str) else text
 
 
-def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+def table(rows: Sequence[Row]) -> list[str]:
     """Rows with aligned columns."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _row(tag: Tag, reading: Reading, refusal: str) -> tuple[str, ...]:
+def _row(tag: Tag, reading: Reading, refusal: str) -> Row:
     quality = {Quality.GOOD: "good", Quality.UNCERTAIN: "uncertain", Quality.BAD: "bad"}
     shown = "" if reading.value is None else f"{reading.value}"
     moment = datetime.fromtimestamp(reading.time / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]

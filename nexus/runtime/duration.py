@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, WithJsonSchema
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _LONGEST = 10 * 366 * 86_400.0
@@ -21,4 +21,10 @@ def seconds(text: object) -> float:
     raise ValueError(f"{shown} is no duration: write it with its unit, like 500ms, 1s or 2m")
 
 
-Seconds = Annotated[float, BeforeValidator(seconds)]
+# As a JSON Schema says it: what an editor checks while it is typed.
+PATTERN = r"\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"
+EXAMPLES = ["500ms", "1s", "2.5s", "5m"]
+
+Seconds = Annotated[
+    float, BeforeValidator(seconds), WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}", "examples": EXAMPLES})
+]

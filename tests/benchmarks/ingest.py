@@ -25,8 +25,8 @@ from typing import Any, Literal
 import psycopg
 
 from ingestion.rows import COLUMNS, Encoder, Rows, Window, copy_data
+from nexus.cli.load import Load
 from nexus.contract.codec import Message
-from nexus.load import Load
 from tests.benchmarks.database import database, run
 from tests.benchmarks.poll import Usage, modbus_plant, parts
 from tests.parts import Mosquitto, Nexus, ended_with_block, until

@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from nexus.verify import Report, verify
+from nexus.cli.verify import Report, verify
 from tests.chaos import FULL, lasting
 from tests.parts import Hole, Mosquitto, Nexus, Postgres, until
 

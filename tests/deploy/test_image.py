@@ -51,7 +51,7 @@ def run(image: str, *arguments: str, options: tuple[str, ...] = ()) -> subproces
 
 
 def test_it_runs_without_root_and_without_writing(image: str) -> None:
-    assert "usage: nexus" in run(image, "--help").stdout
+    assert "Usage: nexus" in run(image, "--help").stdout
     mount = ("-v", f"{FOLDER}/devices:/etc/nexus/devices:ro")
     done = run(image, "check", "/etc/nexus/devices", options=mount)
     assert (done.returncode, done.stdout.splitlines()[-1][:3]) == (0, "ok:")

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from gateway import config
-from nexus import credentials
+from nexus.cli import credentials
 from tests.deploy.flows import Flow, flows, outside
 from tests.deploy.policy import MOVING_TAGS, Resource, at, faults, of_kind, pods
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from nexus import embedded
-from nexus.demo import shown_value
+from nexus.cli import embedded
+from nexus.cli.demo import shown_value
 from nexus.runtime.errors import ConfigError
 from tests.parts import until
 

@@ -18,7 +18,7 @@ from db.monitor import TASKS
 from db.settings import Settings
 from ingestion.batch import Batch, Reject
 from ingestion.database import DatabaseAway
-from nexus import embedded
+from nexus.cli import embedded
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh
 from tests.integration.test_writer import query, series, write, write_batch

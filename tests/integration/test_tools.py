@@ -94,6 +94,46 @@ def test_read_write_and_plan(tool: Tool) -> None:
     assert "of the interval" in text
 
 
+def test_all_devices_are_read_at_once(tool: Tool, ports: dict[str, int], tmp_path: Path) -> None:
+    plant = DEVICES.replace("{policy: Basic256Sha256}", "{policy: None}")
+    (tmp_path / "devices.yaml").write_text(plant % ports)
+    code, text = tool("read", "--all")
+    assert code == 0, text
+    assert re.search(r"^device +tag +value +unit +quality +time", text)
+    for row in (r"plc +voltage +229\.0399\d* +V +good", r"plc +setpoint +0\.5 +good", r"press +force +84\.5 +good"):
+        assert re.search(f"^{row}", text, re.MULTILINE), text
+    assert re.search(r"^filler +level +7\.5 +good", text, re.MULTILINE)
+    # One that is lost, and one with a bad tag, cost the others nothing.
+    lost = f"  - {{name: lost, protocol: s7, host: 127.0.0.1, port: {free_port()}, tags: [{{name: a, address: MW0:INT}}]}}\n"
+    (tmp_path / "devices.yaml").write_text(plant % ports + lost)
+    code, text = tool("read", "--all")
+    assert code == 1
+    assert re.search(r"^lost +lost +no connection to .* refused", text, re.MULTILINE)
+    assert re.search(r"^filler +level +7\.5 +good", text, re.MULTILINE)
+    bad = plant.replace("holding:40003:int16", "holding:40900:int16")
+    (tmp_path / "devices.yaml").write_text(bad % ports)
+    code, text = tool("read", "--all")
+    assert code == 1
+    assert re.search(r"^plc +setpoint +bad .* illegal address", text, re.MULTILINE)
+    for arguments in (("read",), ("read", "plc", "--all")):
+        code, text = tool(*arguments)
+        assert (code, "Name a device, or give --all" in text) == (2, True)
+
+
+def test_tags_go_to_a_spreadsheet_and_back(tool: Tool, tmp_path: Path) -> None:
+    before = config.load(tmp_path / "devices.yaml")
+    code, text = tool("export", "--separator", ";", "--encoding", "cp1252", "--out", str(tmp_path / "tags.csv"))
+    assert (code, text) == (0, "")
+    code, text = tool("import", str(tmp_path / "tags.csv"))
+    assert code == 0
+    (tmp_path / "back.yaml").write_text(text)
+    assert config.load(tmp_path / "back.yaml") == before
+    code, text = tool("export", str(tmp_path / "devices.yaml"))
+    assert (code, text.splitlines()[0][:26]) == (0, "\ufeffdevice,name,address,unit,")
+    code, text = tool("export", "--out", str(tmp_path))
+    assert (code, "cannot be written" in text) == (2, True)
+
+
 def test_probe_finds_type_and_order(tool: Tool, ports: dict[str, int]) -> None:
     code, text = tool("probe", "127.0.0.1", "holding:40001", "--port", str(ports["modbus"]), "--expect", "229.0")
     assert code == 0

@@ -1,15 +1,10 @@
 """Device files: what is accepted, and what is said of the rest."""
 
-import asyncio
-import gc
-import sys
 from pathlib import Path
 
 import pytest
 
-from gateway import config, device_files
-from gateway import loader as loading
-from gateway.loader import Loader
+from gateway import config
 from nexus.runtime.errors import ConfigError
 
 GOOD = """
@@ -306,42 +301,6 @@ def test_variables_can_have_another_prefix(tmp_path: Path) -> None:
     assert one.device.settings.host == "10.0.0.8"
     with pytest.raises(ConfigError, match=r"begin with DEVICE_ \(NEXUS_DEVICE_PREFIX\)"):
         config.load(file, {"PLANT_HOST": "10.0.0.8"})
-
-
-def test_a_reload_changes_only_what_changed(tmp_path: Path) -> None:
-    file, kept = tmp_path / "plant.yaml", tmp_path / "state" / "kept.json"
-    one = "  - {{name: {0}, protocol: {1}, host: 127.0.0.1, tags: [{{name: t, address: {2}, unit: '°C', on_change: true}}]}}\n"
-    same = "".join(one.format(f"d{number}", "modbus-tcp", "'holding:40001:float32'") for number in range(200))
-    file.write_text("devices:\n" + same + one.format("last", "modbus-tcp", "'coil:1'"), encoding="utf-8")
-    before = config.load(file)
-    file.write_text("devices:\n" + same + one.format("last", "s7", "MW0:INT"), encoding="utf-8")
-    loader = Loader(file, "DEVICE_", kept)
-    after = asyncio.run(loader.load(before))
-    assert [one.device.name for one in after] == [one.device.name for one in before]
-    assert all(new is old for new, old in zip(after[:-1], before[:-1], strict=True))
-    assert after == config.load(file)
-    assert device_files.kept_files(kept) == {file: file.read_bytes()}
-    assert kept.stat().st_mode & 0o777 == 0o600
-    file.write_text("devices: [{name: a}]")
-    with pytest.raises(ConfigError, match="key 'protocol' is missing"):
-        asyncio.run(loader.load(before))
-    assert device_files.kept_files(kept) != {file: file.read_bytes()}
-
-
-def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "plant.yaml").write_text(device())
-    loader = Loader(tmp_path / "plant.yaml", "DEVICE_", None)
-    monkeypatch.setattr(loading, "MOST_SECONDS", 0.01)
-    with pytest.raises(ConfigError, match=r"cannot be checked within 0\.01 s"):
-        asyncio.run(loader.load(()))
-    monkeypatch.undo()
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(ConfigError, match="cannot be checked: exit code 1"):
-        asyncio.run(loader.load(()))
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
-    with pytest.raises(ConfigError, match="no process can be started: No such file"):
-        asyncio.run(loader.load(()))
-    assert gc.isenabled()
 
 
 def test_a_tag_has_its_own_order_where_the_protocol_has_orders(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus.credentials import check, faults
+from nexus.cli.credentials import check, faults
 from nexus.runtime.errors import ConfigError
 
 GOOD = "0f3a-9b.c_d~4711"

@@ -43,7 +43,7 @@ def test_no_other_module_uses_private_parts() -> None:
 
 @pytest.mark.parametrize("library", USED.values())
 def test_whose_private_parts_we_use_is_pinned_to_one_version(library: str) -> None:
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["all"]
     assert f"{library}=={version(library)}" in wanted, f"{library} {version(library)} is not the one that we take"
 
 

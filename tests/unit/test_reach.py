@@ -1,15 +1,12 @@
 """Refused, unknown, unreachable and silent are told apart, whatever the error came in."""
 
-import asyncio
 import errno
 import socket
 from collections.abc import Callable
 
 import pytest
 
-from gateway.driver import Device, DeviceError
-from gateway.drivers import modbus, opcua, reach, s7
-from tests.parts import free_port
+from gateway.drivers import reach
 
 
 def caused(error: BaseException) -> BaseException:
@@ -44,22 +41,3 @@ def test_each_is_told_apart(error: BaseException, said: str, wrapped: Callable[[
 
 def test_what_is_something_else_is_left_to_whoever_asks() -> None:
     assert reach.reason(ValueError("no")) is None
-
-
-@pytest.mark.parametrize(("host", "said"), [("127.0.0.1", "refused: "), ("no-such-host.invalid", "unknown host: ")])
-def test_drivers_say_it(host: str, said: str) -> None:
-    port = free_port()
-    keys: dict[str, object] = {"host": host, "port": port}
-    plc = Device("plc", "plc", "s7", 2.0, s7.Settings.model_validate(keys), ())
-    press = Device("press", "press", "opcua", 2.0, opcua.Settings(endpoint=f"opc.tcp://{host}:{port}"), ())
-
-    async def connect(device: Device, driver: object) -> None:
-        async with driver.connect(device):  # type: ignore[attr-defined]
-            pass
-
-    meter = Device("meter", "meter", "modbus-tcp", 2.0, modbus.TcpSettings.model_validate(keys), ())
-    for device, driver in ((plc, s7), (press, opcua), (meter, modbus)):
-        with pytest.raises(DeviceError) as caught:
-            asyncio.run(connect(device, driver))
-        assert said in str(caught.value)
-        assert "Errno" not in str(caught.value)

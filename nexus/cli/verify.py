@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psycopg
 
+from nexus.cli.load import Load
 from nexus.contract import topic
-from nexus.load import Load
 
 _LOOK_SECONDS = 0.005
 _WATCHED = 8  # devices whose newest row is looked for

@@ -1,6 +1,7 @@
 """`nexus demo`: the whole way of a reading on embedded parts, and a view of what flows."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -22,11 +23,12 @@ from rich.padding import Padding
 from rich.text import Text
 
 from gateway import config
-from nexus import embedded
+from nexus.cli import embedded
 from nexus.contract import topic
 from nexus.runtime.errors import ConfigError
 
 _PLACES = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"}
+_PORT = re.compile(r"(?<=:|\s)(?:5020|4840|10102)\b")  # of the demo's files
 _START_SECONDS = 30.0
 _STOP_SECONDS = 12.0
 
@@ -98,8 +100,8 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     mqtt = _free_port()
     for name in ("plant.yaml", "devices.yaml"):
         text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
-        for number, free in simulated.items():
-            text = text.replace(f"port: {number}", f"port: {free}").replace(f":{number}", f":{free}")
+        # All at once: a free port may begin with the digits of another one that is to be replaced.
+        text = _PORT.sub(lambda found: str(simulated[int(found[0])]), text)
         (folder / name).write_text(text, encoding="utf-8")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},

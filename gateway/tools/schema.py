@@ -1,0 +1,188 @@
+"""`nexus schema`: a JSON Schema of device files, made of the models that check them."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from gateway import drivers
+from gateway.keys import DeviceKeys, TagKeys
+from gateway.tools import described
+from gateway.yaml_source import CONNECTING
+from nexus.runtime.duration import EXAMPLES
+from nexus.runtime.errors import ConfigError
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
+_NOT_OF_SCHEMA = ("title", "gt", "ge", "lt", "le")  # pydantic leaves limits of durations there, in seconds
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+_OF_ONE_FAMILY = ("word_order", "byte_order")  # of a tag: only Modbus has more than one
+
+Schema = dict[str, Any]
+
+
+def schema() -> tuple[Schema, list[str]]:
+    """Draft 2020-12, and which protocols are left out because their drivers are not installed.
+
+    Raises ConfigError if that is all of them. It has no keyword that editors for older drafts do not know.
+
+    Each protocol has a definition of its own, with the keys that all devices have: `unevaluatedProperties` would spare
+    the repetition, and few editors know it.
+    """
+    made = _Made()
+    protocols: list[str] = []
+    remarks: list[str] = []
+    for protocol in drivers.FAMILIES:
+        try:
+            made.add_protocol(protocol)
+            protocols.append(protocol)
+        except ConfigError as error:
+            remarks.append(f"left out: {error}")
+    if not protocols:
+        raise ConfigError("\n".join(remarks))
+    made.add_any(protocols)
+    found = {
+        "$schema": DIALECT,
+        "title": "Nexus Edge: device files",
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {
+            "templates": {
+                "description": "Keys that devices take over, by the name of the template.",
+                "type": ["object", "null"],
+                "additionalProperties": _switch(protocols, is_device=False),
+            },
+            "devices": {
+                "description": "The devices to poll.",
+                "type": ["array", "null"],
+                "items": _switch(protocols, is_device=True),
+            },
+        },
+        "$defs": made.definitions,
+    }
+    return found, remarks
+
+
+def _switch(protocols: list[str], *, is_device: bool) -> Schema:
+    """A device or a template: what else it may hold is decided by its protocol."""
+    common: Schema = {key: {"description": described.DEVICE[key], "type": "string"} for key in ("name", "protocol")}
+    common["protocol"]["enum"] = protocols
+    whole: Schema = {"type": "object", "properties": common}
+    cases: list[Schema] = []
+    for protocol in protocols:
+        when = {"required": ["protocol"], "properties": {"protocol": {"const": protocol}}}
+        then: Schema = {"$ref": f"#/$defs/{protocol}"}
+        if is_device:
+            # Without a template nothing may be missing.
+            alone = {"if": {"not": {"required": ["template"]}}, "then": {"$ref": f"#/$defs/{protocol}-whole"}}
+            then = {"allOf": [then, alone]}
+        cases.append({"if": when, "then": then})
+    cases.append({"if": {"not": {"required": ["protocol"]}}, "then": {"$ref": "#/$defs/any"}})
+    if is_device:
+        whole["required"] = ["name"]
+        cases.append({"anyOf": [{"required": ["protocol"]}, {"required": ["template"]}]})
+    return {**whole, "allOf": cases}
+
+
+class _Made:
+    """The definitions, as they come together."""
+
+    def __init__(self) -> None:
+        self.definitions: Schema = {}
+
+    def add_protocol(self, protocol: str) -> None:
+        """What a device, and a tag, of this protocol may hold."""
+        family = drivers.FAMILIES[protocol]
+        settings = drivers.load(protocol).SETTINGS[protocol]
+        own = self._properties(settings, described.OF_PROTOCOLS)
+        common = self._properties(DeviceKeys, described.DEVICE)
+        common["protocol"] = {**common["protocol"], "const": protocol}
+        common["tags"] = _tags(protocol)
+        tag = self._properties(TagKeys, described.TAG)
+        tag["address"] = _with_remedy({**tag["address"], **described.ADDRESSES.get(family, {})})
+        has_orders = set(_OF_ONE_FAMILY) <= set(settings.model_fields)
+        self.definitions[f"{protocol}-tag"] = _closed(
+            {key: one for key, one in tag.items() if has_orders or key not in _OF_ONE_FAMILY}, ["name", "address"]
+        )
+        self.definitions[protocol] = _closed({**common, **own}, [])
+        needed = [name for name, field in settings.model_fields.items() if field.is_required()]
+        self.definitions[f"{protocol}-whole"] = {"required": ["name", "protocol", "tags", *needed]}
+
+    def add_any(self, protocols: list[str]) -> None:
+        """What a device or a template may hold as long as its protocol is not known: a key of any."""
+        merged: dict[str, list[Schema]] = {}
+        for protocol in protocols:
+            for key, one in self.definitions[protocol]["properties"].items():
+                if one not in (known := merged.setdefault(key, [])):
+                    known.append(one)
+        found = {key: some[0] if len(some) == 1 else {"anyOf": some} for key, some in merged.items()}
+        found["protocol"] = {"type": "string"}
+        tags = [{"$ref": f"#/$defs/{protocol}-tag"} for protocol in protocols]
+        found["tags"] = {**_tags(protocols[0]), "items": {"anyOf": tags}}
+        self.definitions["any"] = _closed(found, [])
+
+    def _properties(self, model: type[BaseModel], words: Mapping[str, str]) -> Schema:
+        whole = model.model_json_schema(ref_template="#/$defs/{model}")
+        for name, inner in whole.get("$defs", {}).items():
+            of_inner = described.SECURITY if words is described.OF_PROTOCOLS else words
+            properties = {key: _property(key, one, of_inner) for key, one in inner["properties"].items()}
+            self.definitions[name] = _closed(properties, inner.get("required", []))
+        return {key: _property(key, one, words) for key, one in whole["properties"].items()}
+
+
+def _closed(properties: Schema, required: list[str]) -> Schema:
+    found = {"type": "object", "additionalProperties": False, "properties": properties}
+    return {**found, "required": required} if required else found
+
+
+def _tags(protocol: str) -> Schema:
+    items = {"$ref": f"#/$defs/{protocol}-tag"}
+    return {"description": described.DEVICE["tags"], "type": "array", "minItems": 1, "items": items}
+
+
+def _property(key: str, one: Schema, words: Mapping[str, str]) -> Schema:
+    """A key as editors show it: described, its default as it is written, and a variable where one may stand."""
+    clean: Schema = _cleaned(one)
+    default = clean.pop("default", None)
+    if key in CONNECTING and not any(form.get("type") == "string" and "pattern" not in form for form in _forms(clean)):
+        clean = {"anyOf": [clean, _VARIABLE]}
+    if isinstance(default, float) and _is_duration(clean):
+        clean["default"] = _duration(default)
+    elif isinstance(default, int | float | str):
+        clean["default"] = int(default) if isinstance(default, float) and default.is_integer() else default
+    if key in words:
+        clean.setdefault("description", words[key])
+    return clean
+
+
+def _cleaned(one: Any) -> Any:
+    if isinstance(one, list):
+        return [_cleaned(inner) for inner in one]
+    if not isinstance(one, dict):
+        return one
+    clean = {key: _cleaned(inner) for key, inner in one.items() if key not in _NOT_OF_SCHEMA}
+    return _with_remedy(clean)
+
+
+def _with_remedy(one: Schema) -> Schema:
+    """With what editors say instead of a pattern; others pass over these two keywords."""
+    if "pattern" not in one or not (like := one.get("examples")):
+        return one
+    said = f"Write it like {', '.join(like)}."
+    return {**one, "patternErrorMessage": said, "errorMessage": said}
+
+
+def _is_duration(one: Schema) -> bool:
+    return any(form.get("examples") == EXAMPLES for form in _forms(one))
+
+
+def _forms(one: Schema) -> Iterator[Schema]:
+    yield one
+    yield from one.get("anyOf", [])
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in _UNITS:
+        if seconds >= size and seconds % size == 0:
+            return f"{seconds / size:g}{unit}"
+    return f"{seconds * 1000:g}ms"

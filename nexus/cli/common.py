@@ -1,0 +1,79 @@
+"""What several commands need: the log, the device files, one device's work."""
+
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from gateway.config import Configured
+
+DevicesOption = Annotated[
+    Path | None, typer.Option("--devices", metavar="PATH", help="Device file, or a directory of them (NEXUS_DEVICES).")
+]
+
+
+def configure_log(service: str) -> None:
+    """Logs as the environment says."""
+    from nexus.runtime import log, settings
+
+    process = settings.load(settings.Process)
+    log.configure(service, process.log_level, process.log_format)
+
+
+def place(given: Path | None) -> Path:
+    """Where the device files are: as given, or as the environment says. Raises ConfigError."""
+    from gateway.settings import Settings
+    from nexus.runtime import settings
+
+    if (path := given or settings.load(Settings).devices) is None:
+        raise ConfigError("no device file: give --devices PATH, or set NEXUS_DEVICES")
+    return path
+
+
+def loaded(path: Path) -> "tuple[Configured, ...]":
+    """The devices of the files. Raises ConfigError."""
+    from gateway.config import load
+    from gateway.settings import Settings
+    from nexus.runtime import settings
+
+    return load(path, prefix=settings.load(Settings).device_prefix)
+
+
+def device_names(context: typer.Context, incomplete: str) -> list[str]:
+    """For a shell that completes: the devices of the files, or none where these cannot be read."""
+    return [one.device.name for one in _completed(context) if one.device.name.startswith(incomplete)]
+
+
+def tag_names(context: typer.Context, incomplete: str) -> list[str]:
+    """For a shell that completes: the tags of the device that is already named."""
+    found = [one.device for one in _completed(context) if one.device.name == context.params.get("device")]
+    return [tag.name for device in found for tag in device.tags if tag.name.startswith(incomplete)]
+
+
+def _completed(context: typer.Context) -> "tuple[Configured, ...]":
+    given = context.params.get("devices")
+    try:
+        return loaded(place(Path(given) if given else None))
+    except ConfigError:
+        return ()
+
+
+def once(work: Coroutine[object, object, list[str]]) -> int:
+    """Does a tool's work and prints what it gives; 1 when the device is not to be had."""
+    import asyncio
+
+    from gateway.driver import DeviceError, WriteError
+    from nexus.runtime import log
+
+    log.configure("tool", "warning", "console")
+    try:
+        print("\n".join(asyncio.run(work)))
+    except (DeviceError, WriteError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0

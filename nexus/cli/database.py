@@ -1,0 +1,144 @@
+"""`nexus db`: the historian's schema, and its care."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus.cli.common import configure_log
+from nexus.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from db.migrate import Connection
+    from db.settings import Settings
+
+group = typer.Typer(
+    no_args_is_help=True,
+    help="The historian's schema: create, inspect, back up.\n\n\b\nExamples:\n  nexus db migrate\n  nexus db status",
+)
+
+
+@group.command()
+def migrate(
+    wait: Annotated[float, typer.Option(metavar="SECONDS", help="How long a database may take to start.")] = 0,
+) -> int:
+    """Bring the schema, its policies and its roles up to date.
+
+    \b
+    Examples:
+      NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus nexus db migrate
+      nexus db migrate --wait 60
+    """
+    from db import migrate as schema
+
+    own = database_settings()
+    with schema.connect(own.database_url, wait) as connection:
+        for name in schema.migrate(connection, own):
+            print(f"applied {name}")
+        print(f"the schema is up to date (tier: {schema.tier(connection)})")
+    return 0
+
+
+@group.command()
+def status() -> int:
+    """Say what the database is, and what it holds.
+
+    \b
+    Examples:
+      nexus db status
+    """
+    from db.status import status
+
+    with connected() as connection:
+        rows, newest = status(connection)
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name:<{width}}  {text}")
+    return 0 if newest else 1
+
+
+@group.command()
+def monitor() -> int:
+    """Serve the database's own metrics.
+
+    \b
+    Examples:
+      NEXUS_HEALTH_PORT=8083 nexus db monitor
+    """
+    from db.monitor import serve
+    from nexus.runtime.run import run
+
+    configure_log("monitor")
+    url = database_settings().database_url
+    return run(lambda stop: serve(stop, url))
+
+
+@group.command()
+def refresh() -> int:
+    """Bring loaded history into the rollups and the list of topics.
+
+    \b
+    Examples:
+      nexus db refresh
+    """
+    from db.refresh import refresh as refreshed
+
+    with connected() as connection:
+        for line in refreshed(connection):
+            print(line, flush=True)
+    return 0
+
+
+@group.command()
+def backup(
+    to: Annotated[Path, typer.Argument(metavar="TO", help="File, or a folder that gets a file for each dump.")],
+    keep: Annotated[int | None, typer.Option(metavar="N", help="In a folder: keep only the newest N.")] = None,
+) -> int:
+    """Dump the database while everything goes on.
+
+    \b
+    Examples:
+      nexus db backup nexus.dump
+      nexus db backup /backups --keep 7
+    """
+    from db.backup import backup as dump
+
+    if keep is not None and (keep < 1 or (to.exists() and not to.is_dir())):
+        raise ConfigError(f"--keep needs at least 1, and a folder, which {to} is not")
+    file, size = dump(database_settings().database_url, to, keep)
+    print(f"{file}: {size / 1e6:.1f} MB")
+    return 0
+
+
+@group.command()
+def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `nexus db backup` wrote.")]) -> int:
+    """Load a dump into an empty database.
+
+    \b
+    Examples:
+      nexus db restore nexus.dump
+    """
+    from db.backup import restore as load_dump
+
+    load_dump(database_settings().database_url, file)
+    print("restored; now run `nexus db migrate`, which sets passwords and what is new since the dump")
+    return 0
+
+
+def database_settings() -> "Settings":
+    """Where the database is, and how it is set up. Raises ConfigError."""
+    from db import settings as db_settings
+    from nexus.runtime import settings
+
+    return db_settings.load(settings.load(settings.Process).environment)
+
+
+@contextmanager
+def connected() -> "Iterator[Connection]":
+    """The database that the settings name, as an owner."""
+    from db.migrate import connect
+
+    with connect(database_settings().database_url) as connection:
+        yield connection

@@ -1,0 +1,120 @@
+"""Commands for device files."""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from nexus.cli.common import loaded, place
+from nexus.runtime.errors import ConfigError
+
+
+def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file, or a directory of them.")]) -> int:
+    """Report every mistake in device files, with line and fix.
+
+    \b
+    Examples:
+      nexus check plant.yaml
+      nexus check /etc/nexus/devices
+    """
+    devices = loaded(path)
+    for one in devices:
+        device = one.device
+        print(f"{device.name}: {device.protocol}, {len(device.tags)} tags on dev/{device.path}")
+    if any(one.device.protocol == "opcua" for one in devices):
+        print("note: OPC UA arrays and structures are not read as a whole; name the node of an element or a member")
+    print(f"ok: {len(devices)} devices, {sum(len(one.device.tags) for one in devices)} tags")
+    return 0
+
+
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `nexus export`, Kepware, or name,address,…")],
+    name: Annotated[str, typer.Option(help="Name of the device.")] = "imported",
+    protocol: Annotated[
+        Literal["modbus-tcp", "modbus-rtu-tcp", "s7"], typer.Option(help="Protocol of the device.")
+    ] = "modbus-tcp",
+    host: Annotated[str, typer.Option(help="Host of the device.")] = "192.168.0.1",
+) -> int:
+    """Turn a CSV file of tags into a device file.
+
+    A device that the file does not describe itself has the name, protocol and host that are given here.
+
+    \b
+    Examples:
+      nexus import tags.csv > plant.yaml
+      nexus import kepware.csv --name mixer --host 192.168.1.10 > mixer.yaml
+    """
+    from gateway.tools.imported import imported
+
+    lines, remarks = imported(file, {"name": name, "protocol": protocol, "host": host})
+    print("\n".join(lines))
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return 0
+
+
+def export(
+    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="Device files (NEXUS_DEVICES).")] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file; else standard output.")] = None,
+    separator: Annotated[
+        Literal[",", ";", "tab"], typer.Option(help="Of the cells; with ; numbers have decimal commas.")
+    ] = ",",
+    encoding: Annotated[
+        Literal["utf-8", "utf-16", "cp1252"], typer.Option(help="Of the file; Excel opens all three.")
+    ] = "utf-8",
+) -> int:
+    """Write the tags of device files as CSV, for a spreadsheet.
+
+    `nexus import` turns it into a device file again, without loss.
+
+    \b
+    Examples:
+      nexus export plant.yaml --out tags.csv
+      nexus export /etc/nexus/devices --separator ";" --encoding cp1252 --out tags.csv
+    """
+    from gateway.settings import Settings
+    from gateway.tools.exported import exported
+    from gateway.tools.sheet import encoded
+    from nexus.runtime import settings
+
+    text, remarks = exported(place(path), settings.load(Settings).device_prefix, separator)
+    try:
+        data = encoded(text, encoding)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    _write(data, out)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return 0
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file; else standard output.")] = None,
+) -> int:
+    """Print a JSON Schema of device files, for editors.
+
+    \b
+    Examples:
+      nexus schema --out nexus.schema.json
+    """
+    import json
+
+    from gateway.tools.schema import schema
+
+    found, remarks = schema()
+    _write(f"{json.dumps(found, indent=2, ensure_ascii=False)}\n".encode(), out)
+    for remark in remarks:
+        print(remark, file=sys.stderr)
+    return 0
+
+
+def _write(data: bytes, out: Path | None) -> None:
+    try:
+        if out is None:
+            sys.stdout.buffer.write(data)
+        else:
+            out.write_bytes(data)
+    except OSError as error:
+        raise ConfigError(f"{out or 'standard output'}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,106 @@
+"""`nexus rejects`: what could not be stored."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nexus.cli.database import connected
+from nexus.runtime.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ingestion.rejects import Which
+
+group = typer.Typer(
+    no_args_is_help=True,
+    help="What could not be stored.\n\n\b\nExamples:\n  nexus rejects list\n  nexus rejects retry --reason decoder",
+)
+
+Topic = Annotated[str | None, typer.Option(help="Only of topics like this; * stands for anything.")]
+Reason = Annotated[str | None, typer.Option(help="Only with this text in the reason.")]
+OlderThan = Annotated[str | None, typer.Option(metavar="AGE", help="Only older ones; like 12h or 30d.")]
+
+
+@group.command("list")
+def list_(
+    topic: Topic = None,
+    reason: Reason = None,
+    older_than: OlderThan = None,
+    limit: Annotated[int, typer.Option(help="Show this many.")] = 20,
+) -> int:
+    """Show the newest, and how many there are for each reason.
+
+    \b
+    Examples:
+      nexus rejects list
+      nexus rejects list --topic 'dev/plant/line1/*' --limit 100
+    """
+    from ingestion.rejects import shown
+
+    with connected() as connection:
+        print("\n".join(shown(connection, _which(topic, reason, older_than), limit)) or "no rejects")
+    return 0
+
+
+@group.command()
+def retry(topic: Topic = None, reason: Reason = None, older_than: OlderThan = None) -> int:
+    """Decode and store again, after a fix of the decoders or the schema.
+
+    \b
+    Examples:
+      nexus rejects retry
+      nexus rejects retry --topic 'tele/*'
+    """
+    import asyncio
+
+    from ingestion.database import DatabaseAway
+    from ingestion.rejects import retry
+    from ingestion.settings import Settings
+    from nexus.runtime import settings
+
+    which = _which(topic, reason, older_than)
+    with connected() as connection:
+        try:
+            found = asyncio.run(retry(connection, which, settings.load(Settings)))
+        except DatabaseAway as error:
+            raise ConfigError(str(error)) from None
+    repeated = f" ({found.repeated} values were there already)" if found.repeated else ""
+    cut = f"; {found.cut} of them not kept whole, because they are over a megabyte" if found.cut else ""
+    print(f"{found.stored} stored, {found.refused} still refused{cut}{repeated}")
+    return 0
+
+
+@group.command()
+def purge(
+    topic: Topic = None,
+    reason: Reason = None,
+    older_than: OlderThan = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+) -> int:
+    """Delete rejects.
+
+    \b
+    Examples:
+      nexus rejects purge --older-than 30d
+      nexus rejects purge --all
+    """
+    from ingestion.rejects import purge
+
+    if not (everything or topic or reason or older_than):
+        raise ConfigError("say which: --topic, --reason, --older-than, or --all")
+    which = _which(topic, reason, older_than)
+    with connected() as connection:
+        print(f"{purge(connection, which)} thrown away")
+    return 0
+
+
+def _which(topic: str | None, reason: str | None, older_than: str | None) -> "Which":
+    from datetime import timedelta
+
+    from ingestion.rejects import Which
+    from nexus.runtime.duration import seconds
+
+    try:
+        age = timedelta(seconds=seconds(older_than)) if older_than else None
+    except ValueError as error:
+        raise ConfigError(f"--older-than: {error}") from None
+    return Which(topic, reason, age)

@@ -1,0 +1,132 @@
+"""Commands that run a service, or look after one."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nexus.cli.common import DevicesOption, configure_log, place
+from nexus.runtime.errors import ConfigError
+
+
+def gateway(devices: DevicesOption = None) -> int:
+    """Poll devices, and publish their readings.
+
+    \b
+    Examples:
+      nexus gateway --devices plant.yaml
+      NEXUS_MQTT_URL=mqtt://broker:1883 nexus gateway --devices /etc/nexus/devices
+    """
+    from gateway.service import serve
+    from nexus.runtime.run import run
+
+    path = place(devices)
+    configure_log("gateway")
+    return run(lambda stop: serve(stop, path))
+
+
+def ingest(
+    consumers: Annotated[int, typer.Option(help="Number of consumer processes, to use as many cores.")] = 1,
+) -> int:
+    """Store what is published in the database.
+
+    \b
+    Examples:
+      NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus nexus ingest
+      nexus ingest --consumers 2
+    """
+    from ingestion import consumers as several
+    from ingestion import service
+    from nexus.runtime.run import run
+
+    configure_log("ingestion")
+    if consumers < 1:
+        raise ConfigError("--consumers must be at least 1")
+    return run(service.serve if consumers == 1 else lambda stop: several.serve(stop, consumers))
+
+
+def simulate(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Simulation; by default the demo's.")] = None,
+    host: Annotated[str | None, typer.Option(help="Listen there, whatever the file says.")] = None,
+) -> int:
+    """Serve simulated devices.
+
+    \b
+    Examples:
+      nexus simulate
+      nexus simulate plant-simulation.yaml --host 0.0.0.0
+    """
+    from importlib.resources import as_file, files
+
+    from nexus.runtime.run import run
+    from simulators.service import serve
+
+    configure_log("simulator")
+    with as_file(files("simulators") / "demo/plant.yaml") as demo:
+        return run(lambda stop: serve(stop, file or demo, host))
+
+
+def health() -> int:
+    """Ask the service on this machine whether it is alive.
+
+    \b
+    Examples:
+      nexus health
+      NEXUS_HEALTH_PORT=8082 nexus health
+    """
+    from urllib.request import urlopen
+
+    from nexus.runtime import settings
+
+    process = settings.load(settings.Process)
+    host, port = process.health_host, process.health_port
+    here = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104  where it listens everywhere, also here
+    try:
+        with urlopen(f"http://{f'[{here}]' if ':' in here else here}:{port}/health", timeout=3) as answer:
+            print(answer.read().decode())
+    except OSError as error:
+        print(f"no answer on port {port}: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def secrets(
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="Write EMQX's users there.")] = None,
+) -> int:
+    """Check a deployment's secrets.
+
+    They are given in the variables MQTT_USER_name and SECRET_name.
+
+    \b
+    Examples:
+      nexus secrets
+      nexus secrets --users /run/nexus/users.json
+    """
+    import os
+
+    from nexus.cli import credentials
+    from nexus.runtime import settings
+
+    development = settings.load(settings.Process).environment == "development"
+    number = credentials.check(os.environ, development=development, users=users)
+    print(f"ok: {number} secrets")
+    return 0
+
+
+def demo(
+    seconds: Annotated[float | None, typer.Option(help="Stop by itself, and fail if a device has no rows.")] = None,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the data and the logs there.")] = None,
+) -> int:
+    """Run everything on embedded parts, and show what flows.
+
+    \b
+    Examples:
+      nexus demo
+      nexus demo --seconds 20 --keep data
+    """
+    try:
+        from nexus.cli.demo import demo
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the demo needs the package {error.name}: pip install 'nexus-edge[all,demo]'") from None
+    return demo(seconds, keep)
