@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import sys
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -328,6 +330,25 @@ def test_a_reload_changes_only_what_changed(tmp_path: Path) -> None:
     assert device_files.kept_files(kept) != {file: file.read_bytes()}
 
 
+def test_what_was_there_at_a_reload_can_be_collected_afterwards(tmp_path: Path) -> None:
+    """A poller and its device's connection refer to each other: only the collector frees them."""
+
+    class Part:
+        other: "Part"
+
+    file, kept = tmp_path / "plant.yaml", weakref.WeakSet[Part]()
+    for text in (device(), "devices: [{name: a}]"):
+        file.write_text(text)
+        one, two = Part(), Part()
+        one.other, two.other = two, one
+        kept.update((one, two))
+        with suppress(ConfigError):
+            asyncio.run(Loader(file, "DEVICE_", None).load(()))
+        del one, two
+        gc.collect()
+        assert not kept
+
+
 def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plant.yaml").write_text(device())
     loader = Loader(tmp_path / "plant.yaml", "DEVICE_", None)
@@ -341,7 +362,6 @@ def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="no process can be started: No such file"):
         asyncio.run(loader.load(()))
-    assert gc.isenabled()
 
 
 def test_a_tag_has_its_own_order_where_the_protocol_has_orders(tmp_path: Path) -> None:
