@@ -155,10 +155,19 @@ class Backlog:
         if not scan.kept:
             self._store(scan)
 
+    def keeps(self, scan: Scan) -> None:
+        """The scan is under way, and the disk is to have it should nothing come of that."""
+        if not scan.kept and self._scans.has_room(scan):
+            self._store(scan)
+
     def acknowledged(self, scan: Scan) -> None:
-        """The broker has the scan; where the disk has it too, a receipt is waited for."""
-        if not scan.kept and scan.first:
+        """The broker has the scan; with receipts, the disk keeps it until there is one."""
+        if not scan.first:
+            return
+        if not scan.kept:
             self._ledger.gone(scan.first, scan.last)
+        elif not self._receipts:
+            self._finished.add(*self._ledger.gone(scan.first, scan.last))
 
     def committed(self, first: int, last: int) -> None:
         """A receipt: the database has these numbers. Only those count that were sent."""
@@ -192,6 +201,12 @@ class Backlog:
         until = self._clock() + seconds
         while sent and not self._ledger.is_committed(*sent) and self._clock() < until:
             await self.changed(until - self._clock())
+
+    @property
+    def unstored(self) -> int:
+        """Readings that have not arrived, and that the disk has not."""
+        unstored = (one for one in self._scans if not one.first or not self._ledger.is_committed(one.first, one.last))
+        return sum(scan.count for scan in unstored)
 
     @property
     def unsettled(self) -> int:

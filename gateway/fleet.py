@@ -26,6 +26,7 @@ class Fleet:
         self._on_release = on_release
         self._may_poll = may_poll
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     def poller(self, path: str) -> Poller | None:
         """The poller of a device that is ours."""
@@ -47,18 +48,31 @@ class Fleet:
         if going or coming:
             log.get("fleet").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
 
-    async def stop(self) -> None:
-        """Polls nothing any more."""
-        await self._end(list(self._running))
+    async def stop(self, seconds: float) -> bool:
+        """Polls nothing any more; tells whether that is sure after so long, whatever drivers do."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._end(list(self._running))
+                await _cancelled(self._ending)  # also those of an `apply` that was cut short
+        except TimeoutError:
+            names = sorted(task.get_name() for task in self._ending)
+            log.get("fleet").error("devices are not let go of in time by their drivers", devices=names)
+        return not self._ending
 
     async def _end(self, paths: list[str]) -> list[Poller]:
         ended = [self._running.pop(path) for path in paths]
-        pending = {task for _, task in ended}
-        while pending:
-            # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+        for _, task in ended:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        await _cancelled({task for _, task in ended})
         for poller, _ in ended:
             metrics.forget(poller.configured.device.name)
         return [poller for poller, _ in ended]
+
+
+async def _cancelled(pending: set[asyncio.Task[None]]) -> None:
+    while pending:
+        # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result.
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)

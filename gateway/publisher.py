@@ -102,8 +102,10 @@ class Publisher:
                 await self._roomy.wait()
 
     def finish(self) -> None:
-        """No more will come: `serve` returns when all is acknowledged."""
+        """No more will come: `serve` returns when all is acknowledged. The disk is to have what is not, from now on."""
         self._finishing = True
+        for scan in (*(flight.scan for flight in self._flying.values()), *self._queue):
+            self._backlog.keeps(scan)
         self._wake.set()
 
     async def serve(self, connection: mqtt.Connection) -> None:
