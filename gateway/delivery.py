@@ -73,7 +73,7 @@ class Delivery:
         """Sends until the publisher has finished, or the connection is lost."""
         self.backlog.connected()
         await self._receipts.join(connection)
-        async with together() as group:
+        async with together(mqtt.MqttError) as group:
             parts = [
                 guard.part(group, Drain(self.backlog, connection, self._aside, self._words).run(), name="drain"),
                 guard.part(group, self._receipts.follow(connection), name="receipts"),

@@ -8,6 +8,7 @@ from gateway.condition import OnStatus
 from gateway.config import Configured
 from gateway.poller import MayPoll, OnScan, Poller
 from nexus.runtime import guard, log
+from nexus.runtime.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
 
@@ -40,9 +41,12 @@ class Fleet:
         for poller in await self._end(going):
             self._on_release(poller.configured)
         coming = [one for path, one in by_path.items() if path not in self._running]
+        ending = {task.get_name() for task in self._ending}
         for one in coming:
+            if _task(one) in ending:
+                raise InvariantError(f"{one.device.name} would be polled twice at once")
             poller = Poller(one, self._on_scan, self._on_status, self._may_poll)
-            task = guard.keep(self._group, "device", poller.run, name=f"device {one.device.name}")
+            task = guard.keep(self._group, "device", poller.run, name=_task(one))
             self._running[one.device.path] = (poller, task)
         metrics.owned.set(len(self._running))
         if going or coming:
@@ -68,6 +72,10 @@ class Fleet:
         for poller, _ in ended:
             metrics.forget(poller.configured.device.name)
         return [poller for poller, _ in ended]
+
+
+def _task(one: Configured) -> str:
+    return f"device {one.device.name}"
 
 
 async def _cancelled(pending: set[asyncio.Task[None]]) -> None:

@@ -17,6 +17,7 @@ from gateway.spool_folder import claimed
 from gateway.words import Words
 from nexus.contract import topic
 from nexus.contract.reading import Reading
+from nexus.runtime.errors import InvariantError
 
 LIMIT = 10_000
 
@@ -188,3 +189,10 @@ def test_what_is_kept_at_a_stop_drives_nothing_out(tmp_path: Path) -> None:
         assert backlog.waiting == backlog.unstored == LIMIT
 
     on(tmp_path, look, receipts="never")
+
+
+def test_readings_are_numbered_once() -> None:
+    scan = Scan(Outlet("dev/plc", "device", {}), [], 0, 1)
+    scan.number(7)
+    with pytest.raises(InvariantError):
+        scan.number(8)

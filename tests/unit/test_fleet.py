@@ -8,6 +8,7 @@ import pytest
 from gateway import config, fleet
 from gateway.config import Configured
 from gateway.fleet import Fleet
+from nexus.runtime.errors import InvariantError
 
 DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
 
@@ -47,6 +48,8 @@ def test_a_stubborn_driver_does_not_hold_up_the_stop(
                 await asyncio.sleep(0.01)
                 applying.cancel()
                 await asyncio.wait([applying])
+                with pytest.raises(InvariantError, match="a would be polled twice at once"):
+                    await polling.apply(configured)
             assert not await polling.stop(0.1)
             Stubborn.free.set()
             assert await polling.stop(5)
