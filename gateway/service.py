@@ -55,35 +55,11 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         _sharing(own, broker.user, disk.number, words) as sharing,
         together() as group,
     ):
-<<<<<<< HEAD
         delivery = Delivery(own, disk, words, sharing.may_state)
-        gateway = _Gateway(sharing, board, delivery, words, group)
-        sharing.reload(configured)
-
-        def on_change(changed: tuple[Configured, ...]) -> None:
-            metrics.devices.set(len(changed))
-            descriptors.warn(len(changed))
-            board.reload(changed)
-            sharing.reload(changed)
-
-        async with (
-            probe.serve(
-                process,
-                metrics.registry,
-                lambda: gateway.waiting_for(broker),
-                problems=lambda: [*watch.problems(), *board.problems(), *sharing.problems(), *delivery.problems()],
-            ),
-            http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
-        ):
-            storing = delivery.start(group)
-            await delivery.opened()
-=======
-        delivery = Delivery(own, disk, words)
         gateway = _Gateway(own, broker, sharing=sharing, watch=watch, delivery=delivery, words=words, group=group)
         gateway.reload(configured)
         async with gateway.pages(process):
             await gateway.start()
->>>>>>> 46b9355 (A stop of the gateway has one deadline, and the disk comes first)
             tags = sum(len(one.device.tags) for one in configured)
             log.get("gateway").info("started", devices=len(configured), tags=tags)
             try:
