@@ -214,12 +214,6 @@ class Backlog:
         unnumbered = 0 if self._start else self.waiting
         return self._ledger.missing(self._next) + unnumbered
 
-    async def settled(self, seconds: float) -> None:
-        """Waits until everything has arrived; at most so long."""
-        until = self._clock() + seconds
-        while self.unsettled and self._clock() < until:
-            await self.changed(0.1)
-
     async def changed(self, seconds: float) -> None:
         """Waits until something is stored, or has a receipt; at most so long."""
         self.news.clear()
@@ -262,10 +256,6 @@ class Backlog:
             self._scans.done()
             self.news.set()
             self.show()
-
-    async def expire(self) -> None:
-        """Drops what is too old. Raises SpoolError."""
-        await self.spool.expire()
 
     # For the drain.
 

@@ -51,7 +51,7 @@ async def expire(backlog: Backlog) -> None:
         if backlog.gauges is not None:
             backlog.gauges.show_growth(EXPIRE_SECONDS)
         try:
-            await backlog.expire()
+            await backlog.spool.expire()
         except SpoolError:
             metrics.spool_failures.inc()
         await asyncio.sleep(EXPIRE_SECONDS)
