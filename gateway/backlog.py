@@ -177,6 +177,7 @@ class Backlog:
         for part in parts:
             self._finished.add(*self._ledger.committed(*part, self._clock()))
         if parts:
+            metrics.receipts.inc()
             self.wake.set()
             self.news.set()
         elif first >= self._start and not self._ledger.is_committed(first, last):

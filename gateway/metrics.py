@@ -94,6 +94,9 @@ sent_again = Counter(
 receipts_offered = Gauge(
     "nexus_gateway_receipts_offered", "1 while ingesters say that they send receipts", registry=registry
 )
+receipts = Counter(
+    "nexus_gateway_receipts", "Receipts that came: ingesters have stored what was sent", registry=registry
+)
 receipts_refused = Counter(
     "nexus_gateway_receipts_refused", "Receipts that are none, or for numbers that were never sent", registry=registry
 )

@@ -246,6 +246,7 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
             await connection.subscribe("dev/plc/#")
             await until(lambda: delivery.publisher._connection, "connected")
             assert "unable to open" in str(delivery.waiting_for())
+            assert "the spool takes nothing" in str(delivery.problems())
             say(delivery, "plc", 1)
             say(delivery, "other", 7)  # nobody has it: it waits in memory
             await until(lambda: values(ear, "plc") == {1}, "it flows")
@@ -429,6 +430,7 @@ def test_a_denied_topic_waits_and_the_others_flow(
             await until(lambda: broker.has("good") >= 9 and broker.has("fine") >= 9, "the others flow")
             await until(lambda: delivery.backlog.stored >= 9, "what is denied waits")
             assert broker.connections == connections, "nobody is disconnected any more"
+            assert ["dev/bad" in said for said in delivery.problems()] == [True], "/health names it"
             allowed = True
             now = asyncio.get_running_loop().time
             monkeypatch.setattr(delivery._aside, "trial", lambda _: Aside.trial(delivery._aside, now() + FIRST_SECONDS))
@@ -580,6 +582,9 @@ def test_a_subscription_that_is_refused_costs_itself_only(
             say(delivery, "plc", 1)
             await until(lambda: broker.has("plc"), "readings flow")
             assert list(delivery._words.denied) == [f"receipt/{name}"]
+            [said] = delivery.problems()
+            assert "receipt/…" in said
+            assert name not in said, "it is a secret"
             assert broker.connections <= 2
             assert name not in capsys.readouterr().err, "it is a secret"
 
