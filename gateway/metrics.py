@@ -80,7 +80,9 @@ spool_drain = Gauge(
     "nexus_gateway_spool_drain_seconds", "Until the spool is empty; +Inf while it does not drain", registry=registry
 )
 spool_full = Gauge(
-    "nexus_gateway_spool_full_seconds", "Until the spool is full; +Inf while it does not grow", registry=registry
+    "nexus_gateway_spool_full_seconds",
+    "Until the spool or its disk is full; +Inf while it does not grow",
+    registry=registry,
 )
 spool_loss = Gauge(
     "nexus_gateway_spool_loss_seconds",

@@ -117,6 +117,7 @@ class Publisher:
             while self._flying:
                 self._landed.clear()
                 await self._landed.wait()
+            await self._backlog.sent_from_memory()
             await self._backlog.receipts(RECEIPT_SECONDS)
         finally:
             self._connection = None

@@ -187,8 +187,8 @@ class _Gateway:
         try:
             await backlog.flush()
         except SpoolError as error:
-            lost = backlog.unstored
-            log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
+            if lost := backlog.lose():
+                log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
         await _ended(*self._storing)
 
     def _waiting_for(self) -> list[str]:

@@ -39,6 +39,16 @@ class Waiting:
         """Whether none has to go for it."""
         return self.readings + scan.count <= self._limit
 
+    def drop(self, unwanted: Callable[[Scan], bool]) -> None:
+        """Lets go of what need not be kept; none are taken now."""
+        kept = [scan for scan in self._scans if not unwanted(scan)]
+        self._scans.clear()
+        self._lowest.clear()
+        for scan in kept:
+            self._scans.append(scan)
+            self._note(scan)
+        self.readings = sum(scan.count for scan in kept)
+
     def take(self, count: int) -> list[Scan]:
         """The oldest ones, for the disk."""
         self._taken = [self._next() for _ in range(min(count, len(self._scans)))]
