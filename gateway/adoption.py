@@ -32,6 +32,7 @@ class Adopted:
 
     async def drain(self, connection: mqtt.Connection) -> None:
         """Sends what is in it, for as long as the connection lasts."""
+        self.aside.connected(asyncio.get_running_loop().time())
         await self.receipts.join(connection)
         await Drain(self.backlog, connection, self.aside, self._words).run()
 
@@ -46,9 +47,9 @@ class Adoption:
         self._joined, self._parted = asyncio.Event(), asyncio.Event()
 
     @property
-    def denied(self) -> int:
+    def denied(self) -> list[str]:
         """Topics that the broker denies."""
-        return sum(len(one.aside.denied) for one in self._spools)
+        return [topic for one in self._spools for topic in one.aside.denied]
 
     def connected(self, connection: mqtt.Connection) -> None:
         """There is a connection."""

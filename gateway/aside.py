@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 MOST_TOPICS = 10_000
-FIRST_SECONDS, LONGEST_SECONDS = 300.0, 14_400.0  # until a denied topic is tried again
+FIRST_SECONDS, LONGEST_SECONDS = 60.0, 14_400.0  # until a denied topic is tried again
 AGAIN_SECONDS = 30.0  # after one that is still denied: it may have cost the connection
 SUSPECT_SECONDS = 60.0  # for a suspect's messages to come to the disk
 
@@ -65,6 +65,11 @@ class Aside:
     def somebody(self) -> None:
         """There may be subscribers for everything again."""
         self._unheard.clear()
+
+    def connected(self, now: float) -> None:
+        """A new connection, perhaps new rights: what is denied is due, unless a denial may have cost the last one."""
+        if now >= self._again_at:
+            self._denied = {topic: (now, pause) for topic, (_, pause) in self._denied.items()}
 
     def disconnected(self, under_way: Iterable[str], now: float) -> str | None:
         """The broker ended the connection over a topic; gives the one that is proven to be the reason."""

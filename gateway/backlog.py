@@ -155,10 +155,19 @@ class Backlog:
         if not scan.kept:
             self._store(scan)
 
+    def keeps(self, scan: Scan) -> None:
+        """The scan is under way, and the disk is to have it should nothing come of that."""
+        if not scan.kept and self._scans.has_room(scan):
+            self._store(scan)
+
     def acknowledged(self, scan: Scan) -> None:
-        """The broker has the scan; where the disk has it too, a receipt is waited for."""
-        if not scan.kept and scan.first:
+        """The broker has the scan; with receipts, the disk keeps it until there is one."""
+        if not scan.first:
+            return
+        if not scan.kept:
             self._ledger.gone(scan.first, scan.last)
+        elif not self._receipts:
+            self._finished.add(*self._ledger.gone(scan.first, scan.last))
 
     def committed(self, first: int, last: int) -> None:
         """A receipt: the database has these numbers. Only those count that were sent."""
@@ -168,6 +177,7 @@ class Backlog:
         for part in parts:
             self._finished.add(*self._ledger.committed(*part, self._clock()))
         if parts:
+            metrics.receipts.inc()
             self.wake.set()
             self.news.set()
         elif first >= self._start and not self._ledger.is_committed(first, last):
@@ -199,12 +209,6 @@ class Backlog:
         unnumbered = 0 if self._start else self.waiting
         return self._ledger.missing(self._next) + unnumbered
 
-    async def settled(self, seconds: float) -> None:
-        """Waits until everything has arrived; at most so long."""
-        until = self._clock() + seconds
-        while self.unsettled and self._clock() < until:
-            await self.changed(0.1)
-
     async def changed(self, seconds: float) -> None:
         """Waits until something is stored, or has a receipt; at most so long."""
         self.news.clear()
@@ -217,10 +221,34 @@ class Backlog:
         if self._start and not scan.first:  # it left before the spool was open
             self._number(scan)
         for oldest in self._scans.add(scan):
+            if self._is_due(oldest):
+                metrics.dropped.labels("memory").inc(oldest.count)
             if oldest.first:
                 self._ledger.gone(oldest.first, oldest.last)
-            metrics.dropped.labels("memory").inc(oldest.count)
         self.wake.set()
+
+    def _is_due(self, scan: Scan) -> bool:
+        """Whether it is not with the broker, as far as we know."""
+        return not scan.first or self._ledger.due(scan.first, scan.last) is not None
+
+    def _is_settled(self, scan: Scan) -> bool:
+        return scan.first > 0 and self._ledger.is_committed(scan.first, scan.last)
+
+    @property
+    def unstored(self) -> int:
+        """Readings that are in memory alone: not on disk, and not with the broker."""
+        return sum(scan.count for scan in self._scans if self._is_due(scan))
+
+    async def sent_from_memory(self) -> None:
+        """Waits until the broker has what the disk refuses."""
+        while self._start and self.failing is not None and self.unstored:
+            await self.changed(0.1)
+
+    def lose(self) -> int:
+        """What is in memory alone is lost with it, at the end; gives how many readings."""
+        if lost := self.unstored:
+            metrics.dropped.labels("memory").inc(lost)
+        return lost
 
     async def flush(self) -> None:
         """Brings the disk up to date. Raises SpoolError."""
@@ -232,6 +260,8 @@ class Backlog:
         self.wake.clear()
         if self._receipts and self.spool.owner and not self.spool.owner.offered and self.offered:
             await self.spool.remember_offer()
+        if self.failing is not None:
+            self._scans.drop(self._is_settled)
         while self._scans or self._finished:
             scans = self._scans.take(SCANS_AT_ONCE)
             finished, self._finished = self._finished, Ranges()
@@ -247,10 +277,6 @@ class Backlog:
             self._scans.done()
             self.news.set()
             self.show()
-
-    async def expire(self) -> None:
-        """Drops what is too old. Raises SpoolError."""
-        await self.spool.expire()
 
     # For the drain.
 
@@ -275,6 +301,20 @@ class Backlog:
             for hole in [] if aside or largest is not None else holes(first, number - 1, entries):
                 self._ledger.nowhere(*hole)
             due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
+        return due[:limit]
+
+    def due_in_memory(self, limit: int, aside: Collection[str], largest: int) -> list[Entry]:
+        """While the disk refuses: the first entries of at most `largest` bytes that wait for it and should be sent."""
+        if self.failing is None or (waiting := self._scans.first) is None:
+            return []
+        first, due = self._ledger.due(max(1, waiting), self._next - 1), list[Entry]()
+        for scan in self._scans if first is not None else ():
+            if first is None or not first <= scan.last or scan.topic in aside or not self._is_due(scan):
+                continue
+            parts = (one for one in scan.entries if one.length <= largest)
+            due += [one for one in parts if self._ledger.due(one.id, one.last) is not None]
+            if len(due) >= limit:
+                break
         return due[:limit]
 
     def sent(self, entries: list[Entry]) -> None:

@@ -1,9 +1,10 @@
 """The way out, as a whole: publisher, spool, receipts, and the spools of gateways that are no more."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 
 from gateway import keeping, metrics
@@ -23,6 +24,7 @@ from nexus.contract import topic
 from nexus.runtime import guard
 from nexus.runtime.run import together
 
+MOST_NAMED = 5  # topics of one kind, in what /health says
 OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
 CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
 
@@ -38,7 +40,7 @@ class Delivery:
         self.states = States(words, self._aside, may_state)
         self._receipts = Receipts(own.share, self.backlog, words)
         self._adoption = Adoption(own, words)
-        metrics.denied.set_function(lambda: len(self._aside.denied) + self._adoption.denied)
+        metrics.denied.set_function(lambda: len(self._aside.denied) + len(self._adoption.denied))
         metrics.words_denied.set_function(lambda: len(words.denied))
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -63,17 +65,25 @@ class Delivery:
 
     def problems(self) -> list[str]:
         """What needs a person."""
-        behind = self.backlog.ahead(wall_clock())
-        if behind < CLOCK_SECONDS:
-            return []
-        ago = timedelta(seconds=round(behind))
-        return [f"the clock is {ago} behind what this spool already saw: set it, or readings get wrong times"]
+        found = []
+        if (behind := self.backlog.ahead(wall_clock())) >= CLOCK_SECONDS:
+            ago = timedelta(seconds=round(behind))
+            found.append(f"the clock is {ago} behind what this spool already saw: set it, or readings get wrong times")
+        if self.backlog.failing is not None:
+            found.append(f"the spool takes nothing, and readings wait in memory: {self.backlog.failing}")
+        rules = "let the gateway's user have them in the broker's rules"
+        if denied := [*self._aside.denied, *self._adoption.denied]:
+            found.append(f"the broker denies {_named(denied)}, whose readings wait: {rules}")
+        if self._words.denied:
+            found.append(f"the broker refuses {_named(self._words.denied)}: {rules}")
+        return found
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Sends until the publisher has finished, or the connection is lost."""
         self.backlog.connected()
+        self._aside.connected(asyncio.get_running_loop().time())
         await self._receipts.join(connection)
-        async with together() as group:
+        async with together(mqtt.MqttError) as group:
             parts = [
                 guard.part(group, Drain(self.backlog, connection, self._aside, self._words).run(), name="drain"),
                 guard.part(group, self._receipts.follow(connection), name="receipts"),
@@ -105,3 +115,10 @@ class Delivery:
     async def adopt(self, folder: Path) -> None:
         """Empties the spools of gateways that are no more; ends with that, or when it is cancelled."""
         await self._adoption.run(folder)
+
+
+def _named(topics: Collection[str]) -> str:
+    """Some of the topics by name, but for ours in receipts, which is a secret; and how many more there are."""
+    shown = ["receipt/…" if name.startswith("receipt/") else name for name in islice(topics, MOST_NAMED)]
+    more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
+    return ", ".join(shown) + more

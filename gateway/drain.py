@@ -103,6 +103,18 @@ class Drain:
             self._aside.somebody()
 
     async def _due(self) -> list[Entry]:
+        """From the disk; then, if it refuses what comes, from memory, which it also must not hold up."""
+        try:
+            entries = await self._due_on_disk()
+        except SpoolError:
+            if not (entries := self._due_in_memory()):
+                raise
+        return entries or self._due_in_memory()
+
+    def _due_in_memory(self) -> list[Entry]:
+        return self._backlog.due_in_memory(MESSAGES_AT_ONCE, self._aside.topics, self._room)
+
+    async def _due_on_disk(self) -> list[Entry]:
         if not (aside := self._aside.topics) and self._largest is None:
             self._after = 0
             return await self._backlog.due(MESSAGES_AT_ONCE)

@@ -8,6 +8,7 @@ from gateway.condition import OnStatus
 from gateway.config import Configured
 from gateway.poller import MayPoll, OnScan, Poller
 from nexus.runtime import guard, log
+from nexus.runtime.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
 
@@ -26,6 +27,7 @@ class Fleet:
         self._on_release = on_release
         self._may_poll = may_poll
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
+        self._ending: set[asyncio.Task[None]] = set()
 
     def poller(self, path: str) -> Poller | None:
         """The poller of a device that is ours."""
@@ -39,26 +41,46 @@ class Fleet:
         for poller in await self._end(going):
             self._on_release(poller.configured)
         coming = [one for path, one in by_path.items() if path not in self._running]
+        ending = {task.get_name() for task in self._ending}
         for one in coming:
+            if _task(one) in ending:
+                raise InvariantError(f"{one.device.name} would be polled twice at once")
             poller = Poller(one, self._on_scan, self._on_status, self._may_poll)
-            task = guard.keep(self._group, "device", poller.run, name=f"device {one.device.name}")
+            task = guard.keep(self._group, "device", poller.run, name=_task(one))
             self._running[one.device.path] = (poller, task)
         metrics.owned.set(len(self._running))
         if going or coming:
             log.get("fleet").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
 
-    async def stop(self) -> None:
-        """Polls nothing any more."""
-        await self._end(list(self._running))
+    async def stop(self, seconds: float) -> bool:
+        """Polls nothing any more; tells whether that is sure after so long, whatever drivers do."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._end(list(self._running))
+                await _cancelled(self._ending)  # also those of an `apply` that was cut short
+        except TimeoutError:
+            names = sorted(task.get_name() for task in self._ending)
+            log.get("fleet").error("devices are not let go of in time by their drivers", devices=names)
+        return not self._ending
 
     async def _end(self, paths: list[str]) -> list[Poller]:
         ended = [self._running.pop(path) for path in paths]
-        pending = {task for _, task in ended}
-        while pending:
-            # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result.
-            for task in pending:
-                task.cancel()
-            _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+        for _, task in ended:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
+        await _cancelled({task for _, task in ended})
         for poller, _ in ended:
             metrics.forget(poller.configured.device.name)
         return [poller for poller, _ in ended]
+
+
+def _task(one: Configured) -> str:
+    return f"device {one.device.name}"
+
+
+async def _cancelled(pending: set[asyncio.Task[None]]) -> None:
+    while pending:
+        # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result.
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)

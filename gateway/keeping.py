@@ -21,7 +21,7 @@ async def store(backlog: Backlog) -> None:
     """Opens the spool, and brings to it what comes. A disk that is full is tried again."""
     said = log.get("spool")
     while True:
-        if backlog.opened.is_set():
+        if backlog.opened.is_set() and backlog.failing is None:
             await backlog.wake.wait()
             await asyncio.sleep(STORE_SECONDS)
         try:
@@ -48,10 +48,10 @@ async def expire(backlog: Backlog) -> None:
             set_on_at = monotonic()
             backlog.set_on(wall_clock())
         backlog.show()
-        if backlog.gauges is not None:
-            backlog.gauges.show_growth(EXPIRE_SECONDS)
         try:
-            await backlog.expire()
+            if backlog.gauges is not None:
+                await backlog.gauges.show_growth(EXPIRE_SECONDS, failing=backlog.failing is not None)
+            await backlog.spool.expire()
         except SpoolError:
             metrics.spool_failures.inc()
         await asyncio.sleep(EXPIRE_SECONDS)

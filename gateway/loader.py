@@ -48,16 +48,12 @@ class Loader:
         known = {one.device.path: one for one in current}
         job = Job(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
         found: list[Configured] = []
-        gc.disable()  # 100,000 new tags would set it off again and again, half a second each time
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 async for frame in _frames(job):
                     found += await _taken(frame, known)
         except TimeoutError:
             raise ConfigError(f"{self._path}: cannot be checked within {MOST_SECONDS:g} s: use templates") from None
-        finally:
-            gc.freeze()  # what is here now stays: the collector need not look at it again
-            gc.enable()
         return tuple(found)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from gateway.entry import READINGS_A_MESSAGE, Entry
 from nexus.contract import codec, topic
 from nexus.contract.reading import Reading
+from nexus.runtime.errors import InvariantError
 
 
 class Outlet(msgspec.Struct, frozen=True):
@@ -42,6 +43,8 @@ class Scan(msgspec.Struct, gc=False):
 
     def number(self, first: int) -> None:
         """Gives its readings their numbers."""
+        if self.first:
+            raise InvariantError("readings would be numbered a second time")
         self.first, self._entries = first, None
 
     @property

@@ -80,7 +80,9 @@ spool_drain = Gauge(
     "nexus_gateway_spool_drain_seconds", "Until the spool is empty; +Inf while it does not drain", registry=registry
 )
 spool_full = Gauge(
-    "nexus_gateway_spool_full_seconds", "Until the spool is full; +Inf while it does not grow", registry=registry
+    "nexus_gateway_spool_full_seconds",
+    "Until the spool or its disk is full; +Inf while it does not grow",
+    registry=registry,
 )
 spool_loss = Gauge(
     "nexus_gateway_spool_loss_seconds",
@@ -93,6 +95,9 @@ sent_again = Counter(
 )
 receipts_offered = Gauge(
     "nexus_gateway_receipts_offered", "1 while ingesters say that they send receipts", registry=registry
+)
+receipts = Counter(
+    "nexus_gateway_receipts", "Receipts that came: ingesters have stored what was sent", registry=registry
 )
 receipts_refused = Counter(
     "nexus_gateway_receipts_refused", "Receipts that are none, or for numbers that were never sent", registry=registry

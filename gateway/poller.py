@@ -226,7 +226,7 @@ class Poller:
                 await self._ask_silent(read)
 
         try:
-            async with together() as group:
+            async with together(DeviceError, _NotOurs) as group:
                 guard.part(group, listen(), name=f"hear {self._device.name}")
                 guard.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:

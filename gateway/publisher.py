@@ -102,8 +102,10 @@ class Publisher:
                 await self._roomy.wait()
 
     def finish(self) -> None:
-        """No more will come: `serve` returns when all is acknowledged."""
+        """No more will come: `serve` returns when all is acknowledged. The disk is to have what is not, from now on."""
         self._finishing = True
+        for scan in (*(flight.scan for flight in self._flying.values()), *self._queue):
+            self._backlog.keeps(scan)
         self._wake.set()
 
     async def serve(self, connection: mqtt.Connection) -> None:
@@ -115,6 +117,7 @@ class Publisher:
             while self._flying:
                 self._landed.clear()
                 await self._landed.wait()
+            await self._backlog.sent_from_memory()
             await self._backlog.receipts(RECEIPT_SECONDS)
         finally:
             self._connection = None

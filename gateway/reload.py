@@ -8,7 +8,7 @@ from time import monotonic
 from gateway import config, device_files, metrics
 from gateway.config import Configured
 from gateway.loader import Loader
-from nexus.runtime import log
+from nexus.runtime import guard, log
 from nexus.runtime.errors import ConfigError
 
 POLL_SECONDS = 1.0
@@ -62,14 +62,22 @@ class Watch:
             is_again = self._error is not None and monotonic() - looked > AGAIN_SECONDS
             if now == self._seen and not is_again:
                 continue
-            self._seen, looked = now, monotonic()
-            try:
-                configured = await self._loader.load(self._configured)
-            except ConfigError as error:
-                self._refuse(str(error))
-                continue
-            self._take(configured)
+            looked = monotonic()
+            await self._reload(on_change)
+            self._seen = now
+
+    async def _reload(self, on_change: Callable[[tuple[Configured, ...]], None]) -> None:
+        """Takes the files as they are now; whatever keeps that from succeeding is a problem, and tried again."""
+        try:
+            configured = await self._loader.load(self._configured)
             on_change(configured)
+        except ConfigError as error:
+            self._refuse(str(error))
+        except Exception as error:
+            guard.failed("file", "reload", error)
+            self._refuse(f"{self._path}: cannot be taken now, which is tried again: {error!r}")
+        else:
+            self._take(configured)
 
     def _last_good(self, error: ConfigError) -> tuple[Configured, ...]:
         files = device_files.kept_files(self._kept)

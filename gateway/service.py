@@ -4,7 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from time import time
 
@@ -32,7 +32,12 @@ from nexus.runtime.run import together
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
-DRAIN_SECONDS = 5.0  # what waits for the broker has this long at a stop; then it goes to the disk
+# A stop has less than the process has for it, see nexus.runtime.run; each of its steps has what is left, or less.
+STOP_SECONDS = 7.5
+LET_GO_SECONDS = 3.5  # for drivers to say goodbye to their devices
+LEASE_SECONDS = 2.0  # for the API server to take our farewell
+DRAIN_SECONDS = 5.0  # for the broker to take what waits; then it stays on the disk
+_CANCEL_SECONDS = 1.0
 
 
 async def serve(stop: asyncio.Event, devices: Path) -> None:
@@ -42,57 +47,25 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     cleartext.warn(str(broker))
     watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)
-    metrics.devices.set(len(configured))
-    descriptors.warn(len(configured))
     loop = asyncio.get_running_loop()
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
-    board, words = Board(configured), Words()
+    words = Words()
     async with (
         spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
         _sharing(own, broker.user, disk.number, words) as sharing,
         together() as group,
     ):
         delivery = Delivery(own, disk, words, sharing.may_state)
-        gateway = _Gateway(sharing, board, delivery, words, group)
-        sharing.reload(configured)
-
-        def on_change(changed: tuple[Configured, ...]) -> None:
-            metrics.devices.set(len(changed))
-            descriptors.warn(len(changed))
-            board.reload(changed)
-            sharing.reload(changed)
-
-        async with (
-            probe.serve(
-                process,
-                metrics.registry,
-                lambda: gateway.waiting_for(broker),
-                problems=lambda: [*watch.problems(), *board.problems(), *sharing.problems(), *delivery.problems()],
-            ),
-            http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
-        ):
-            storing = delivery.start(group)
-            await delivery.opened()
+        gateway = _Gateway(own, broker, sharing=sharing, watch=watch, delivery=delivery, words=words, group=group)
+        gateway.reload(configured)
+        async with gateway.pages(process):
+            await gateway.start()
             tags = sum(len(one.device.tags) for one in configured)
-            gc.freeze()  # what is here now stays: the collector need not look at it again
             log.get("gateway").info("started", devices=len(configured), tags=tags)
-            polling = [
-                guard.keep(group, "timer", lambda: sharing.run(gateway.fleet), name="sharing"),
-                guard.keep(group, "file", lambda: watch.run(on_change), name="reload"),
-                guard.start(group, "file", delivery.adopt(own.spool_dir), name="adopt"),
-            ]
-            beating = [
-                guard.keep(group, "timer", sharing.beat, name="presence"),
-                guard.keep(group, "peer", sharing.witness, name="lease"),
-            ]
-            publishing = guard.keep(group, "peer", lambda: gateway.publish(broker), name="publisher")
-            await stop.wait()
-            await _ended(polling)
-            await gateway.stop()
-            await _ended(beating)
-            await sharing.close()
-            await gateway.end(publishing)
-            await _ended(storing)
+            try:
+                await stop.wait()
+            finally:
+                await gateway.stop()
 
 
 @asynccontextmanager
@@ -116,58 +89,121 @@ async def _sharing(own: Settings, user: str | None, number: int, words: Words) -
         )
 
 
-async def _ended(tasks: list[asyncio.Task[None]]) -> None:
+async def _ended(*tasks: asyncio.Task[None]) -> None:
     for task in tasks:
         task.cancel()
-    await asyncio.wait(tasks)
+    await asyncio.wait(tasks, timeout=_CANCEL_SECONDS)
 
 
 class _Gateway:
     """The parts, put together."""
 
     def __init__(
-        self, sharing: Sharing, board: Board, delivery: Delivery, words: Words, group: asyncio.TaskGroup
+        self,
+        own: Settings,
+        broker: Broker,
+        *,
+        sharing: Sharing,
+        watch: Watch,
+        delivery: Delivery,
+        words: Words,
+        group: asyncio.TaskGroup,
     ) -> None:
-        self._sharing = sharing
-        self._words = words
-        self._group = group
-        self._delivery = delivery
-        self._board = board
-        self._publisher, self._states = delivery.publisher, delivery.states
-        self.fleet = Fleet(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
-        self._commands = Commands(group, self.fleet.poller, sharing.speaks_for, self._publisher.record)
+        self._own, self._broker, self._group = own, broker, group
+        self._sharing, self._watch, self._words = sharing, watch, words
+        self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
+        self._board = Board(())
+        self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
+        self._commands = Commands(group, self._fleet.poller, sharing.speaks_for, self._publisher.record)
         self._connected = False
-        self._ready_at = asyncio.get_running_loop().time() + FIRST_DEVICE_SECONDS
+        self._has_let_go = False
+        self._clock = asyncio.get_running_loop().time
+        self._ready_at = self._clock() + FIRST_DEVICE_SECONDS
 
-    def waiting_for(self, broker: Broker) -> list[str]:
+    def reload(self, configured: tuple[Configured, ...]) -> None:
+        """Takes the device files as they are now."""
+        metrics.devices.set(len(configured))
+        descriptors.warn(len(configured))
+        self._board.reload(configured)
+        self._sharing.reload(configured)
+
+    @asynccontextmanager
+    async def pages(self, process: settings.Process) -> AsyncIterator[None]:
+        """Health, metrics and API, while entered."""
+        own, board = self._own, self._board
+        parts = (self._watch, board, self._sharing, self._delivery)
+        async with (
+            probe.serve(
+                process,
+                metrics.registry,
+                self._waiting_for,
+                problems=lambda: [text for part in parts for text in part.problems()],
+            ),
+            http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
+        ):
+            yield
+
+    async def start(self) -> None:
+        """Opens the spool, polls and publishes."""
+        group, sharing = self._group, self._sharing
+        self._storing = self._delivery.start(group)
+        await self._delivery.opened()
+        gc.freeze()  # what is here now stays: the collector need not look at it again
+        self._polling = [
+            guard.keep(group, "timer", lambda: sharing.run(self._fleet), name="sharing"),
+            guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
+            guard.start(group, "file", self._delivery.adopt(self._own.spool_dir), name="adopt"),
+        ]
+        self._beating = [
+            guard.keep(group, "timer", sharing.beat, name="presence"),
+            guard.keep(group, "peer", sharing.witness, name="lease"),
+        ]
+        self._publishing = guard.keep(group, "peer", self._publish, name="publisher")
+
+    async def stop(self) -> None:
+        """Stops in order, within STOP_SECONDS. What was read is on the disk before anybody is waited for."""
+        until = self._clock() + STOP_SECONDS
+        try:
+            await _ended(*self._polling)
+            await self._commands.stop()
+            self._has_let_go = await self._fleet.stop(LET_GO_SECONDS)
+            self._publisher.finish()
+            with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
+                async with asyncio.timeout_at(until):
+                    await self._delivery.backlog.flush()
+            await _ended(*self._beating)
+            if self._has_let_go:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(LEASE_SECONDS, until - self._clock())):
+                        await self._sharing.close()
+            left = min(DRAIN_SECONDS, until - self._clock()) if self._connected else 0
+            await asyncio.wait({self._publishing}, timeout=max(0, left))
+        finally:
+            await self._end()
+
+    async def _end(self) -> None:
+        await _ended(self._publishing)
+        backlog = self._delivery.backlog
+        try:
+            await backlog.flush()
+        except SpoolError as error:
+            if lost := backlog.lose():
+                log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
+        await _ended(*self._storing)
+
+    def _waiting_for(self) -> list[str]:
         """What keeps us from being ready."""
-        waiting = [] if self._connected else [f"the broker, {broker}"]
+        waiting = [] if self._connected else [f"the broker, {self._broker}"]
         waiting += self._delivery.waiting_for()
-        if not self._board.has_heard and asyncio.get_running_loop().time() < self._ready_at:
+        if not self._board.has_heard and self._clock() < self._ready_at:
             waiting.append("the first device to answer, or not to")
         return waiting
 
-    async def publish(self, broker: Broker) -> None:
-        """One connection after the other, until `end`."""
+    async def _publish(self) -> None:
+        """One connection after the other, until the publisher has finished."""
         will = Will(self._sharing.topic, self._sharing.will)
         client = Client(self._sharing.client_id, will=will)
-        await stay_connected(broker, client, self._serve, self._on_message, longest_pause=LONGEST_PAUSE)
-
-    async def stop(self) -> None:
-        """No more writes, and no more polling."""
-        await self._commands.stop()
-        await self.fleet.stop()
-
-    async def end(self, publishing: asyncio.Task[None]) -> None:
-        """What was read goes to the broker if it takes it in time, else to the disk."""
-        self._publisher.finish()
-        await asyncio.wait({publishing}, timeout=DRAIN_SECONDS if self._connected else 0)
-        await _ended([publishing])
-        try:
-            await self._delivery.backlog.flush()
-        except SpoolError as error:
-            lost = self._delivery.backlog.waiting
-            log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
+        await stay_connected(self._broker, client, self._serve, self._on_message, longest_pause=LONGEST_PAUSE)
 
     async def _serve(self, connection: mqtt.Connection) -> None:
         self._connected = True
@@ -176,7 +212,8 @@ class _Gateway:
             await self._sharing.join(connection)
             await subscribe(self._words, connection, f"{COMMANDS}#", only_new=True)
             await self._delivery.serve(connection)
-            await self._sharing.leave(connection)
+            if self._has_let_go:
+                await self._sharing.leave(connection)
         finally:
             self._connected = False
             metrics.connected.set(0)

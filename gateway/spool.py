@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -107,6 +108,10 @@ class Spool:
     async def expire(self) -> None:
         """Forgets what is too old. Raises SpoolError."""
         await self._do(self._expire)
+
+    async def room(self) -> int:
+        """Bytes that messages may still take: of the bound, and of the disk. Raises SpoolError."""
+        return await self._do(lambda _: self._left())
 
     async def remember_offer(self) -> None:
         """Notes for the next start that receipts were offered. Raises SpoolError."""
@@ -217,6 +222,11 @@ class Spool:
     def _used(self) -> int:
         """Bytes of the file that hold something; the free ones are used again."""
         return int(self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._page
+
+    def _left(self) -> int:
+        disk = os.statvfs(self._file.parent)
+        free = disk.f_bavail * disk.f_frsize + int(self._one("PRAGMA freelist_count")) * self._page
+        return max(0, min(self.max_bytes - self.contents.size, free))
 
     def _evict(self, database: sqlite3.Connection, size: int) -> None:
         """Drops the oldest, of about so many bytes."""

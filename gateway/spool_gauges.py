@@ -23,12 +23,17 @@ class Gauges:
         left = contents.readings / rate if rate else inf
         metrics.spool_drain.set(left if contents.readings else 0)
 
-    def show_growth(self, seconds: float) -> None:
-        """When it will be full, at the pace of the last `seconds`; and when the oldest message is lost, if it stays."""
+    async def show_growth(self, seconds: float, *, failing: bool) -> None:
+        """When it will be full, at the pace of the last `seconds`; and when the oldest message is lost, if it stays.
+
+        It is full now while the disk is `failing`. Raises SpoolError.
+        """
         size, before = self._spool.contents.size, self._size
         self._size = size
-        grows = before is not None and size > before
-        left = (self._spool.max_bytes - size) / ((size - before) / seconds) if grows and before is not None else inf
+        left = inf
+        if before is not None and size > before:
+            left = await self._spool.room() / ((size - before) / seconds)
+        left = 0.0 if failing else left
         metrics.spool_full.set(left)
         oldest = self._spool.contents.oldest
         kept = self._spool.max_age - (self._spool.clock - oldest) / 1000 if oldest is not None else inf

@@ -1,7 +1,8 @@
 """Scans in memory on their way to the disk, in the order in which they came; bounded in readings. Pure."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 
 from gateway.message import Scan
 
@@ -20,6 +21,9 @@ class Waiting:
     def __bool__(self) -> bool:
         return bool(self._scans or self._taken)
 
+    def __iter__(self) -> Iterator[Scan]:
+        return chain(self._taken, self._scans)
+
     def add(self, scan: Scan) -> list[Scan]:
         """Takes a scan; gives the oldest ones that have to go for it."""
         self._scans.append(scan)
@@ -30,6 +34,20 @@ class Waiting:
             gone.append(self._next())
             self.readings -= gone[-1].count
         return gone
+
+    def has_room(self, scan: Scan) -> bool:
+        """Whether none has to go for it."""
+        return self.readings + scan.count <= self._limit
+
+    def drop(self, unwanted: Callable[[Scan], bool]) -> None:
+        """Lets go of what need not be kept; none are taken now."""
+        kept = [scan for scan in self._scans if not unwanted(scan)]
+        self._scans.clear()
+        self._lowest.clear()
+        for scan in kept:
+            self._scans.append(scan)
+            self._note(scan)
+        self.readings = sum(scan.count for scan in kept)
 
     def take(self, count: int) -> list[Scan]:
         """The oldest ones, for the disk."""

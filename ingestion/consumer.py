@@ -50,7 +50,7 @@ class Consumer:
         self.connected = True
         metrics.connected.set(1)
         try:
-            async with together() as group:
+            async with together(MqttError) as group:
                 telling = guard.part(group, self._receipts.run(connection), name="receipts")
                 subscribed = await self._subscribe(connection)
                 await self._stopping.wait()

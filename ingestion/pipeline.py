@@ -21,6 +21,7 @@ from ingestion.settings import Settings
 from ingestion.tables import Written
 from ingestion.writer import ATTEMPTS, Writer
 from nexus.runtime import guard, log
+from nexus.runtime.errors import InvariantError
 from nexus.runtime.run import together
 
 MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
@@ -133,6 +134,8 @@ class Pipeline:
         return batch
 
     def _settle(self, batch: Batch) -> None:
+        if batch.committed or not self._writing:
+            raise InvariantError("more would be acknowledged than was committed")
         batch.committed = True
         self._points -= batch.points
         self._bytes -= batch.size

@@ -20,7 +20,6 @@ from ingestion.writer import Way, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
 from nexus.runtime import cleartext, guard, log, probe, settings
-from nexus.runtime.errors import InvariantError
 from nexus.runtime.run import together, unless
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
@@ -67,7 +66,7 @@ class _Ingester:
                     return
                 await self._consume(slot)
                 return
-            except (SlotLost, InvariantError):
+            except SlotLost:
                 raise
             except Exception as error:
                 guard.failed("peer", "ingestion", error)
@@ -90,7 +89,7 @@ class _Ingester:
                 await stack.enter_async_context(Writer(self._own.database_url, self._way(encoding)))
                 for _ in range(self._own.writers)
             ]
-            group = await stack.enter_async_context(together())
+            group = await stack.enter_async_context(together(SlotLost))
             receipts = Receipts(self._own.group)
             self._pipeline = pipeline = Pipeline(self._own, encoding, self._quota, writers, receipts)
             self._consumer = consumer = Consumer(filters(self._own.group, self._own.decoders), pipeline, receipts)

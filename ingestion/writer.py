@@ -19,7 +19,6 @@ from ingestion.database import (
     is_rolled_back,
 )
 from ingestion.tables import Written
-from nexus.runtime.errors import InvariantError
 
 WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
 HORIZON_SECONDS = 60.0  # how often to ask what is late
@@ -81,7 +80,7 @@ class Writer:
                     raise DatabaseAway(explain(error)) from error
                 if attempt == attempts:
                     raise BatchRefused(explain(error), of_data=is_of_the_data(error)) from error
-            except (DatabaseAway, asyncio.CancelledError, InvariantError):
+            except (DatabaseAway, asyncio.CancelledError):
                 await self.close()
                 raise
             except Exception as error:  # whatever else a batch can make fail, such as a text without an encoding

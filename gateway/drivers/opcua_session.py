@@ -17,6 +17,7 @@ from nexus.contract.reading import Reading, Value
 
 _LARGEST_BATCH = 1000  # where the server names no limit
 WRONG_COUNT = "the server answered something else than was asked"
+_MOST_PLANS = 32  # sets of tags whose reads are kept ready
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
 _WRITE_REMEDIES = {
@@ -96,6 +97,8 @@ class Session:
             self._reads.clear()
         key = tuple(tag.name for tag in tags)
         if (batches := self._reads.get(key)) is None:
+            if len(self._reads) >= _MOST_PLANS:  # asked for is whatever was silent: hardly two sets are the same
+                self._reads.clear()
             batches = self._reads[key] = self._batches(tags)
         known = [tag for tag in tags if tag.name in self.nodes]
         values: list[ua.DataValue] = []

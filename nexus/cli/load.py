@@ -98,7 +98,7 @@ async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> No
             await unless(stop, _pace(load, publisher, limits))
             load.seconds = clock() - began
             publisher.finish()
-            await unless(stop, backlog.settled(limits.wait))
+            await unless(stop, _settled(backlog, limits.wait))
         finally:
             load.unconfirmed = backlog.unsettled
             load.ended = True
@@ -165,3 +165,11 @@ async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
             publisher.scan(outlets[device], [Reading(tag, now, counter) for tag in tags])
             sent += 1
         await asyncio.sleep(0)
+
+
+async def _settled(backlog: Backlog, seconds: float) -> None:
+    """Waits until everything has arrived; at most so long."""
+    clock = asyncio.get_running_loop().time
+    until = clock() + seconds
+    while backlog.unsettled and clock() < until:
+        await backlog.changed(0.1)

@@ -34,7 +34,7 @@ async def connect(broker: Broker, client: Client, on_message: OnMessage | None =
         raise
     clean = False
     try:
-        async with together() as group:
+        async with together(MqttError) as group:
             watch = guard.part(group, connection.watch(), name="mqtt-watch")
             yield connection
             watch.cancel()

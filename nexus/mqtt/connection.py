@@ -30,7 +30,6 @@ from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, unexpe
 from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Writer
 from nexus.runtime import guard
-from nexus.runtime.errors import InvariantError
 
 GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waiting for
 _CODES, _QOS_1 = DisconnectReasonCode, QoS.AT_LEAST_ONCE
@@ -228,8 +227,6 @@ class Connection:
             self._freed.set()
         try:
             done(code)
-        except InvariantError:
-            raise
         except Exception as error:
             guard.failed("message", "an acknowledged message", error)
 
@@ -259,8 +256,6 @@ class Connection:
         elif self._on_message is not None:
             try:
                 self._on_message(self, packet)
-            except InvariantError:
-                raise
             except Exception as error:
                 guard.failed("message", "taking a message", error)
 

@@ -10,7 +10,6 @@ from mqtt5 import DisconnectPacket, DisconnectReasonCode, Packet, PingReqPacket
 from nexus.mqtt.errors import PacketError
 from nexus.mqtt.reader import Ack, PacketReader, Unreadable
 from nexus.runtime import guard
-from nexus.runtime.errors import InvariantError
 
 _FLUSH_SECONDS = 0.004  # a busy connection is written to this often, and an idle one at once
 _FLUSH_BYTES = 65_536
@@ -132,8 +131,6 @@ class PacketStream(asyncio.Protocol):
         except PacketError as error:
             guard.failed("peer", "the broker's packets", error)
             self.end(DisconnectPacket(reason_code=error.reason_code), f"the broker sent a forbidden packet: {error}")
-        except InvariantError:
-            raise
         except Exception as error:
             guard.failed("peer", "the broker's packets", error)
             code = DisconnectReasonCode.IMPLEMENTATION_SPECIFIC_ERROR

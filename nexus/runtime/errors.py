@@ -5,5 +5,8 @@ class ConfigError(Exception):
     """The operator has to change something before this can run. One line a fault; exit code 2."""
 
 
-class InvariantError(Exception):
-    """Something that we hold true of ourselves is not: the process ends, in order, with exit code 1."""
+class InvariantError(BaseException):
+    """Something that we hold true of ourselves is not: the process ends, in order, with exit code 1.
+
+    No `except Exception` takes it for the fault of a message, a device or a peer: it passes through all of them.
+    """

@@ -20,7 +20,6 @@ from typing import Literal, ParamSpec, TypeVar, get_args
 from prometheus_client import Counter
 
 from nexus.runtime import log
-from nexus.runtime.errors import InvariantError
 
 Kind = Literal["message", "command", "file", "device", "request", "timer", "peer"]
 
@@ -49,8 +48,6 @@ def call(kind: Kind, handler: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     """Calls `handler`; gives None where it failed."""
     try:
         return handler(*args, **kwargs)
-    except InvariantError:
-        raise
     except Exception as error:
         failed(kind, getattr(handler, "__qualname__", repr(handler)), error)
         return None
@@ -60,8 +57,6 @@ async def run(kind: Kind, name: str, work: Awaitable[T]) -> T | None:
     """Awaits `work`; gives None where it failed. Being cancelled from outside passes through, and nothing else does."""
     try:
         return await work
-    except InvariantError:
-        raise
     except asyncio.CancelledError as error:
         if _is_ours(asyncio.current_task()):
             raise
@@ -110,8 +105,6 @@ async def _kept(kind: Kind, name: str, body: Callable[[], Awaitable[None]]) -> N
         began = monotonic()
         try:
             return await body()
-        except InvariantError:
-            raise
         except asyncio.CancelledError as error:
             if _is_ours(asyncio.current_task()):
                 raise

@@ -5,8 +5,10 @@ import hmac
 import ipaddress
 import logging
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -15,10 +17,13 @@ from nexus.runtime import guard
 from nexus.runtime.errors import ConfigError
 from nexus.runtime.settings import Process, refuse_weak
 
-CONNECTIONS = 64  # of one port; for one more, the one that asked least lately is closed
+CONNECTIONS = 64  # of one port; for one more, the one that asked least lately is closed, if its answer is complete
+OF_ONE_ADDRESS = 48
 IDLE_SECONDS = 10.0  # a connection has so long for its next request's headers, and a handler for its answer
 BODY_BYTES = 65_536
 REQUESTS_A_SECOND = 50  # of one port; who asks more often than that waits
+PROBES_A_SECOND = 20  # of one address, for OPEN_PAGES; these do not wait for the others
+WAITING = 16  # requests at once; more are refused, so that they leave connections for others
 CACHE_SECONDS = 1.0
 OPEN_PAGES = frozenset(("/health", "/ready"))  # a kubelet has no token
 
@@ -85,10 +90,19 @@ async def _listen(connections: "_Connections", host: str, path: str, port: int, 
     loop = asyncio.get_running_loop()
     try:
         if path != host:
-            return await loop.create_unix_server(connections, path)
-        return await loop.create_server(connections, host, port)
+            return await loop.create_unix_server(lambda: _Arrival(connections), path)
+        return await loop.create_server(lambda: _Arrival(connections), host, port)
     except OSError as error:
         raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+@dataclass(slots=True)
+class _Guest:
+    """A connection: whose it is, when it last asked something, and what of that is not answered."""
+
+    address: str
+    asked: float
+    requests: int = 0
 
 
 class _Connections:
@@ -96,43 +110,67 @@ class _Connections:
 
     def __init__(self, server: web.Server) -> None:
         self._server = server
-        self._loop = asyncio.get_running_loop()
-        self._asked: dict[asyncio.BaseProtocol, float] = {}
-        self._coming: set[asyncio.BaseProtocol] = set()  # accepted, and not yet the server's
+        self._clock = asyncio.get_running_loop().time
+        self._guests: dict[web.RequestHandler, _Guest] = {}
 
-    def __call__(self) -> asyncio.Protocol:
-        """Makes what serves a new connection."""
-        known = self._coming.union(self._server.connections)
-        self._asked = {one: asked for one, asked in self._asked.items() if one in known}
-        if len(self._asked) >= CONNECTIONS and not self._close_oldest():
-            return _Refused()
+    def admit(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
+        """Makes what serves a new connection; None if there are too many that wait for an answer."""
+        known = set(self._server.connections)
+        self._guests = {one: guest for one, guest in self._guests.items() if one in known}
+        address = _address(transport)
+        full = [one for one, guest in self._guests.items() if guest.address == address]
+        if len(full) < OF_ONE_ADDRESS:
+            full = list(self._guests) if len(self._guests) >= CONNECTIONS else []
+        if full and not self._close_oldest(full):
+            return None
         made = self._server()
-        self._asked[made] = self._loop.time()
-        self._coming.add(made)
-        self._loop.call_soon(self._coming.discard, made)  # just before it is told of its connection
+        self._guests[made] = _Guest(address, self._clock())
         return made
 
-    def _close_oldest(self) -> bool:
-        made = [one for one in self._server.connections if one in self._asked]
-        if not made:
+    def _close_oldest(self, among: list[web.RequestHandler]) -> bool:
+        idle = [one for one in among if not self._is_busy(one)]
+        if not idle:
             return False
-        oldest = min(made, key=self._asked.__getitem__)
-        del self._asked[oldest]
+        oldest = min(idle, key=lambda one: self._guests[one].asked)
+        del self._guests[oldest]
         if oldest.transport is not None:
             oldest.transport.abort()
         return True
 
-    def asked(self, request: web.Request) -> None:
-        """Its connection is in use."""
-        if request.protocol in self._asked:
-            self._asked[request.protocol] = self._loop.time()
+    def _is_busy(self, one: web.RequestHandler) -> bool:
+        is_sending = isinstance(one.transport, asyncio.Transport) and one.transport.get_write_buffer_size() > 0
+        return self._guests[one].requests > 0 or is_sending
+
+    @contextmanager
+    def answering(self, request: web.Request) -> Iterator[None]:
+        """While entered, the request's connection is not closed for another's sake."""
+        guest = self._guests.get(request.protocol) or _Guest("", 0.0)
+        guest.requests += 1
+        try:
+            yield
+        finally:
+            guest.requests -= 1
+            guest.asked = self._clock()
 
 
-class _Refused(asyncio.Protocol):
-    """One connection too many, at a moment when all others are as new."""
+class _Arrival(asyncio.Protocol):
+    """A new connection, until it is known whose it is."""
+
+    def __init__(self, connections: _Connections) -> None:
+        self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+        assert isinstance(transport, asyncio.Transport)
+        if (made := self._connections.admit(transport)) is None:
+            transport.abort()
+            return
+        transport.set_protocol(made)
+        made.connection_made(transport)
+
+
+def _address(transport: asyncio.Transport) -> str:
+    name = transport.get_extra_info("peername")
+    return str(name[0]) if isinstance(name, tuple) else ""
 
 
 class _Pace:
@@ -140,20 +178,36 @@ class _Pace:
 
     def __init__(self) -> None:
         self._clock = asyncio.get_running_loop().time
-        self._second, self._requests = 0.0, 0
+        self._second, self._requests, self._waiting = 0.0, 0, 0
+        self._probes: Counter[str | None] = Counter()
         self.connections: _Connections | None = None
 
     @web.middleware
     async def slowed(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.connections is not None:
-            self.connections.asked(request)
+        assert self.connections is not None
+        with self.connections.answering(request):
+            if self._is_too_much(request):
+                if self._waiting >= WAITING:
+                    refused = web.Response(status=429, text="too many requests\n")
+                    refused.force_close()
+                    return refused
+                self._waiting += 1
+                try:
+                    await asyncio.sleep(_WAIT_SECONDS)
+                finally:
+                    self._waiting -= 1
+            return await handler(request)
+
+    def _is_too_much(self, request: web.Request) -> bool:
         now = self._clock()
         if now - self._second > 1:
             self._second, self._requests = now, 0
+            self._probes.clear()
+        if request.path in OPEN_PAGES:  # a kubelet must not wait for what others ask
+            self._probes[request.remote] += 1
+            return self._probes[request.remote] > PROBES_A_SECOND
         self._requests += 1
-        if self._requests > REQUESTS_A_SECOND:
-            await asyncio.sleep(_WAIT_SECONDS)
-        return await handler(request)
+        return self._requests > REQUESTS_A_SECOND
 
 
 class _Door:

@@ -36,6 +36,9 @@ def run(service: Service) -> int:
     except asyncio.CancelledError:
         logger.error("stop was cut short", seconds=STOP_SECONDS)
         return 1
+    except InvariantError:
+        logger.exception("an invariant is broken")
+        return 1
     except Exception:
         logger.exception("the service failed")
         return 1
@@ -102,19 +105,30 @@ def _signals(stop: asyncio.Event, work: asyncio.Future[None]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def together() -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup whose body and tasks raise what failed first, as itself and not in a group."""
+async def together(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup that raises one of the errors of its body and tasks, as itself and not in a group.
+
+    That is a broken invariant, else the first that is not `routine`, else the first. Faults that were not raised, and
+    say something else, are counted and logged.
+    """
     try:
         async with asyncio.TaskGroup() as group:
             yield group
     except BaseExceptionGroup as errors:
-        raise first(errors) from None
+        found = list(_flat(errors))
+        raised = min(found, key=lambda error: (not isinstance(error, InvariantError), isinstance(error, routine)))
+        for error in found:
+            if not isinstance(error, routine) and repr(error) != repr(raised):
+                guard.failed("peer", "together", error)
+        raise raised from None
 
 
-def first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first error that is no group."""
-    error = errors.exceptions[0]
-    return first(error) if isinstance(error, BaseExceptionGroup) else error
+def _flat(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _flat(error)
+        else:
+            yield error
 
 
 async def unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:

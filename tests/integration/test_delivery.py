@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway import adoption, drain, publisher, spool_file, spool_folder, states, words
+from gateway import adoption, drain, metrics, publisher, spool_file, spool_folder, states, words
 from gateway.aside import FIRST_SECONDS, Aside
 from gateway.delivery import Delivery
 from gateway.entry import Entry
@@ -246,6 +247,7 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
             await connection.subscribe("dev/plc/#")
             await until(lambda: delivery.publisher._connection, "connected")
             assert "unable to open" in str(delivery.waiting_for())
+            assert "the spool takes nothing" in str(delivery.problems())
             say(delivery, "plc", 1)
             say(delivery, "other", 7)  # nobody has it: it waits in memory
             await until(lambda: values(ear, "plc") == {1}, "it flows")
@@ -256,6 +258,87 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
             say(delivery, "plc", 2)
             await until(lambda: values(ear, "plc") == {1, 2} and delivery.backlog.stored == 2, "with receipts now")
             assert "n" in json.loads(ear.messages[-1].payload)
+
+    asyncio.run(scenario())
+
+
+async def filled(delivery: Delivery, limit: int | None = None) -> None:
+    """The disk takes no more pages than it has, or than `limit`."""
+    pages = "(SELECT page_count FROM pragma_page_count)" if limit is None else str(limit)
+
+    def fill(database: sqlite3.Connection) -> None:
+        found = database.execute(f"SELECT {pages}").fetchone()[0]
+        database.execute(f"PRAGMA max_page_count = {found}")
+
+    await delivery.backlog.spool._do(fill)
+
+
+@pytest.mark.parametrize("receipts", ["none", "ingestion"])
+def test_what_a_full_disk_refuses_goes_to_the_broker_once_it_is_back(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], receipts: str
+) -> None:
+    broker, ear = mosquitto(), Ear()
+
+    async def scenario() -> None:
+        async with delivering(tmp_path, broker.login("gateway"), receipts) as delivery:
+            backlog = delivery.backlog
+            await until(lambda: delivery.publisher._connection, "connected")
+            broker.stop()
+            await until(lambda: not delivery.publisher._connection, "it has lost the broker")
+            say(delivery, "plc", 0)
+            await until(lambda: backlog.stored == 1, "the first is on disk")
+            await filled(delivery)
+            for value in range(1, 601):
+                say(delivery, "plc", value)
+            await until(lambda: backlog.failing, "the disk is full")
+            await keeping_shown(delivery)
+            broker.start()
+            async with connected(broker, ear) as connection:
+                await connection.subscribe("dev/#")
+                await until(lambda: values(ear, "plc") == set(range(601)), "all of it comes, also from memory", 30)
+                if receipts == "ingestion":
+                    assert backlog.waiting == 600, "until there is a receipt"
+                    said = [json.loads(message.payload) for message in ear.messages]
+                    numbers = [[one["n"], one.get("m", one["n"])] for one in said]
+                    await connection.publish(f"receipt/{said[0]['p']}", json.dumps(numbers).encode())
+                await until(lambda: backlog.waiting == backlog.stored == 0 and not backlog.failing, "nothing is left")
+                assert backlog.lose() == 0
+
+    asyncio.run(scenario())
+
+
+async def keeping_shown(delivery: Delivery) -> None:
+    assert delivery.backlog.gauges is not None
+    await delivery.backlog.gauges.show_growth(10.0, failing=delivery.backlog.failing is not None)
+    assert metrics.spool_full._value.get() == 0, "a disk that is full is said"
+
+
+def test_a_stop_sends_what_a_full_disk_refuses_and_counts_what_is_lost(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto]
+) -> None:
+    broker, ear = mosquitto(), Ear()
+
+    async def scenario() -> None:
+        async with delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery:
+            backlog = delivery.backlog
+            await until(lambda: delivery.publisher._connection, "connected")
+            broker.stop()
+            await until(lambda: not delivery.publisher._connection, "it has lost the broker")
+            await filled(delivery)
+            for value in range(600):
+                say(delivery, "plc", value)
+            await until(lambda: backlog.failing, "the disk is full")
+            delivery.publisher.finish()
+            broker.start()
+            async with connected(broker, ear) as connection:
+                await connection.subscribe("dev/#")
+                await until(lambda: values(ear, "plc") == set(range(600)), "a stop that has begun sends it", 30)
+                assert backlog.waiting == 600
+                await until(lambda: backlog.lose() == 0, "what the broker has is not counted as lost")
+            say(delivery, "plc", 600)
+            lost = metrics.dropped.labels("memory")._value.get()
+            assert backlog.lose() == 1
+            assert metrics.dropped.labels("memory")._value.get() == lost + 1
 
     asyncio.run(scenario())
 
@@ -429,6 +512,7 @@ def test_a_denied_topic_waits_and_the_others_flow(
             await until(lambda: broker.has("good") >= 9 and broker.has("fine") >= 9, "the others flow")
             await until(lambda: delivery.backlog.stored >= 9, "what is denied waits")
             assert broker.connections == connections, "nobody is disconnected any more"
+            assert ["dev/bad" in said for said in delivery.problems()] == [True], "/health names it"
             allowed = True
             now = asyncio.get_running_loop().time
             monkeypatch.setattr(delivery._aside, "trial", lambda _: Aside.trial(delivery._aside, now() + FIRST_SECONDS))
@@ -580,6 +664,9 @@ def test_a_subscription_that_is_refused_costs_itself_only(
             say(delivery, "plc", 1)
             await until(lambda: broker.has("plc"), "readings flow")
             assert list(delivery._words.denied) == [f"receipt/{name}"]
+            [said] = delivery.problems()
+            assert "receipt/…" in said
+            assert name not in said, "it is a secret"
             assert broker.connections <= 2
             assert name not in capsys.readouterr().err, "it is a secret"
 

@@ -1,10 +1,13 @@
 """Reload, writes and report by exception, in a running gateway."""
 
 import json
+import signal
 import socket
+import sqlite3
+import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -309,3 +312,28 @@ def test_a_device_whose_gateway_was_killed_is_answered_for(
     assert len(done) + len(refused) == 8, [str(one.get("error")) for one in answers if one not in done + refused]
     assert done
     assert refused
+
+
+def test_at_a_stop_the_disk_has_what_was_read_before_the_broker_is_waited_for(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    """The node's network is gone, and the node goes too: what kills the gateway does not wait until its stop is over."""
+    plant.device("a", 1)
+    broker = mosquitto()
+    simulator = nexus("simulate", str(plant.simulation))
+    until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
+    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, receipts="none").until_ready()
+    before = gateway.metric("nexus_gateway_readings_total")
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        until(lambda: gateway.metric("nexus_gateway_readings_total") > before + 5, "readings are under way")
+        gateway.process.send_signal(signal.SIGTERM)
+        with closing(sqlite3.connect(f"file:{tmp_path}/spool/spool-0.db?mode=ro", uri=True)) as spool:
+            asked = "SELECT coalesce(sum(readings), 0) FROM message"
+            until(lambda: spool.execute(asked).fetchone()[0] >= 5, "they are on the disk")
+        with pytest.raises(subprocess.TimeoutExpired):  # as it would if the broker were waited for first
+            gateway.process.wait(1)
+        assert gateway.process.wait(10) == 0
+    finally:
+        broker.process.send_signal(signal.SIGCONT)

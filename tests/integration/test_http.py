@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -166,11 +166,76 @@ def test_who_asks_too_often_waits(monkeypatch: pytest.MonkeyPatch) -> None:
             clock = asyncio.get_running_loop().time
             began = clock()
             for _ in range(10):
-                assert await status(session, "/health") == 200
+                assert await status(session, "/metrics") == 200
             quick = clock() - began
-            assert await status(session, "/health") == 200
+            assert await status(session, "/metrics") == 200
             assert quick < 0.9 * PATIENCE
             assert clock() - began >= 1
+
+    asyncio.run(scenario())
+
+
+def test_a_flood_of_requests_delays_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "REQUESTS_A_SECOND", 5)
+    monkeypatch.setattr(http, "_WAIT_SECONDS", 60.0)
+
+    async def ask(port: int, path: str) -> asyncio.StreamReader:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        kept.append(writer)
+        return reader
+
+    kept: list[asyncio.StreamWriter] = []
+
+    async def scenario() -> None:
+        pages = Pages()
+        async with pages.served():
+            port = pages.process.health_port
+            flood = [await ask(port, "/metrics") for _ in range(http.CONNECTIONS * 3)]
+            for _ in range(3):
+                for path in ("/health", "/ready"):
+                    async with asyncio.timeout(2 * PATIENCE):
+                        probe_reader = await ask(port, path)
+                        assert (await probe_reader.readline()).startswith(b"HTTP/1.1 200")
+            answers = [await _beginning(reader) for reader in flood]
+            assert answers.count(b"HTTP/1.1 429") > http.CONNECTIONS, "what is too much is told so"
+            assert answers.count(None) == http.WAITING, "these wait still, and none of them was closed"
+            for writer in kept:
+                writer.close()
+
+    asyncio.run(scenario())
+
+
+async def _beginning(reader: asyncio.StreamReader) -> bytes | None:
+    """The beginning of an answer; None if there is none yet."""
+    try:
+        async with asyncio.timeout(0.05):
+            return await reader.read(12)
+    except TimeoutError:
+        return None
+
+
+def test_a_connection_that_waits_for_its_answer_is_not_closed_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "OF_ONE_ADDRESS", 4)
+
+    async def scenario() -> None:
+        pages = Pages()
+        async with pages.served():
+            asked = []
+            for _ in range(6):
+                reader, writer = await asyncio.open_connection("127.0.0.1", pages.process.health_port)
+                writer.write(b"POST /takes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab")
+                asked.append((reader, writer))
+                await asyncio.sleep(0.05)
+            async with asyncio.timeout(5 * PATIENCE):
+                for reader, writer in asked[:4]:
+                    writer.write(b"c")
+                    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+                for reader, _ in asked[4:]:
+                    with suppress(ConnectionError):
+                        assert await reader.read() == b"", "one connection too many"
+            for _, writer in asked:
+                writer.close()
 
     asyncio.run(scenario())
 

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import sys
+import weakref
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,4 +50,22 @@ def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(sys, "executable", str(tmp_path / "none"))
     with pytest.raises(ConfigError, match="no process can be started: No such file"):
         asyncio.run(loader.load(()))
-    assert gc.isenabled()
+
+
+def test_what_was_there_at_a_reload_can_be_collected_afterwards(tmp_path: Path) -> None:
+    """A poller and its device's connection refer to each other: only the collector frees them."""
+
+    class Part:
+        other: "Part"
+
+    file, kept = tmp_path / "plant.yaml", weakref.WeakSet[Part]()
+    for text in (PLANT, "devices: [{name: a}]"):
+        file.write_text(text)
+        one, two = Part(), Part()
+        one.other, two.other = two, one
+        kept.update((one, two))
+        with suppress(ConfigError):
+            asyncio.run(Loader(file, "DEVICE_", None).load(()))
+        del one, two
+        gc.collect()
+        assert not kept

@@ -1,6 +1,6 @@
 """Which topics are left out, and for how long."""
 
-from gateway.aside import FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, SUSPECT_SECONDS, Aside
+from gateway.aside import AGAIN_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, SUSPECT_SECONDS, Aside
 
 
 def test_a_denied_topic_is_tried_again_after_a_growing_pause() -> None:
@@ -87,3 +87,14 @@ def test_a_suspect_of_which_nothing_comes_is_forgotten() -> None:
         aside.untried("dev/a", now)
     assert not aside.has_suspects
     assert not aside.holds_any
+
+
+def test_a_new_connection_tries_what_is_denied_unless_a_denial_may_have_cost_the_last_one() -> None:
+    aside = Aside()
+    for now in (0.0, 1000.0, 3000.0, 9000.0):
+        aside.trial(now)
+        aside.tried("dev/a", taken=False, now=now)
+    aside.connected(9000 + AGAIN_SECONDS - 1)
+    assert aside.trial(9000 + AGAIN_SECONDS) is None
+    aside.connected(9000 + AGAIN_SECONDS)
+    assert aside.trial(9000 + AGAIN_SECONDS) == "dev/a"

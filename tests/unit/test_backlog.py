@@ -17,6 +17,7 @@ from gateway.spool_folder import claimed
 from gateway.words import Words
 from nexus.contract import topic
 from nexus.contract.reading import Reading
+from nexus.runtime.errors import InvariantError
 
 LIMIT = 10_000
 
@@ -159,3 +160,39 @@ def test_numbers_that_were_set_on_leave_nothing_open_and_never_go_back(tmp_path:
         assert backlog.stored == 0
 
     on(tmp_path, look)
+
+
+def test_what_is_under_way_at_a_stop_is_on_disk_until_the_broker_has_it(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        one, two = (backlog.scan(Outlet("dev/plc", "device", {}), [Reading("t", at, 1.0)]) for at in (1, 2))
+        for scan in (one, two):
+            backlog.leaves(scan)
+            backlog.keeps(scan)
+        await backlog.flush()
+        assert backlog.stored == 2
+        assert await backlog.due(20) == [], "it is under way: nobody else sends it"
+        backlog.acknowledged(one)
+        backlog.stays(two)
+        await backlog.flush()
+        assert [entry.id for entry in await backlog.due(20)] == [two.first]
+        assert backlog.stored == 1
+
+    on(tmp_path, look, receipts="never")
+
+
+def test_what_is_kept_at_a_stop_drives_nothing_out(tmp_path: Path) -> None:
+    async def look(backlog: Backlog) -> None:
+        large = backlog.scan(Outlet("dev/plc", "device", {}), [Reading(f"t{n}", 1, 1.0) for n in range(LIMIT)])
+        small = backlog.scan(Outlet("dev/plc", "device", {}), [Reading("t", 2, 1.0)])
+        for scan in (large, small):
+            backlog.keeps(scan)
+        assert backlog.waiting == backlog.unstored == LIMIT
+
+    on(tmp_path, look, receipts="never")
+
+
+def test_readings_are_numbered_once() -> None:
+    scan = Scan(Outlet("dev/plc", "device", {}), [], 0, 1)
+    scan.number(7)
+    with pytest.raises(InvariantError):
+        scan.number(8)

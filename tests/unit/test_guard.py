@@ -9,7 +9,7 @@ import pytest
 
 from nexus.runtime import guard
 from nexus.runtime.errors import InvariantError
-from nexus.runtime.run import run
+from nexus.runtime.run import run, together
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("nexus", "gateway", "ingestion", "db")
@@ -47,7 +47,7 @@ def test_a_broken_invariant_ends_the_block_of_its_task(way: Callable[..., object
             await asyncio.Event().wait()
 
     before = count("timer")
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(BaseExceptionGroup) as caught:
         asyncio.run(scenario())
     assert caught.group_contains(InvariantError)
     assert count("timer") == before
@@ -149,6 +149,63 @@ def test_a_broken_invariant_in_a_callback_ends_the_process_in_order() -> None:
 
     assert run(service) == 1
     assert ended == [1]
+
+
+def test_a_broken_invariant_in_a_task_ends_the_process_whoever_catches_errors_around_it() -> None:
+    ended = []
+
+    async def broken() -> None:
+        try:
+            await asyncio.sleep(0)
+            raise InvariantError("two owners")
+        except Exception:
+            ended.append("contained")
+
+    async def service(stop: asyncio.Event) -> None:
+        async with together() as group:
+            guard.keep(group, "device", broken, name="broken")
+            try:
+                await stop.wait()
+            finally:
+                ended.append("in order")
+
+    assert run(service) == 1
+    assert ended == ["in order"]
+
+
+class LostError(Exception):
+    """The connection is lost: one of the things that happen."""
+
+
+def raised_by(*errors: BaseException) -> BaseException:
+    """What `together` makes of errors of one moment."""
+
+    async def fails(error: BaseException) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with together(LostError) as group:
+            for error in errors:
+                guard.part(group, fails(error), name="fails")
+
+    try:
+        asyncio.run(scenario())
+    except BaseException as error:
+        return error
+    raise AssertionError
+
+
+def test_of_errors_of_one_moment_the_unexpected_one_is_raised_and_no_fault_is_lost() -> None:
+    before = count("peer")
+    fault, other, broken = KeyError("x"), ValueError("y"), InvariantError("two owners")
+    assert raised_by(LostError(), fault) is fault
+    assert count("peer") == before
+    assert raised_by(LostError(), fault, KeyError("x")) is fault, "the same fault of several parts is one"
+    assert count("peer") == before
+    assert raised_by(LostError(), fault, other) is fault
+    assert count("peer") == before + 1
+    assert raised_by(LostError(), other, broken) is broken
+    assert count("peer") == before + 2
 
 
 def test_a_callback_that_fails_otherwise_ends_nothing() -> None:

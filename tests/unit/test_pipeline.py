@@ -17,6 +17,7 @@ from ingestion.quota import Quota
 from ingestion.receipts import Receipts
 from ingestion.settings import Settings
 from ingestion.tables import Written
+from nexus.runtime.errors import InvariantError
 
 PAYLOAD = b'{"v":"%s","ts":%d}'
 
@@ -110,6 +111,22 @@ def test_a_stop_ends_once_the_held_messages_are_the_brokers_again() -> None:
         database.free.set()
         await running
         assert database.stored == 10
+
+    within(20, scenario)
+
+
+def test_what_is_acknowledged_a_second_time_is_a_broken_invariant() -> None:
+    async def scenario() -> None:
+        database = Database()
+        database.free.set()
+        writer: Any = database
+        line = Pipeline(Settings(batch_seconds=0.01), Encoding(Decoders(())), Quota(), [writer], Receipts("g"))
+        line.receive(Delivery("dev/a/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
+        batch = await line._next()
+        assert batch is not None
+        line._settle(batch)
+        with pytest.raises(InvariantError):
+            line._settle(batch)
 
     within(20, scenario)
 

@@ -29,5 +29,9 @@ def test_the_lowest_number_is_known_whatever_comes_and_goes(steps: list[tuple[st
         assert waiting.readings == 2 * len(there + taken)
         assert bool(waiting) == bool(there + taken)
     waiting.put_back()
-    waiting.number(lambda scan: scan.number(scan.first + 100))
+
+    def give(scan: Scan) -> None:
+        scan.first += 100
+
+    waiting.number(give)
     assert waiting.first == min((number + 100 for number in taken + there), default=None)

@@ -42,7 +42,7 @@ def test_who_was_out_when_the_broker_hung_up_is_said_alone_and_left_out_the_seco
     assert not words.is_left_out("status/c", now + 1)
     words.out("status/b")
     assert words.hung_up(now + 1000, excused=False) == [], "no news"
-    assert words.is_left_out("status/b", now + 1500), "for longer"
+    assert words.is_left_out("status/b", now + 1000 + 1.5 * FIRST_SECONDS), "for longer"
 
 
 def test_nobody_is_struck_for_what_others_did() -> None:

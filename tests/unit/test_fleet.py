@@ -1,0 +1,57 @@
+"""A stop of the fleet is bounded, whatever drivers do."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from gateway import config, fleet
+from gateway.config import Configured
+from gateway.fleet import Fleet
+from nexus.runtime.errors import InvariantError
+
+DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
+
+
+class Stubborn:
+    """A poller whose driver swallows that it is cancelled, until it is let go."""
+
+    free: asyncio.Event
+
+    def __init__(self, configured: Configured, *_: object) -> None:
+        self.configured = configured
+
+    async def run(self) -> None:
+        while not self.free.is_set():
+            try:
+                await self.free.wait()
+            except asyncio.CancelledError:
+                continue
+
+
+@pytest.mark.parametrize("cut_short", [False, True])
+def test_a_stubborn_driver_does_not_hold_up_the_stop(
+    cut_short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "Poller", Stubborn)
+    (tmp_path / "a.yaml").write_text(DEVICE)
+    configured = config.load(tmp_path)
+
+    async def scenario() -> None:
+        Stubborn.free = asyncio.Event()
+        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+            polling = Fleet(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True)
+            await polling.apply(configured)
+            await asyncio.sleep(0)
+            if cut_short:  # while the device was being let go of already
+                applying = group.create_task(polling.apply([]))
+                await asyncio.sleep(0.01)
+                applying.cancel()
+                await asyncio.wait([applying])
+                with pytest.raises(InvariantError, match="a would be polled twice at once"):
+                    await polling.apply(configured)
+            assert not await polling.stop(0.1)
+            Stubborn.free.set()
+            assert await polling.stop(5)
+
+    asyncio.run(scenario())
