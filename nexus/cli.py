@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     secrets = _add(
         commands, "secrets", services.secrets, "check a deployment's secrets, in MQTT_USER_name and SECRET_name"
     )
-    secrets.add_argument("--users", type=Path, metavar="FILE", help="write the broker's users there, for EMQX")
+    secrets.add_argument("--users", type=Path, metavar="FILE", help="users for EMQX (.json), else Mosquitto")
 
     database = _add(commands, "db", historian.migrate, "the historian's schema").add_subparsers(
         metavar="COMMAND", required=True
