@@ -116,6 +116,7 @@ class _Gateway:
         self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
         self._commands = Commands(group, self._fleet.poller, sharing.speaks_for, self._publisher.record)
         self._connected = False
+        self._away = "not connected yet"
         self._has_let_go = False
         self._clock = asyncio.get_running_loop().time
         self._ready_at = self._clock() + FIRST_DEVICE_SECONDS
@@ -131,13 +132,12 @@ class _Gateway:
     async def pages(self, process: settings.Process) -> AsyncIterator[None]:
         """Health, metrics and API, while entered."""
         own, board = self._own, self._board
-        parts = (self._watch, board, self._sharing, self._delivery)
         async with (
             probe.serve(
                 process,
                 metrics.registry,
                 self._waiting_for,
-                problems=lambda: [text for part in parts for text in part.problems()],
+                problems=self._problems,
             ),
             http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
@@ -193,7 +193,7 @@ class _Gateway:
 
     def _waiting_for(self) -> list[str]:
         """What keeps us from being ready."""
-        waiting = [] if self._connected else [f"the broker, {self._broker}"]
+        waiting = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         waiting += self._delivery.waiting_for()
         if not self._board.has_heard and self._clock() < self._ready_at:
             waiting.append("the first device to answer, or not to")
@@ -203,7 +203,23 @@ class _Gateway:
         """One connection after the other, until the publisher has finished."""
         will = Will(self._sharing.topic, self._sharing.will)
         client = Client(self._sharing.client_id, will=will)
-        await stay_connected(self._broker, client, self._serve, self._on_message, longest_pause=LONGEST_PAUSE)
+        await stay_connected(
+            self._broker,
+            client,
+            self._serve,
+            self._on_message,
+            longest_pause=LONGEST_PAUSE,
+            on_away=self._note_away,
+        )
+
+    def _note_away(self, reason: str) -> None:
+        self._away = reason
+
+    def _problems(self) -> list[str]:
+        """What needs a person and no restart."""
+        parts = (self._watch, self._board, self._sharing, self._delivery)
+        away = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
+        return [*away, *(text for part in parts for text in part.problems())]
 
     async def _serve(self, connection: mqtt.Connection) -> None:
         self._connected = True

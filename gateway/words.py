@@ -7,9 +7,10 @@ one that was out alone twice when it did is the one. Some do both (Mosquitto 2.0
 from collections.abc import Collection
 from typing import Any
 
-from gateway.aside import FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS
+from gateway.aside import LONGEST_SECONDS, MOST_TOPICS
 
 STRIKES = 2  # the broker may have hung up over something else
+FIRST_SECONDS = 300.0  # until a refused one is said again: it may cost the connection, and no reading waits for it
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # after it hung up, before anything but presence is said again
 PATIENCE, PRESENCE_SECONDS = 60.0, 10.0
 

@@ -30,11 +30,15 @@ class Consumer:
         self._said: set[str] = set()
         self._log = log.get("consumer")
         self.connected = False
+        self.away = "not connected yet"  # why it is not
         pipeline.on_room = self._resume
 
     async def run(self, broker: Broker, client: Client, before: Callable[[], Awaitable[None]]) -> None:
         """Consumes until `stop` and `leave` were called; `before` each connection makes sure that we may."""
-        await stay_connected(broker, client, self._serve, self._received, before=before)
+        await stay_connected(broker, client, self._serve, self._received, before=before, on_away=self._note_away)
+
+    def _note_away(self, reason: str) -> None:
+        self.away = reason
 
     async def stop(self) -> None:
         """Unsubscribes; when this returns nothing more comes. Without a connection nothing comes anyway."""

@@ -70,9 +70,9 @@ class Pipeline:
         return self._held_bytes > MOST_BYTES
 
     @property
-    def database_up(self) -> bool:
-        """Whether the last write went well, as far as there was one."""
-        return self._outage is None
+    def outage(self) -> str | None:
+        """Why the last write failed; None if it went well, or there was none."""
+        return self._outage
 
     def receive(self, delivery: Delivery) -> None:
         """Takes one message; never waits."""

@@ -34,20 +34,24 @@ class _Ingester:
         self._stop = stop
         self._log = log.get("ingestion")
         self._quota = Quota(own.rejects_rows, own.rejects_mb * 1_000_000)
+        self._slot: Slot | None = None
         self._consumer: Consumer | None = None
         self._pipeline: Pipeline | None = None
 
     def waiting_for(self) -> list[str]:
         """What keeps rows from arriving now."""
+        away = self._slot.away if self._slot is not None else None
         if self._consumer is None or self._pipeline is None:
-            return ["a consumer number, from the database"]
-        missing = [] if self._consumer.connected else [f"the broker, {self._broker}"]
-        return missing if self._pipeline.database_up else [*missing, "the database"]
+            return [f"a consumer number, from the database{f': {away}' if away else ''}"]
+        missing = [] if self._consumer.connected else [f"the broker, {self._broker}: {self._consumer.away}"]
+        if away := self._pipeline.outage or away:
+            missing.append(f"the database: {away}")
+        return missing
 
     async def run(self) -> None:
         """Runs until `stop` is set."""
         while not self._stop.is_set():
-            slot = Slot(self._own.database_url, self._own.group)
+            self._slot = slot = Slot(self._own.database_url, self._own.group)
             try:
                 await self._run_with(slot)
             except SlotLost as error:
@@ -127,5 +131,5 @@ async def serve(stop: asyncio.Event) -> None:
     broker = mqtt.settings.load(process.environment)
     cleartext.warn(str(broker), own.database_url)
     ingester = _Ingester(own, broker, stop)
-    async with probe.serve(process, metrics.registry, ingester.waiting_for):
+    async with probe.serve(process, metrics.registry, ingester.waiting_for, problems=ingester.waiting_for):
         await ingester.run()

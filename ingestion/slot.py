@@ -35,6 +35,7 @@ class Slot:
         self._checking = asyncio.Lock()
         self._log = log.get("slot")
         self.number = -1
+        self.away: str | None = None  # why the database gives no number
 
     async def claim(self) -> None:
         """Takes the lowest free number, waiting for the database if need be."""
@@ -50,6 +51,7 @@ class Slot:
                 if number is None:
                     raise psycopg.OperationalError(f"all {SLOTS} consumer numbers of this group are taken")
                 self.number = number
+        self.away = None
         metrics.slot.set(self.number)
 
     async def hold(self) -> None:
@@ -63,11 +65,13 @@ class Slot:
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._check()
+                    self.away = None
                     return
             except (psycopg.Error, TimeoutError) as error:
                 await self._let_go()
+                self.away = explain(error) if isinstance(error, psycopg.Error) else "no answer"
                 if not waiting:
-                    self._log.warning("waiting for the database", error=str(error) or "no answer")
+                    self._log.warning("waiting for the database", error=self.away)
                 waiting = True
                 await asyncio.sleep(1)
 
@@ -105,5 +109,6 @@ class Slot:
 
     def _waiting(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
+        self.away = explain(error) if isinstance(error, psycopg.Error) else None
         if state.attempt_number == 1 and isinstance(error, psycopg.Error):
             self._log.warning("waiting for the database", error=explain(error))

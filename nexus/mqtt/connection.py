@@ -182,7 +182,8 @@ class Connection:
         self.stream.write(packet.write())
         answer = await self._connack
         if int(answer.reason_code) >= REFUSED:
-            raise MqttError(f"the broker refused us: {title(answer.reason_code)}")
+            who = f" as {packet.username}" if packet.username else ""
+            raise MqttError(f"the broker refused us{who}: {title(answer.reason_code)}")
         self.stream.keep_alive(min(packet.keep_alive, answer.server_keep_alive or packet.keep_alive))
 
     async def watch(self) -> None:

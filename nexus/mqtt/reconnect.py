@@ -21,11 +21,13 @@ async def stay_connected(
     on_message: OnMessage | None = None,
     *,
     before: Callable[[], Awaitable[None]] | None = None,
+    on_away: Callable[[str], None] = lambda _: None,
     longest_pause: float = 30.0,
 ) -> None:
     """Runs `serve(connection)` until it returns; when the connection is lost, again on the next one.
 
-    `before` is awaited before each attempt to connect; what it raises ends all. Waits between the attempts with a
+    `before` is awaited before each attempt to connect; what it raises ends all. `on_away` is told why there is no
+    connection, once for each reason. Waits between the attempts with a
     jittered exponential back-off of up to `longest_pause` seconds. Logs an outage once, and its end.
     """
     logger = log.get("mqtt").bind(broker=str(broker), client=client.id)
@@ -53,4 +55,5 @@ async def stay_connected(
                 if str(error) != outage:
                     outage = str(error)
                     logger.warning("broker away", error=outage)
+                    on_away(outage)
                 raise

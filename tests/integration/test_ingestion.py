@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from ingestion import metrics
 from ingestion.pipeline import Pipeline
@@ -197,3 +198,15 @@ def test_a_list_of_rejects_shows_nothing_that_a_terminal_would_obey(database: st
     listed = run(database, "rejects", "list").stdout
     assert "dev/\\x1b[2J\\x07x" in listed
     assert set(listed) & set("\x1b\x07\r\x9b") == set()
+
+
+def test_wrong_passwords_are_named_in_ready_and_health(nexus: Start, production: Production) -> None:
+    """Of broker and database, by the user."""
+    broker = f"mqtt://ingestion:another@127.0.0.1:{production.ingestion_port}"
+    ingester = nexus("ingest", mqtt_url=broker, database_url=production.writer)
+    said = "the broker refused us as ingestion: Not authorized"
+    for page in ("/ready", "/health"):
+        until(lambda page=page: said in ingester.get(page)[1], f"{page} says why")
+    url = make_conninfo(production.owner, user="nobody_here")
+    stranger = nexus("ingest", mqtt_url=production.mqtt("ingestion"), database_url=url)
+    until(lambda: 'role \\"nobody_here\\" does not exist' in stranger.get("/ready")[1], "/ready says why")

@@ -704,7 +704,7 @@ def test_a_wrong_password_is_named(mosquitto: Make) -> None:
         async with connect(at(broker, user="gateway", password="wrong"), Client("c")):
             pass
 
-    with pytest.raises(MqttError, match="the broker refused us: Not authorized"):
+    with pytest.raises(MqttError, match="the broker refused us as gateway: Not authorized"):
         asyncio.run(scenario())
 
 
