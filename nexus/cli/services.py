@@ -92,7 +92,10 @@ def health() -> int:
 
 
 def secrets(
-    users: Annotated[Path | None, typer.Option(metavar="FILE", help="Write EMQX's users there.")] = None,
+    users: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the broker's users there: for EMQX (.json), else for Mosquitto."),
+    ] = None,
 ) -> int:
     """Check a deployment's secrets.
 
