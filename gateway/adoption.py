@@ -18,6 +18,7 @@ from nexus.runtime import guard, log
 from nexus.runtime.run import together, unless
 
 ADOPT_SECONDS = 30.0  # who is started again has so long to find its own spool
+AGAIN_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 
 
@@ -43,6 +44,7 @@ class Adoption:
     def __init__(self, own: Settings, words: Words) -> None:
         self._own, self._words = own, words
         self._spools: list[Adopted] = []
+        self._said: set[Path] = set()
         self._connection: mqtt.Connection | None = None
         self._joined, self._parted = asyncio.Event(), asyncio.Event()
 
@@ -72,13 +74,23 @@ class Adoption:
         return any(heard)
 
     async def run(self, folder: Path) -> None:
-        """Ends when all are empty, or when it is cancelled."""
-        await asyncio.sleep(ADOPT_SECONDS)
+        """Looks for them again and again, until it is cancelled."""
         async with together() as group:
-            for left in spool_folder.abandoned(folder, self._own.spool_bytes, self._own.spool_age):
-                guard.start(group, "file", self._empty(left), name="adopted-spool")
+            while True:
+                free = spool_folder.free(folder, self._cannot)
+                await asyncio.sleep(ADOPT_SECONDS)
+                for file in free:
+                    if left := spool_folder.abandoned(file, self._own.spool_bytes, self._own.spool_age):
+                        guard.start(group, "file", self._empty(file, left), name="adopted-spool")
+                await asyncio.sleep(AGAIN_SECONDS)
 
-    async def _empty(self, left: Abandoned) -> None:
+    def _cannot(self, file: Path, error: Exception) -> None:
+        """Says once that a spool stays."""
+        if file not in self._said:
+            self._said.add(file)
+            log.get("spool").error("an abandoned spool cannot be emptied", file=str(file), reason=str(error))
+
+    async def _empty(self, file: Path, left: Abandoned) -> None:
         is_empty, one = False, Adopted(left, self._own, self._words)
         try:
             await one.backlog.open()
@@ -87,7 +99,7 @@ class Adoption:
             await self._emptied(one)
             is_empty = not one.backlog.stored
         except SpoolError as error:
-            log.get("spool").error("an abandoned spool cannot be read", reason=str(error))
+            self._cannot(file, error)
         finally:
             if one in self._spools:
                 self._spools.remove(one)

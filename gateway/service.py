@@ -152,7 +152,7 @@ class _Gateway:
         self._polling = [
             guard.keep(group, "timer", lambda: sharing.run(self._fleet), name="sharing"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
-            guard.start(group, "file", self._delivery.adopt(self._own.spool_dir), name="adopt"),
+            guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
         self._beating = [
             guard.keep(group, "timer", sharing.beat, name="presence"),

@@ -1,14 +1,18 @@
 """A folder of spools: each gateway has one for itself, finds it again, and empties what nobody has."""
 
+import errno
 import fcntl
 import itertools
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from gateway.spool import Spool
+from nexus.runtime import log
 from nexus.runtime.errors import ConfigError
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of the file system
 
 
 @asynccontextmanager
@@ -32,8 +36,19 @@ async def claimed(folder: Path, max_bytes: int, max_age: float) -> AsyncIterator
 
 def _claim(folder: Path) -> tuple[Path, int]:
     folder.mkdir(0o700, parents=True, exist_ok=True)
-    files = (folder / f"spool-{number}.db" for number in itertools.count())
-    return next((file, lock) for file in files if (lock := _locked(file)) is not None)
+    for number in itertools.count():
+        file = folder / f"spool-{number}.db"
+        try:
+            lock = _locked(file)
+        except OSError as error:
+            if not file.with_suffix(".lock").exists() or error.errno in _NO_LOCKS:
+                raise
+            said = "a spool's lock cannot be used, so another spool is: give the file to this user, or remove it"
+            log.get("spool").error(said, file=str(file.with_suffix(".lock")), reason=error.strerror)
+            continue
+        if lock is not None:
+            return file, lock
+    raise AssertionError
 
 
 class Abandoned:
@@ -53,11 +68,28 @@ class Abandoned:
         os.close(self._lock)
 
 
-def abandoned(folder: Path, max_bytes: int, max_age: float) -> list[Abandoned]:
-    """The spools that no process has."""
+def free(folder: Path, unusable: Callable[[Path, OSError], None]) -> list[Path]:
+    """The spools that no process has just now; `unusable` hears of those of which nobody can tell."""
     files = [file for file in sorted(folder.glob("spool-*.db")) if file.stem.removeprefix("spool-").isdecimal()]
-    found = [(file, _locked(file)) for file in files]
-    return [Abandoned(file, lock, max_bytes, max_age) for file, lock in found if lock is not None]
+    found = []
+    for file in files:
+        try:
+            lock = _locked(file)
+        except OSError as error:
+            unusable(file, error)
+            continue
+        if lock is not None:
+            os.close(lock)
+            found.append(file)
+    return found
+
+
+def abandoned(file: Path, max_bytes: int, max_age: float) -> Abandoned | None:
+    """A spool that no process has; None if one has it now, or its lock cannot be used."""
+    with suppress(OSError):
+        if file.exists() and (lock := _locked(file)) is not None:
+            return Abandoned(file, lock, max_bytes, max_age)
+    return None
 
 
 def _locked(file: Path) -> int | None:

@@ -392,6 +392,32 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
     asyncio.run(asyncio.wait_for(stop_before_it_is_empty(), 20 * PATIENCE))
 
 
+def test_a_gateway_that_ends_later_has_its_spool_emptied_too(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adoption, "ADOPT_SECONDS", 0.1)
+    monkeypatch.setattr(adoption, "AGAIN_SECONDS", 0.1)
+    broker, ear = mosquitto(), Ear()
+
+    async def scenario() -> None:
+        async with (
+            delivering(tmp_path, broker.login("gateway"), "none") as delivery,
+            connected(broker, ear) as connection,
+        ):
+            await connection.subscribe("dev/#")
+            (tmp_path / "spool-2.db").touch()
+            (tmp_path / "spool-2.lock").mkdir()
+            await until(lambda: delivery._adoption._said, "one that cannot be used is said")
+            async with spool_folder.claimed(tmp_path, 10**9, 1000.0) as other:
+                await other.write([Entry("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
+                await asyncio.sleep(0.5)
+                assert values(ear, "left") == set(), "it is another's"
+            await until(lambda: values(ear, "left") == {5}, "it is emptied")
+            await until(lambda: not (tmp_path / "spool-1.db").exists(), "the empty file is removed")
+
+    asyncio.run(scenario())
+
+
 def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

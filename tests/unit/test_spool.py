@@ -16,7 +16,7 @@ import pytest
 from gateway import metrics
 from gateway.entry import Entry
 from gateway.spool import Spool, SpoolError
-from gateway.spool_folder import abandoned, claimed
+from gateway.spool_folder import abandoned, claimed, free
 from nexus.runtime.errors import ConfigError
 
 DAY = 86_400.0
@@ -332,14 +332,44 @@ def test_two_gateways_in_one_folder_have_a_spool_each_and_find_it_again(tmp_path
     asyncio.run(scenario())
 
 
+def unexpected(file: Path, error: OSError) -> None:
+    raise AssertionError(f"{file}: {error}")
+
+
+def test_a_lock_that_cannot_be_used_costs_its_own_spool_alone(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        for number in (1, 2, 5):
+            spool = Spool(tmp_path / f"spool-{number}.db", 10**9, DAY)
+            await spool.write([entry(number)])
+            spool.close()
+        (tmp_path / "spool-2.lock").mkdir()
+        unusable = []
+        found = free(tmp_path, lambda file, _: unusable.append(file.name))
+        assert ([file.name for file in found], unusable) == (["spool-1.db", "spool-5.db"], ["spool-2.db"])
+        async with claimed(tmp_path, 10**9, DAY) as own:
+            assert own.number == 0
+        left = abandoned(tmp_path / "spool-1.db", 10**9, DAY)
+        assert left, "those that nobody has are free for everybody"
+        left.close(remove=False)
+        (tmp_path / "spool-0.lock").unlink()
+        (tmp_path / "spool-0.lock").mkdir()
+        async with claimed(tmp_path, 10**9, DAY) as own:
+            assert own.number == 1, "a start takes the next one"
+
+    asyncio.run(scenario())
+
+
 def test_the_spool_of_a_gateway_that_is_no_more_is_found_and_removed_once_it_is_empty(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with claimed(tmp_path, 10**9, DAY), claimed(tmp_path, 10**9, DAY) as two:
             await two.write([entry(1)])
-            assert abandoned(tmp_path, 10**9, DAY) == []
+            assert free(tmp_path, unexpected) == []
+            assert abandoned(tmp_path / "spool-1.db", 10**9, DAY) is None
             name = two.owner and two.owner.id
         async with claimed(tmp_path, 10**9, DAY):
-            [left] = abandoned(tmp_path, 10**9, DAY)
+            [file] = free(tmp_path, unexpected)
+            left = abandoned(file, 10**9, DAY)
+            assert left
             assert [one.id for one in await left.spool.between(0, 100, 10)] == [11], "under its own numbers"
             assert left.spool.owner
             assert left.spool.owner.id == name
