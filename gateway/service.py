@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -27,7 +28,7 @@ from nexus import mqtt
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
-from nexus.runtime import cleartext, guard, http, log, probe, settings
+from nexus.runtime import cleartext, guard, http, log, names, probe, settings
 from nexus.runtime.run import together
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
@@ -44,6 +45,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     """Runs until `stop` is set. Raises ConfigError before anything is polled."""
     process, own = settings.load(settings.Process), settings.load(Settings)
     broker = mqtt.settings.load(process.environment)
+    names.warn(os.environ)
     cleartext.warn(str(broker))
     watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)

@@ -22,6 +22,12 @@ def _prefix(text: str) -> str:
     return text
 
 
+def _share(text: str) -> str:
+    if text.lower() in ("yes", "no", "true", "false", "on", "off", "0", "1", "always", "never"):
+        raise ValueError("write auto, none, or the name of the ingesters' group, such as ingestion")
+    return text
+
+
 class Settings(BaseSettings):
     """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart.
 
@@ -42,7 +48,7 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
-    receipts: str = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)
+    receipts: Annotated[str, AfterValidator(_share)] = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)
     queue_readings: int = Field(100_000, ge=1)
 
     @property

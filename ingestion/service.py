@@ -1,6 +1,7 @@
 """The ingester as a whole: a slot, a session, a pipeline, and an orderly end."""
 
 import asyncio
+import os
 import random
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
@@ -19,7 +20,7 @@ from ingestion.slot import Slot, SlotLost
 from ingestion.writer import Way, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
-from nexus.runtime import cleartext, guard, log, probe, settings
+from nexus.runtime import cleartext, guard, log, names, probe, settings
 from nexus.runtime.run import together, unless
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
@@ -129,6 +130,7 @@ async def serve(stop: asyncio.Event) -> None:
     own.check()
     settings.check_database_url(own.database_url, process.environment)
     broker = mqtt.settings.load(process.environment)
+    names.warn(os.environ)
     cleartext.warn(str(broker), own.database_url)
     ingester = _Ingester(own, broker, stop)
     async with probe.serve(process, metrics.registry, ingester.waiting_for, problems=ingester.waiting_for):

@@ -60,7 +60,9 @@ def _mqtt_url(text: str) -> SplitResult:
         url = urlsplit(text)
     except ValueError:
         url = urlsplit("")
-    if url.scheme not in ("mqtt", "mqtts") or not url.hostname:
+    # What would be a path, or a second @, is what follows such a character in a password.
+    is_torn = url.path not in ("", "/") or url.query or url.fragment or url.netloc.count("@") > 1
+    if url.scheme not in ("mqtt", "mqtts") or not url.hostname or is_torn:
         raise ConfigError(
             f"NEXUS_MQTT_URL: write it like mqtt://user:password@host:1883, or mqtts:// for TLS; {ENCODED}"
         )

@@ -80,10 +80,14 @@ def check_database_url(url: str, environment: str) -> None:
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
 
     try:
-        password = conninfo_to_dict(url).get("password")
+        given = conninfo_to_dict(url)
     except ProgrammingError as error:
         # libpq quotes what it could not read, and the password is in it.
         said = re.sub(r'".*"', "…", str(error).strip(), flags=re.DOTALL)
         example = "postgresql://user:password@host:5432/nexus"
         raise ConfigError(f"NEXUS_DATABASE_URL: {said}; write it like {example}, and {ENCODED}") from None
+    is_url = url.startswith(("postgresql://", "postgres://"))
+    if is_url and any("@" in str(given.get(part) or "") for part in ("host", "dbname")):
+        raise ConfigError(f"NEXUS_DATABASE_URL: a @ stands in the host or the database's name; {ENCODED}")
+    password = given.get("password")
     refuse_placeholder("NEXUS_DATABASE_URL", str(password) if password else None, environment)

@@ -3,10 +3,16 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
+from db.settings import Settings as DatabaseSettings
+from gateway.settings import Settings as GatewaySettings
+from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings, broker
+from nexus.runtime import names
 from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import check_database_url
+from nexus.runtime.settings import Process, check_database_url
 
 
 def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:
@@ -58,6 +64,9 @@ def test_a_sample_is_for_development_only() -> None:
         "mqtt://user:hushhush@host:x",
         "http://user:hushhush@host",
         "user:hushhush@host",
+        "mqtt://user:hush@hush/hush@host",
+        "mqtt://user:hush@hush@host",
+        "mqtt://user:hush@hush?hush@host",
     ],
 )
 def test_a_wrong_broker_url_is_refused_without_showing_its_password(url: str) -> None:
@@ -76,9 +85,30 @@ def test_a_wrong_broker_url_is_refused_without_showing_its_password(url: str) ->
         'postgresql://u:hushhush@h:5432x/d?"hush',
         "host=h password='hushhush",
         "password=hush hush",
+        "postgresql://u:hush@hush@h/d",
+        "postgresql://u:hush@hush/hush@h/d",
+        "postgresql://u:hush/hush@h/d",
     ],
 )
 def test_a_wrong_database_url_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL") as error:
         check_database_url(url, "production")
     assert "hush" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", ["yes", "no", "True", "off", "1", "never"])
+def test_an_answer_is_no_group_of_ingesters(value: str) -> None:
+    with pytest.raises(ValidationError, match="write auto, none, or the name"):
+        GatewaySettings(receipts=value)
+
+
+def test_names_that_are_no_settings_are_said_with_the_nearest() -> None:
+    environment = {"NEXUS_SPOOLBYTES": "5", "NEXUS_SPOOL_BYTES": "5", "nexus_mqtt_url": "", "PATH": "", "NEXUS_": ""}
+    found = names.unknown({**environment, "NEXUS_XYZ": "1", "NEXUS_DB_PORT_5432_TCP": "", "NEXUS_DB_SERVICE_HOST": ""})
+    assert found == {"NEXUS_": "", "NEXUS_SPOOLBYTES": "NEXUS_SPOOL_BYTES", "NEXUS_XYZ": ""}
+
+
+def test_all_settings_are_known_by_name() -> None:
+    kinds: list[type[BaseSettings]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
+    read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
+    assert read | {"NEXUS_DEVICES", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
