@@ -1,5 +1,6 @@
 """Rollups that lose nothing: what is loaded, late, dropped, or at the edge of what the policies refresh."""
 
+import secrets
 import time
 from datetime import UTC, datetime, timedelta
 from typing import LiteralString
@@ -237,3 +238,15 @@ def test_a_time_that_no_bucket_can_have_does_not_stop_the_merging(database: str)
         for time_ in ("infinity", "-infinity", "0044-03-15 BC"):
             with pytest.raises(psycopg.errors.CheckViolation):
                 connection.execute("INSERT INTO metrics_late VALUES (%s, 'dev/x', 1, NULL, 192, NULL)", (time_,))
+
+
+def test_a_topic_that_the_index_cannot_hold_does_not_stop_the_merging(database: str) -> None:
+    with psycopg.connect(as_role(database, "nexus_writer"), autocommit=True) as connection:
+        insert = "INSERT INTO metrics_late VALUES ('2026-01-01 00:00+00', %s, 1, NULL, 192, NULL)"
+        with pytest.raises(psycopg.errors.CheckViolation):
+            connection.execute(insert, (secrets.token_hex(4_800),))
+        connection.execute(insert, (secrets.token_hex(1_000),))
+    rest(database)
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
+    assert query(database, "SELECT count(*) FROM metrics") == [(1,)]
