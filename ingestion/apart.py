@@ -1,19 +1,23 @@
 """A batch that cannot be written whole: what makes it fail is found by halving, and set aside; the rest is stored."""
 
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 
 from ingestion.batch import Batch, Reject
-from ingestion.database import BatchRefused, DatabaseAway
+from ingestion.database import BatchRefused, DatabaseAway, TooSlow
 from ingestion.encoding import Encoding
 from ingestion.quota import Quota
 from ingestion.tables import Written
 
 Write = Callable[[Batch], Awaitable[Written]]
+PATIENCE = 3  # times that one message may take too long
 _LAST_WORD = "this message makes writing fail, and cannot be kept"
 
 
-async def write_apart(encoding: Encoding, quota: Quota, write: Write, batch: Batch) -> Written:
-    """Writes what can be written of a batch's messages.
+async def write_apart(
+    encoding: Encoding, quota: Quota, write: Write, batch: Batch, receipts: list[tuple[str, int, int]]
+) -> Written:
+    """Writes what can be written of a batch's messages. What is not even kept as a reject gets none of `receipts`.
 
     Raises DatabaseAway when none of several can, and none is known to be at fault itself: then it is not the messages'.
     """
@@ -21,8 +25,56 @@ async def write_apart(encoding: Encoding, quota: Quota, write: Write, batch: Bat
     if len(refused) == len(batch.deliveries) > 1 and not any(error.of_data for _, error in refused):
         raise DatabaseAway(f"nothing can be written: {refused[0][1]}")
     for one, error in refused:
-        written += await _set_aside(quota, write, one, str(error))
+        written += await _set_aside(quota, write, one, str(error), receipts)
     return written
+
+
+class Parts:
+    """A batch, to be written whole; after a write that took too long in halves, down to single messages.
+
+    A message that takes too long by itself is the last one to be tried again, and is set aside after PATIENCE times if
+    the database answers in between: else it is the database that is away.
+    """
+
+    def __init__(self, encoding: Encoding, quota: Quota, batch: Batch) -> None:
+        self._encoding = encoding
+        self._quota = quota
+        self._receipts = batch.receipts
+        self._left = deque([batch])
+        self._slow: Counter[Batch] = Counter()
+        self.written = Written(0, 0, 0)
+
+    async def write(self, write: Write) -> None:
+        """Writes what is left. Raises DatabaseAway, BatchRefused."""
+        while self._left:
+            part = self._left[0]
+            if self._slow[part]:
+                await self._answered(part, write)
+            try:
+                if self._slow[part] < PATIENCE:
+                    self.written += await write(part)
+                else:
+                    self.written += await _set_aside(self._quota, write, part, "it takes too long", self._receipts)
+            except TooSlow:
+                self._split(part)
+                raise
+            self._left.popleft()
+
+    async def _answered(self, part: Batch, write: Write) -> None:
+        try:
+            await write(Batch())
+        except DatabaseAway:
+            self._slow[part] = 0
+            raise
+
+    def _split(self, part: Batch) -> None:
+        self._left.popleft()
+        if (middle := len(part.deliveries) // 2) > 0:
+            halves = (slice(middle, None), slice(None, middle))
+            self._left.extendleft(self._encoding.again(part, half) for half in halves)
+        else:
+            self._slow[part] += 1
+            self._left.append(part)
 
 
 async def _halved(encoding: Encoding, write: Write, batch: Batch) -> tuple[Written, list[tuple[Batch, BatchRefused]]]:
@@ -38,10 +90,18 @@ async def _halved(encoding: Encoding, write: Write, batch: Batch) -> tuple[Writt
     return first + second, refused_first + refused_second
 
 
-async def _set_aside(quota: Quota, write: Write, one: Batch, reason: str) -> Written:
+async def _set_aside(
+    quota: Quota, write: Write, one: Batch, reason: str, receipts: list[tuple[str, int, int]]
+) -> Written:
+    """Keeps it as a reject; what is not even that gets none of the `receipts`."""
     [delivery], [window] = one.deliveries, one.windows
-    reject = Reject(delivery.topic, delivery.payload, f"writing it fails: {reason}", arrived=window.now)
+    publisher = one.receipts[0][0] if one.receipts else None
+    said = f"writing it fails: {reason}"
+    reject = Reject(delivery.topic, delivery.payload, said, arrived=window.now, publisher=publisher)
     admitted = quota.admitted([reject])
+    if not admitted:
+        receipts[:] = [numbers for numbers in receipts if numbers not in one.receipts]
+        return Written(0, 0, 0)
     try:
         return await write(Batch(rejects=admitted))
     except BatchRefused:

@@ -29,8 +29,8 @@ class Reject:
     """What cannot be stored, and why.
 
     `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
-    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms. `once` says
-    that the same payload, whenever it comes, is a repetition; else it is one only if it arrived at the same moment.
+    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms.
+    `publisher` is of a message that wants a receipt.
     """
 
     topic: str
@@ -39,12 +39,17 @@ class Reject:
     source: str | None = None
     tags: tuple[str, ...] | None = None
     arrived: int | None = None
-    once: bool = False
+    publisher: str | None = None
 
     @property
     def came_on(self) -> str:
         """The topic of the message."""
         return self.source or self.topic
+
+    @property
+    def once(self) -> bool:
+        """Whether the same payload is a repetition whenever it comes; else it is one only at the same moment."""
+        return self.publisher is not None or self.tags == ()
 
     @property
     def size(self) -> int:
@@ -68,7 +73,7 @@ class Batch:
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)  # one a delivery
-    size: int = 0  # bytes of the messages and of what is set aside of them, about
+    size: int = 0  # bytes of the messages, of their rows and of what is set aside of them, about
     began: float = 0.0
     committed: bool = False
 

@@ -117,7 +117,9 @@ class Bulk:
         """The batch, made anew of what is not booked and not twice in it."""
 
         def unseen(message: Message) -> Message | None:
-            return message if message.publisher is None else _without(message, seen[message.publisher])
+            return (
+                message if message.publisher is None else _without(message, seen.setdefault(message.publisher, set()))
+            )
 
         return self._encoding.again(batch, wanted=unseen)
 

@@ -16,6 +16,10 @@ class DatabaseAway(Exception):  # noqa: N818  a state of the world, not a mistak
     """Not now, but perhaps later. The text says why."""
 
 
+class TooSlow(DatabaseAway):
+    """No answer in time: the database is away, or what was to be written is more than it can do in that time."""
+
+
 class BatchRefused(Exception):  # noqa: N818  as above
     """Something of the batch makes writing it fail, again and again. The text says how.
 

@@ -163,7 +163,7 @@ class _Json:
             values,
             {} if quality is None else dict.fromkeys(values, quality),
             units | self._rule.units,
-            faults=[Fault(topic.beneath(name, tag), "not a number, text, true or false") for tag in wrong],
+            faults=[Fault(tag, "not a number, text, true or false") for tag in wrong],
         )
 
     def _values(self, content: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from time import time
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ingestion import metrics
-from ingestion.apart import write_apart
+from ingestion.apart import Parts, write_apart
 from ingestion.batch import Batch, Delivery
 from ingestion.database import BatchRefused, DatabaseAway
 from ingestion.encoding import Encoding
@@ -209,18 +209,23 @@ class Pipeline:
             before_sleep=self._away,
             reraise=True,
         )
+        parts = Parts(self._encoding, self._quota, batch)
         async for attempt in retrying:
             with attempt:
-                try:
-                    written = await self._write(writer, batch)
-                except BatchRefused as error:
-                    guard.failed("message", "writing a batch", error)
-                    if not batch.deliveries:
-                        raise DatabaseAway(str(error)) from error
-                    write = partial(self._write, writer, attempts=1)
-                    written = await write_apart(self._encoding, self._quota, write, batch)
+                await parts.write(partial(self._write_or_apart, writer, batch.receipts))
         self._back()
-        return written
+        return parts.written
+
+    async def _write_or_apart(self, writer: Writer, receipts: list[tuple[str, int, int]], part: Batch) -> Written:
+        """Writes a part of a batch; message by message, if need be."""
+        try:
+            return await self._write(writer, part)
+        except BatchRefused as error:
+            guard.failed("message", "writing a batch", error)
+            if part.deliveries:
+                write = partial(self._write, writer, attempts=1)
+                return await write_apart(self._encoding, self._quota, write, part, receipts)
+            raise error if part.rejects else DatabaseAway(str(error)) from error
 
     async def _commit(self, writer: Writer, batch: Batch) -> None:
         written = await self._written(writer, batch)

@@ -180,8 +180,7 @@ def _one(row: tuple[Any, ...]) -> _One:
 def _only(tags: frozenset[str], message: Message) -> Message | None:
     """Of a message, the tags that were refused; None if it has none of them now."""
     values = {tag: value for tag, value in message.values.items() if tag in tags}
-    beginning = len(message.topic) + 1
-    faults = [fault for fault in message.faults if fault.topic[beginning:] in tags]
+    faults = [fault for fault in message.faults if fault.tag in tags]
     if not values and not faults:
         return None
     return msgspec.structs.replace(message, values=values, faults=faults)

@@ -121,7 +121,7 @@ class Encoder:
     def encode(self, message: Message, window: Window, batch: Rows, late: Rows) -> list[tuple[str, str]]:
         """Adds a message's rows to `batch`, or those from before the horizon to `late`.
 
-        Gives topic and reason of each value that the table cannot hold.
+        Gives tag and reason of each value that the table cannot hold.
         """
         time_ms = message.time
         if message.qualities or message.times or not window.earliest <= time_ms <= window.latest:
@@ -135,11 +135,11 @@ class Encoder:
         for tag, value in message.values.items():
             topic, beginning = beginnings.get(tag) or self._beginning(device, message.topic, tag)
             if not beginning:
-                refused.append((topic, _name_fault(topic, tag, device.units.get(tag)) or ""))
+                refused.append((tag, _name_fault(topic, tag, device.units.get(tag)) or ""))
             elif value.__class__ is float:
                 by_topic[topic].append(beginning + time + number(8, value) + good)
             elif reason := _fault(value):
-                refused.append((topic, reason))
+                refused.append((tag, reason))
             else:
                 by_topic[topic].append(beginning + time + _rest(value, _GOOD))
         rows.count += len(message.values) - len(refused)
@@ -154,7 +154,7 @@ class Encoder:
             time = message.times.get(tag, message.time)
             named = _name_fault(topic, tag, device.units.get(tag)) if not beginning else None
             if reason := named or _time_fault(time, window) or _fault(value):
-                refused.append((topic, reason))
+                refused.append((tag, reason))
                 continue
             rows = batch if time >= window.horizon else late
             micros = (time - _POSTGRES_EPOCH_MS) * 1000

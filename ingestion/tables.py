@@ -129,21 +129,27 @@ def value_reject(row: Row, reason: str) -> Reject:
     text, value = row.value_str, row.value
     said = value if text is None else text if value is None else int(text)
     payload = encode_tag(Reading("", row.time, said, row.quality), row.unit)
-    return Reject(row.topic, payload, reason, tags=(), once=True)
+    return Reject(row.topic, payload, reason, tags=())
 
 
 def _storable(reject: Reject) -> tuple[object, ...]:
     """Its columns, bounded, and of characters that the database takes."""
     source = reject.source if reject.source != reject.topic else None
     return (
-        _text(reject.topic)[:_LONGEST_TOPIC],
+        _shortened(reject.topic),
         reject.payload[:LARGEST_REJECT],
         _text(reject.reason[:_LONGEST_REASON]) + _cut(reject.payload),
-        None if source is None else _text(source)[:_LONGEST_TOPIC],
+        None if source is None else _shortened(source),
         None if reject.tags is None else [_text(tag) for tag in reject.tags],
         reject.arrived,
         _key(reject),
     )
+
+
+def _shortened(topic: str) -> str:
+    """Still longer than a topic may be, if it was: it must not be tried again as another one."""
+    topic = _text(topic)
+    return topic if len(topic) <= _LONGEST_TOPIC else topic[: _LONGEST_TOPIC - 1] + "…"
 
 
 def _cut(payload: bytes) -> str:

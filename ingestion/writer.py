@@ -1,6 +1,7 @@
 """Batches into the table: a connection, its deadlines and its second attempts."""
 
 import asyncio
+from time import time
 from types import TracebackType
 from typing import Protocol
 
@@ -12,21 +13,25 @@ from ingestion.batch import Batch
 from ingestion.database import (
     BatchRefused,
     DatabaseAway,
+    TooSlow,
     connect,
     explain,
     is_of_the_data,
     is_outage,
     is_rolled_back,
 )
+from ingestion.rows import LATEST_AHEAD_MS
 from ingestion.tables import Written
 
 WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
 HORIZON_SECONDS = 60.0  # how often to ask what is late
+CLOCKS_APART_SECONDS = LATEST_AHEAD_MS / 2000  # beyond, good readings would be refused for their time
 ATTEMPTS = 3  # of a transaction that the database gave up for another's sake
 
 _HORIZON = """
 SELECT coalesce(extract(epoch FROM late_before()) * 1000, 0)::bigint,
-       coalesce(extract(epoch FROM kept_from()) * 1000, 0)::bigint
+       coalesce(extract(epoch FROM kept_from()) * 1000, 0)::bigint,
+       extract(epoch FROM clock_timestamp())::float8
 """
 _UNIQUE = "SELECT indisunique FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass"
 
@@ -70,7 +75,7 @@ class Writer:
                     return await self._way.store(await self._connected(), batch)
             except TimeoutError:
                 await self.close()
-                raise DatabaseAway(f"no answer within {WRITE_SECONDS:g} s") from None
+                raise TooSlow(f"no answer within {WRITE_SECONDS:g} s") from None
             except psycopg.Error as error:
                 rolled_back = is_rolled_back(error)
                 if attempt < attempts and rolled_back:
@@ -117,10 +122,17 @@ class Writer:
             self._asked = float("-inf")
         if self._clock() - self._asked > HORIZON_SECONDS:
             found = await (await self._connection.execute(_HORIZON)).fetchone()
-            self.horizon_ms, self.kept_ms = found or (0, 0)
+            self.horizon_ms, self.kept_ms, clock = found or (0, 0, time())
+            if abs(time() - clock) > CLOCKS_APART_SECONDS:
+                raise DatabaseAway(_apart(time() - clock))
             self.knows_horizon = True
             unique = await (await self._connection.execute(_UNIQUE)).fetchone()
             if unique is not None and unique[0] != self._way.unique:
                 raise DatabaseAway("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")
             self._asked = self._clock()
         return self._connection
+
+
+def _apart(ahead: float) -> str:
+    which = "ahead of" if ahead > 0 else "behind"
+    return f"the clock of this host is {abs(ahead) / 60:,.0f} minutes {which} the database's: set the one that is wrong"

@@ -33,9 +33,9 @@ class Point(msgspec.Struct, frozen=True, gc=False):
 
 
 class Fault(msgspec.Struct, frozen=True, gc=False):
-    """One tag of an otherwise good message that could not be read."""
+    """One tag of an otherwise good message that could not be read; "" where it has no name."""
 
-    topic: str
+    tag: str
     reason: str
 
 
@@ -202,10 +202,10 @@ def _device_message(topic: str, message: _In, values: dict[str, Value], faults: 
     if not values:
         raise DecodeError("v is an object without a tag")
     readings = len(values) + len(faults)
-    qualities = _qualities(topic, message.q, values, faults) if message.q else {}
+    qualities = _qualities(message.q, values, faults) if message.q else {}
     if "" in values:
         del values[""]
-        faults.append(Fault(f"{topic}/", "the tag's name is empty"))
+        faults.append(Fault("", "the tag's name is empty"))
     sent = sequence.UNNUMBERED if message.p is None else sequence.numbers(message.p, message.n, message.m, readings)
     time = milliseconds(message.ts)
     return Message(topic, time, values, qualities, message.u or {}, message.t or {}, faults, *sent)
@@ -220,12 +220,10 @@ def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
         return _tag_message(topic, message, message.v)
     if not message.v:
         raise DecodeError(reason)
-    return _device_message(topic, message, message.v, [Fault(f"{topic}/{tag}", why) for tag, why in wrong.items()])
+    return _device_message(topic, message, message.v, [Fault(tag, why) for tag, why in wrong.items()])
 
 
-def _qualities(
-    topic: str, said: Mapping[str, str | int], values: dict[str, Value], faults: list[Fault]
-) -> dict[str, int]:
+def _qualities(said: Mapping[str, str | int], values: dict[str, Value], faults: list[Fault]) -> dict[str, int]:
     """By tag; what is no quality costs its own tag."""
     found = {}
     for tag, word in said.items():
@@ -234,7 +232,7 @@ def _qualities(
         except DecodeError as error:
             if tag in values:
                 del values[tag]
-                faults.append(Fault(f"{topic}/{tag}", str(error)))
+                faults.append(Fault(tag, str(error)))
             if not values:
                 raise
     return found

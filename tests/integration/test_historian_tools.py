@@ -222,7 +222,7 @@ def test_a_retry_that_fails_leaves_rejects_and_table_as_they_were(
     database: str, code: str, event: str, said: str
 ) -> None:
     now = int(time.time() * 1000)
-    rejects = [Reject(f"dev/{name}", b'{"v":1.5,"ts":%d}' % now, "no", once=True) for name in "ab"]
+    rejects = [Reject(f"dev/{name}", b'{"v":1.5,"ts":%d}' % now, "no", publisher="0f" * 16) for name in "ab"]
     write_batch(database, Batch(rejects=rejects))
     before = query(database, "SELECT * FROM rejects WHERE key IS NOT NULL ORDER BY id")
     assert len(before) == 2

@@ -89,6 +89,19 @@ def test_no_message_stops_it(nexus: Start, production: Production) -> None:
     ]
 
 
+@pytest.mark.parametrize("length", [60_000, 1_980])
+def test_many_tags_on_a_long_topic_cost_their_message_and_not_the_memory(
+    nexus: Start, production: Production, length: int
+) -> None:
+    ingester = started(nexus, production)
+    values = dict.fromkeys((f"t{number}" for number in range(20_000)), 1)
+    send(production, "dev/" + "y" * length, json.dumps({"ts": now(), "v": values}).encode())
+    send(production, "dev/honest/t", json.dumps({"ts": now(), "v": 1}).encode())
+    until(lambda: stored(production, "dev/honest/t") == 1, "the message behind it is stored")
+    until(lambda: query(production.owner, "SELECT length(topic) >= 1980 FROM rejects") == [(True,)], "it is set aside")
+    assert ingester.metric("process_resident_memory_bytes") < 300_000_000
+
+
 def test_a_message_that_makes_writing_fail_is_found_and_set_aside(nexus: Start, production: Production) -> None:
     with psycopg.connect(production.owner) as connection:
         connection.execute(

@@ -151,7 +151,7 @@ def test_rejects_are_kept_with_their_reason(database: str) -> None:
 
 
 def test_a_reject_is_stored_once_however_often_it_is_delivered(database: str) -> None:
-    numbered = Reject("dev/a", b"{1", "no", arrived=NOW, once=True)
+    numbered = Reject("dev/a", b"{1", "no", arrived=NOW, publisher="0f" * 16)
     unnumbered = Reject("dev/a", b"21,5", "no", arrived=NOW)
     write_batch(database, Batch(rejects=[numbered, unnumbered]))
     later = [replace(one, arrived=NOW + 1000) for one in (numbered, unnumbered)]
@@ -255,6 +255,17 @@ def test_audit_records_are_stored_once(database: str) -> None:
 def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_database: str) -> None:
     with pytest.raises(DatabaseAway, match="run `nexus db migrate`"):
         write(empty_database, series(1))
+
+
+@pytest.mark.parametrize(("hours", "said"), [(2, "120 minutes ahead of"), (-2, "120 minutes behind")])
+def test_a_clock_far_from_the_databases_waits_and_refuses_nothing(
+    database: str, monkeypatch: pytest.MonkeyPatch, hours: int, said: str
+) -> None:
+    monkeypatch.setattr("ingestion.writer.time", lambda: time() + hours * 3600)
+    with pytest.raises(DatabaseAway, match=said):
+        write(database, series(1))
+    monkeypatch.setattr("ingestion.writer.time", lambda: time() + 1000)
+    assert write(database, series(1)) == [Written(1, 0, 0)]
 
 
 def test_a_killed_connection_is_made_anew(database: str) -> None:

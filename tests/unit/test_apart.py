@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from ingestion import metrics
-from ingestion.apart import write_apart
+from ingestion.apart import PATIENCE, Parts, write_apart
 from ingestion.batch import Batch, Delivery
-from ingestion.database import BatchRefused, DatabaseAway
+from ingestion.database import BatchRefused, DatabaseAway, TooSlow
 from ingestion.decoders import Decoders
 from ingestion.encoding import Encoding
 from ingestion.quota import Quota
@@ -39,7 +39,7 @@ def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
 
     encoding = Encoding(Decoders([]))
     batch = arrived(encoding, *((topic, GOOD) for topic in topics))
-    written = asyncio.run(write_apart(encoding, Quota(), write, batch))
+    written = asyncio.run(write_apart(encoding, Quota(), write, batch, batch.receipts))
     return written, aside
 
 
@@ -73,7 +73,7 @@ def test_the_quota_is_charged_once_however_often_a_batch_is_halved() -> None:
     wrong = [(f"dev/wrong{number}", WRONG) for number in range(3)]
     dropped = metrics.rejects_dropped._value.get()
     batch = arrived(encoding, *wrong[:2], *((f"dev/{number}", GOOD) for number in range(20)), ("dev/bad", GOOD))
-    written = asyncio.run(write_apart(encoding, quota, write, batch))
+    written = asyncio.run(write_apart(encoding, quota, write, batch, batch.receipts))
     assert (written.rows, aside) == (20, ["dev/wrong0", "dev/wrong1", "dev/bad"])
     assert metrics.rejects_dropped._value.get() == dropped
     assert arrived(encoding, *wrong[2:]).rejects == []
@@ -91,7 +91,7 @@ def test_what_is_beyond_the_quota_is_not_kept_because_a_batch_is_halved() -> Non
     quota = Quota(2, 1_000_000)
     encoding = Encoding(Decoders([]), quota)
     batch = arrived(encoding, *((f"dev/wrong{number}", WRONG) for number in range(5)))
-    asyncio.run(write_apart(encoding, quota, write, batch))
+    asyncio.run(write_apart(encoding, quota, write, batch, batch.receipts))
     assert stored == ["dev/wrong0", "dev/wrong1"]
 
 
@@ -104,5 +104,75 @@ def test_what_could_not_be_set_aside_yet_is_not_charged() -> None:
     quota = Quota(1, 1_000_000)
     encoding = Encoding(Decoders([]), quota)
     with pytest.raises(DatabaseAway):
-        asyncio.run(write_apart(encoding, quota, write, arrived(encoding, ("dev/bad", GOOD))))
+        asyncio.run(write_apart(encoding, quota, write, arrived(encoding, ("dev/bad", GOOD)), []))
     assert len(arrived(encoding, ("dev/wrong", WRONG)).rejects) == 1
+
+
+def test_what_is_refused_and_beyond_the_quota_gets_no_receipt() -> None:
+    async def write(batch: Batch) -> Written:
+        if any("bad" in topic for topic in batch.rows.by_topic):
+            raise BatchRefused("no", of_data=True)
+        return Written(batch.rows.count, 0, len(batch.rejects))
+
+    encoding = Encoding(Decoders([]))
+    numbered = b'{"v":1,"ts":1700000000000,"p":"%s","n":%d}'
+    gateway = b"0f" * 16
+    batch = arrived(encoding, *((topic, numbered % (gateway, n)) for n, topic in enumerate(("dev/a", "dev/bad"), 1)))
+    asyncio.run(write_apart(encoding, Quota(1), write, batch, batch.receipts))
+    assert [first for _, first, _ in batch.receipts] == [1, 2]
+    asyncio.run(write_apart(encoding, Quota(0), write, batch, batch.receipts))
+    assert [first for _, first, _ in batch.receipts] == [1]
+
+
+class Slow:
+    """A database that takes too long for more than so many messages at once, or for what is called `bad`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.away = False
+        self.topics: list[str] = []
+        self.aside: list[str] = []
+
+    async def write(self, batch: Batch) -> Written:
+        topics = list(batch.rows.by_topic)
+        if self.away or len(topics) > self.most or "dev/bad" in topics:
+            raise TooSlow("no answer")
+        self.topics += topics
+        self.aside += [reject.topic for reject in batch.rejects]
+        return Written(len(topics), 0, len(batch.rejects))
+
+    def try_often(self, parts: Parts) -> int:
+        """How many tries it took; at most 30."""
+        for tries in range(30):
+            try:
+                asyncio.run(parts.write(self.write))
+            except TooSlow:
+                continue
+            return tries
+        return 30
+
+
+def test_what_takes_too_long_is_written_in_halves() -> None:
+    encoding, database = Encoding(Decoders([])), Slow(3)
+    topics = [f"dev/{number}" for number in range(10)]
+    parts = Parts(encoding, Quota(), arrived(encoding, *((topic, GOOD) for topic in topics)))
+    database.try_often(parts)
+    assert (database.topics, parts.written.rows, database.aside) == (topics, 10, [])
+
+
+def test_a_message_that_always_takes_too_long_costs_itself() -> None:
+    encoding, database = Encoding(Decoders([])), Slow(100)
+    parts = Parts(encoding, Quota(), arrived(encoding, ("dev/a", GOOD), ("dev/bad", GOOD), ("dev/b", GOOD)))
+    assert database.try_often(parts) < 6
+    assert (sorted(database.topics), database.aside) == (["dev/a", "dev/b"], ["dev/bad"])
+    assert parts.written == Written(2, 0, 1)
+
+
+def test_a_database_that_is_silent_sets_nothing_aside() -> None:
+    encoding, database = Encoding(Decoders([])), Slow(100)
+    database.away = True
+    parts = Parts(encoding, Quota(), arrived(encoding, ("dev/a", GOOD), ("dev/b", GOOD)))
+    assert database.try_often(parts) == 30 > 3 * PATIENCE
+    database.away = False
+    database.try_often(parts)
+    assert (sorted(database.topics), database.aside) == (["dev/a", "dev/b"], [])

@@ -46,7 +46,7 @@ def test_chirpstack_is_stored_without_code() -> None:
         "state": "ok",
     }
     assert message.time == AT + 500
-    assert [fault.topic for fault in message.faults] == ["application/1/device/01/event/up/nested"]
+    assert [fault.tag for fault in message.faults] == ["nested"]
 
 
 @pytest.mark.parametrize(

@@ -41,16 +41,15 @@ def test_a_unit_that_changes_is_stored_as_it_was_said() -> None:
         assert encoded(message, encoder=encoder)[0] == [("dev/x/a", unit, NOW, 1.0, None, 192)]
 
 
-def test_what_the_table_cannot_hold_is_refused_by_its_topic() -> None:
+def test_what_the_table_cannot_hold_is_refused_by_its_tag() -> None:
     message = decode("dev/x", b'{"ts":%d,"v":{"ok":1,"a/b":2.0,"nul":"a\\u0000","%s":3.0}}' % (NOW, b"x" * 1100))
     rows, _, refused = encoded(message)
     assert [row[0] for row in rows] == ["dev/x/ok"]
-    assert dict(refused)["dev/x/a/b"].startswith("the tag's name contains '/'")
-    assert "NUL" in dict(refused)["dev/x/nul"]
+    assert dict(refused)["a/b"].startswith("the tag's name contains '/'")
+    assert "NUL" in dict(refused)["nul"]
     assert len(refused) == 3
-    _, _, [(topic, reason)] = encoded(Message("dev/" + "y" * 2000, NOW, {"": 1.0}))
+    _, _, [(_, reason)] = encoded(Message("dev/" + "y" * 2000, NOW, {"": 1.0}))
     assert "longer than 2,000 bytes" in reason
-    assert topic.startswith("dev/yyy")
 
 
 def test_times_that_cannot_be_are_refused_and_late_ones_told_apart() -> None:
@@ -66,15 +65,15 @@ def test_times_that_cannot_be_are_refused_and_late_ones_told_apart() -> None:
     rows, late, refused = encoded(message, window)
     assert [row[0] for row in rows] == ["dev/x/now"]
     assert [row[0] for row in late] == ["dev/x/late"]
-    assert [topic for topic, _ in refused] == ["dev/x/ahead", "dev/x/before"]
+    assert [tag for tag, _ in refused] == ["ahead", "before"]
     assert encoded(Message("dev/x", NOW - 1001, {"a": 1.0}), window)[1][0][0] == "dev/x/a"
-    assert encoded(Message("dev/x", -1, {"a": 1.0}))[2] == [("dev/x/a", "ts -1 is before 1970")]
+    assert encoded(Message("dev/x", -1, {"a": 1.0}))[2] == [("a", "ts -1 is before 1970")]
 
 
 def test_what_is_older_than_is_kept_is_refused() -> None:
     window = Window.at(NOW, 0, NOW - 90 * 86_400_000)
-    rows, _, [(topic, reason)] = encoded(Message("dev/x", NOW, {"a": 1.0, "b": 2.0}, {}, {}, {"b": 1}), window)
-    assert ([row[0] for row in rows], topic) == (["dev/x/a"], "dev/x/b")
+    rows, _, [(tag, reason)] = encoded(Message("dev/x", NOW, {"a": 1.0, "b": 2.0}, {}, {}, {"b": 1}), window)
+    assert ([row[0] for row in rows], tag) == (["dev/x/a"], "b")
     assert "older than what is kept" in reason
 
 
@@ -83,12 +82,12 @@ def test_numbers_and_times_beyond_all_measure_cost_only_themselves() -> None:
     message = decode("dev/x", b'{"ts":%d,"v":{"a":1,"b":%s,"c":-%s,"d":2.5},"t":{"d":%s}}' % (NOW, huge, huge, huge))
     rows, _, refused = encoded(message)
     assert [row[0] for row in rows] == ["dev/x/a"]
-    assert sorted(topic for topic, _ in refused) == ["dev/x/b", "dev/x/c", "dev/x/d"]
+    assert sorted(tag for tag, _ in refused) == ["b", "c", "d"]
     assert encoded(decode("dev/x", b'{"ts":%s,"v":{"a":1}}' % (b"9" * 400)))[2] == [
-        ("dev/x/a", "ts is no time in milliseconds")
+        ("a", "ts is no time in milliseconds")
     ]
     rows, _, refused = encoded(Message("dev/x", NOW, {"a": 1.0, "b": 10**400}))
-    assert ([row[0] for row in rows], [topic for topic, _ in refused]) == (["dev/x/a"], ["dev/x/b"])
+    assert ([row[0] for row in rows], [tag for tag, _ in refused]) == (["dev/x/a"], ["b"])
 
 
 def test_what_is_remembered_is_bounded_by_its_bytes() -> None:
@@ -122,9 +121,7 @@ def test_a_unit_that_changes_each_time_does_not_drive_out_the_others() -> None:
 )
 def test_every_message_becomes_rows_and_refusals(values: dict, time: int, qualities: dict) -> None:
     rows, _, refused = encoded(Message("dev/x", time, dict(values), qualities))
-    assert sorted([row[0] for row in rows] + [topic for topic, _ in refused]) == sorted(
-        f"dev/x/{tag}" for tag in values
-    )
+    assert sorted([row[0].removeprefix("dev/x/") for row in rows] + [tag for tag, _ in refused]) == sorted(values)
     for topic, _, at, value, text, quality in rows:
         said = values[topic.removeprefix("dev/x/")]
         assert at == time
