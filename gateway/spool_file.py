@@ -4,12 +4,12 @@ import re
 import secrets
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway import metrics
-from gateway.entry import ROW_BYTES
+from gateway import metrics, salvage
+from gateway.entry import READINGS_A_MESSAGE, ROW_BYTES
 from nexus.runtime import log
 
 # Numbers are never used twice: what the process before may have used and not stored is left out. And as far fewer than
@@ -104,25 +104,42 @@ def opened(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, 
         return _connected(file, owner)
 
 
-def _text(raw: bytes) -> str | bytes:
-    """What is no UTF-8 is no text: whoever reads it finds bytes."""
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
-
-
 def put_aside(file: Path, reason: str, readings: int) -> None:
-    """Renames a damaged file, for a person to look at; only the last one of each spool stays."""
+    """Renames a damaged file, for a person to look at; only the last one of each spool stays.
+
+    What can be read of it goes into a new one.
+    """
     for old in file.parent.glob(f"{file.name}.damaged-*"):
         old.unlink(missing_ok=True)
     aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
     file.rename(aside)
-    for rest in ("-wal", "-shm"):
-        file.with_name(file.name + rest).unlink(missing_ok=True)
-    metrics.dropped.labels("damaged").inc(readings)
+    with suppress(FileNotFoundError):
+        file.with_name(f"{file.name}-wal").rename(aside.with_name(f"{aside.name}-wal"))
+    file.with_name(f"{file.name}-shm").unlink(missing_ok=True)
+    saved = _salvaged(aside, file)
+    lost = max(0, readings - saved)
+    metrics.dropped.labels("damaged").inc(lost)
     said = "the spool was damaged, and is put aside"
-    log.get("spool").error(said, file=str(aside), reason=reason, readings=readings)
+    log.get("spool").error(said, file=str(aside), reason=reason, readings_saved=saved, readings_lost=lost)
+
+
+def _salvaged(aside: Path, file: Path) -> int:
+    """Makes a new file of what can be read; gives its readings. None at all if that cannot be."""
+    try:
+        file.touch(0o600)
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(_SCHEMA)
+            database.execute("PRAGMA synchronous = NORMAL")
+            with suppress(sqlite3.Error):  # the disk takes no more, or nothing can be read
+                salvage.copy(aside, database, _USED_UP - READINGS_A_MESSAGE)
+            with database:
+                count(database)
+                [saved] = database.execute("SELECT coalesce(sum(readings), 0) FROM message").fetchone()
+            return int(saved)
+    except (sqlite3.Error, OSError):
+        for rest in ("", "-wal", "-shm"):
+            file.with_name(file.name + rest).unlink(missing_ok=True)
+        return 0
 
 
 def _readings(file: Path) -> int:
@@ -140,7 +157,7 @@ def _connected(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Own
     file.chmod(0o600)  # one that an older version made
     database = sqlite3.connect(file, check_same_thread=False)
     try:
-        database.text_factory = _text
+        database.text_factory = salvage.text
         database.executescript(_SCHEMA)
         _bring_up_to_date(database)
         with database:

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -396,6 +396,22 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
             rest.unlink()
 
 
+def test_a_file_of_which_all_can_be_read_loses_nothing(tmp_path: Path) -> None:
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(number) for number in range(5)])
+
+    async def look(spool: Spool) -> None:
+        assert (spool.contents.messages, spool.contents.readings) == (5, 50)
+
+    on(tmp_path, store)
+    with closing(sqlite3.connect(tmp_path / "spool-0.db")) as file, file:
+        file.execute("UPDATE owner SET next = 9007199254740991")
+    before = dropped("damaged")
+    on(tmp_path, look)
+    assert dropped("damaged") == before
+    assert list(tmp_path.glob("spool-0.db.damaged-*"))
+
+
 def test_a_damaged_file_that_can_still_be_counted_is(tmp_path: Path) -> None:
     async def store(spool: Spool) -> None:
         await spool.write([entry(number) for number in range(5)])
@@ -403,9 +419,10 @@ def test_a_damaged_file_that_can_still_be_counted_is(tmp_path: Path) -> None:
     on(tmp_path, store)
     with closing(sqlite3.connect(tmp_path / "spool-0.db")) as file, file:
         file.execute("UPDATE owner SET next = 9007199254740991")
+        file.execute("UPDATE message SET payload = 'no' WHERE id > 20")
     before = dropped("damaged")
     on(tmp_path, store)
-    assert dropped("damaged") == before + 50
+    assert dropped("damaged") == before + 30
 
 
 def test_what_had_to_go_counts_even_if_what_is_new_is_not_taken_then(tmp_path: Path) -> None:
@@ -424,6 +441,47 @@ def test_what_had_to_go_counts_even_if_what_is_new_is_not_taken_then(tmp_path: P
         assert dropped("bytes") - before == kept - spool.contents.readings
 
     on(tmp_path, fill, max_bytes=1_000_000)
+
+
+@pytest.mark.parametrize("pages", [(10,), (7, 8, 200), (2, 100, 300)])
+def test_all_but_the_damaged_pages_is_saved(tmp_path: Path, pages: tuple[int, ...]) -> None:
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(number, 500) for number in range(3000)])
+        assert spool._database is not None
+        spool._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def look(spool: Spool) -> None:
+        assert spool.owner is not None
+        saved = spool.contents.readings
+        assert dropped("damaged") - before == 30_000 - saved
+        assert 30_000 - 100 * len(pages) <= saved < 30_000, "seven messages a page"
+        found = await spool.between(0, 10**9, 5000)
+        assert sum(one.readings for one in found) == saved
+        assert all(one == entry(one.id // 10, 500) for one in found)
+        assert found[-1].id == 29_991
+        assert (spool.owner.id == names[0]) == (2 not in pages), "on one page there is the name"
+
+    names: list[str] = []
+
+    async def name(spool: Spool) -> None:
+        assert spool.owner is not None
+        names.append(spool.owner.id)
+        await store(spool)
+
+    on(tmp_path, name)
+    with (tmp_path / "spool-0.db").open("r+b") as file:
+        for page in pages:
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    before = dropped("damaged")
+
+    async def find(spool: Spool) -> None:
+        with suppress(SpoolError):
+            await spool.between(0, 10**9, 5000)  # if not at the opening, the damage is found under way
+        await spool.open()
+        await look(spool)
+
+    on(tmp_path, find)
 
 
 def test_a_closed_spool_says_so(tmp_path: Path) -> None:
