@@ -22,15 +22,22 @@ class Rival:
     """Another member, as far as it matters for who polls what.
 
     `devices` is None while it is not known what it has. `is_live` if we heard it renew its presence, and not only what
-    was retained; `has_made_room` for all that we have now; it `may_have_taken` what is ours, while we were away.
+    was retained, and saw its Lease where Leases are used; it is `welcome` until it has gone without one for long. It
+    `has_made_room` for all that we have now; it `may_have_taken` what is ours, while we were away.
     """
 
     name: str
     devices: Mapping[Key, Mark] | None
     is_live: bool
+    is_welcome: bool
     has_made_room: bool
     may_have_taken: bool
     keeps: frozenset[Key]
+
+    @property
+    def described(self) -> tuple[object, ...]:
+        """What counts of it, but its devices."""
+        return self.name, self.is_live, self.is_welcome, self.has_made_room, self.may_have_taken, self.keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,20 +68,19 @@ def assign(
             if (theirs := rival.devices.get(device)) is None:
                 continue
             first = _mixed(seed, device) > (own if is_of_our_user else users)
+            yields = first
             if theirs != definition:
                 contested[device] = rival.name
                 kept = device in rival.keeps or ALL_KEPT in rival.keeps
                 yields = first and kept if held else first or kept
-            elif held and not rival.is_live and first:
+            if held and not rival.is_live and first:
                 crowded.add(rival.name)  # what was retained is no reason to let go, nor to say that we have
                 continue
-            else:
-                yields = first
             is_ours &= not yields and not (rival.may_have_taken if held else not rival.has_made_room)
         if is_ours:
             ours.add(device)
     unknown = {rival.name for rival in rivals if rival.devices is None}
-    room = frozenset(rival.name for rival in rivals) - unknown - crowded
+    room = frozenset(rival.name for rival in rivals if rival.is_welcome) - unknown - crowded
     return Assignment(frozenset(ours), room, contested)
 
 

@@ -272,12 +272,12 @@ class Membership:
     def _assign(self, now: float) -> None:
         # Whom others count with, and we have not heard of, may be polling: what is not ours already has to wait.
         known = set(self._ids) | {peer.presence.id for peer in self._peers.values()}
-        named = {one for peer in self._peers.values() for one in peer.named}
-        rivals = [self._rival(name, peer, now) for name, peer in sorted(self._peers.items())]
+        counting = {name: peer for name, peer in self._peers.items() if not self._witnesses.is_stranger(peer, now, 2)}
+        named = {one for peer in counting.values() for one in peer.named}
+        rivals = [self._rival(name, peer, now) for name, peer in sorted(counting.items())]
         may_take = self._settled and named <= known
-        described = [(one.name, one.is_live, one.has_made_room, one.may_have_taken, one.keeps) for one in rivals]
         sets = [(peer.presence.token, self.lists.is_told(peer.presence.devices)) for peer in self._peers.values()]
-        basis = (self.lists.digest, self._id, may_take, described, sets)
+        basis = (self.lists.digest, self._id, may_take, [one.described for one in rivals], sets)
         if basis == self._basis:
             return
         self._basis = basis
@@ -285,11 +285,16 @@ class Membership:
         self._holding = self._assignment.ours
         for name in self._assignment.room_for:
             self._peers[name].granted = self._peers[name].presence.token
+        for one in rivals:
+            if not one.is_welcome:
+                self._peers[one.name].granted = None
 
     def _rival(self, name: str, peer: Peer, now: float) -> Rival:
         said = peer.presence
         known = self.lists.known(said.devices)
         fresh = max(peer.heard.values()) >= self._fresh_from
         room = fresh and f"{self._id}:{self.lists.digest}" in said.view
-        taken = peer.live and said.polls and not peer.knows(self._id) and now < self._doubtful_until
-        return Rival(name, known, peer.live, room, taken, said.keeps)
+        doubted = (said.polls and now < self._doubtful_until) or not self._witnesses.vouch_for_us(peer, now)
+        taken = peer.live and not peer.knows(self._id) and doubted
+        is_live = peer.live and self._witnesses.unvouched(peer, now) is None
+        return Rival(name, known, is_live, not self._witnesses.is_stranger(peer, now, 1), room, taken, said.keeps)

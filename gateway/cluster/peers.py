@@ -14,10 +14,15 @@ Name = Literal["broker", "leases"]
 
 @dataclass(slots=True)
 class Peer:
-    """What we know of one member, and since when; `live` if it renewed its presence before our eyes."""
+    """What we know of one member, and since when; `live` if it renewed its presence before our eyes.
+
+    `met` is when its user came, by whatever name; `since`, when this process of it did.
+    """
 
     presence: Presence
     known: float
+    met: float = float("-inf")
+    since: float = float("-inf")
     lost: bool = False  # the broker says that its connection is gone
     live: bool = False
     heard: dict[Name, float] = field(default_factory=dict)
@@ -60,7 +65,9 @@ class Peers:
         elif peer is None:
             if not self._has_room(member):
                 return False
-            peer = self.living[member] = Peer(presence, now)
+            user = user_of(member)
+            met = min((one.met for name, one in self.living.items() if user_of(name) == user), default=now)
+            peer = self.living[member] = Peer(presence, now, met, now)
             peer.live = not retained and presence.state == "online"
             peer.note(witness, presence, now)
         elif presence.state == "lost":
@@ -88,7 +95,7 @@ class Peers:
                 return  # an old word, by the slower way
             if peer.presence.id != presence.id:
                 self._remember(member, peer.presence.id, peer.presence.seq)
-                peer.granted = None
+                peer.granted, peer.since = None, now
             peer.presence, peer.live = presence, not retained
             peer.note(witness, presence, now)
             return

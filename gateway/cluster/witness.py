@@ -6,6 +6,7 @@ from gateway.cluster.peers import Name, Peer
 
 MARGIN_SECONDS = 1.0  # between the end of a lease at its holder, and with the others
 UNREADABLE_LEASES = 6  # what a witness that we cannot read would say is taken for silence after so many leases
+UNVOUCHED_LEASES = 6  # so long room is made for a member without a Lease; twice as long we wait for it to make room
 
 
 @dataclass(slots=True)
@@ -67,6 +68,24 @@ class Witnesses:
         """We cannot read them any more."""
         for one in self.by_name.values():
             one.lost()
+
+    def unvouched(self, peer: Peer, now: float) -> float | None:
+        """For how many seconds the Leases could have shown a member, and did not; None if its presence counts alone."""
+        one = self.leases
+        if one is None or one.since is None or "leases" in peer.heard or not one.is_readable(now, self._lease):
+            return None
+        return now - max(peer.met, one.since)
+
+    def is_stranger(self, peer: Peer, now: float, times: int) -> bool:
+        """Whether it has gone for so long without the Lease that a member of ours would have."""
+        seconds = self.unvouched(peer, now)
+        return seconds is not None and seconds >= times * UNVOUCHED_LEASES * self._lease
+
+    def vouch_for_us(self, peer: Peer, now: float) -> bool:
+        """Whether a member counts with us. Without a Lease of ours it need not, and then does not wait for us."""
+        one = self.leases
+        has_lease = one is None or now < one.acked + one.leases * self._lease
+        return has_lease or now < peer.since + 2 * self._lease
 
     def are_silent(self, peer: Peer, now: float) -> bool:
         """Whether a member is heard by none of them. Who is cut off knows of no one's end."""

@@ -424,13 +424,65 @@ def test_one_that_was_stopped_looks_before_it_polls(away: str) -> None:
     assert one.polling
 
 
-EVENTS = ["start", "die", "leave", "wait", "broker", "leases", "cut broker", "cut leases", "stop", "wipe", "forge"]
+def intrude(world: World, turn: int) -> None:
+    """A broker's user renews twenty presences, and makes room for everybody."""
+    tokens = frozenset(f"{one.membership.id}:{digest(one.devices)}" for one in world.members.values())
+    for name in range(MOST_OF_A_USER):
+        forged = Presence("online", f"evil{name}", LEASE, turn, digest(DEVICES), True, tokens)
+        world.say("broker", f"press/x{name}", encode_presence(forged))
+
+
+def test_who_has_no_lease_takes_nothing_where_leases_are_used() -> None:
+    world = group(leases=True)
+    before = {name: member.polling for name, member in world.members.items()}
+    for turn in range(400):
+        intrude(world, turn)
+        world.run(TICK)
+        assert {name: member.polling for name, member in world.members.items()} == before
+    world.members["a"].die()
+    world.member("a")
+    for turn in range(400, 400 + int((12 + 4) * LEASE / TICK)):
+        intrude(world, turn)
+        world.run(TICK)
+    assert world.all_polled(), "and keeps nothing for long from one that starts"
+
+
+def test_who_starts_while_the_api_server_is_away_takes_its_share_and_gives_it_back_if_only_its_own_is() -> None:
+    world = World(leases=True)
+    one = world.member("a", alone=True)
+    one.link["leases"] = False
+    world.run(10 * LEASE)
+    assert one.polling == set(DEVICES)
+    world.member("b")
+    world.run(20 * LEASE)  # `check` looks that no two poll one device
+    assert world.all_polled()
+    one.link["leases"] = True
+    world.run(4 * LEASE)
+    assert world.all_polled()
+    assert one.polling
+
+
+EVENTS = [
+    "start",
+    "start cut",
+    "die",
+    "leave",
+    "wait",
+    "broker",
+    "leases",
+    "cut broker",
+    "cut leases",
+    "stop",
+    "wipe",
+    "forge",
+]
 
 
 def happen(world: World, event: str, name: str) -> None:
     member = world.members.get(name)
-    if event == "start" and member is None:
-        world.member(name, drift={"a": 1.0, "b": 1.03, "c": 0.97}[name])
+    if event.startswith("start") and member is None:
+        member = world.member(name, drift={"a": 1.0, "b": 1.03, "c": 0.97}[name])
+        member.link["leases"] = "cut" not in event
     elif event in ("broker", "leases"):
         world.up[event] = not world.up[event]  # type: ignore[index,literal-required]
     elif event == "wipe" and not world.up["broker"]:
