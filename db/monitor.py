@@ -38,6 +38,9 @@ _ALWAYS = {
         _gauge("connections", "Connections that are open"),
         _gauge("connections_max", "Connections that the server allows"),
     ],
+    "SELECT max(age(datfrozenxid)) FROM pg_database": [
+        _gauge("transaction_ids_age", "Transactions since the oldest row that is not frozen"),
+    ],
     "SELECT extract(epoch FROM finished), seconds, bytes FROM backups ORDER BY finished DESC LIMIT 1": [
         _gauge("backup_timestamp_seconds", "When the last backup was complete; 0: there is none"),
         _gauge("backup_seconds", "How long it took"),

@@ -22,7 +22,10 @@ WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^(pg_|information_schema$)'
           OR (classid = 'pg_namespace'::regclass AND objid = n.oid)))
 ORDER BY 1
 """
-_TAKEN = "SELECT NOT has_function_privilege('public', 'pg_advisory_lock(bigint)', 'execute')"
+_TAKEN = """
+SELECT NOT (has_function_privilege('public', 'pg_advisory_lock(bigint)', 'execute')
+            OR has_language_privilege('public', 'plpgsql', 'usage'))
+"""
 _SHOWN = 3
 
 

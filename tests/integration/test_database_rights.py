@@ -116,6 +116,7 @@ def test_compressing_gives_way_to_a_transaction_that_has_read_the_chunk(database
 def test_a_view_of_the_callers_is_not_read_with_the_owners_rights(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute(f"GRANT TEMPORARY ON DATABASE {owner.info.dbname} TO nexus_reader".encode())
+        owner.execute("GRANT USAGE ON LANGUAGE plpgsql TO nexus_reader")
         owner.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
     with psycopg.connect(as_role(database, "nexus_reader"), autocommit=True) as reader:
         reader.execute(
@@ -165,6 +166,10 @@ def test_a_reader_cannot_take_what_the_server_has_once(database: str) -> None:
             "SELECT pg_try_advisory_xact_lock_shared(1, 2)",
             "SELECT lo_create(0)",
             "SELECT lo_from_bytea(0, 'x')",
+            "DO $$ BEGIN FOR turn IN 1..1000000 LOOP PERFORM txid_current(); COMMIT; END LOOP; END $$",
+            "SELECT txid_current(), pg_current_xact_id()",
+            "SELECT pg_logical_emit_message(false, 'x', repeat('x', 1000)) FROM generate_series(1, 1000)",
+            "SELECT pg_notify('x', repeat('x', 7000))",
             *(["SELECT add_job('_timescaledb_functions.policy_job_stat_history_retention', '1 s')"] * is_hypertable),
         ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
