@@ -112,7 +112,8 @@ class Reader:
             said = getattr(error, "reason", None) or str(error).partition("\n")[0]
             self._faults.add(file, None, f"this is not YAML: {said}")
         except UnicodeDecodeError as error:
-            self._faults.add(file, None, f"this is not UTF-8 text: {error.reason} at byte {error.start}")
+            line = data.count(b"\n", 0, error.start) + 1
+            self._faults.add(file, line, "this is not UTF-8 text: save the file as UTF-8")
         except _TooMuchError as error:
             self._left = left  # nothing of it is kept
             self._faults.add(file, error.line, error.message)
@@ -136,7 +137,7 @@ class Reader:
                 return "$"
             if (fault := self._refused(match[1], key)) is not None:
                 self._faults.add(file, line, fault)
-                return ""
+                return match[0]
             found = self._environment[match[1]]
             self._faults.hide(found, match[1])
             return found

@@ -37,6 +37,12 @@ _WIDTH = re.compile(r"%?(?:DB\d+\.DB|[MIQEA])([BWD])\d", re.IGNORECASE)
 _BIT = re.compile(r"(?:DB\d+\.DBX|[MIQEA]X?)\d+\.\d+:", re.IGNORECASE)
 _BLOCK = re.compile(r"DB(\d+)", re.IGNORECASE)
 _LONGEST = {"STRING": 254, "WSTRING": 16_382}
+_KNOWN = frozenset(("BOOL", "CHAR", *_NUMBERS, *_LONGEST))
+_OTHERWISE = {"FLOAT": "REAL", "FLOAT32": "REAL", "FLOAT64": "LREAL", "DOUBLE": "LREAL", "BIT": "BOOL"}
+_OTHERWISE |= {"INT16": "INT", "UINT16": "UINT", "INT32": "DINT", "UINT32": "UDINT"}
+_TYPE = re.compile(r":([A-Z]\w*)(\[\d+\])?(?:\[\d+\])?$")
+_BITLESS = re.compile(r"(?:DB\d+\.DB[XBWD]|[MIQ][XBWD]?)\d+:")
+_GERMAN = re.compile(r"^[EA](?=[XBWD]?\d)")
 _LENGTH = re.compile(r"(W?STRING)[(\[](\d+)[)\]]$")
 
 
@@ -67,12 +73,14 @@ def parse(text: str) -> Address:
     if _BIT_OF_A_BLOCK.fullmatch(written):
         written += ":BOOL"
     written = _LENGTH.sub(lambda match: f"{match[1]}[{match[2]}]", written.upper())
+    written = _GERMAN.sub(lambda match: "I" if match[0] == "E" else "Q", written)
+    _check_type(written)
     try:
         tag = parse_tag(written, strict=False)
         size = tag.size
-    except ValueError as error:
+    except ValueError:
         raise ValueError(
-            f"write it like DB1.DBD0:REAL, DB1.DBX4.0:BOOL, DB1.DBB10:STRING(20), MW20:INT or I0.0 ({error})"
+            "write it like DB1.DBD0:REAL, DB1.DBX4.0:BOOL, DB1.DBB10:STRING(20), MW20:INT or I0.0"
         ) from None
     kind, _, length = tag.datatype.upper().rstrip("]").partition("[")
     _check(written, kind, size, tag.bit, tag.count)
@@ -83,10 +91,24 @@ def parse(text: str) -> Address:
     return Address(int(tag.area), tag.db_number, tag.byte_offset, size, kind, tag.bit, int(length or 0))
 
 
-def _check(written: str, kind: str, size: int, bit: int, count: int) -> None:
-    if kind not in _NUMBERS and kind not in ("BOOL", "CHAR", "STRING", "WSTRING"):
+def _check_type(written: str) -> None:
+    """The types that we know, before the parser of addresses, which knows more, and says less."""
+    if (named := _TYPE.search(written)) is None:
+        return
+    kind = named[1]
+    if kind in _LONGEST and not named[2]:
+        raise ValueError(f"a {kind} needs its length, like {kind}(20)")
+    if kind not in _KNOWN:
+        right = _OTHERWISE.get(kind)
         known = ", ".join(("BOOL", "CHAR", *_NUMBERS, "STRING(n)", "WSTRING(n)"))
-        raise ValueError(f"the type {kind} is not read: use one of {known}")
+        raise ValueError(f"the type {kind} is not read: use {right or f'one of {known}'}")
+    if kind == "BOOL" and _BITLESS.match(written):
+        raise ValueError("a BOOL is one bit: name it, like DB1.DBX4.0:BOOL or M4.0")
+
+
+def _check(written: str, kind: str, size: int, bit: int, count: int) -> None:
+    if kind not in _KNOWN:  # of a short form, as DB1,DT4
+        raise ValueError(f"the type {kind} is not read")
     if count != 1:
         raise ValueError("arrays are not read as a whole: give each element its own tag")
     if not 0 <= bit <= 7:

@@ -4,9 +4,9 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from nexus.credentials import check
 
 from nexus import mqtt
+from nexus.cli.credentials import check
 from nexus.mqtt import Broker, Client, connect
 from tests.deploy.stand_ins.broker import translated
 from tests.parts import Mosquitto

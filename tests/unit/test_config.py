@@ -319,3 +319,18 @@ def test_a_tag_has_its_own_order_where_the_protocol_has_orders(tmp_path: Path) -
 def test_an_input_is_not_writable(tmp_path: Path) -> None:
     text = "devices: [{name: a, protocol: modbus-tcp, host: b, tags: [{name: t, address: 'input:30001:int16', writable: true}]}]"
     assert any("input can only be read" in fault for fault in faults(tmp_path, text))
+
+
+def test_a_missing_variable_is_said_once(tmp_path: Path) -> None:
+    text = "devices: [{name: a, protocol: modbus-tcp, host: '${DEVICE_PLC}', tags: [{name: t, address: 'coil:1'}]}]"
+    (tmp_path / "plant.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        config.load(tmp_path, {})
+    [said] = str(error.value).splitlines()
+    assert "no variable DEVICE_PLC" in said
+
+
+def test_a_file_in_another_encoding_is_said_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "plant.yaml").write_bytes(b"devices:\n  - name: K\xfchler\n")
+    with pytest.raises(ConfigError, match=r"plant.yaml:2: this is not UTF-8 text: save the file as UTF-8"):
+        config.load(tmp_path, {})
