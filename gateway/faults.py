@@ -36,6 +36,7 @@ class Faults:
         self._found: list[Fault] = []
         self._left_out = 0
         self._secrets: dict[str, str] = {}
+        self._unfilled: set[tuple[Path, int | None, str]] = set()
 
     def __len__(self) -> int:
         return len(self._found) + self._left_out
@@ -48,10 +49,16 @@ class Faults:
         if len(value) >= _SHORTEST_SECRET:
             self._secrets[value] = f"${{{name}}}"
 
+    def unfilled(self, file: Path, line: int, variable: str) -> None:
+        """`${NAME}` stands for nothing, which is said already: what else is wrong with that value follows from it."""
+        self._unfilled.add((file, line, variable))
+
     def add(self, file: Path, line: int | None, message: str) -> None:
         """Notes what is wrong."""
         if len(self._found) == MOST_SHOWN:
             self._left_out += 1
+            return
+        if any((file, line) == (where, at) and variable in message for where, at, variable in self._unfilled):
             return
         for value, name in self._secrets.items():
             message = message.replace(value, name)

@@ -137,6 +137,7 @@ class Reader:
                 return "$"
             if (fault := self._refused(match[1], key)) is not None:
                 self._faults.add(file, line, fault)
+                self._faults.unfilled(file, line, match[0])
                 return match[0]
             found = self._environment[match[1]]
             self._faults.hide(found, match[1])
