@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gateway import device_files, drivers
-from gateway.conflicts import refuse_impossible, refuse_twins
+from gateway.conflicts import refuse_doubles, refuse_impossible, refuse_twins
 from gateway.device_files import Files
 from gateway.driver import Device, Driver
 from gateway.faults import Faults, closest, said, shown, unknown
@@ -138,10 +138,12 @@ def _collect(found: _Found, file: Path, document: Any) -> None:
 
 def _devices(found: _Found) -> list[tuple[Spot, Configured]]:
     made: list[tuple[Spot, Configured]] = []
+    spots: list[Spot] = []
     for raw in _affordable(found):
         spot = Spot(found.faults, raw, f"device {shown_name(raw)}")
         try:
             completed = _completed(spot, found.templates)
+            spots.append(completed or spot)
             if completed is None:
                 continue
             device = _device(completed)
@@ -150,6 +152,7 @@ def _devices(found: _Found) -> list[tuple[Spot, Configured]]:
             continue
         if device is not None:
             made.append((completed, device))
+    refuse_doubles(spots)
     return made
 
 

@@ -8,18 +8,27 @@ from gateway.spot import Spot
 Checked = Sequence[tuple[Spot, Device, Driver]]
 
 
-def refuse_twins(devices: Checked) -> None:
-    """No two devices have one name or path, and no tag the path of another device."""
+def refuse_doubles(spots: Sequence[Spot]) -> None:
+    """No two devices have one name or path, whatever else is wrong with them."""
     names: dict[str, Spot] = {}
-    paths: dict[str, Device] = {}
-    for spot, device, _ in devices:
-        if device.name in names:
-            other = names[device.name].block
+    paths: dict[str, str] = {}
+    for spot in spots:
+        name = spot.block.get("name")
+        path = spot.block.get("path") or name
+        if not isinstance(name, str) or not isinstance(path, str):
+            continue
+        if name in names:
+            other = names[name].block
             spot.fault("name", f"the name stands at {other.file}:{other.line} already: rename one")
-        elif device.path in paths:
-            spot.fault("path", f"path {device.path!r} is also that of device {paths[device.path].name}: change one")
-        names.setdefault(device.name, spot)
-        paths.setdefault(device.path, device)
+        elif path in paths:
+            spot.fault("path", f"path {path!r} is also that of device {paths[path]}: change one")
+        names.setdefault(name, spot)
+        paths.setdefault(path, name)
+
+
+def refuse_twins(devices: Checked) -> None:
+    """No tag has the path of another device."""
+    paths = {device.path: device for _, device, _ in devices}
     # Only below a device's path can a tag have the topic of another device.
     above = {path.rpartition("/")[0] for path in paths}
     for spot, device, _ in devices:

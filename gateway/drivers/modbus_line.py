@@ -120,8 +120,8 @@ class Line:
         if self.lost:
             raise DeviceError(f"{self._where} closed the connection")
         if self.users > 1 and (rest := self.turns.rest(unit, self._clock())):
-            reason = f"no answer from unit {unit}; others share the line, so it rests for {rest:.0f} s"
-            raise DeviceError(reason, again_in=rest)
+            remedy = "check its power, wiring and `unit`; others share the line, so it is tried now and then only"
+            raise DeviceError(f"no answer from unit {unit}: {remedy}", again_in=rest)
 
     async def _timed(self, unit: int, request: Request, pace: Pace) -> bytes:
         """One request, and what its answer, or none, tells of the unit."""

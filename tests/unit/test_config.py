@@ -334,3 +334,11 @@ def test_a_file_in_another_encoding_is_said_with_its_line(tmp_path: Path) -> Non
     (tmp_path / "plant.yaml").write_bytes(b"devices:\n  - name: K\xfchler\n")
     with pytest.raises(ConfigError, match=r"plant.yaml:2: this is not UTF-8 text: save the file as UTF-8"):
         config.load(tmp_path, {})
+
+
+def test_a_double_name_is_said_beside_other_faults(tmp_path: Path) -> None:
+    one = "{name: a, protocol: modbus-tcp, host: h, tags: [{name: t, address: 'coil:x'}]}"
+    (tmp_path / "plant.yaml").write_text(f"devices:\n  - {one}\n  - {one}\n")
+    with pytest.raises(ConfigError, match="the name stands at") as error:
+        config.load(tmp_path)
+    assert len(str(error.value).splitlines()) == 3
