@@ -76,3 +76,9 @@ def test_every_metric_is_documented(registry: CollectorRegistry) -> None:
     page = (ROOT / "docs/operations/monitoring.md").read_text()
     names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()}
     assert [name for name in names if name.startswith("nexus_") and f"`{name}`" not in page] == []
+
+
+def test_each_page_of_operations_is_in_its_list() -> None:
+    listed = (ROOT / "docs/operations/README.md").read_text()
+    pages = [page.name for page in (ROOT / "docs/operations").glob("*.md") if page.name != "README.md"]
+    assert [name for name in pages if f"]({name}" not in listed] == []
