@@ -14,6 +14,7 @@ from nexus.runtime.wording import words
 
 MOST_SHOWN = 200
 _LONGEST = 60  # characters of a value that are shown
+_ORDERS = " (CDAB is `word_order: little`, BADC is `byte_order: little`, DCBA is both, ABCD is none)"
 _SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
 
 
@@ -130,6 +131,8 @@ def _worded(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel], 
         text = f"must be a mapping of keys: {', '.join((inner or model).model_fields)}"
     else:
         text = words(fault, model.model_fields.get(path[-1]) if path else None)
+        if path and path[-1] in ("word_order", "byte_order"):
+            text += _ORDERS
     if not path:
         return text
     return f"{key} {text}" if text.startswith("must ") else f"{key}: {text}"

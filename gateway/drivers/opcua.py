@@ -95,8 +95,8 @@ def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Addre
         uri, _semicolon, written = written.removeprefix("nsu=").partition(";")
     try:
         ua.NodeId.from_string(written)
-    except (ua.UaError, ValueError) as error:
-        raise ValueError(f"write it like ns=2;s=Press.Force, ns=3;i=1001 or nsu=urn:vendor;s=Force ({error})") from None
+    except (ua.UaError, ValueError):
+        raise ValueError("write it like ns=2;s=Press.Force, ns=3;i=1001 or nsu=urn:vendor;s=Force") from None
     if uri and written.startswith("ns="):
         raise ValueError("a namespace is given by its index (ns=) or by its URI (nsu=), not by both")
     return Address(written, uri or None)

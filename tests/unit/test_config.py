@@ -106,7 +106,7 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
     [
         (device(protocol="profibus"), "plant.yaml:4: device plc: unknown protocol 'profibus'; known: modbus-tcp"),
         (device(protocol="modbus_tcp"), "plant.yaml:4: device plc: unknown protocol 'modbus_tcp'; did you mean"),
-        (device(word_order="middle"), "plant.yaml:6: device plc: word_order must be 'big' or 'little'"),
+        (device(word_order="middle"), "plant.yaml:6: device plc: word_order must be 'big' or 'little' (CDAB is"),
         (device(interval="50ms"), "plant.yaml:6: device plc: interval: '50ms' is shorter than 100ms"),
         (device(interval="1"), "plant.yaml:6: device plc: interval: 1 is no duration: write it with its unit"),
         (device(path="plant//x"), "plant.yaml:6: device plc: path 'plant//x' has an empty level"),
