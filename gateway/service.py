@@ -258,8 +258,10 @@ class _Gateway:
         path = one.device.path
         self._board.forget(path)
         self._delivery.released(path)
-        if self._sharing.has(path):
-            self._states.forget(path)  # another gateway says how it is
+        if self._sharing.has(path) and self._sharing.may_poll():
+            self._states.hand_over(path)
+        elif self._sharing.has(path):
+            self._states.forget(path)  # another gateway may have said how it is
         else:
             gone = Status("offline", "no longer in the device files", int(time() * 1000))
             self._states.end(path, gone)

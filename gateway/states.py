@@ -20,6 +20,7 @@ from nexus.runtime import log
 
 EXPIRY_SECONDS = 1800
 AGAIN_SECONDS = 600.0  # all are said again in this time, spread over it
+HANDOVER_SECONDS = 60
 _LOOK_SECONDS = 1.0
 
 
@@ -34,6 +35,7 @@ class States:
         self._states: dict[str, Status] = {}
         self._unsaid: dict[str, None] = {}
         self._ended: set[str] = set()  # said once more, and then nobody's
+        self._connection: mqtt.Connection | None = None
         self._turn = 0  # which is the next to be said again
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -59,8 +61,29 @@ class States:
         self._ended.discard(path)
         self._words.forget(topic.status(path))
 
+    def hand_over(self, path: str) -> None:
+        """A device that another should have now: unless that one says how it is, the broker soon forgets what we said.
+
+        This leaves before our presence says that we have let go, so it comes before what the other says.
+        """
+        status, name, connection = self._states.get(path), topic.status(path), self._connection
+        is_said = path not in self._unsaid and not self._words.is_left_out(name, self._clock())
+        self.forget(path)
+        if status is None or not is_said or connection is None or connection.room <= 0 or self._words.careful:
+            return
+        with suppress(mqtt.MqttError):
+            payload = codec.encode_status(status)
+            connection.send(name, payload, lambda _: None, retain=True, expiry=HANDOVER_SECONDS)
+
     async def run(self, connection: mqtt.Connection) -> None:
         """Says what there is to say, for as long as the connection lasts."""
+        self._connection = connection
+        try:
+            await self._run(connection)
+        finally:
+            self._connection = None
+
+    async def _run(self, connection: mqtt.Connection) -> None:
         self._unsaid.update(dict.fromkeys(self._states))  # a broker may have lost what it retained
         self._renewed = self._clock()
         while True:

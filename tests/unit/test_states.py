@@ -1,0 +1,54 @@
+"""What the broker retains of a device that another gateway should have."""
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+import pytest
+
+from gateway.aside import Aside
+from gateway.states import EXPIRY_SECONDS, HANDOVER_SECONDS, States
+from gateway.words import Words
+from nexus import mqtt
+from nexus.contract.codec import Status
+
+
+class Broker:
+    """Notes for how long it is to keep what."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.kept: list[tuple[str, int]] = []
+
+    async def has_room(self) -> None: ...
+
+    async def publish(self, name: str, _: bytes, *, retain: bool, expiry: int) -> asyncio.Future[int]:
+        assert retain
+        self.kept.append((name, expiry))
+        answer = asyncio.get_running_loop().create_future()
+        answer.set_result(0)
+        return answer
+
+    def send(self, name: str, _: bytes, done: Callable[[int], None], *, retain: bool, expiry: int) -> None:
+        assert retain
+        self.kept.append((name, expiry))
+        done(0)
+
+
+@pytest.mark.parametrize("room", [10, 0])
+def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) -> None:
+    async def scenario() -> None:
+        broker = Broker(room)
+        states = States(Words(), Aside(), lambda _: True)
+        states.say("plant/a", Status("online", None, 1))
+        running = asyncio.create_task(states.run(cast("mqtt.Connection", broker)))
+        while not broker.kept:
+            await asyncio.sleep(0)
+        states.hand_over("plant/a")
+        running.cancel()
+        await asyncio.wait([running])
+        states.hand_over("plant/a")
+        given = [("status/plant/a", HANDOVER_SECONDS)] if room else []
+        assert broker.kept == [("status/plant/a", EXPIRY_SECONDS), *given]
+
+    asyncio.run(scenario())
