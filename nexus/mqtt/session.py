@@ -1,5 +1,6 @@
 """What is in flight on one connection, each way, and the limits of it. Pure."""
 
+from collections import Counter
 from collections.abc import Callable
 
 from mqtt5 import DisconnectReasonCode, PublishPacket, SubAckPacket, UnsubAckPacket
@@ -70,30 +71,30 @@ class Receiving:
     """Messages that the broker may not forget yet; each is taken once, and acknowledged once.
 
     More of them than we allow do not end the connection: Mosquitto 2.0 sends its whole queue after the first PUBACK,
-    and would never get rid of it. Whoever takes them stops reading when he holds enough.
+    and would never get rid of it. Of more than 65,535 it has two at a time under one packet id, so these are counted.
+    Whoever takes messages stops reading when he holds enough.
     """
 
     def __init__(self) -> None:
-        self._held: set[int] = set()
+        self._held: Counter[int] = Counter()
 
     def take(self, packet: PublishPacket, packet_id: int) -> bool:
         """Whether the message is to be handed on: not so what we hold already. Raises PacketError."""
-        held = self._held
-        if packet_id in held:
-            if packet.duplicate:  # EMQX's `retry_interval`
-                return False
-            raise _violation(f"a PUBLISH with packet id {packet_id}, which is in use")
+        if packet.duplicate and packet_id in self._held:  # EMQX's `retry_interval`
+            return False
         if not packet_id:
             raise _violation("a PUBLISH with packet id 0")
-        held.add(packet_id)
+        self._held[packet_id] += 1
         return True
 
     def release(self, packet_id: int) -> bool:
         """Whether the broker waits for an acknowledgement of this one."""
-        if packet_id in self._held:
-            self._held.remove(packet_id)
-            return True
-        return False
+        held = self._held.get(packet_id, 0)
+        if held > 1:
+            self._held[packet_id] = held - 1
+        elif held:
+            del self._held[packet_id]
+        return held > 0
 
 
 def kind_of(packet: object) -> str:

@@ -257,7 +257,6 @@ ACCEPTED = b"\x20\x03\x00\x00\x00"
         (b"\x40\x02\x00\x09", 0x82),  # of what we have not sent
         (b"\x32\x02\x00\x09", 0x81),  # a PUBLISH whose topic is longer than it is
         (b"\x32\x06\x00\x01a\x00\x00\x00", 0x82),  # with packet id 0
-        (MESSAGE, 0x82),  # with a packet id that is in use
         (b"\x34\x06\x00\x01a\x00\x02\x00", 0x82),  # of QoS 2, and we subscribe with 1
         (b"\x36\x06\x00\x01a\x00\x02\x00", 0x81),  # of QoS 3
         (b"\x30\x07\x00\x01a\x03\x23\x00\x01", 0x94),  # with a topic alias, and we allow none
