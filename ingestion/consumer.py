@@ -30,6 +30,7 @@ class Consumer:
         self._said: set[str] = set()
         self._log = log.get("consumer")
         self.connected = False
+        self.subscribed = False  # only from then on does the broker keep for us what comes
         self.away = "not connected yet"  # why it is not
         pipeline.on_room = self._resume
 
@@ -57,6 +58,7 @@ class Consumer:
             async with together(MqttError) as group:
                 telling = guard.part(group, self._receipts.run(connection), name="receipts")
                 subscribed = await self._subscribe(connection)
+                self.subscribed = True
                 await self._stopping.wait()
                 connection.resume()
                 for one in subscribed:
@@ -67,7 +69,7 @@ class Consumer:
             await self._receipts.send(connection)
             connection.ends_session = True
         finally:
-            self.connected = False
+            self.connected = self.subscribed = False
             self._quiet.set()
             metrics.connected.set(0)
 

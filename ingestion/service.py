@@ -44,7 +44,8 @@ class _Ingester:
         away = self._slot.away if self._slot is not None else None
         if self._consumer is None or self._pipeline is None:
             return [f"a consumer number, from the database{f': {away}' if away else ''}"]
-        missing = [] if self._consumer.connected else [f"the broker, {self._broker}: {self._consumer.away}"]
+        away_from_broker = "not subscribed yet" if self._consumer.connected else self._consumer.away
+        missing = [] if self._consumer.subscribed else [f"the broker, {self._broker}: {away_from_broker}"]
         if away := self._pipeline.outage or away:
             missing.append(f"the database: {away}")
         return missing

@@ -114,7 +114,9 @@ def test_whatever_is_published_ends_as_rows_or_rejects(
     nexus: Callable[..., Nexus], mosquitto: Callable[..., Mosquitto], database: str, chance: random.Random
 ) -> None:
     broker = mosquitto()
-    ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2").until_ready()
+    unlimited = {"rejects_rows": str(10 * MESSAGES), "rejects_mb": "100000"}  # all that is refused is looked for
+    ingester = nexus("ingest", mqtt_url=broker.url, database_url=database, batch_seconds="0.2", **unlimited)
+    ingester.until_ready()
 
     async def publish(first: int, count: int) -> None:
         async with mqtt.connect(broker.login("gateway"), Client("fuzz")) as connection:

@@ -2,7 +2,7 @@
 
 import asyncio
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -63,3 +63,37 @@ def test_an_outage_now_and_then_is_not_held_against_a_filter(consumer: Consumer)
         with pytest.raises(MqttError):
             subscribe(consumer, {FILTERS[2]: MqttError("lost")})
         assert subscribe(consumer, {}) == FILTERS
+
+
+def test_it_is_subscribed_once_the_broker_has_said_so() -> None:
+    """Before, the broker would keep nothing for us, and `/ready` must not say otherwise."""
+    seen: list[bool] = []
+
+    async def wait(_: object) -> None:
+        await asyncio.Event().wait()
+
+    async def scenario() -> None:
+        asked, answered = asyncio.Event(), asyncio.Event()
+
+        async def subscribe(_: str) -> None:
+            asked.set()
+            await answered.wait()
+
+        connection, receipts, pipeline = (
+            SimpleNamespace(subscribe=subscribe),
+            SimpleNamespace(run=wait),
+            SimpleNamespace(),
+        )
+        consumer = Consumer(FILTERS[:1], cast(Any, pipeline), cast(Any, receipts))
+        serving = asyncio.create_task(consumer._serve(cast(Any, connection)))
+        await asked.wait()
+        seen.append(consumer.subscribed)
+        answered.set()
+        while not consumer.subscribed:
+            await asyncio.sleep(0)
+        serving.cancel()
+        await asyncio.wait({serving})
+        seen.append(consumer.subscribed)
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))
+    assert seen == [False, False]
