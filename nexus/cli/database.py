@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus.cli.common import configure_log
+from nexus.cli.running import configure_log
 from nexus.runtime.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from nexus.cli.common import DevicesOption, device_names, loaded, once, place, tag_names
+from nexus.cli.device_files import DevicesOption, device_names, loaded, place, tag_names
+from nexus.cli.running import once
 from nexus.runtime.errors import ConfigError
 
 _DEVICE = typer.Argument(metavar="DEVICE", help="Name of the device.", autocompletion=device_names)

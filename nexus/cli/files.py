@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nexus.cli.common import loaded, place
+from nexus.cli.device_files import loaded, place
 from nexus.runtime.errors import ConfigError
 
 

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from nexus.cli.common import DevicesOption, configure_log, place
+from nexus.cli.device_files import DevicesOption, place
+from nexus.cli.running import configure_log
 from nexus.runtime.errors import ConfigError
 
 

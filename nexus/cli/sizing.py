@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from nexus.cli.common import configure_log
+from nexus.cli.running import configure_log
 from nexus.runtime.errors import ConfigError
 
 NOTED = Path("load.json")

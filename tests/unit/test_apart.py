@@ -1,6 +1,7 @@
 """A batch that cannot be written whole: whose fault it is decides what becomes of it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -27,9 +28,8 @@ def arrived(encoding: Encoding, *messages: tuple[str, bytes]) -> Batch:
     return batch
 
 
-def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
-    """What is written, and which topics are set aside, where the database takes nothing that is called `bad`."""
-    aside: list[str] = []
+def database(aside: list[str], *, of_data: bool) -> Callable[[Batch], Awaitable[Written]]:
+    """Writes to a database that takes nothing that is called `bad`; notes the topics that are set `aside`."""
 
     async def write(batch: Batch) -> Written:
         if any("bad" in topic for topic in batch.rows.by_topic):
@@ -37,6 +37,13 @@ def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
         aside.extend(reject.topic for reject in batch.rejects)
         return Written(batch.rows.count, 0, len(batch.rejects))
 
+    return write
+
+
+def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
+    """What is written, and which topics are set aside."""
+    aside: list[str] = []
+    write = database(aside, of_data=of_data)
     encoding = Encoding(Decoders([]))
     batch = arrived(encoding, *((topic, GOOD) for topic in topics))
     written = asyncio.run(write_apart(encoding, Quota(), write, batch, batch.receipts))
@@ -61,13 +68,7 @@ def test_where_nothing_can_be_written_and_nobody_knows_why_it_waits() -> None:
 
 def test_the_quota_is_charged_once_however_often_a_batch_is_halved() -> None:
     aside: list[str] = []
-
-    async def write(batch: Batch) -> Written:
-        if any("bad" in topic for topic in batch.rows.by_topic):
-            raise BatchRefused("no", of_data=True)
-        aside.extend(reject.topic for reject in batch.rejects)
-        return Written(batch.rows.count, 0, len(batch.rejects))
-
+    write = database(aside, of_data=True)
     quota = Quota(3, 1_000_000)
     encoding = Encoding(Decoders([]), quota)
     wrong = [(f"dev/wrong{number}", WRONG) for number in range(3)]

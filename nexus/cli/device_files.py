@@ -1,7 +1,5 @@
-"""What several commands need: the log, the device files, one device's work."""
+"""The device files that a command is about, and what a shell completes of them."""
 
-import sys
-from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,14 +13,6 @@ if TYPE_CHECKING:
 DevicesOption = Annotated[
     Path | None, typer.Option("--devices", metavar="PATH", help="Device file, or a directory of them (NEXUS_DEVICES).")
 ]
-
-
-def configure_log(service: str) -> None:
-    """Logs as the environment says."""
-    from nexus.runtime import log, settings
-
-    process = settings.load(settings.Process)
-    log.configure(service, process.log_level, process.log_format)
 
 
 def place(given: Path | None) -> Path:
@@ -61,19 +51,3 @@ def _completed(context: typer.Context) -> "tuple[Configured, ...]":
         return loaded(place(Path(given) if given else None))
     except ConfigError:
         return ()
-
-
-def once(work: Coroutine[object, object, list[str]]) -> int:
-    """Does a tool's work and prints what it gives; 1 when the device is not to be had."""
-    import asyncio
-
-    from gateway.driver import DeviceError, WriteError
-    from nexus.runtime import log
-
-    log.configure("tool", "warning", "console")
-    try:
-        print("\n".join(asyncio.run(work)))
-    except (DeviceError, WriteError, ValueError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
