@@ -6,8 +6,8 @@ from typing import TypeVar
 import psycopg
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
-from nexus.runtime import log
-from nexus.runtime.errors import ConfigError
+from nexus.process import log
+from nexus.process.errors import ConfigError
 
 LOCK_SECONDS = 2.0
 PATIENCE_SECONDS = 120.0

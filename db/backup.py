@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from db.migrate import Connection, Tier, applied, connect, tier
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 ROLES = ("nexus_writer", "nexus_reader")
 ABANDONED_SECONDS = 3600.0  # what a killed backup leaves is deleted by one that comes so much later

@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from db import rights
 from db.alone import alone
 from db.settings import Settings
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 _FILE = re.compile(r"(\d{3}_\w+)(?:\.(\w+))?\.sql")
 

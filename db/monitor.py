@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from psycopg import AsyncConnection
 
 from db.migrate import LICENSE, Tier, tier_of
-from nexus.runtime import guard, log, probe, settings
-from nexus.runtime.run import unless
+from nexus.process import guard, log, probe, settings
+from nexus.process.run import unless
 
 LOOK_SECONDS = 10.0
 RETRY_SECONDS = 2.0

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings
 
-from nexus.runtime import settings
-from nexus.runtime.duration import seconds
-from nexus.runtime.errors import ConfigError
+from nexus.process import settings
+from nexus.process.duration import seconds
+from nexus.process.errors import ConfigError
 
 _DAYS = re.compile(r"(\d+)\s*d(?:ays?)?")
 

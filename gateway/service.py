@@ -9,31 +9,34 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from time import time
 
-from gateway import descriptors, device_files, metrics, spool_folder
-from gateway.api import Board
+from gateway import metrics
 from gateway.cluster import leases
 from gateway.cluster.memory import Memory
 from gateway.cluster.sharing import Sharing
-from gateway.command import Commands
-from gateway.config import Configured
-from gateway.delivery import Delivery
-from gateway.fleet import Fleet
-from gateway.reload import Watch
-from gateway.request import ROOT as COMMANDS
+from gateway.commands.command import Commands
+from gateway.commands.request import ROOT as COMMANDS
+from gateway.config import device_files
+from gateway.config.devices import Configured
+from gateway.config.reload import Watch
+from gateway.delivery import spool_folder
+from gateway.delivery.delivery import Delivery
+from gateway.delivery.spool import SpoolError
+from gateway.delivery.subscribing import subscribe
+from gateway.delivery.words import Words
+from gateway.http import Board
+from gateway.polling import descriptors
+from gateway.polling.fleet import Fleet
 from gateway.settings import Settings
-from gateway.spool import SpoolError
-from gateway.subscribing import subscribe
-from gateway.words import Words
 from nexus import mqtt
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
-from nexus.runtime import cleartext, guard, http, log, names, probe, settings
-from nexus.runtime.run import together
+from nexus.process import cleartext, guard, http, log, names, probe, settings
+from nexus.process.run import together
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
-# A stop has less than the process has for it, see nexus.runtime.run; each of its steps has what is left, or less.
+# A stop has less than the process has for it, see nexus.process.run; each of its steps has what is left, or less.
 STOP_SECONDS = 7.5
 LET_GO_SECONDS = 3.5  # for drivers to say goodbye to their devices
 LEASE_SECONDS = 2.0  # for the API server to take our farewell

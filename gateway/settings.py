@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
-from nexus.runtime import state
-from nexus.runtime.duration import Seconds
-from nexus.runtime.settings import CONFIG
+from nexus.process import state
+from nexus.process.duration import Seconds
+from nexus.process.settings import CONFIG
 
 ANY = "#"  # share of ingesters
 

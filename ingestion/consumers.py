@@ -16,9 +16,9 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from nexus.runtime import guard, http, log, settings
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.run import together
+from nexus.process import guard, http, log, settings
+from nexus.process.errors import ConfigError
+from nexus.process.run import together
 
 STOP_SECONDS = 8.5  # each consumer ends by itself within this
 RESTART_SECONDS = (1.0, 30.0)  # after an end that nobody asked for; doubled each time that it was soon

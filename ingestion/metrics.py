@@ -9,7 +9,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from nexus.runtime import guard
+from nexus.process import guard
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 

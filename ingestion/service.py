@@ -7,21 +7,21 @@ from contextlib import AsyncExitStack, suppress
 from time import monotonic
 
 from ingestion import metrics
-from ingestion.bulk import Bulk
-from ingestion.consumer import Consumer
-from ingestion.decoders import Decoders, filters
-from ingestion.encoding import Encoding
-from ingestion.exact import Exact
-from ingestion.pipeline import Pipeline
-from ingestion.quota import Quota
-from ingestion.receipts import Receipts
+from ingestion.consume.consumer import Consumer
+from ingestion.consume.pipeline import Pipeline
+from ingestion.consume.receipts import Receipts
+from ingestion.consume.slot import Slot, SlotLost
+from ingestion.decode.decoders import Decoders, filters
+from ingestion.decode.encoding import Encoding
 from ingestion.settings import Settings
-from ingestion.slot import Slot, SlotLost
-from ingestion.writer import Way, Writer
+from ingestion.store.bulk import Bulk
+from ingestion.store.exact import Exact
+from ingestion.store.quota import Quota
+from ingestion.store.writer import Way, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
-from nexus.runtime import cleartext, guard, log, names, probe, settings
-from nexus.runtime.run import together, unless
+from nexus.process import cleartext, guard, log, names, probe, settings
+from nexus.process.run import together, unless
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
 

@@ -7,9 +7,9 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode
 
-from ingestion.decoders import Rule
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import CONFIG
+from ingestion.decode.decoders import Rule
+from nexus.process.errors import ConfigError
+from nexus.process.settings import CONFIG
 
 MQTT_MOST = 65_535  # what MQTT 5 allows to be unacknowledged
 

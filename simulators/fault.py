@@ -7,7 +7,7 @@ from typing import Literal
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nexus.runtime.duration import Seconds
+from nexus.process.duration import Seconds
 
 Kind = Literal["refuse", "drop", "hang", "slow", "garbage", "half", "exception", "bad"]
 

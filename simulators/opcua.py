@@ -17,7 +17,7 @@ from asyncua.crypto.permission_rules import User, UserRole
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import BaseModel, ConfigDict, Field
 
-from nexus.runtime.duration import Seconds
+from nexus.process.duration import Seconds
 from simulators.fault import Faults, send
 from simulators.line import listening
 from simulators.plant import Signal

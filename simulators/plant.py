@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from nexus.runtime.duration import Seconds
+from nexus.process.duration import Seconds
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
 _random = Random()  # noqa: S311  a plant, not a secret

@@ -9,9 +9,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from nexus.runtime import log, probe, settings
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.wording import words
+from nexus.process import log, probe, settings
+from nexus.process.errors import ConfigError
+from nexus.process.wording import words
 from simulators import modbus, opcua, s7
 from simulators.fault import Faults
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.config import Configured
+from gateway.config.devices import Configured
 from nexus.contract.presence import Chunk, Key, Mark, decode_chunk, key, mark
 from nexus.contract.presence import digest as digest_of
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 
 from gateway.cluster.problems import Problems
-from gateway.words import Words
+from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic

@@ -18,8 +18,8 @@ import aiohttp
 import msgspec
 
 from nexus.contract.presence import Presence, encode_presence
-from nexus.runtime import tls
-from nexus.runtime.errors import ConfigError
+from nexus.process import tls
+from nexus.process.errors import ConfigError
 
 REQUEST_SECONDS = 3.0
 _GROUP = "nexus-edge/group"

@@ -1,7 +1,7 @@
 """What a person has to see to in the group; each is logged once."""
 
 from gateway import metrics
-from nexus.runtime import log
+from nexus.process import log
 
 
 class Problems:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gateway import metrics
 from gateway.cluster.membership import Membership
 from gateway.cluster.problems import Problems
-from gateway.config import Configured
+from gateway.config.devices import Configured
 from nexus.contract.presence import Key
 
 SAID_NAMES = 5

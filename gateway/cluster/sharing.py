@@ -18,16 +18,16 @@ from gateway.cluster.membership import Membership
 from gateway.cluster.memory import Memory
 from gateway.cluster.problems import Problems
 from gateway.cluster.report import Report
-from gateway.config import Configured
-from gateway.fleet import Fleet
-from gateway.subscribing import subscribe
-from gateway.words import Words
+from gateway.config.devices import Configured
+from gateway.delivery.subscribing import subscribe
+from gateway.delivery.words import Words
+from gateway.polling.fleet import Fleet
 from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import Key, Presence, decode_presence, encode_presence
-from nexus.runtime import log
+from nexus.process import log
 
 TICK_SECONDS = 0.25
 HEARTBEATS_A_LEASE = 4

@@ -1,11 +1,11 @@
-"""One module a protocol family. A driver is a module: see gateway/driver.py."""
+"""One folder a protocol family. A driver is its module `driver`: see gateway/drivers/driver.py."""
 
 from importlib import import_module
 from typing import cast
 
-from gateway.driver import Driver
-from nexus.runtime import extras
-from nexus.runtime.errors import ConfigError
+from gateway.drivers.driver import Driver
+from nexus.process import extras
+from nexus.process.errors import ConfigError
 
 # Each `protocol:` of a device file, and the module that speaks it. Imported when first used.
 FAMILIES = {
@@ -20,7 +20,7 @@ FAMILIES = {
 def load(protocol: str) -> Driver:
     """The driver of a protocol. Raises KeyError for one that there is none for, and ConfigError without its extra."""
     try:
-        return cast(Driver, import_module(f"gateway.drivers.{FAMILIES[protocol]}"))
+        return cast(Driver, import_module(f"gateway.drivers.{FAMILIES[protocol]}.driver"))
     except ModuleNotFoundError as error:
         if (said := extras.missing(error)) is None:
             raise

@@ -6,9 +6,10 @@ from pathlib import Path
 from asyncua import Client, ua
 from cryptography import x509
 
-from gateway.driver import DeviceError
-from gateway.drivers import opcua, opcua_security
-from gateway.drivers.opcua import Settings, endpoints
+from gateway.drivers.driver import DeviceError
+from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua import security as opcua_security
+from gateway.drivers.opcua.driver import Settings, endpoints
 from gateway.tools.sheet import quoted, tag_name
 
 _DEEPEST = 12

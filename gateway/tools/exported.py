@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gateway import config
+from gateway.config import devices as config
+from gateway.config.yaml_source import CONNECTING
 from gateway.tools import sheet
 from gateway.tools.imported import OF_DEVICE
-from gateway.yaml_source import CONNECTING
 
 TAG_COLUMNS = (
     "name", "address", "unit", "scale", "offset", "interval", "on_change", "deadband", "max_silence", "writable", "min",

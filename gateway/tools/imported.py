@@ -10,13 +10,14 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from gateway import config, drivers
-from gateway.faults import Faults
-from gateway.keys import DeviceKeys
+from gateway import drivers
+from gateway.config import devices as config
+from gateway.config.diagnostics import Faults
+from gateway.config.schema import DeviceKeys
+from gateway.config.yaml_source import CONNECTING
 from gateway.tools import kepware, sheet
 from gateway.tools.sheet import Tag, number, plain, quoted, tag_name, truth
-from gateway.yaml_source import CONNECTING
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 OF_DEVICE = "device."  # begins the columns of a device's own keys, like device.host or device.breaker.failures
 _NEEDED = {"name", "address"}

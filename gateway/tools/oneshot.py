@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-from gateway.config import Configured
-from gateway.driver import DeviceError, Link, Tag
-from gateway.request import check
-from gateway.writing import confirmed
+from gateway.commands.request import check
+from gateway.commands.writing import confirmed
+from gateway.config.devices import Configured
+from gateway.drivers.driver import DeviceError, Link, Tag
 from nexus.contract.reading import Quality, Reading, Value
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 CONNECT_SECONDS = 15.0
 HUNG_AFTER_TIMEOUTS = 10  # a scan may be many requests, each with the device's timeout

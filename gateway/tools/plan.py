@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from gateway.config import Configured
-from gateway.driver import Request
+from gateway.config.devices import Configured
+from gateway.drivers.driver import Request
 from gateway.tools.oneshot import connected, table
 
 _ROUNDS = 5

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from itertools import product
 
-from gateway.driver import DeviceError
-from gateway.drivers.modbus import TcpSettings
-from gateway.drivers.modbus_address import NUMBERS, Address, Order, decoder, parse
-from gateway.drivers.modbus_line import Pace, Refusal, shared
-from gateway.drivers.modbus_wire import Tcp
+from gateway.drivers.driver import DeviceError
+from gateway.drivers.modbus.address import NUMBERS, Address, Order, decoder, parse
+from gateway.drivers.modbus.driver import TcpSettings
+from gateway.drivers.modbus.line import Pace, Refusal, shared
+from gateway.drivers.modbus.wire import Tcp
 from gateway.tools.oneshot import table
 from nexus.contract.reading import Value
 

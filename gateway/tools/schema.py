@@ -6,11 +6,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway import drivers
-from gateway.keys import DeviceKeys, TagKeys
+from gateway.config.schema import DeviceKeys, TagKeys
+from gateway.config.yaml_source import CONNECTING
 from gateway.tools import described
-from gateway.yaml_source import CONNECTING
-from nexus.runtime.duration import EXAMPLES
-from nexus.runtime.errors import ConfigError
+from nexus.process.duration import EXAMPLES
+from nexus.process.errors import ConfigError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}

@@ -8,8 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from nexus.cli import database, devices, files, rejects, services, sizing
-from nexus.runtime import extras
-from nexus.runtime.errors import ConfigError
+from nexus.process import extras
+from nexus.process.errors import ConfigError
 
 Command = Callable[..., int]
 

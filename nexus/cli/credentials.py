@@ -9,8 +9,8 @@ from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import SHORTEST_SECRET
+from nexus.process.errors import ConfigError
+from nexus.process.settings import SHORTEST_SECRET
 
 USER, SECRET = "MQTT_USER_", "SECRET_"
 SAMPLES = frozenset({"changeme", "password", "secret", "admin", "public", "postgres", "nexus", "grafana", "emqx"})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nexus.cli.running import configure_log
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 if TYPE_CHECKING:
     from db.migrate import Connection
@@ -68,7 +68,7 @@ def monitor() -> int:
       NEXUS_HEALTH_PORT=8083 nexus db monitor
     """
     from db.monitor import serve
-    from nexus.runtime.run import run
+    from nexus.process.run import run
 
     configure_log("monitor")
     url = database_settings().database_url
@@ -130,7 +130,7 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `nex
 def database_settings() -> "Settings":
     """Where the database is, and how it is set up. Raises ConfigError."""
     from db import settings as db_settings
-    from nexus.runtime import settings
+    from nexus.process import settings
 
     return db_settings.load(settings.load(settings.Process).environment)
 

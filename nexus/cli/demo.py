@@ -22,10 +22,10 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
-from gateway import config
+from gateway.config import devices as config
 from nexus.cli import embedded
 from nexus.contract import topic
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 _PLACES = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"}
 _PORT = re.compile(r"(?<=:|\s)(?:5020|4840|10102)\b")  # of the demo's files

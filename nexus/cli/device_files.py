@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.config import Configured
+    from gateway.config.devices import Configured
 
 DevicesOption = Annotated[
     Path | None, typer.Option("--devices", metavar="PATH", help="Device file, or a directory of them (NEXUS_DEVICES).")
@@ -18,7 +18,7 @@ DevicesOption = Annotated[
 def place(given: Path | None) -> Path:
     """Where the device files are: as given, or as the environment says. Raises ConfigError."""
     from gateway.settings import Settings
-    from nexus.runtime import settings
+    from nexus.process import settings
 
     if (path := given or settings.load(Settings).devices) is None:
         raise ConfigError("no device file: give --devices PATH, or set NEXUS_DEVICES")
@@ -27,9 +27,9 @@ def place(given: Path | None) -> Path:
 
 def loaded(path: Path) -> "tuple[Configured, ...]":
     """The devices of the files. Raises ConfigError."""
-    from gateway.config import load
+    from gateway.config.devices import load
     from gateway.settings import Settings
-    from nexus.runtime import settings
+    from nexus.process import settings
 
     return load(path, prefix=settings.load(Settings).device_prefix)
 

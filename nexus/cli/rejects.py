@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nexus.cli.database import connected
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 if TYPE_CHECKING:
-    from ingestion.rejects import Which
+    from ingestion.store.rejects import Which
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -34,7 +34,7 @@ def list_(
       nexus rejects list
       nexus rejects list --topic 'dev/plant/line1/*' --limit 100
     """
-    from ingestion.rejects import shown
+    from ingestion.store.rejects import shown
 
     with connected() as connection:
         print("\n".join(shown(connection, _which(topic, reason, older_than), limit)) or "no rejects")
@@ -52,10 +52,10 @@ def retry(topic: Topic = None, reason: Reason = None, older_than: OlderThan = No
     """
     import asyncio
 
-    from ingestion.database import DatabaseAway
-    from ingestion.rejects import retry
     from ingestion.settings import Settings
-    from nexus.runtime import settings
+    from ingestion.store.database import DatabaseAway
+    from ingestion.store.rejects import retry
+    from nexus.process import settings
 
     which = _which(topic, reason, older_than)
     with connected() as connection:
@@ -83,7 +83,7 @@ def purge(
       nexus rejects purge --older-than 30d
       nexus rejects purge --all
     """
-    from ingestion.rejects import purge
+    from ingestion.store.rejects import purge
 
     if not (everything or topic or reason or older_than):
         raise ConfigError("say which: --topic, --reason, --older-than, or --all")
@@ -96,8 +96,8 @@ def purge(
 def _which(topic: str | None, reason: str | None, older_than: str | None) -> "Which":
     from datetime import timedelta
 
-    from ingestion.rejects import Which
-    from nexus.runtime.duration import seconds
+    from ingestion.store.rejects import Which
+    from nexus.process.duration import seconds
 
     try:
         age = timedelta(seconds=seconds(older_than)) if older_than else None

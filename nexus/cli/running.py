@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 
 def configure_log(service: str) -> None:
     """Logs as the environment says."""
-    from nexus.runtime import log, settings
+    from nexus.process import log, settings
 
     process = settings.load(settings.Process)
     log.configure(service, process.log_level, process.log_format)
@@ -16,8 +16,8 @@ def once(work: Coroutine[object, object, list[str]]) -> int:
     """Does a tool's work and prints what it gives; 1 when the device is not to be had."""
     import asyncio
 
-    from gateway.driver import DeviceError, WriteError
-    from nexus.runtime import log
+    from gateway.drivers.driver import DeviceError, WriteError
+    from nexus.process import log
 
     log.configure("tool", "warning", "console")
     try:

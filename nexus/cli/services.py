@@ -8,7 +8,7 @@ import typer
 
 from nexus.cli.device_files import DevicesOption, place
 from nexus.cli.running import configure_log
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 
 def gateway(devices: DevicesOption = None) -> int:
@@ -20,7 +20,7 @@ def gateway(devices: DevicesOption = None) -> int:
       NEXUS_MQTT_URL=mqtt://broker:1883 nexus gateway --devices /etc/nexus/devices
     """
     from gateway.service import serve
-    from nexus.runtime.run import run
+    from nexus.process.run import run
 
     path = place(devices)
     configure_log("gateway")
@@ -39,7 +39,7 @@ def ingest(
     """
     from ingestion import consumers as several
     from ingestion import service
-    from nexus.runtime.run import run
+    from nexus.process.run import run
 
     configure_log("ingestion")
     if consumers < 1:
@@ -60,7 +60,7 @@ def simulate(
     """
     from importlib.resources import as_file, files
 
-    from nexus.runtime.run import run
+    from nexus.process.run import run
     from simulators.service import serve
 
     configure_log("simulator")
@@ -78,7 +78,7 @@ def health() -> int:
     """
     from urllib.request import urlopen
 
-    from nexus.runtime import settings
+    from nexus.process import settings
 
     process = settings.load(settings.Process)
     host, port = process.health_host, process.health_port
@@ -110,7 +110,7 @@ def secrets(
     import os
 
     from nexus.cli import credentials
-    from nexus.runtime import settings
+    from nexus.process import settings
 
     development = settings.load(settings.Process).environment == "development"
     number = credentials.check(os.environ, development=development, users=users)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from nexus.cli.running import configure_log
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 NOTED = Path("load.json")
 
@@ -31,7 +31,7 @@ def load(
       nexus load --publish tag --rate 0 --points 1000000 --out load.json
     """
     from nexus.cli.load import Limits, planned, send
-    from nexus.runtime.run import run
+    from nexus.process.run import run
 
     configure_log("load")
     plant = planned(publish, devices, tags, rate, path)

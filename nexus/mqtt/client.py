@@ -14,8 +14,8 @@ from nexus.mqtt.connection import Connection, OnMessage
 from nexus.mqtt.errors import MqttError
 from nexus.mqtt.reader import LARGEST
 from nexus.mqtt.stream import PacketStream
-from nexus.runtime import guard, tls
-from nexus.runtime.run import together
+from nexus.process import guard, tls
+from nexus.process.run import together
 
 DIAL_SECONDS = 5.0  # for each address of the broker, with the TLS handshake
 

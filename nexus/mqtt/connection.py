@@ -29,7 +29,7 @@ from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
 from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, unexpected
 from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Writer
-from nexus.runtime import guard
+from nexus.process import guard
 
 GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waiting for
 _CODES, _QOS_1 = DisconnectReasonCode, QoS.AT_LEAST_ONCE

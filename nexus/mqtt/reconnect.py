@@ -9,7 +9,7 @@ from nexus.mqtt.broker import Broker, Client
 from nexus.mqtt.client import connect
 from nexus.mqtt.connection import Connection, OnMessage
 from nexus.mqtt.errors import MqttError
-from nexus.runtime import log
+from nexus.process import log
 
 STABLE_SECONDS = 30.0  # a connection that lasted this long starts the back-off afresh
 

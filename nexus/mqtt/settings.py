@@ -7,9 +7,9 @@ from pydantic import Field
 from pydantic_settings import BaseSettings
 
 from nexus.mqtt.broker import Broker, Tls
-from nexus.runtime import settings
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import CONFIG, ENCODED, refuse_placeholder
+from nexus.process import settings
+from nexus.process.errors import ConfigError
+from nexus.process.settings import CONFIG, ENCODED, refuse_placeholder
 
 
 class Settings(BaseSettings):

@@ -9,7 +9,7 @@ from mqtt5 import DisconnectPacket, DisconnectReasonCode, Packet, PingReqPacket
 
 from nexus.mqtt.errors import PacketError
 from nexus.mqtt.reader import Ack, PacketReader, Unreadable
-from nexus.runtime import guard
+from nexus.process import guard
 
 _FLUSH_SECONDS = 0.004  # a busy connection is written to this often, and an idle one at once
 _FLUSH_BYTES = 65_536

@@ -25,10 +25,10 @@ from psycopg.conninfo import make_conninfo
 from db.backup import backup, restore
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from ingestion.batch import Batch
-from ingestion.exact import Exact
-from ingestion.rows import Encoder, Rows, Window
-from ingestion.writer import Writer
+from ingestion.consume.batch import Batch
+from ingestion.decode.rows import Encoder, Rows, Window
+from ingestion.store.exact import Exact
+from ingestion.store.writer import Writer
 from nexus.contract.codec import Message
 
 TOPICS = 1_000

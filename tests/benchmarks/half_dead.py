@@ -17,12 +17,12 @@ from contextlib import asynccontextmanager
 from time import process_time
 from typing import Any
 
-from gateway.config import Configured
-from gateway.driver import Device, Tag
-from gateway.drivers import modbus
-from gateway.keys import BreakerKeys
-from gateway.message import Outlet
-from gateway.poller import Poller
+from gateway.config.devices import Configured
+from gateway.config.schema import BreakerKeys
+from gateway.delivery.message import Outlet
+from gateway.drivers.driver import Device, Tag
+from gateway.drivers.modbus import driver as modbus
+from gateway.polling.poller import Poller
 from nexus.contract.reading import Quality, Reading
 from tests.modbus_peer import peer
 

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 import psycopg
 
-from ingestion.rows import COLUMNS, Encoder, Rows, Window, copy_data
+from ingestion.decode.rows import COLUMNS, Encoder, Rows, Window, copy_data
 from nexus.cli.load import Load
 from nexus.contract import topic
 from nexus.contract.codec import Message

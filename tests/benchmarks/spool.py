@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from gateway import metrics
-from gateway.entry import Entry
-from gateway.spool import Spool
-from gateway.spool_folder import claimed
+from gateway.delivery.entry import Entry
+from gateway.delivery.spool import Spool
+from gateway.delivery.spool_folder import claimed
 
 READINGS = 100  # a message, of about 50 bytes each
 MESSAGES = 2000  # that are timed, in transactions of 200

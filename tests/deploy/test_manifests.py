@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway import config
+from gateway.config import devices as config
 from nexus.cli import credentials
 from tests.deploy.flows import Flow, flows, outside
 from tests.deploy.policy import MOVING_TAGS, Resource, at, faults, of_kind, pods

@@ -19,8 +19,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway import config, device_files
-from nexus.runtime.errors import ConfigError
+from gateway.config import device_files
+from gateway.config import devices as config
+from nexus.process.errors import ConfigError
 from tests.asker import Asker
 from tests.integration.test_gateway import Plant
 from tests.parts import Mosquitto, Nexus, until

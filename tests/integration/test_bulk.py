@@ -9,16 +9,16 @@ import pytest
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from ingestion.batch import Batch, Delivery
-from ingestion.bulk import Bulk
-from ingestion.database import DatabaseAway
-from ingestion.decoders import Decoders, Rule
-from ingestion.encoding import Encoding
-from ingestion.exact import Exact
-from ingestion.rows import Window
-from ingestion.tables import Written
-from ingestion.writer import Writer
-from nexus.runtime.errors import ConfigError
+from ingestion.consume.batch import Batch, Delivery
+from ingestion.decode.decoders import Decoders, Rule
+from ingestion.decode.encoding import Encoding
+from ingestion.decode.rows import Window
+from ingestion.store.bulk import Bulk
+from ingestion.store.database import DatabaseAway
+from ingestion.store.exact import Exact
+from ingestion.store.tables import Written
+from ingestion.store.writer import Writer
+from nexus.process.errors import ConfigError
 from tests.integration.test_historian_tools import run
 from tests.integration.test_writer import query
 from tests.parts import as_role, until

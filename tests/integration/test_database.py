@@ -11,11 +11,11 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-import ingestion.database
+import ingestion.store.database
 from db.migrate import Connection, connect, migrate, names, tier
 from db.settings import Settings, load
 from db.status import locks, status
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 from tests.conftest import TIERS
 from tests.parts import Postgres, as_role, until
 

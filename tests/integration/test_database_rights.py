@@ -12,7 +12,7 @@ from db import alone
 from db import migrate as schema
 from db.settings import Settings
 from db.status import status
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 from tests.conftest import TIERS
 from tests.integration.test_writer import query
 from tests.parts import Postgres, as_role, until

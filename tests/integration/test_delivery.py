@@ -10,20 +10,21 @@ from pathlib import Path
 
 import pytest
 
-from gateway import adoption, drain, metrics, publisher, spool_file, spool_folder, states, words
-from gateway.aside import FIRST_SECONDS, Aside
-from gateway.delivery import Delivery
-from gateway.entry import Entry
-from gateway.message import Outlet
+from gateway import metrics
+from gateway.delivery import adoption, drain, publisher, spool_file, spool_folder, states, words
+from gateway.delivery.aside import FIRST_SECONDS, Aside
+from gateway.delivery.delivery import Delivery
+from gateway.delivery.entry import Entry
+from gateway.delivery.message import Outlet
+from gateway.delivery.words import Words
 from gateway.settings import Settings
-from gateway.words import Words
 from nexus import mqtt
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
 from nexus.mqtt import Broker, Client, stay_connected
-from nexus.runtime import guard
-from nexus.runtime.run import together
+from nexus.process import guard
+from nexus.process.run import together
 from tests.parts import PATIENCE, Mosquitto
 from tests.peer import listening
 

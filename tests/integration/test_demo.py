@@ -11,7 +11,7 @@ import pytest
 
 from nexus.cli import embedded
 from nexus.cli.demo import shown_value
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 from tests.parts import until
 
 DEVICES = ("mixer", "oven", "meter1", "meter2", "meter3", "press", "filler")

@@ -14,9 +14,9 @@ import pytest
 from aiohttp import web
 
 from gateway import drivers
-from gateway.driver import Device, DeviceError, Tag
-from nexus.runtime import http
-from nexus.runtime.settings import Process
+from gateway.drivers.driver import Device, DeviceError, Tag
+from nexus.process import http
+from nexus.process.settings import Process
 from tests.modbus_peer import peer, registers
 from tests.parts import Mosquitto, Nexus, free_port, until
 

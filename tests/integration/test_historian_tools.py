@@ -16,8 +16,8 @@ import pytest
 from db.migrate import connect, migrate
 from db.monitor import TASKS
 from db.settings import Settings
-from ingestion.batch import Batch, Reject
-from ingestion.database import DatabaseAway
+from ingestion.consume.batch import Batch, Reject
+from ingestion.store.database import DatabaseAway
 from nexus.cli import embedded
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh

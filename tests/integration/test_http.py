@@ -13,10 +13,10 @@ import pytest
 from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry, Metric
 
-from nexus.runtime import guard, http, probe
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.run import run
-from nexus.runtime.settings import Process
+from nexus.process import guard, http, probe
+from nexus.process.errors import ConfigError
+from nexus.process.run import run
+from nexus.process.settings import Process
 from tests.parts import PATIENCE, free_port
 
 TOKEN = "a-token-of-ours"

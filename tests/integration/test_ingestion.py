@@ -11,7 +11,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from ingestion import metrics
-from ingestion.pipeline import Pipeline
+from ingestion.consume.pipeline import Pipeline
 from ingestion.service import _Ingester
 from ingestion.settings import Settings
 from tests.conftest import Production

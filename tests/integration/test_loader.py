@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config, device_files
-from gateway import loader as loading
-from gateway.loader import Loader
-from nexus.runtime.errors import ConfigError
+from gateway.config import device_files
+from gateway.config import devices as config
+from gateway.config import loader as loading
+from gateway.config.loader import Loader
+from nexus.process.errors import ConfigError
 
 PLANT = "devices: [{name: a, protocol: modbus-tcp, host: h, tags: [{name: t, address: 'coil:1'}]}]"
 

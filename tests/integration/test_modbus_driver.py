@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from gateway.driver import Device, DeviceError, Tag
-from gateway.drivers import modbus
+from gateway.drivers.driver import Device, DeviceError, Tag
+from gateway.drivers.modbus import driver as modbus
 from nexus.contract.reading import Quality
 from simulators import modbus as simulator
 from tests.modbus_peer import Answer, peer

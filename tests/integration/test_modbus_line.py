@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from gateway.driver import Device, DeviceError, Tag, WriteError
-from gateway.drivers import modbus, modbus_wire
-from gateway.plan import Kept
+from gateway.drivers.blocks import Kept
+from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
+from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.modbus import wire as modbus_wire
 from nexus.contract.reading import Quality
 from tests.modbus_peer import peer, registers, serial
 

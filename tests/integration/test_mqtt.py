@@ -26,8 +26,8 @@ from nexus.mqtt import (
     connect,
     stay_connected,
 )
-from nexus.runtime.errors import InvariantError
-from nexus.runtime.run import run
+from nexus.process.errors import InvariantError
+from nexus.process.run import run
 from tests.asker import Asker
 from tests.parts import ANYBODY, PATIENCE, Mosquitto
 from tests.peer import listening

@@ -14,13 +14,17 @@ import pytest
 from asyncua import ua
 from cryptography import x509
 
-from gateway.change import Report
-from gateway.config import Configured
-from gateway.driver import Device, DeviceError, Link, Tag, WriteError
-from gateway.drivers import opcua, opcua_security, opcua_session, opcua_subscription, opcua_values
-from gateway.keys import BreakerKeys
-from gateway.message import Outlet
-from gateway.poller import Poller
+from gateway.config.devices import Configured
+from gateway.config.schema import BreakerKeys
+from gateway.delivery.message import Outlet
+from gateway.drivers.driver import Device, DeviceError, Link, Tag, WriteError
+from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua import security as opcua_security
+from gateway.drivers.opcua import session as opcua_session
+from gateway.drivers.opcua import subscription as opcua_subscription
+from gateway.drivers.opcua import values as opcua_values
+from gateway.polling.poller import Poller
+from gateway.polling.report import Report
 from gateway.tools import browse
 from nexus.contract.reading import Quality, Reading
 from simulators import opcua as simulator

@@ -4,8 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway.driver import Device, DeviceError
-from gateway.drivers import modbus, opcua, s7
+from gateway.drivers.driver import Device, DeviceError
+from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.s7 import driver as s7
 from tests.parts import free_port
 
 

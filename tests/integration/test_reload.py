@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway import reload
-from gateway.config import Configured
-from gateway.reload import Watch
-from nexus.runtime import guard
+from gateway.config import reload
+from gateway.config.devices import Configured
+from gateway.config.reload import Watch
+from nexus.process import guard
 
 DEVICES = "devices: [{{name: {0}, protocol: modbus-tcp, host: 127.0.0.1, tags: [{{name: t, address: 'coil:1'}}]}}]"
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gateway.driver import Device, DeviceError, Tag, WriteError
-from gateway.drivers import s7
+from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
+from gateway.drivers.s7 import driver as s7
 from nexus.contract.reading import Quality
 from simulators import s7 as simulator
 from simulators.fault import Fault, Faults

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from ingestion.slot import SLOTS, Slot, SlotLost
+from ingestion.consume.slot import SLOTS, Slot, SlotLost
 from tests.conftest import TIERS, Production
 from tests.parts import as_role
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
-from gateway.drivers.modbus_address import parse
+from gateway.config import devices as config
+from gateway.drivers.modbus.address import parse
 from gateway.tools.imported import imported
 from gateway.tools.probe import fits
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 from tests.parts import Nexus, free_port, until
 
 PLANT = """

@@ -11,12 +11,12 @@ from time import time
 import psycopg
 import pytest
 
-from ingestion.batch import Batch, Reject
-from ingestion.database import BatchRefused, DatabaseAway
-from ingestion.exact import Exact
-from ingestion.rows import Encoder, Rows, Window, parsed
-from ingestion.tables import Written
-from ingestion.writer import Writer
+from ingestion.consume.batch import Batch, Reject
+from ingestion.decode.rows import Encoder, Rows, Window, parsed
+from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.exact import Exact
+from ingestion.store.tables import Written
+from ingestion.store.writer import Writer
 from nexus.contract.audit import Record
 from nexus.contract.codec import Message
 from nexus.contract.reading import Value
@@ -261,10 +261,10 @@ def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_databas
 def test_a_clock_far_from_the_databases_waits_and_refuses_nothing(
     database: str, monkeypatch: pytest.MonkeyPatch, hours: int, said: str
 ) -> None:
-    monkeypatch.setattr("ingestion.writer.time", lambda: time() + hours * 3600)
+    monkeypatch.setattr("ingestion.store.writer.time", lambda: time() + hours * 3600)
     with pytest.raises(DatabaseAway, match=said):
         write(database, series(1))
-    monkeypatch.setattr("ingestion.writer.time", lambda: time() + 1000)
+    monkeypatch.setattr("ingestion.store.writer.time", lambda: time() + 1000)
     assert write(database, series(1)) == [Written(1, 0, 0)]
 
 

@@ -20,8 +20,10 @@ from typing import Any
 
 import pytest
 
-from gateway.driver import Device, DeviceError, Tag, WriteError
-from gateway.drivers import modbus, opcua, s7
+from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
+from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.s7 import driver as s7
 from nexus.contract.reading import Quality, Reading
 from tests.parts import free_port
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.answers import Verdict, verdict
-from gateway.aside import Aside
-from gateway.backlog import Backlog
-from gateway.drain import Drain
-from gateway.message import Outlet
-from gateway.publisher import Publisher
-from gateway.spool_folder import claimed
-from gateway.words import Words
+from gateway.delivery.answers import Verdict, verdict
+from gateway.delivery.aside import Aside
+from gateway.delivery.backlog import Backlog
+from gateway.delivery.drain import Drain
+from gateway.delivery.message import Outlet
+from gateway.delivery.publisher import Publisher
+from gateway.delivery.spool_folder import claimed
+from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.contract.reading import Reading
 

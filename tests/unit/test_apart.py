@@ -6,14 +6,14 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ingestion import metrics
-from ingestion.apart import PATIENCE, Parts, write_apart
-from ingestion.batch import Batch, Delivery
-from ingestion.database import BatchRefused, DatabaseAway, TooSlow
-from ingestion.decoders import Decoders
-from ingestion.encoding import Encoding
-from ingestion.quota import Quota
-from ingestion.rows import Window
-from ingestion.tables import Written
+from ingestion.consume.batch import Batch, Delivery
+from ingestion.decode.decoders import Decoders
+from ingestion.decode.encoding import Encoding
+from ingestion.decode.rows import Window
+from ingestion.store.apart import PATIENCE, Parts, write_apart
+from ingestion.store.database import BatchRefused, DatabaseAway, TooSlow
+from ingestion.store.quota import Quota
+from ingestion.store.tables import Written
 
 GOOD, WRONG = b'{"v":1,"ts":1700000000000}', b"not a message"
 WINDOW = Window.at(1_700_000_000_000, 0)

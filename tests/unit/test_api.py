@@ -5,11 +5,11 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gateway.api import Board
-from gateway.config import Configured
-from gateway.driver import Device
-from gateway.keys import BreakerKeys
-from gateway.message import Outlet
+from gateway.config.devices import Configured
+from gateway.config.schema import BreakerKeys
+from gateway.delivery.message import Outlet
+from gateway.drivers.driver import Device
+from gateway.http import Board
 
 
 def test_who_waits_for_the_page_of_a_device_that_goes_gets_it() -> None:

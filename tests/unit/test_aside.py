@@ -1,6 +1,6 @@
 """Which topics are left out, and for how long."""
 
-from gateway.aside import AGAIN_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, SUSPECT_SECONDS, Aside
+from gateway.delivery.aside import AGAIN_SECONDS, FIRST_SECONDS, LONGEST_SECONDS, MOST_TOPICS, SUSPECT_SECONDS, Aside
 
 
 def test_a_denied_topic_is_tried_again_after_a_growing_pause() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from gateway import command
+from gateway.commands import command
 from nexus.contract import audit
 from nexus.contract.codec import DecodeError, numbered
 

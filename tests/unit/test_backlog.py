@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.aside import Aside
-from gateway.backlog import Backlog, Wanted
-from gateway.message import Outlet, Scan, again
-from gateway.publisher import Publisher
-from gateway.receipts import Receipts
-from gateway.spool_folder import claimed
-from gateway.words import Words
+from gateway.delivery.aside import Aside
+from gateway.delivery.backlog import Backlog, Wanted
+from gateway.delivery.message import Outlet, Scan, again
+from gateway.delivery.publisher import Publisher
+from gateway.delivery.receipts import Receipts
+from gateway.delivery.spool_folder import claimed
+from gateway.delivery.words import Words
 from nexus.contract import topic
 from nexus.contract.reading import Reading
-from nexus.runtime.errors import InvariantError
+from nexus.process.errors import InvariantError
 
 LIMIT = 10_000
 

@@ -1,6 +1,6 @@
 """Closed, open, half-open."""
 
-from gateway.breaker import Breaker, State
+from gateway.polling.breaker import Breaker, State
 
 
 def breaker(failures: int = 3) -> Breaker:

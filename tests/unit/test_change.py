@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from gateway.change import Changes, Gap, Report
+from gateway.polling.report import Changes, Gap, Report
 from nexus.contract.reading import Quality, Reading, Value
 
 

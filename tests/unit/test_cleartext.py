@@ -4,7 +4,7 @@ import pytest
 import structlog
 
 from nexus.mqtt import Broker, Tls
-from nexus.runtime import cleartext
+from nexus.process import cleartext
 
 
 def said(broker: Broker, database_url: str | None = None) -> list[str]:

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mqtt5 import QoS
 
-from gateway import command, request
-from gateway.command import Commands
-from gateway.driver import DeviceError, Tag, WriteError
-from gateway.request import parse
-from gateway.writing import Written
+from gateway.commands import command, request
+from gateway.commands.command import Commands
+from gateway.commands.request import parse
+from gateway.commands.writing import Written
+from gateway.drivers.driver import DeviceError, Tag, WriteError
 from nexus import mqtt
 from nexus.contract.reading import Value
 from nexus.mqtt import Message

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config
-from nexus.runtime.errors import ConfigError
+from gateway.config import devices as config
+from nexus.process.errors import ConfigError
 
 GOOD = """
 templates:

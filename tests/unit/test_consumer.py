@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ingestion import metrics
-from ingestion.consumer import Consumer
+from ingestion.consume.consumer import Consumer
 from nexus.mqtt import MqttError, SubscriptionError
 
 FILTERS = ["$share/g/dev/#", "$share/g/audit/#", "$share/g/tele/#"]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nexus.cli.credentials import check, faults
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 
 GOOD = "0f3a-9b.c_d~4711"
 

@@ -5,11 +5,11 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from ingestion.decoders import Decoders, Rule, filters
+from ingestion.decode.decoders import Decoders, Rule, filters
 from ingestion.settings import Settings
 from nexus.contract.codec import DecodeError, Point
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import load
+from nexus.process.errors import ConfigError
+from nexus.process.settings import load
 
 AT = 1703289600000
 ARRIVED = AT + 12_345

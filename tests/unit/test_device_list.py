@@ -9,7 +9,7 @@ from gateway.cluster import catalogue
 from gateway.cluster.catalogue import Catalogue
 from gateway.cluster.device_list import DeviceList
 from gateway.cluster.problems import Problems
-from gateway.words import FIRST_PAUSE, FIRST_SECONDS, STRIKES, Words
+from gateway.delivery.words import FIRST_PAUSE, FIRST_SECONDS, STRIKES, Words
 from nexus.contract.presence import chunks, digest
 
 MARKS = dict.fromkeys(range(1, 10_000), 7)  # several chunks

@@ -9,13 +9,13 @@ from prometheus_client import CollectorRegistry
 
 from db import monitor as database_metrics
 from db.settings import Settings as DatabaseSettings
-from gateway import config
 from gateway import metrics as gateway_metrics
+from gateway.config import devices as config
 from gateway.settings import Settings as GatewaySettings
 from ingestion import metrics as ingestion_metrics
 from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings as MqttSettings
-from nexus.runtime.settings import Process
+from nexus.process.settings import Process
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])

@@ -7,10 +7,12 @@ from asyncua import ua
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.driver import Tag, WriteError
-from gateway.drivers import modbus_address, opcua_values, s7_address
-from gateway.drivers.modbus_address import NUMBERS, Address
-from gateway.encoding import truth
+from gateway.commands.encoding import truth
+from gateway.drivers.driver import Tag, WriteError
+from gateway.drivers.modbus import address as modbus_address
+from gateway.drivers.modbus.address import NUMBERS, Address
+from gateway.drivers.opcua import values as opcua_values
+from gateway.drivers.s7 import address as s7_address
 from nexus.contract.reading import Value
 
 HUGE = 10**400

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from gateway import config, fleet
-from gateway.config import Configured
-from gateway.fleet import Fleet
-from nexus.runtime.errors import InvariantError
+from gateway.config import devices as config
+from gateway.config.devices import Configured
+from gateway.polling import fleet
+from gateway.polling.fleet import Fleet
+from nexus.process.errors import InvariantError
 
 DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
 

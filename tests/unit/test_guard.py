@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nexus.runtime import guard
-from nexus.runtime.errors import InvariantError
-from nexus.runtime.run import run, together
+from nexus.process import guard
+from nexus.process.errors import InvariantError
+from nexus.process.run import run, together
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("nexus", "gateway", "ingestion", "db")
 # These start what the guard itself runs in.
-OWN = {"nexus/runtime/guard.py", "nexus/runtime/run.py"}
+OWN = {"nexus/process/guard.py", "nexus/process/run.py"}
 
 
 def count(kind: guard.Kind) -> float:
@@ -233,7 +233,7 @@ def test_no_task_is_started_without_the_guard(package: str) -> None:
                 found.append(f"{name}:{called.lineno}")
     allowed = {
         "ingestion/consumers.py": 2,  # the end of a process, and the wish to stop, raced against each other
-        "gateway/drivers/modbus_line.py": 1,  # opening: shared by the units of a line, and awaited by each
+        "gateway/drivers/modbus/line.py": 1,  # opening: shared by the units of a line, and awaited by each
     }
     for name, number in allowed.items():
         those = [place for place in found if place.startswith(f"{name}:")]

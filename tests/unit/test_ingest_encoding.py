@@ -5,11 +5,11 @@ import tracemalloc
 import pytest
 
 from ingestion import metrics
-from ingestion.batch import Batch, Delivery
-from ingestion.decoders import Decoders
-from ingestion.encoding import MOST_ROWS_BYTES, Encoding
-from ingestion.quota import Quota
-from ingestion.rows import Window
+from ingestion.consume.batch import Batch, Delivery
+from ingestion.decode.decoders import Decoders
+from ingestion.decode.encoding import MOST_ROWS_BYTES, Encoding
+from ingestion.decode.rows import Window
+from ingestion.store.quota import Quota
 from nexus.contract import codec
 
 NOW = 1_800_000_000_000

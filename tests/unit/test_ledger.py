@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS, Ledger
+from gateway.delivery.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS, Ledger
 from nexus.contract.ranges import Ranges
 
 numbers = st.integers(0, 60)

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from gateway.driver import Tag
-from gateway.drivers import s7
-from gateway.drivers.modbus import RtuTcpSettings, parse_address
-from gateway.drivers.modbus import TcpSettings as Settings
-from gateway.drivers.modbus_address import Address, decoder, encode
+from gateway.drivers.driver import Tag
+from gateway.drivers.modbus.address import Address, decoder, encode
+from gateway.drivers.modbus.driver import RtuTcpSettings, parse_address
+from gateway.drivers.modbus.driver import TcpSettings as Settings
+from gateway.drivers.s7 import driver as s7
 
 
 def settings(**keys: object) -> Settings:

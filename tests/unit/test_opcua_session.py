@@ -7,9 +7,9 @@ from typing import Any
 
 from asyncua import ua
 
-from gateway import config
-from gateway.drivers import opcua_session
-from gateway.drivers.opcua_session import Session
+from gateway.config import devices as config
+from gateway.drivers.opcua import session as opcua_session
+from gateway.drivers.opcua.session import Session
 
 TAGS = ", ".join(f"{{name: t{number}, address: 'ns=2;i={number}'}}" for number in range(200))
 DEVICE = f"devices: [{{name: a, protocol: opcua, endpoint: 'opc.tcp://127.0.0.1:4840', tags: [{TAGS}]}}]"

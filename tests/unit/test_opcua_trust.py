@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from gateway.driver import DeviceError
-from gateway.drivers import opcua
-from gateway.drivers.opcua_security import Security, check_trust, pinned
+from gateway.drivers.driver import DeviceError
+from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua.security import Security, check_trust, pinned
 
 ENDPOINT = "opc.tcp://10.0.0.1:4840/x"
 DAY = timedelta(days=1)

@@ -8,9 +8,10 @@ import pytest
 from asyncua import ua
 from asyncua.ua import ua_binary
 
-from gateway.driver import Tag
-from gateway.drivers import opcua, opcua_values
-from gateway.drivers.opcua_values import Clock, server_time
+from gateway.drivers.driver import Tag
+from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua import values as opcua_values
+from gateway.drivers.opcua.values import Clock, server_time
 from nexus.contract.reading import Quality, Reading
 
 assert opcua.SETTINGS  # with it come the limits that the library lacks

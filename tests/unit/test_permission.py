@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from gateway import poller as poller_module
-from gateway.config import Configured
-from gateway.driver import Device, DeviceError, Link, Tag
-from gateway.keys import BreakerKeys
-from gateway.message import Outlet
-from gateway.poller import Poller
+from gateway.config.devices import Configured
+from gateway.config.schema import BreakerKeys
+from gateway.delivery.message import Outlet
+from gateway.drivers.driver import Device, DeviceError, Link, Tag
+from gateway.polling import poller as poller_module
+from gateway.polling.poller import Poller
 from nexus.contract.reading import Reading, Value
 
 

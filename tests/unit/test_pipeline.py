@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from ingestion import pipeline
-from ingestion.batch import Batch, Delivery
-from ingestion.decoders import Decoders
-from ingestion.encoding import Encoding
-from ingestion.pipeline import Pipeline
-from ingestion.quota import Quota
-from ingestion.receipts import Receipts
+from ingestion.consume import pipeline
+from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.pipeline import Pipeline
+from ingestion.consume.receipts import Receipts
+from ingestion.decode.decoders import Decoders
+from ingestion.decode.encoding import Encoding
 from ingestion.settings import Settings
-from ingestion.tables import Written
-from nexus.runtime.errors import InvariantError
+from ingestion.store.quota import Quota
+from ingestion.store.tables import Written
+from nexus.process.errors import InvariantError
 
 PAYLOAD = b'{"v":"%s","ts":%d}'
 

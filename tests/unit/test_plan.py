@@ -5,7 +5,7 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.plan import Block, Kept, Span, halves, plan
+from gateway.drivers.blocks import Block, Kept, Span, halves, plan
 
 
 def spans(*places: tuple[int, int], space: str = "holding") -> list[Span[str]]:

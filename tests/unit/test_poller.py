@@ -9,11 +9,11 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.config import Configured
-from gateway.driver import Device, DeviceError, Link, Tag
-from gateway.keys import BreakerKeys
-from gateway.message import Outlet
-from gateway.poller import Poller
+from gateway.config.devices import Configured
+from gateway.config.schema import BreakerKeys
+from gateway.delivery.message import Outlet
+from gateway.drivers.driver import Device, DeviceError, Link, Tag
+from gateway.polling.poller import Poller
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
 

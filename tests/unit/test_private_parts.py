@@ -13,14 +13,14 @@ from asyncua import Client
 from asyncua.ua import ua_binary
 from snap7.async_client import AsyncClient
 
-from gateway.drivers import opcua_limits
+from gateway.drivers.opcua import limits as opcua_limits
 
 ROOT = Path(__file__).parents[2]
 OURS = ("nexus", "gateway", "ingestion", "simulators", "db")
 PUBLIC = {"_replace", "_make", "_fields", "_asdict"}  # of a named tuple
 USED = {
-    "gateway/drivers/opcua_limits.py": "asyncua",
-    "gateway/drivers/s7.py": "python-snap7",
+    "gateway/drivers/opcua/limits.py": "asyncua",
+    "gateway/drivers/s7/driver.py": "python-snap7",
 }
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from ingestion.receipts import Receipts
+from ingestion.consume.receipts import Receipts
 from nexus.contract.receipt import decode_receipt
 
 

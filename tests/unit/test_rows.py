@@ -5,7 +5,7 @@ import tracemalloc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingestion.rows import LATEST_AHEAD_MS, Encoder, Rows, Window, parsed
+from ingestion.decode.rows import LATEST_AHEAD_MS, Encoder, Rows, Window, parsed
 from nexus.contract.codec import Message, decode
 
 NOW = 1_800_000_000_000

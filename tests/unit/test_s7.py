@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.driver import Device, Tag, WriteError
-from gateway.drivers import s7, s7_plan
-from gateway.drivers.s7_address import Address, decoder, encode, parse
+from gateway.drivers.driver import Device, Tag, WriteError
+from gateway.drivers.s7 import driver as s7
+from gateway.drivers.s7 import plan as s7_plan
+from gateway.drivers.s7.address import Address, decoder, encode, parse
 
 DB, M, IN, OUT = 0x84, 0x83, 0x81, 0x82
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.schedule import Schedule
+from gateway.polling.schedule import Schedule
 
 
 def test_ticks_stay_on_the_grid_however_late_they_are_taken() -> None:

@@ -10,9 +10,9 @@ import pytest
 import yaml
 
 from gateway import drivers
-from gateway.faults import Faults
+from gateway.config.diagnostics import Faults
+from gateway.config.yaml_source import Reader
 from gateway.tools.schema import DIALECT, schema
-from gateway.yaml_source import Reader
 from tests.unit.test_docs import ROOT, examples
 
 SCHEMA, _ = schema()

@@ -10,9 +10,9 @@ from db.settings import Settings as DatabaseSettings
 from gateway.settings import Settings as GatewaySettings
 from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings, broker
-from nexus.runtime import names
-from nexus.runtime.errors import ConfigError
-from nexus.runtime.settings import Process, check_database_url
+from nexus.process import names
+from nexus.process.errors import ConfigError
+from nexus.process.settings import Process, check_database_url
 
 
 def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway import config
-from gateway.keys import TagKeys
+from gateway.config import devices as config
+from gateway.config.schema import TagKeys
 from gateway.tools import sheet
 from gateway.tools.exported import TAG_COLUMNS, exported
 from gateway.tools.imported import imported
-from nexus.runtime.errors import ConfigError
+from nexus.process.errors import ConfigError
 from tests.unit.test_docs import ROOT, examples
 
 ASSUMED = {"name": "imported", "protocol": "modbus-tcp", "host": "10.0.0.7"}

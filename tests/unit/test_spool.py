@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.entry import Entry
-from gateway.spool import Spool, SpoolError
-from gateway.spool_folder import abandoned, claimed, free
-from nexus.runtime.errors import ConfigError
+from gateway.delivery.entry import Entry
+from gateway.delivery.spool import Spool, SpoolError
+from gateway.delivery.spool_folder import abandoned, claimed, free
+from nexus.process.errors import ConfigError
 
 DAY = 86_400.0
 
@@ -73,7 +73,7 @@ def test_an_entry_is_found_by_each_of_its_numbers_and_goes_when_all_are_finished
 
 
 def at(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
-    monkeypatch.setattr("gateway.spool_file.time.time_ns", lambda: int(seconds * 1e9))
+    monkeypatch.setattr("gateway.delivery.spool_file.time.time_ns", lambda: int(seconds * 1e9))
 
 
 @pytest.mark.parametrize("clock", [0, 10**9 - 5, 10**18], ids=["never set", "stands", "far away"])

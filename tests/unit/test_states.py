@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from gateway.aside import Aside
-from gateway.states import EXPIRY_SECONDS, HANDOVER_SECONDS, States
-from gateway.words import Words
+from gateway.delivery.aside import Aside
+from gateway.delivery.states import EXPIRY_SECONDS, HANDOVER_SECONDS, States
+from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.contract.codec import Status
 

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from nexus.runtime import tls
+from nexus.process import tls
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.breaker import Breaker
-from gateway.drivers.modbus_turns import SHARE, SHORTEST_PATIENCE, Turns
+from gateway.drivers.modbus.turns import SHARE, SHORTEST_PATIENCE, Turns
+from gateway.polling.breaker import Breaker
 
 
 def test_a_unit_that_answered_is_not_silent_for_one_lost_answer() -> None:

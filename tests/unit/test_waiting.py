@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.message import Outlet, Scan
-from gateway.waiting import Waiting
+from gateway.delivery.message import Outlet, Scan
+from gateway.delivery.waiting import Waiting
 
 OUTLET = Outlet("dev", "device", {})
 STEPS = st.one_of(st.integers(1, 50).map(lambda number: ("add", number)), st.sampled_from([("take", 3), ("back", 0)]))

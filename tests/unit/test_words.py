@@ -1,7 +1,7 @@
 """What is said beside the readings, and left out when the broker hangs up over it."""
 
-from gateway.aside import MOST_TOPICS
-from gateway.words import FIRST_PAUSE, FIRST_SECONDS, PATIENCE, STRIKES, Words
+from gateway.delivery.aside import MOST_TOPICS
+from gateway.delivery.words import FIRST_PAUSE, FIRST_SECONDS, PATIENCE, STRIKES, Words
 
 PRESENCE = "gateway/g/a"
 

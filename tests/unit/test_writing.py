@@ -6,8 +6,8 @@ from struct import pack, unpack
 
 import pytest
 
-from gateway.driver import DeviceError, Tag, WriteError
-from gateway.writing import Written, confirmed
+from gateway.commands.writing import Written, confirmed
+from gateway.drivers.driver import DeviceError, Tag, WriteError
 from nexus.contract.reading import Reading, Value
 
 FLOAT = Tag("t", None)

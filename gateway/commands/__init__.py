@@ -1,0 +1,1 @@
+"""Writes over MQTT: read strictly, confirmed, answered and recorded."""

@@ -1,0 +1,214 @@
+"""Writes by MQTT: `cmd/{device path}/{tag}`, answered on the request's response topic, and recorded."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from time import time
+
+import msgspec
+
+from gateway import metrics
+from gateway.commands.request import ANSWERS, ROOT, Request, check, parse, sender
+from gateway.commands.writing import Written
+from gateway.drivers.driver import DeviceError, WriteError
+from gateway.polling.poller import Poller
+from nexus import mqtt
+from nexus.contract import topic
+from nexus.contract.reading import Value
+from nexus.process import guard, log
+
+WAITING = 16  # writes that may wait for one device
+COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
+ANSWER_SECONDS = 5.0  # an answer that the broker does not take for so long is not sent
+STOP_SECONDS = 1.0  # at a stop, what a device is being told has so long
+
+Record = Callable[[str, bytes], None]
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """What became of a write; `v` is what the device holds, as it was read back."""
+
+    ok: bool
+    error: str | None = None
+    v: Value = None
+    ts: int | None = None
+
+
+class Audit(msgspec.Struct):
+    """What is kept of a write: who asked for what, what the device held before and after."""
+
+    id: str
+    ts: int
+    by: str | None
+    value: Value
+    was: Value
+    now: Value
+    ok: bool
+    error: str | None
+    event: str = "write"
+
+
+class _Turns:
+    """The writes of one device: one after the other, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self.waiting = 0
+        self.lock = asyncio.Lock()
+
+
+_encoder = msgspec.json.Encoder()
+
+
+class Commands:
+    """Executes each request at most once. Tasks belong to `group`.
+
+    `speaks_for` tells whether it is for us to say of a device that nobody polls it; `record` takes audit records.
+    """
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        poller_of: Callable[[str], Poller | None],
+        speaks_for: Callable[[str], bool],
+        record: Record,
+    ) -> None:
+        self._group = group
+        self._poller_of = poller_of
+        self._speaks_for = speaks_for
+        self._record = record
+        self._turns: dict[str, _Turns] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._clock = asyncio.get_running_loop().time
+        self._second = 0.0
+        self._taken: dict[str, int] = {}  # in this second, by device
+        self._stopping = False
+        self._log = log.get("command")
+
+    def take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        """Takes a message if it is a request for a device that is ours."""
+        path, _, name = message.topic.removeprefix(ROOT).rpartition("/")
+        if not message.topic.startswith(ROOT):
+            return
+        poller = self._poller_of(path)
+        if poller is None and not self._speaks_for(path):
+            return
+        if self._is_flood(path):
+            metrics.commands.labels("refused").inc()
+            return
+        if message.response_topic is not None and not message.response_topic.startswith(ANSWERS):
+            # We may publish in many places, and say there in our own name whatever we are asked to.
+            self._note(message, None, Answer(ok=False, error=f"answers go below {ANSWERS} only"), "refused")
+            return
+        task = guard.start(
+            self._group, "command", self._handled(connection, message, poller, path, name), name=f"write {path}"
+        )
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Takes nothing more; ends what waits, and waits a moment for what is under way."""
+        self._stopping = True
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
+        for task in self._tasks:
+            task.cancel()
+
+    def _is_flood(self, path: str) -> bool:
+        now = self._clock()
+        if now - self._second > 1:
+            self._second = now
+            self._taken.clear()
+        taken = self._taken[path] = self._taken.get(path, 0) + 1
+        if taken == COMMANDS_A_SECOND + 1:
+            self._log.warning("more commands than are taken", device=path, a_second=COMMANDS_A_SECOND)
+        return taken > COMMANDS_A_SECOND
+
+    async def _handled(
+        self, connection: mqtt.Connection, message: mqtt.Message, poller: Poller | None, path: str, name: str
+    ) -> None:
+        came, by = self._clock(), sender(message)
+        try:
+            request = parse(message, time() * 1000)
+            by = request.by
+            answer, result = await self._in_turn(poller, path, name, request, came + request.seconds)
+        except WriteError as error:
+            answer, result = Answer(ok=False, error=str(error)), "refused"
+        self._note(message, by, answer, result)
+        if message.response_topic is not None:
+            await self._send(connection, message, message.response_topic, answer)
+
+    async def _in_turn(
+        self, poller: Poller | None, path: str, name: str, request: Request, until: float
+    ) -> tuple[Answer, str]:
+        """Waits for the device's turn, and writes. Raises WriteError for what is not even tried."""
+        if poller is None:
+            raise WriteError("no gateway polls this device now: its own is gone, and another takes it over; ask again")
+        turns = self._turns.setdefault(path, _Turns())
+        if turns.waiting >= WAITING:
+            raise WriteError("too many writes wait for this device: try again later")
+        turns.waiting += 1
+        try:
+            async with turns.lock:
+                if self._stopping:
+                    raise WriteError("the gateway is being stopped: ask again")
+                if self._clock() > until:
+                    raise WriteError("the request has expired while others were before it: it was not executed")
+                return await self._written(poller, path, name, request)
+        finally:
+            turns.waiting -= 1
+            if not turns.waiting:
+                self._turns.pop(path, None)
+
+    async def _written(self, poller: Poller, path: str, name: str, request: Request) -> tuple[Answer, str]:
+        """One write, recorded whatever becomes of it."""
+        result = "failed"
+        unknown = Written(False, None, None, _now(), "it was cut short: whether it was written is not known")
+        written = unknown
+        try:
+            written = await write(poller, name, request.value)
+            result = "done" if written.ok else "failed"
+        except WriteError as error:
+            written, result = Written(False, None, None, _now(), str(error)), "refused"
+        except DeviceError as error:
+            written = Written(False, None, None, _now(), str(error))
+        except Exception as error:
+            guard.failed("command", f"write {path}", error)
+            written = Written(False, None, None, _now(), f"internal error: {type(error).__name__}; see the log")
+        finally:
+            self._audit(path, name, request, written)
+        return Answer(written.ok, written.error, written.now, written.time), result
+
+    def _audit(self, path: str, name: str, request: Request, done: Written) -> None:
+        audit = Audit(secrets.token_hex(16), _now(), request.by, request.value, done.was, done.now, done.ok, done.error)
+        self._record(topic.audit(path, name), _encoder.encode(audit))
+
+    def _note(self, message: mqtt.Message, by: str | None, answer: Answer, result: str) -> None:
+        metrics.commands.labels(result).inc()
+        event = self._log.info if answer.ok else self._log.warning
+        event("write", topic=message.topic, by=by, value=answer.v, error=answer.error)
+
+    async def _send(self, connection: mqtt.Connection, message: mqtt.Message, to: str, answer: Answer) -> None:
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                sent = connection.publish(to, _encoder.encode(answer), correlation=message.correlation_data)
+                code = await (await sent)
+            reason = mqtt.reason(code) if code >= mqtt.REFUSED else None
+        except TimeoutError:
+            reason = "the broker did not take it in time"
+        except (mqtt.MqttError, ValueError) as error:  # ValueError: it is no topic to publish on
+            reason = str(error)
+        if reason is not None:
+            self._log.warning("the answer could not be sent", topic=to, reason=reason)
+
+
+async def write(poller: Poller, name: str, value: Value) -> Written:
+    """Writes one tag of a device, if that is allowed. Raises WriteError and DeviceError."""
+    tags = {tag.name: tag for tag in poller.configured.device.tags}
+    if (tag := tags.get(name)) is None:
+        raise WriteError(f"the device has no tag {name!r}")
+    check(tag, value)
+    return await poller.write(tag, value)
+
+
+def _now() -> int:
+    return int(time() * 1000)

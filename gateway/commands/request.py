@@ -1,0 +1,102 @@
+"""What a command asks for, read strictly: it is a request, or refused with what would be right. Pure."""
+
+from dataclasses import dataclass
+from math import isfinite
+
+import msgspec
+
+from gateway.commands.encoding import shown
+from gateway.drivers.driver import Tag, WriteError
+from nexus.contract.reading import Value
+from nexus.mqtt import Message
+
+ROOT = "cmd/"
+ANSWERS = "answer/"
+VALID_SECONDS = 10.0  # after it was asked; what waited for longer is no longer what somebody wants now
+LARGEST_BYTES = 8192
+LONGEST_NAME = 128
+_LARGEST_INTEGER = 2**64
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`value` in the tag's unit; `by` says who asks, as far as anybody said so; valid for `seconds` from now."""
+
+    value: Value
+    by: str | None
+    seconds: float
+
+
+class _Payload(msgspec.Struct):
+    v: float | int | bool | str
+    by: str | None = None
+    ts: int | float | None = None
+
+
+_decoder = msgspec.json.Decoder(_Payload)
+
+
+def parse(message: Message, now_ms: float) -> Request:
+    """Reads a command. Raises WriteError for what is not to be executed; the text is for who asked."""
+    if message.retain:
+        # It would stay with the broker, and be executed by whoever does not refuse it.
+        raise WriteError("a retained request is not executed: publish it without the retain flag, and clear the topic")
+    payload = _decoded(message.payload)
+    for value in (payload.v, payload.ts):
+        if not _is_sayable(value):
+            raise WriteError(f"{shown(value)} is larger than anything a device holds")
+    by = sender(message)
+    by = by if by is not None else payload.by
+    if by is not None and (not by.isprintable() or len(by) > LONGEST_NAME):
+        raise WriteError(f"`by` is a name of up to {LONGEST_NAME} printable characters")
+    return Request(payload.v, by, _seconds(payload.ts, message.message_expiry_interval, now_ms))
+
+
+def sender(message: Message) -> str | None:
+    """Who asks, by the message's user property `by`, which counts more than what the payload says."""
+    return next((value for key, value in message.user_properties if key == "by"), None)
+
+
+def _decoded(data: bytes) -> _Payload:
+    if len(data) > LARGEST_BYTES:
+        raise WriteError(f"a request of {len(data)} bytes; {LARGEST_BYTES} are the most")
+    try:
+        return _decoder.decode(data)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        raise WriteError(f'write the request like {{"v": 42}}: {str(error)[:200]}') from None
+
+
+def _is_sayable(value: Value) -> bool:
+    if isinstance(value, int):
+        return abs(value) <= _LARGEST_INTEGER
+    return not isinstance(value, float) or isfinite(value)
+
+
+def _seconds(asked_ms: float | None, expiry: int | None, now_ms: float) -> float:
+    """For how long the request is still valid."""
+    valid = VALID_SECONDS if expiry is None else min(VALID_SECONDS, float(expiry))
+    if asked_ms is None:
+        return valid
+    age = (now_ms - asked_ms) / 1000
+    if not abs(age) <= VALID_SECONDS:
+        when = f"{age:.6g} s ago" if age > 0 else f"in {-age:.6g} s"
+        raise WriteError(
+            f"the request was made {when} by its `ts`, and is valid for {VALID_SECONDS:g} s: "
+            "ask again, or compare the two clocks"
+        )
+    return min(valid, VALID_SECONDS - age)
+
+
+def check(tag: Tag, value: Value) -> None:
+    """Raises WriteError when the tag may not be written, or not with this value."""
+    if not tag.writable:
+        raise WriteError(f"tag {tag.name} is not marked `writable: true` in the device file")
+    if isinstance(value, float) and not isfinite(value):
+        raise WriteError(f"{shown(value)} is not a number that a device can be told")
+    if tag.low is None and tag.high is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise WriteError(f"{shown(value)} is not a number, and tag {tag.name} has limits")
+    if (tag.low is not None and value < tag.low) or (tag.high is not None and value > tag.high):
+        low, high = ("any" if limit is None else f"{limit:g}" for limit in (tag.low, tag.high))
+        raise WriteError(f"{shown(value)} is outside the limits of tag {tag.name}: {low} to {high}")

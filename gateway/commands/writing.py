@@ -1,0 +1,73 @@
+"""One write, confirmed: what the tag held before, what it holds after, and whether that is what was asked for."""
+
+import asyncio
+from dataclasses import dataclass
+from time import time
+
+from gateway.commands.encoding import shown
+from gateway.drivers.driver import DeviceError, Read, Tag, Write
+from nexus.contract.reading import Quality, Reading, Value
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at what the device holds now
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a write that was sent. `was` and `now` in the tag's unit; None is unknown.
+
+    `ok` only if the device was seen to hold what was asked for; otherwise `error` says why not. `reading` is the last
+    one that was read back.
+    """
+
+    ok: bool
+    was: Value
+    now: Value
+    time: int
+    error: str | None = None
+    reading: Reading | None = None
+
+
+async def confirmed(read: Read, write: Write, tag: Tag, value: Value, patience: float) -> Written:
+    """Writes `value`, in the tag's unit, and reads it back for up to `patience` seconds until it is there.
+
+    Raises WriteError when the value cannot be written or is refused, and DeviceError when nothing was sent.
+    """
+    raw = tag.raw(value)
+    [before] = await read((tag,))
+    was = _good(before)
+    try:
+        held = await write(tag, raw)
+    except DeviceError as error:
+        return Written(False, was, None, _now(), f"{error}: it is not known whether the value was written")
+    return await _read_back(read, tag, tag.reading(held, 0).value, was, patience)
+
+
+async def _read_back(read: Read, tag: Tag, expected: Value, was: Value, patience: float) -> Written:
+    clock = asyncio.get_running_loop().time
+    end, pause = clock() + patience, FIRST_PAUSE
+    while True:
+        try:
+            [reading] = await read((tag,))
+        except DeviceError as error:
+            return Written(False, was, None, _now(), f"written, but it cannot be read back: {error}")
+        now = _good(reading)
+        if now is not None and now == expected:
+            return Written(True, was, now, reading.time, reading=reading)
+        if clock() + pause > end:
+            return Written(False, was, now, reading.time, _missed(now, expected), reading)
+        await asyncio.sleep(pause)
+        pause = min(LONGEST_PAUSE, pause * 2)
+
+
+def _missed(now: Value, expected: Value) -> str:
+    if now is None:
+        return "written, but the value cannot be read back"
+    return f"the device accepted {shown(expected)}, but holds {shown(now)}"
+
+
+def _good(reading: Reading) -> Value:
+    return reading.value if reading.quality >= Quality.UNCERTAIN else None
+
+
+def _now() -> int:
+    return int(time() * 1000)

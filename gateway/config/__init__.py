@@ -1,0 +1,1 @@
+"""Device files: read, checked as a whole, and watched for changes."""

@@ -1,0 +1,56 @@
+"""What is wrong between devices, each of which is right by itself: topics that meet, and lines that carry too much."""
+
+from collections.abc import Sequence
+
+from gateway.config.location import Spot
+from gateway.drivers.driver import Device, Driver
+
+Checked = Sequence[tuple[Spot, Device, Driver]]
+
+
+def refuse_doubles(spots: Sequence[Spot]) -> None:
+    """No two devices have one name or path, whatever else is wrong with them."""
+    names: dict[str, Spot] = {}
+    paths: dict[str, str] = {}
+    for spot in spots:
+        name = spot.block.get("name")
+        path = spot.block.get("path") or name
+        if not isinstance(name, str) or not isinstance(path, str):
+            continue
+        if name in names:
+            other = names[name].block
+            spot.fault("name", f"the name stands at {other.file}:{other.line} already: rename one")
+        elif path in paths:
+            spot.fault("path", f"path {path!r} is also that of device {paths[path]}: change one")
+        names.setdefault(name, spot)
+        paths.setdefault(path, name)
+
+
+def refuse_twins(devices: Checked) -> None:
+    """No tag has the path of another device."""
+    paths = {device.path: device for _, device, _ in devices}
+    # Only below a device's path can a tag have the topic of another device.
+    above = {path.rpartition("/")[0] for path in paths}
+    for spot, device, _ in devices:
+        if device.path not in above:
+            continue
+        for tag in device.tags:
+            if (twin := paths.get(f"{device.path}/{tag.name}")) is not None:
+                spot.fault("tags", f"tag {tag.name} has the topic of device {twin.name}: rename the tag or that path")
+
+
+def refuse_impossible(devices: Checked) -> None:
+    """Where the time of the requests is known, it must fit into the interval."""
+    load: dict[str, float] = {}
+    for spot, device, driver in devices:
+        needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
+        line = driver.bus(device.settings)
+        before = load.get(line or device.name, 0.0)
+        load[line or device.name] = before + needed
+        if before <= 1 < before + needed:
+            where = f"on {line}, with the devices before it, " if line else ""
+            spot.fault(
+                "interval",
+                f"its requests take {before + needed:.1f} times as long as the interval {where}allows: "
+                "read less often, or less (`nexus plan` shows each request)",
+            )

@@ -1,0 +1,138 @@
+"""What is wrong with device files: where, and what would be right, in the words of whoever writes them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from nexus.process.wording import words
+
+MOST_SHOWN = 200
+_LONGEST = 60  # characters of a value that are shown
+_ORDERS = " (CDAB is `word_order: little`, BADC is `byte_order: little`, DCBA is both, ABCD is none)"
+_SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong at one place of a file, and what would be right."""
+
+    file: Path
+    line: int | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.message}"
+
+
+class Faults:
+    """Collects faults; what came from the environment is not shown in them."""
+
+    def __init__(self) -> None:
+        self._found: list[Fault] = []
+        self._left_out = 0
+        self._secrets: dict[str, str] = {}
+        self._unfilled: set[tuple[Path, int | None, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._found) + self._left_out
+
+    def __iter__(self) -> Iterator[Fault]:
+        return iter(self._found)
+
+    def hide(self, value: str, name: str) -> None:
+        """`value` is that of the variable `name`: messages show the name."""
+        if len(value) >= _SHORTEST_SECRET:
+            self._secrets[value] = f"${{{name}}}"
+
+    def unfilled(self, file: Path, line: int, variable: str) -> None:
+        """`${NAME}` stands for nothing, which is said already: what else is wrong with that value follows from it."""
+        self._unfilled.add((file, line, variable))
+
+    def add(self, file: Path, line: int | None, message: str) -> None:
+        """Notes what is wrong."""
+        if len(self._found) == MOST_SHOWN:
+            self._left_out += 1
+            return
+        if any((file, line) == (where, at) and variable in message for where, at, variable in self._unfilled):
+            return
+        for value, name in self._secrets.items():
+            message = message.replace(value, name)
+        self._found.append(Fault(file, line, message))
+
+    def __str__(self) -> str:
+        more = [f"and {self._left_out} more faults"] if self._left_out else []
+        return "\n".join([*map(str, self._found), *more])
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message: never long, and never what a container holds."""
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def said(error: ValidationError, model: type[BaseModel], beside: Iterable[str] = ()) -> list[tuple[str | None, str]]:
+    """What a model says of its keys, each with the key that it is about; `beside` are right keys of other models."""
+    found: dict[tuple[str, ...], tuple[str | None, str]] = {}
+    for fault in error.errors(include_url=False, include_input=False):
+        inner, path = _followed(model, fault["loc"])
+        message = _worded(fault, path, inner, beside)
+        found.setdefault(path, (path[0] if path else None, message))  # a union speaks once for each of its members
+    return list(found.values())
+
+
+def unknown(key: str, known: Iterable[str]) -> str:
+    """What is said of a key that there is none of."""
+    return f"unknown key {key!r}{closest(key.rpartition('.')[2], known)}"
+
+
+def closest(word: object, known: Iterable[str]) -> str:
+    """The likeliest of `known`, or all."""
+    known = list(known)
+    close = get_close_matches(str(word), known, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def _followed(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[str, ...]]:
+    """The keys on the way to a fault, without what pydantic puts between them, and the model of the last one."""
+    path: list[str] = []
+    inside = True
+    for part in place:
+        if not inside or not isinstance(part, str):
+            break
+        path.append(part if len(part) <= _LONGEST else f"{part[:_LONGEST]}…")
+        nested = _model(model.model_fields.get(part))
+        inside = nested is not None and len(path) < len(place)
+        model = nested if nested is not None and inside else model
+    return model, tuple(path)
+
+
+def _model(field: FieldInfo | None) -> type[BaseModel] | None:
+    kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+
+
+def _worded(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel], beside: Iterable[str]) -> str:
+    kind = fault["type"]
+    key = ".".join(path)
+    if kind == "extra_forbidden":
+        return unknown(key, [*model.model_fields, *(beside if len(path) == 1 else ())])
+    if kind == "missing":
+        return f"key {key!r} is missing"
+    if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
+        inner = _model(model.model_fields.get(path[-1])) if path else None
+        text = f"must be a mapping of keys: {', '.join((inner or model).model_fields)}"
+    else:
+        text = words(fault, model.model_fields.get(path[-1]) if path else None)
+        if path and path[-1] in ("word_order", "byte_order"):
+            text += _ORDERS
+    if not path:
+        return text
+    return f"{key} {text}" if text.startswith("must ") else f"{key}: {text}"

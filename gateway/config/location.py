@@ -1,0 +1,46 @@
+"""Where in the files, and in which device and tag, something is being checked."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.config.diagnostics import Faults, said
+from gateway.config.yaml_source import Block
+
+M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A mapping of a file; `label` says whose it is."""
+
+    faults: Faults
+    block: Block
+    label: str
+
+    def fault(self, key: str | None, message: str) -> None:
+        """Notes what is wrong, at the line of `key`."""
+        self.faults.add(self.block.file, self.block.of(key), f"{self.label}: {message}")
+
+    def checked(self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
+        """`raw` as a model, or None after its faults; keys of `beside` are offered as right spellings too."""
+        wrong = [key for key, value in raw.items() if isinstance(value, bool) and not _takes_truth(kind, key)]
+        for name in wrong:  # pydantic would take true for 1
+            self.fault(name, f"{name} must be a number, not true or false")
+        try:
+            found = kind.model_validate(raw)
+            return None if wrong else found
+        except ValidationError as error:
+            for key, message in said(error, kind, beside):
+                self.fault(key, message)
+            return None
+
+
+@cache
+def _takes_truth(kind: type[BaseModel], key: str) -> bool:
+    known = kind.model_fields.get(key)
+    # Of what is no number the model itself says so.
+    return known is None or not {int, float}.intersection((known.annotation, *get_args(known.annotation)))

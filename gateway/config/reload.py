@@ -1,0 +1,111 @@
+"""Watches the device files: a changed one is taken if it is right, and changes nothing if it is not."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic
+
+from gateway import metrics
+from gateway.config import device_files
+from gateway.config import devices as config
+from gateway.config.devices import Configured
+from gateway.config.loader import Loader
+from nexus.process import guard, log
+from nexus.process.errors import ConfigError
+
+POLL_SECONDS = 1.0
+AGAIN_SECONDS = 30.0  # wrong ones are looked at again: what they name, such as a certificate, may be there by now
+
+
+class Watch:
+    """The device files, and what is wrong with them. `kept` is where the last good ones are."""
+
+    def __init__(self, path: Path, prefix: str, kept: Path) -> None:
+        self._path = path
+        self._prefix = prefix
+        self._kept = kept
+        self._loader = Loader(path, prefix, kept)
+        self._seen = device_files.signature(path)
+        self._error: str | None = None
+        self._is_last_good = False
+        self._configured: tuple[Configured, ...] = ()
+        self._log = log.get("reload")
+
+    def problems(self) -> list[str]:
+        """What is wrong with the files on disk; the devices go on as they were."""
+        if self._error is None:
+            return []
+        head = ["the device files are wrong: polled are the last good ones"] if self._is_last_good else []
+        return [*head, *self._error.splitlines()]
+
+    def start(self) -> tuple[Configured, ...]:
+        """The devices to begin with: of the last good files if those on disk are wrong. Raises ConfigError without."""
+        try:
+            files, self._configured = config.read(self._path, prefix=self._prefix)
+        except ConfigError as error:
+            self._configured = self._last_good(error)
+            return self._configured
+        try:
+            device_files.keep(files, self._kept)
+        except OSError as error:
+            self._log.warning(
+                "the device files cannot be kept for a start beside broken ones; see NEXUS_SPOOL_DIR",
+                file=str(self._kept),
+                reason=error.strerror,
+            )
+        return self._configured
+
+    async def run(self, on_change: Callable[[tuple[Configured, ...]], None]) -> None:
+        """Calls `on_change` with the devices of each new, valid state, for ever."""
+        looked = monotonic()
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            now = await asyncio.to_thread(device_files.signature, self._path)
+            is_again = self._error is not None and monotonic() - looked > AGAIN_SECONDS
+            if now == self._seen and not is_again:
+                continue
+            looked = monotonic()
+            await self._reload(on_change)
+            self._seen = now
+
+    async def _reload(self, on_change: Callable[[tuple[Configured, ...]], None]) -> None:
+        """Takes the files as they are now; whatever keeps that from succeeding is a problem, and tried again."""
+        try:
+            configured = await self._loader.load(self._configured)
+            on_change(configured)
+        except ConfigError as error:
+            self._refuse(str(error))
+        except Exception as error:
+            guard.failed("file", "reload", error)
+            self._refuse(f"{self._path}: cannot be taken now, which is tried again: {error!r}")
+        else:
+            self._take(configured)
+
+    def _last_good(self, error: ConfigError) -> tuple[Configured, ...]:
+        files = device_files.kept_files(self._kept)
+        if files is None:
+            raise error
+        try:
+            configured = config.build(files, prefix=self._prefix)
+        except ConfigError:
+            raise error from None  # what is on disk is what has to be mended
+        self._error, self._is_last_good = str(error), True
+        metrics.config_error.set(1)
+        metrics.last_good.set(1)
+        self._log.error("the device files are wrong: polled are the last good ones", errors=str(error).splitlines())
+        return configured
+
+    def _refuse(self, error: str) -> None:
+        if error == self._error:
+            return
+        self._error = error
+        metrics.reloads.labels("refused").inc()
+        metrics.config_error.set(1)
+        self._log.error("the changed device files are wrong: nothing is changed", errors=self.problems())
+
+    def _take(self, configured: tuple[Configured, ...]) -> None:
+        self._error, self._is_last_good, self._configured = None, False, configured
+        metrics.reloads.labels("taken").inc()
+        metrics.config_error.set(0)
+        metrics.last_good.set(0)
+        self._log.info("the device files have changed", devices=len(configured))

@@ -1,0 +1,77 @@
+"""The tags of a device, read as far as they can be beside the device's own faults."""
+
+from pydantic import BaseModel
+
+from gateway.config.diagnostics import shown
+from gateway.config.location import Spot
+from gateway.config.schema import DeviceKeys, TagKeys
+from gateway.config.yaml_source import Block
+from gateway.drivers.driver import Driver, Tag
+from nexus.contract import topic
+
+
+class Tags:
+    """`settings` may be none, or lack keys that are wrong; then what is read is only for its faults."""
+
+    def __init__(
+        self,
+        device: Spot,
+        keys: DeviceKeys | None,
+        driver: Driver | None,
+        settings: BaseModel | None,
+        *,
+        is_whole: bool,
+    ) -> None:
+        self._device = device
+        self._interval = keys.interval if keys else 1.0
+        self._path = (keys.path or keys.name) if keys else shown_name(device.block)
+        self._driver = driver
+        self._settings = settings
+        self._is_whole = is_whole
+        self._names: set[str] = set()
+
+    def read(self, listed: object) -> list[Tag]:
+        """The tags that are right; the others are said."""
+        tags: list[Tag] = []
+        for raw in listed if isinstance(listed, list) else ():
+            if not isinstance(raw, Block):
+                self._device.fault("tags", f"{shown(raw)} is no tag: write it like {{name: temperature, address: …}}")
+            elif (tag := self._tag(raw)) is not None:
+                tags.append(tag)
+        return tags
+
+    def _tag(self, raw: Block) -> Tag | None:
+        spot = Spot(self._device.faults, raw, f"{self._device.label}, tag {shown_name(raw)}")
+        found = spot.checked(TagKeys, raw)
+        if found is None:
+            return None
+        name = found.name
+        if fault := topic.name_fault(name):
+            spot.fault("name", f"the tag's name {fault}")
+        if name in self._names:
+            spot.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
+        self._names.add(name)
+        if self._driver is None or (settings := self._settings) is None:
+            return None
+        if found.orders:
+            for key in found.orders.keys() - type(settings).model_fields.keys():
+                spot.fault(key, f"{key} is for Modbus: other protocols have one order only")
+            settings = settings.model_copy(update=found.orders)
+        try:
+            address = self._driver.parse_address(found.address, settings, writable=found.writable)
+        except ValueError as error:
+            spot.fault("address", f"address {shown(found.address)}: {error}")
+            return None
+        except AttributeError:
+            if self._is_whole:
+                raise
+            return None
+        interval = found.interval or self._interval
+        limits = (found.writable, found.min, found.max)
+        return Tag(name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
+
+
+def shown_name(raw: Block) -> str:
+    """The name of a device or a tag, as far as it has one."""
+    name = raw.get("name", "(no name)")
+    return name if isinstance(name, str) and len(name) < 100 else shown(name)

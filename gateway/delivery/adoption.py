@@ -1,0 +1,128 @@
+"""The spools of gateways that are no more: each is emptied beside our own, under its own name and numbers."""
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+
+from gateway.delivery import keeping, spool_folder
+from gateway.delivery.aside import Aside
+from gateway.delivery.backlog import Backlog
+from gateway.delivery.drain import Drain
+from gateway.delivery.receipts import Receipts
+from gateway.delivery.spool import SpoolError
+from gateway.delivery.spool_folder import Abandoned
+from gateway.delivery.words import Words
+from gateway.settings import Settings
+from nexus import mqtt
+from nexus.process import guard, log
+from nexus.process.run import together, unless
+
+ADOPT_SECONDS = 30.0  # who is started again has so long to find its own spool
+AGAIN_SECONDS = 300.0
+_LOOK_SECONDS = 1.0
+
+
+class Adopted:
+    """A spool that another gateway left; it keeps its name and numbers, so that nothing is stored twice."""
+
+    def __init__(self, spool: Abandoned, own: Settings, words: Words) -> None:
+        self.backlog = Backlog(spool.spool, 1, own.wanted, shown=False)
+        self.receipts = Receipts(own.share, self.backlog, words)
+        self.aside = Aside()
+        self._words = words
+
+    async def drain(self, connection: mqtt.Connection) -> None:
+        """Sends what is in it, for as long as the connection lasts."""
+        self.aside.connected(asyncio.get_running_loop().time())
+        await self.receipts.join(connection)
+        await Drain(self.backlog, connection, self.aside, self._words).run()
+
+
+class Adoption:
+    """Finds the spools that no process has, and empties them over one connection after the other."""
+
+    def __init__(self, own: Settings, words: Words) -> None:
+        self._own, self._words = own, words
+        self._spools: list[Adopted] = []
+        self._said: set[Path] = set()
+        self._connection: mqtt.Connection | None = None
+        self._joined, self._parted = asyncio.Event(), asyncio.Event()
+
+    @property
+    def denied(self) -> list[str]:
+        """Topics that the broker denies."""
+        return [topic for one in self._spools for topic in one.aside.denied]
+
+    def connected(self, connection: mqtt.Connection) -> None:
+        """There is a connection."""
+        self._connection = connection
+        self._parted.clear()
+        self._joined.set()
+
+    def lost(self, reason: str | None) -> None:
+        """It is over. If the broker ended it over a topic, it may be one of these."""
+        self._connection = None
+        self._joined.clear()
+        self._parted.set()
+        if mqtt.blames_a_message(reason):
+            for one in self._spools:
+                one.aside.disconnected(one.aside.sending, asyncio.get_running_loop().time())
+
+    def heard(self, name: str, payload: bytes) -> bool:
+        """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
+        heard = [one.receipts.heard(name, payload) for one in self._spools]  # an offer is for all
+        return any(heard)
+
+    async def run(self, folder: Path) -> None:
+        """Looks for them again and again, until it is cancelled."""
+        async with together() as group:
+            while True:
+                free = spool_folder.free(folder, self._cannot)
+                await asyncio.sleep(ADOPT_SECONDS)
+                for file in free:
+                    if left := spool_folder.abandoned(file, self._own.spool_bytes, self._own.spool_age):
+                        guard.start(group, "file", self._empty(file, left), name="adopted-spool")
+                await asyncio.sleep(AGAIN_SECONDS)
+
+    def _cannot(self, file: Path, error: Exception) -> None:
+        """Says once that a spool stays."""
+        if file not in self._said:
+            self._said.add(file)
+            log.get("spool").error("an abandoned spool cannot be emptied", file=str(file), reason=str(error))
+
+    async def _empty(self, file: Path, left: Abandoned) -> None:
+        is_empty, one = False, Adopted(left, self._own, self._words)
+        try:
+            await one.backlog.open()
+            log.get("spool").info("emptying the spool of a gateway that is no more", messages=one.backlog.stored)
+            self._spools.append(one)
+            await self._emptied(one)
+            is_empty = not one.backlog.stored
+        except SpoolError as error:
+            self._cannot(file, error)
+        finally:
+            if one in self._spools:
+                self._spools.remove(one)
+            left.close(remove=is_empty)
+
+    async def _emptied(self, one: Adopted) -> None:
+        """All that uses the spool ends before it is closed."""
+        async with together() as group:
+            tasks = [
+                guard.part(group, keeping.store(one.backlog), name="adopted-spool-store"),
+                guard.part(group, keeping.expire(one.backlog), name="adopted-spool-age"),
+                guard.keep(group, "file", lambda: self._drain(one), name="adopted-drain"),
+            ]
+            while one.backlog.stored:
+                await one.backlog.changed(_LOOK_SECONDS)
+            for task in tasks:
+                task.cancel()
+
+    async def _drain(self, one: Adopted) -> None:
+        """Over one connection after the other. Whatever fails here ends no connection: that is for our own readings."""
+        while True:
+            await self._joined.wait()
+            if (connection := self._connection) is not None:
+                with suppress(mqtt.MqttError):
+                    await unless(self._parted, one.drain(connection))
+            await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,125 @@
+"""The way out, as a whole: publisher, spool, receipts, and the spools of gateways that are no more."""
+
+import asyncio
+from collections.abc import Callable, Collection
+from contextlib import suppress
+from datetime import timedelta
+from itertools import islice
+from pathlib import Path
+
+from gateway import metrics
+from gateway.delivery import keeping
+from gateway.delivery.adoption import Adoption
+from gateway.delivery.aside import Aside
+from gateway.delivery.backlog import Backlog
+from gateway.delivery.drain import Drain
+from gateway.delivery.publisher import Publisher
+from gateway.delivery.receipts import Receipts
+from gateway.delivery.spool import Spool
+from gateway.delivery.spool_file import wall_clock
+from gateway.delivery.states import States
+from gateway.delivery.words import Words
+from gateway.settings import Settings
+from nexus import mqtt
+from nexus.contract import topic
+from nexus.process import guard
+from nexus.process.run import together
+
+MOST_NAMED = 5  # topics of one kind, in what /health says
+OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
+CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
+
+
+class Delivery:
+    """What takes readings, and what sends them on one connection after the other."""
+
+    def __init__(self, own: Settings, spool: Spool, words: Words, may_state: Callable[[str], bool]) -> None:
+        self._own, self._words = own, words
+        self._aside = Aside()
+        self.backlog = Backlog(spool, own.queue_readings, own.wanted)
+        self.publisher = Publisher(self.backlog, self._aside, words)
+        self.states = States(words, self._aside, may_state)
+        self._receipts = Receipts(own.share, self.backlog, words)
+        self._adoption = Adoption(own, words)
+        metrics.denied.set_function(lambda: len(self._aside.denied) + len(self._adoption.denied))
+        metrics.words_denied.set_function(lambda: len(words.denied))
+
+    def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        """Starts what keeps the disk up to date, and opens the spool first of all."""
+        return [
+            guard.keep(group, "timer", lambda: keeping.store(self.backlog), name="spool"),
+            guard.keep(group, "timer", lambda: keeping.expire(self.backlog), name="spool-age"),
+        ]
+
+    async def opened(self) -> None:
+        """Waits until the spool is open, or cannot be opened for now."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPEN_SECONDS):
+                await self.backlog.tried.wait()
+
+    def waiting_for(self) -> list[str]:
+        """What is wrong with the way out, beside the connection."""
+        missing = [] if self.publisher.silence is None else [self.publisher.silence]
+        if self.backlog.failing is not None:
+            missing.append(f"the spool: {self.backlog.failing}")
+        return missing
+
+    def problems(self) -> list[str]:
+        """What needs a person."""
+        found = []
+        if (behind := self.backlog.ahead(wall_clock())) >= CLOCK_SECONDS:
+            ago = timedelta(seconds=round(behind))
+            found.append(f"the clock is {ago} behind what this spool already saw: set it, or readings get wrong times")
+        if self.backlog.failing is not None:
+            found.append(f"the spool takes nothing, and readings wait in memory: {self.backlog.failing}")
+        rules = "let the gateway's user have them in the broker's rules"
+        if denied := [*self._aside.denied, *self._adoption.denied]:
+            found.append(f"the broker denies {_named(denied)}, whose readings wait: {rules}")
+        if self._words.denied:
+            found.append(f"the broker refuses {_named(self._words.denied)}: {rules}")
+        return found
+
+    async def serve(self, connection: mqtt.Connection) -> None:
+        """Sends until the publisher has finished, or the connection is lost."""
+        self.backlog.connected()
+        self._aside.connected(asyncio.get_running_loop().time())
+        await self._receipts.join(connection)
+        async with together(mqtt.MqttError) as group:
+            parts = [
+                guard.part(group, Drain(self.backlog, connection, self._aside, self._words).run(), name="drain"),
+                guard.part(group, self._receipts.follow(connection), name="receipts"),
+                guard.part(group, self.publisher.watch(), name="puback-watch"),
+                guard.part(group, self.states.run(connection), name="states"),
+            ]
+            self._adoption.connected(connection)
+            try:
+                await self.publisher.serve(connection)
+            finally:
+                self._adoption.lost(connection.lost)
+            for part in parts:
+                part.cancel()
+            await self.states.leave(connection)
+
+    async def settling(self, connection: mqtt.Connection) -> None:
+        """Goes on sending what is missing, after the publisher has finished, until the connection is lost."""
+        await Drain(self.backlog, connection, self._aside, self._words).run()
+
+    def heard(self, name: str, payload: bytes) -> bool:
+        """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
+        heard = self._receipts.heard(name, payload)
+        return self._adoption.heard(name, payload) or heard
+
+    def released(self, path: str) -> None:
+        """A device that is polled here no more."""
+        self._aside.released(topic.device(path), asyncio.get_running_loop().time())
+
+    async def adopt(self, folder: Path) -> None:
+        """Empties the spools of gateways that are no more; ends with that, or when it is cancelled."""
+        await self._adoption.run(folder)
+
+
+def _named(topics: Collection[str]) -> str:
+    """Some of the topics by name, but for ours in receipts, which is a secret; and how many more there are."""
+    shown = ["receipt/…" if name.startswith("receipt/") else name for name in islice(topics, MOST_NAMED)]
+    more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
+    return ", ".join(shown) + more

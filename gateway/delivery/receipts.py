@@ -1,0 +1,72 @@
+"""What ingesters say of our messages, and whether they say anything."""
+
+from gateway import metrics
+from gateway.delivery.backlog import Backlog
+from gateway.delivery.subscribing import subscribe
+from gateway.delivery.words import Words
+from gateway.settings import ANY
+from nexus import mqtt
+from nexus.contract import topic
+from nexus.contract.codec import DecodeError
+from nexus.contract.receipt import decode_receipt
+from nexus.process import log
+
+_MOST_OFFERS = 100
+
+
+class Receipts:
+    """Listens for receipts on behalf of a backlog: of one share of ingesters, of any (ANY), or of none."""
+
+    def __init__(self, share: str | None, backlog: Backlog, words: Words) -> None:
+        self._backlog = backlog
+        self._words = words
+        self._filter = topic.receipt_offer("#" if share == ANY else share) if share else None
+        self._offers: set[str] = set()
+        self._topic: str | None = None
+        self._refusing = False
+        self._log = log.get("receipts")
+
+    async def join(self, connection: mqtt.Connection) -> None:
+        """Subscribes, on a connection that is new."""
+        self._topic = None
+        if self._filter is not None:
+            self._offers.clear()  # until the broker says what it retained
+            self._set_offered()
+            if self._backlog.opened.is_set():
+                await self.follow(connection)
+            await subscribe(self._words, connection, self._filter)
+
+    async def follow(self, connection: mqtt.Connection) -> None:
+        """Subscribes to our own receipts, as soon as the spool is open and has a name."""
+        if self._filter is not None and self._topic is None:
+            await self._backlog.opened.wait()
+            self._topic = topic.receipt(self._backlog.name or "")
+            await subscribe(self._words, connection, self._topic)
+
+    def heard(self, name: str, payload: bytes) -> bool:
+        """Takes a message if it is one of ours; tells whether it is."""
+        if self._filter is not None and mqtt.matches(self._filter, name):
+            if payload and len(self._offers) < _MOST_OFFERS:
+                self._offers.add(name)
+            elif not payload:
+                self._offers.discard(name)
+            self._set_offered()
+            return True
+        if name != self._topic:
+            return False
+        try:
+            for first, last in decode_receipt(payload):
+                self._backlog.committed(first, last)
+        except DecodeError as error:
+            metrics.receipts_refused.inc()
+            if not self._refusing:
+                self._refusing = True
+                self._log.warning("what came as a receipt is none", reason=str(error))
+        return True
+
+    def _set_offered(self) -> None:
+        offered = bool(self._offers)
+        if offered and not self._backlog.offered:
+            self._log.info("receipts are offered", by=sorted(self._offers))
+        self._backlog.offer(offered)
+        metrics.receipts_offered.set(offered)

@@ -1,0 +1,292 @@
+"""What is not yet known to have arrived, on disk: messages in the order of their numbers, bounded in bytes and age."""
+
+import asyncio
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from gateway import metrics
+from gateway.delivery import spool_file
+from gateway.delivery.entry import READINGS_A_MESSAGE, ROW_BYTES, Entry, chunks, is_message
+from gateway.delivery.spool_file import RESERVED, Contents, Owner
+from nexus.process import log
+
+_EVICTED_AT_ONCE = 200
+_LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside the file
+
+_COST = f"CAST(readings AS INTEGER), length(topic) + length(payload) + {ROW_BYTES}"  # whatever is in the columns
+
+# Single readings that are not larger than so many bytes, and all messages of several.
+_FITS = " AND (? IS NULL OR readings > 1 OR length(CAST(topic AS BLOB)) + length(payload) <= ?)"
+
+T = TypeVar("T")
+
+
+class SpoolError(Exception):
+    """The disk does not take it, for now. The text says why."""
+
+
+class Spool:
+    """One gateway's file. All its work is done in one thread, in the order of the calls; the first one opens it.
+
+    When the file would grow beyond `max_bytes`, its log included, or an entry was kept for more than `max_age` seconds
+    of our running, the oldest go, and are counted when they are gone. No clock that is set, and no time that a device
+    says, lets anything go.
+    """
+
+    def __init__(self, file: Path, max_bytes: int, max_age: float) -> None:
+        self._file = file
+        self.number = int(file.stem.removeprefix("spool-"))  # of its folder: 0 for the first
+        self.max_bytes = max_bytes
+        self.max_age = max_age
+        self._chunk = min(_LARGEST_CHUNK, max_bytes // 10)
+        self._room = max_bytes - 3 * self._chunk  # for the file itself
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._database: sqlite3.Connection | None = None
+        self._owner: Owner | None = None
+        self._since = time.monotonic()
+        self._page = 4096
+        self._reserved = 0
+        self._log = log.get("spool")
+        self.contents = Contents()
+        self._closed = False
+
+    @property
+    def owner(self) -> Owner | None:
+        """Whose the spool is; None until it could be opened."""
+        return self._owner
+
+    @property
+    def clock(self) -> int:
+        """How many ms the spool was in use so far."""
+        assert self._owner is not None
+        return self._owner.clock + int((time.monotonic() - self._since) * 1000)
+
+    async def open(self) -> None:
+        """Opens the file, if it is not open. Raises SpoolError."""
+        await self._do(lambda _: None)
+
+    async def write(self, entries: Sequence[Entry], finished: Iterable[tuple[int, int]] = ()) -> None:
+        """Stores entries and forgets the ones whose numbers all lie in a finished range, durably.
+
+        The oldest go where there is no room. Raises SpoolError; what is written again is there once.
+        """
+        ranges = list(finished)
+        await self._do(lambda database: self._write(database, entries, ranges))
+
+    async def between(
+        self, first: int, last: int, limit: int, aside: Collection[str] = (), largest: int | None = None
+    ) -> list[Entry]:
+        """The first entries that have a number in the range, but none of the topics `aside`.
+
+        Nor single readings whose topic and payload have more than `largest` bytes. Raises SpoolError.
+        """
+        but = " AND topic NOT IN (SELECT value FROM json_each(?))" if aside else ""
+        asked = (
+            "SELECT topic, payload, readings, id FROM message"  # noqa: S608  our own texts
+            f" WHERE id BETWEEN ? AND ? AND id + readings > ?{_FITS}{but} ORDER BY id LIMIT ?"
+        )
+        topics = [json.dumps(list(aside))] if aside else []
+        keys = (first - READINGS_A_MESSAGE, last, first, largest, largest, *topics, limit)
+        return await self._do(lambda database: self._entries(database, database.execute(asked, keys).fetchall()))
+
+    async def first_of(self, topic: str, largest: int | None = None) -> Entry | None:
+        """The oldest entry of a topic, but no single reading of more than `largest` bytes. Raises SpoolError."""
+        asked = f"SELECT topic, payload, readings, id FROM message WHERE topic = ?{_FITS} ORDER BY id LIMIT 1"  # noqa: S608
+        keys = (topic, largest, largest)
+        found = await self._do(lambda database: self._entries(database, database.execute(asked, keys).fetchall()))
+        return found[0] if found else None
+
+    async def divide(self, entry: Entry, parts: Sequence[Entry]) -> None:
+        """Puts parts with the same numbers in an entry's place, or nothing; it may be gone. Raises SpoolError."""
+        await self._do(lambda database: self._divide(database, entry, parts))
+
+    async def expire(self) -> None:
+        """Forgets what is too old. Raises SpoolError."""
+        await self._do(self._expire)
+
+    async def room(self) -> int:
+        """Bytes that messages may still take: of the bound, and of the disk. Raises SpoolError."""
+        return await self._do(lambda _: self._left())
+
+    async def remember_offer(self) -> None:
+        """Notes for the next start that receipts were offered. Raises SpoolError."""
+
+        def remember(database: sqlite3.Connection) -> None:
+            with database:
+                database.execute("UPDATE total SET offered = 1")
+            assert self._owner is not None
+            self._owner.offered = True
+
+        await self._do(remember)
+
+    def close(self) -> None:
+        """Closes the file; what is in it stays."""
+        self._closed = True
+        self._thread.shutdown()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._closed:
+            raise SpoolError(f"{self._file} is closed")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_database, work)
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolError(f"{self._file}: {error}") from error
+
+    # What follows runs in the spool's thread.
+
+    def _with_database(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._database is None:
+            self._open()
+            assert self._database is not None
+        try:
+            return work(self._database)
+        except sqlite3.Error as error:
+            if spool_file.is_damage(error):  # found under way: what is still to come has a new file
+                self._database.close()
+                self._database = None
+                spool_file.put_aside(self._file, str(error), self.contents.readings)
+            raise
+
+    def _open(self) -> None:
+        if self._owner is not None:
+            self._owner.next, self._owner.clock, self._since = self._reserved, self.clock, time.monotonic()
+        self._database, self._owner, self.contents = spool_file.opened(self._file, self._owner)
+        self._since = time.monotonic()
+        self._reserved = self._owner.next + RESERVED
+        self._page = int(self._one("PRAGMA page_size"))
+        self._one(f"PRAGMA wal_autocheckpoint = {max(1, self._chunk // self._page)}")
+        self._one(f"PRAGMA journal_size_limit = {self._chunk}")
+
+    def _one(self, asked: str) -> Any:
+        assert self._database is not None
+        return self._database.execute(asked).fetchone()[0]
+
+    def _write(self, database: sqlite3.Connection, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> None:
+        if finished:
+            with database:
+                gone = [found for first, last in finished for found in _delete(database, first, last)]
+                self._book(database, -len(gone), -sum(row[0] for row in gone), -sum(row[1] for row in gone))
+        for chunk in chunks(entries, self._chunk):
+            size = sum(entry.size for entry in chunk)
+            while self.contents.messages and self._used() + size + size // 4 > self._room:
+                self._evict(database, size + size // 2)
+            self._insert(database, chunk, size)
+
+    def _insert(self, database: sqlite3.Connection, entries: list[Entry], size: int) -> None:
+        now, last = self.clock, max(entry.last for entry in entries)
+        with database:
+            replaced = (
+                [row for entry in entries for row in _delete(database, entry.id, entry.last)]
+                if (entries[0].id <= self.contents.last)
+                else []
+            )  # written before, in a call that failed later on
+            database.executemany(
+                "INSERT OR REPLACE INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
+                [(entry.id, now, entry.readings, entry.topic, entry.payload) for entry in entries],
+            )
+            if last > self._reserved - RESERVED // 2:
+                self._reserved = last + RESERVED
+                database.execute("UPDATE owner SET next = ?", (self._reserved,))
+            self._book(
+                database,
+                len(entries) - len(replaced),
+                sum(entry.readings for entry in entries) - sum(row[0] for row in replaced),
+                size - sum(row[1] for row in replaced),
+            )
+        self.contents.last = max(self.contents.last, last)
+
+    def _book(self, database: sqlite3.Connection, messages: int, readings: int, size: int) -> None:
+        """Keeps the totals, on disk too, so that nobody has to count. Part of a transaction."""
+        contents = self.contents
+        found = database.execute("SELECT id, CAST(time AS INTEGER) FROM message ORDER BY id LIMIT 1").fetchone()
+        new = Contents(
+            contents.messages + messages, contents.readings + readings, contents.size + size, last=contents.last
+        )
+        if found:
+            new.first, new.oldest = found
+        database.execute(
+            "UPDATE total SET messages = ?, readings = ?, size = ?, clock = ?",
+            (new.messages, new.readings, new.size, self.clock),
+        )
+        database.commit()
+        self.contents = new
+
+    def _used(self) -> int:
+        """Bytes of the file that hold something; the free ones are used again."""
+        return int(self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._page
+
+    def _left(self) -> int:
+        disk = os.statvfs(self._file.parent)
+        free = disk.f_bavail * disk.f_frsize + int(self._one("PRAGMA freelist_count")) * self._page
+        return max(0, min(self.max_bytes - self.contents.size, free))
+
+    def _evict(self, database: sqlite3.Connection, size: int) -> None:
+        """Drops the oldest, of about so many bytes."""
+        freed = lost = count = upto = 0
+        asked = f"SELECT id, {_COST} FROM message ORDER BY id LIMIT ?"  # noqa: S608  our own text
+        for number, readings, bytes_ in database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall():
+            upto, lost, freed, count = number, lost + readings, freed + bytes_, count + 1
+            if freed >= size:
+                break
+        with database:
+            database.execute("DELETE FROM message WHERE id <= ?", (upto,))
+            self._book(database, -count, -lost, -freed)
+        metrics.dropped.labels("bytes").inc(lost)  # now, as they are gone whatever becomes of the insertion
+
+    def _expire(self, database: sqlite3.Connection) -> None:
+        before = self.clock - int(self.max_age * 1000)
+        while self.contents.oldest is not None and self.contents.oldest < before:
+            self._evict_before(database, before)
+
+    def _evict_before(self, database: sqlite3.Connection, before: int) -> None:
+        asked = f"SELECT id, {_COST}, CAST(time AS INTEGER) FROM message ORDER BY id LIMIT ?"  # noqa: S608
+        rows = database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall()
+        old = [row for row in rows if row[3] < before]
+        with database:
+            database.executemany("DELETE FROM message WHERE id = ?", [(row[0],) for row in old])
+            self._book(database, -len(old), -sum(row[1] for row in old), -sum(row[2] for row in old))
+        metrics.dropped.labels("age").inc(sum(row[1] for row in old))
+
+    def _divide(self, database: sqlite3.Connection, entry: Entry, parts: Sequence[Entry]) -> None:
+        asked = "DELETE FROM message WHERE id = ? AND readings = ? RETURNING time"
+        with database:
+            if (kept := database.execute(asked, (entry.id, entry.readings)).fetchone()) is None:
+                return
+            database.executemany(
+                "INSERT INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
+                [(part.id, kept[0], part.readings, part.topic, part.payload) for part in parts],
+            )
+            readings = sum(part.readings for part in parts) - entry.readings
+            self._book(database, len(parts) - 1, readings, sum(part.size for part in parts) - entry.size)
+
+    def _entries(self, database: sqlite3.Connection, rows: list[Any]) -> list[Entry]:
+        """Rows as entries. What cannot be one of ours goes, instead of standing in the way for ever."""
+        entries = [Entry(*row) for row in rows if is_message(*row)]
+        if len(entries) < len(rows):
+            wrong = [row for row in rows if not is_message(*row)]
+            with database:
+                database.executemany("DELETE FROM message WHERE id = ?", [(row[3],) for row in wrong])
+                spool_file.count(database)
+                database.commit()
+                self.contents.messages, self.contents.readings, self.contents.size = database.execute(
+                    "SELECT messages, readings, size FROM total"
+                ).fetchone()
+            metrics.dropped.labels("damaged").inc(len(wrong))  # how many readings they were nobody knows
+            self._log.error("messages in the spool are damaged, and dropped", file=str(self._file), messages=len(wrong))
+        return entries
+
+
+def _delete(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:
+    return database.execute(
+        f"DELETE FROM message WHERE id BETWEEN ? AND ? AND id + readings - 1 <= ? RETURNING {_COST}",  # noqa: S608
+        (first, last, last),
+    ).fetchall()

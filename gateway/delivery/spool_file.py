@@ -1,0 +1,224 @@
+"""A spool's SQLite file: made, brought up to date, and put aside when it is damaged."""
+
+import re
+import secrets
+import sqlite3
+import time
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway import metrics
+from gateway.delivery import salvage
+from gateway.delivery.entry import READINGS_A_MESSAGE, ROW_BYTES
+from nexus.process import log
+
+# Numbers are never used twice: what the process before may have used and not stored is left out. And as far fewer than
+# a million are used in a second, those from the wall clock on, in microseconds, are beyond all that went before, also
+# beyond those that were given after this file was copied.
+RESERVED = 1_000_000
+_LATEST = 2**52  # microseconds: the year 2112; a clock that is later is wrong
+_USED_UP = 2**53 - 2**50
+
+_SCHEMA = """
+PRAGMA journal_mode = WAL;
+PRAGMA synchronous = FULL;
+CREATE TABLE IF NOT EXISTS message (
+    id INTEGER PRIMARY KEY, time INTEGER NOT NULL, readings INTEGER NOT NULL, topic TEXT NOT NULL, payload BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS owner (id TEXT NOT NULL, next INTEGER NOT NULL DEFAULT 1);
+CREATE TABLE IF NOT EXISTS total (
+    messages INTEGER NOT NULL, readings INTEGER NOT NULL, size INTEGER NOT NULL,
+    clock INTEGER NOT NULL, offered INTEGER NOT NULL
+);
+"""
+_NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
+# A disk that is full, slow, locked or gone for now; at opening, everything else says that the file is no spool.
+_PASSING = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_INTERRUPT,
+}
+
+
+@dataclass
+class Contents:
+    """What is in the spool; `oldest` by its clock in ms, None when it is empty; the first and last of its numbers."""
+
+    messages: int = 0
+    readings: int = 0
+    size: int = 0
+    oldest: int | None = None
+    first: int = 0
+    last: int = 0
+
+
+@dataclass
+class Owner:
+    """Whose the file is: the publisher's name, a secret of 128 bits, and the first number that nothing had before.
+
+    `clock` is how many ms it was in use before now; `offered` whether receipts were ever offered.
+    """
+
+    id: str
+    next: int
+    clock: int = 0
+    offered: bool = False
+
+
+def wall_clock() -> int:
+    """Microseconds since 1970; 0 where the clock cannot be right."""
+    now = time.time_ns() // 1000
+    return now if 0 < now < _LATEST else 0
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether the file's pages are to blame, and not the disk."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def _is_no_spool(error: Exception) -> bool:
+    if not isinstance(error, sqlite3.Error):
+        return True
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF not in _PASSING
+
+
+def opened(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:
+    """The file's database; a damaged one is put aside, and a new one made, for the same `owner` if it is known.
+
+    Raises sqlite3.Error when the disk does not allow it for now.
+    """
+    try:
+        return _connected(file, owner)
+    except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
+        if not _is_no_spool(error):
+            raise
+        put_aside(file, str(error), _readings(file))
+        return _connected(file, owner)
+
+
+def put_aside(file: Path, reason: str, readings: int) -> None:
+    """Renames a damaged file, for a person to look at; only the last one of each spool stays.
+
+    What can be read of it goes into a new one.
+    """
+    for old in file.parent.glob(f"{file.name}.damaged-*"):
+        old.unlink(missing_ok=True)
+    aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
+    file.rename(aside)
+    with suppress(FileNotFoundError):
+        file.with_name(f"{file.name}-wal").rename(aside.with_name(f"{aside.name}-wal"))
+    file.with_name(f"{file.name}-shm").unlink(missing_ok=True)
+    saved = _salvaged(aside, file)
+    lost = max(0, readings - saved)
+    metrics.dropped.labels("damaged").inc(lost)
+    said = "the spool was damaged, and is put aside"
+    log.get("spool").error(said, file=str(aside), reason=reason, readings_saved=saved, readings_lost=lost)
+
+
+def _salvaged(aside: Path, file: Path) -> int:
+    """Makes a new file of what can be read; gives its readings. None at all if that cannot be."""
+    try:
+        file.touch(0o600)
+        with closing(sqlite3.connect(file)) as database:
+            database.executescript(_SCHEMA)
+            database.execute("PRAGMA synchronous = NORMAL")
+            with suppress(sqlite3.Error):  # the disk takes no more, or nothing can be read
+                salvage.copy(aside, database, _USED_UP - READINGS_A_MESSAGE)
+            with database:
+                count(database)
+                [saved] = database.execute("SELECT coalesce(sum(readings), 0) FROM message").fetchone()
+            return int(saved)
+    except (sqlite3.Error, OSError):
+        for rest in ("", "-wal", "-shm"):
+            file.with_name(file.name + rest).unlink(missing_ok=True)
+        return 0
+
+
+def _readings(file: Path) -> int:
+    """How many a damaged file says it holds; one where it does not say."""
+    try:
+        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
+            [found] = database.execute("SELECT readings FROM total").fetchone()
+        return max(0, int(found))
+    except (sqlite3.Error, TypeError, ValueError, OverflowError):
+        return 1
+
+
+def _connected(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:
+    file.touch(0o600)
+    file.chmod(0o600)  # one that an older version made
+    database = sqlite3.connect(file, check_same_thread=False)
+    try:
+        database.text_factory = salvage.text
+        database.executescript(_SCHEMA)
+        _bring_up_to_date(database)
+        with database:
+            contents, clock, offered = _totals(database)
+            mine = _owner(database, contents.last, owner)
+        mine.clock, mine.offered = clock, offered or mine.offered
+    except BaseException:
+        database.close()
+        raise
+    return database, mine, contents
+
+
+def _bring_up_to_date(database: sqlite3.Connection) -> None:
+    """An older version gave a number a message, and noted the readings' own times."""
+    with database:
+        if "next" not in {column for _, column, *_ in database.execute("PRAGMA table_info(owner)")}:
+            database.execute("ALTER TABLE owner ADD COLUMN next INTEGER NOT NULL DEFAULT 1")
+            database.execute(
+                "UPDATE message SET id = readings - 1 - total FROM"
+                " (SELECT id AS old, sum(readings) OVER (ORDER BY id) AS total FROM message) WHERE id = old"
+            )
+            database.execute("UPDATE message SET id = -id")
+        if database.execute("SELECT 1 FROM total").fetchone() is None:
+            database.execute("UPDATE message SET time = 0")
+            database.execute("INSERT INTO total SELECT *, 0, 0 FROM (SELECT count(*), 0, 0 FROM message)")
+            count(database)
+
+
+def count(database: sqlite3.Connection) -> None:
+    """Reads the whole table, which takes its time: once, after an older version or a totals row that cannot be."""
+    database.execute(
+        "UPDATE total SET (messages, readings, size) = (SELECT count(*), coalesce(sum(readings), 0),"
+        " coalesce(sum(length(topic) + length(payload) + ?), 0) FROM message)",
+        (ROW_BYTES,),
+    )
+
+
+def _totals(database: sqlite3.Connection) -> tuple[Contents, int, bool]:
+    first = database.execute("SELECT id, time FROM message ORDER BY id LIMIT 1").fetchone()
+    last = database.execute("SELECT id + readings - 1 FROM message ORDER BY id DESC LIMIT 1").fetchone()
+    asked = "SELECT messages, readings, size, clock, offered FROM total"
+    messages, readings, size, clock, offered = map(int, database.execute(asked).fetchone())
+    if min(messages, readings, size, clock) < 0 or (messages == 0) != (first is None):
+        count(database)
+        messages, readings, size, *_ = map(int, database.execute(asked).fetchone())
+    contents = Contents(messages, readings, size, first and int(first[1]), int(first[0]) if first else 0)
+    contents.last = int(last[0]) if last else 0
+    return contents, max(clock, 0), bool(offered)
+
+
+def _owner(database: sqlite3.Connection, last: int, known: Owner | None) -> Owner:
+    found = database.execute("SELECT id, next FROM owner").fetchone()
+    name, following = (str(found[0]), int(found[1])) if found else ("", 1)
+    if known is not None:  # the file is made anew under way
+        name, following = known.id, max(following, known.next)
+    following = max(following, last + 1, wall_clock(), 1)
+    if not _NAME.fullmatch(name):  # a new file, or an older version's, whose name can be guessed
+        name = secrets.token_hex(16)
+    if following > _USED_UP:  # or no number of ours
+        raise ValueError("its numbers are used up")
+    database.execute("DELETE FROM owner")
+    database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", (name, following + RESERVED))
+    return Owner(name, following, offered=known.offered if known else False)

@@ -1,0 +1,151 @@
+"""The retained states of our devices: said when they change, and again before the broker forgets them.
+
+The broker keeps each for EXPIRY_SECONDS only. So what nobody says any more, because its gateway died or its device was
+taken out of the files meanwhile, is not "online" for ever.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from time import time
+
+from gateway import metrics
+from gateway.delivery.aside import Aside
+from gateway.delivery.words import Words
+from nexus import mqtt
+from nexus.contract import codec, topic
+from nexus.contract.codec import Status
+from nexus.process import log
+
+EXPIRY_SECONDS = 1800
+AGAIN_SECONDS = 600.0  # all are said again in this time, spread over it
+HANDOVER_SECONDS = 60
+_LOOK_SECONDS = 1.0
+
+
+class States:
+    """The last state of each device that is ours; says them over one connection after the other.
+
+    `may_state` tells whether it is ours at that moment: after a while without the broker another may have it.
+    """
+
+    def __init__(self, words: Words, aside: Aside, may_state: Callable[[str], bool]) -> None:
+        self._words, self._aside, self._may_state = words, aside, may_state
+        self._states: dict[str, Status] = {}
+        self._unsaid: dict[str, None] = {}
+        self._ended: set[str] = set()  # said once more, and then nobody's
+        self._connection: mqtt.Connection | None = None
+        self._turn = 0  # which is the next to be said again
+        self._changed = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._renewed = self._clock()
+        self._log = log.get("states")
+
+    def say(self, path: str, status: Status) -> None:
+        """Takes a device's new state; only the last one of each device is kept."""
+        self._states[path] = status
+        self._unsaid[path] = None
+        self._ended.discard(path)
+        self._changed.set()
+
+    def end(self, path: str, status: Status) -> None:
+        """Takes the last state of a device that is no more."""
+        self.say(path, status)
+        self._ended.add(path)
+
+    def forget(self, path: str) -> None:
+        """A device that is ours no more: its state is somebody else's to say."""
+        self._states.pop(path, None)
+        self._unsaid.pop(path, None)
+        self._ended.discard(path)
+        self._words.forget(topic.status(path))
+
+    def hand_over(self, path: str) -> None:
+        """A device that another should have now: unless that one says how it is, the broker soon forgets what we said.
+
+        This leaves before our presence says that we have let go, so it comes before what the other says.
+        """
+        status, name, connection = self._states.get(path), topic.status(path), self._connection
+        is_said = path not in self._unsaid and not self._words.is_left_out(name, self._clock())
+        self.forget(path)
+        if status is None or not is_said or connection is None or connection.room <= 0 or self._words.careful:
+            return
+        with suppress(mqtt.MqttError):
+            payload = codec.encode_status(status)
+            connection.send(name, payload, lambda _: None, retain=True, expiry=HANDOVER_SECONDS)
+
+    async def run(self, connection: mqtt.Connection) -> None:
+        """Says what there is to say, for as long as the connection lasts."""
+        self._connection = connection
+        try:
+            await self._run(connection)
+        finally:
+            self._connection = None
+
+    async def _run(self, connection: mqtt.Connection) -> None:
+        self._unsaid.update(dict.fromkeys(self._states))  # a broker may have lost what it retained
+        self._renewed = self._clock()
+        while True:
+            self._changed.clear()
+            await self._say_unsaid(connection)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._changed.wait()
+            self._renew()
+
+    async def leave(self, connection: mqtt.Connection) -> None:
+        """Says that nobody polls these devices now, which is true until somebody says otherwise."""
+        stopped = codec.encode_status(Status("offline", "the gateway was stopped", int(time() * 1000)))
+        answers = []
+        for path in self._states:
+            name = topic.status(path)
+            if self._words.is_left_out(name, self._clock()) or not self._may_state(path):
+                continue
+            answers.append(await connection.publish(name, stopped, retain=True))
+        await asyncio.gather(*answers)
+
+    def _renew(self) -> None:
+        """Notes some as unsaid, so that in AGAIN_SECONDS each has its turn."""
+        now, most = self._clock(), len(self._states)
+        count = min(most, int(most * (now - self._renewed) / AGAIN_SECONDS))
+        if not count:
+            return
+        paths, self._renewed = list(self._states), now
+        for turn in range(self._turn, self._turn + count):
+            self._unsaid[paths[turn % most]] = None
+        self._turn = (self._turn + count) % most
+
+    async def _say_unsaid(self, connection: mqtt.Connection) -> None:
+        for path in list(self._unsaid):
+            if not self._may_say():
+                return
+            await connection.has_room()
+            if path not in self._unsaid or not self._may_state(path):
+                continue
+            del self._unsaid[path]
+            name, status = topic.status(path), self._states[path]
+            if self._words.is_left_out(name, self._clock()):
+                if path in self._ended:
+                    self.forget(path)  # the broker keeps no state of it
+                continue
+            answer = await connection.publish(name, codec.encode_status(status), retain=True, expiry=EXPIRY_SECONDS)
+            self._words.out(name)
+            answer.add_done_callback(partial(self._answered, path, status))
+            if self._words.careful:
+                await answer
+
+    def _may_say(self) -> bool:
+        return self._words.may_say(self._clock(), others_suspected=self._aside.has_suspects)
+
+    def _answered(self, path: str, said: Status, answer: "asyncio.Future[int]") -> None:
+        if answer.cancelled() or answer.exception() is not None:
+            return
+        name, code = topic.status(path), answer.result()
+        taken = code < mqtt.REFUSED
+        if not taken:
+            metrics.refused.labels(mqtt.reason(code)).inc()
+        if self._words.answered(name, self._clock(), taken=taken):
+            self._log.error("the broker refuses a state", topic=name, reason=mqtt.reason(code))
+        if path in self._ended and self._states.get(path) is said:
+            self.forget(path)

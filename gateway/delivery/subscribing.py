@@ -1,0 +1,35 @@
+"""Subscriptions of the gateway: one that the broker refuses is said and left out, and all else goes on."""
+
+import asyncio
+
+from gateway.delivery.words import Words
+from nexus import mqtt
+from nexus.mqtt import SubscriptionError
+from nexus.process import log
+
+
+async def subscribe(words: Words, connection: mqtt.Connection, name: str, *, only_new: bool = False) -> bool:
+    """Whether the broker lets us hear this. Raises MqttError when the connection is lost."""
+    clock = asyncio.get_running_loop().time
+    if words.is_left_out(name, clock()):
+        return False
+    try:
+        await connection.subscribe(name, only_new=only_new)
+    except SubscriptionError as error:
+        if words.answered(name, clock(), taken=False):
+            _say(name, error)
+        return False
+    except mqtt.MqttError as error:
+        if mqtt.blames_a_message(connection.lost) and words.refuse(name, clock()):
+            _say(name, error)
+        raise
+    else:
+        words.answered(name, clock(), taken=True)
+        return True
+
+
+def _say(name: str, error: mqtt.MqttError) -> None:
+    """Not our name in receipts, which is a secret."""
+    shown = f"{name.partition('/')[0]}/…" if name.startswith("receipt/") else name
+    said = "a subscription is refused, and all else goes on: see the broker's rules"
+    log.get("gateway").error(said, filter=shown, reason=str(error).rpartition(": ")[2])

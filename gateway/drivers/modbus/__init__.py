@@ -1,0 +1,1 @@
+"""Modbus: over TCP, over serial lines, and over converters between the two."""

@@ -1,0 +1,233 @@
+"""Connections to Modbus devices, shared by the units behind each, which take turns."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from struct import unpack_from
+
+from gateway.drivers.driver import DeviceError
+from gateway.drivers.modbus import wire
+from gateway.drivers.modbus.address import BITS, Table
+from gateway.drivers.modbus.turns import Turns
+from gateway.drivers.modbus.wire import Closed, Request, Serial, Silence, Tcp, Wire
+
+_UNANSWERED = 3  # silences in a row, of all units, after which the connection itself is in doubt
+_READS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
+# The unit behind a converter does not answer: the converter says so, after waiting for it.
+_ABSENT = (10, 11)
+
+
+class Refusal(Exception):  # noqa: N818  an answer, not an error of ours
+    """The unit answered with an exception code."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Unanswered(DeviceError):  # noqa: N818  one lost answer, not yet a lost device
+    """No answer came in time; the unit's next request may be answered nevertheless."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How one unit is asked, in seconds: how long an answer may take, and how long to rest before each request.
+
+    `waited` counts what its requests have waited for their turn; `since` when the one began that waits now.
+    """
+
+    timeout: float
+    delay: float = 0.0
+    waited: float = 0.0
+    since: float | None = None
+
+    def seconds_waited(self) -> float:
+        """Until now."""
+        now = asyncio.get_running_loop().time()
+        return self.waited + (now - self.since if self.since is not None else 0.0)
+
+
+class Line:
+    """One connection. Its units take turns, a request at a time; it is made anew when the other side closes it."""
+
+    def __init__(self, where: Tcp | Serial, turns: Turns) -> None:
+        self._where = where
+        self._turn = asyncio.Lock()
+        self._clock = asyncio.get_running_loop().time
+        self._quiet: dict[int, float] = {}  # by unit: until when a late answer could be taken for the next one's
+        self._unanswered = 0
+        self._sent = 0.0
+        self._wire: Wire | None = None
+        self._opening = asyncio.create_task(self._open(), name=f"open {where}")
+        self.turns = turns
+        self.lost = False
+        self.users = 0
+
+    async def opened(self) -> None:
+        """Waits for the connection. Raises DeviceError."""
+        await asyncio.shield(self._opening)
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        self.lost = True
+        self._opening.cancel()
+        self._hang_up()
+
+    async def read(self, unit: int, table: Table, start: int, count: int, pace: Pace) -> Sequence[int]:
+        """Registers, or bits, from `start`. Raises Refusal and DeviceError."""
+        answer = await self._ask(unit, wire.reading(_READS[table], start, count), pace)
+        if table in BITS:
+            return [answer[2 + at // 8] >> at % 8 & 1 for at in range(count)]
+        return unpack_from(f">{count}H", answer, 2)
+
+    async def write_coil(self, unit: int, start: int, value: bool, pace: Pace) -> None:
+        """Sets one coil. Raises Refusal and DeviceError."""
+        await self._ask(unit, wire.writing(5, start, 0xFF00 if value else 0), pace)
+
+    async def write_registers(self, unit: int, start: int, words: list[int], pace: Pace) -> None:
+        """Sets holding registers; a single one by the function that all devices have. Raises Refusal, DeviceError."""
+        one = len(words) == 1
+        await self._ask(unit, wire.writing(6, start, words[0]) if one else wire.writing_many(start, words), pace)
+
+    async def write_bit(self, unit: int, start: int, mask: int, value: bool, pace: Pace) -> None:
+        """Sets one bit of a holding register, inside the device. Raises Refusal and DeviceError."""
+        await self._ask(unit, wire.masking(start, 0xFFFF & ~mask, mask if value else 0), pace)
+
+    async def _ask(self, unit: int, request: Request, pace: Pace) -> bytes:
+        """One request and its answer, when it is the unit's turn. Raises Refusal and DeviceError."""
+        pace.since = self._clock()
+        try:
+            if (quiet := self._quiet.pop(unit, 0.0)) > pace.since:
+                await asyncio.sleep(quiet - pace.since)
+            self._may_try(unit)
+            await self._turn.acquire()
+        finally:
+            pace.waited += self._clock() - pace.since
+            pace.since = None
+        try:
+            self._may_try(unit)
+            if pace.delay:
+                await asyncio.sleep(pace.delay)
+            answer = await self._timed(unit, request, pace)
+        finally:
+            self._turn.release()
+        if answer[0] & 0x80:
+            raise Refusal(answer[1])
+        return answer
+
+    def _may_try(self, unit: int) -> None:
+        if self.lost:
+            raise DeviceError(f"{self._where} closed the connection")
+        if self.users > 1 and (rest := self.turns.rest(unit, self._clock())):
+            remedy = "check its power, wiring and `unit`; others share the line, so it is tried now and then only"
+            raise DeviceError(f"no answer from unit {unit}: {remedy}", again_in=rest)
+
+    async def _timed(self, unit: int, request: Request, pace: Pace) -> bytes:
+        """One request, and what its answer, or none, tells of the unit."""
+        began, finished = self._clock(), False
+        limit = self.turns.limit(unit, pace.timeout, began) if self.users > 1 else pace.timeout
+        try:
+            answer = await self._answered(unit, request, limit)
+            finished = True
+        except Silence as silence:
+            self._unanswered += 1
+            self.turns.missed(unit, self._clock(), self._clock() - began)
+            what = "nothing that makes sense" if silence.noise else "no answer"
+            raise Unanswered(f"{what} from unit {unit} within {limit:g} s") from None
+        except DeviceError:
+            self._hang_up()  # what comes next on this connection may belong to anybody
+            raise
+        finally:
+            if not finished and not self._where.numbered:
+                self._distrust(unit, pace.timeout)
+        self._unanswered = 0
+        now = self._clock()
+        if answer[0] & 0x80 and answer[1] in _ABSENT:
+            self.turns.missed(unit, now, now - began)
+        else:
+            self.turns.answered(unit, now - self._sent, now - began + pace.delay)
+        return answer
+
+    async def _answered(self, unit: int, request: Request, limit: float) -> bytes:
+        """Reads are asked for twice if need be: as soon as the answer is probably lost, where answers are numbered."""
+        numbered, twice = self._where.numbered, request.repeatable and self.turns.trusts(unit)
+        first = self.turns.repeat_after(limit) if twice and numbered else limit
+        try:
+            return await self._once(unit, request, first)
+        except Silence:
+            rest = limit - first if numbered else limit
+            if rest <= 0 or not twice:
+                raise
+        except Closed:
+            if not request.repeatable:
+                raise DeviceError(f"{self._where} closed the connection") from None
+            rest = limit
+        try:
+            answer = await self._once(unit, request, rest, again=True)
+        except Closed:
+            raise DeviceError(f"{self._where} closed the connection") from None
+        if not numbered:
+            self._distrust(unit, limit)  # the other answer may be on its way
+        return answer
+
+    def _distrust(self, unit: int, seconds: float) -> None:
+        """An answer that nobody awaits may still come: the unit rests, and this connection is heard no more."""
+        self._quiet[unit] = self._clock() + seconds
+        if isinstance(self._where, Tcp):
+            self._hang_up()
+
+    async def _once(self, unit: int, request: Request, seconds: float, *, again: bool = False) -> bytes:
+        connection = await self._connected(seconds)
+        await connection.send(unit, request, again=again)
+        self._sent = self._clock()
+        return await connection.answer(unit, request, seconds)
+
+    async def _connected(self, seconds: float) -> Wire:
+        """The connection; a new one if it was closed, or has been silent for too long."""
+        connection = self._wire
+        if connection is None or connection.closed or self._unanswered >= _UNANSWERED:
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._open()
+            except TimeoutError as error:
+                self.lost = True
+                raise DeviceError(f"no connection to {self._where}: {wire.remedy(self._where, error)}") from None
+        return connection
+
+    async def _open(self) -> Wire:
+        self._hang_up()
+        self._unanswered = 0
+        try:
+            self._wire = await wire.connected(self._where)
+        except DeviceError:
+            self.lost = True
+            raise
+        return self._wire
+
+    def _hang_up(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+
+_lines: dict[tuple[asyncio.AbstractEventLoop, Tcp | Serial], Line] = {}
+
+
+@asynccontextmanager
+async def shared(where: Tcp | Serial) -> AsyncIterator[Line]:
+    """The connection to `where`, made if nobody has it yet, and closed with its last user. Raises DeviceError."""
+    key = (asyncio.get_running_loop(), where)
+    line = _lines.get(key)
+    if line is None or line.lost:
+        line = _lines[key] = Line(where, line.turns if line is not None else Turns())
+    line.users += 1
+    try:
+        await line.opened()
+        yield line
+    finally:
+        line.users -= 1
+        if not line.users:
+            line.close()
+            if _lines.get(key) is line:
+                del _lines[key]

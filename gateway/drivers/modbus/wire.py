@@ -1,0 +1,268 @@
+"""One Modbus connection: requests as frames, and of all that comes only what can be nothing but their answer."""
+
+import asyncio
+import struct
+import termios
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from pymodbus.framer.rtu import FramerRTU
+from pymodbus.transport.serialtransport import create_serial_connection
+
+from gateway.drivers import reach
+from gateway.drivers.driver import DeviceError
+
+_HEADER = struct.Struct(">HHHB")  # transaction, protocol, length of what follows, unit
+_MOST_UNREAD = 4096  # bytes; who sends more than that unasked is not a Modbus device
+_FRAMING = 3  # bytes of a serial frame beside its PDU: unit and check sum
+_NUMBERS = 0xFFFF  # transactions are numbered from 1
+
+
+@dataclass(frozen=True)
+class Tcp:
+    """A device, or a converter to serial ones; with `rtu` frames travel as they do on a serial line.
+
+    `numbered` is False for a converter that answers every transaction with number 0.
+    """
+
+    host: str
+    port: int
+    rtu: bool = False
+    numbered: bool = True
+
+    remedy = "is it on, and is the port right?"
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Serial:
+    """A serial port of this machine."""
+
+    path: str
+    baudrate: int
+    data_bits: int
+    parity: str
+    stop_bits: int
+
+    numbered = False
+    rtu = True
+    remedy = "is the adapter plugged in, and may this user open it (group dialout)?"
+
+    def __str__(self) -> str:
+        return self.path
+
+    @property
+    def silence(self) -> float:
+        """Seconds between two frames, by which devices tell them apart: 3.5 characters."""
+        bits = 1 + self.data_bits + (self.parity != "none") + self.stop_bits
+        return max(3.5 * bits / self.baudrate, 0.00175)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request: what an answer that takes it begins with, and how long that is."""
+
+    pdu: bytes
+    head: bytes
+    size: int
+    repeatable: bool = False
+
+    def fits(self, answer: bytes) -> bool:
+        """Whether this can only be the answer, or the unit's refusal."""
+        if len(answer) == 2 and answer[0] == self.pdu[0] | 0x80:
+            return True
+        return len(answer) == self.size and answer.startswith(self.head)
+
+
+def reading(function: int, start: int, count: int) -> Request:
+    """Asks for bits (functions 1 and 2) or registers (3 and 4)."""
+    size = (count + 7) // 8 if function < 3 else count * 2
+    return Request(struct.pack(">BHH", function, start, count), bytes((function, size)), size + 2, repeatable=True)
+
+
+def writing(function: Literal[5, 6], start: int, word: int) -> Request:
+    """Sets one coil or one register; the answer repeats it."""
+    pdu = struct.pack(">BHH", function, start, word)
+    return Request(pdu, pdu, len(pdu))
+
+
+def writing_many(start: int, words: list[int]) -> Request:
+    """Sets registers."""
+    count = len(words)
+    pdu = struct.pack(f">BHHB{count}H", 16, start, count, count * 2, *words)
+    return Request(pdu, pdu[:5], 5)
+
+
+def masking(start: int, keep: int, put: int) -> Request:
+    """Changes some bits of a register, inside the device; the answer repeats it."""
+    pdu = struct.pack(">BHHH", 22, start, keep, put)
+    return Request(pdu, pdu, len(pdu))
+
+
+class Silence(Exception):  # noqa: N818  no error yet: the request may be repeated
+    """No answer came in time; `noise` if something else did."""
+
+    def __init__(self, noise: bool) -> None:
+        super().__init__(noise)
+        self.noise = noise
+
+
+class Closed(Exception):  # noqa: N818  no error yet: many devices close connections that idle
+    """The other side closed the connection."""
+
+
+class Wire(asyncio.Protocol):
+    """One connection, for one request at a time."""
+
+    def __init__(self, where: Tcp | Serial) -> None:
+        self._where = where
+        self._clock = asyncio.get_running_loop().time
+        self._buffer = bytearray()
+        self._told: asyncio.Future[None] | None = None
+        self._transport: asyncio.BaseTransport | None = None
+        self._number = 0
+        self._asked: dict[int, Request] = {}  # by transaction
+        self._heard = 0.0
+        self.closed = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._buffer += data
+        self._heard = self._clock()
+        if len(self._buffer) > _MOST_UNREAD:
+            self.close()
+        self._tell()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.closed = True
+        self._tell()
+
+    def close(self) -> None:
+        """Lets go of the connection at once."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.close()
+
+    async def send(self, unit: int, request: Request, *, again: bool = False) -> None:
+        """Sends a request; `again` while the answer to its first sending is still welcome."""
+        if self.closed:
+            raise Closed
+        if isinstance(self._where, Serial):
+            await asyncio.sleep(max(0.0, self._heard + self._where.silence - self._clock()))
+        if not again:
+            self._asked.clear()
+            if not self._where.numbered or self._where.rtu:
+                self._buffer.clear()  # nothing that is still there can be the answer
+        self._number = self._number % _NUMBERS + 1
+        self._asked[self._number] = request
+        frame = bytes((unit,)) + request.pdu
+        if self._where.rtu:
+            frame += _crc(frame)
+        else:
+            frame = _HEADER.pack(self._number, 0, len(frame), unit) + request.pdu
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.write(frame)
+
+    async def answer(self, unit: int, request: Request, seconds: float) -> bytes:
+        """The answer to what was sent. Raises Silence, Closed, and DeviceError for one that cannot be right."""
+        deadline = self._clock() + seconds
+        find: Callable[[int, Request], bytes | None] = self._find_rtu if self._where.rtu else self._find_tcp
+        while (found := find(unit, request)) is None:
+            if self.closed:
+                raise Closed
+            if self._clock() >= deadline:
+                raise Silence(noise=bool(self._buffer))
+            await self._more(deadline)
+        return found
+
+    def _find_tcp(self, unit: int, request: Request) -> bytes | None:
+        buffer = self._buffer
+        while len(buffer) >= _HEADER.size:
+            number, protocol, length, from_unit = _HEADER.unpack_from(buffer)
+            if protocol != 0 or not 3 <= length <= 254:
+                raise DeviceError(f"unit {unit}: what came is not Modbus TCP")
+            if len(buffer) < 6 + length:
+                return None
+            pdu = bytes(buffer[7 : 6 + length])
+            del buffer[: 6 + length]
+            if number not in self._asked and (number != 0 or self._where.numbered):
+                continue  # the late answer to an earlier request
+            if from_unit != unit or not request.fits(pdu):
+                raise DeviceError(f"unit {unit} answered something else than was asked")
+            return pdu
+        return None
+
+    def _find_rtu(self, unit: int, request: Request) -> bytes | None:
+        """Looks through noise, and through an echo of what we sent, for a frame that fits and has its check sum."""
+        buffer = self._buffer
+        if request.repeatable and (echo := buffer.find(_framed(unit, request.pdu))) >= 0:
+            del buffer[: echo + len(request.pdu) + _FRAMING]
+        for head, size in ((request.head, request.size), (bytes((request.pdu[0] | 0x80,)), 2)):
+            start = -1
+            while (start := buffer.find(bytes((unit,)) + head, start + 1)) >= 0:
+                frame = bytes(buffer[start : start + size + _FRAMING])
+                if len(frame) == size + _FRAMING and _crc(frame[:-2]) == frame[-2:]:
+                    buffer.clear()
+                    return frame[1:-2]
+        # What was looked at to its end is not looked at again: noise that comes byte by byte would cost ever more.
+        del buffer[: max(0, len(buffer) - max(request.size, len(request.pdu)) - _FRAMING + 1)]
+        return None
+
+    async def _more(self, deadline: float) -> None:
+        """Waits until more has come, or the time is over."""
+        loop = asyncio.get_running_loop()
+        self._told = loop.create_future()
+        timer = loop.call_at(deadline, self._tell)
+        try:
+            await self._told
+        finally:
+            timer.cancel()
+            self._told = None
+
+    def _tell(self) -> None:
+        if self._told is not None and not self._told.done():
+            self._told.set_result(None)
+
+
+def _framed(unit: int, pdu: bytes) -> bytes:
+    frame = bytes((unit,)) + pdu
+    return frame + _crc(frame)
+
+
+def _crc(data: bytes) -> bytes:
+    return FramerRTU.compute_CRC(data).to_bytes(2, "big")
+
+
+async def connected(where: Tcp | Serial) -> Wire:
+    """A connection, for as long as it takes. Raises DeviceError."""
+    loop = asyncio.get_running_loop()
+    wire = Wire(where)
+    try:
+        if isinstance(where, Tcp):
+            await loop.create_connection(lambda: wire, where.host, where.port)
+        else:
+            transport, _ = await create_serial_connection(
+                loop,
+                lambda: wire,
+                where.path,
+                baudrate=where.baudrate,
+                bytesize=where.data_bits,
+                parity=where.parity[0].upper(),
+                stopbits=where.stop_bits,
+            )
+            wire.connection_made(transport)
+    except (ValueError, termios.error) as error:
+        raise DeviceError(f"{where} does not take these settings: {error}") from error
+    except OSError as error:
+        raise DeviceError(f"no connection to {where}: {remedy(where, error)}") from error
+    return wire
+
+
+def remedy(where: Tcp | Serial, error: Exception) -> str:
+    """What to look at when there is no connection."""
+    return (reach.reason(error) if isinstance(where, Tcp) else None) or where.remedy

@@ -1,0 +1,1 @@
+"""OPC UA: by subscription, or polled in batches."""

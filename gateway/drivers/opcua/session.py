@@ -1,0 +1,197 @@
+"""What is done in an OPC UA session: batches within the server's limits, monitored items, writes."""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from time import time
+from typing import TypeVar
+
+from asyncua import Client, ua
+
+from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
+from gateway.drivers.opcua import values as opcua_values
+from gateway.drivers.opcua.values import Clock
+from nexus.contract.reading import Reading, Value
+
+_LARGEST_BATCH = 1000  # where the server names no limit
+WRONG_COUNT = "the server answered something else than was asked"
+_MOST_PLANS = 32  # sets of tags whose reads are kept ready
+ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
+
+_WRITE_REMEDIES = {
+    "BadNotWritable": ": the node's AccessLevel has no CurrentWrite; permit it in the server, or leave `writable` out",
+    "BadUserAccessDenied": ": this user may not write the node; log in as one who may, or leave `writable` out",
+    "BadWriteNotSupported": ": it takes no value without its own status and time",
+}
+
+T = TypeVar("T")
+
+
+class Profile(Enum):
+    """How servers of a kind want to be treated, whatever limits they name."""
+
+    AUTO = "auto"
+    STANDARD = "standard"
+    S7_1200 = "s7-1200"  # fifty times slower beyond 100 items a batch; 1,000 monitored items in all
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The most nodes in one call; `items` the most monitored items in all, None for no limit."""
+
+    read: int = _LARGEST_BATCH
+    monitor: int = _LARGEST_BATCH
+    items: int | None = None
+
+
+_LIMITS = {Profile.STANDARD: Limits(), Profile.S7_1200: Limits(100, 100, 1000)}
+
+
+class Session:
+    """One session. `refusals` says, by tag, why the server does not give it."""
+
+    def __init__(self, client: Client, device: Device, clock: Clock) -> None:
+        self.client = client
+        self.services = client.uaclient.session
+        self.device = device
+        self._clock = clock
+        self.limits = Limits()
+        self.nodes: dict[str, ua.NodeId] = {}
+        self._last: dict[str, int] = {}
+        self._reads: dict[tuple[str, ...], list[ua.ReadParameters]] = {}
+        self.ask_again_at = math.inf
+        self.refusals: dict[str, str] = {}
+
+    async def prepare(self, profile: Profile, batch: int | None) -> None:
+        """Learns the server's limits, and where the nodes are."""
+        await self.find_nodes()
+        if profile is Profile.AUTO:
+            profile = await self._recognised()
+        self.limits = await self._negotiated(_LIMITS[profile])
+        if batch is not None:
+            self.limits = Limits(batch, batch, self.limits.items)
+
+    async def find_nodes(self) -> None:
+        """Looks up the namespaces of the nodes that are not known yet."""
+        unknown = [tag for tag in self.device.tags if tag.name not in self.nodes]
+        namespaces: list[str] = []
+        if any(tag.address.uri for tag in unknown):
+            namespaces = await self.client.get_namespace_array()
+        for tag in unknown:
+            node = ua.NodeId.from_string(tag.address.node)
+            if (uri := tag.address.uri) is not None:
+                if uri not in namespaces:
+                    self.refusals[tag.name] = f"the server has no namespace {uri}; it has {_some(namespaces[1:])}"
+                    continue
+                node = ua.NodeId(node.Identifier, namespaces.index(uri), node.NodeIdType)
+            self.nodes[tag.name] = node
+        missing = len(self.nodes) < len(self.device.tags)
+        self.ask_again_at = asyncio.get_running_loop().time() + ASK_AGAIN_SECONDS if missing else math.inf
+
+    async def read(self, tags: Sequence[Tag]) -> list[Reading]:
+        """One scan, in as few calls as the server allows. Raises DeviceError."""
+        if asyncio.get_running_loop().time() >= self.ask_again_at:
+            await self.call(self.find_nodes())
+            self._reads.clear()
+        key = tuple(tag.name for tag in tags)
+        if (batches := self._reads.get(key)) is None:
+            if len(self._reads) >= _MOST_PLANS:  # asked for is whatever was silent: hardly two sets are the same
+                self._reads.clear()
+            batches = self._reads[key] = self._batches(tags)
+        known = [tag for tag in tags if tag.name in self.nodes]
+        values: list[ua.DataValue] = []
+        for parameters in batches:
+            values += await self.call(self.services.read(parameters))
+        if len(values) != len(known):
+            raise DeviceError(WRONG_COUNT)
+        now = int(time() * 1000)
+        readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in zip(known, values, strict=True)]
+        return readings + [tag.bad(now) for tag in tags if tag.name not in self.nodes]
+
+    async def write(self, tag: Tag, value: Value) -> Value:
+        """Writes a value in the type that the node has. Raises WriteError and DeviceError."""
+        if (node := self.nodes.get(tag.name)) is None:
+            raise WriteError(self.refusals[tag.name])
+        [now] = await self.call(self.services.read(_parameters([node])))
+        if now.Value is None or now.Value.VariantType == ua.VariantType.Null:
+            raise WriteError("the node has no value now, so its type is not known")
+        variant = opcua_values.variant(value, now.Value.VariantType)
+        written = ua.WriteValue(
+            NodeId=node,
+            AttributeId=ua.AttributeIds.Value,
+            # Many servers refuse a write that brings its own status or times.
+            Value=ua.DataValue(variant, StatusCode=None),
+        )
+        [status] = await self.call(self.services.write(ua.WriteParameters(NodesToWrite=[written])))
+        if not status.is_good():
+            raise WriteError(f"the server refuses: {status.name}{_WRITE_REMEDIES.get(status.name, '')}")
+        return opcua_values.held(variant)
+
+    def reading(self, tag: Tag, data: ua.DataValue) -> Reading:
+        def refused(why: str) -> None:
+            self.refusals[tag.name] = why
+
+        return opcua_values.reading(tag, data, self._clock, refused)
+
+    def _fresh(self, reading: Reading, data: ua.DataValue, now: int) -> Reading:
+        """A value that has not changed keeps its source's time, but is known to hold now: the server's time says so."""
+        last = self._last.get(reading.tag)
+        if last is not None and reading.time <= last:
+            later = opcua_values.server_time(data, self._clock, now)
+            reading = Reading(reading.tag, later if later > last else now, reading.value, reading.quality)
+        self._last[reading.tag] = reading.time
+        return reading
+
+    def _batches(self, tags: Iterable[Tag]) -> list[ua.ReadParameters]:
+        nodes = [self.nodes[tag.name] for tag in tags if tag.name in self.nodes]
+        size = self.limits.read
+        return [_parameters(nodes[at : at + size]) for at in range(0, len(nodes), size)]
+
+    async def call(self, call: Awaitable[T]) -> T:
+        try:
+            return await call
+        except TimeoutError:
+            raise DeviceError(f"no answer within {self.device.timeout:g} s") from None
+        except (ua.UaError, OSError) as error:
+            raise DeviceError(str(error) or type(error).__name__) from error
+
+    async def _recognised(self) -> Profile:
+        product = ua.NodeId(ua.ObjectIds.Server_ServerStatus_BuildInfo_ProductUri)
+        name = ua.NodeId(ua.ObjectIds.Server_ServerStatus_BuildInfo_ProductName)
+        found = await self.services.read(_parameters([product, name]))
+        text = " ".join(str(data.Value.Value) for data in found if data.Value is not None).lower()
+        return Profile.S7_1200 if "s7-1200" in text else Profile.STANDARD
+
+    async def _negotiated(self, wanted: Limits) -> Limits:
+        ids = ua.ObjectIds
+        names = (
+            ids.Server_ServerCapabilities_OperationLimits_MaxNodesPerRead,
+            ids.Server_ServerCapabilities_OperationLimits_MaxMonitoredItemsPerCall,
+        )
+        found = await self.services.read(_parameters([ua.NodeId(one) for one in names]))
+        if len(found) != len(names):
+            raise DeviceError(WRONG_COUNT)
+        read, monitor = (
+            min(most, _limit(data) or most) for most, data in zip((wanted.read, wanted.monitor), found, strict=True)
+        )
+        return Limits(read, monitor, wanted.items)
+
+
+def _limit(data: ua.DataValue) -> int | None:
+    """What it says, if that is one: 0, or no such node, is no limit."""
+    value = data.Value.Value if data.Value is not None else None
+    return value if isinstance(value, int) and value > 0 else None
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names, for an error."""
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")
+
+
+def _parameters(nodes: Sequence[ua.NodeId]) -> ua.ReadParameters:
+    return ua.ReadParameters(
+        TimestampsToReturn=ua.TimestampsToReturn.Both,
+        NodesToRead=[ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value) for node in nodes],
+    )

@@ -1,0 +1,190 @@
+"""An OPC UA subscription: monitored items, and the changes that the server tells."""
+
+import asyncio
+import math
+from collections.abc import Mapping
+from time import time
+
+from asyncua import ua
+
+from gateway.drivers.driver import DeviceError, Tag
+from gateway.drivers.opcua.session import ASK_AGAIN_SECONDS, WRONG_COUNT, Session
+from nexus.contract.reading import Reading
+
+_KEEP_ALIVE_SECONDS = 5.0
+_LONGEST_SILENCE = 600.0  # a server that wants to be silent for longer cannot be told from a dead one
+_HEARD_AT_MOST = 200_000  # changes that wait for the poller; beyond, the connection is made anew
+_LOST = "the connection was lost"
+
+
+class Subscription:
+    """What one session is told. Nodes that the server refuses are asked for again."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._services = session.services
+        self._id = 0
+        self._options: tuple[float | None, int] = (None, 1)  # sampling, queue
+        self._by_handle: dict[int, Tag] = {}
+        self._unmonitored: dict[int, Tag] = {}
+        self._ask_again_at = math.inf
+        self._stamps: dict[str, tuple[int, int]] = {}  # by tag: its last change's time, as it came and as it went on
+        self._began_ms = int(time() * 1000)
+        self._heard: list[Reading] = []
+        self._told = asyncio.Event()
+        self._published = 0.0
+        self._stale_after = 0.0
+        self._lost: str | None = None
+        session.client.connection_lost_callback = self._on_lost
+
+    async def hear(self) -> list[Reading]:
+        """The changes that came since. A server says when nothing changes: Raises DeviceError when it is silent."""
+        clock = asyncio.get_running_loop().time
+        while not self._heard:
+            if self._lost is not None:
+                raise DeviceError(self._lost, silent_for=clock() - self._published)
+            if clock() >= self._ask_again_at:
+                await self._session.call(self._monitor_again())
+                continue
+            self._told.clear()
+            silence = self._published + self._stale_after
+            try:
+                async with asyncio.timeout_at(min(silence, self._ask_again_at)):
+                    await self._told.wait()
+            except TimeoutError:
+                if clock() >= (silence := self._published + self._stale_after):
+                    reason = f"the server was silent for {self._stale_after:.0f} s"
+                    raise DeviceError(reason, silent_for=clock() - self._published) from None
+        heard, self._heard = self._heard, []
+        return heard
+
+    async def subscribe(self, sampling: float | None, queue: int) -> None:
+        """Monitors all tags; what changes is heard from now on."""
+        known = [tag for tag in self._session.device.tags if tag.name in self._session.nodes]
+        most = self._session.limits.items
+        if most is not None and len(known) > most:
+            raise DeviceError(f"this kind of server monitors at most {most} items, not {len(known)}: use `mode: poll`")
+        publishing = min((tag.interval for tag in known), default=1.0)
+        keep_alive = max(1, math.ceil(_KEEP_ALIVE_SECONDS / publishing))
+        parameters = ua.CreateSubscriptionParameters(
+            RequestedPublishingInterval=publishing * 1000,
+            RequestedLifetimeCount=keep_alive * 10,
+            RequestedMaxKeepAliveCount=keep_alive,
+            MaxNotificationsPerPublish=0,
+            PublishingEnabled=True,
+        )
+        self._published = asyncio.get_running_loop().time()
+        made = await self._services.create_subscription(parameters, self._on_publish)
+        silence = made.RevisedPublishingInterval / 1000 * made.RevisedMaxKeepAliveCount
+        if not 0 <= silence <= _LONGEST_SILENCE:
+            silence = _LONGEST_SILENCE
+        self._stale_after = 2 * silence + self._session.device.timeout
+        self._id, self._options = made.SubscriptionId, (sampling, queue)
+        self._by_handle = dict(enumerate(self._session.device.tags))
+        await self._monitor_all(self._by_handle)
+        self._heard += [tag.bad(int(time() * 1000)) for tag in self._unmonitored.values()]
+
+    async def _monitor_again(self) -> None:
+        """Nodes come later than their server, or with a download of the PLC's program."""
+        await self._session.find_nodes()
+        await self._monitor_all(dict(self._unmonitored))
+
+    async def _monitor_all(self, wanted: Mapping[int, Tag]) -> None:
+        """Monitors these, and keeps in `_unmonitored` those that the server does not take."""
+        self._unmonitored = {handle: tag for handle, tag in wanted.items() if tag.name not in self._session.nodes}
+        items = [
+            _item(tag, self._session.nodes[tag.name], handle, *self._options)
+            for handle, tag in wanted.items()
+            if tag.name in self._session.nodes
+        ]
+        for at in range(0, len(items), self._session.limits.monitor):
+            await self._monitor(items[at : at + self._session.limits.monitor])
+        waiting = bool(self._unmonitored)
+        self._ask_again_at = asyncio.get_running_loop().time() + ASK_AGAIN_SECONDS if waiting else math.inf
+
+    async def _monitor(self, items: list[ua.MonitoredItemCreateRequest]) -> None:
+        results = await self._created(self._id, items)
+        if len(results) != len(items):
+            raise DeviceError(WRONG_COUNT)
+        again = []
+        for item, result in zip(items, results, strict=True):
+            if result.StatusCode.is_good():
+                continue
+            if item.RequestedParameters.Filter is not None and "Filter" in result.StatusCode.name:
+                item.RequestedParameters.Filter = None  # the deadband is ours to keep, then
+                again.append(item)
+                continue
+            handle = item.RequestedParameters.ClientHandle
+            self._unmonitored[handle] = tag = self._by_handle[handle]
+            self._session.refusals[tag.name] = result.StatusCode.name
+        if again:
+            await self._monitor(again)
+
+    async def _created(
+        self, subscription: int, items: list[ua.MonitoredItemCreateRequest]
+    ) -> list[ua.MonitoredItemCreateResult]:
+        parameters = ua.CreateMonitoredItemsParameters(
+            SubscriptionId=subscription, TimestampsToReturn=ua.TimestampsToReturn.Both, ItemsToCreate=items
+        )
+        results: list[ua.MonitoredItemCreateResult] = await self._services.create_monitored_items(parameters)
+        return results
+
+    def _on_publish(self, result: ua.PublishResult) -> None:
+        try:
+            self._take(result)
+        except Exception as error:  # whatever the server told: the library would drop it without a word
+            self._lost = f"what the server told cannot be read: {error!r:.200}"
+        self._told.set()
+
+    def _take(self, result: ua.PublishResult) -> None:
+        self._published = asyncio.get_running_loop().time()
+        for notification in result.NotificationMessage.NotificationData or ():
+            if isinstance(notification, ua.DataChangeNotification):
+                for item in notification.MonitoredItems:
+                    if (tag := self._by_handle.get(item.ClientHandle)) is not None:
+                        self._heard.append(self._change(self._session.reading(tag, item.Value)))
+            elif isinstance(notification, ua.StatusChangeNotification):
+                self._lost = f"the server ended the subscription: {notification.Status.name}"
+        if len(self._heard) > _HEARD_AT_MOST:
+            self._lost = "more changes came than could be taken"
+
+    async def _on_lost(self, error: Exception) -> None:
+        self._lost = f"{_LOST}: {error}" if str(error) else _LOST
+        self._told.set()
+
+    def _change(self, reading: Reading) -> Reading:
+        """A change with a time of its own.
+
+        The first that is heard of a node is what it holds now, whenever it got there. Servers with a coarse clock give
+        several changes one time, and rows have the time in their key.
+        """
+        came = reading.time
+        if (last := self._stamps.get(reading.tag)) is None:
+            moment = max(came, self._began_ms)
+        elif came >= last[0]:
+            moment = max(came, last[1] + 1)
+        else:
+            moment = came  # its clock was set back
+        self._stamps[reading.tag] = (came, moment)
+        return reading if moment == came else Reading(reading.tag, moment, reading.value, reading.quality)
+
+
+def _item(tag: Tag, node: ua.NodeId, handle: int, sampling: float | None, queue: int) -> ua.MonitoredItemCreateRequest:
+    parameters = ua.MonitoringParameters(
+        ClientHandle=handle,
+        SamplingInterval=(tag.interval if sampling is None else sampling) * 1000,
+        QueueSize=queue,
+        DiscardOldest=True,
+    )
+    report = tag.report
+    if report is not None and report.deadband and not report.relative:
+        parameters.Filter = ua.DataChangeFilter(
+            Trigger=ua.DataChangeTrigger.StatusValue,
+            DeadbandType=ua.DeadbandType.Absolute.value,
+            DeadbandValue=abs(report.deadband / tag.scale),
+        )
+    return ua.MonitoredItemCreateRequest(
+        ItemToMonitor=ua.ReadValueId(NodeId=node, AttributeId=ua.AttributeIds.Value),
+        MonitoringMode=ua.MonitoringMode.Reporting,
+        RequestedParameters=parameters,
+    )

@@ -1,0 +1,1 @@
+"""Siemens S7 over ISO on TCP."""

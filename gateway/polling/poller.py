@@ -1,0 +1,300 @@
+"""One device's life: connect, scan on the grid (or hear what it tells), and on trouble wait as its breaker says."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from random import random
+from time import time
+from typing import ParamSpec, TypeVar
+
+from gateway import metrics
+from gateway.commands.writing import Written, confirmed
+from gateway.config.devices import Configured
+from gateway.drivers.driver import DeviceError, Hear, Link, Read, Tag
+from gateway.polling.breaker import Breaker, State, growing
+from gateway.polling.descriptors import spared
+from gateway.polling.report import Changes, Gap
+from gateway.polling.schedule import Schedule
+from gateway.polling.status import Condition, OnStatus
+from nexus.contract.reading import Quality, Reading, Value
+from nexus.process import guard
+from nexus.process.run import together
+
+# A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
+HUNG_AFTER_TIMEOUTS = 10
+SILENCE_CHECK_SECONDS = 1.0
+NOT_OURS_SECONDS = 0.1
+LEAVE_SECONDS = 2.0  # a device that is not ours any more is listened to no longer than this, and in silence
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MayPoll = Callable[[], bool]
+OnScan = Callable[[Configured, list[Reading]], None]
+
+
+class _NotOurs(Exception):  # noqa: N818  no error: another gateway has the device now
+    """The device is not ours to listen to."""
+
+
+class Poller:
+    """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
+
+    def __init__(self, configured: Configured, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll) -> None:
+        self.configured = configured
+        self._device = configured.device
+        self._on_scan = on_scan
+        self._may_poll = may_poll
+        self._clock = asyncio.get_running_loop().time
+        breaker = configured.breaker
+        self._breaker = Breaker(breaker.failures, growing(breaker.open_for, breaker.max_open_for))
+        self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
+        self._reports = any(tag.report is not None for tag in self._device.tags)
+        self._condition = Condition(self._device, on_status)
+        self._link: Link | None = None
+        self._turn = asyncio.Lock()  # scans and the requests of a write take turns
+        self._writing = asyncio.Lock()  # one write after the other, until it is read back
+        self._unread: tuple[Tag, ...] = ()  # of a scan that failed
+        self._worked = False  # this connection did, and not only for a moment
+        self._partial = False  # of the scan that failed a part was read
+        self._failure = ""  # why
+        self._unread_because: dict[str, str] = {}  # by tag, until a whole scan succeeds
+        self._progressed = False  # it read a part of a scan before it was lost
+        self._gap = Gap()
+        self._shortest = min(tag.interval for tag in self._device.tags)
+        self._metrics = metrics.Device(self._device.name)
+
+    async def run(self) -> None:
+        """Scans on the grid for ever; after a failure the connection is made anew."""
+        tags = [(tag, tag.interval) for tag in self._device.tags]
+        schedule = Schedule(tags, now=self._clock(), phase=random())  # noqa: S311  spreads load, guards nothing
+        while True:
+            # A connection that worked until now is made again at once: many devices close those that idle.
+            if not self._worked:
+                self._leave_unread()
+                schedule.take(self._clock())  # what was due meanwhile is past
+                await self._sleep_until(max(schedule.next_due, self._breaker.until))
+            if not self._breaker.may_try(self._clock()):
+                continue
+            self._metrics.breaker.set(self._breaker.state)
+            self._worked = False
+            await self._permitted()
+            try:
+                await self._connected(schedule)
+            except _NotOurs:
+                pass  # and so it is not for us to say how it is
+            except DeviceError as error:
+                if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
+                    self._fail(str(error))
+            except Exception as error:  # a driver's fault must not stop the other devices
+                self._condition.broken(error)
+                self._fail(f"internal error in the driver: {error!r}")
+            self._metrics.breaker.set(self._breaker.state)
+
+    async def write(self, tag: Tag, value: Value) -> Written:
+        """Writes between two scans, and reads back. `value` in the tag's unit.
+
+        Raises WriteError, and DeviceError, when nothing was written.
+        """
+        async with self._writing:
+            if (link := self._link) is None or not self._may_poll():
+                raise DeviceError(f"the device is not connected: {self._condition.reason}")
+            read, write = self._between_scans(link.read), self._between_scans(link.write)
+            written = await confirmed(read, write, tag, value, self._device.timeout)
+        if written.reading is not None:
+            self._take([written.reading])
+        return written
+
+    def _between_scans(self, call: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        async def taking_turns(*args: P.args, **kwargs: P.kwargs) -> T:
+            try:
+                async with asyncio.timeout(self._device.timeout * 3), self._turn:
+                    return await call(*args, **kwargs)
+            except TimeoutError:
+                raise DeviceError("the device did not answer in time") from None
+
+        return taking_turns
+
+    def _leave_unread(self) -> None:
+        """What is left of a scan that was read in part is bad; of one that was not read at all, the breaker speaks."""
+        if self._unread and self._partial and self._may_poll():
+            now = _now()
+            readings = [tag.bad(now) for tag in self._unread]
+            names = [tag.name for tag in self._unread]
+            self._unread_because = dict.fromkeys(names, self._failure)
+            self._condition.read(readings, names, self._unread_because)
+            self._publish(readings, len(readings))
+        self._unread, self._partial = (), False
+
+    async def _connected(self, schedule: Schedule[Tag]) -> None:
+        """Connects, then scans until something fails."""
+        async with AsyncExitStack() as stack:
+            link = await self._connect(stack)
+            self._link, began = link, self._clock()
+            self._progressed = False
+            if link.certificate_days is not None:
+                metrics.certificate_days.labels(self._device.name).set(link.certificate_days)
+            try:
+                if link.hear is not None:
+                    await self._listen(link.read, link.hear)
+                else:
+                    await self._poll(link, schedule)
+            finally:
+                self._link = None
+                self._worked &= self._progressed or self._clock() - began >= self._shortest
+
+    async def _connect(self, stack: AsyncExitStack) -> Link:
+        timeout = self._device.timeout
+        try:
+            async with asyncio.timeout(timeout):
+                return await stack.enter_async_context(spared(self.configured.driver.connect(self._device)))
+        except TimeoutError:
+            asked = "is it on, does a firewall drop what we send, is `timeout` too short?"
+            raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
+
+    async def _poll(self, link: Link, schedule: Schedule[Tag]) -> None:
+        if not self._unread:
+            self._unread = schedule.take(self._clock()).items
+        while True:
+            if self._unread:
+                await self._permitted()
+                await self._scan(link, self._unread)
+            await self._sleep_until(schedule.next_due)
+            tick = schedule.take(self._clock())
+            self._unread = tick.items
+            metrics.lateness.observe(tick.lateness)
+            if tick.missed:
+                self._metrics.missed.inc(tick.missed)
+
+    async def _scan(self, link: Link, tags: tuple[Tag, ...]) -> None:
+        began = self._clock()
+        try:
+            async with self._turn:
+                readings = await self._in_time(link, tags)
+        except DeviceError as error:
+            if error.readings:
+                self._take(list(error.readings))
+                read = {reading.tag for reading in error.readings}
+                self._unread = tuple(tag for tag in tags if tag.name not in read)
+                self._progressed = self._partial = True
+            raise
+        self._metrics.scan_seconds.set(self._clock() - began)
+        self._unread, self._partial, self._unread_because = (), False, {}
+        self._take(readings)
+
+    async def _in_time(self, link: Link, tags: tuple[Tag, ...]) -> list[Reading]:
+        """`asyncio.timeout`, in less time than that takes: this is done with every scan.
+
+        What the scan waits for others on a shared line is added to its time.
+        """
+        task, hung, deadline = asyncio.current_task(), False, self._device.timeout * HUNG_AFTER_TIMEOUTS
+        loop, waited = asyncio.get_running_loop(), link.waited() if link.waited is not None else 0.0
+
+        def give_up() -> None:
+            nonlocal hung, waited
+            if link.waited is not None and (more := link.waited() - waited) > deadline / 100:
+                waited += more
+                timers.append(loop.call_later(more, give_up))
+                return
+            hung = True
+            if task is not None:
+                task.cancel()
+
+        timers = [loop.call_later(deadline, give_up)]
+        try:
+            return await link.read(tags)
+        except asyncio.CancelledError:
+            if hung and task is not None and task.uncancel() == 0:
+                raise DeviceError(f"a scan was not done within {deadline:g} s") from None
+            raise
+        finally:
+            timers[-1].cancel()
+
+    async def _listen(self, read: Read, hear: Hear) -> None:
+        """Takes what the device tells by itself; asks only for what has been silent for too long."""
+
+        async def listen() -> None:
+            while True:
+                heard = await hear()
+                await self._still_ours()
+                self._take(self._gap.after(heard))
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(SILENCE_CHECK_SECONDS)
+                await self._still_ours()
+                await self._ask_silent(read)
+
+        try:
+            async with together(DeviceError, _NotOurs) as group:
+                guard.part(group, listen(), name=f"hear {self._device.name}")
+                guard.part(group, watch(), name=f"watch {self._device.name}")
+        except DeviceError as error:
+            if self._may_poll():
+                self._lose(error)
+            raise
+
+    async def _ask_silent(self, read: Read) -> None:
+        now = _now()
+        silent = set(self._changes.silent(now))
+        if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
+            # They have not changed, and are known to be so now.
+            self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
+
+    async def _still_ours(self) -> None:
+        """Raises _NotOurs if we may go on neither now nor in a moment, as after we were stopped."""
+        if not self._may_poll():
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await self._permitted()
+            except TimeoutError:
+                raise _NotOurs from None
+
+    def _lose(self, error: DeviceError) -> None:
+        """Who is told of changes only would take the last values for the present ones: says that they are not known."""
+        tags = self._device.tags
+        moments = self._gap.begin(_now() - int(error.silent_for * 1000), [tag.name for tag in tags])
+        self._publish([tag.bad(moments[tag.name]) for tag in tags], len(tags))
+        self._condition.failed(str(error), resting=False)
+
+    def _take(self, readings: list[Reading]) -> None:
+        """The device answered: its readings go on, as far as they are worth sending."""
+        self._worked = True
+        if self._breaker.succeed():
+            self._metrics.breaker.set(State.CLOSED)
+        bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
+        refusals = self._unread_because or (self._link.refusals if self._link else {})
+        self._condition.read(readings, bad, refusals)
+        self._publish(readings, len(bad))
+
+    def _publish(self, readings: list[Reading], bad: int) -> None:
+        self._metrics.readings.inc(len(readings))
+        if bad:
+            self._metrics.bad_readings.inc(bad)
+        if self._reports:
+            readings = self._changes.worth_sending(readings)
+        if readings:
+            self._on_scan(self.configured, readings)
+
+    def _fail(self, reason: str) -> None:
+        self._metrics.failures.inc()
+        opened = self._breaker.fail(self._clock())
+        if opened:
+            self._metrics.openings.inc()
+            now = _now()
+            self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
+        self._failure = reason
+        if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
+            self._condition.failed(reason, resting=self._breaker.state is State.OPEN)
+
+    async def _permitted(self) -> None:
+        """Waits while it is not sure that the device is still ours: we were stopped, or cut off."""
+        while not self._may_poll():  # noqa: ASYNC110  it is a matter of time
+            await asyncio.sleep(NOT_OURS_SECONDS)
+
+    async def _sleep_until(self, moment: float) -> None:
+        await asyncio.sleep(max(0.0, moment - self._clock()))
+
+
+def _now() -> int:
+    return int(time() * 1000)

@@ -1,0 +1,1 @@
+"""From the broker's shared subscription to batches, and acknowledgements back."""

@@ -1,0 +1,89 @@
+"""Deliveries to batches: which rows are written together, and when. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ingestion.decode.rows import Rows, Window
+from nexus.contract.audit import Record
+
+_MESSAGE_BYTES = 400  # what Python needs around a small one
+_TAG_BYTES = 150  # around a text, and around its copy when it is written
+
+
+class Delivery(NamedTuple):
+    """A message, and how to tell the broker that it may forget it."""
+
+    topic: str
+    payload: bytes
+    acknowledge: Callable[[], None]
+
+    @property
+    def size(self) -> int:
+        """Bytes, about. A broker may send more small ones than the receive maximum allows: Mosquitto 2.0.11 does."""
+        return _MESSAGE_BYTES + len(self.topic) + len(self.payload)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """What cannot be stored, and why.
+
+    `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
+    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms.
+    `publisher` is of a message that wants a receipt.
+    """
+
+    topic: str
+    payload: bytes
+    reason: str
+    source: str | None = None
+    tags: tuple[str, ...] | None = None
+    arrived: int | None = None
+    publisher: str | None = None
+
+    @property
+    def came_on(self) -> str:
+        """The topic of the message."""
+        return self.source or self.topic
+
+    @property
+    def once(self) -> bool:
+        """Whether the same payload is a repetition whenever it comes; else it is one only at the same moment."""
+        return self.publisher is not None or self.tags == ()
+
+    @property
+    def size(self) -> int:
+        """Bytes, about, beside those of the message: the names of many refused tags take several times as many."""
+        return sum(_TAG_BYTES + len(tag) for tag in self.tags or ())
+
+
+@dataclass(slots=True, eq=False)
+class Batch:
+    """What is written in one transaction; `late` are rows for chunks that are compressed, or aggregated, already.
+
+    `began` when the first of its `deliveries` came; each is acknowledged once all is committed, and until then may have
+    to be looked at again, by the window of the moment when it came. `receipts` are publishers, with first and last of
+    the numbers in it.
+    """
+
+    rows: Rows = field(default_factory=Rows)
+    late: Rows = field(default_factory=Rows)
+    records: list[Record] = field(default_factory=list)
+    rejects: list[Reject] = field(default_factory=list)
+    receipts: list[tuple[str, int, int]] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+    windows: list[Window] = field(default_factory=list)  # one a delivery
+    size: int = 0  # bytes of the messages, of their rows and of what is set aside of them, about
+    began: float = 0.0
+    committed: bool = False
+
+    @property
+    def points(self) -> int:
+        """What it weighs against the sizes in settings."""
+        return self.rows.count + self.late.count + len(self.rejects) + len(self.records)
+
+    def due_in(self, now: float, points: int, seconds: float) -> float | None:
+        """Seconds until it should be written: 0 when it is full, None while it is empty."""
+        if not self.deliveries:
+            return None
+        return 0.0 if self.points >= points else max(0.0, self.began + seconds - now)

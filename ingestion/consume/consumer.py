@@ -1,0 +1,116 @@
+"""The shared subscription: messages in, acknowledgements and receipts out, and a clean farewell."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+
+from ingestion import metrics
+from ingestion.consume.batch import Delivery
+from ingestion.consume.pipeline import Pipeline
+from ingestion.consume.receipts import Receipts
+from nexus.mqtt import Broker, Client, Connection, Message, MqttError, SubscriptionError, stay_connected
+from nexus.process import guard, log
+from nexus.process.run import together
+
+LOST_AT_MOST = 2  # a broker may answer what it does not allow by hanging up; then that filter is left out
+
+
+class Consumer:
+    """Feeds a pipeline from a persistent session, over as many connections as it takes."""
+
+    def __init__(self, filters: Sequence[str], pipeline: Pipeline, receipts: Receipts) -> None:
+        self._filters = filters
+        self._pipeline = pipeline
+        self._receipts = receipts
+        self._stopping = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._committed = asyncio.Event()
+        self._latest: Connection | None = None
+        self._lost_at: dict[str, int] = {}  # filters, and how often the connection was lost over them
+        self._said: set[str] = set()
+        self._log = log.get("consumer")
+        self.connected = False
+        self.subscribed = False  # only from then on does the broker keep for us what comes
+        self.away = "not connected yet"  # why it is not
+        pipeline.on_room = self._resume
+
+    async def run(self, broker: Broker, client: Client, before: Callable[[], Awaitable[None]]) -> None:
+        """Consumes until `stop` and `leave` were called; `before` each connection makes sure that we may."""
+        await stay_connected(broker, client, self._serve, self._received, before=before, on_away=self._note_away)
+
+    def _note_away(self, reason: str) -> None:
+        self.away = reason
+
+    async def stop(self) -> None:
+        """Unsubscribes; when this returns nothing more comes. Without a connection nothing comes anyway."""
+        self._stopping.set()
+        if self.connected:
+            await self._quiet.wait()
+
+    def leave(self) -> None:
+        """All is committed and acknowledged: ends the session, and the broker gives what it queued to the others."""
+        self._committed.set()
+
+    async def _serve(self, connection: Connection) -> None:
+        self.connected = True
+        metrics.connected.set(1)
+        try:
+            async with together(MqttError) as group:
+                telling = guard.part(group, self._receipts.run(connection), name="receipts")
+                subscribed = await self._subscribe(connection)
+                self.subscribed = True
+                await self._stopping.wait()
+                connection.resume()
+                for one in subscribed:
+                    await connection.unsubscribe(one)
+                self._quiet.set()
+                await self._committed.wait()
+                telling.cancel()
+            await self._receipts.send(connection)
+            connection.ends_session = True
+        finally:
+            self.connected = self.subscribed = False
+            self._quiet.set()
+            metrics.connected.set(0)
+
+    async def _subscribe(self, connection: Connection) -> list[str]:
+        """Subscribes to the readings, and to what of the rest the broker allows; gives what it did."""
+        first, *others = self._filters
+        await connection.subscribe(first)
+        subscribed = [first]
+        for one in others:
+            if self._lost_at.get(one, 0) >= LOST_AT_MOST:
+                continue
+            try:
+                await connection.subscribe(one)
+                subscribed.append(one)
+            except SubscriptionError as error:
+                self._say(one, str(error))
+            except MqttError as error:
+                self._lost_at[one] = self._lost_at.get(one, 0) + 1
+                if self._lost_at[one] == LOST_AT_MOST:
+                    self._say(one, f"at {one} the broker hangs up: {error}")
+                raise
+            else:
+                self._lost_at.pop(one, None)
+        metrics.subscriptions_refused.set(len(self._filters) - len(subscribed))
+        return subscribed
+
+    def _say(self, one: str, reason: str) -> None:
+        if one not in self._said:
+            self._said.add(one)
+            self._log.error("a subscription is refused, and the others go on: see the broker's rules", reason=reason)
+
+    def _received(self, connection: Connection, message: Message) -> None:
+        if connection is not self._latest:
+            self._latest = connection
+            if connection.session_present:
+                self._pipeline.forget_held()
+        acknowledge = partial(connection.acknowledge, message.packet_id)
+        self._pipeline.receive(Delivery(message.topic, message.payload, acknowledge))
+        if self._pipeline.full and not self._stopping.is_set():
+            connection.pause()
+
+    def _resume(self) -> None:
+        if self._latest is not None:
+            self._latest.resume()

@@ -1,0 +1,261 @@
+"""Message → batch → commit → acknowledgement and receipt. Decoding goes on while batches are being written."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from time import time
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
+
+from ingestion import metrics
+from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.receipts import Receipts
+from ingestion.decode.encoding import Encoding
+from ingestion.decode.rows import Window
+from ingestion.settings import Settings
+from ingestion.store.apart import Parts, write_apart
+from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.quota import Quota
+from ingestion.store.tables import Written
+from ingestion.store.writer import ATTEMPTS, Writer
+from nexus.process import guard, log
+from nexus.process.errors import InvariantError
+from nexus.process.run import together
+
+MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
+_DAY_MS = 86_400_000
+_DECODED_AT_ONCE = 1_000  # points, before others have their turn: a COPY under way must not starve
+
+
+class Pipeline:
+    """Takes deliveries, and acknowledges each, in their order, once what it said is committed.
+
+    Decoded points wait up to `buffer_points`; beyond, messages wait undecoded and unacknowledged, so that the broker
+    stops at our receive maximum and keeps the rest. Of these again only MOST_BYTES: then `full` says so.
+    """
+
+    def __init__(
+        self, settings: Settings, encoding: Encoding, quota: Quota, writers: Sequence[Writer], receipts: Receipts
+    ) -> None:
+        self._settings = settings
+        self._writers = writers
+        self._receipts = receipts
+        self._encoding = encoding
+        self._quota = quota
+        self._oldest_ms = settings.oldest_days * _DAY_MS
+        self._window = Window.at(0, 0)
+        self._held: deque[Delivery] = deque()
+        self._held_bytes = 0
+        self._open = Batch()
+        self._writing: deque[Batch] = deque()
+        self._points = 0  # decoded and not committed, without the open batch
+        self._bytes = 0
+        self._wake = asyncio.Event()
+        self._finishing = False
+        self._decoding = False
+        self._clock = asyncio.get_running_loop().time
+        self._log = log.get("pipeline")
+        self._outage: str | None = None
+        self._said_conflict = False
+        self.on_room: Callable[[], None] = lambda: None  # called when `full` has ended
+        metrics.oldest.set_function(self._age)
+        metrics.buffered.set_function(lambda: self._points + self._open.points)
+        metrics.held.set_function(lambda: len(self._held))
+
+    @property
+    def full(self) -> bool:
+        """Whether whoever brings messages should stop."""
+        return self._held_bytes > MOST_BYTES
+
+    @property
+    def outage(self) -> str | None:
+        """Why the last write failed; None if it went well, or there was none."""
+        return self._outage
+
+    def receive(self, delivery: Delivery) -> None:
+        """Takes one message; never waits."""
+        metrics.messages.inc()
+        if self._held or not self._has_room():
+            self._held.append(delivery)
+            self._held_bytes += delivery.size
+            return
+        self._decode(delivery)
+        if len(self._open.deliveries) == 1 or self._open.points >= self._settings.batch_points:
+            self._wake.set()
+
+    def forget_held(self) -> None:
+        """Drops what is undecoded: the connection that brought it is gone, and the broker sends it again."""
+        self._held.clear()
+        self._held_bytes = 0
+        self._wake.set()
+
+    def finish(self) -> None:
+        """No more will come: `run` returns when all is committed and acknowledged."""
+        self._finishing = True
+        self._decode_soon()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Writes batch after batch, with each writer one at a time, until `finish` was called and nothing is left."""
+        async with together() as group:
+            for number, writer in enumerate(self._writers):
+                guard.part(group, self._write_with(writer), name=f"writer-{number}")
+
+    async def _write_with(self, writer: Writer) -> None:
+        while (batch := await self._next()) is not None:
+            await self._commit(writer, batch)
+            self._settle(batch)
+
+    async def _next(self) -> Batch | None:
+        """The next batch, when it is due; None when there will be none."""
+        while (left := self._due_in()) != 0:
+            if self._finishing and not self._held:
+                return None
+            self._wake.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self._wake.wait()
+        return self._cut()
+
+    def _due_in(self) -> float | None:
+        """Seconds until the open batch should be written; None while there is nothing in it."""
+        if self._finishing and self._open.deliveries:
+            return 0.0
+        return self._open.due_in(self._clock(), self._settings.batch_points, self._settings.batch_seconds)
+
+    def _cut(self) -> Batch:
+        batch, self._open = self._open, Batch()
+        self._writing.append(batch)
+        self._points += batch.points
+        self._bytes += batch.size
+        self._decode_soon()
+        return batch
+
+    def _settle(self, batch: Batch) -> None:
+        if batch.committed or not self._writing:
+            raise InvariantError("more would be acknowledged than was committed")
+        batch.committed = True
+        self._points -= batch.points
+        self._bytes -= batch.size
+        for numbers in batch.receipts:
+            self._receipts.add(*numbers)
+        while self._writing and self._writing[0].committed:
+            for _, _, acknowledge in self._writing.popleft().deliveries:
+                acknowledge()
+        self._decode_soon()
+
+    def _has_room(self) -> bool:
+        points = self._open.points
+        enough = points >= self._settings.most_points or self._points + points >= self._settings.buffer_points
+        return not enough and self._bytes + self._open.size < MOST_BYTES
+
+    def _decode_soon(self) -> None:
+        """What is held is decoded once the writer has been given its work."""
+        if self._held and not self._decoding:
+            self._decoding = True
+            asyncio.get_running_loop().call_soon(self._decode_held)
+
+    def _decode_held(self) -> None:
+        self._decoding = False
+        was_full = self.full
+        enough = self._open.points + _DECODED_AT_ONCE
+        while self._held and self._has_room() and self._open.points < enough:
+            delivery = self._held.popleft()
+            self._held_bytes -= delivery.size
+            self._decode(delivery)
+        if self._has_room():
+            self._decode_soon()
+        self._wake.set()
+        if was_full and not self.full:
+            self.on_room()
+
+    def _decode(self, delivery: Delivery) -> None:
+        batch, (topic, payload, _) = self._open, delivery
+        window = self._window_now()
+        if not batch.deliveries:
+            batch.began = self._clock()
+        batch.deliveries.append(delivery)
+        batch.windows.append(window)
+        batch.size += delivery.size
+        self._encoding.add(batch, topic, payload, window)
+
+    def _window_now(self) -> Window:
+        """By which times are judged; made anew each millisecond at most."""
+        now = int(time() * 1000)
+        if self._window.now != now:
+            first = self._writers[0]
+            self._window = Window.at(now, first.horizon_ms, max(first.kept_ms, now - self._oldest_ms))
+        return self._window
+
+    async def prepare(self) -> None:
+        """Waits until the database has said which rows are late: they are judged when they are decoded."""
+        if not self._writers[0].knows_horizon:
+            await self._written(self._writers[0], Batch())
+
+    async def _write(self, writer: Writer, batch: Batch, attempts: int = ATTEMPTS) -> Written:
+        """Writes as soon as the database is there. Raises BatchRefused."""
+        began = self._clock()
+        written = await writer.write(batch, attempts)
+        metrics.write_seconds.observe(self._clock() - began)
+        return written
+
+    async def _written(self, writer: Writer, batch: Batch) -> Written:
+        """Writes what can be written of a batch, as soon as the database is there."""
+        retrying = AsyncRetrying(
+            retry=retry_if_exception_type(DatabaseAway),
+            wait=wait_random_exponential(multiplier=0.2, max=5),
+            before_sleep=self._away,
+            reraise=True,
+        )
+        parts = Parts(self._encoding, self._quota, batch)
+        async for attempt in retrying:
+            with attempt:
+                await parts.write(partial(self._write_or_apart, writer, batch.receipts))
+        self._back()
+        return parts.written
+
+    async def _write_or_apart(self, writer: Writer, receipts: list[tuple[str, int, int]], part: Batch) -> Written:
+        """Writes a part of a batch; message by message, if need be."""
+        try:
+            return await self._write(writer, part)
+        except BatchRefused as error:
+            guard.failed("message", "writing a batch", error)
+            if part.deliveries:
+                write = partial(self._write, writer, attempts=1)
+                return await write_apart(self._encoding, self._quota, write, part, receipts)
+            raise error if part.rejects else DatabaseAway(str(error)) from error
+
+    async def _commit(self, writer: Writer, batch: Batch) -> None:
+        written = await self._written(writer, batch)
+        metrics.batch_points.observe(batch.points)
+        metrics.rows.inc(written.rows)
+        metrics.late.inc(batch.late.count)
+        metrics.duplicates.inc(written.duplicates)
+        metrics.conflicts.inc(written.conflicts)
+        metrics.rejects.inc(written.rejects)
+        metrics.audit.inc(len(batch.records))
+        if written.conflicts and not self._said_conflict:
+            self._said_conflict = True
+            self._log.warning("readings for a topic and time that have another value already are set aside")
+        if newest := max(batch.rows.newest, batch.late.newest):
+            metrics.lag.set(max(0.0, time() - newest / 1000))
+
+    def _age(self) -> float:
+        """Seconds since the oldest message came that is not acknowledged."""
+        oldest = self._writing[0] if self._writing else self._open
+        return self._clock() - oldest.began if oldest.deliveries else 0.0
+
+    def _away(self, state: RetryCallState) -> None:
+        reason = str(state.outcome.exception()) if state.outcome else ""
+        if self._outage is None:
+            self._log.error("database away: messages stay with the broker", error=reason)
+        self._outage = reason
+        metrics.database_up.set(0)
+
+    def _back(self) -> None:
+        metrics.database_up.set(1)
+        if self._outage is not None:
+            self._log.info("database is back", after=self._outage)
+            self._outage = None

@@ -1,0 +1,162 @@
+"""A message into a batch: its rows, what of it cannot be one, and its numbers."""
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from ingestion import metrics
+from ingestion.consume.batch import Batch, Reject
+from ingestion.decode.decoders import Decoders
+from ingestion.decode.rows import LONGEST_TOPIC, Encoder, Window
+from ingestion.store.quota import Quota
+from nexus.contract import audit
+from nexus.contract import topic as topics
+from nexus.contract.codec import DecodeError, Message
+from nexus.contract.ranges import Ranges
+from nexus.contract.sequence import sender
+from nexus.process import guard, log
+
+Wanted = Callable[[Message], Message | None]
+MOST_ROWS_BYTES = 16_000_000  # of one message, about: a megabyte of short names on a long topic would take all memory
+_ROW_BYTES = 60
+_ALL = slice(None)
+
+
+class Encoding:
+    """Decodes and encodes, as the settings say."""
+
+    def __init__(self, decoders: Decoders, quota: Quota | None = None) -> None:
+        self._decoders = decoders
+        self._encoder = Encoder()
+        self._quota = quota or Quota()
+        self._said_misnumbered = False
+
+    def add(
+        self,
+        batch: Batch,
+        topic: str,
+        payload: bytes,
+        window: Window,
+        *,
+        wanted: Wanted | None = None,
+        arrived: int | None = None,
+    ) -> None:
+        """Adds what a payload says to a batch, or what `wanted` leaves of it; it `arrived` now, or then (epoch ms)."""
+        self._take(batch, topic, payload, window, wanted=wanted, arrived=arrived)
+
+    def again(self, batch: Batch, part: slice = _ALL, wanted: Wanted | None = None) -> Batch:
+        """A batch of the same messages, or part of them, as they were when they came.
+
+        What is set aside of them has been charged to the quota already.
+        """
+        admitted = {(reject.came_on, reject.payload) for reject in batch.rejects}
+
+        def admits(reject: Reject) -> bool:
+            return (reject.came_on, reject.payload) in admitted
+
+        anew = Batch(deliveries=batch.deliveries[part], windows=batch.windows[part])
+        for (topic, payload, _), window in zip(anew.deliveries, anew.windows, strict=True):
+            self._take(anew, topic, payload, window, wanted=wanted, admits=admits)
+        return anew
+
+    def _take(
+        self,
+        batch: Batch,
+        topic: str,
+        payload: bytes,
+        window: Window,
+        *,
+        wanted: Wanted | None,
+        arrived: int | None = None,
+        admits: Callable[[Reject], bool] | None = None,
+    ) -> None:
+        """Adds what can be stored, and what the quota, or `admits`, allows of the rest; and the numbers of both."""
+        publisher, numbers = None, (0, -1)
+        arrived = window.now if arrived is None else arrived
+        reject = None
+        spared: Iterable[tuple[str, int, int]] = ()  # numbers of what is stored, where the rest is refused
+        try:
+            if len(topic) > LONGEST_TOPIC:
+                raise DecodeError(f"the topic is longer than {LONGEST_TOPIC:,} bytes, more than the index can hold")
+            if topic.startswith(audit.ROOT):
+                record = audit.decode(topic, payload)
+                publisher, numbers = record.publisher, record.numbers
+                batch.records.append(record)
+            else:
+                message = self._decoders.decode(topic, payload, arrived)
+                publisher, numbers = message.publisher, message.numbers
+                if message.misnumbered:
+                    self._misnumbered(topic)
+                left = message if wanted is None else wanted(message)
+                if left is not None:
+                    if len(left.values) > 1:
+                        batch.size += _weight(left)
+                    refused = self._encoder.encode(left, window, batch.rows, batch.late)
+                    if refused or left.faults:
+                        reject = _reject(left, payload, refused, arrived)
+                        spared = _spared(message, refused)
+        except Exception as error:  # a mistake of ours must not stop all the messages behind this one
+            reject = Reject(topic, payload, _reason(error), arrived=arrived)
+            with suppress(Exception):
+                publisher, numbers = sender(payload)
+        if reject is not None and not _kept(batch, replace(reject, publisher=publisher), admits or self._quota.admits):
+            batch.receipts += spared  # the rest is nowhere: whoever sent it must not forget it
+        elif publisher is not None:
+            batch.receipts.append((publisher, *numbers))
+
+    def _misnumbered(self, topic: str) -> None:
+        metrics.misnumbered.inc()
+        if not self._said_misnumbered:
+            self._said_misnumbered = True
+            log.get("receipts").warning("numbers that cannot be: no receipt for such messages", topic=topic[:200])
+
+
+def _kept(batch: Batch, reject: Reject, admits: Callable[[Reject], bool]) -> bool:
+    if not admits(reject):
+        return False
+    batch.rejects.append(reject)
+    batch.size += reject.size
+    return True
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, DecodeError):
+        return str(error)
+    guard.failed("message", "decoding a message", error)
+    return f"the decoder failed: {type(error).__name__}"
+
+
+def _weight(message: Message) -> int:
+    """Bytes of the rows, about: each holds the whole topic, twice. Raises DecodeError if that is too much."""
+    weight = len(message.values) * (2 * len(message.topic) + _ROW_BYTES)
+    if weight > MOST_ROWS_BYTES:
+        raise DecodeError(
+            f"{len(message.values):,} values are more than a message on such a topic may have, because each is stored "
+            "with the whole topic: send them in several, or on a shorter topic"
+        )
+    return weight
+
+
+def _spared(message: Message, refused: list[tuple[str, str]]) -> list[tuple[str, int, int]]:
+    """The numbers of readings that are not refused. Where some could not be read nobody knows which are whose."""
+    if message.publisher is None or message.faults:
+        return []
+    gone = {tag for tag, _ in refused}
+    found = Ranges()
+    for number, tag in enumerate(message.values, message.numbers[0]):
+        if tag not in gone:
+            found.add(number, number)
+    return [(message.publisher, first, last) for first, last in found]
+
+
+def _reject(message: Message, payload: bytes, refused: list[tuple[str, str]], arrived: int) -> Reject:
+    """One for the message, however much of it is refused: each would hold all of the payload."""
+    found = refused + [(fault.tag, fault.reason) for fault in message.faults]
+    tag, reason = found[0]
+    topic = topics.beneath(message.topic, tag) if refused else f"{message.topic}/{tag}"
+    if len(found) == 1:
+        return Reject(topic, payload, reason, message.topic, arrived=arrived)
+    said = f"{reason} (of {topic[:200]}; {len(found)} values of the message)"
+    if len(found) == len(message.values) + len(message.faults):
+        return Reject(message.topic, payload, said, arrived=arrived)
+    return Reject(message.topic, payload, said, tags=tuple(tag for tag, _ in found), arrived=arrived)

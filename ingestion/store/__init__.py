@@ -1,0 +1,1 @@
+"""Batches into the database, and what cannot be stored."""

@@ -1,0 +1,115 @@
+"""A batch that cannot be written whole: what makes it fail is found by halving, and set aside; the rest is stored."""
+
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+
+from ingestion.consume.batch import Batch, Reject
+from ingestion.decode.encoding import Encoding
+from ingestion.store.database import BatchRefused, DatabaseAway, TooSlow
+from ingestion.store.quota import Quota
+from ingestion.store.tables import Written
+
+Write = Callable[[Batch], Awaitable[Written]]
+PATIENCE = 3  # times that one message may take too long
+_LAST_WORD = "this message makes writing fail, and cannot be kept"
+
+
+async def write_apart(
+    encoding: Encoding, quota: Quota, write: Write, batch: Batch, receipts: list[tuple[str, int, int]]
+) -> Written:
+    """Writes what can be written of a batch's messages. What is not even kept as a reject gets none of `receipts`.
+
+    Raises DatabaseAway when none of several can, and none is known to be at fault itself: then it is not the messages'.
+    """
+    written, refused = await _halved(encoding, write, batch)
+    if len(refused) == len(batch.deliveries) > 1 and not any(error.of_data for _, error in refused):
+        raise DatabaseAway(f"nothing can be written: {refused[0][1]}")
+    for one, error in refused:
+        written += await _set_aside(quota, write, one, str(error), receipts)
+    return written
+
+
+class Parts:
+    """A batch, to be written whole; after a write that took too long in halves, down to single messages.
+
+    A message that takes too long by itself is the last one to be tried again, and is set aside after PATIENCE times if
+    the database answers in between: else it is the database that is away.
+    """
+
+    def __init__(self, encoding: Encoding, quota: Quota, batch: Batch) -> None:
+        self._encoding = encoding
+        self._quota = quota
+        self._receipts = batch.receipts
+        self._left = deque([batch])
+        self._slow: Counter[Batch] = Counter()
+        self.written = Written(0, 0, 0)
+
+    async def write(self, write: Write) -> None:
+        """Writes what is left. Raises DatabaseAway, BatchRefused."""
+        while self._left:
+            part = self._left[0]
+            if self._slow[part]:
+                await self._answered(part, write)
+            try:
+                if self._slow[part] < PATIENCE:
+                    self.written += await write(part)
+                else:
+                    self.written += await _set_aside(self._quota, write, part, "it takes too long", self._receipts)
+            except TooSlow:
+                self._split(part)
+                raise
+            self._left.popleft()
+
+    async def _answered(self, part: Batch, write: Write) -> None:
+        try:
+            await write(Batch())
+        except DatabaseAway:
+            self._slow[part] = 0
+            raise
+
+    def _split(self, part: Batch) -> None:
+        self._left.popleft()
+        if (middle := len(part.deliveries) // 2) > 0:
+            halves = (slice(middle, None), slice(None, middle))
+            self._left.extendleft(self._encoding.again(part, half) for half in halves)
+        else:
+            self._slow[part] += 1
+            self._left.append(part)
+
+
+async def _halved(encoding: Encoding, write: Write, batch: Batch) -> tuple[Written, list[tuple[Batch, BatchRefused]]]:
+    """Writes what can be, and gives what cannot, a batch a message, with the reason."""
+    try:
+        return await write(batch), []
+    except BatchRefused as error:
+        if len(batch.deliveries) == 1:
+            return Written(0, 0, 0), [(batch, error)]
+    middle = len(batch.deliveries) // 2
+    first, refused_first = await _halved(encoding, write, encoding.again(batch, slice(None, middle)))
+    second, refused_second = await _halved(encoding, write, encoding.again(batch, slice(middle, None)))
+    return first + second, refused_first + refused_second
+
+
+async def _set_aside(
+    quota: Quota, write: Write, one: Batch, reason: str, receipts: list[tuple[str, int, int]]
+) -> Written:
+    """Keeps it as a reject; what is not even that gets none of the `receipts`."""
+    [delivery], [window] = one.deliveries, one.windows
+    publisher = one.receipts[0][0] if one.receipts else None
+    said = f"writing it fails: {reason}"
+    reject = Reject(delivery.topic, delivery.payload, said, arrived=window.now, publisher=publisher)
+    admitted = quota.admitted([reject])
+    if not admitted:
+        receipts[:] = [numbers for numbers in receipts if numbers not in one.receipts]
+        return Written(0, 0, 0)
+    try:
+        return await write(Batch(rejects=admitted))
+    except BatchRefused:
+        pass
+    except BaseException:  # it will be tried again
+        quota.returned(admitted)
+        raise
+    try:
+        return await write(Batch(rejects=[Reject("", b"", _LAST_WORD)]))
+    except BatchRefused as error:
+        raise DatabaseAway(f"rejects cannot be stored: {error}") from None

@@ -1,0 +1,168 @@
+"""Exactly once by a book of committed numbers, on a table without a unique index: the way to the columnstore at once.
+
+The numbers that messages carry are booked in the transaction that stores their rows. What is booked already is not
+stored again. A message without a number may be stored again when it is delivered again.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+
+from ingestion.consume.batch import Batch, Reject
+from ingestion.decode.encoding import Encoding
+from ingestion.store.database import is_of_the_data
+from ingestion.store.quota import Quota
+from ingestion.store.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside
+from nexus.contract.codec import Message
+from nexus.contract.ranges import Ranges
+
+# Compressing pays off when a topic has some rows in a batch; else plain COPY is faster and smaller.
+LEAST_ROWS = 10_000
+LEAST_ROWS_A_TOPIC = 10
+
+_COMPRESS = "SET LOCAL timescaledb.enable_direct_compress_copy = on"
+# What is booked already of these numbers; until the end of the transaction nobody else books for their publishers.
+_BOOKED = "SELECT publisher, first, last FROM booked(%s::text[], %s::bigint[], %s::bigint[])"
+_BOOK = "SELECT book(%s::text[], %s::bigint[], %s::bigint[])"
+
+
+class _Repeated(Exception):  # noqa: N818  rolls a transaction back
+    pass
+
+
+class _Numbers(NamedTuple):
+    """Ranges of numbers, in their order, merged: publisher, first and last of each."""
+
+    publishers: list[str]
+    firsts: list[int]
+    lasts: list[int]
+
+
+class Bulk:
+    """COPYs first and books last, so that what other writers wait for is the booking alone."""
+
+    unique = False
+
+    def __init__(self, encoding: Encoding, quota: Quota | None = None) -> None:
+        self._encoding = encoding
+        self._quota = quota or Quota()
+        self._topics = Topics()
+
+    def reconnected(self) -> None:
+        self._topics.forget()
+
+    async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
+        """Writes a batch in one transaction."""
+        numbers, repeats = _merged(batch.receipts)
+        if not repeats:
+            try:
+                return await self._stored(connection, batch, numbers)
+            except _Repeated:
+                pass
+            except psycopg.Error as error:
+                if not is_of_the_data(error):
+                    raise
+        return await self._stored_apart(connection, batch, numbers)
+
+    async def _stored(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
+        async with connection.transaction():
+            if batch.rows.count >= max(LEAST_ROWS, LEAST_ROWS_A_TOPIC * len(batch.rows.by_topic)):
+                await connection.execute(_COMPRESS)
+            await copy_rows(connection, "metrics", batch.rows.in_order())
+            await copy_rows(connection, "metrics_late", batch.late.in_order())
+            await record(connection, batch.records)
+            await set_aside(connection, batch.rejects)
+            new = await self._topics.add(connection, batch.rows, batch.late)
+            if numbers.firsts:
+                if await (await connection.execute(_BOOKED, numbers)).fetchone():
+                    raise _Repeated
+                await connection.execute(_BOOK, numbers)
+        self._topics.known(new)
+        return Written(batch.rows.count + batch.late.count, 0, len(batch.rejects))
+
+    async def _stored_apart(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
+        """The careful way: what is booked is left out, and what is refused set aside."""
+
+        async def put(some: Rest) -> int:
+            return await copy_rows(connection, "metrics", some)
+
+        async def hold(some: Rest) -> int:
+            return await copy_rows(connection, "metrics_late", some)
+
+        admitted: list[Reject] = []
+        try:
+            async with connection.transaction():
+                booked = await (await connection.execute(_BOOKED, numbers)).fetchall()
+                fresh = self._fresh(batch, _each(numbers, booked)) if batch.deliveries else batch
+                _, refused = await put_halving(connection, fresh.rows.in_order(), put)
+                refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
+                admitted = self._quota.admitted(refused)
+                rejects = [*fresh.rejects, *admitted]
+                await record(connection, batch.records)
+                await set_aside(connection, rejects)
+                new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
+                await connection.execute(_BOOK, numbers)
+        except BaseException:
+            self._quota.returned(admitted)
+            raise
+        self._topics.known(new)
+        stored = fresh.rows.count + fresh.late.count - len(refused)
+        duplicates = batch.points - fresh.points
+        return Written(stored, duplicates, len(rejects))
+
+    def _fresh(self, batch: Batch, seen: dict[str, set[int]]) -> Batch:
+        """The batch, made anew of what is not booked and not twice in it."""
+
+        def unseen(message: Message) -> Message | None:
+            return (
+                message if message.publisher is None else _without(message, seen.setdefault(message.publisher, set()))
+            )
+
+        return self._encoding.again(batch, wanted=unseen)
+
+
+def _without(message: Message, seen: set[int]) -> Message | None:
+    """What of a message is not seen: where each reading has a number, the readings that are not. Then all of it is."""
+    first, last = message.numbers
+    numbers = range(first, last + 1)
+    unseen = [number not in seen for number in numbers]
+    seen.update(numbers)
+    if not any(unseen):
+        return None
+    if all(unseen) or len(message.values) != len(numbers):
+        return message
+    values = {tag: value for (tag, value), new in zip(message.values.items(), unseen, strict=True) if new}
+    return msgspec.structs.replace(message, values=values)
+
+
+def _merged(receipts: Iterable[tuple[str, int, int]]) -> tuple[_Numbers, bool]:
+    """The numbers, and whether one is there twice."""
+    merged = _Numbers([], [], [])
+    publishers, firsts, lasts = merged
+    repeats = False
+    for publisher, first, last in sorted(receipts):
+        if last < first:
+            continue
+        if publishers and publishers[-1] == publisher and first <= lasts[-1] + 1:
+            repeats = repeats or first <= lasts[-1]
+            lasts[-1] = max(lasts[-1], last)
+        else:
+            publishers.append(publisher)
+            firsts.append(first)
+            lasts.append(last)
+    return merged, repeats
+
+
+def _each(numbers: _Numbers, booked: Iterable[tuple[str, int, int]]) -> dict[str, set[int]]:
+    """By publisher, each one of the numbers that is booked."""
+    ranges = {publisher: Ranges() for publisher in numbers.publishers}
+    for publisher, first, last in sorted(booked):
+        ranges[publisher].add(first, last)
+    seen: dict[str, set[int]] = {publisher: set() for publisher in ranges}
+    for publisher, first, last in zip(*numbers, strict=True):
+        for start, end in ranges[publisher].within(first, last):
+            seen[publisher].update(range(start, end + 1))
+    return seen

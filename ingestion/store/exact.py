@@ -1,0 +1,120 @@
+"""Exactly once by the unique index on (topic, time): the default way into the table."""
+
+import psycopg
+from psycopg import AsyncConnection
+
+from ingestion.consume.batch import Batch, Reject
+from ingestion.decode.rows import COLUMNS, Row
+from ingestion.store.database import is_of_the_data
+from ingestion.store.quota import Quota
+from ingestion.store.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside, value_reject
+
+# Its columns by name: LIKE metrics would need the right to read that table, which a writer has not.
+_STAGE = """
+CREATE TEMP TABLE IF NOT EXISTS arriving (
+    topic text, unit text, time timestamptz, value float8, value_str text, quality smallint
+) ON COMMIT DELETE ROWS
+"""
+_MERGE = f"INSERT INTO metrics ({COLUMNS}) SELECT {COLUMNS} FROM arriving ON CONFLICT DO NOTHING"  # noqa: S608
+_CONFLICTS = """
+SELECT found.topic, found.unit, round(extract(epoch FROM found.time) * 1000)::bigint,
+       found.value, found.value_str, found.quality
+FROM (
+    SELECT array_agg(topic) AS topics, array_agg(time) AS times, array_agg(value) AS numbers,
+           array_agg(value_str) AS texts, array_agg(quality) AS qualities, array_agg(unit) AS units
+    FROM arriving
+) AS came, conflicting(topics, times, numbers, texts, qualities, units) AS found
+"""
+_MOST_DAYS = 50  # a transaction, where the database has not enough locks for more: each day is a chunk, and costs some
+_OTHER_VALUE = "the same topic has another value at the same time already"
+
+
+class Exact:
+    """A plain COPY, and only for a batch that meets a repetition the way through a temporary table."""
+
+    unique = True
+
+    def __init__(self, quota: Quota | None = None) -> None:
+        self._topics = Topics()
+        self._quota = quota or Quota()
+        self._repeating = False  # the last batch held repetitions; the next one may too
+
+    def reconnected(self) -> None:
+        self._topics.forget()
+
+    async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
+        """Writes a batch in one transaction; in several only if it has rows of more days than one can lock."""
+        try:
+            return await self._stored_at_once(connection, batch)
+        except psycopg.errors.OutOfMemory:
+            parts = batch.rows.by_days(_MOST_DAYS)
+            if len(parts) < 2:
+                raise
+        written = Written(0, 0, 0)
+        for rows in parts:  # what is committed of them is a repetition, should the rest have to be written again
+            written += await self._stored_apart(connection, Batch(rows=rows))
+        rest = Batch(late=batch.late, records=batch.records, rejects=batch.rejects)
+        return written + await self._stored_apart(connection, rest)
+
+    async def _stored_at_once(self, connection: AsyncConnection, batch: Batch) -> Written:
+        if not self._repeating:
+            try:
+                return await self._stored(connection, batch)
+            except psycopg.Error as error:
+                if not is_of_the_data(error):
+                    raise
+        return await self._stored_apart(connection, batch)
+
+    async def _stored(self, connection: AsyncConnection, batch: Batch) -> Written:
+        rows, late = batch.rows, batch.late
+        async with connection.transaction():
+            await copy_rows(connection, "metrics", rows.in_order())
+            await copy_rows(connection, "metrics_late", late.in_order())
+            await record(connection, batch.records)
+            await set_aside(connection, batch.rejects)
+            new = await self._topics.add(connection, rows, late)
+        self._topics.known(new)
+        return Written(rows.count + late.count, 0, len(batch.rejects))
+
+    async def _stored_apart(self, connection: AsyncConnection, batch: Batch) -> Written:
+        """The careful way: what is there already is left out, and what is refused, or contradicts it, set aside."""
+        conflicts: list[Reject] = []
+
+        async def merge(some: Rest) -> int:
+            repeated, contradicting = await _merge(connection, some)
+            conflicts.extend(contradicting)
+            return repeated
+
+        async def hold(some: Rest) -> int:
+            return await copy_rows(connection, "metrics_late", some)
+
+        rows, late = batch.rows, batch.late
+        admitted: list[Reject] = []
+        try:
+            async with connection.transaction():
+                repeated, refused = await put_halving(connection, rows.in_order(), merge)
+                refused += (await put_halving(connection, late.in_order(), hold))[1]
+                admitted = self._quota.admitted((*refused, *conflicts))
+                rejects = [*batch.rejects, *admitted]
+                await record(connection, batch.records)
+                await set_aside(connection, rejects)
+                new = await self._topics.add(connection, rows, late, {reject.topic for reject in refused})
+        except BaseException:
+            self._quota.returned(admitted)
+            raise
+        self._topics.known(new)
+        self._repeating = repeated > 0
+        duplicates = repeated - len(conflicts)
+        stored = rows.count + late.count - len(refused) - repeated
+        return Written(stored, duplicates, len(rejects), len(conflicts))
+
+
+async def _merge(connection: AsyncConnection, rows: Rest) -> tuple[int, list[Reject]]:
+    """Stores the rows that are not there yet; gives how many were, and those of them that say something else."""
+    await connection.execute(_STAGE)
+    await copy_rows(connection, "arriving", rows)
+    merged = await connection.execute(_MERGE)
+    repeated = len(rows) - merged.rowcount
+    found = await (await connection.execute(_CONFLICTS)).fetchall() if repeated else []
+    await connection.execute("TRUNCATE arriving")
+    return repeated, [value_reject(Row._make(row), _OTHER_VALUE) for row in found]

@@ -1,0 +1,200 @@
+"""What was set aside: shown, tried again after a fix, or thrown away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from time import time
+from typing import Any, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection, sql
+
+from ingestion.consume.batch import Batch
+from ingestion.decode.decoders import Decoders
+from ingestion.decode.encoding import Encoding
+from ingestion.decode.rows import Window
+from ingestion.settings import Settings
+from ingestion.store.bulk import Bulk
+from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.exact import Exact
+from ingestion.store.tables import LARGEST_REJECT, Written
+from ingestion.store.writer import Way, Writer
+from nexus.contract.codec import Message
+
+_AT_ONCE = 500
+_SHOWN_BYTES = 100
+
+Connection = psycopg.Connection[tuple[object, ...]]
+
+
+@dataclass(frozen=True)
+class Which:
+    """Rejects whose topic is like `topic` (* stands for anything), whose reason holds `reason`, older than `age`."""
+
+    topic: str | None = None
+    reason: str | None = None
+    age: timedelta | None = None
+
+    @property
+    def condition(self) -> sql.Composed:
+        parts: list[sql.Composable] = [sql.SQL("true")]
+        if self.topic is not None:
+            parts.append(sql.SQL("topic LIKE {}").format(sql.Literal(_like(self.topic).replace("*", "%"))))
+        if self.reason is not None:
+            parts.append(sql.SQL("reason ILIKE {}").format(sql.Literal(f"%{_like(self.reason)}%")))
+        if self.age is not None:
+            parts.append(sql.SQL("time < now() - {}::interval").format(sql.Literal(self.age)))
+        return sql.SQL(" AND ").join(parts)
+
+
+def shown(connection: Connection, which: Which, limit: int) -> list[str]:
+    """The newest, a line each, and how many there are by reason."""
+    query = sql.SQL("SELECT id, time::text, topic, reason, payload FROM rejects WHERE {} ORDER BY id DESC LIMIT {}")
+    found = connection.execute(query.format(which.condition, limit)).fetchall()
+    lines = ["  ".join((*(_plain(str(one)) for one in row[:4]), _short(row[4]))) for row in found]
+    counts = sql.SQL("SELECT count(*), left(reason, 100) FROM rejects WHERE {} GROUP BY 2 ORDER BY 1 DESC LIMIT 20")
+    lines += [
+        f"{number:>8}  {_plain(str(reason))}" for number, reason in connection.execute(counts.format(which.condition))
+    ]
+    return lines
+
+
+def purge(connection: Connection, which: Which) -> int:
+    """Throws away; gives how many."""
+    return connection.execute(sql.SQL("DELETE FROM rejects WHERE {}").format(which.condition)).rowcount
+
+
+@dataclass(frozen=True)
+class Retried:
+    """What became of rejects that were tried again; `repeated` are values that the table had already.
+
+    Of the `refused`, so many are `cut`: what is not kept whole cannot be read.
+    """
+
+    stored: int = 0
+    refused: int = 0
+    repeated: int = 0
+    cut: int = 0
+
+    def __add__(self, other: "Retried") -> "Retried":
+        return Retried(
+            self.stored + other.stored,
+            self.refused + other.refused,
+            self.repeated + other.repeated,
+            self.cut + other.cut,
+        )
+
+
+class _One(NamedTuple):
+    id: int
+    source: str
+    tags: frozenset[str] | None
+    payload: bytes
+    arrived: int
+
+
+async def retry(connection: Connection, which: Which, settings: Settings) -> Retried:
+    """Decodes and writes again; what succeeds is a reject no more. Raises DatabaseAway."""
+    encoding = Encoding(Decoders(settings.decoders))
+    query = sql.SQL(
+        "SELECT id, topic, coalesce(source, topic), tags, payload, (extract(epoch FROM time) * 1000)::bigint"
+        " FROM rejects WHERE {} AND id > {} AND id <= {} ORDER BY id LIMIT {}"
+    )
+    newest = (connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,))[0]
+    after, done = 0, Retried()
+    way = Bulk(encoding) if settings.ingest_mode == "bulk" else Exact()
+    trying = _Trying(way)
+    async with Writer(settings.database_url, trying) as writer:
+        await writer.write(Batch())  # so that it knows what is late
+        while rows := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
+            found = [_one(row) for row in rows]
+            after = found[-1].id
+            try:
+                done += await _again(trying, writer, encoding, found)
+            except (BatchRefused, DatabaseAway):  # away: or all of them at once take more locks than it has
+                for one in found:
+                    try:
+                        done += await _again(trying, writer, encoding, [one])
+                    except BatchRefused:
+                        done += Retried(refused=1)
+    return done
+
+
+class _Trying:
+    """Another way, which takes the rejects `ids` away in the transaction that stores what they hold."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+        self.ids: list[int] = []
+
+    @property
+    def unique(self) -> bool:
+        return self._way.unique
+
+    def reconnected(self) -> None:
+        self._way.reconnected()
+
+    async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
+        try:
+            async with connection.transaction():
+                # What the database refuses is set aside anew: that must not be taken for what is tried here.
+                await connection.execute("UPDATE rejects SET key = NULL WHERE id = ANY(%s)", (self.ids,))
+                written = await self._way.store(connection, batch)
+                await connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (self.ids,))
+        except BaseException:
+            self._way.reconnected()  # what it took for committed is not
+            raise
+        return written
+
+
+async def _again(trying: _Trying, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
+    """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
+    batch, done, ours = Batch(), [], Encoding(Decoders([]))
+    window = Window.at(int(time() * 1000), writer.horizon_ms, writer.kept_ms)
+    for one in found:
+        tried = Batch()
+        wanted = partial(_only, one.tags) if one.tags else None
+        by = ours if one.tags == frozenset() else encoding
+        by.add(tried, one.source, one.payload, window, wanted=wanted, arrived=one.arrived)
+        if tried.points and not tried.rejects:
+            batch.rows.take(tried.rows)
+            batch.late.take(tried.late)
+            batch.records += tried.records
+            done.append(one.id)
+    trying.ids = done
+    written = await writer.write(batch)
+    again = min(written.rejects, len(done))
+    cut = sum(len(one.payload) >= LARGEST_REJECT and one.id not in done for one in found)
+    return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates, cut)
+
+
+def _one(row: tuple[Any, ...]) -> _One:
+    id_, topic, source, tags, payload, arrived = row
+    if tags is None and source != topic:
+        tags = [topic.removeprefix(f"{source}/")]
+    return _One(id_, source, None if tags is None else frozenset(tags), bytes(payload), arrived)
+
+
+def _only(tags: frozenset[str], message: Message) -> Message | None:
+    """Of a message, the tags that were refused; None if it has none of them now."""
+    values = {tag: value for tag, value in message.values.items() if tag in tags}
+    faults = [fault for fault in message.faults if fault.tag in tags]
+    if not values and not faults:
+        return None
+    return msgspec.structs.replace(message, values=values, faults=faults)
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _short(payload: object) -> str:
+    data = bytes(payload)  # type: ignore[call-overload]
+    return repr(data[:_SHOWN_BYTES])[2:-1] + ("…" if len(data) > _SHOWN_BYTES else "")
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey: topics and reasons are others' words."""
+    return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

@@ -1,0 +1,173 @@
+"""What every way of writing does: COPY, halving around what is refused, rejects, and the list of topics."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from ingestion.consume.batch import Reject
+from ingestion.decode.rows import COLUMNS, Row, Rows, copy_data, parsed
+from ingestion.store.database import explain, is_of_the_data
+from nexus.contract.audit import Record
+from nexus.contract.codec import encode_tag
+from nexus.contract.reading import Reading
+
+LARGEST_REJECT = 1_000_000
+_LONGEST_REASON = 500  # characters; the index on it holds 2,704 bytes
+_LONGEST_TOPIC = 2_000
+_MOST_TOPICS = 200_000  # that are known to be in the list, by their hashes: some 15 MB
+
+_COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
+_REJECT = """
+INSERT INTO rejects (topic, payload, reason, source, tags, time, key)
+VALUES (%s, %s, %s, %s, %s, coalesce(to_timestamp(%s::float8 / 1000), now()), %s) ON CONFLICT DO NOTHING
+"""
+_AUDIT = """
+INSERT INTO audit (time, id, topic, event, by, ok, detail)
+VALUES (to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s::jsonb) ON CONFLICT DO NOTHING
+"""
+_TOPICS = "INSERT INTO topics (topic) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
+
+Rest = list[bytes]
+Put = Callable[[Rest], Awaitable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a batch's rows."""
+
+    rows: int
+    duplicates: int
+    rejects: int
+    conflicts: int = 0  # of the rejects, those that have another value in the table
+
+    def __add__(self, other: "Written") -> "Written":
+        return Written(
+            self.rows + other.rows,
+            self.duplicates + other.duplicates,
+            self.rejects + other.rejects,
+            self.conflicts + other.conflicts,
+        )
+
+
+async def copy_rows(connection: AsyncConnection, table: str, rows: Rest) -> int:
+    """COPYs rows of COLUMNS; gives 0, the number of those that were there already."""
+    if rows:
+        async with connection.cursor() as cursor, cursor.copy(_COPY.format(table)) as copy:
+            await copy.write(copy_data(rows))
+    return 0
+
+
+async def put_halving(connection: AsyncConnection, rows: Rest, put: Put) -> tuple[int, list[Reject]]:
+    """Puts rows, and finds the ones that the database refuses by halving; gives `put`'s sum, and them."""
+    if not rows:
+        return 0, []
+    try:
+        async with connection.transaction():
+            return await put(rows), []
+    except psycopg.Error as error:
+        if not is_of_the_data(error):
+            raise
+        if len(rows) == 1:
+            return 0, [row_reject(rows[0], f"the database refused it: {explain(error)}")]
+    middle = len(rows) // 2
+    before, refused_before = await put_halving(connection, rows[:middle], put)
+    after, refused_after = await put_halving(connection, rows[middle:], put)
+    return before + after, refused_before + refused_after
+
+
+class Topics:
+    """Keeps the list of topics complete, and remembers what is in it."""
+
+    def __init__(self) -> None:
+        self._known: set[int] = set()
+
+    def forget(self) -> None:
+        """The connection is another one: so may be the database."""
+        self._known.clear()
+
+    async def add(self, connection: AsyncConnection, rows: Rows, late: Rows, gone: Collection[str] = ()) -> set[str]:
+        """Adds those that are new, but for `gone`; gives them, to be `known` once they are committed."""
+        if len(self._known) > _MOST_TOPICS:
+            self._known.clear()
+        known = self._known
+        new = {topic for some in (rows, late) for topic in some.by_topic if hash(topic) not in known}.difference(gone)
+        if new:
+            await connection.execute(_TOPICS, (sorted(new),))  # in order, so that two writers cannot block each other
+        return new
+
+    def known(self, topics: set[str]) -> None:
+        self._known.update(map(hash, topics))
+
+
+async def set_aside(connection: AsyncConnection, rejects: Sequence[Reject]) -> None:
+    """Stores what cannot be stored, each once."""
+    if rejects:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(_REJECT, [_storable(reject) for reject in rejects])
+
+
+async def record(connection: AsyncConnection, records: Sequence[Record]) -> None:
+    """Stores who wrote what to devices; a record that is there already stays as it is."""
+    if records:
+        async with connection.cursor() as cursor:
+            await cursor.executemany(
+                _AUDIT, [(one.time, one.id, one.topic, one.event, one.by, one.ok, one.detail) for one in records]
+            )
+
+
+def row_reject(row: bytes, reason: str) -> Reject:
+    """A row as what it would be on the wire, of no tags: whatever decoder its topic has, this is in our format."""
+    return value_reject(parsed(row), reason)
+
+
+def value_reject(row: Row, reason: str) -> Reject:
+    """The same of a row as people read it."""
+    text, value = row.value_str, row.value
+    said = value if text is None else text if value is None else int(text)
+    payload = encode_tag(Reading("", row.time, said, row.quality), row.unit)
+    return Reject(row.topic, payload, reason, tags=())
+
+
+def _storable(reject: Reject) -> tuple[object, ...]:
+    """Its columns, bounded, and of characters that the database takes."""
+    source = reject.source if reject.source != reject.topic else None
+    return (
+        _shortened(reject.topic),
+        reject.payload[:LARGEST_REJECT],
+        _text(reject.reason[:_LONGEST_REASON]) + _cut(reject.payload),
+        None if source is None else _shortened(source),
+        None if reject.tags is None else [_text(tag) for tag in reject.tags],
+        reject.arrived,
+        _key(reject),
+    )
+
+
+def _shortened(topic: str) -> str:
+    """Still longer than a topic may be, if it was: it must not be tried again as another one."""
+    topic = _text(topic)
+    return topic if len(topic) <= _LONGEST_TOPIC else topic[: _LONGEST_TOPIC - 1] + "…"
+
+
+def _cut(payload: bytes) -> str:
+    """What to say of a payload that is not kept whole."""
+    if len(payload) <= LARGEST_REJECT:
+        return ""
+    return f" (of {len(payload):,} bytes only the first {LARGEST_REJECT:,} are kept: it cannot be tried again)"
+
+
+def _key(reject: Reject) -> UUID | None:
+    """The same for the same thing, when it is delivered again, or written again because an answer was lost."""
+    if reject.arrived is None and not reject.once:
+        return None
+    digest = blake2b(_text(reject.came_on).encode(), digest_size=16)
+    digest.update(b"" if reject.once else b"\0%d\0" % (reject.arrived or 0))
+    digest.update(reject.payload)
+    return UUID(bytes=digest.digest())
+
+
+def _text(text: str) -> str:
+    return text.replace("\0", "�").encode("utf-8", "replace").decode()

@@ -1,0 +1,38 @@
+"""Says aloud, once at a start, which connections are not encrypted."""
+
+import os
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from nexus.process import log
+
+_CHECKS = ("verify-ca", "verify-full")
+
+
+def warn(broker_url: str, database_url: str | None = None) -> None:
+    """Logs a warning for each connection to another host that its network can read, or stand in for."""
+    say = log.get("security").warning
+    broker = urlsplit(broker_url)
+    if broker.scheme == "mqtt" and not _is_here(broker.hostname or ""):
+        say("MQTT is not encrypted: the network can read passwords and readings; use mqtts://", broker=broker_url)
+    if database_url is not None and (host := _unverified(database_url)):
+        say("PostgreSQL's TLS is not verified: set sslmode=verify-full in the URL, or PGSSLMODE", host=host)
+
+
+def _unverified(url: str) -> str | None:
+    """The first host that is reached without `sslmode=verify-ca` or `verify-full`."""
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415  the gateway has no database
+
+    given = conninfo_to_dict(url)
+    if (given.get("sslmode") or os.environ.get("PGSSLMODE")) in _CHECKS:
+        return None
+    hosts = str(given.get("host") or os.environ.get("PGHOST") or "").split(",")
+    return next((host for host in hosts if host and not _is_here(host)), None)
+
+
+def _is_here(host: str) -> bool:
+    """Whether no network is between: this host, or a socket's folder."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.startswith(("/", "@"))

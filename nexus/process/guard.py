@@ -1,0 +1,122 @@
+"""Runs what handles things from outside. A fault there costs that one thing; it is counted, logged once and alarmed on.
+
+What runs beside the main flow is started here, in one of three ways (the few tasks that are not, and are awaited where
+they are made, stand in tests/unit/test_guard.py):
+
+- `start`: handles one thing, such as a command or a request; whatever it raises is caught.
+- `keep`: serves until it returns; after a fault it is started again, with a growing pause.
+- `part`: belongs to the block around it; what it raises ends that block, whose own guard or owner sees to it.
+
+`call` is for callbacks, such as a message's. Only InvariantError passes through all of them, and ends the process.
+"""
+
+import asyncio
+import random
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
+from typing import Literal, ParamSpec, TypeVar, get_args
+
+from prometheus_client import Counter
+
+from nexus.process import log
+
+Kind = Literal["message", "command", "file", "device", "request", "timer", "peer"]
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before what has failed is started again
+STABLE_SECONDS = 60.0  # after so long the next pause is the first one again
+SAID_AGAIN_SECONDS = 3600.0  # the same fault is logged at most this often
+_MOST_SAID = 1000  # different faults that are remembered
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+# Each service's registry takes it: see the services' `metrics` modules.
+faults = Counter(
+    "nexus_handler_faults",
+    "Faults in handling one thing from outside (a message, command, file, device, request, timer or peer)",
+    ["kind"],
+    registry=None,
+)
+for _kind in get_args(Kind):
+    faults.labels(_kind)
+
+_said: dict[tuple[str, str, str, int], float] = {}
+
+
+def call(kind: Kind, handler: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Calls `handler`; gives None where it failed."""
+    try:
+        return handler(*args, **kwargs)
+    except Exception as error:
+        failed(kind, getattr(handler, "__qualname__", repr(handler)), error)
+        return None
+
+
+async def run(kind: Kind, name: str, work: Awaitable[T]) -> T | None:
+    """Awaits `work`; gives None where it failed. Being cancelled from outside passes through, and nothing else does."""
+    try:
+        return await work
+    except asyncio.CancelledError as error:
+        if _is_ours(asyncio.current_task()):
+            raise
+        failed(kind, name, error)  # somebody else's cancellation, which came with a future
+        return None
+    except Exception as error:
+        failed(kind, name, error)
+        return None
+
+
+def start(
+    group: asyncio.TaskGroup, kind: Kind, work: Coroutine[object, object, T], *, name: str
+) -> asyncio.Task[T | None]:
+    """A task of `group` that handles one thing; its failure is nobody else's."""
+    return group.create_task(run(kind, name, work), name=name)
+
+
+def keep(group: asyncio.TaskGroup, kind: Kind, body: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
+    """A task of `group` that runs `body` until it returns; after a fault again, with a growing, jittered pause."""
+    return group.create_task(_kept(kind, name, body), name=name)
+
+
+def part(group: asyncio.TaskGroup, work: Coroutine[object, object, T], *, name: str) -> asyncio.Task[T]:
+    """A task that is part of the block of `group`: what it raises ends the block, and is for the block's owner."""
+    return group.create_task(work, name=name)
+
+
+def failed(kind: Kind, name: str, error: BaseException) -> None:
+    """Counts a fault, and logs it with its traceback unless the same one was logged lately."""
+    faults.labels(kind).inc()
+    frames = traceback.extract_tb(error.__traceback__)
+    where = (frames[-1].filename, frames[-1].lineno or 0) if frames else (name, 0)
+    key = (kind, type(error).__name__, *where)
+    now = monotonic()
+    if now - _said.get(key, float("-inf")) < SAID_AGAIN_SECONDS:
+        return
+    if len(_said) >= _MOST_SAID:
+        _said.clear()
+    _said[key] = now
+    log.get("guard").error("a fault was contained", kind=kind, name=name, exc_info=error)
+
+
+async def _kept(kind: Kind, name: str, body: Callable[[], Awaitable[None]]) -> None:
+    pause = FIRST_PAUSE
+    while True:
+        began = monotonic()
+        try:
+            return await body()
+        except asyncio.CancelledError as error:
+            if _is_ours(asyncio.current_task()):
+                raise
+            failed(kind, name, error)
+        except Exception as error:
+            failed(kind, name, error)
+        if monotonic() - began > STABLE_SECONDS:
+            pause = FIRST_PAUSE
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads restarts, guards nothing
+        pause = min(LONGEST_PAUSE, pause * 2)
+
+
+def _is_ours(task: asyncio.Task[object] | None) -> bool:
+    """Whether the cancellation that we caught was asked of this very task."""
+    return task is None or task.cancelling() > 0

@@ -1,0 +1,146 @@
+"""One process: runs a service until a signal, stops it in order, and gives the exit code."""
+
+import asyncio
+import gc
+import resource
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+
+from nexus.process import guard, log
+from nexus.process.errors import ConfigError, InvariantError
+
+STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
+
+# The collector's default is to look at everything very often, for programs that make rubbish in circles. Ours do not.
+GC_THRESHOLDS = (100_000, 20, 10)
+
+Service = Callable[[asyncio.Event], Awaitable[None]]
+
+
+def run(service: Service) -> int:
+    """Runs `service(stop)` to its end; SIGTERM and SIGINT set `stop`. Gives 0, 2 for bad configuration, else 1.
+
+    A service that has not ended STOP_SECONDS after the signal, or at a second one, is cancelled: exit code 1.
+    """
+    logger = log.get("run")
+    gc.set_threshold(*GC_THRESHOLDS)
+    _allow_descriptors()
+    try:
+        asyncio.run(_supervise(service))
+    except ConfigError as error:
+        for line in str(error).splitlines():
+            logger.error("bad configuration", error=line)
+        return 2
+    except asyncio.CancelledError:
+        logger.error("stop was cut short", seconds=STOP_SECONDS)
+        return 1
+    except InvariantError:
+        logger.exception("an invariant is broken")
+        return 1
+    except Exception:
+        logger.exception("the service failed")
+        return 1
+    return 0
+
+
+def _allow_descriptors() -> None:
+    """As many as we may have: each device needs one, and the usual soft limit is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def _supervise(service: Service) -> None:
+    stop = asyncio.Event()
+    work = asyncio.ensure_future(service(stop))
+    broken: list[InvariantError] = []
+
+    def in_a_callback(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of the event loop failed, or a task that nobody waits for."""
+        error = context.get("exception")
+        if isinstance(error, InvariantError):
+            broken.append(error)
+            stop.set()
+        elif isinstance(error, Exception):
+            guard.failed("peer", str(context.get("message", "a callback")), error)
+        else:
+            loop.default_exception_handler(context)
+
+    asyncio.get_running_loop().set_exception_handler(in_a_callback)
+    with _signals(stop, work):
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                log.get("run").info("stopping")
+                await asyncio.wait({work}, timeout=STOP_SECONDS)
+                work.cancel()
+            await work
+            if broken:
+                raise broken[0]
+        finally:
+            stopping.cancel()
+
+
+@contextmanager
+def _signals(stop: asyncio.Event, work: asyncio.Future[None]) -> Iterator[None]:
+    """While entered, the first SIGTERM or SIGINT sets `stop` and the next one cancels `work`."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if stop.is_set():
+            work.cancel()
+        stop.set()
+
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+
+@asynccontextmanager
+async def together(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup]:
+    """A TaskGroup that raises one of the errors of its body and tasks, as itself and not in a group.
+
+    That is a broken invariant, else the first that is not `routine`, else the first. Faults that were not raised, and
+    say something else, are counted and logged.
+    """
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except BaseExceptionGroup as errors:
+        found = list(_flat(errors))
+        raised = min(found, key=lambda error: (not isinstance(error, InvariantError), isinstance(error, routine)))
+        for error in found:
+            if not isinstance(error, routine) and repr(error) != repr(raised):
+                guard.failed("peer", "together", error)
+        raise raised from None
+
+
+def _flat(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _flat(error)
+        else:
+            yield error
+
+
+async def unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+    """Does `work`, unless `stop` is set first: then it is cancelled. Tells whether it was done."""
+    working = asyncio.ensure_future(work)
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working
+        return working.done()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.wait({working, stopping})
