@@ -27,24 +27,21 @@ def gateway(devices: DevicesOption = None) -> int:
     return run(lambda stop: serve(stop, path))
 
 
-def ingest(
-    consumers: Annotated[int, typer.Option(help="Number of consumer processes, to use as many cores.")] = 1,
-) -> int:
+def ingest() -> int:
     """Store what is published in the database.
+
+    Several beside each other share the messages.
 
     \b
     Examples:
       NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus nexus ingest
-      nexus ingest --consumers 2
+      NEXUS_HEALTH_PORT=8092 nexus ingest
     """
-    from ingestion import consumers as several
-    from ingestion import service
+    from ingestion.service import serve
     from nexus.process.run import run
 
     configure_log("ingestion")
-    if consumers < 1:
-        raise ConfigError("--consumers must be at least 1")
-    return run(service.serve if consumers == 1 else lambda stop: several.serve(stop, consumers))
+    return run(serve)
 
 
 def simulate(

@@ -1,6 +1,7 @@
 """Serves HTTP to those who may ask, and holds nothing up for those who ask too much."""
 
 import asyncio
+import errno
 import hmac
 import ipaddress
 import logging
@@ -51,18 +52,14 @@ class Cached:
 
 @asynccontextmanager
 async def site(app: web.Application, process: Process, host: str, port: int, setting: str) -> AsyncIterator[None]:
-    """Serves `app` while entered; a host like `unix:/run/x.sock` is a socket file, open to whoever may use the file.
+    """Serves `app` while entered.
 
     Raises ConfigError that names `setting` when the port is taken.
     """
     refuse_weak("NEXUS_HTTP_TOKEN", process.http_token, process.environment)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it logs each wrong request; the guard counts ours
-    path = host.removeprefix("unix:")
     pace = _Pace()
-    app.middlewares.append(pace.slowed)
-    if path == host:
-        app.middlewares.append(_Door(process).checked)
-    app.middlewares.append(_contained)
+    app.middlewares.extend((pace.slowed, _Door(process).checked, _contained))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -77,7 +74,7 @@ async def site(app: web.Application, process: Process, host: str, port: int, set
     assert runner.server is not None
     connections = pace.connections = _Connections(runner.server)
     try:
-        server = await _listen(connections, host, path, port, setting)
+        server = await _listen(connections, host, port, setting)
         try:
             yield
         finally:
@@ -86,14 +83,13 @@ async def site(app: web.Application, process: Process, host: str, port: int, set
         await runner.cleanup()
 
 
-async def _listen(connections: "_Connections", host: str, path: str, port: int, setting: str) -> asyncio.AbstractServer:
+async def _listen(connections: "_Connections", host: str, port: int, setting: str) -> asyncio.AbstractServer:
     loop = asyncio.get_running_loop()
     try:
-        if path != host:
-            return await loop.create_unix_server(lambda: _Arrival(connections), path)
         return await loop.create_server(lambda: _Arrival(connections), host, port)
     except OSError as error:
-        raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}") from error
+        remedy = f"; set {setting} to another port, or to 0 for any" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}{remedy}") from error
 
 
 @dataclass(slots=True)

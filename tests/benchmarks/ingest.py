@@ -43,10 +43,10 @@ class Site:
         self.broker = Mosquitto(folder, "allow_anonymous true\nlog_type none").start()
         self.running: list[Nexus] = []
 
-    def ingester(self, *arguments: str, **keys: str) -> Nexus:
+    def ingester(self, **keys: str) -> Nexus:
         environment = {f"NEXUS_{key.upper()}": value for key, value in keys.items()}
         environment |= {"NEXUS_MQTT_URL": self.broker.url, "NEXUS_DATABASE_URL": self.url}
-        self.running.append(Nexus(self.folder, ["ingest", *arguments], environment))
+        self.running.append(Nexus(self.folder, ["ingest"], environment))
         return self.running[-1].until_ready()
 
     def load(self, *arguments: str, **keys: str) -> subprocess.Popen[bytes]:
@@ -124,48 +124,34 @@ def steady(arguments: argparse.Namespace) -> dict[str, Any]:
             "latency": report["latency"],
             "cpu": usage.cpu(),
             "rss_mb": usage.rss_mb(),
-            "batch_points": _mean(ingester, "nexus_ingestion_batch_points"),
+            "batch_points": _mean([ingester], "nexus_ingestion_batch_points"),
         }
 
 
-def _mean(process: Nexus, name: str) -> float:
-    return round(process.metric(f"{name}_sum") / max(1, process.metric(f"{name}_count")))
+def _mean(processes: list[Nexus], name: str) -> float:
+    total, count = (sum(one.metric(f"{name}_{part}") for one in processes) for part in ("sum", "count"))
+    return round(total / max(1, count))
 
 
 def _emptied(
-    here: Site, consumers: int, publish: str, points: int, writers: int = 2, mode: str = "exact"
+    here: Site, ingesters: int, publish: str, points: int, writers: int = 2, mode: str = "exact"
 ) -> dict[str, Any]:
     """The rate at which a full queue is emptied: from the first row to the last."""
-    keys = {"writers": str(writers), "ingest_mode": mode}
-    waiting = here.ingester("--consumers", str(consumers), **keys) if consumers > 1 else here.ingester(**keys)
-    children = Path(f"/proc/{waiting.process.pid}/task/{waiting.process.pid}/children").read_text().split()
-    for pid in map(int, children):
-        os.kill(pid, signal.SIGKILL)
-    waiting.stop(signal.SIGKILL)
+    running = [here.ingester(writers=str(writers), ingest_mode=mode) for _ in range(ingesters)]
+    for one in running:
+        one.stop(signal.SIGKILL)
     numbered = "ingestion" if mode == "bulk" else "none"
     here.load("--publish", publish, "--rate", "0", "--points", str(points), "--wait", "4", receipts=numbered).wait()
     sent = Load.read(here.out)
     last = sent.devices - 1
     last_topic = topic.tag(sent.device(last), sent.tag(sent.tags - 1))
-    if consumers > 1:
-        ingester = Nexus(
-            here.folder,
-            ["ingest", "--consumers", str(consumers)],
-            {
-                "NEXUS_MQTT_URL": here.broker.url,
-                "NEXUS_DATABASE_URL": here.url,
-                **{f"NEXUS_{k.upper()}": v for k, v in keys.items()},
-            },
-        )
-        here.running.append(ingester)
-    else:
-        waiting.restart()
-        ingester = waiting
+    for one in running:
+        one.restart()
     with psycopg.connect(here.url, autocommit=True) as connection:
         while connection.execute("SELECT 1 FROM metrics LIMIT 1").fetchone() is None:
             time.sleep(0.005)
         began = time.monotonic()
-        usage = Usage(ingester.process.pid)
+        usages = [Usage(one.process.pid) for one in running]
         # Not by the metrics, which are up to a second old.
         while connection.execute("SELECT count(*) FROM metrics WHERE topic = %s", (last_topic,)).fetchone() != (
             sent.scans[last],
@@ -175,9 +161,9 @@ def _emptied(
     return {
         "points": sent.points,
         "points_a_second": round(sent.points / seconds),
-        "cpu": usage.cpu(),
-        "rss_mb": usage.rss_mb(),
-        "batch_points": _mean(ingester, "nexus_ingestion_batch_points"),
+        "cpu": round(sum(usage.cpu() for usage in usages), 2),
+        "rss_mb": sum(usage.rss_mb() for usage in usages),
+        "batch_points": _mean(running, "nexus_ingestion_batch_points"),
     }
 
 
@@ -210,7 +196,7 @@ def bulk(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def tag_messages(arguments: argparse.Namespace) -> dict[str, Any]:
-    """A message a tag, out of a full queue: one consumer, and two."""
+    """A message a tag, out of a full queue: one ingester, and two."""
     points = arguments.points // 8
     with site() as here:
         one = _emptied(here, 1, "tag", points)

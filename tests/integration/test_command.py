@@ -105,6 +105,7 @@ def test_a_taken_port_is_named(devices: str) -> None:
         done = run_nexus("gateway", "--devices", devices, health_host="127.0.0.1", health_port=port)
     assert done.returncode == 2
     assert f"NEXUS_HEALTH_PORT: cannot listen on 127.0.0.1:{port}" in done.stderr
+    assert "set NEXUS_HEALTH_PORT to another port, or to 0 for any" in done.stderr
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -232,7 +232,6 @@ def test_no_task_is_started_without_the_guard(package: str) -> None:
             if isinstance(called, ast.Attribute) and called.attr in {"create_task", "ensure_future"}:
                 found.append(f"{name}:{called.lineno}")
     allowed = {
-        "ingestion/consumers.py": 2,  # the end of a process, and the wish to stop, raced against each other
         "gateway/drivers/modbus/line.py": 1,  # opening: shared by the units of a line, and awaited by each
     }
     for name, number in allowed.items():
