@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.process.http import BODY_BYTES, Cached
@@ -17,15 +17,15 @@ from nexus.process.http import BODY_BYTES, Cached
 class Board:
     """The last state and values of each device, for people who ask without MQTT."""
 
-    def __init__(self, configured: tuple[Configured, ...]) -> None:
-        self._devices: dict[str, Configured] = {}
+    def __init__(self, configured: tuple[ConfiguredDevice, ...]) -> None:
+        self._devices: dict[str, ConfiguredDevice] = {}
         self._statuses: dict[str, Status] = {}
         self._readings: dict[str, dict[str, Reading]] = {}
         self._all = Cached(self._listed)
         self._pages: dict[str, Cached] = {}
         self.reload(configured)
 
-    def reload(self, configured: tuple[Configured, ...]) -> None:
+    def reload(self, configured: tuple[ConfiguredDevice, ...]) -> None:
         """Takes changed device files."""
         self._devices = {one.device.name: one for one in configured}
         self._readings = {name: self._readings.get(name, {}) for name in self._devices}
@@ -37,7 +37,7 @@ class Board:
         """A device that is not polled here any more."""
         self._statuses.pop(path, None)
 
-    def scan(self, configured: Configured, readings: list[Reading]) -> None:
+    def scan(self, configured: ConfiguredDevice, readings: list[Reading]) -> None:
         """Takes a device's scan."""
         if (last := self._readings.get(configured.device.name)) is not None:
             last.update({reading.tag: reading for reading in readings})
@@ -77,7 +77,7 @@ class Board:
         devices, statuses = list(self._devices.values()), dict(self._statuses)
         return await asyncio.to_thread(lambda: _encoded([_summary(one, statuses) for one in devices]))
 
-    async def _shown(self, one: Configured, last: dict[str, Reading]) -> bytes:
+    async def _shown(self, one: ConfiguredDevice, last: dict[str, Reading]) -> bytes:
         statuses, readings = dict(self._statuses), dict(last)
 
         def made() -> bytes:
@@ -87,7 +87,7 @@ class Board:
         return await asyncio.to_thread(made)
 
 
-def _summary(one: Configured, statuses: dict[str, Status]) -> dict[str, Any]:
+def _summary(one: ConfiguredDevice, statuses: dict[str, Status]) -> dict[str, Any]:
     device, status = one.device, statuses.get(one.device.path)
     return {
         "name": device.name,
@@ -100,7 +100,7 @@ def _summary(one: Configured, statuses: dict[str, Status]) -> dict[str, Any]:
     }
 
 
-def _tag(one: Configured, tag: str, reading: Reading | None) -> dict[str, Any]:
+def _tag(one: ConfiguredDevice, tag: str, reading: Reading | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"tag": tag, "unit": one.outlet.units.get(tag)}
     if reading is not None:
         age = round(time() - reading.time / 1000, 3)

@@ -16,8 +16,8 @@ from gateway.cluster.sharing import Sharing
 from gateway.commands.command import Commands
 from gateway.commands.request import ROOT as COMMANDS
 from gateway.config import device_files
-from gateway.config.devices import Configured
-from gateway.config.reload import Watch
+from gateway.config.devices import ConfiguredDevice
+from gateway.config.watcher import ConfigWatcher
 from gateway.delivery import spool_folder
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
@@ -50,7 +50,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     broker = mqtt.settings.load(process.environment)
     names.warn(os.environ)
     cleartext.warn(str(broker))
-    watch = Watch(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
+    watch = ConfigWatcher(devices, own.device_prefix, device_files.place(own.spool_dir, devices))
     configured = await asyncio.to_thread(watch.start)
     loop = asyncio.get_running_loop()
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
@@ -109,7 +109,7 @@ class _Gateway:
         broker: Broker,
         *,
         sharing: Sharing,
-        watch: Watch,
+        watch: ConfigWatcher,
         delivery: Delivery,
         words: Words,
         group: asyncio.TaskGroup,
@@ -126,7 +126,7 @@ class _Gateway:
         self._clock = asyncio.get_running_loop().time
         self._ready_at = self._clock() + FIRST_DEVICE_SECONDS
 
-    def reload(self, configured: tuple[Configured, ...]) -> None:
+    def reload(self, configured: tuple[ConfiguredDevice, ...]) -> None:
         """Takes the device files as they are now."""
         metrics.devices.set(len(configured))
         descriptors.warn(len(configured))
@@ -249,7 +249,7 @@ class _Gateway:
         if not heard and not self._sharing.heard(message):
             self._commands.take(connection, message)
 
-    def _on_scan(self, one: Configured, readings: list[Reading]) -> None:
+    def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
         self._publisher.scan(one.outlet, readings)
         self._board.scan(one, readings)
 
@@ -257,7 +257,7 @@ class _Gateway:
         self._states.say(path, status)
         self._board.status(path, status)
 
-    def _on_release(self, one: Configured) -> None:
+    def _on_release(self, one: ConfiguredDevice) -> None:
         path = one.device.path
         self._board.forget(path)
         self._delivery.released(path)

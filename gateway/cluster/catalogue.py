@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from nexus.contract.presence import Chunk, Key, Mark, decode_chunk, key, mark
 from nexus.contract.presence import digest as digest_of
 
@@ -47,10 +47,10 @@ class Marked:
     """Devices by key, with the marks of their definitions, each made once."""
 
     def __init__(self) -> None:
-        self.by_key: dict[Key, Configured] = {}
+        self.by_key: dict[Key, ConfiguredDevice] = {}
         self.marks: dict[Key, Mark] = {}
 
-    def reload(self, configured: Iterable[Configured]) -> None:
+    def reload(self, configured: Iterable[ConfiguredDevice]) -> None:
         """Takes changed device files. What is as before stays the same object."""
         before, marks = self.by_key, self.marks
         self.by_key, self.marks = {}, {}
@@ -63,7 +63,7 @@ class Marked:
                 self.by_key[device], self.marks[device] = one, mark(definition(one))
 
 
-def definition(one: Configured) -> str:
+def definition(one: ConfiguredDevice) -> str:
     """What is asked of a device, in one line: two gateways that agree on it may poll it for each other."""
     device = one.device
     return repr((device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.outlet))

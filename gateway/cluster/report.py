@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from gateway import metrics
 from gateway.cluster.membership import Membership
 from gateway.cluster.problems import Problems
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from nexus.contract.presence import Key
 
 SAID_NAMES = 5
@@ -19,7 +19,7 @@ class Report:
         self._member, self._membership, self._problems = member, membership, problems
         self._unlisted: dict[str, float] = {}  # members whose device list is unknown, and since when
 
-    def show(self, by_key: Mapping[Key, Configured], now: float) -> None:
+    def show(self, by_key: Mapping[Key, ConfiguredDevice], now: float) -> None:
         """Brings all up to date."""
         metrics.members.set(self._membership.members)
         metrics.name_taken.set(self._membership.has_twin)
@@ -28,7 +28,7 @@ class Report:
         self._show_contested(by_key)
         self._show_unlisted(now)
 
-    def _show_contested(self, by_key: Mapping[Key, Configured]) -> None:
+    def _show_contested(self, by_key: Mapping[Key, ConfiguredDevice]) -> None:
         contested = self._membership.contested
         metrics.contested.set(len(contested))
         text = None

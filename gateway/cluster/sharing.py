@@ -18,7 +18,7 @@ from gateway.cluster.membership import Membership
 from gateway.cluster.memory import Memory
 from gateway.cluster.problems import Problems
 from gateway.cluster.report import Report
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.delivery.subscribing import subscribe
 from gateway.delivery.words import Words
 from gateway.polling.fleet import Fleet
@@ -119,7 +119,7 @@ class Sharing:
         """What a person has to see to."""
         return self._problems.all
 
-    def reload(self, configured: Iterable[Configured]) -> None:
+    def reload(self, configured: Iterable[ConfiguredDevice]) -> None:
         """Takes changed device files. Devices that are as before go on undisturbed."""
         self._marked.reload(configured)
         self._membership.has(self._marked.marks)
@@ -189,7 +189,7 @@ class Sharing:
 
     async def run(self, fleet: Fleet) -> None:
         """Polls what is ours, for ever. First lets go, then says so, because others start on our word."""
-        applied: tuple[frozenset[Key], dict[Key, Configured]] | None = None
+        applied: tuple[frozenset[Key], dict[Key, ConfiguredDevice]] | None = None
         while True:
             now = clock()
             for member in self._membership.expired(now):

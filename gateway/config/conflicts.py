@@ -2,27 +2,27 @@
 
 from collections.abc import Sequence
 
-from gateway.config.location import Spot
+from gateway.config.location import SourceLocation
 from gateway.drivers.driver import Device, Driver
 
-Checked = Sequence[tuple[Spot, Device, Driver]]
+Checked = Sequence[tuple[SourceLocation, Device, Driver]]
 
 
-def refuse_doubles(spots: Sequence[Spot]) -> None:
+def refuse_doubles(locations: Sequence[SourceLocation]) -> None:
     """No two devices have one name or path, whatever else is wrong with them."""
-    names: dict[str, Spot] = {}
+    names: dict[str, SourceLocation] = {}
     paths: dict[str, str] = {}
-    for spot in spots:
-        name = spot.block.get("name")
-        path = spot.block.get("path") or name
+    for location in locations:
+        name = location.block.get("name")
+        path = location.block.get("path") or name
         if not isinstance(name, str) or not isinstance(path, str):
             continue
         if name in names:
             other = names[name].block
-            spot.fault("name", f"the name stands at {other.file}:{other.line} already: rename one")
+            location.fault("name", f"the name stands at {other.file}:{other.line} already: rename one")
         elif path in paths:
-            spot.fault("path", f"path {path!r} is also that of device {paths[path]}: change one")
-        names.setdefault(name, spot)
+            location.fault("path", f"path {path!r} is also that of device {paths[path]}: change one")
+        names.setdefault(name, location)
         paths.setdefault(path, name)
 
 
@@ -31,25 +31,27 @@ def refuse_twins(devices: Checked) -> None:
     paths = {device.path: device for _, device, _ in devices}
     # Only below a device's path can a tag have the topic of another device.
     above = {path.rpartition("/")[0] for path in paths}
-    for spot, device, _ in devices:
+    for location, device, _ in devices:
         if device.path not in above:
             continue
         for tag in device.tags:
             if (twin := paths.get(f"{device.path}/{tag.name}")) is not None:
-                spot.fault("tags", f"tag {tag.name} has the topic of device {twin.name}: rename the tag or that path")
+                location.fault(
+                    "tags", f"tag {tag.name} has the topic of device {twin.name}: rename the tag or that path"
+                )
 
 
 def refuse_impossible(devices: Checked) -> None:
     """Where the time of the requests is known, it must fit into the interval."""
     load: dict[str, float] = {}
-    for spot, device, driver in devices:
+    for location, device, driver in devices:
         needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
         line = driver.bus(device.settings)
         before = load.get(line or device.name, 0.0)
         load[line or device.name] = before + needed
         if before <= 1 < before + needed:
             where = f"on {line}, with the devices before it, " if line else ""
-            spot.fault(
+            location.fault(
                 "interval",
                 f"its requests take {before + needed:.1f} times as long as the interval {where}allows: "
                 "read less often, or less (`nexus plan` shows each request)",

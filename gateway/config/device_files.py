@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.config.diagnostics import Faults
+from gateway.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
 MOST_BYTES = 64_000_000  # of all files: 5,000 devices of 20 tags, written out, have 11 million
@@ -17,7 +17,7 @@ Files = dict[Path, bytes]
 Signature = tuple[tuple[object, ...], ...]
 
 
-def read(path: Path, faults: Faults) -> Files:
+def read(path: Path, diagnostics: Diagnostics) -> Files:
     """The file, or the .yaml files of a directory. Raises ConfigError when there are none."""
     found: Files = {}
     left = MOST_BYTES
@@ -25,10 +25,10 @@ def read(path: Path, faults: Faults) -> Files:
         try:
             data = _content(file, left)
         except OSError as error:
-            faults.add(file, None, _unreadable(file, error))
+            diagnostics.add(file, None, _unreadable(file, error))
             continue
         except ValueError as error:
-            faults.add(file, None, str(error))
+            diagnostics.add(file, None, str(error))
             continue
         left -= len(data)
         found[file] = data

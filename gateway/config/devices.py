@@ -13,8 +13,8 @@ from gateway import drivers
 from gateway.config import device_files
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
 from gateway.config.device_files import Files
-from gateway.config.diagnostics import Faults, closest, said, shown, unknown
-from gateway.config.location import Spot
+from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
+from gateway.config.location import SourceLocation
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.tags import Tags, shown_name
 from gateway.config.yaml_source import Block, Items, Reader, merged
@@ -30,7 +30,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
-class Configured:
+class ConfiguredDevice:
     """A device that is ready to be polled; `digest` is that of what its files say of it."""
 
     device: Device
@@ -44,60 +44,63 @@ class Configured:
 class _Found:
     """What the files hold, before it is checked."""
 
-    faults: Faults
+    diagnostics: Diagnostics
     templates: dict[str, Block] = field(default_factory=dict)
     devices: list[Block] = field(default_factory=list)
 
 
-def load(path: Path, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> tuple[Configured, ...]:
+def load(path: Path, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> tuple[ConfiguredDevice, ...]:
     """Reads a device file, or a directory of them. Raises ConfigError with all that is wrong, a line each."""
     return read(path, environment, prefix)[1]
 
 
 def read(
     path: Path, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX
-) -> tuple[Files, tuple[Configured, ...]]:
+) -> tuple[Files, tuple[ConfiguredDevice, ...]]:
     """The files beside what they say. Raises ConfigError."""
-    faults = Faults()
-    files = device_files.read(path, faults)
-    return files, build(files, environment, prefix, faults)
+    diagnostics = Diagnostics()
+    files = device_files.read(path, diagnostics)
+    return files, build(files, environment, prefix, diagnostics)
 
 
 def build(
-    files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX, faults: Faults | None = None
-) -> tuple[Configured, ...]:
-    """The devices that the files describe. Raises ConfigError with all that is wrong, `faults` of before included."""
-    faults = Faults() if faults is None else faults
-    found = _Found(faults)
-    reader = Reader(faults, environment, prefix)
+    files: Files,
+    environment: Mapping[str, str] = os.environ,
+    prefix: str = PREFIX,
+    diagnostics: Diagnostics | None = None,
+) -> tuple[ConfiguredDevice, ...]:
+    """The devices that the files describe. Raises ConfigError with all that is wrong, earlier diagnostics included."""
+    diagnostics = Diagnostics() if diagnostics is None else diagnostics
+    found = _Found(diagnostics)
+    reader = Reader(diagnostics, environment, prefix)
     for file, data in files.items():
-        before = len(faults)
+        before = len(diagnostics)
         document = reader.read(file, data)
         if document is not None:
             _collect(found, file, document)
-        elif len(faults) == before:
-            faults.add(file, None, "is empty: it needs `devices:`, a list")
+        elif len(diagnostics) == before:
+            diagnostics.add(file, None, "is empty: it needs `devices:`, a list")
     devices = _devices(found)
-    if not len(faults):
-        whole = [(spot, one.device, one.driver) for spot, one in devices]
+    if not len(diagnostics):
+        whole = [(location, one.device, one.driver) for location, one in devices]
         refuse_twins(whole)
         refuse_impossible(whole)
-    if not devices and not len(faults):
-        faults.add(next(iter(files)), None, "no device is described here: add `devices:`, a list")
-    if len(faults):
-        raise ConfigError(str(faults))
+    if not devices and not len(diagnostics):
+        diagnostics.add(next(iter(files)), None, "no device is described here: add `devices:`, a list")
+    if len(diagnostics):
+        raise ConfigError(str(diagnostics))
     return tuple(configured for _, configured in devices)
 
 
 def described(files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> list[Block]:
     """What the files say of each device, completed by its template; of files that `build` takes."""
-    found = _Found(Faults())
-    reader = Reader(found.faults, environment, prefix)
+    found = _Found(Diagnostics())
+    reader = Reader(found.diagnostics, environment, prefix)
     for file, data in files.items():
         if (document := reader.read(file, data)) is not None:
             _collect(found, file, document)
-    spots = [_completed(Spot(found.faults, raw, ""), found.templates) for raw in found.devices]
-    return [spot.block for spot in spots if spot is not None]
+    locations = [_completed(SourceLocation(found.diagnostics, raw, ""), found.templates) for raw in found.devices]
+    return [location.block for location in locations if location is not None]
 
 
 def checked(kind: type[M], keys: Mapping[str, object]) -> M:
@@ -105,55 +108,57 @@ def checked(kind: type[M], keys: Mapping[str, object]) -> M:
     try:
         return kind.model_validate(keys)
     except ValidationError as error:
-        raise ConfigError("\n".join(message for _, message in said(error, kind))) from None
+        raise ConfigError("\n".join(message for _, message in messages_of(error, kind))) from None
 
 
 def _collect(found: _Found, file: Path, document: Any) -> None:
     if not isinstance(document, Block):
-        found.faults.add(file, 1, "a device file is a mapping with `devices:` and, if wanted, `templates:`")
+        found.diagnostics.add(file, 1, "a device file is a mapping with `devices:` and, if wanted, `templates:`")
         return
-    spot = Spot(found.faults, document, "device file")
+    location = SourceLocation(found.diagnostics, document, "device file")
     for key in document.keys() - {"devices", "templates"}:
-        spot.fault(key, unknown(key, ("devices", "templates")))
+        location.fault(key, unknown(key, ("devices", "templates")))
     templates = document.get("templates") or {}
     if not isinstance(templates, dict):
-        spot.fault("templates", "templates must be a mapping: name, then the keys that devices take from it")
+        location.fault("templates", "templates must be a mapping: name, then the keys that devices take from it")
         templates = {}
     for name, template in templates.items():
         if name in found.templates:
-            spot.fault("templates", f"template {shown(name)} stands twice: rename one")
+            location.fault("templates", f"template {shown(name)} stands twice: rename one")
         elif not isinstance(template, Block):
-            spot.fault("templates", f"template {shown(name)} must be a mapping of the keys that devices take from it")
+            location.fault(
+                "templates", f"template {shown(name)} must be a mapping of the keys that devices take from it"
+            )
         else:
             found.templates[name] = template
     devices = document.get("devices") or Items(document.line)
     if not isinstance(devices, Items):
-        spot.fault("devices", "devices must be a list: each one starts with `- name:`")
+        location.fault("devices", "devices must be a list: each one starts with `- name:`")
         return
     for index, raw in enumerate(devices):
         if isinstance(raw, Block):
             found.devices.append(raw)
         else:
-            found.faults.add(file, devices.lines[index], "a device is a mapping: name, protocol, tags and so on")
+            found.diagnostics.add(file, devices.lines[index], "a device is a mapping: name, protocol, tags and so on")
 
 
-def _devices(found: _Found) -> list[tuple[Spot, Configured]]:
-    made: list[tuple[Spot, Configured]] = []
-    spots: list[Spot] = []
+def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
+    made: list[tuple[SourceLocation, ConfiguredDevice]] = []
+    locations: list[SourceLocation] = []
     for raw in _affordable(found):
-        spot = Spot(found.faults, raw, f"device {shown_name(raw)}")
+        location = SourceLocation(found.diagnostics, raw, f"device {shown_name(raw)}")
         try:
-            completed = _completed(spot, found.templates)
-            spots.append(completed or spot)
+            completed = _completed(location, found.templates)
+            locations.append(completed or location)
             if completed is None:
                 continue
             device = _device(completed)
         except Exception as error:  # of a driver, or ours: it costs this one device
-            spot.fault(None, f"cannot be checked: {error!r:.200}; this is a fault of the program, please report it")
+            location.fault(None, f"cannot be checked: {error!r:.200}; this is a fault of the program, please report it")
             continue
         if device is not None:
             made.append((completed, device))
-    refuse_doubles(spots)
+    refuse_doubles(locations)
     return made
 
 
@@ -164,9 +169,9 @@ def _affordable(found: _Found) -> list[Block]:
         before = tags.get(raw.file, 0)
         tags[raw.file] = after = before + _tags_of(raw, found.templates)
         if before <= MOST_TAGS < after:
-            found.faults.add(raw.file, raw.line, f"with this device the file has more than {MOST_TAGS:,} tags")
+            found.diagnostics.add(raw.file, raw.line, f"with this device the file has more than {MOST_TAGS:,} tags")
     if sum(count for count in tags.values() if count <= MOST_TAGS) > MOST_TAGS:
-        found.faults.add(found.devices[-1].file, None, f"with this file there are more than {MOST_TAGS:,} tags")
+        found.diagnostics.add(found.devices[-1].file, None, f"with this file there are more than {MOST_TAGS:,} tags")
         return []
     return [raw for raw in found.devices if tags[raw.file] <= MOST_TAGS]
 
@@ -178,14 +183,14 @@ def _tags_of(raw: Block, templates: Mapping[str, Block]) -> int:
     return sum(len(tags) for tags in listed if isinstance(tags, list))
 
 
-def _completed(spot: Spot, templates: Mapping[str, Block]) -> Spot | None:
+def _completed(location: SourceLocation, templates: Mapping[str, Block]) -> SourceLocation | None:
     """The device's own keys over the template's; its tags join the template's, and replace those of the same name."""
-    raw = spot.block
+    raw = location.block
     if (name := raw.get("template")) is None:
-        return spot
+        return location
     if not isinstance(name, str) or name not in templates:
         known = ", ".join(templates) or "none"
-        spot.fault("template", f"there is no template {shown(name)}; known: {known}")
+        location.fault("template", f"there is no template {shown(name)}; known: {known}")
         return None
     template = templates[name]
     whole = merged(template, raw)
@@ -194,37 +199,37 @@ def _completed(spot: Spot, templates: Mapping[str, Block]) -> Spot | None:
         replaced = {tag["name"] for tag in own if isinstance(tag, dict) and isinstance(tag.get("name"), str)}
         kept = [tag for tag in base if not (isinstance(tag, dict) and _is_one_of(tag.get("name"), replaced))]
         whole["tags"] = kept + own
-    return Spot(spot.faults, whole, spot.label)
+    return SourceLocation(location.diagnostics, whole, location.label)
 
 
 def _is_one_of(name: object, names: set[str]) -> bool:
     return isinstance(name, str) and name in names
 
 
-def _device(spot: Spot) -> Configured | None:
-    raw = spot.block
-    before = len(spot.faults)
+def _device(location: SourceLocation) -> ConfiguredDevice | None:
+    raw = location.block
+    before = len(location.diagnostics)
     common = {key: value for key, value in raw.items() if key in DeviceKeys.model_fields}
     own = {key: value for key, value in raw.items() if key not in DeviceKeys.model_fields}
-    keys = spot.checked(DeviceKeys, common)
+    keys = location.checked(DeviceKeys, common)
     if keys is not None:
         for key, name, is_path in (("name", keys.name, False), ("path", keys.path, True)):
             if name is not None and (fault := topic.name_fault(name, path=is_path or "/" in name)):
-                spot.fault(key, f"{key} {shown(name)} {fault}")
-    driver = _driver(spot, raw.get("protocol"))
+                location.fault(key, f"{key} {shown(name)} {fault}")
+    driver = _driver(location, raw.get("protocol"))
     settings = assumed = None
     if driver is not None:
         model = driver.SETTINGS[raw["protocol"]]
-        settings = spot.checked(model, own, DeviceKeys.model_fields)
+        settings = location.checked(model, own, DeviceKeys.model_fields)
         assumed = settings or _assumed(model, own)
-    # A fault of the device does not hide those of its tags.
-    tags = Tags(spot, keys, driver, assumed, is_whole=settings is not None).read(raw.get("tags"))
-    if keys is None or driver is None or settings is None or len(spot.faults) > before:
+    # What is wrong with the device does not hide what is wrong with its tags.
+    tags = Tags(location, keys, driver, assumed, is_whole=settings is not None).read(raw.get("tags"))
+    if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
         return None
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, tuple(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit}
     digest = blake2b(repr(raw).encode(), digest_size=16).digest()
-    return Configured(device, driver, keys.breaker, Outlet(device.path, keys.publish, units), digest)
+    return ConfiguredDevice(device, driver, keys.breaker, Outlet(device.path, keys.publish, units), digest)
 
 
 def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | None:
@@ -232,22 +237,22 @@ def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | N
     try:
         return model.model_validate(own)
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_input=False, include_context=False)
-    if any(fault["type"] == "literal_error" for fault in faults):
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+    if any(one["type"] == "literal_error" for one in errors):
         return None
-    wrong = {fault["loc"][0] for fault in faults if fault["loc"]}
+    wrong = {one["loc"][0] for one in errors if one["loc"]}
     return model.model_construct(None, **{key: value for key, value in own.items() if key not in wrong})
 
 
-def _driver(spot: Spot, protocol: object) -> Driver | None:
+def _driver(location: SourceLocation, protocol: object) -> Driver | None:
     if protocol is None:
-        return None  # said already: the key is missing
+        return None  # reported already: the key is missing
     if not isinstance(protocol, str) or protocol not in drivers.FAMILIES:
         known = closest(protocol, drivers.FAMILIES) if isinstance(protocol, str) else closest("", drivers.FAMILIES)
-        spot.fault("protocol", f"unknown protocol {shown(protocol)}{known}")
+        location.fault("protocol", f"unknown protocol {shown(protocol)}{known}")
         return None
     try:
         return drivers.load(protocol)
     except ConfigError as error:
-        spot.fault("protocol", str(error))
+        location.fault("protocol", str(error))
         return None

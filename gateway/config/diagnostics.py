@@ -19,7 +19,7 @@ _SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
 
 
 @dataclass(frozen=True)
-class Fault:
+class Diagnostic:
     """What is wrong at one place of a file, and what would be right."""
 
     file: Path
@@ -30,11 +30,11 @@ class Fault:
         return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.message}"
 
 
-class Faults:
-    """Collects faults; what came from the environment is not shown in them."""
+class Diagnostics:
+    """Collects them; what came from the environment is not shown."""
 
     def __init__(self) -> None:
-        self._found: list[Fault] = []
+        self._found: list[Diagnostic] = []
         self._left_out = 0
         self._secrets: dict[str, str] = {}
         self._unfilled: set[tuple[Path, int | None, str]] = set()
@@ -42,7 +42,7 @@ class Faults:
     def __len__(self) -> int:
         return len(self._found) + self._left_out
 
-    def __iter__(self) -> Iterator[Fault]:
+    def __iter__(self) -> Iterator[Diagnostic]:
         return iter(self._found)
 
     def hide(self, value: str, name: str) -> None:
@@ -51,7 +51,7 @@ class Faults:
             self._secrets[value] = f"${{{name}}}"
 
     def unfilled(self, file: Path, line: int, variable: str) -> None:
-        """`${NAME}` stands for nothing, which is said already: what else is wrong with that value follows from it."""
+        """`${NAME}` has no value, which is reported already: what else is wrong with that value follows from it."""
         self._unfilled.add((file, line, variable))
 
     def add(self, file: Path, line: int | None, message: str) -> None:
@@ -63,7 +63,7 @@ class Faults:
             return
         for value, name in self._secrets.items():
             message = message.replace(value, name)
-        self._found.append(Fault(file, line, message))
+        self._found.append(Diagnostic(file, line, message))
 
     def __str__(self) -> str:
         more = [f"and {self._left_out} more faults"] if self._left_out else []
@@ -78,18 +78,20 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def said(error: ValidationError, model: type[BaseModel], beside: Iterable[str] = ()) -> list[tuple[str | None, str]]:
+def messages_of(
+    error: ValidationError, model: type[BaseModel], beside: Iterable[str] = ()
+) -> list[tuple[str | None, str]]:
     """What a model says of its keys, each with the key that it is about; `beside` are right keys of other models."""
     found: dict[tuple[str, ...], tuple[str | None, str]] = {}
     for fault in error.errors(include_url=False, include_input=False):
-        inner, path = _followed(model, fault["loc"])
-        message = _worded(fault, path, inner, beside)
+        inner, path = _resolve(model, fault["loc"])
+        message = _message(fault, path, inner, beside)
         found.setdefault(path, (path[0] if path else None, message))  # a union speaks once for each of its members
     return list(found.values())
 
 
 def unknown(key: str, known: Iterable[str]) -> str:
-    """What is said of a key that there is none of."""
+    """The message for an unknown key."""
     return f"unknown key {key!r}{closest(key.rpartition('.')[2], known)}"
 
 
@@ -100,7 +102,7 @@ def closest(word: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
-def _followed(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[str, ...]]:
+def _resolve(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[str, ...]]:
     """The keys on the way to a fault, without what pydantic puts between them, and the model of the last one."""
     path: list[str] = []
     inside = True
@@ -119,7 +121,7 @@ def _model(field: FieldInfo | None) -> type[BaseModel] | None:
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
-def _worded(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel], beside: Iterable[str]) -> str:
+def _message(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel], beside: Iterable[str]) -> str:
     kind = fault["type"]
     key = ".".join(path)
     if kind == "extra_forbidden":

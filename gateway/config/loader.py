@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from gateway import drivers
 from gateway.config import device_files
 from gateway.config import devices as config
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from nexus.process.errors import ConfigError
 
 MOST_SECONDS = 120.0
@@ -45,11 +45,11 @@ class Loader:
         self._prefix = prefix
         self._kept = kept
 
-    async def load(self, current: tuple[Configured, ...]) -> tuple[Configured, ...]:
+    async def load(self, current: tuple[ConfiguredDevice, ...]) -> tuple[ConfiguredDevice, ...]:
         """The devices as the files say now. Raises ConfigError, whatever went wrong."""
         known = {one.device.path: one for one in current}
         job = Job(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
-        found: list[Configured] = []
+        found: list[ConfiguredDevice] = []
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 async for frame in _frames(job):
@@ -59,7 +59,7 @@ class Loader:
         return tuple(found)
 
 
-async def _taken(frame: bytes, known: Mapping[str, Configured]) -> list[Configured]:
+async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice]) -> list[ConfiguredDevice]:
     content = pickle.loads(frame)  # noqa: S301  from our own process
     if isinstance(content, str):
         raise ConfigError(content)
@@ -71,7 +71,7 @@ async def _taken(frame: bytes, known: Mapping[str, Configured]) -> list[Configur
         # Importing a driver takes half a second: not here, where devices are polled.
         driver = await asyncio.to_thread(drivers.load, protocol) if _is_new(protocol) else drivers.load(protocol)
         device, breaker, outlet, digest = pickle.loads(packed)  # noqa: S301  likewise
-        found.append(Configured(device, driver, breaker, outlet, digest))
+        found.append(ConfiguredDevice(device, driver, breaker, outlet, digest))
     await asyncio.sleep(0)
     return found
 
@@ -99,9 +99,9 @@ async def _frames(job: Job) -> AsyncIterator[bytes]:
             while True:
                 size = int.from_bytes(await process.stdout.readexactly(_SIZE), "big")
                 yield await process.stdout.readexactly(size)
-        said = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
+        stderr = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
         if await process.wait() != 0:
-            reason = said[-1] if said else f"exit code {process.returncode}"
+            reason = stderr[-1] if stderr else f"exit code {process.returncode}"
             raise ConfigError(f"{job.path}: cannot be checked: {reason:.300}; is there enough memory?")
     finally:
         with suppress(ProcessLookupError):
@@ -133,7 +133,7 @@ def _answers(job: Job) -> Iterator[object]:
             some, tags = [], 0
     yield some
     if job.kept is not None:
-        with suppress(OSError):  # said at the start, where it matters
+        with suppress(OSError):  # logged at the start, where it matters
             device_files.keep(files, job.kept)
 
 

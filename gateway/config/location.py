@@ -7,26 +7,26 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.diagnostics import Faults, said
+from gateway.config.diagnostics import Diagnostics, messages_of
 from gateway.config.yaml_source import Block
 
 M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Spot:
+class SourceLocation:
     """A mapping of a file; `label` says whose it is."""
 
-    faults: Faults
+    diagnostics: Diagnostics
     block: Block
     label: str
 
     def fault(self, key: str | None, message: str) -> None:
         """Notes what is wrong, at the line of `key`."""
-        self.faults.add(self.block.file, self.block.of(key), f"{self.label}: {message}")
+        self.diagnostics.add(self.block.file, self.block.of(key), f"{self.label}: {message}")
 
     def checked(self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
-        """`raw` as a model, or None after its faults; keys of `beside` are offered as right spellings too."""
+        """`raw` as a model, or None if it is wrong; keys of `beside` are offered as right spellings too."""
         wrong = [key for key, value in raw.items() if isinstance(value, bool) and not _takes_truth(kind, key)]
         for name in wrong:  # pydantic would take true for 1
             self.fault(name, f"{name} must be a number, not true or false")
@@ -34,7 +34,7 @@ class Spot:
             found = kind.model_validate(raw)
             return None if wrong else found
         except ValidationError as error:
-            for key, message in said(error, kind, beside):
+            for key, message in messages_of(error, kind, beside):
                 self.fault(key, message)
             return None
 

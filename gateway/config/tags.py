@@ -1,9 +1,9 @@
-"""The tags of a device, read as far as they can be beside the device's own faults."""
+"""The tags of a device, read as far as possible when the device itself is wrong."""
 
 from pydantic import BaseModel
 
 from gateway.config.diagnostics import shown
-from gateway.config.location import Spot
+from gateway.config.location import SourceLocation
 from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.config.yaml_source import Block
 from gateway.drivers.driver import Driver, Tag
@@ -11,11 +11,11 @@ from nexus.contract import topic
 
 
 class Tags:
-    """`settings` may be none, or lack keys that are wrong; then what is read is only for its faults."""
+    """`settings` may be none, or lack keys that are wrong; then the tags are read only to report what is wrong."""
 
     def __init__(
         self,
-        device: Spot,
+        device: SourceLocation,
         keys: DeviceKeys | None,
         driver: Driver | None,
         settings: BaseModel | None,
@@ -31,7 +31,7 @@ class Tags:
         self._names: set[str] = set()
 
     def read(self, listed: object) -> list[Tag]:
-        """The tags that are right; the others are said."""
+        """The valid tags; the others are reported."""
         tags: list[Tag] = []
         for raw in listed if isinstance(listed, list) else ():
             if not isinstance(raw, Block):
@@ -41,26 +41,26 @@ class Tags:
         return tags
 
     def _tag(self, raw: Block) -> Tag | None:
-        spot = Spot(self._device.faults, raw, f"{self._device.label}, tag {shown_name(raw)}")
-        found = spot.checked(TagKeys, raw)
+        location = SourceLocation(self._device.diagnostics, raw, f"{self._device.label}, tag {shown_name(raw)}")
+        found = location.checked(TagKeys, raw)
         if found is None:
             return None
         name = found.name
         if fault := topic.name_fault(name):
-            spot.fault("name", f"the tag's name {fault}")
+            location.fault("name", f"the tag's name {fault}")
         if name in self._names:
-            spot.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
+            location.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
         self._names.add(name)
         if self._driver is None or (settings := self._settings) is None:
             return None
         if found.orders:
             for key in found.orders.keys() - type(settings).model_fields.keys():
-                spot.fault(key, f"{key} is for Modbus: other protocols have one order only")
+                location.fault(key, f"{key} is for Modbus: other protocols have one order only")
             settings = settings.model_copy(update=found.orders)
         try:
             address = self._driver.parse_address(found.address, settings, writable=found.writable)
         except ValueError as error:
-            spot.fault("address", f"address {shown(found.address)}: {error}")
+            location.fault("address", f"address {shown(found.address)}: {error}")
             return None
         except AttributeError:
             if self._is_whole:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gateway.config.diagnostics import Faults, shown
+from gateway.config.diagnostics import Diagnostics, shown
 
 DEEPEST = 32
 LONGEST = 4096  # characters of a text
@@ -93,8 +93,10 @@ def merged(base: Block, over: Block) -> Block:
 class Reader:
     """Turns the text of files into mappings and lists; faults are collected, not raised."""
 
-    def __init__(self, faults: Faults, environment: Mapping[str, str] = os.environ, prefix: str = "DEVICE_") -> None:
-        self._faults = faults
+    def __init__(
+        self, diagnostics: Diagnostics, environment: Mapping[str, str] = os.environ, prefix: str = "DEVICE_"
+    ) -> None:
+        self._diagnostics = diagnostics
         self._environment = environment
         self._prefix = prefix
         self._left = MOST_NODES
@@ -107,16 +109,16 @@ class Reader:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = min(mark.line + 1, len(data.splitlines())) if mark else None  # not after the end
-            self._faults.add(file, line, f"this is not YAML: {error.problem or error.context}")
+            self._diagnostics.add(file, line, f"this is not YAML: {error.problem or error.context}")
         except yaml.YAMLError as error:
-            said = getattr(error, "reason", None) or str(error).partition("\n")[0]
-            self._faults.add(file, None, f"this is not YAML: {said}")
+            reason = getattr(error, "reason", None) or str(error).partition("\n")[0]
+            self._diagnostics.add(file, None, f"this is not YAML: {reason}")
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
-            self._faults.add(file, line, "this is not UTF-8 text: save the file as UTF-8")
+            self._diagnostics.add(file, line, "this is not UTF-8 text: save the file as UTF-8")
         except _TooMuchError as error:
             self._left = left  # nothing of it is kept
-            self._faults.add(file, error.line, error.message)
+            self._diagnostics.add(file, error.line, error.message)
         return None
 
     def count(self, nodes: int, line: int) -> None:
@@ -127,7 +129,7 @@ class Reader:
 
     def fault(self, file: Path, line: int, message: str) -> None:
         """Notes what is wrong."""
-        self._faults.add(file, line, message)
+        self._diagnostics.add(file, line, message)
 
     def filled(self, text: str, key: str | None, file: Path, line: int) -> str:
         """`text`, the value of `key`, with its variables."""
@@ -136,11 +138,11 @@ class Reader:
             if match[0] == "$$":
                 return "$"
             if (fault := self._refused(match[1], key)) is not None:
-                self._faults.add(file, line, fault)
-                self._faults.unfilled(file, line, match[0])
+                self._diagnostics.add(file, line, fault)
+                self._diagnostics.unfilled(file, line, match[0])
                 return match[0]
             found = self._environment[match[1]]
-            self._faults.hide(found, match[1])
+            self._diagnostics.hide(found, match[1])
             return found
 
         return _VARIABLE.sub(value, text)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 
 from gateway import metrics
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.polling.poller import MayPoll, OnScan, Poller
 from gateway.polling.status import OnStatus
 from nexus.process import guard, log
@@ -12,7 +12,7 @@ from nexus.process.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
 
-OnRelease = Callable[[Configured], None]
+OnRelease = Callable[[ConfiguredDevice], None]
 
 
 class Fleet:
@@ -34,7 +34,7 @@ class Fleet:
         found = self._running.get(path)
         return found[0] if found else None
 
-    async def apply(self, wanted: Collection[Configured]) -> None:
+    async def apply(self, wanted: Collection[ConfiguredDevice]) -> None:
         """Polls just these from now on. What goes is let go of first; what is the same object goes on as it is."""
         by_path = {one.device.path: one for one in wanted}
         going = [path for path, (poller, _) in self._running.items() if by_path.get(path) is not poller.configured]
@@ -74,7 +74,7 @@ class Fleet:
         return [poller for poller, _ in ended]
 
 
-def _task(one: Configured) -> str:
+def _task(one: ConfiguredDevice) -> str:
     return f"device {one.device.name}"
 
 

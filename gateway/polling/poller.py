@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 
 from gateway import metrics
 from gateway.commands.writing import Written, confirmed
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, Hear, Link, Read, Tag
 from gateway.polling.breaker import Breaker, State, growing
 from gateway.polling.descriptors import spared
@@ -30,7 +30,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MayPoll = Callable[[], bool]
-OnScan = Callable[[Configured, list[Reading]], None]
+OnScan = Callable[[ConfiguredDevice, list[Reading]], None]
 
 
 class _NotOurs(Exception):  # noqa: N818  no error: another gateway has the device now
@@ -40,7 +40,7 @@ class _NotOurs(Exception):  # noqa: N818  no error: another gateway has the devi
 class Poller:
     """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
 
-    def __init__(self, configured: Configured, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll) -> None:
+    def __init__(self, configured: ConfiguredDevice, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll) -> None:
         self.configured = configured
         self._device = configured.device
         self._on_scan = on_scan

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from gateway import drivers
 from gateway.config import devices as config
-from gateway.config.diagnostics import Faults
+from gateway.config.diagnostics import Diagnostics
 from gateway.config.schema import DeviceKeys
 from gateway.config.yaml_source import CONNECTING
 from gateway.tools import kepware, sheet
@@ -49,7 +49,7 @@ def imported(file: Path, device: Mapping[str, str]) -> tuple[list[str], list[str
         raise ConfigError(
             f"{file}: needs the columns name and address, or those of Kepware's export (Tag Name, Address)"
         )
-    faults: list[str] = []
+    diagnostics: list[str] = []
     remarks: list[str] = []
     if not is_kepware and (left := sorted(column for column in columns if column and not _is_known(column))):
         remarks.append(f"{file}: not taken over: {', '.join(left)}")
@@ -59,15 +59,15 @@ def imported(file: Path, device: Mapping[str, str]) -> tuple[list[str], list[str
             one = _device(devices, at, row, device["name"])
             tag = kepware.tag(row, device["protocol"]) if is_kepware else _tag(row, is_exact="device" in row)
         except ValueError as error:
-            faults.append(f"{file}:{at}: {error}")
+            diagnostics.append(f"{file}:{at}: {error}")
             continue
         one.tags.append((at, tag))
         remarks += [f"{file}:{at}: {remark}" for remark in tag.remarks]
-    faults += [f"{file}:{fault}" for one in devices.values() for fault in _fill(one, device)]
+    diagnostics += [f"{file}:{fault}" for one in devices.values() for fault in _fill(one, device)]
     lines, places = _written(devices)
-    faults += _refused("\n".join(lines), file, places)
-    if faults:
-        raise ConfigError("\n".join(faults))
+    diagnostics += _refused("\n".join(lines), file, places)
+    if diagnostics:
+        raise ConfigError("\n".join(diagnostics))
     return lines, remarks
 
 
@@ -182,8 +182,8 @@ def _flow(value: Any) -> str:
 
 def _refused(text: str, file: Path, places: Mapping[int | None, int]) -> list[str]:
     """What `nexus check` would say of the device file, by the rows that it comes from."""
-    faults = Faults()
+    diagnostics = Diagnostics()
     with suppress(ConfigError):
-        config.build({file: text.encode()}, faults=faults)
-    found = [f"{file}{f':{places[one.line]}' if one.line in places else ''}: {one.message}" for one in faults]
+        config.build({file: text.encode()}, diagnostics=diagnostics)
+    found = [f"{file}{f':{places[one.line]}' if one.line in places else ''}: {one.message}" for one in diagnostics]
     return list(dict.fromkeys(found))

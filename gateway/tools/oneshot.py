@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from gateway.commands.request import check
 from gateway.commands.writing import confirmed
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, Link, Tag
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.errors import ConfigError
@@ -21,7 +21,9 @@ Row = tuple[str, ...]
 HEAD: Row = ("tag", "value", "unit", "quality", "time", "")
 
 
-def chosen(configured: Sequence[Configured], device: str, tags: Sequence[str] = ()) -> tuple[Configured, list[Tag]]:
+def chosen(
+    configured: Sequence[ConfiguredDevice], device: str, tags: Sequence[str] = ()
+) -> tuple[ConfiguredDevice, list[Tag]]:
     """A device by its name, and some of its tags; all if none are named. Raises ConfigError."""
     found = next((one for one in configured if one.device.name == device), None)
     if found is None:
@@ -33,16 +35,16 @@ def chosen(configured: Sequence[Configured], device: str, tags: Sequence[str] = 
     return found, [by_name[name] for name in tags] or list(by_name.values())
 
 
-async def read(one: Configured, tags: Sequence[Tag], bad: list[str]) -> list[str]:
+async def read(one: ConfiguredDevice, tags: Sequence[Tag], bad: list[str]) -> list[str]:
     """A table of what the device says now; tags of bad quality are added to `bad`. Raises DeviceError."""
     return table([HEAD, *await _read(one, tags, bad)])
 
 
-async def read_all(configured: Sequence[Configured], bad: list[str]) -> list[str]:
+async def read_all(configured: Sequence[ConfiguredDevice], bad: list[str]) -> list[str]:
     """A table of what every device says now; tags of bad quality, and lost devices, are added to `bad`."""
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def rows(one: Configured) -> list[Row]:
+    async def rows(one: ConfiguredDevice) -> list[Row]:
         name = one.device.name
         try:
             async with turns:
@@ -58,7 +60,7 @@ async def read_all(configured: Sequence[Configured], bad: list[str]) -> list[str
     return table([("device", *HEAD), *(row for some in found for row in some)])
 
 
-async def _read(one: Configured, tags: Sequence[Tag], bad: list[str]) -> list[Row]:
+async def _read(one: ConfiguredDevice, tags: Sequence[Tag], bad: list[str]) -> list[Row]:
     async with AsyncExitStack() as stack:
         link = await connected(one, stack)
         try:
@@ -70,7 +72,7 @@ async def _read(one: Configured, tags: Sequence[Tag], bad: list[str]) -> list[Ro
         return [_row(tag, readings[tag.name], link.refusals.get(tag.name, "")) for tag in tags]
 
 
-async def write(one: Configured, tag: Tag, value: Value) -> list[str]:
+async def write(one: ConfiguredDevice, tag: Tag, value: Value) -> list[str]:
     """Writes, and says what is read back. Raises WriteError and DeviceError."""
     check(tag, value)
     async with AsyncExitStack() as stack:
@@ -81,7 +83,7 @@ async def write(one: Configured, tag: Tag, value: Value) -> list[str]:
         return table([HEAD, _row(tag, written.reading, "")])
 
 
-async def connected(one: Configured, stack: AsyncExitStack) -> Link:
+async def connected(one: ConfiguredDevice, stack: AsyncExitStack) -> Link:
     """A link to the device, for as long as `stack` lasts. Raises DeviceError."""
     try:
         async with asyncio.timeout(max(CONNECT_SECONDS, one.device.timeout)):

@@ -3,14 +3,14 @@
 import asyncio
 from contextlib import AsyncExitStack
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import Request
 from gateway.tools.oneshot import connected, table
 
 _ROUNDS = 5
 
 
-def plan(one: Configured) -> list[str]:
+def plan(one: ConfiguredDevice) -> list[str]:
     """The requests, what each wastes, and the time that is known of them."""
     requests = one.driver.requests(one.device)
     rows: list[tuple[str, ...]] = [("interval", "request", "tags", "size", "wasted", "time")]
@@ -18,7 +18,7 @@ def plan(one: Configured) -> list[str]:
     return [*table(rows), "", *_sums(requests)]
 
 
-async def measured(one: Configured) -> list[str]:
+async def measured(one: ConfiguredDevice) -> list[str]:
     """How long the scans take on the device itself, against their intervals. Raises DeviceError."""
     clock = asyncio.get_running_loop().time
     lines = []

@@ -48,7 +48,7 @@ class _Parts:
     folder: Path
     database_url: str
     psql: str
-    devices: tuple[config.Configured, ...]
+    devices: tuple[config.ConfiguredDevice, ...]
 
     def check(self) -> None:
         """Raises _Trouble for a part that ended although nobody asked it to."""

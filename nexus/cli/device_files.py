@@ -8,7 +8,7 @@ import typer
 from nexus.process.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateway.config.devices import Configured
+    from gateway.config.devices import ConfiguredDevice
 
 DevicesOption = Annotated[
     Path | None, typer.Option("--devices", metavar="PATH", help="Device file, or a directory of them (NEXUS_DEVICES).")
@@ -25,7 +25,7 @@ def place(given: Path | None) -> Path:
     return path
 
 
-def loaded(path: Path) -> "tuple[Configured, ...]":
+def loaded(path: Path) -> "tuple[ConfiguredDevice, ...]":
     """The devices of the files. Raises ConfigError."""
     from gateway.config.devices import load
     from gateway.settings import Settings
@@ -45,7 +45,7 @@ def tag_names(context: typer.Context, incomplete: str) -> list[str]:
     return [tag.name for device in found for tag in device.tags if tag.name.startswith(incomplete)]
 
 
-def _completed(context: typer.Context) -> "tuple[Configured, ...]":
+def _completed(context: typer.Context) -> "tuple[ConfiguredDevice, ...]":
     given = context.params.get("devices")
     try:
         return loaded(place(Path(given) if given else None))

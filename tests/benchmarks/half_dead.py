@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from time import process_time
 from typing import Any
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device, Tag
@@ -61,7 +61,7 @@ async def share_of_readings(
     silent = {unit for unit in range(1, units + 1) if unit % 2 == 0}
     counted: dict[str, int] = {}
 
-    def on_scan(configured: Configured, readings: list[Reading]) -> None:
+    def on_scan(configured: ConfiguredDevice, readings: list[Reading]) -> None:
         good = sum(reading.quality == Quality.GOOD for reading in readings)
         counted[configured.device.name] = counted.get(configured.device.name, 0) + good
 
@@ -103,11 +103,11 @@ def _all(units: int) -> range:
     return range(1, units + 1)
 
 
-def _configured(port: int, unit: int, interval: float, timeout: float) -> Configured:
+def _configured(port: int, unit: int, interval: float, timeout: float) -> ConfiguredDevice:
     settings = modbus.TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "unit": unit})
     tag = Tag("n", modbus.parse_address("holding:40001:uint16", settings), interval=interval)
     device = Device(f"u{unit}", f"u{unit}", "modbus-tcp", timeout, settings, (tag,))
-    return Configured(device, modbus, BreakerKeys(), Outlet(device.path, "tag", {}))
+    return ConfiguredDevice(device, modbus, BreakerKeys(), Outlet(device.path, "tag", {}))
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import pytest
 from asyncua import ua
 from cryptography import x509
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device, DeviceError, Link, Tag, WriteError
@@ -482,7 +482,7 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
             states: list[str] = []
             outlet = Outlet("plc", "device", {})
             poller = Poller(
-                Configured(plc, opcua, BreakerKeys(), outlet),  # type: ignore[arg-type]
+                ConfiguredDevice(plc, opcua, BreakerKeys(), outlet),  # type: ignore[arg-type]
                 lambda _, readings: scans.extend(readings),
                 lambda _, status: states.append(status.state),
                 lambda: True,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import reload
-from gateway.config.devices import Configured
-from gateway.config.reload import Watch
+from gateway.config import watcher
+from gateway.config.devices import ConfiguredDevice
+from gateway.config.watcher import ConfigWatcher
 from nexus.process import guard
 
 DEVICES = "devices: [{{name: {0}, protocol: modbus-tcp, host: 127.0.0.1, tags: [{{name: t, address: 'coil:1'}}]}}]"
@@ -18,23 +18,23 @@ DEVICES = "devices: [{{name: {0}, protocol: modbus-tcp, host: 127.0.0.1, tags: [
 def test_what_could_not_be_taken_is_a_problem_and_tried_again(
     fails_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reload, "POLL_SECONDS", 0.01)
-    monkeypatch.setattr(reload, "AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(watcher, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(watcher, "AGAIN_SECONDS", 0.05)
     file = tmp_path / "plant.yaml"
     file.write_text(DEVICES.format("old"))
 
     async def scenario() -> None:
-        watch, taken, problems = Watch(file, "DEVICE_", tmp_path / "kept.json"), asyncio.Event(), list[str]()
+        watch, taken, problems = ConfigWatcher(file, "DEVICE_", tmp_path / "kept.json"), asyncio.Event(), list[str]()
         watch.start()
         load, faults = watch._loader.load, ["once"]
 
-        async def loaded(current: tuple[Configured, ...]) -> tuple[Configured, ...]:
+        async def loaded(current: tuple[ConfiguredDevice, ...]) -> tuple[ConfiguredDevice, ...]:
             if fails_in == "loading" and faults:
                 raise RuntimeError(faults.pop())
             problems.extend(watch.problems())
             return await load(current)
 
-        def on_change(changed: tuple[Configured, ...]) -> None:
+        def on_change(changed: tuple[ConfiguredDevice, ...]) -> None:
             if fails_in == "taking" and faults:
                 raise RuntimeError(faults.pop())
             assert [one.device.name for one in changed] == ["new"]

@@ -5,7 +5,7 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device
@@ -13,7 +13,7 @@ from gateway.http import Board
 
 
 def test_who_waits_for_the_page_of_a_device_that_goes_gets_it() -> None:
-    one = Configured(
+    one = ConfiguredDevice(
         Device("plc", "plc", "test", 1.0, None, ()),
         cast(Any, SimpleNamespace()),
         BreakerKeys(),

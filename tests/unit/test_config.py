@@ -44,7 +44,7 @@ devices:
 """
 
 
-def load(tmp_path: Path, text: str, **environment: str) -> tuple[config.Configured, ...]:
+def load(tmp_path: Path, text: str, **environment: str) -> tuple[config.ConfiguredDevice, ...]:
     file = tmp_path / "plant.yaml"
     file.write_text(text, encoding="utf-8")
     return config.load(file, environment)

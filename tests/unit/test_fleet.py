@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import devices as config
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.polling import fleet
 from gateway.polling.fleet import Fleet
 from nexus.process.errors import InvariantError
@@ -19,7 +19,7 @@ class Stubborn:
 
     free: asyncio.Event
 
-    def __init__(self, configured: Configured, *_: object) -> None:
+    def __init__(self, configured: ConfiguredDevice, *_: object) -> None:
         self.configured = configured
 
     async def run(self) -> None:

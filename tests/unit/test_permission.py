@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device, DeviceError, Link, Tag
@@ -37,7 +37,7 @@ def test_who_may_not_poll_asks_the_device_nothing() -> None:
         tag = Tag("t", None, interval=0.1, writable=True)
         device = Device("d", "d", "fake", 1.0, None, (tag,))
         driver: Any = SimpleNamespace(connect=connect)
-        configured = Configured(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+        configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
         poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may)
         running = asyncio.create_task(poller.run())
         await asyncio.sleep(0.4)
@@ -94,7 +94,7 @@ def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: p
         nonlocal may, is_lost
         device = Device("d", "d", "fake", 1.0, None, (Tag("t", None, interval=0.1),))
         driver: Any = SimpleNamespace(connect=connect)
-        configured = Configured(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+        configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
         poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may)
         running = asyncio.create_task(poller.run())
         await until(lambda: said.count("scan") > 3)

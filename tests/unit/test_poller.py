@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device, DeviceError, Link, Tag
@@ -44,7 +44,7 @@ class Run:
 
         yield Link(self._read, write, waited=self._waited)
 
-    def _on_scan(self, _: Configured, readings: list[Reading]) -> None:
+    def _on_scan(self, _: ConfiguredDevice, readings: list[Reading]) -> None:
         self.scans.append({one.tag: one.value if one.quality == Quality.GOOD else Quality.BAD for one in readings})
 
     def _on_status(self, _: str, status: Status) -> None:
@@ -53,7 +53,7 @@ class Run:
     async def until(self, done: Callable[[], bool]) -> "Run":
         device = Device("plc", "plc", "test", self._timeout, None, TAGS)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
-        configured = Configured(device, driver, self.breaker, Outlet("plc", "tag", {}))
+        configured = ConfiguredDevice(device, driver, self.breaker, Outlet("plc", "tag", {}))
         task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True).run())
         async with asyncio.timeout(10):
             while not done():

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from gateway import drivers
-from gateway.config.diagnostics import Faults
+from gateway.config.diagnostics import Diagnostics
 from gateway.config.yaml_source import Reader
 from gateway.tools.schema import DIALECT, schema
 from tests.unit.test_docs import ROOT, examples
@@ -32,13 +32,13 @@ RIGHT = [
 def written(text: bytes) -> Any:
     """A device file as an editor sees it: variables are not filled in."""
     names = set(re.findall(r"\$\{(\w+)\}", text.decode("utf-8-sig")))
-    faults = Faults()
-    found = Reader(faults, {name: f"${{{name}}}" for name in names}).read(Path("plant.yaml"), text)
-    assert not list(faults)
+    diagnostics = Diagnostics()
+    found = Reader(diagnostics, {name: f"${{{name}}}" for name in names}).read(Path("plant.yaml"), text)
+    assert not list(diagnostics)
     return found
 
 
-def faults(text: str) -> list[str]:
+def diagnostics(text: str) -> list[str]:
     """What an editor would underline, with the place."""
     found: list[jsonschema.ValidationError] = []
     waiting = list(VALIDATOR.iter_errors(written(text.encode())))
@@ -79,7 +79,7 @@ devices:
 
 
 def test_the_right_one_is_right() -> None:
-    assert faults(DEVICE) == []
+    assert diagnostics(DEVICE) == []
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_right_one_is_right() -> None:
 )
 def test_what_is_wrong_is_shown(right: str, wrong: str, said: str) -> None:
     assert right in DEVICE
-    found = faults(DEVICE.replace(right, wrong, 1))
+    found = diagnostics(DEVICE.replace(right, wrong, 1))
     assert any(said in fault for fault in found), found
 
 

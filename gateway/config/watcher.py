@@ -8,7 +8,7 @@ from time import monotonic
 from gateway import metrics
 from gateway.config import device_files
 from gateway.config import devices as config
-from gateway.config.devices import Configured
+from gateway.config.devices import ConfiguredDevice
 from gateway.config.loader import Loader
 from nexus.process import guard, log
 from nexus.process.errors import ConfigError
@@ -17,7 +17,7 @@ POLL_SECONDS = 1.0
 AGAIN_SECONDS = 30.0  # wrong ones are looked at again: what they name, such as a certificate, may be there by now
 
 
-class Watch:
+class ConfigWatcher:
     """The device files, and what is wrong with them. `kept` is where the last good ones are."""
 
     def __init__(self, path: Path, prefix: str, kept: Path) -> None:
@@ -28,7 +28,7 @@ class Watch:
         self._seen = device_files.signature(path)
         self._error: str | None = None
         self._is_last_good = False
-        self._configured: tuple[Configured, ...] = ()
+        self._configured: tuple[ConfiguredDevice, ...] = ()
         self._log = log.get("reload")
 
     def problems(self) -> list[str]:
@@ -38,7 +38,7 @@ class Watch:
         head = ["the device files are wrong: polled are the last good ones"] if self._is_last_good else []
         return [*head, *self._error.splitlines()]
 
-    def start(self) -> tuple[Configured, ...]:
+    def start(self) -> tuple[ConfiguredDevice, ...]:
         """The devices to begin with: of the last good files if those on disk are wrong. Raises ConfigError without."""
         try:
             files, self._configured = config.read(self._path, prefix=self._prefix)
@@ -55,7 +55,7 @@ class Watch:
             )
         return self._configured
 
-    async def run(self, on_change: Callable[[tuple[Configured, ...]], None]) -> None:
+    async def run(self, on_change: Callable[[tuple[ConfiguredDevice, ...]], None]) -> None:
         """Calls `on_change` with the devices of each new, valid state, for ever."""
         looked = monotonic()
         while True:
@@ -68,7 +68,7 @@ class Watch:
             await self._reload(on_change)
             self._seen = now
 
-    async def _reload(self, on_change: Callable[[tuple[Configured, ...]], None]) -> None:
+    async def _reload(self, on_change: Callable[[tuple[ConfiguredDevice, ...]], None]) -> None:
         """Takes the files as they are now; whatever keeps that from succeeding is a problem, and tried again."""
         try:
             configured = await self._loader.load(self._configured)
@@ -81,7 +81,7 @@ class Watch:
         else:
             self._take(configured)
 
-    def _last_good(self, error: ConfigError) -> tuple[Configured, ...]:
+    def _last_good(self, error: ConfigError) -> tuple[ConfiguredDevice, ...]:
         files = device_files.kept_files(self._kept)
         if files is None:
             raise error
@@ -103,7 +103,7 @@ class Watch:
         metrics.config_error.set(1)
         self._log.error("the changed device files are wrong: nothing is changed", errors=self.problems())
 
-    def _take(self, configured: tuple[Configured, ...]) -> None:
+    def _take(self, configured: tuple[ConfiguredDevice, ...]) -> None:
         self._error, self._is_last_good, self._configured = None, False, configured
         metrics.reloads.labels("taken").inc()
         metrics.config_error.set(0)
