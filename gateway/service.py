@@ -25,7 +25,7 @@ from gateway.delivery.subscribing import subscribe
 from gateway.delivery.words import Words
 from gateway.http import Board
 from gateway.polling import descriptors
-from gateway.polling.fleet import Fleet
+from gateway.polling.manager import PollerManager
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract.codec import Status
@@ -118,8 +118,8 @@ class _Gateway:
         self._sharing, self._watch, self._words = sharing, watch, words
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._board = Board(())
-        self._fleet = Fleet(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
-        self._commands = Commands(group, self._fleet.poller, sharing.speaks_for, self._publisher.record)
+        self._pollers = PollerManager(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
+        self._commands = Commands(group, self._pollers.poller, sharing.speaks_for, self._publisher.record)
         self._connected = False
         self._away = "not connected yet"
         self._has_let_go = False
@@ -155,7 +155,7 @@ class _Gateway:
         await self._delivery.opened()
         gc.freeze()  # what is here now stays: the collector need not look at it again
         self._polling = [
-            guard.keep(group, "timer", lambda: sharing.run(self._fleet), name="sharing"),
+            guard.keep(group, "timer", lambda: sharing.run(self._pollers), name="sharing"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
@@ -171,7 +171,7 @@ class _Gateway:
         try:
             await _ended(*self._polling)
             await self._commands.stop()
-            self._has_let_go = await self._fleet.stop(LET_GO_SECONDS)
+            self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
             self._publisher.finish()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
                 async with asyncio.timeout_at(until):

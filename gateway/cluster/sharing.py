@@ -1,4 +1,4 @@
-"""Keeps the fleet to the devices that are ours, as members and device files come and go."""
+"""Keeps the pollers to the devices that are ours, as members and device files come and go."""
 
 import asyncio
 import secrets
@@ -21,7 +21,7 @@ from gateway.cluster.report import Report
 from gateway.config.devices import ConfiguredDevice
 from gateway.delivery.subscribing import subscribe
 from gateway.delivery.words import Words
-from gateway.polling.fleet import Fleet
+from gateway.polling.manager import PollerManager
 from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic
@@ -187,7 +187,7 @@ class Sharing:
 
     # What follows.
 
-    async def run(self, fleet: Fleet) -> None:
+    async def run(self, pollers: PollerManager) -> None:
         """Polls what is ours, for ever. First lets go, then says so, because others start on our word."""
         applied: tuple[frozenset[Key], dict[Key, ConfiguredDevice]] | None = None
         while True:
@@ -201,7 +201,7 @@ class Sharing:
             content = self._membership.content()
             by_key = self._marked.by_key
             if applied is None or ours is not applied[0] or by_key is not applied[1]:
-                await fleet.apply([by_key[device] for device in ours if device in by_key])
+                await pollers.apply([by_key[device] for device in ours if device in by_key])
                 applied = (ours, by_key)
             if content != self._content:
                 self._content = content

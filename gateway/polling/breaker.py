@@ -60,7 +60,7 @@ class Breaker:
         return opened
 
 
-def growing(first: float, longest: float) -> Delay:
+def exponential(first: float, longest: float) -> Delay:
     """From `first` to `longest` seconds, doubled each time, with jitter."""
     wait = wait_exponential_jitter(multiplier=first, max=longest, jitter=first / 2)
     state = RetryCallState(Retrying(), None, (), {})

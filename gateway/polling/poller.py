@@ -11,11 +11,11 @@ from gateway import metrics
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, Hear, Link, Read, Tag
-from gateway.polling.breaker import Breaker, State, growing
+from gateway.polling.breaker import Breaker, State, exponential
 from gateway.polling.descriptors import spared
 from gateway.polling.report import Changes, Gap
 from gateway.polling.schedule import Schedule
-from gateway.polling.status import Condition, OnStatus
+from gateway.polling.status import DeviceStatus, OnStatus
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process import guard
 from nexus.process.run import together
@@ -47,10 +47,10 @@ class Poller:
         self._may_poll = may_poll
         self._clock = asyncio.get_running_loop().time
         breaker = configured.breaker
-        self._breaker = Breaker(breaker.failures, growing(breaker.open_for, breaker.max_open_for))
+        self._breaker = Breaker(breaker.failures, exponential(breaker.open_for, breaker.max_open_for))
         self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
         self._reports = any(tag.report is not None for tag in self._device.tags)
-        self._condition = Condition(self._device, on_status)
+        self._status = DeviceStatus(self._device, on_status)
         self._link: Link | None = None
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
         self._writing = asyncio.Lock()  # one write after the other, until it is read back
@@ -87,7 +87,7 @@ class Poller:
                 if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
                     self._fail(str(error))
             except Exception as error:  # a driver's fault must not stop the other devices
-                self._condition.broken(error)
+                self._status.broken(error)
                 self._fail(f"internal error in the driver: {error!r}")
             self._metrics.breaker.set(self._breaker.state)
 
@@ -98,7 +98,7 @@ class Poller:
         """
         async with self._writing:
             if (link := self._link) is None or not self._may_poll():
-                raise DeviceError(f"the device is not connected: {self._condition.reason}")
+                raise DeviceError(f"the device is not connected: {self._status.reason}")
             read, write = self._between_scans(link.read), self._between_scans(link.write)
             written = await confirmed(read, write, tag, value, self._device.timeout)
         if written.reading is not None:
@@ -122,7 +122,7 @@ class Poller:
             readings = [tag.bad(now) for tag in self._unread]
             names = [tag.name for tag in self._unread]
             self._unread_because = dict.fromkeys(names, self._failure)
-            self._condition.read(readings, names, self._unread_because)
+            self._status.read(readings, names, self._unread_because)
             self._publish(readings, len(readings))
         self._unread, self._partial = (), False
 
@@ -255,7 +255,7 @@ class Poller:
         tags = self._device.tags
         moments = self._gap.begin(_now() - int(error.silent_for * 1000), [tag.name for tag in tags])
         self._publish([tag.bad(moments[tag.name]) for tag in tags], len(tags))
-        self._condition.failed(str(error), resting=False)
+        self._status.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
         """The device answered: its readings go on, as far as they are worth sending."""
@@ -264,7 +264,7 @@ class Poller:
             self._metrics.breaker.set(State.CLOSED)
         bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
         refusals = self._unread_because or (self._link.refusals if self._link else {})
-        self._condition.read(readings, bad, refusals)
+        self._status.read(readings, bad, refusals)
         self._publish(readings, len(bad))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:
@@ -285,7 +285,7 @@ class Poller:
             self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
         self._failure = reason
         if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
-            self._condition.failed(reason, resting=self._breaker.state is State.OPEN)
+            self._status.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _permitted(self) -> None:
         """Waits while it is not sure that the device is still ours: we were stopped, or cut off."""

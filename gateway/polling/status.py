@@ -11,7 +11,7 @@ from nexus.process import log
 OnStatus = Callable[[str, Status], None]
 
 
-class Condition:
+class DeviceStatus:
     """Publishes and logs each change of one device's state."""
 
     def __init__(self, device: Device, on_status: OnStatus) -> None:

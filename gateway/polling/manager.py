@@ -15,7 +15,7 @@ CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a secon
 OnRelease = Callable[[ConfiguredDevice], None]
 
 
-class Fleet:
+class PollerManager:
     """Pollers by the path of their device. Tasks belong to `group`."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Fleet:
             self._running[one.device.path] = (poller, task)
         metrics.owned.set(len(self._running))
         if going or coming:
-            log.get("fleet").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
+            log.get("poller").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
 
     async def stop(self, seconds: float) -> bool:
         """Polls nothing any more; tells whether that is sure after so long, whatever drivers do."""
@@ -60,7 +60,7 @@ class Fleet:
                 await _cancelled(self._ending)  # also those of an `apply` that was cut short
         except TimeoutError:
             names = sorted(task.get_name() for task in self._ending)
-            log.get("fleet").error("devices are not let go of in time by their drivers", devices=names)
+            log.get("poller").error("devices are not let go of in time by their drivers", devices=names)
         return not self._ending
 
     async def _end(self, paths: list[str]) -> list[Poller]:

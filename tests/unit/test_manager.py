@@ -1,4 +1,4 @@
-"""A stop of the fleet is bounded, whatever drivers do."""
+"""Stopping all pollers is bounded, whatever drivers do."""
 
 import asyncio
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
-from gateway.polling import fleet
-from gateway.polling.fleet import Fleet
+from gateway.polling import manager
+from gateway.polling.manager import PollerManager
 from nexus.process.errors import InvariantError
 
 DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
@@ -34,14 +34,14 @@ class Stubborn:
 def test_a_stubborn_driver_does_not_hold_up_the_stop(
     cut_short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fleet, "Poller", Stubborn)
+    monkeypatch.setattr(manager, "Poller", Stubborn)
     (tmp_path / "a.yaml").write_text(DEVICE)
     configured = config.load(tmp_path)
 
     async def scenario() -> None:
         Stubborn.free = asyncio.Event()
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            polling = Fleet(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True)
+            polling = PollerManager(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True)
             await polling.apply(configured)
             await asyncio.sleep(0)
             if cut_short:  # while the device was being let go of already
