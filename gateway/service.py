@@ -7,7 +7,6 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
-from time import time
 
 from gateway import metrics
 from gateway.cluster import leases
@@ -32,6 +31,7 @@ from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
 from nexus.process import cleartext, guard, http, log, names, probe, settings
+from nexus.process.clock import now_ms
 from nexus.process.run import together
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
@@ -266,5 +266,5 @@ class _Gateway:
         elif self._sharing.has(path):
             self._states.forget(path)  # another gateway may have said how it is
         else:
-            gone = Status("offline", "no longer in the device files", int(time() * 1000))
+            gone = Status("offline", "no longer in the device files", now_ms())
             self._states.end(path, gone)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import random
 from contextlib import AsyncExitStack, suppress
 from time import monotonic
 
@@ -21,6 +20,7 @@ from ingestion.store.writer import Way, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
 from nexus.process import cleartext, guard, log, names, probe, settings
+from nexus.process.backoff import Backoff
 from nexus.process.run import together, unless
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
@@ -64,7 +64,7 @@ class _Ingester:
 
     async def _run_with(self, slot: Slot) -> None:
         """Consumes with a slot until `stop` is set; a fault costs a pause, and not the slot. Raises SlotLost."""
-        pause = guard.FIRST_PAUSE
+        backoff = Backoff()
         while not self._stop.is_set():
             began = monotonic()
             try:
@@ -77,9 +77,7 @@ class _Ingester:
             except Exception as error:
                 guard.failed("peer", "ingestion", error)
             self._consumer = self._pipeline = None
-            pause = guard.FIRST_PAUSE if monotonic() - began > guard.STABLE_SECONDS else pause
-            await unless(self._stop, asyncio.sleep(pause * random.uniform(0.5, 1.0)))  # noqa: S311  guards nothing
-            pause = min(guard.LONGEST_PAUSE, pause * 2)
+            await unless(self._stop, asyncio.sleep(backoff.pause(monotonic() - began)))
 
     async def _consume(self, slot: Slot) -> None:
         client = Client(

@@ -7,12 +7,12 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from gateway import metrics
-from gateway.cluster.clock import clock
 from gateway.cluster.leases import Lease, Leases, LeasesError
 from gateway.cluster.membership import Membership
 from gateway.cluster.problems import Problems
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import Presence, decode_presence
+from nexus.process.clock import boottime
 
 RENEWALS = 0.75  # of NEXUS_LEASE, between two renewals at the API server
 LISTINGS = 0.4
@@ -65,15 +65,15 @@ class LeaseWitness:
 
     async def leave(self) -> None:
         """Says that all has been let go of; whoever sees it clears our Lease."""
-        if self._membership.may_speak(clock()):
+        if self._membership.may_speak(boottime()):
             with suppress(LeasesError):
                 await self._leases.renew(self._member, self._membership.farewell(), 1)
 
     async def _once(self) -> None:
         lease = self._membership.lease
-        if clock() - self._listed >= lease * LISTINGS:
+        if boottime() - self._listed >= lease * LISTINGS:
             await self._list()
-        now = clock()
+        now = boottime()
         due = now - self._renewed >= lease * RENEWALS
         if self._membership.may_speak(now) and (due or self._news.is_set()):
             self._news.clear()
@@ -85,7 +85,7 @@ class LeaseWitness:
             await self._leases.clear(self._gone.pop())
 
     async def _list(self) -> None:
-        self._listed = clock()
+        self._listed = boottime()
         found = await self._leases.list()
         before, self._versions = self._versions, {one.member: one.version for one in found}
         for one in found:
@@ -100,7 +100,7 @@ class LeaseWitness:
             presence = decode_presence(lease.presence)
             if presence.state == "left" and lease.member != self._member:
                 self._gone.add(lease.member)
-            if not self._membership.heard("leases", lease.member, presence, clock(), retained=retained):
+            if not self._membership.heard("leases", lease.member, presence, boottime(), retained=retained):
                 raise DecodeError("there are too many members, or too many of one user")
             self._problems.accept(place)
         except DecodeError as error:

@@ -10,7 +10,6 @@ from typing import Literal
 from msgspec.structs import replace
 
 from gateway.cluster.catalogue import Catalogue, Marked
-from gateway.cluster.clock import clock
 from gateway.cluster.device_list import DeviceList
 from gateway.cluster.lease_witness import LeaseWitness
 from gateway.cluster.leases import Leases
@@ -28,6 +27,7 @@ from nexus.contract import topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.presence import Key, Presence, decode_presence, encode_presence
 from nexus.process import log
+from nexus.process.clock import boottime
 
 TICK_SECONDS = 0.25
 HEARTBEATS_A_LEASE = 4
@@ -54,7 +54,7 @@ class Sharing:
         self._membership = Membership(
             member,
             lease,
-            clock(),
+            boottime(),
             new_id=lambda: secrets.token_hex(8),
             alone=alone,
             leases=leases is not None,
@@ -100,11 +100,11 @@ class Sharing:
 
     def may_state(self, path: str) -> bool:
         """Whether it is for us, at this moment, to say how a device is; or that it is in nobody's files any more."""
-        return not self.has(path) or self._membership.may_state(contract.key(path), clock())
+        return not self.has(path) or self._membership.may_state(contract.key(path), boottime())
 
     def may_poll(self) -> bool:
         """Whether what was decided last still holds: not so after the process was stopped for a while."""
-        return clock() < self._membership.polls_until()
+        return boottime() < self._membership.polls_until()
 
     @property
     def content(self) -> Presence:
@@ -134,7 +134,7 @@ class Sharing:
         self._problems.note("unheard", None if heard else unheard)
         self._connection, self._said = connection, None
         self._list.connected()
-        self._membership.subscribed(clock())
+        self._membership.subscribed(boottime())
         self._changed.set()
 
     def lost(self) -> None:
@@ -147,7 +147,7 @@ class Sharing:
     async def leave(self, connection: mqtt.Connection) -> None:
         """Says that we poll nothing any more: the others need not wait for the lease."""
         self._connection = None
-        if self._membership.may_speak(clock()) and not self._is_left_out():
+        if self._membership.may_speak(boottime()) and not self._is_left_out():
             await connection.publish(self.topic, encode_presence(self._membership.farewell()), retain=True)
             await (await connection.publish(self.topic, b"", retain=True))
             await self._list.clear(connection)
@@ -175,7 +175,7 @@ class Sharing:
         return True
 
     def _take(self, member: str, presence: Presence, *, retained: bool) -> None:
-        now = clock()
+        now = boottime()
         if member == self._member and presence.id == self._membership.id:
             if presence.state == "lost":
                 self._said = None  # an older connection of ours ended only now
@@ -191,7 +191,7 @@ class Sharing:
         """Polls what is ours, for ever. First lets go, then says so, because others start on our word."""
         applied: tuple[frozenset[Key], dict[Key, ConfiguredDevice]] | None = None
         while True:
-            now = clock()
+            now = boottime()
             for member in self._membership.expired(now):
                 self._log.warning("a gateway of the group is gone: its devices are shared out", member=member)
                 if self._leases is not None:
@@ -218,7 +218,7 @@ class Sharing:
     async def beat(self) -> None:
         """Says by way of the broker that we live, for ever; also while devices are being let go of."""
         while True:
-            now, said = clock(), self._said
+            now, said = boottime(), self._said
             due = said is None or said[0] != self._content or said[1] + self._heartbeat <= now
             if due and self._connection is not None and self._membership.may_speak(now) and not self._is_left_out():
                 await self._say(self._connection, now)
@@ -264,7 +264,7 @@ class Sharing:
     def _tell_devices(self) -> None:
         """Where others have other devices, all tell which."""
         connection = self._connection
-        if connection is None or not self._membership.may_speak(clock()) or self._is_left_out():
+        if connection is None or not self._membership.may_speak(boottime()) or self._is_left_out():
             return
         if self._membership.lists.is_to_tell:
             self._list.tell(connection, self._content.devices, self._marked.marks)

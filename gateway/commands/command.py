@@ -3,7 +3,6 @@
 import asyncio
 import secrets
 from collections.abc import Callable
-from time import time
 
 import msgspec
 
@@ -16,6 +15,7 @@ from nexus import mqtt
 from nexus.contract import topic
 from nexus.contract.reading import Value
 from nexus.process import guard, log
+from nexus.process.clock import now_ms
 
 WAITING = 16  # writes that may wait for one device
 COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
@@ -128,7 +128,7 @@ class Commands:
     ) -> None:
         came, by = self._clock(), sender(message)
         try:
-            request = parse(message, time() * 1000)
+            request = parse(message, now_ms())
             by = request.by
             answer, result = await self._in_turn(poller, path, name, request, came + request.seconds)
         except WriteError as error:
@@ -162,24 +162,26 @@ class Commands:
     async def _written(self, poller: Poller, path: str, name: str, request: Request) -> tuple[Answer, str]:
         """One write, recorded whatever becomes of it."""
         result = "failed"
-        unknown = Written(False, None, None, _now(), "it was cut short: whether it was written is not known")
+        unknown = Written(False, None, None, now_ms(), "it was cut short: whether it was written is not known")
         written = unknown
         try:
             written = await write(poller, name, request.value)
             result = "done" if written.ok else "failed"
         except WriteError as error:
-            written, result = Written(False, None, None, _now(), str(error)), "refused"
+            written, result = Written(False, None, None, now_ms(), str(error)), "refused"
         except DeviceError as error:
-            written = Written(False, None, None, _now(), str(error))
+            written = Written(False, None, None, now_ms(), str(error))
         except Exception as error:
             guard.failed("command", f"write {path}", error)
-            written = Written(False, None, None, _now(), f"internal error: {type(error).__name__}; see the log")
+            written = Written(False, None, None, now_ms(), f"internal error: {type(error).__name__}; see the log")
         finally:
             self._audit(path, name, request, written)
         return Answer(written.ok, written.error, written.now, written.time), result
 
     def _audit(self, path: str, name: str, request: Request, done: Written) -> None:
-        audit = Audit(secrets.token_hex(16), _now(), request.by, request.value, done.was, done.now, done.ok, done.error)
+        audit = Audit(
+            secrets.token_hex(16), now_ms(), request.by, request.value, done.was, done.now, done.ok, done.error
+        )
         self._record(topic.audit(path, name), _encoder.encode(audit))
 
     def _note(self, message: mqtt.Message, by: str | None, answer: Answer, result: str) -> None:
@@ -208,7 +210,3 @@ async def write(poller: Poller, name: str, value: Value) -> Written:
         raise WriteError(f"the device has no tag {name!r}")
     check(tag, value)
     return await poller.write(tag, value)
-
-
-def _now() -> int:
-    return int(time() * 1000)

@@ -2,11 +2,11 @@
 
 import asyncio
 from dataclasses import dataclass
-from time import time
 
 from gateway.commands.encoding import shown
 from gateway.drivers.driver import DeviceError, Read, Tag, Write
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.process.clock import now_ms
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at what the device holds now
 
@@ -38,7 +38,7 @@ async def confirmed(read: Read, write: Write, tag: Tag, value: Value, patience: 
     try:
         held = await write(tag, raw)
     except DeviceError as error:
-        return Written(False, was, None, _now(), f"{error}: it is not known whether the value was written")
+        return Written(False, was, None, now_ms(), f"{error}: it is not known whether the value was written")
     return await _read_back(read, tag, tag.reading(held, 0).value, was, patience)
 
 
@@ -49,7 +49,7 @@ async def _read_back(read: Read, tag: Tag, expected: Value, was: Value, patience
         try:
             [reading] = await read((tag,))
         except DeviceError as error:
-            return Written(False, was, None, _now(), f"written, but it cannot be read back: {error}")
+            return Written(False, was, None, now_ms(), f"written, but it cannot be read back: {error}")
         now = _good(reading)
         if now is not None and now == expected:
             return Written(True, was, now, reading.time, reading=reading)
@@ -67,7 +67,3 @@ def _missed(now: Value, expected: Value) -> str:
 
 def _good(reading: Reading) -> Value:
     return reading.value if reading.quality >= Quality.UNCERTAIN else None
-
-
-def _now() -> int:
-    return int(time() * 1000)

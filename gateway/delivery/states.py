@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from time import time
 
 from gateway import metrics
 from gateway.delivery.aside import Aside
@@ -17,6 +16,7 @@ from nexus import mqtt
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
 from nexus.process import log
+from nexus.process.clock import now_ms
 
 EXPIRY_SECONDS = 1800
 AGAIN_SECONDS = 600.0  # all are said again in this time, spread over it
@@ -96,7 +96,7 @@ class States:
 
     async def leave(self, connection: mqtt.Connection) -> None:
         """Says that nobody polls these devices now, which is true until somebody says otherwise."""
-        stopped = codec.encode_status(Status("offline", "the gateway was stopped", int(time() * 1000)))
+        stopped = codec.encode_status(Status("offline", "the gateway was stopped", now_ms()))
         answers = []
         for path in self._states:
             name = topic.status(path)

@@ -4,11 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
 
-from tenacity import RetryCallState, Retrying, wait_exponential_jitter
-
-# Seconds to stay open, for the how-manieth opening in a row (1, 2, …).
-Delay = Callable[[int], float]
-
 
 class State(IntEnum):
     """As shown in metrics."""
@@ -23,7 +18,7 @@ class Breaker:
     """A device's circuit breaker; `failures` in a row open it, and then one failed probe opens it again."""
 
     failures: int
-    delay: Delay
+    delay: Callable[[int], float]  # seconds to stay open, by how often it has opened in a row (1, 2, …)
     state: State = State.CLOSED
     failed: int = 0
     openings: int = 0
@@ -58,15 +53,3 @@ class Breaker:
         self.openings += 1
         self.until = now + self.delay(self.openings)
         return opened
-
-
-def exponential(first: float, longest: float) -> Delay:
-    """From `first` to `longest` seconds, doubled each time, with jitter."""
-    wait = wait_exponential_jitter(multiplier=first, max=longest, jitter=first / 2)
-    state = RetryCallState(Retrying(), None, (), {})
-
-    def delay(opening: int) -> float:
-        state.attempt_number = opening
-        return wait(state)
-
-    return delay

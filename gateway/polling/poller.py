@@ -4,20 +4,21 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from random import random
-from time import time
 from typing import ParamSpec, TypeVar
 
 from gateway import metrics
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, Hear, Link, Read, Tag
-from gateway.polling.breaker import Breaker, State, exponential
+from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
 from gateway.polling.report import Changes, Gap
 from gateway.polling.schedule import Schedule
 from gateway.polling.status import DeviceStatus, OnStatus
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process import guard
+from nexus.process.backoff import delay
+from nexus.process.clock import now_ms
 from nexus.process.run import together
 
 # A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
@@ -46,8 +47,8 @@ class Poller:
         self._on_scan = on_scan
         self._may_poll = may_poll
         self._clock = asyncio.get_running_loop().time
-        breaker = configured.breaker
-        self._breaker = Breaker(breaker.failures, exponential(breaker.open_for, breaker.max_open_for))
+        keys = configured.breaker
+        self._breaker = Breaker(keys.failures, lambda opening: delay(opening, keys.open_for, keys.max_open_for))
         self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
         self._reports = any(tag.report is not None for tag in self._device.tags)
         self._status = DeviceStatus(self._device, on_status)
@@ -118,7 +119,7 @@ class Poller:
     def _leave_unread(self) -> None:
         """What is left of a scan that was read in part is bad; of one that was not read at all, the breaker speaks."""
         if self._unread and self._partial and self._may_poll():
-            now = _now()
+            now = now_ms()
             readings = [tag.bad(now) for tag in self._unread]
             names = [tag.name for tag in self._unread]
             self._unread_because = dict.fromkeys(names, self._failure)
@@ -235,7 +236,7 @@ class Poller:
             raise
 
     async def _ask_silent(self, read: Read) -> None:
-        now = _now()
+        now = now_ms()
         silent = set(self._changes.silent(now))
         if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
             # They have not changed, and are known to be so now.
@@ -253,7 +254,7 @@ class Poller:
     def _lose(self, error: DeviceError) -> None:
         """Who is told of changes only would take the last values for the present ones: says that they are not known."""
         tags = self._device.tags
-        moments = self._gap.begin(_now() - int(error.silent_for * 1000), [tag.name for tag in tags])
+        moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
         self._publish([tag.bad(moments[tag.name]) for tag in tags], len(tags))
         self._status.failed(str(error), resting=False)
 
@@ -281,7 +282,7 @@ class Poller:
         opened = self._breaker.fail(self._clock())
         if opened:
             self._metrics.openings.inc()
-            now = _now()
+            now = now_ms()
             self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
         self._failure = reason
         if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
@@ -294,7 +295,3 @@ class Poller:
 
     async def _sleep_until(self, moment: float) -> None:
         await asyncio.sleep(max(0.0, moment - self._clock()))
-
-
-def _now() -> int:
-    return int(time() * 1000)

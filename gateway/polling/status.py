@@ -1,12 +1,12 @@
 """How a device is doing: online, degraded or offline, and why; said once a change."""
 
 from collections.abc import Callable, Mapping
-from time import time
 
 from gateway.drivers.driver import Device
 from nexus.contract.codec import State, Status
 from nexus.contract.reading import Reading
 from nexus.process import log
+from nexus.process.clock import now_ms
 
 OnStatus = Callable[[str, Status], None]
 
@@ -54,6 +54,6 @@ class DeviceStatus:
         if self._said == (state, reason) or (state == "offline" and self._said and self._said[0] == "offline"):
             return
         was, self._said = self._said, (state, reason)
-        self._on_status(self._device.path, Status(state, reason, int(time() * 1000)))
+        self._on_status(self._device.path, Status(state, reason, now_ms()))
         if was is None or was[0] != state:
             (self._log.info if state == "online" else self._log.warning)(f"device {state}", reason=reason or None)

@@ -21,6 +21,7 @@ from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.writer import ATTEMPTS, Writer
 from nexus.process import guard, log
+from nexus.process.clock import now_ms
 from nexus.process.errors import InvariantError
 from nexus.process.run import together
 
@@ -183,7 +184,7 @@ class Pipeline:
 
     def _window_now(self) -> Window:
         """By which times are judged; made anew each millisecond at most."""
-        now = int(time() * 1000)
+        now = now_ms()
         if self._window.now != now:
             first = self._writers[0]
             self._window = Window.at(now, first.horizon_ms, max(first.kept_ms, now - self._oldest_ms))

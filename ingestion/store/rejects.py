@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from time import time
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +21,7 @@ from ingestion.store.exact import Exact
 from ingestion.store.tables import LARGEST_REJECT, Written
 from ingestion.store.writer import Way, Writer
 from nexus.contract.codec import Message
+from nexus.process.clock import now_ms
 
 _AT_ONCE = 500
 _SHOWN_BYTES = 100
@@ -152,7 +152,7 @@ class _Trying:
 async def _again(trying: _Trying, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
     """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
     batch, done, ours = Batch(), [], Encoding(Decoders([]))
-    window = Window.at(int(time() * 1000), writer.horizon_ms, writer.kept_ms)
+    window = Window.at(now_ms(), writer.horizon_ms, writer.kept_ms)
     for one in found:
         tried = Batch()
         wanted = partial(_only, one.tags) if one.tags else None

@@ -23,6 +23,7 @@ from nexus import mqtt
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, stay_connected
 from nexus.process import guard, log, settings
+from nexus.process.clock import now_ms
 from nexus.process.run import together, unless
 
 TICK_SECONDS = 0.01
@@ -161,7 +162,7 @@ async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
             device = sent % load.devices
             load.scans[device] += 1
             counter = float(load.scans[device])
-            now = times[device] = max(int(time() * 1000), times[device] + 1)
+            now = times[device] = max(now_ms(), times[device] + 1)
             publisher.scan(outlets[device], [Reading(tag, now, counter) for tag in tags])
             sent += 1
         await asyncio.sleep(0)

@@ -11,7 +11,6 @@ they are made, stand in tests/unit/test_guard.py):
 """
 
 import asyncio
-import random
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from time import monotonic
@@ -20,11 +19,10 @@ from typing import Literal, ParamSpec, TypeVar, get_args
 from prometheus_client import Counter
 
 from nexus.process import log
+from nexus.process.backoff import Backoff
 
 Kind = Literal["message", "command", "file", "device", "request", "timer", "peer"]
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds before what has failed is started again
-STABLE_SECONDS = 60.0  # after so long the next pause is the first one again
 SAID_AGAIN_SECONDS = 3600.0  # the same fault is logged at most this often
 _MOST_SAID = 1000  # different faults that are remembered
 
@@ -100,7 +98,7 @@ def failed(kind: Kind, name: str, error: BaseException) -> None:
 
 
 async def _kept(kind: Kind, name: str, body: Callable[[], Awaitable[None]]) -> None:
-    pause = FIRST_PAUSE
+    backoff = Backoff()
     while True:
         began = monotonic()
         try:
@@ -111,10 +109,7 @@ async def _kept(kind: Kind, name: str, body: Callable[[], Awaitable[None]]) -> N
             failed(kind, name, error)
         except Exception as error:
             failed(kind, name, error)
-        if monotonic() - began > STABLE_SECONDS:
-            pause = FIRST_PAUSE
-        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  spreads restarts, guards nothing
-        pause = min(LONGEST_PAUSE, pause * 2)
+        await asyncio.sleep(backoff.pause(monotonic() - began))
 
 
 def _is_ours(task: asyncio.Task[object] | None) -> bool:

@@ -108,8 +108,8 @@ def _signals(stop: asyncio.Event, work: asyncio.Future[None]) -> Iterator[None]:
 async def together(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup]:
     """A TaskGroup that raises one of the errors of its body and tasks, as itself and not in a group.
 
-    That is a broken invariant, else the first that is not `routine`, else the first. Faults that were not raised, and
-    say something else, are counted and logged.
+    That is a broken invariant, else the first that is not `routine`, else the first. Of the others, faults are counted
+    and logged, and routine errors are noted on the one that is raised; what says the same is one error.
     """
     try:
         async with asyncio.TaskGroup() as group:
@@ -117,8 +117,10 @@ async def together(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup
     except BaseExceptionGroup as errors:
         found = list(_flat(errors))
         raised = min(found, key=lambda error: (not isinstance(error, InvariantError), isinstance(error, routine)))
-        for error in found:
-            if not isinstance(error, routine) and repr(error) != repr(raised):
+        for error in {repr(error): error for error in reversed(found) if repr(error) != repr(raised)}.values():
+            if isinstance(error, routine):
+                raised.add_note(f"at the same time: {error!r}")
+            else:
                 guard.failed("peer", "together", error)
         raise raised from None
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nexus.process import guard
+from nexus.process import backoff, guard
 from nexus.process.errors import InvariantError
 from nexus.process.run import run, together
 
@@ -75,7 +75,7 @@ def test_one_failing_task_costs_no_other() -> None:
 
 
 def test_what_is_kept_starts_again_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "FIRST_PAUSE", 0.0)
+    monkeypatch.setattr(backoff, "FIRST_SECONDS", 0.0)
     tries = []
 
     async def body() -> None:
@@ -206,6 +206,12 @@ def test_of_errors_of_one_moment_the_unexpected_one_is_raised_and_no_fault_is_lo
     assert count("peer") == before + 1
     assert raised_by(LostError(), other, broken) is broken
     assert count("peer") == before + 2
+
+
+def test_what_is_lost_at_the_same_time_is_noted_once() -> None:
+    raised = raised_by(LostError("reset"), LostError("no PUBACK"), LostError("no PUBACK"), LostError("reset"))
+    assert str(raised) == "reset"
+    assert raised.__notes__ == ["at the same time: LostError('no PUBACK')"]
 
 
 def test_a_callback_that_fails_otherwise_ends_nothing() -> None:

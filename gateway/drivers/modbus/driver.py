@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from time import time
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +17,7 @@ from gateway.drivers.modbus.address import BITS, Address, Decode, Order, decoder
 from gateway.drivers.modbus.line import Line, Pace, Refusal, Unanswered, shared
 from gateway.drivers.modbus.wire import Serial, Tcp
 from nexus.contract.reading import Reading, Value
+from nexus.process.clock import now_ms
 from nexus.process.duration import Seconds
 
 # Exceptions that mean "not this address": function, address, value. The others are the device's trouble, not the tag's.
@@ -229,7 +229,7 @@ class _Unit:
         return kept
 
     def _bad(self, job: _Job, why: str | None = None) -> list[Reading]:
-        now = _now()
+        now = now_ms()
         if why is not None:
             self.refusals.update(dict.fromkeys((tag.name for tag in job.tags), why))
         return [tag.bad(now) for tag in job.tags]
@@ -279,13 +279,9 @@ class _Unit:
                     self.refusals[block.spans[0].item.name] = _named(refusal.code)
                 return None
             raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
-        now = _now()
+        now = now_ms()
         return [tag.reading(value, now) for tag, value in zip(job.tags, job.decode(words), strict=True)]
 
 
 def _named(code: int) -> str:
     return f"{_REFUSALS.get(code) or _TROUBLES.get(code, 'exception')} (code {code})"
-
-
-def _now() -> int:
-    return int(time() * 1000)

@@ -5,7 +5,6 @@ import math
 from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from time import time
 from typing import TypeVar
 
 from asyncua import Client, ua
@@ -14,6 +13,7 @@ from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers.opcua import values as opcua_values
 from gateway.drivers.opcua.values import Clock
 from nexus.contract.reading import Reading, Value
+from nexus.process.clock import now_ms
 
 _LARGEST_BATCH = 1000  # where the server names no limit
 WRONG_COUNT = "the server answered something else than was asked"
@@ -106,7 +106,7 @@ class Session:
             values += await self.call(self.services.read(parameters))
         if len(values) != len(known):
             raise DeviceError(WRONG_COUNT)
-        now = int(time() * 1000)
+        now = now_ms()
         readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in zip(known, values, strict=True)]
         return readings + [tag.bad(now) for tag in tags if tag.name not in self.nodes]
 

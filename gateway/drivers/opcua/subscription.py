@@ -3,13 +3,13 @@
 import asyncio
 import math
 from collections.abc import Mapping
-from time import time
 
 from asyncua import ua
 
 from gateway.drivers.driver import DeviceError, Tag
 from gateway.drivers.opcua.session import ASK_AGAIN_SECONDS, WRONG_COUNT, Session
 from nexus.contract.reading import Reading
+from nexus.process.clock import now_ms
 
 _KEEP_ALIVE_SECONDS = 5.0
 _LONGEST_SILENCE = 600.0  # a server that wants to be silent for longer cannot be told from a dead one
@@ -29,7 +29,7 @@ class Subscription:
         self._unmonitored: dict[int, Tag] = {}
         self._ask_again_at = math.inf
         self._stamps: dict[str, tuple[int, int]] = {}  # by tag: its last change's time, as it came and as it went on
-        self._began_ms = int(time() * 1000)
+        self._began_ms = now_ms()
         self._heard: list[Reading] = []
         self._told = asyncio.Event()
         self._published = 0.0
@@ -82,7 +82,7 @@ class Subscription:
         self._id, self._options = made.SubscriptionId, (sampling, queue)
         self._by_handle = dict(enumerate(self._session.device.tags))
         await self._monitor_all(self._by_handle)
-        self._heard += [tag.bad(int(time() * 1000)) for tag in self._unmonitored.values()]
+        self._heard += [tag.bad(now_ms()) for tag in self._unmonitored.values()]
 
     async def _monitor_again(self) -> None:
         """Nodes come later than their server, or with a download of the PLC's program."""

@@ -3,7 +3,6 @@
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
-from time import time
 from typing import Any, Literal
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from asyncua import ua
 from gateway.commands.encoding import packed, shown, text, truth
 from gateway.drivers.driver import Tag, WriteError
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.process.clock import now_ms
 
 Clock = Literal["source", "server", "gateway"]
 
@@ -42,7 +42,7 @@ def reading(tag: Tag, data: ua.DataValue, clock: Clock, refused: Callable[[str],
     """
     status = data.StatusCode
     quality = _QUALITIES[status.value >> 30] if status is not None else Quality.GOOD
-    now = int(time() * 1000)
+    now = now_ms()
     moment = _time(data, clock, now)
     if not _can_be(moment, now):
         if quality == Quality.GOOD:

@@ -5,7 +5,6 @@ import logging
 import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from time import time
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +21,7 @@ from gateway.drivers.s7 import plan as s7_plan
 from gateway.drivers.s7.address import Address
 from gateway.drivers.s7.plan import Job, Plan, blocks, planned
 from nexus.contract.reading import Reading, Value
+from nexus.process.clock import now_ms
 
 _CONNECTIONS = {"pg": 1, "op": 2, "basic": 3}
 _LARGEST_PDU = 960  # asked for; the PLC grants what it has: 240 (S7-300, 1200), 480, 960 (1500)
@@ -141,7 +141,7 @@ class _Plc:
             except DeviceError as error:
                 readings += self._whole(plan, answers)
                 raise DeviceError(str(error), readings=readings) from error
-            now, smaller = int(time() * 1000), []
+            now, smaller = now_ms(), []
             for block, answer in zip(plan.blocks, answers, strict=True):
                 if isinstance(answer, int) and (parts := halves(block)):
                     smaller += parts
@@ -244,7 +244,7 @@ class _Plc:
 
     def _whole(self, plan: Plan, answers: list[bytes | int]) -> list[Reading]:
         """What was read before the connection was lost."""
-        now = int(time() * 1000)
+        now = now_ms()
         found = zip(plan.blocks, answers, strict=True)
         whole = [(block, data) for block, data in found if isinstance(data, bytes) and len(data) == block.count]
         return [reading for block, data in whole for reading in self._readings(block, data, now)]
