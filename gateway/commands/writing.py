@@ -1,14 +1,18 @@
 """One write, confirmed: what the tag held before, what it holds after, and whether that is what was asked for."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.commands.encoding import shown
-from gateway.drivers.driver import DeviceError, Read, Tag, Write
+from gateway.drivers.driver import DeviceError, Read, Tag
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.clock import now_ms
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at what the device holds now
+
+
+Write = Callable[[Tag, Value], Awaitable[Value]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +32,26 @@ class Written:
 
 
 async def confirmed(read: Read, write: Write, tag: Tag, value: Value, patience: float) -> Written:
-    """Writes `value`, in the tag's unit, and reads it back for up to `patience` seconds until it is there.
+    """Writes `value`, in the tag's unit, and reads just this tag back for up to `patience` seconds until it is there.
 
     Raises WriteError when the value cannot be written or is refused, and DeviceError when nothing was sent.
     """
     raw = tag.raw(value)
-    [before] = await read((tag,))
+    [before] = await read()
     was = _good(before)
     try:
         held = await write(tag, raw)
     except DeviceError as error:
         return Written(False, was, None, now_ms(), f"{error}: it is not known whether the value was written")
-    return await _read_back(read, tag, tag.reading(held, 0).value, was, patience)
+    return await _read_back(read, tag.reading(held, 0).value, was, patience)
 
 
-async def _read_back(read: Read, tag: Tag, expected: Value, was: Value, patience: float) -> Written:
+async def _read_back(read: Read, expected: Value, was: Value, patience: float) -> Written:
     clock = asyncio.get_running_loop().time
     end, pause = clock() + patience, FIRST_PAUSE
     while True:
         try:
-            [reading] = await read((tag,))
+            [reading] = await read()
         except DeviceError as error:
             return Written(False, was, None, now_ms(), f"written, but it cannot be read back: {error}")
         now = _good(reading)

@@ -219,7 +219,7 @@ def _device(location: SourceLocation) -> ConfiguredDevice | None:
     driver = _driver(location, raw.get("protocol"))
     settings = assumed = None
     if driver is not None:
-        model = driver.SETTINGS[raw["protocol"]]
+        model = driver.settings[raw["protocol"]]
         settings = location.checked(model, own, DeviceKeys.model_fields)
         assumed = settings or _assumed(model, own)
     # What is wrong with the device does not hide what is wrong with its tags.
@@ -247,8 +247,8 @@ def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | N
 def _driver(location: SourceLocation, protocol: object) -> Driver | None:
     if protocol is None:
         return None  # reported already: the key is missing
-    if not isinstance(protocol, str) or protocol not in drivers.FAMILIES:
-        known = closest(protocol, drivers.FAMILIES) if isinstance(protocol, str) else closest("", drivers.FAMILIES)
+    if not isinstance(protocol, str) or protocol not in drivers.names():
+        known = closest(protocol if isinstance(protocol, str) else "", drivers.names())
         location.fault("protocol", f"unknown protocol {shown(protocol)}{known}")
         return None
     try:

@@ -69,15 +69,13 @@ async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice]) -> list[Co
             found.append(known[path])
             continue
         # Importing a driver takes half a second: not here, where devices are polled.
-        driver = await asyncio.to_thread(drivers.load, protocol) if _is_new(protocol) else drivers.load(protocol)
+        if not drivers.is_loaded(protocol):
+            await asyncio.to_thread(drivers.load, protocol)
+        driver = drivers.load(protocol)
         device, breaker, outlet, digest = pickle.loads(packed)  # noqa: S301  likewise
         found.append(ConfiguredDevice(device, driver, breaker, outlet, digest))
     await asyncio.sleep(0)
     return found
-
-
-def _is_new(protocol: str) -> bool:
-    return f"gateway.drivers.{drivers.FAMILIES[protocol]}.driver" not in sys.modules
 
 
 async def _frames(job: Job) -> AsyncIterator[bytes]:

@@ -58,7 +58,7 @@ class Tags:
                 location.fault(key, f"{key} is for Modbus: other protocols have one order only")
             settings = settings.model_copy(update=found.orders)
         try:
-            address = self._driver.parse_address(found.address, settings, writable=found.writable)
+            address = self._driver.parse_address(found.address, settings, found.writable)
         except ValueError as error:
             location.fault("address", f"address {shown(found.address)}: {error}")
             return None

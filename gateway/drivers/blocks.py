@@ -31,24 +31,26 @@ class Block(Generic[T]):
 FIRST_REMERGE, LONGEST_REMERGE = 60.0, 3600.0  # seconds
 
 
-@dataclass(slots=True)
 class Kept(Generic[T]):
-    """A plan with what refusals made of it, kept `until` then: a PLC that boots refuses what it has a moment later."""
+    """A plan with what refusals made of it, for a while: a PLC that boots refuses what it has a moment later."""
 
-    plan: T
-    until: float = inf
-    pause: float = FIRST_REMERGE
+    def __init__(self, whole: T, *, pause: float = FIRST_REMERGE) -> None:
+        self._whole = self._plan = whole
+        self._until = inf
+        self._pause = pause
+
+    def current(self, now: float) -> T:
+        """How to read now: as it was found to be possible, or once more as a whole."""
+        if now >= self._until:
+            self._plan, self._until = self._whole, inf
+        return self._plan
 
     def split(self, plan: T, now: float) -> None:
         """The device refused a part: `plan` reads around it, and the whole is tried again after a growing pause."""
-        if self.until == inf:
-            self.until = now + self.pause
-            self.pause = min(LONGEST_REMERGE, self.pause * 2)
-        self.plan = plan
-
-    def merge(self, plan: T) -> None:
-        """The whole is tried again."""
-        self.plan, self.until = plan, inf
+        if self._until == inf:
+            self._until = now + self._pause
+            self._pause = min(LONGEST_REMERGE, self._pause * 2)
+        self._plan = plan
 
 
 def plan(spans: Iterable[Span[T]], *, limit: int, gap: int) -> list[Block[T]]:

@@ -1,15 +1,23 @@
-"""THE SEAM between the gateway and the protocols: Driver, Device, Tag, Link, DeviceError."""
+"""THE SEAM between the gateway and the protocols: Driver, Device, Tag, DeviceSession, DeviceError.
+
+Each driver has its own types of settings and addresses. To all others they are opaque: a bare `Tag` or `Driver` is one
+whose addresses nobody looks into; they come from a driver, and go back to it.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from math import isfinite, ulp
-from typing import Any, Protocol
+from typing import Generic
 
 from pydantic import BaseModel
+from typing_extensions import TypeVar
 
 from gateway.polling.report import Report
 from nexus.contract.reading import Quality, Reading, Value
+
+SettingsT = TypeVar("SettingsT", bound=BaseModel, default=BaseModel)
+AddressT = TypeVar("AddressT", default=object)
 
 LARGEST_NOISE = 0.01  # of a raw step; a scale that is finer than floats are is not guessed at
 
@@ -41,11 +49,11 @@ class WriteError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Tag:
-    """One value of a device. `address` is the driver's own Address; `interval` in seconds; limits in the tag's unit."""
+class Tag(Generic[AddressT]):
+    """One value of a device; `interval` in seconds; limits in the tag's unit."""
 
     name: str
-    address: Any
+    address: AddressT
     unit: str | None = None
     scale: float = 1.0
     offset: float = 0.0
@@ -95,42 +103,42 @@ class Tag:
 
 
 @dataclass(frozen=True, slots=True)
-class Device:
-    """What a driver is told: `settings` is an instance of its own Settings; `timeout` in seconds."""
+class Device(Generic[SettingsT, AddressT]):
+    """What a driver is told; `timeout` in seconds."""
 
     name: str
     path: str
     protocol: str
     timeout: float
-    settings: Any
-    tags: tuple[Tag, ...]
+    settings: SettingsT
+    tags: tuple[Tag[AddressT], ...]
 
 
-# Reads tags, all from one device, in one scan: a reading for each, in any order. A tag that the device refuses has bad
+# One scan: a reading for each of the tags that it was compiled for, in any order. A tag that the device refuses has bad
 # quality. Raises DeviceError when the device is lost.
-Read = Callable[[Sequence[Tag]], Awaitable[list[Reading]]]
-
-# Writes a raw value, and gives it as the device holds it now if it did as told (a float32 is rounded to one). Raises
-# WriteError when the value is none of the tag's type or the device refuses it, DeviceError when the device is lost.
-Write = Callable[[Tag, Value], Awaitable[Value]]
+Read = Callable[[], Awaitable[list[Reading]]]
 
 # Waits for the next changes that the device tells of by itself. Raises DeviceError. May be cancelled, losing nothing.
 Hear = Callable[[], Awaitable[list[Reading]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class DeviceSession(Generic[AddressT]):
     """What can be done with a connected device; one that is heard is not polled.
 
-    `refusals` says, by tag, why the device does not give it; the driver adds to it as it learns. `certificate_days`
+    `compile` plans how tags are read, once; the plan remembers what the device refuses. `write` writes a raw
+    value, and gives it as the device holds it now if it did as told (a float32 is rounded to one); it raises WriteError
+    when the value is none of the tag's type or the device refuses it, DeviceError when the device is lost.
+
+    `tag_errors` says, by tag, why the device does not give it; the driver adds to it as it learns. `certificate_days`
     is how long our certificate is still valid, where there is one. `waited` gives the seconds that requests have waited
     so far for others, on a line that is shared: a scan's deadline does not count them.
     """
 
-    read: Read
-    write: Write
+    compile: Callable[[Sequence[Tag[AddressT]]], Read]
+    write: Callable[[Tag[AddressT], Value], Awaitable[Value]]
     hear: Hear | None = None
-    refusals: Mapping[str, str] = field(default_factory=dict)
+    tag_errors: Mapping[str, str] = field(default_factory=dict)
     certificate_days: float | None = None
     waited: Callable[[], float] | None = None
 
@@ -148,22 +156,33 @@ class Request:
     seconds: float | None = None
 
 
-class Driver(Protocol):
-    """What a module in `gateway/drivers/` holds.
+def _one_by_interval(device: Device[SettingsT, AddressT]) -> list[Request]:
+    """A plan of which nothing is known but which tags are due together."""
+    found: dict[float, list[str]] = {}
+    for tag in device.tags:
+        found.setdefault(tag.interval, []).append(tag.name)
+    return [
+        Request(f"read {len(names)} tags", tuple(names), len(names), 0, "tags", interval)
+        for interval, names in sorted(found.items())
+    ]
 
-    `SETTINGS` has, for each protocol that the module speaks, the model of a device's own keys; `parse_address` turns a
-    tag's `address` into what the driver wants, raising ValueError that says what would be right; `connect` gives a Link
-    for as long as its block runs; `requests` is the read plan as far as it is known without the device; `bus` names the
-    line that devices share if its speed is known, and is None elsewhere.
+
+@dataclass(frozen=True)
+class Driver(Generic[SettingsT, AddressT]):
+    """What the module of a protocol offers, as its `DRIVER`.
+
+    `settings` has, for each protocol that the module speaks, the model of a device's own keys. `parse_address` turns a
+    tag's `address` into what the driver wants, for writing too if so told; it raises ValueError that says what would be
+    right. `connect` gives a session for as long as its block runs, and raises DeviceError.
+
+    `requests` is the read plan as far as it is known without the device. `bus` names the line that devices share if its
+    speed is known. `address_pattern` and `address_examples` are for editors.
     """
 
-    @property
-    def SETTINGS(self) -> Mapping[str, type[BaseModel]]: ...  # noqa: N802  a constant, named as one
-
-    def parse_address(self, text: str, settings: Any, /, *, writable: bool = False) -> Any: ...
-
-    def connect(self, device: Device, /) -> AbstractAsyncContextManager[Link]: ...
-
-    def requests(self, device: Device, /) -> list[Request]: ...
-
-    def bus(self, settings: Any, /) -> str | None: ...
+    settings: Mapping[str, type[SettingsT]]
+    parse_address: Callable[[str, SettingsT, bool], AddressT]
+    connect: Callable[[Device[SettingsT, AddressT]], AbstractAsyncContextManager[DeviceSession[AddressT]]]
+    requests: Callable[[Device[SettingsT, AddressT]], list[Request]] = _one_by_interval
+    bus: Callable[[SettingsT], str | None] = lambda _: None
+    address_pattern: str | None = None
+    address_examples: tuple[str, ...] = ()

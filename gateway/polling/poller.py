@@ -9,10 +9,11 @@ from typing import ParamSpec, TypeVar
 from gateway import metrics
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
-from gateway.drivers.driver import DeviceError, Hear, Link, Read, Tag
+from gateway.drivers.driver import DeviceError, DeviceSession, Hear, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
 from gateway.polling.report import Changes, Gap
+from gateway.polling.scans import Scans
 from gateway.polling.schedule import Schedule
 from gateway.polling.status import DeviceStatus, OnStatus
 from nexus.contract.reading import Quality, Reading, Value
@@ -21,8 +22,6 @@ from nexus.process.backoff import delay
 from nexus.process.clock import now_ms
 from nexus.process.run import together
 
-# A scan may be many requests, each with the device's timeout; beyond this many of them it is hung.
-HUNG_AFTER_TIMEOUTS = 10
 SILENCE_CHECK_SECONDS = 1.0
 NOT_OURS_SECONDS = 0.1
 LEAVE_SECONDS = 2.0  # a device that is not ours any more is listened to no longer than this, and in silence
@@ -52,7 +51,7 @@ class Poller:
         self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
         self._reports = any(tag.report is not None for tag in self._device.tags)
         self._status = DeviceStatus(self._device, on_status)
-        self._link: Link | None = None
+        self._session: DeviceSession | None = None
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
         self._writing = asyncio.Lock()  # one write after the other, until it is read back
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
@@ -98,9 +97,9 @@ class Poller:
         Raises WriteError, and DeviceError, when nothing was written.
         """
         async with self._writing:
-            if (link := self._link) is None or not self._may_poll():
+            if (session := self._session) is None or not self._may_poll():
                 raise DeviceError(f"the device is not connected: {self._status.reason}")
-            read, write = self._between_scans(link.read), self._between_scans(link.write)
+            read, write = self._between_scans(session.compile((tag,))), self._between_scans(session.write)
             written = await confirmed(read, write, tag, value, self._device.timeout)
         if written.reading is not None:
             self._take([written.reading])
@@ -130,21 +129,21 @@ class Poller:
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
         async with AsyncExitStack() as stack:
-            link = await self._connect(stack)
-            self._link, began = link, self._clock()
+            session = await self._connect(stack)
+            self._session, began = session, self._clock()
             self._progressed = False
-            if link.certificate_days is not None:
-                metrics.certificate_days.labels(self._device.name).set(link.certificate_days)
+            if session.certificate_days is not None:
+                metrics.certificate_days.labels(self._device.name).set(session.certificate_days)
             try:
-                if link.hear is not None:
-                    await self._listen(link.read, link.hear)
+                if session.hear is not None:
+                    await self._listen(session, session.hear)
                 else:
-                    await self._poll(link, schedule)
+                    await self._poll(Scans(session, self._device.timeout), schedule)
             finally:
-                self._link = None
+                self._session = None
                 self._worked &= self._progressed or self._clock() - began >= self._shortest
 
-    async def _connect(self, stack: AsyncExitStack) -> Link:
+    async def _connect(self, stack: AsyncExitStack) -> DeviceSession:
         timeout = self._device.timeout
         try:
             async with asyncio.timeout(timeout):
@@ -153,13 +152,13 @@ class Poller:
             asked = "is it on, does a firewall drop what we send, is `timeout` too short?"
             raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
 
-    async def _poll(self, link: Link, schedule: Schedule[Tag]) -> None:
+    async def _poll(self, scans: Scans, schedule: Schedule[Tag]) -> None:
         if not self._unread:
             self._unread = schedule.take(self._clock()).items
         while True:
             if self._unread:
                 await self._permitted()
-                await self._scan(link, self._unread)
+                await self._scan(scans, self._unread)
             await self._sleep_until(schedule.next_due)
             tick = schedule.take(self._clock())
             self._unread = tick.items
@@ -167,11 +166,11 @@ class Poller:
             if tick.missed:
                 self._metrics.missed.inc(tick.missed)
 
-    async def _scan(self, link: Link, tags: tuple[Tag, ...]) -> None:
+    async def _scan(self, scans: Scans, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
         try:
             async with self._turn:
-                readings = await self._in_time(link, tags)
+                readings = await scans.read(tags)
         except DeviceError as error:
             if error.readings:
                 self._take(list(error.readings))
@@ -183,35 +182,7 @@ class Poller:
         self._unread, self._partial, self._unread_because = (), False, {}
         self._take(readings)
 
-    async def _in_time(self, link: Link, tags: tuple[Tag, ...]) -> list[Reading]:
-        """`asyncio.timeout`, in less time than that takes: this is done with every scan.
-
-        What the scan waits for others on a shared line is added to its time.
-        """
-        task, hung, deadline = asyncio.current_task(), False, self._device.timeout * HUNG_AFTER_TIMEOUTS
-        loop, waited = asyncio.get_running_loop(), link.waited() if link.waited is not None else 0.0
-
-        def give_up() -> None:
-            nonlocal hung, waited
-            if link.waited is not None and (more := link.waited() - waited) > deadline / 100:
-                waited += more
-                timers.append(loop.call_later(more, give_up))
-                return
-            hung = True
-            if task is not None:
-                task.cancel()
-
-        timers = [loop.call_later(deadline, give_up)]
-        try:
-            return await link.read(tags)
-        except asyncio.CancelledError:
-            if hung and task is not None and task.uncancel() == 0:
-                raise DeviceError(f"a scan was not done within {deadline:g} s") from None
-            raise
-        finally:
-            timers[-1].cancel()
-
-    async def _listen(self, read: Read, hear: Hear) -> None:
+    async def _listen(self, session: DeviceSession, hear: Hear) -> None:
         """Takes what the device tells by itself; asks only for what has been silent for too long."""
 
         async def listen() -> None:
@@ -224,7 +195,7 @@ class Poller:
             while True:
                 await asyncio.sleep(SILENCE_CHECK_SECONDS)
                 await self._still_ours()
-                await self._ask_silent(read)
+                await self._ask_silent(session)
 
         try:
             async with together(DeviceError, _NotOurs) as group:
@@ -235,12 +206,12 @@ class Poller:
                 self._lose(error)
             raise
 
-    async def _ask_silent(self, read: Read) -> None:
+    async def _ask_silent(self, session: DeviceSession) -> None:
         now = now_ms()
         silent = set(self._changes.silent(now))
         if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
             # They have not changed, and are known to be so now.
-            self._take([Reading(one.tag, now, one.value, one.quality) for one in await read(tags)])
+            self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
 
     async def _still_ours(self) -> None:
         """Raises _NotOurs if we may go on neither now nor in a moment, as after we were stopped."""
@@ -264,8 +235,8 @@ class Poller:
         if self._breaker.succeed():
             self._metrics.breaker.set(State.CLOSED)
         bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
-        refusals = self._unread_because or (self._link.refusals if self._link else {})
-        self._status.read(readings, bad, refusals)
+        tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
+        self._status.read(readings, bad, tag_errors)
         self._publish(readings, len(bad))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:

@@ -26,7 +26,7 @@ class DeviceStatus:
         """Why the device is not online; empty if it is."""
         return self._said[1] if self._said else "not connected yet"
 
-    def read(self, readings: list[Reading], bad: list[str], refusals: Mapping[str, str]) -> None:
+    def read(self, readings: list[Reading], bad: list[str], tag_errors: Mapping[str, str]) -> None:
         """The device answered, and could not give the tags in `bad`; for some it is known why."""
         if self._bad:
             self._bad.difference_update(reading.tag for reading in readings)
@@ -34,7 +34,7 @@ class DeviceStatus:
             return
         self._bad.update(bad)
         if self._bad:
-            named = (f"{tag} ({refusals[tag]})" if tag in refusals else tag for tag in sorted(self._bad)[:3])
+            named = (f"{tag} ({tag_errors[tag]})" if tag in tag_errors else tag for tag in sorted(self._bad)[:3])
             some = ", ".join(named) + (" …" if len(self._bad) > 3 else "")
             self._say("degraded", f"{len(self._bad)} of {len(self._device.tags)} tags cannot be read: {some}")
         else:

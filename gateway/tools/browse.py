@@ -7,9 +7,10 @@ from asyncua import Client, ua
 from cryptography import x509
 
 from gateway.drivers.driver import DeviceError
-from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua import client as opcua
 from gateway.drivers.opcua import security as opcua_security
-from gateway.drivers.opcua.driver import Settings, endpoints
+from gateway.drivers.opcua.client import endpoints
+from gateway.drivers.opcua.settings import Settings
 from gateway.tools.sheet import quoted, tag_name
 
 _DEEPEST = 12

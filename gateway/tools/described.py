@@ -1,6 +1,4 @@
-"""What the keys of device files mean, in a line each, and how addresses are written: for `nexus schema`."""
-
-from typing import Any
+"""What the keys of device files mean, in a line each: for `nexus schema`."""
 
 DEVICE = {
     "name": "In logs, metrics and /api/devices; no two devices have the same.",
@@ -74,31 +72,3 @@ OF_PROTOCOLS = {
 }
 # Of `security`, where a device's key of the same name means something else.
 SECURITY = {**OF_PROTOCOLS, "mode": "Sign, or SignAndEncrypt."}
-
-
-def _any_case(text: str) -> str:
-    return "".join(f"[{letter.upper()}{letter.lower()}]" for letter in text)
-
-
-_DB, _DBX = _any_case("DB"), _any_case("DBX")
-_S7_PLACE = (
-    rf"({_DB}\d+(\.{_DB}[XBWDxbwd]\d+(\.\d)?|:\d+(\.\d)?)|[MIQEAmiqea][XBWDxbwd]?\d+(\.\d)?):[A-Za-z]+([(\[]\d+[)\]])?"
-)
-_S7_SHORT = rf"{_DB}\d+,[A-Za-z]+\d+(\.\d+)?|[MIQEAmiqea][A-Za-z]*\d+(\.\d+)?|{_DB}\d+\.{_DBX}\d+\.\d"
-
-# By protocol family.
-ADDRESSES: dict[str, dict[str, Any]] = {
-    "modbus": {
-        "pattern": r"^\s*((coil|discrete):\d+(:bool)?"
-        r"|(holding|input):\d+(:(u?int(16|32|64)|float(32|64)|string\(\d+\))|\.\d+:bool))\s*$",
-        "examples": ["holding:40001:float32", "holding:40020.3:bool", "input:30010:string(8)", "coil:1:bool"],
-    },
-    "opcua": {
-        "pattern": r"^\s*((nsu=[^;]*|srv=\d+|ns=\d+);)*(i=\d+|s=.+|g=[0-9A-Fa-f-]+|b=.*)\s*$",
-        "examples": ["ns=2;s=Press.Force", "ns=3;i=1001", "nsu=urn:vendor:press;s=Force"],
-    },
-    "s7": {
-        "pattern": rf"^\s*%?({_S7_PLACE}|{_S7_SHORT})\s*$",
-        "examples": ["DB1.DBD0:REAL", "DB1.DBX4.0:BOOL", "DB1.DBB10:STRING(16)", "MW20:INT"],
-    },
-}

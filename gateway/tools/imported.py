@@ -135,7 +135,7 @@ def _device_key(protocol: str, path: str, cell: str) -> str:
 
 
 def _settings(protocol: str) -> type[BaseModel] | None:
-    return drivers.load(protocol).SETTINGS[protocol] if protocol in drivers.FAMILIES else None
+    return drivers.load(protocol).settings[protocol] if protocol in drivers.names() else None
 
 
 def _field(model: type[BaseModel] | None, path: str) -> FieldInfo | None:

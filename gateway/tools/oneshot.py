@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from gateway.commands.request import check
 from gateway.commands.writing import confirmed
 from gateway.config.devices import ConfiguredDevice
-from gateway.drivers.driver import DeviceError, Link, Tag
+from gateway.drivers.driver import DeviceError, DeviceSession, Tag
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.errors import ConfigError
 
@@ -62,29 +62,29 @@ async def read_all(configured: Sequence[ConfiguredDevice], bad: list[str]) -> li
 
 async def _read(one: ConfiguredDevice, tags: Sequence[Tag], bad: list[str]) -> list[Row]:
     async with AsyncExitStack() as stack:
-        link = await connected(one, stack)
+        session = await connected(one, stack)
         try:
             async with asyncio.timeout(one.device.timeout * HUNG_AFTER_TIMEOUTS):
-                readings = {reading.tag: reading for reading in await link.read(tags)}
+                readings = {reading.tag: reading for reading in await session.compile(tags)()}
         except TimeoutError:
             raise DeviceError(f"{one.device.name} does not answer to the end") from None
         bad += [tag.name for tag in tags if readings[tag.name].quality < Quality.UNCERTAIN]
-        return [_row(tag, readings[tag.name], link.refusals.get(tag.name, "")) for tag in tags]
+        return [_row(tag, readings[tag.name], session.tag_errors.get(tag.name, "")) for tag in tags]
 
 
 async def write(one: ConfiguredDevice, tag: Tag, value: Value) -> list[str]:
     """Writes, and says what is read back. Raises WriteError and DeviceError."""
     check(tag, value)
     async with AsyncExitStack() as stack:
-        link = await connected(one, stack)
-        written = await confirmed(link.read, link.write, tag, value, one.device.timeout)
+        session = await connected(one, stack)
+        written = await confirmed(session.compile((tag,)), session.write, tag, value, one.device.timeout)
         if not written.ok or written.reading is None:
             raise DeviceError(written.error or "written, but the value cannot be read back")
         return table([HEAD, _row(tag, written.reading, "")])
 
 
-async def connected(one: ConfiguredDevice, stack: AsyncExitStack) -> Link:
-    """A link to the device, for as long as `stack` lasts. Raises DeviceError."""
+async def connected(one: ConfiguredDevice, stack: AsyncExitStack) -> DeviceSession:
+    """A session with the device, for as long as `stack` lasts. Raises DeviceError."""
     try:
         async with asyncio.timeout(max(CONNECT_SECONDS, one.device.timeout)):
             return await stack.enter_async_context(one.driver.connect(one.device))

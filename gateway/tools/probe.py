@@ -5,8 +5,8 @@ from itertools import product
 
 from gateway.drivers.driver import DeviceError
 from gateway.drivers.modbus.address import NUMBERS, Address, Order, decoder, parse
-from gateway.drivers.modbus.driver import TcpSettings
 from gateway.drivers.modbus.line import Pace, Refusal, shared
+from gateway.drivers.modbus.settings import TcpSettings
 from gateway.drivers.modbus.wire import Tcp
 from gateway.tools.oneshot import table
 from nexus.contract.reading import Value

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from gateway import drivers
 from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.config.yaml_source import CONNECTING
+from gateway.drivers.driver import Driver
 from gateway.tools import described
 from nexus.process.duration import EXAMPLES
 from nexus.process.errors import ConfigError
@@ -32,7 +33,7 @@ def schema() -> tuple[Schema, list[str]]:
     made = _Made()
     protocols: list[str] = []
     remarks: list[str] = []
-    for protocol in drivers.FAMILIES:
+    for protocol in drivers.names():
         try:
             made.add_protocol(protocol)
             protocols.append(protocol)
@@ -92,14 +93,14 @@ class _Made:
 
     def add_protocol(self, protocol: str) -> None:
         """What a device, and a tag, of this protocol may hold."""
-        family = drivers.FAMILIES[protocol]
-        settings = drivers.load(protocol).SETTINGS[protocol]
+        driver = drivers.load(protocol)
+        settings = driver.settings[protocol]
         own = self._properties(settings, described.OF_PROTOCOLS)
         common = self._properties(DeviceKeys, described.DEVICE)
         common["protocol"] = {**common["protocol"], "const": protocol}
         common["tags"] = _tags(protocol)
         tag = self._properties(TagKeys, described.TAG)
-        tag["address"] = _with_remedy({**tag["address"], **described.ADDRESSES.get(family, {})})
+        tag["address"] = _with_remedy({**tag["address"], **_written(driver)})
         has_orders = set(_OF_ONE_FAMILY) <= set(settings.model_fields)
         self.definitions[f"{protocol}-tag"] = _closed(
             {key: one for key, one in tag.items() if has_orders or key not in _OF_ONE_FAMILY}, ["name", "address"]
@@ -128,6 +129,12 @@ class _Made:
             properties = {key: _property(key, one, of_inner) for key, one in inner["properties"].items()}
             self.definitions[name] = _closed(properties, inner.get("required", []))
         return {key: _property(key, one, words) for key, one in whole["properties"].items()}
+
+
+def _written(driver: Driver) -> Schema:
+    """How the protocol writes addresses."""
+    found: Schema = {} if driver.address_pattern is None else {"pattern": driver.address_pattern}
+    return {**found, "examples": list(driver.address_examples)} if driver.address_examples else found
 
 
 def _closed(properties: Schema, required: list[str]) -> Schema:

@@ -102,7 +102,7 @@ def probe(
       nexus probe 192.168.1.10 input:30001 --unit 3 --expect 229.0
     """
     from gateway.config.devices import checked
-    from gateway.drivers.modbus.driver import TcpSettings
+    from gateway.drivers.modbus.settings import TcpSettings
     from gateway.tools.probe import probe
 
     keys = {"host": host, "port": port, "unit": unit, "addressing": addressing}
@@ -129,7 +129,7 @@ def browse(
       nexus browse opc.tcp://192.168.1.30:4840 --policy Basic256Sha256 --username operator --password-file secret
     """
     from gateway.config.devices import checked
-    from gateway.drivers.opcua.driver import Settings
+    from gateway.drivers.opcua.settings import Settings
     from gateway.tools.browse import browse
 
     keys = {
@@ -180,7 +180,7 @@ def trust(
       nexus opcua trust opc.tcp://192.168.1.30:4840 --fingerprint 3F:A2:…
     """
     from gateway.config.devices import checked
-    from gateway.drivers.opcua.driver import Settings
+    from gateway.drivers.opcua.settings import Settings
     from gateway.tools.browse import trust
 
     checked(Settings, {"endpoint": endpoint})

@@ -107,7 +107,7 @@ def none_left() -> Iterator[None]:
 )
 def test_a_device_that_finds_no_descriptor_is_lost_for_now(protocol: str, keys: dict[str, str], address: str) -> None:
     driver = drivers.load(protocol)
-    settings = driver.SETTINGS[protocol].model_validate(keys)
+    settings = driver.settings[protocol].model_validate(keys)
     device = Device("d", "d", protocol, 2.0, settings, (Tag("a", driver.parse_address(address, settings)),))
 
     async def scenario() -> None:

@@ -13,6 +13,7 @@ import pytest
 from gateway.drivers.blocks import Kept
 from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.modbus import session as modbus_session
 from gateway.drivers.modbus import wire as modbus_wire
 from nexus.contract.reading import Quality
 from tests.modbus_peer import peer, registers, serial
@@ -28,8 +29,9 @@ def device(port: int, addresses: list[str], timeout: float = 0.6, *, rtu: bool =
 async def scans(plc: Device, times: int = 1) -> list[dict[str, Any]]:
     found = []
     async with modbus.connect(plc) as link:
+        read = link.compile(plc.tags)
         for _ in range(times):
-            readings = await link.read(plc.tags)
+            readings = await read()
             found.append({r.tag: r.value if r.quality == Quality.GOOD else Quality(r.quality) for r in readings})
     return found
 
@@ -65,9 +67,9 @@ def test_without_numbers_a_late_answer_is_not_the_next_ones(rtu: bool) -> None:
             plc = device(port, FAR, 0.2, rtu=rtu, **keys)
             async with modbus.connect(plc) as link:
                 with pytest.raises(DeviceError, match="no answer"):
-                    await link.read(plc.tags[:1])
+                    await link.compile(plc.tags[:1])()
                 for tag in plc.tags:
-                    assert [reading.value for reading in await link.read([tag])] == [RIGHT[tag.name]]
+                    assert [reading.value for reading in await link.compile([tag])()] == [RIGHT[tag.name]]
 
     asyncio.run(scenario())
 
@@ -197,7 +199,7 @@ def test_a_device_that_hangs_up_after_each_answer_is_read_all_the_same() -> None
 
 def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """A PLC that boots refuses what it has a moment later."""
-    monkeypatch.setattr(modbus, "Kept", partial(Kept, pause=0.05))
+    monkeypatch.setattr(modbus_session, "Kept", partial(Kept, pause=0.05))
     booting, asked = True, 0
 
     async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
@@ -210,12 +212,13 @@ def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: p
         async with peer(answer) as port:
             plc = device(port, [f"holding:{at}:uint16" for at in range(16)])
             async with modbus.connect(plc) as link:
-                assert {reading.quality for reading in await link.read(plc.tags)} == {Quality.BAD}
+                read = link.compile(plc.tags)
+                assert {reading.quality for reading in await read()} == {Quality.BAD}
                 booting = False
                 await asyncio.sleep(0.06)
-                await link.read(plc.tags)
+                await read()
                 asked = 0
-                assert [reading.value for reading in await link.read(plc.tags)] == list(range(16))
+                assert [reading.value for reading in await read()] == list(range(16))
                 assert asked == 1
 
     asyncio.run(scenario())

@@ -17,7 +17,8 @@ from cryptography import x509
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
-from gateway.drivers.driver import Device, DeviceError, Link, Tag, WriteError
+from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag, WriteError
+from gateway.drivers.opcua import client as opcua_client
 from gateway.drivers.opcua import driver as opcua
 from gateway.drivers.opcua import security as opcua_security
 from gateway.drivers.opcua import session as opcua_session
@@ -76,7 +77,7 @@ async def connected(tags: dict[str, Any], faults: Faults | None = None, **keys: 
             yield plc, link
 
 
-async def heard(link: Link, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
+async def heard(link: DeviceSession, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
     assert link.hear is not None
     found: list[Reading] = []
     async with asyncio.timeout(WAIT):
@@ -114,7 +115,7 @@ def test_poll_reads_all_and_each_reading_has_a_time_of_its_own() -> None:
     async def scenario() -> None:
         async with connected(TAGS, mode="poll") as (plc, link):
             assert link.hear is None
-            first, second = await link.read(plc.tags), await link.read(plc.tags)
+            first, second = await link.compile(plc.tags)(), await link.compile(plc.tags)()
             assert {**values(first), "count": 0} == {"force": 84.5, "on": True, "name": "°C", "count": 0}
             assert all(a.time < b.time for a, b in zip(first, second, strict=True) if a.tag != "count")
 
@@ -126,11 +127,15 @@ def test_a_node_that_is_not_there_is_bad_and_alone(mode: str) -> None:
     async def scenario() -> None:
         tags = {**TAGS, "none": "ns=2;s=None", "elsewhere": "nsu=urn:nobody;s=X"}
         async with connected(tags, mode=mode) as (plc, link):
-            found = await heard(link, lambda found: len(values(found)) == 6) if link.hear else await link.read(plc.tags)
+            found = (
+                await heard(link, lambda found: len(values(found)) == 6)
+                if link.hear
+                else await link.compile(plc.tags)()
+            )
             assert values(found)["none"] == values(found)["elsewhere"] == Quality.BAD
             assert values(found)["force"] == 84.5
-            assert link.refusals["none"] == "BadNodeIdUnknown"
-            assert "no namespace urn:nobody" in link.refusals["elsewhere"]
+            assert link.tag_errors["none"] == "BadNodeIdUnknown"
+            assert "no namespace urn:nobody" in link.tag_errors["elsewhere"]
 
     run(scenario)
 
@@ -143,7 +148,7 @@ def test_a_bad_status_is_a_bad_quality() -> None:
             faults.set("plc", Fault(kind="bad"))
             found = await heard(link, lambda found: values(found).get("count") == Quality.BAD)
             assert found[-1].value is None
-            assert link.refusals["count"] == "BadSensorFailure"
+            assert link.tag_errors["count"] == "BadSensorFailure"
 
     run(scenario)
 
@@ -171,7 +176,7 @@ def test_what_is_written_is_read_back() -> None:
             await link.write(tags["force"], 12)
             await link.write(tags["on"], False)
             await link.write(tags["name"], "neu")
-            assert {**values(await link.read(plc.tags)), "count": 0} == {
+            assert {**values(await link.compile(plc.tags)()), "count": 0} == {
                 "force": 12.0,
                 "on": False,
                 "name": "neu",
@@ -216,16 +221,16 @@ def test_a_fault_is_a_lost_device_and_ends_with_its_cause(
             plc = device(port, {"force": "ns=2;s=Force"}, mode=mode, timeout=0.5)
             with pytest.raises(DeviceError):
                 async with asyncio.timeout(WAIT), opcua.connect(plc) as link:
-                    assert values(await (link.hear() if link.hear else link.read(plc.tags))) == {"force": 84.5}
+                    assert values(await (link.hear() if link.hear else link.compile(plc.tags)())) == {"force": 84.5}
                     faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
                     if kind == "refuse":
                         for writer in server.connections:
                             writer.transport.abort()
                     while True:
-                        await (link.hear() if link.hear else link.read(plc.tags))
+                        await (link.hear() if link.hear else link.compile(plc.tags)())
             faults.set("plc", None)
             async with opcua.connect(plc) as link:
-                assert values(await (link.hear() if link.hear else link.read(plc.tags))) == {"force": 84.5}
+                assert values(await (link.hear() if link.hear else link.compile(plc.tags)())) == {"force": 84.5}
             async with asyncio.timeout(WAIT):
                 while server.connections:
                     await asyncio.sleep(0.01)
@@ -243,12 +248,12 @@ def test_with_security_both_sides_must_trust(policy: str, own_pki: Path) -> None
                 async with opcua.connect(plc):
                     pass
             [endpoint, *_] = [
-                one for one in await opcua.endpoints(f"opc.tcp://127.0.0.1:{port}", 5) if one.ServerCertificate
+                one for one in await opcua_client.endpoints(f"opc.tcp://127.0.0.1:{port}", 5) if one.ServerCertificate
             ]
             server = x509.load_der_x509_certificate(endpoint.ServerCertificate)
             await browse.trust(f"opc.tcp://127.0.0.1:{port}", 5, opcua_security.fingerprint(server))
             async with opcua.connect(plc) as link:
-                assert values(await link.read(plc.tags)) == {"force": 84.5}
+                assert values(await link.compile(plc.tags)()) == {"force": 84.5}
         own = opcua_security.load(own_pki / "own" / "certificate.der")
         assert opcua_security.application_uri(own).startswith("urn:")
         assert 1000 < opcua_security.days_left(own) < 2000
@@ -295,7 +300,7 @@ def test_a_server_that_wants_security_says_which(own_pki: Path, tmp_path: Path) 
 def test_a_login_is_accepted_or_its_refusal_said(keys: dict[str, str], fails: bool) -> None:
     async def scenario() -> None:
         async with connected(TAGS, users={"operator": "secret"}, **keys) as (plc, link):
-            assert values(await link.read(plc.tags))["force"] == 84.5
+            assert values(await link.compile(plc.tags)())["force"] == 84.5
 
     if fails:
         with pytest.raises(DeviceError, match="the server refuses the login"):
@@ -335,7 +340,7 @@ def test_a_small_plc_is_recognised_and_treated_so() -> None:
                 async with opcua.connect(device(port, tags)):
                     pass
             async with opcua.connect(device(port, tags, mode="poll")) as link:
-                assert len(await link.read(device(port, tags).tags)) == 1001
+                assert len(await link.compile(device(port, tags).tags)()) == 1001
             async with opcua.connect(device(port, tags, profile="standard")):
                 pass
 
@@ -382,7 +387,7 @@ def test_a_value_before_which_others_were_lost_is_uncertain() -> None:
                 await server.write_attribute_value(node.nodeid, data)
                 [reading] = await heard(link, bool)
             assert (reading.value, reading.quality) == (5, Quality.UNCERTAIN)
-            assert "raise `queue`" in link.refusals["part"]
+            assert "raise `queue`" in link.tag_errors["part"]
 
     run(scenario)
 
@@ -415,12 +420,13 @@ def test_a_node_that_comes_later_is_read_then(mode: str, monkeypatch: pytest.Mon
             tags = {"late": "ns=1;s=Late", "other": "nsu=urn:later;s=Other"}
             plc = device(port, tags, mode=mode)
             async with opcua.connect(plc) as link:
+                take = link.hear or link.compile(plc.tags)
 
                 async def until(quality: Quality) -> list[Reading]:
                     found: list[Reading] = []
                     async with asyncio.timeout(WAIT):
                         while {r.tag for r in found if r.quality == quality} != {"late", "other"}:
-                            found += await (link.hear() if link.hear else link.read(plc.tags))
+                            found += await take()
                     return found
 
                 await until(Quality.BAD)
@@ -570,7 +576,7 @@ def test_a_server_that_wants_to_be_silent_for_ever_is_not_waited_for_as_long(int
                 nodes={tag.name: ua.NodeId(1) for tag in plc.tags},
                 limits=opcua_session.Limits(),
                 client=SimpleNamespace(),
-                refusals={},
+                tag_errors={},
             )
             subscription = opcua_subscription.Subscription(session)
             await subscription.subscribe(None, 10)

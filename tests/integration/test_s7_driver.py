@@ -56,8 +56,9 @@ def simulated(**keys: object) -> simulator.Device:
 async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
     scans = []
     async with s7.connect(plc) as link:
+        read = link.compile(plc.tags)
         for _ in range(times):
-            readings = await link.read(plc.tags)
+            readings = await read()
             scans.append({r.tag: r.value if r.quality == Quality.GOOD else Quality(r.quality) for r in readings})
     return scans
 
@@ -93,9 +94,10 @@ def test_a_refused_block_is_split_until_the_bad_tag_stands_alone_and_stays_so() 
                 {"good": "DB1.DBD0:REAL", "beyond": "DB1:410:REAL", "none": "DB9.DBW0:INT", "near": "DB1:400:LREAL"},
             )
             async with s7.connect(plc) as link:
+                read = link.compile(plc.tags)
                 for _ in range(2):
                     jobs = server.jobs
-                    readings = {r.tag: r for r in await link.read(plc.tags)}
+                    readings = {r.tag: r for r in await read()}
                     assert {tag: r.value for tag, r in readings.items()} == {
                         "good": 84.5,
                         "near": 0.1,
@@ -104,8 +106,8 @@ def test_a_refused_block_is_split_until_the_bad_tag_stands_alone_and_stays_so() 
                     }
                     assert readings["none"].quality == Quality.BAD
                 assert server.jobs - jobs == 1
-                assert "Optimized block access" in link.refusals["none"]
-                assert "beyond the end of the block" in link.refusals["beyond"]
+                assert "Optimized block access" in link.tag_errors["none"]
+                assert "beyond the end of the block" in link.tag_errors["beyond"]
 
     asyncio.run(scenario())
 
@@ -127,9 +129,9 @@ def test_what_is_written_is_read_back() -> None:
                 await link.write(tags["level"], 12.5)
                 await link.write(tags["valve"], True)
                 await link.write(tags["name"], "neu")
-                assert [r.value for r in await link.read(plc.tags)] == [12.5, True, True, "neu"]
+                assert [r.value for r in await link.compile(plc.tags)()] == [12.5, True, True, "neu"]
                 await link.write(tags["valve"], False)
-                assert [r.value for r in await link.read(plc.tags)] == [12.5, False, True, "neu"]
+                assert [r.value for r in await link.compile(plc.tags)()] == [12.5, False, True, "neu"]
                 with pytest.raises(WriteError, match="longer than 20"):
                     await link.write(tags["name"], "x" * 21)
 
@@ -152,7 +154,7 @@ def test_a_text_keeps_to_the_room_that_the_plc_declares() -> None:
                 with pytest.raises(WriteError, match="holds 8 characters, and the text has 9"):
                     await link.write(plc.tags[0], "x" * 9)
                 assert await link.write(plc.tags[0], "x" * 8) == "x" * 8
-                readings = {r.tag: r.value for r in await link.read(plc.tags)}
+                readings = {r.tag: r.value for r in await link.compile(plc.tags)()}
                 assert readings == {"name": "x" * 8, "capacity": 8, "behind": 70_000}
 
     asyncio.run(scenario())
@@ -187,9 +189,9 @@ def test_a_fault_is_a_lost_device_and_ends_with_its_cause(kind: str, said: str) 
             plc = device(port, {"level": "DB1.DBD0:REAL"}, timeout=0.3)
             with pytest.raises(DeviceError, match=said):
                 async with s7.connect(plc) as link:
-                    await link.read(plc.tags)
+                    await link.compile(plc.tags)()
                     faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
-                    await link.read(plc.tags)
+                    await link.compile(plc.tags)()
                     raise AssertionError("the fault was not seen")
             faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
             with pytest.raises(DeviceError):
@@ -216,13 +218,13 @@ def test_after_a_read_that_was_cancelled_nothing_is_read_on_that_connection() ->
         async with simulator.serve([simulated()], faults) as servers:
             plc = device(next(iter(servers)), {"level": "DB1.DBD0:REAL"})
             async with s7.connect(plc) as link:
-                await link.read(plc.tags)
+                await link.compile(plc.tags)()
                 faults.set("plc", Fault.model_validate({"kind": "slow", "delay": "300ms"}))
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.1):
-                        await link.read(plc.tags)
+                        await link.compile(plc.tags)()
                 faults.set("plc", None)
                 with pytest.raises(DeviceError, match="the connection was lost"):
-                    await link.read(plc.tags)
+                    await link.compile(plc.tags)()
 
     asyncio.run(scenario())

@@ -97,11 +97,11 @@ def test_modbus_registers_coils_and_writes(modbus_port: int) -> None:
         addresses = {f"r{at}": f"holding:{at}:uint16" for at in range(0, 400, 3)}
         plc = modbus_device(modbus_port, {**addresses, "wide": "holding:500:uint32", "c0": "coil:0", "c1": "coil:1"})
         async with modbus.connect(plc) as link:
-            found = values(await link.read(plc.tags))
+            found = values(await link.compile(plc.tags)())
             assert {name: found[name] for name in addresses} == {f"r{at}": at for at in range(0, 400, 3)}
             assert (found["wide"], found["c0"], found["c1"]) == (500 << 16 | 501, True, False)
             await link.write(plc.tags[1], 4711)
-            assert values(await link.read(plc.tags[:3])) == {"r0": 0, "r3": 4711, "r6": 6}
+            assert values(await link.compile(plc.tags[:3])()) == {"r0": 0, "r3": 4711, "r6": 6}
 
     asyncio.run(scenario())
 
@@ -148,10 +148,13 @@ def test_a_serial_line_is_read_and_written(libmodbus_program: Path) -> None:
             expected: dict[str, Any] = {f"r{at}": at for at in range(0, 400, 3)}
             expected |= {"bit": bool(700 >> 3 & 1), "coil": False, "last": 1999, "no": Quality.BAD}
             for _ in range(5):
-                assert values(await link.read(plc.tags)) == expected
+                assert values(await link.compile(plc.tags)()) == expected
             await link.write(tags["bit"], not expected["bit"])
             await link.write(tags["coil"], True)
-            assert values(await link.read([tags["bit"], tags["coil"]])) == {"bit": not expected["bit"], "coil": True}
+            assert values(await link.compile([tags["bit"], tags["coil"]])()) == {
+                "bit": not expected["bit"],
+                "coil": True,
+            }
 
     with null_modem() as (theirs, ours), running([str(libmodbus_program), theirs]):
         asyncio.run(scenario(ours))
@@ -167,7 +170,10 @@ def test_a_bit_is_changed_inside_the_device_or_not_at_all(modbus_port: int) -> N
             except WriteError as error:
                 refusal = str(error)
             assert refusal is None or "no function 22 (mask write)" in refusal
-            assert values(await link.read(plc.tags)) == {"bit": refusal is None, "whole": 9 - (refusal is not None)}
+            assert values(await link.compile(plc.tags)()) == {
+                "bit": refusal is None,
+                "whole": 9 - (refusal is not None),
+            }
 
     asyncio.run(scenario())
 
@@ -180,12 +186,12 @@ def test_modbus_refusals_and_absent_units(modbus_port: int) -> None:
             gap=50,
         )
         async with modbus.connect(plc) as link:
-            found = values(await link.read(plc.tags))
+            found = values(await link.compile(plc.tags)())
             assert (found["last"], found["first"]) == (999, 1990)
         absent = modbus_device(modbus_port, {"a": "holding:0:uint16"}, unit=9)
         with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
             async with modbus.connect(absent) as link:
-                await link.read(absent.tags)
+                await link.compile(absent.tags)()
 
     asyncio.run(scenario())
 
@@ -199,7 +205,7 @@ def test_modbus_holes_stand_alone() -> None:
         )
         async with modbus.connect(plc) as link:
             for _ in range(2):
-                assert values(await link.read(plc.tags)) == {"before": 999, "hole": Quality.BAD, "after": 1010}
+                assert values(await link.compile(plc.tags)()) == {"before": 999, "hole": Quality.BAD, "after": 1010}
 
     with node("modbus_server.js") as port:
         asyncio.run(scenario(port))
@@ -222,7 +228,7 @@ def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
         many = {f"n{n}": f"ns=1;s=N{n}" for n in range(1200)}
         plc = opcua_device(port, {**NODES, **many}, mode="poll")
         async with opcua.connect(plc) as link:
-            readings = await link.read(plc.tags)
+            readings = await link.compile(plc.tags)()
             found = values(readings)
             assert (found["Text"], found["Flag"], found["Bad"], found["None"]) == ("°C", True, Quality.BAD, Quality.BAD)
             [uncertain] = [r for r in readings if r.tag == "Uncertain"]
@@ -241,7 +247,7 @@ def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
         plc = opcua_device(port, {"Setpoint": "ns=1;s=Setpoint"}, mode="poll", **OPERATOR)
         async with opcua.connect(plc) as link:
             await link.write(plc.tags[0], 42)
-            assert values(await link.read(plc.tags)) == {"Setpoint": 42}
+            assert values(await link.compile(plc.tags)()) == {"Setpoint": 42}
 
     with node("opcua_server.js") as port:
         asyncio.run(scenario(port))
@@ -255,7 +261,7 @@ def test_node_opcua_with_security_and_a_wrong_login(tmp_path: Path, monkeypatch:
     async def accepted(port: int) -> None:
         plc = opcua_device(port, NODES, mode="poll", security=security, username="operator", password="secret")
         async with opcua.connect(plc) as link:
-            assert values(await link.read(plc.tags))["Text"] == "°C"
+            assert values(await link.compile(plc.tags)())["Text"] == "°C"
         wrong = opcua_device(port, NODES, mode="poll", **{**OPERATOR, "password": "wrong"})
         with pytest.raises(DeviceError, match="refuses the login of operator"):
             async with opcua.connect(wrong):
@@ -291,7 +297,7 @@ def test_open62541_is_polled_heard_and_written(open62541: int) -> None:
         expected = {f"n{n}": float(n) for n in range(1200)}
         plc = opcua_device(open62541, {**nodes, "fixed": "ns=1;s=Fixed", "set": "ns=1;s=Setpoint"}, mode="poll")
         async with opcua.connect(plc) as link:
-            assert values(await link.read(plc.tags)) == {**expected, "fixed": 7, "set": 5}
+            assert values(await link.compile(plc.tags)()) == {**expected, "fixed": 7, "set": 5}
             assert await link.write(plc.tags[-1], -3) == -3
             with pytest.raises(WriteError, match="or leave `writable` out"):
                 await link.write(plc.tags[-2], 8)
@@ -343,7 +349,7 @@ def test_libsnap7_is_read_and_written() -> None:
         tags = tuple(Tag(name, s7.parse_address(text, settings), writable=True) for name, text in addresses.items())
         plc = Device("plc", "plc", "s7", 2.0, settings, tags)
         async with s7.connect(plc) as link:
-            found = values(await link.read(plc.tags))
+            found = values(await link.compile(plc.tags)())
             assert {name: value for name, value in found.items() if name[0] == "w"} == {
                 f"w{at}": (at % 256) << 8 | (at + 1) % 256 for at in range(0, 1900, 38)
             }
@@ -353,7 +359,7 @@ def test_libsnap7_is_read_and_written() -> None:
             by_name = {tag.name: tag for tag in tags}
             await link.write(by_name["marker"], -7)
             await link.write(by_name["bit"], False)
-            again = values(await link.read(plc.tags))
+            again = values(await link.compile(plc.tags)())
             assert (again["marker"], again["bit"]) == (-7, False)
 
     with running([sys.executable, "-c", SNAP7_SERVER, library, str(port)]):

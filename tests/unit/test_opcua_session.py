@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 from asyncua import ua
 
 from gateway.config import devices as config
-from gateway.drivers.opcua import session as opcua_session
 from gateway.drivers.opcua.session import Session
 
 TAGS = ", ".join(f"{{name: t{number}, address: 'ns=2;i={number}'}}" for number in range(200))
@@ -29,7 +29,10 @@ def test_reads_of_ever_other_tags_do_not_pile_up(tmp_path: Path) -> None:
         await session.find_nodes()
         for number in range(1, 100):
             tags = one.device.tags[number : number + 3]
-            assert [reading.value for reading in await session.read(tags)] == [number, number + 1, number + 2]
-            assert len(session._reads) <= opcua_session._MOST_PLANS
+            scan = session.compile(tags)
+            assert [reading.value for reading in await scan()] == [number, number + 1, number + 2]
+            kept = ref(scan)
+            del scan
+            assert kept() is None
 
     asyncio.run(scenario())

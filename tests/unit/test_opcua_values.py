@@ -14,7 +14,7 @@ from gateway.drivers.opcua import values as opcua_values
 from gateway.drivers.opcua.values import Clock, server_time
 from nexus.contract.reading import Quality, Reading
 
-assert opcua.SETTINGS  # with it come the limits that the library lacks
+assert opcua.DRIVER  # with it come the limits that the library lacks
 
 NOW = datetime(2026, 7, 1, tzinfo=UTC)
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
-from gateway.drivers.driver import Device, DeviceError, Link, Tag
+from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling import poller as poller_module
 from gateway.polling.poller import Poller
 from nexus.contract.reading import Reading, Value
@@ -28,9 +29,9 @@ def test_who_may_not_poll_asks_the_device_nothing() -> None:
         asked.append("write")
 
     @asynccontextmanager
-    async def connect(device: Device) -> AsyncIterator[Link]:
+    async def connect(device: Device) -> AsyncIterator[DeviceSession]:
         asked.append("connect")
-        yield Link(read, write)
+        yield DeviceSession(lambda tags: partial(read, tags), write)
 
     async def poll() -> None:
         may = False
@@ -77,11 +78,11 @@ def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: p
         return [Reading("t", 0, 1)]
 
     @asynccontextmanager
-    async def connect(_: Device) -> AsyncIterator[Link]:
+    async def connect(_: Device) -> AsyncIterator[DeviceSession]:
         nonlocal is_connected
         is_connected = True
         try:
-            yield Link(read, write, hear)
+            yield DeviceSession(lambda tags: partial(read, tags), write, hear)
         finally:
             is_connected = False
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,7 @@ import pytest
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
-from gateway.drivers.driver import Device, DeviceError, Link, Tag
+from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling.poller import Poller
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
@@ -36,13 +37,13 @@ class Run:
         self._read, self._waited, self._timeout = read, waited, timeout
 
     @asynccontextmanager
-    async def _connect(self, _: Device) -> AsyncIterator[Link]:
+    async def _connect(self, _: Device) -> AsyncIterator[DeviceSession]:
         self.connections += 1
 
         async def write(_: Tag, value: Value) -> Value:
             return value
 
-        yield Link(self._read, write, waited=self._waited)
+        yield DeviceSession(lambda tags: partial(self._read, tags), write, waited=self._waited)
 
     def _on_scan(self, _: ConfiguredDevice, readings: list[Reading]) -> None:
         self.scans.append({one.tag: one.value if one.quality == Quality.GOOD else Quality.BAD for one in readings})

@@ -20,7 +20,7 @@ OURS = ("nexus", "gateway", "ingestion", "simulators", "db")
 PUBLIC = {"_replace", "_make", "_fields", "_asdict"}  # of a named tuple
 USED = {
     "gateway/drivers/opcua/limits.py": "asyncua",
-    "gateway/drivers/s7/driver.py": "python-snap7",
+    "gateway/drivers/s7/session.py": "python-snap7",
 }
 
 

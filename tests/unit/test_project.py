@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.drivers import FAMILIES
+from gateway import drivers
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -49,4 +49,4 @@ def test_issue_templates_ask_for_the_version_and_name_real_protocols(file: Path)
     fields = {one["id"]: one for one in form["body"] if "id" in one}
     assert file.stem == "feature" or fields["version"]["validations"]["required"]
     if file.stem == "device":
-        assert fields["protocol"]["attributes"]["options"] == list(FAMILIES)
+        assert fields["protocol"]["attributes"]["options"] == list(drivers.names())

@@ -146,7 +146,7 @@ def test_addresses_are_those_of_the_driver(protocol: str) -> None:
     pattern = SCHEMA["$defs"][f"{protocol}-tag"]["properties"]["address"]["pattern"]
     driver = drivers.load(protocol)
     needed = {"opcua": {"endpoint": "opc.tcp://h"}}.get(protocol, {"host": "h"})
-    settings = driver.SETTINGS[protocol].model_validate(needed)
+    settings = driver.settings[protocol].model_validate(needed)
     right, wrong = ADDRESSES[protocol]
     for text in [*right, *SCHEMA["$defs"][f"{protocol}-tag"]["properties"]["address"]["examples"]]:
         driver.parse_address(text, settings)

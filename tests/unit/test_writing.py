@@ -1,7 +1,7 @@
 """A write is ok only if the device was seen to hold what was asked for."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from struct import pack, unpack
 
 import pytest
@@ -17,15 +17,16 @@ class Plc:
     """One float32 that obeys as `apply` says; what it holds is `now`."""
 
     def __init__(self, apply: Callable[[Value], Value | None], reads: list[Exception | None] | None = None) -> None:
+        self.tag = FLOAT
         self.now: Value = 1.0
         self.written: list[Value] = []
         self._apply = apply
         self._reads = reads or []
 
-    async def read(self, tags: Sequence[Tag]) -> list[Reading]:
+    async def read(self) -> list[Reading]:
         if self._reads and (error := self._reads.pop(0)) is not None:
             raise error
-        return [tags[0].reading(self.now, 7) if self.now is not None else tags[0].bad(7)]
+        return [self.tag.reading(self.now, 7) if self.now is not None else self.tag.bad(7)]
 
     async def write(self, _: Tag, value: Value) -> Value:
         self.written.append(value)
@@ -38,6 +39,7 @@ def rounded(value: Value) -> Value:
 
 
 def write(plc: Plc, value: Value, tag: Tag = FLOAT) -> Written:
+    plc.tag = tag
     return asyncio.run(confirmed(plc.read, plc.write, tag, value, 0.2))
 
 
@@ -60,8 +62,8 @@ def test_a_device_that_takes_its_time_is_asked_again() -> None:
     plc = Plc(rounded)
     answers = iter([1.0, 1.0, 1.0, 2.0])
 
-    async def read(tags: Sequence[Tag]) -> list[Reading]:
-        return [tags[0].reading(next(answers), 7)]
+    async def read() -> list[Reading]:
+        return [FLOAT.reading(next(answers), 7)]
 
     assert asyncio.run(confirmed(read, plc.write, FLOAT, 2.0, 5.0)).ok
 

@@ -15,9 +15,14 @@ Table = Literal["coil", "discrete", "input", "holding"]
 Order = Literal["big", "little"]
 
 BITS = ("coil", "discrete")
+# For editors: what `parse` takes, nearly.
+PATTERN = (
+    r"^\s*((coil|discrete):\d+(:bool)?"
+    r"|(holding|input):\d+(:(u?int(16|32|64)|float(32|64)|string\(\d+\))|\.\d+:bool))\s*$"
+)
 _MOST_WRITTEN = 123  # registers of one request
 
-_MODICON = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the digit that leads the number
+_MODICON: dict[Table, int] = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the digit that leads the number
 NUMBERS = {
     "int16": "h",
     "uint16": "H",
@@ -55,19 +60,19 @@ def parse(text: str, addressing: str, word_order: Order = "big", byte_order: Ord
     """
     if (match := _FORM.fullmatch(text.strip())) is None:
         raise ValueError("write it like holding:40001:float32, holding:40020.3:bool or coil:1:bool")
-    table, number, bit, kind, length = match.groups()
-    if table not in _MODICON:
-        raise ValueError(f"there is no table {table!r}: use holding, input, coil or discrete")
+    named, number, bit, kind, length = match.groups()
+    if (table := next((one for one in _MODICON if one == named), None)) is None:
+        raise ValueError(f"there is no table {named!r}: use holding, input, coil or discrete")
     start = _start(table, number, addressing)
     if table in BITS:
         if bit is not None or kind not in (None, "bool"):
             raise ValueError(f"a {table} is one bit: its type is bool, and it has no bit number")
-        return Address(table, start, 1, "bool")  # type: ignore[arg-type]  # checked above
+        return Address(table, start, 1, "bool")
     count = _registers(kind, bit, length)
     if start + count > 65536:
         raise ValueError(f"{count} registers from there go beyond the last one, 65535")
     return Address(
-        table,  # type: ignore[arg-type]  # checked above
+        table,
         start,
         count,
         str(kind),
@@ -87,7 +92,7 @@ def check_writable(address: Address) -> None:
         raise ValueError(f"at most {_MOST_WRITTEN} registers are written at once, which are {_MOST_WRITTEN * 2} bytes")
 
 
-def _start(table: str, number: str, addressing: str) -> int:
+def _start(table: Table, number: str, addressing: str) -> int:
     value, digit = int(number), _MODICON[table]
     if addressing == "modicon":
         for base in (digit * 10_000, digit * 100_000):

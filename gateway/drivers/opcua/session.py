@@ -9,15 +9,16 @@ from typing import TypeVar
 
 from asyncua import Client, ua
 
-from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
+from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
 from gateway.drivers.opcua import values as opcua_values
+from gateway.drivers.opcua.address import Address
+from gateway.drivers.opcua.plan import LARGEST_BATCH
+from gateway.drivers.opcua.settings import Settings
 from gateway.drivers.opcua.values import Clock
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
 
-_LARGEST_BATCH = 1000  # where the server names no limit
 WRONG_COUNT = "the server answered something else than was asked"
-_MOST_PLANS = 32  # sets of tags whose reads are kept ready
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
 _WRITE_REMEDIES = {
@@ -41,18 +42,28 @@ class Profile(Enum):
 class Limits:
     """The most nodes in one call; `items` the most monitored items in all, None for no limit."""
 
-    read: int = _LARGEST_BATCH
-    monitor: int = _LARGEST_BATCH
+    read: int = LARGEST_BATCH
+    monitor: int = LARGEST_BATCH
     items: int | None = None
 
 
 _LIMITS = {Profile.STANDARD: Limits(), Profile.S7_1200: Limits(100, 100, 1000)}
 
 
-class Session:
-    """One session. `refusals` says, by tag, why the server does not give it."""
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The calls that read what is known of some tags since a `search` for nodes."""
 
-    def __init__(self, client: Client, device: Device, clock: Clock) -> None:
+    search: int
+    tags: list[Tag[Address]]
+    unknown: list[Tag[Address]]
+    calls: list[ua.ReadParameters]
+
+
+class Session:
+    """One session; `tag_errors` says, by tag, why the server does not give it."""
+
+    def __init__(self, client: Client, device: Device[Settings, Address], clock: Clock) -> None:
         self.client = client
         self.services = client.uaclient.session
         self.device = device
@@ -60,9 +71,9 @@ class Session:
         self.limits = Limits()
         self.nodes: dict[str, ua.NodeId] = {}
         self._last: dict[str, int] = {}
-        self._reads: dict[tuple[str, ...], list[ua.ReadParameters]] = {}
+        self._searches = 0
         self.ask_again_at = math.inf
-        self.refusals: dict[str, str] = {}
+        self.tag_errors: dict[str, str] = {}
 
     async def prepare(self, profile: Profile, batch: int | None) -> None:
         """Learns the server's limits, and where the nodes are."""
@@ -76,6 +87,7 @@ class Session:
     async def find_nodes(self) -> None:
         """Looks up the namespaces of the nodes that are not known yet."""
         unknown = [tag for tag in self.device.tags if tag.name not in self.nodes]
+        self._searches += 1
         namespaces: list[str] = []
         if any(tag.address.uri for tag in unknown):
             namespaces = await self.client.get_namespace_array()
@@ -83,37 +95,43 @@ class Session:
             node = ua.NodeId.from_string(tag.address.node)
             if (uri := tag.address.uri) is not None:
                 if uri not in namespaces:
-                    self.refusals[tag.name] = f"the server has no namespace {uri}; it has {_some(namespaces[1:])}"
+                    self.tag_errors[tag.name] = f"the server has no namespace {uri}; it has {_some(namespaces[1:])}"
                     continue
                 node = ua.NodeId(node.Identifier, namespaces.index(uri), node.NodeIdType)
             self.nodes[tag.name] = node
         missing = len(self.nodes) < len(self.device.tags)
         self.ask_again_at = asyncio.get_running_loop().time() + ASK_AGAIN_SECONDS if missing else math.inf
 
-    async def read(self, tags: Sequence[Tag]) -> list[Reading]:
-        """One scan, in as few calls as the server allows. Raises DeviceError."""
-        if asyncio.get_running_loop().time() >= self.ask_again_at:
-            await self.call(self.find_nodes())
-            self._reads.clear()
-        key = tuple(tag.name for tag in tags)
-        if (batches := self._reads.get(key)) is None:
-            if len(self._reads) >= _MOST_PLANS:  # asked for is whatever was silent: hardly two sets are the same
-                self._reads.clear()
-            batches = self._reads[key] = self._batches(tags)
-        known = [tag for tag in tags if tag.name in self.nodes]
+    def compile(self, tags: Sequence[Tag[Address]]) -> Read:
+        """Plans one scan, in as few calls as the server allows; anew whenever nodes were looked up."""
+        plan = self._plan(tags)
+
+        async def read() -> list[Reading]:
+            nonlocal plan
+            if asyncio.get_running_loop().time() >= self.ask_again_at:
+                await self.call(self.find_nodes())
+            if plan.search != self._searches:
+                plan = self._plan(tags)
+            return await self._scan(plan)
+
+        return read
+
+    async def _scan(self, plan: _Plan) -> list[Reading]:
+        """Raises DeviceError."""
         values: list[ua.DataValue] = []
-        for parameters in batches:
+        for parameters in plan.calls:
             values += await self.call(self.services.read(parameters))
-        if len(values) != len(known):
+        if len(values) != len(plan.tags):
             raise DeviceError(WRONG_COUNT)
         now = now_ms()
-        readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in zip(known, values, strict=True)]
-        return readings + [tag.bad(now) for tag in tags if tag.name not in self.nodes]
+        found = zip(plan.tags, values, strict=True)
+        readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in found]
+        return readings + [tag.bad(now) for tag in plan.unknown]
 
-    async def write(self, tag: Tag, value: Value) -> Value:
+    async def write(self, tag: Tag[Address], value: Value) -> Value:
         """Writes a value in the type that the node has. Raises WriteError and DeviceError."""
         if (node := self.nodes.get(tag.name)) is None:
-            raise WriteError(self.refusals[tag.name])
+            raise WriteError(self.tag_errors[tag.name])
         [now] = await self.call(self.services.read(_parameters([node])))
         if now.Value is None or now.Value.VariantType == ua.VariantType.Null:
             raise WriteError("the node has no value now, so its type is not known")
@@ -129,9 +147,9 @@ class Session:
             raise WriteError(f"the server refuses: {status.name}{_WRITE_REMEDIES.get(status.name, '')}")
         return opcua_values.held(variant)
 
-    def reading(self, tag: Tag, data: ua.DataValue) -> Reading:
+    def reading(self, tag: Tag[Address], data: ua.DataValue) -> Reading:
         def refused(why: str) -> None:
-            self.refusals[tag.name] = why
+            self.tag_errors[tag.name] = why
 
         return opcua_values.reading(tag, data, self._clock, refused)
 
@@ -144,10 +162,14 @@ class Session:
         self._last[reading.tag] = reading.time
         return reading
 
-    def _batches(self, tags: Iterable[Tag]) -> list[ua.ReadParameters]:
-        nodes = [self.nodes[tag.name] for tag in tags if tag.name in self.nodes]
-        size = self.limits.read
-        return [_parameters(nodes[at : at + size]) for at in range(0, len(nodes), size)]
+    def _plan(self, tags: Iterable[Tag[Address]]) -> _Plan:
+        known: list[Tag[Address]] = []
+        unknown: list[Tag[Address]] = []
+        for tag in tags:
+            (known if tag.name in self.nodes else unknown).append(tag)
+        nodes, size = [self.nodes[tag.name] for tag in known], self.limits.read
+        calls = [_parameters(nodes[at : at + size]) for at in range(0, len(nodes), size)]
+        return _Plan(self._searches, known, unknown, calls)
 
     async def call(self, call: Awaitable[T]) -> T:
         try:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from asyncua import ua
 
 from gateway.drivers.driver import DeviceError, Tag
+from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.session import ASK_AGAIN_SECONDS, WRONG_COUNT, Session
 from nexus.contract.reading import Reading
 from nexus.process.clock import now_ms
@@ -25,8 +26,8 @@ class Subscription:
         self._services = session.services
         self._id = 0
         self._options: tuple[float | None, int] = (None, 1)  # sampling, queue
-        self._by_handle: dict[int, Tag] = {}
-        self._unmonitored: dict[int, Tag] = {}
+        self._by_handle: dict[int, Tag[Address]] = {}
+        self._unmonitored: dict[int, Tag[Address]] = {}
         self._ask_again_at = math.inf
         self._stamps: dict[str, tuple[int, int]] = {}  # by tag: its last change's time, as it came and as it went on
         self._began_ms = now_ms()
@@ -89,7 +90,7 @@ class Subscription:
         await self._session.find_nodes()
         await self._monitor_all(dict(self._unmonitored))
 
-    async def _monitor_all(self, wanted: Mapping[int, Tag]) -> None:
+    async def _monitor_all(self, wanted: Mapping[int, Tag[Address]]) -> None:
         """Monitors these, and keeps in `_unmonitored` those that the server does not take."""
         self._unmonitored = {handle: tag for handle, tag in wanted.items() if tag.name not in self._session.nodes}
         items = [
@@ -116,7 +117,7 @@ class Subscription:
                 continue
             handle = item.RequestedParameters.ClientHandle
             self._unmonitored[handle] = tag = self._by_handle[handle]
-            self._session.refusals[tag.name] = result.StatusCode.name
+            self._session.tag_errors[tag.name] = result.StatusCode.name
         if again:
             await self._monitor(again)
 
@@ -169,7 +170,9 @@ class Subscription:
         return reading if moment == came else Reading(reading.tag, moment, reading.value, reading.quality)
 
 
-def _item(tag: Tag, node: ua.NodeId, handle: int, sampling: float | None, queue: int) -> ua.MonitoredItemCreateRequest:
+def _item(
+    tag: Tag[Address], node: ua.NodeId, handle: int, sampling: float | None, queue: int
+) -> ua.MonitoredItemCreateRequest:
     parameters = ua.MonitoringParameters(
         ClientHandle=handle,
         SamplingInterval=(tag.interval if sampling is None else sampling) * 1000,

@@ -10,6 +10,7 @@ from asyncua import ua
 
 from gateway.commands.encoding import packed, shown, text, truth
 from gateway.drivers.driver import Tag, WriteError
+from gateway.drivers.opcua.address import Address
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.clock import now_ms
 
@@ -35,7 +36,7 @@ _EARLIEST_MS = 631_152_000_000  # 1990: OPC UA's clock starts in 1601, and devic
 _AHEAD_MS = 3_600_000
 
 
-def reading(tag: Tag, data: ua.DataValue, clock: Clock, refused: Callable[[str], None]) -> Reading:
+def reading(tag: Tag[Address], data: ua.DataValue, clock: Clock, refused: Callable[[str], None]) -> Reading:
     """A reading of what the server said; why a value is bad or uncertain goes to `refused`.
 
     Uncertain is also a value before which others were lost, and one whose time cannot be right: it gets our own.

@@ -46,6 +46,19 @@ _GERMAN = re.compile(r"^[EA](?=[XBWD]?\d)")
 _LENGTH = re.compile(r"(W?STRING)[(\[](\d+)[)\]]$")
 
 
+def _any_case(text: str) -> str:
+    return "".join(f"[{letter.upper()}{letter.lower()}]" for letter in text)
+
+
+_DB, _DBX = _any_case("DB"), _any_case("DBX")
+_PLACE = (
+    rf"({_DB}\d+(\.{_DB}[XBWDxbwd]\d+(\.\d)?|:\d+(\.\d)?)|[MIQEAmiqea][XBWDxbwd]?\d+(\.\d)?):[A-Za-z]+([(\[]\d+[)\]])?"
+)
+_SHORT = rf"{_DB}\d+,[A-Za-z]+\d+(\.\d+)?|[MIQEAmiqea][A-Za-z]*\d+(\.\d+)?|{_DB}\d+\.{_DBX}\d+\.\d"
+# For editors: what `parse` takes, nearly.
+PATTERN = rf"^\s*%?({_PLACE}|{_SHORT})\s*$"
+
+
 @dataclass(frozen=True, slots=True)
 class Address:
     """`count` bytes from `start` of an area (or a data block); `bit` 0 to 7 of a BOOL; `length` of a text."""

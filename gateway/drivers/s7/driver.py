@@ -2,69 +2,28 @@
 
 import asyncio
 import logging
-import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
 from snap7.async_client import AsyncClient
-from snap7.datatypes import S7Area, S7WordLen
 from snap7.error import S7Error
 
-from gateway.config.host import Host
 from gateway.drivers import reach
-from gateway.drivers.blocks import Block, Kept, Span, halves
-from gateway.drivers.driver import Device, DeviceError, Link, Request, Tag, WriteError
+from gateway.drivers.driver import Device, DeviceError, DeviceSession, Driver, Request
 from gateway.drivers.s7 import address as s7_address
-from gateway.drivers.s7 import plan as s7_plan
 from gateway.drivers.s7.address import Address
-from gateway.drivers.s7.plan import Job, Plan, blocks, planned
-from nexus.contract.reading import Reading, Value
-from nexus.process.clock import now_ms
+from gateway.drivers.s7.plan import described
+from gateway.drivers.s7.session import Plc
+from gateway.drivers.s7.settings import Settings
 
 _CONNECTIONS = {"pg": 1, "op": 2, "basic": 3}
 _LARGEST_PDU = 960  # asked for; the PLC grants what it has: 240 (S7-300, 1200), 480, 960 (1500)
-_WRITE = 0x05
-_WRITE_HEAD = 28  # bytes of a request before the data
-_GOOD = 0xFF
-_BY_BYTES = (0x03, 0x06, 0x07, 0x09)  # transport sizes whose lengths count bytes; the others count bits
-
-_PUT_GET = (
-    "the PLC does not permit PUT/GET: in TIA Portal, tick 'Permit access with PUT/GET communication from remote "
-    "partner' in the CPU's properties under Protection & Security, Connection mechanisms, and download"
-)
-_OPTIMIZED = "one with optimized access: in TIA Portal, untick 'Optimized block access' in the block's properties"
-_HEADER_ERRORS = {0x8104: _PUT_GET, 0x8500: "the PLC says that the request is too large"}
-_REFUSALS = {
-    0x01: "hardware fault",
-    0x03: f"access denied: {_PUT_GET}",
-    0x05: f"beyond the end of the block, or {_OPTIMIZED}",
-    0x06: "type not supported",
-    0x07: "type inconsistent",
-    0x0A: f"no such block, or {_OPTIMIZED}",
-}
 
 # It logs what it also raises.
 logging.getLogger("snap7").setLevel(logging.CRITICAL)
 
 
-class Settings(BaseModel):
-    """An S7 device's own keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    host: Host
-    port: int = Field(102, ge=1, le=65535)
-    rack: int = Field(0, ge=0, le=7)
-    slot: int = Field(1, ge=0, le=31)
-    connection: Literal["pg", "op", "basic"] = "basic"
-    gap: int = Field(16, ge=0, le=200)
-
-
-SETTINGS: Mapping[str, type[BaseModel]] = {"s7": Settings}
-
-
-def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Address:
+def parse_address(text: str, _: Settings, writable: bool = False) -> Address:
     """Reads `DB1.DBD0:REAL` and its like. Raises ValueError that says what would be right."""
     address = s7_address.parse(text)
     if writable:
@@ -73,9 +32,9 @@ def parse_address(text: str, _: Settings, /, *, writable: bool = False) -> Addre
 
 
 @asynccontextmanager
-async def connect(device: Device) -> AsyncIterator[Link]:
-    """A link to one PLC, with the PDU size that it grants. Raises DeviceError."""
-    settings: Settings = device.settings
+async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSession[Address]]:
+    """A session with one PLC, with the PDU size that it grants. Raises DeviceError."""
+    settings = device.settings
     client = AsyncClient()
     client.connection_type = _CONNECTIONS[settings.connection]
     client.pdu_length = _LARGEST_PDU
@@ -84,21 +43,17 @@ async def connect(device: Device) -> AsyncIterator[Link]:
             await client.connect(settings.host, settings.rack, settings.slot, settings.port)
         except S7Error as error:
             raise DeviceError(_unconnected(settings, error)) from error
-        plc = _Plc(client, device)
-        yield Link(plc.read, plc.write, refusals=plc.refusals)
+        plc = Plc(client, device)
+        yield DeviceSession(plc.compile, plc.write, tag_errors=plc.tag_errors)
     finally:
         with suppress(OSError, S7Error, TimeoutError):
             async with asyncio.timeout(1):
                 await client.disconnect()
 
 
-def requests(device: Device) -> list[Request]:
+def requests(device: Device[Settings, Address]) -> list[Request]:
     """The read plan, in the PDUs of the smallest PLCs."""
-    return s7_plan.described(device.tags, device.settings.gap)
-
-
-def bus(_: Settings) -> None:
-    """PLCs share no line."""
+    return described(device.tags, device.settings.gap)
 
 
 def _unconnected(settings: Settings, error: S7Error) -> str:
@@ -111,159 +66,11 @@ def _unconnected(settings: Settings, error: S7Error) -> str:
     return f"{where}: {reach.reason(error) or error}"
 
 
-class _Plc:
-    """Reads and writes of one connection. Plans are made once for each set of tags, and keep what was refused."""
-
-    def __init__(self, client: AsyncClient, device: Device) -> None:
-        self._client = client
-        self._settings: Settings = device.settings
-        self._timeout = device.timeout
-        self._pdu = client.pdu_length
-        self._plans: dict[tuple[str, ...], Kept[Plan]] = {}
-        self._clock = asyncio.get_running_loop().time
-        self._decoders = {tag.name: s7_address.decoder(tag.address) for tag in device.tags}
-        self._is_lost = False
-        self.refusals: dict[str, str] = {}
-        if client.connection is not None:
-            client.connection.timeout = 600  # the deadlines are ours
-
-    async def read(self, tags: Sequence[Tag]) -> list[Reading]:
-        """One scan. Blocks that the PLC refuses are split until the refused tags stand alone."""
-        kept = self._kept(tags)
-        plan = kept.plan
-        readings: list[Reading] = []
-        settled: list[Block[Tag]] = []
-        while plan.blocks:
-            answers: list[bytes | int] = [b""] * len(plan.blocks)
-            try:
-                for job in plan.jobs:
-                    await self._fetch(job, answers)
-            except DeviceError as error:
-                readings += self._whole(plan, answers)
-                raise DeviceError(str(error), readings=readings) from error
-            now, smaller = now_ms(), []
-            for block, answer in zip(plan.blocks, answers, strict=True):
-                if isinstance(answer, int) and (parts := halves(block)):
-                    smaller += parts
-                    continue
-                settled.append(block)
-                readings += self._readings(block, answer, now)
-            if not smaller:
-                break
-            plan = planned(smaller, self._pdu)
-        if len(settled) != len(kept.plan.blocks):
-            kept.split(planned(settled, self._pdu), self._clock())
-        return readings
-
-    def _kept(self, tags: Sequence[Tag]) -> Kept[Plan]:
-        key = tuple(tag.name for tag in tags)
-        kept = self._plans.get(key)
-        if kept is None:
-            kept = self._plans[key] = Kept(planned(blocks(tags, self._settings.gap, self._pdu), self._pdu))
-        elif self._clock() >= kept.until:
-            kept.merge(planned(blocks(tags, self._settings.gap, self._pdu), self._pdu))
-        return kept
-
-    async def write(self, tag: Tag, value: Value) -> Value:
-        """Sets one tag's bytes, or its bit; of a text only its length and letters, as far as the PLC has room."""
-        address: Address = tag.address
-        data, skipped = s7_address.encode(address, value), s7_address.capacity_bytes(address)
-        if len(data) > self._pdu - _WRITE_HEAD:
-            raise WriteError(f"{len(data)} bytes are more than the PLC takes at once, {self._pdu - _WRITE_HEAD}")
-        if skipped:
-            await self._check_capacity(tag, skipped, (len(data) - skipped) // skipped)
-        is_bit = address.type == "BOOL"
-        start, length = (address.start * 8 + address.bit, S7WordLen.BIT) if is_bit else (address.start, S7WordLen.BYTE)
-        area, start = S7Area(address.area), start + skipped
-        request = self._client.protocol.build_write_request(area, address.block, start, length, data)
-        parameters, items = await self._exchange(request)
-        if parameters[:1] != bytes([_WRITE]) or len(items) < 1:
-            raise DeviceError("the PLC answered something else than was asked")
-        if items[0] != _GOOD:
-            raise WriteError(f"the PLC refuses: {_refused(items[0])}")
-        return value if is_bit or skipped else self._decoders[tag.name](data, 0)
-
-    async def _check_capacity(self, tag: Tag, width: int, characters: int) -> None:
-        """A text that is longer than the PLC declares would run into what lies behind it."""
-        address: Address = tag.address
-        span = Span((address.area, address.block), address.start, width, tag)
-        plan = planned([Block(span.space, span.start, width, (span,))], self._pdu)
-        answers: list[bytes | int] = [b""]
-        for job in plan.jobs:
-            await self._fetch(job, answers)
-        [answer] = answers
-        if isinstance(answer, int):
-            raise WriteError(f"the PLC refuses: {_refused(answer)}")
-        if characters > (capacity := int.from_bytes(answer, "big")):
-            raise WriteError(f"the PLC's {address.type} holds {capacity} characters, and the text has {characters}")
-
-    async def _fetch(self, job: Job, answers: list[bytes | int]) -> None:
-        """One request; adds to its blocks' bytes, or puts the code of their refusal there. Raises DeviceError."""
-        sequence = self._client.protocol._next_sequence()
-        head = struct.pack(">BBHHHH", 0x32, 1, 0, sequence, len(job.parameters), 0)
-        parameters, data = await self._exchange(head + job.parameters)
-        if parameters != job.parameters[:2]:
-            raise DeviceError("the PLC answered something else than was asked")
-        at = 0
-        for number, count in job.items:
-            if at + 4 > len(data):
-                raise DeviceError("the PLC's answer is too short")
-            code, kind, length = struct.unpack_from(">BBH", data, at)
-            at += 4
-            if code != _GOOD:
-                answers[number] = code
-                continue
-            size = length if kind in _BY_BYTES else length // 8
-            if size != count or at + size > len(data):
-                raise DeviceError("the PLC answered something else than was asked")
-            before = answers[number]
-            answers[number] = before if isinstance(before, int) else before + data[at : at + size]
-            at += size + size % 2
-
-    async def _exchange(self, request: bytes) -> tuple[bytes, bytes]:
-        """Sends a job; gives the answer's parameters and data. Raises DeviceError: the connection is of no use then."""
-        connection = self._client.connection
-        if connection is None or self._is_lost:
-            raise DeviceError("the connection was lost")
-        self._is_lost = True  # until the answer is there: a part of it may be left for whoever reads next
-        try:
-            async with asyncio.timeout(self._timeout):
-                await connection.send_data(request)
-                answer = await connection.receive_data()
-        except TimeoutError:
-            raise DeviceError(f"no answer from the PLC within {self._timeout:g} s") from None
-        except S7Error as error:
-            raise DeviceError(str(error)) from error
-        if len(answer) < 12 or answer[0] != 0x32 or answer[1] not in (2, 3) or answer[4:6] != request[4:6]:
-            raise DeviceError("the PLC answered something else than was asked")
-        self._is_lost = False
-        parameters, data, code = struct.unpack_from(">HHH", answer, 6)
-        if code:
-            raise DeviceError(_HEADER_ERRORS.get(code, f"the PLC refuses the request: error {code:#06x}"))
-        return answer[12 : 12 + parameters], answer[12 + parameters : 12 + parameters + data]
-
-    def _whole(self, plan: Plan, answers: list[bytes | int]) -> list[Reading]:
-        """What was read before the connection was lost."""
-        now = now_ms()
-        found = zip(plan.blocks, answers, strict=True)
-        whole = [(block, data) for block, data in found if isinstance(data, bytes) and len(data) == block.count]
-        return [reading for block, data in whole for reading in self._readings(block, data, now)]
-
-    def _readings(self, block: Block[Tag], answer: bytes | int, now: int) -> list[Reading]:
-        if isinstance(answer, int):
-            tag = block.spans[0].item
-            self.refusals[tag.name] = _refused(answer)
-            return [tag.bad(now)]
-        return [self._reading(span, answer, block.start, now) for span in block.spans]
-
-    def _reading(self, span: Span[Tag], data: bytes, start: int, now: int) -> Reading:
-        tag = span.item
-        try:
-            return tag.reading(self._decoders[tag.name](data, span.start - start), now)
-        except ValueError as error:
-            self.refusals[tag.name] = str(error)
-            return tag.bad(now)
-
-
-def _refused(code: int) -> str:
-    return _REFUSALS.get(code, f"code {code:#04x}")
+DRIVER: Driver[Settings, Address] = Driver(
+    settings={"s7": Settings},
+    parse_address=parse_address,
+    connect=connect,
+    requests=requests,
+    address_pattern=s7_address.PATTERN,
+    address_examples=("DB1.DBD0:REAL", "DB1.DBX4.0:BOOL", "DB1.DBB10:STRING(16)", "MW20:INT"),
+)

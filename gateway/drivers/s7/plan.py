@@ -16,20 +16,20 @@ _REQUEST_HEAD, _REQUEST_ITEM = 14, 12  # bytes
 _ANSWER_HEAD, _ANSWER_ITEM = 14, 4
 
 
-def blocks(tags: Sequence[Tag], gap: int, pdu: int) -> list[Block[Tag]]:
+def blocks(tags: Sequence[Tag[Address]], gap: int, pdu: int) -> list[Block[Tag[Address]]]:
     """Neighbours as one block, each of which an answer can hold."""
     spans = []
     for tag in tags:
-        address: Address = tag.address
+        address = tag.address
         spans.append(Span((address.area, address.block), address.start, address.count, tag))
     return plan(spans, limit=pdu - _ANSWER_HEAD - _ANSWER_ITEM, gap=gap)
 
 
 # A part of a block, as one item of a request: its start, and how many bytes.
-Piece = tuple[Block[Tag], int, int]
+Piece = tuple[Block[Tag[Address]], int, int]
 
 
-def _packed(blocks: Sequence[Block[Tag]], pdu: int) -> Iterator[list[Piece]]:
+def _packed(blocks: Sequence[Block[Tag[Address]]], pdu: int) -> Iterator[list[Piece]]:
     """Pieces of blocks in as few requests as request and answer allow."""
     packed: list[Piece] = []
     asked, answered = _REQUEST_HEAD, _ANSWER_HEAD
@@ -46,16 +46,15 @@ def _packed(blocks: Sequence[Block[Tag]], pdu: int) -> Iterator[list[Piece]]:
         yield packed
 
 
-def _pieces(blocks: Sequence[Block[Tag]], limit: int) -> Iterator[Piece]:
+def _pieces(blocks: Sequence[Block[Tag[Address]]], limit: int) -> Iterator[Piece]:
     """Only a single long text makes a block that is larger than an answer."""
     for block in blocks:
         for start in range(block.start, block.start + block.count, limit):
             yield block, start, min(limit, block.start + block.count - start)
 
 
-def _address(block: Block[Tag]) -> Address:
-    address: Address = block.spans[0].item.address
-    return address
+def _address(block: Block[Tag[Address]]) -> Address:
+    return block.spans[0].item.address
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +69,11 @@ class Job:
 class Plan:
     """Blocks, and the requests that read them."""
 
-    blocks: tuple[Block[Tag], ...]
+    blocks: tuple[Block[Tag[Address]], ...]
     jobs: tuple[Job, ...]
 
 
-def planned(blocks: Sequence[Block[Tag]], pdu: int) -> Plan:
+def planned(blocks: Sequence[Block[Tag[Address]]], pdu: int) -> Plan:
     """The requests that read all these blocks."""
     numbers = {id(block): number for number, block in enumerate(blocks)}
     jobs = []
@@ -90,7 +89,7 @@ def planned(blocks: Sequence[Block[Tag]], pdu: int) -> Plan:
     return Plan(tuple(blocks), tuple(jobs))
 
 
-def described(all_tags: Sequence[Tag], gap: int) -> list[Request]:
+def described(all_tags: Sequence[Tag[Address]], gap: int) -> list[Request]:
     """The plan for people, in the PDUs of the smallest PLCs."""
     found = []
     for interval in sorted({tag.interval for tag in all_tags}):
@@ -105,5 +104,5 @@ def described(all_tags: Sequence[Tag], gap: int) -> list[Request]:
     return found
 
 
-def _bytes(span: Span[Tag]) -> range:
+def _bytes(span: Span[Tag[Address]]) -> range:
     return range(span.start, span.start + span.count)

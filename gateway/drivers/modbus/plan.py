@@ -1,0 +1,64 @@
+"""Modbus read plans: tags as blocks of registers and bits. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.drivers.blocks import Block, Span, plan
+from gateway.drivers.driver import Device, Request, Tag
+from gateway.drivers.modbus.address import BITS, Address, Decode, Table, decoder
+from gateway.drivers.modbus.settings import RtuSettings, Settings
+
+
+def requests(device: Device[Settings, Address]) -> list[Request]:
+    """The read plan: registers or bits of each request, and its time on a serial line."""
+    settings = device.settings
+    found = []
+    for interval in sorted({tag.interval for tag in device.tags}):
+        for block in blocks([tag for tag in device.tags if tag.interval == interval], settings):
+            unit = "bits" if block.space in BITS else "registers"
+            used = {at for span in block.spans for at in range(span.start, span.start + span.count)}
+            text = f"unit {settings.unit} {block.space} {block.start}..{block.start + block.count - 1}"
+            tags = tuple(span.item.name for span in block.spans)
+            waste = block.count - len(used)
+            seconds = _bus_seconds(settings, block)
+            found.append(Request(text, tags, block.count, waste, unit, interval, seconds))
+    return found
+
+
+def _bus_seconds(settings: Settings, block: Block[Tag[Address]]) -> float | None:
+    """Request, answer and the silences around them; elsewhere only the pause that was asked for is known."""
+    if not isinstance(settings, RtuSettings):
+        return settings.request_delay or None
+    data = (block.count + 7) // 8 if block.space in BITS else block.count * 2
+    bits = 1 + settings.data_bits + (settings.parity != "none") + settings.stop_bits
+    character, silence = bits / settings.baudrate, settings.silence
+    return (8 + 5 + data) * character + 2 * silence + settings.request_delay
+
+
+def blocks(tags: Sequence[Tag[Address]], settings: Settings) -> list[Block[Tag[Address]]]:
+    """Neighbours as one request each, of which devices with smaller buffers than most take less."""
+    found: list[Block[Tag[Address]]] = []
+    for tables, limit in ((BITS, settings.max_bits), (("input", "holding"), settings.max_registers)):
+        spans = [
+            Span(tag.address.table, tag.address.start, tag.address.count, tag)
+            for tag in tags
+            if tag.address.table in tables
+        ]
+        found += plan(spans, limit=limit, gap=settings.gap)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One request, and how its answer is read."""
+
+    table: Table
+    block: Block[Tag[Address]]
+    tags: tuple[Tag[Address], ...]
+    decode: Decode
+
+
+def job(block: Block[Tag[Address]]) -> Job:
+    """The request for a block."""
+    tags = tuple(span.item for span in block.spans)
+    return Job(tags[0].address.table, block, tags, decoder([tag.address for tag in tags], block.start))

@@ -1,0 +1,43 @@
+"""The keys of OPC UA servers."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from gateway.drivers.opcua.security import Security
+from gateway.drivers.opcua.values import Clock
+from nexus.process.duration import Seconds
+
+
+class Settings(BaseModel):
+    """An OPC UA server's own keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    endpoint: str = Field(pattern=r"^opc\.tcp://[^/:]+(:\d+)?(/.*)?$", examples=["opc.tcp://192.168.1.30:4840"])
+    security: Security = Security()
+    username: str | None = None
+    password: str | None = None
+    password_file: Path | None = None
+    insecure_password: bool = False
+    mode: Literal["subscribe", "poll"] = "subscribe"
+    clock: Clock = "source"
+    sampling: Annotated[Seconds, Field(ge=0)] | None = None
+    queue: int = Field(10, ge=1, le=10_000)
+    profile: Literal["auto", "standard", "s7-1200"] = "auto"
+    batch: int | None = Field(None, ge=1, le=10_000)
+
+    @model_validator(mode="after")
+    def _login(self) -> "Settings":
+        if self.password is not None and self.password_file is not None:
+            raise ValueError("password and password_file are two answers to one question: give one")
+        if self.password_file is not None and not self.password_file.is_file():
+            raise ValueError(f"password_file: there is no file {self.password_file}")
+        if self.username is None and (self.password is not None or self.password_file is not None):
+            raise ValueError("password: whose? give `username` too")
+        if self.username is not None and self.security.policy == "None" and not self.insecure_password:
+            raise ValueError(
+                "username: without `security` anybody on the way can read the password; choose a policy, or say "
+                "`insecure_password: true` if that is accepted"
+            )
+        return self
