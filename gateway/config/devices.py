@@ -11,13 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.config import device_files
+from gateway.config.block import Block, Items, merged
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
 from gateway.config.device_files import Files
 from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
 from gateway.config.location import SourceLocation
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.tags import Tags, shown_name
-from gateway.config.yaml_source import Block, Items, Reader, merged
+from gateway.config.yaml_source import Reader
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device, Driver
 from nexus.contract import topic

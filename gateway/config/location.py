@@ -7,8 +7,8 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.config.block import Block
 from gateway.config.diagnostics import Diagnostics, messages_of
-from gateway.config.yaml_source import Block
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -23,7 +23,7 @@ class SourceLocation:
 
     def fault(self, key: str | None, message: str) -> None:
         """Notes what is wrong, at the line of `key`."""
-        self.diagnostics.add(self.block.file, self.block.of(key), f"{self.label}: {message}")
+        self.diagnostics.add(self.block.file, self.block.line_of(key), f"{self.label}: {message}")
 
     def checked(self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
         """`raw` as a model, or None if it is wrong; keys of `beside` are offered as right spellings too."""

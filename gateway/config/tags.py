@@ -2,10 +2,10 @@
 
 from pydantic import BaseModel
 
+from gateway.config.block import Block
 from gateway.config.diagnostics import shown
 from gateway.config.location import SourceLocation
 from gateway.config.schema import DeviceKeys, TagKeys
-from gateway.config.yaml_source import Block
 from gateway.drivers.driver import Driver, Tag
 from nexus.contract import topic
 

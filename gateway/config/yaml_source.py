@@ -1,111 +1,43 @@
-"""YAML with the line of each key, `${VARIABLES}` filled in, and no surprises of YAML 1.1.
+"""YAML files as mappings and lists that know their lines; docs/decisions/015-yaml.md says why by libyaml's events.
 
-Built straight from the events of libyaml: ten times as fast as its nodes, an alias is the same object and no copy, and
-size and depth have an end before memory has.
+An alias is the same object and no copy, and size and depth have an end before memory has.
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from gateway.config.block import Block, Items
 from gateway.config.diagnostics import Diagnostics, shown
+from gateway.config.scalars import LONGEST, plain, text_fault
+from gateway.config.variables import Variables
 
 DEEPEST = 32
-LONGEST = 4096  # characters of a text
 MOST_NODES = 5_000_000  # of all files, copies by `<<` among them: 5,000 devices of 20 tags have 1.3 million
 
-# Of these keys, and no others, the value may come from the environment: they say where a device is, and who we are to
-# it. Everything else is published, logged or shown.
-CONNECTING = frozenset(
-    {
-        "host",
-        "port",
-        "serial",
-        "endpoint",
-        "username",
-        "password",
-        "password_file",
-        "certificate",
-        "key",
-        "trust",
-    }
-)
-
-_VARIABLE = re.compile(r"\$\$|\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_INT = re.compile(r"[-+]?[0-9]+")
-_HEX = re.compile(r"0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_MOST_DIGITS = 30
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_NAMED: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
-    **dict.fromkeys(("true", "True", "TRUE"), True),
-    **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
-    **{sign + text: float(sign + "inf") for sign in ("", "+", "-") for text in (".inf", ".Inf", ".INF")},
-}
-_NUMERIC = frozenset("+-.0123456789")
 _TEXT = "tag:yaml.org,2002:str"
 
 
-class Block(dict[str, Any]):
-    """A mapping, and where it and its keys stand."""
-
-    __slots__ = ("file", "line", "lines")
-
-    def __init__(self, file: Path, line: int) -> None:
-        super().__init__()
-        self.file = file
-        self.line = line
-        self.lines: dict[str, int] = {}  # of keys that stand on other lines
-
-    def of(self, key: object) -> int:
-        """The line of a key, or of the whole if it has no such key."""
-        return self.lines.get(key, self.line) if isinstance(key, str) else self.line
-
-
-class Items(list[Any]):
-    """A sequence, and the lines of its items."""
-
-    __slots__ = ("line", "lines")
-
-    def __init__(self, line: int) -> None:
-        super().__init__()
-        self.line = line
-        self.lines: list[int] = []
-
-
-def merged(base: Block, over: Block) -> Block:
-    """`over` on `base`, standing where `over` stands; keys from `base` keep their lines if the file is the same."""
-    made = Block(over.file, over.line)
-    made.update(base)
-    made.update(over)
-    if base.file == over.file:
-        made.lines = {key: base.of(key) for key in base}
-    made.lines |= {key: over.of(key) for key in over}
-    return made
-
-
 class Reader:
-    """Turns the text of files into mappings and lists; faults are collected, not raised."""
+    """Reads files one after the other; what is wrong with them is collected, not raised."""
 
     def __init__(
         self, diagnostics: Diagnostics, environment: Mapping[str, str] = os.environ, prefix: str = "DEVICE_"
     ) -> None:
         self._diagnostics = diagnostics
-        self._environment = environment
-        self._prefix = prefix
+        self._variables = Variables(environment, prefix, diagnostics)
         self._left = MOST_NODES
 
     def read(self, file: Path, data: bytes) -> Any:
-        """The file's content; None if it has none, or after a fault."""
-        left = self._left
+        """The file's content; None if it has none, or is wrong as a whole."""
         try:
-            return _Document(self, file, data.decode("utf-8-sig")).read()
+            document = _Document(file, data.decode("utf-8-sig"), self._diagnostics, self._variables, self._left)
+            found = document.read()
+            self._left = document.left
+            return found
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = min(mark.line + 1, len(data.splitlines())) if mark else None  # not after the end
@@ -116,73 +48,29 @@ class Reader:
         except UnicodeDecodeError as error:
             line = data.count(b"\n", 0, error.start) + 1
             self._diagnostics.add(file, line, "this is not UTF-8 text: save the file as UTF-8")
-        except _TooMuchError as error:
-            self._left = left  # nothing of it is kept
-            self._diagnostics.add(file, error.line, error.message)
-        return None
-
-    def count(self, nodes: int, line: int) -> None:
-        """So many values more."""
-        self._left -= nodes
-        if self._left < 0:
-            raise _TooMuchError(line, f"with this the files hold more than {MOST_NODES:,} values: use templates")
-
-    def fault(self, file: Path, line: int, message: str) -> None:
-        """Notes what is wrong."""
-        self._diagnostics.add(file, line, message)
-
-    def filled(self, text: str, key: str | None, file: Path, line: int) -> str:
-        """`text`, the value of `key`, with its variables."""
-
-        def value(match: re.Match[str]) -> str:
-            if match[0] == "$$":
-                return "$"
-            if (fault := self._refused(match[1], key)) is not None:
-                self._diagnostics.add(file, line, fault)
-                self._diagnostics.unfilled(file, line, match[0])
-                return match[0]
-            found = self._environment[match[1]]
-            self._diagnostics.hide(found, match[1])
-            return found
-
-        return _VARIABLE.sub(value, text)
-
-    def _refused(self, name: str, key: str | None) -> str | None:
-        if key not in CONNECTING:
-            where = ", ".join(sorted(CONNECTING))
-            return f"${{{name}}} cannot stand here, but only as the value of {where}; write $$ for a dollar"
-        if not name.startswith(self._prefix):
-            prefix = f"{self._prefix} (NEXUS_DEVICE_PREFIX)"
-            return f"${{{name}}} is not for device files: their variables begin with {prefix}"
-        if (found := self._environment.get(name)) is None:
-            return f"the environment has no variable {name}: set it, or write $$ for a dollar"
-        if not found.isprintable():
-            return f"the variable {name} holds a line break, or other characters that are no text"
+        except _TooLargeError as error:
+            self._diagnostics.add(file, error.line, str(error))
         return None
 
 
-def _untagged(tag: str) -> str:
-    return f"the tag {tag.replace('tag:yaml.org,2002:', '!!')[:60]} is not known here: leave it out"
-
-
-class _TooMuchError(Exception):
+class _TooLargeError(Exception):
     """The file is refused as a whole."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
         self.line = line
-        self.message = message
 
 
 class _Document:
-    """One file on its way from events to what it says."""
+    """One file on its way from events to what it says; of `left` values it takes its own."""
 
-    def __init__(self, reader: Reader, file: Path, text: str) -> None:
-        self._reader = reader
+    def __init__(self, file: Path, text: str, diagnostics: Diagnostics, variables: Variables, left: int) -> None:
         self._file = file
         self._next: Callable[[], Any] = yaml.CSafeLoader(text).get_event
+        self._diagnostics = diagnostics
+        self._variables = variables
         self._anchors: dict[str, Any] = {}
-        self._count = reader.count
+        self.left = left
 
     def read(self) -> Any:
         self._next()
@@ -204,10 +92,10 @@ class _Document:
             return self._alias(event, key)
         line = event.start_mark.line + 1
         if depth == DEEPEST:
-            raise _TooMuchError(line, f"this is nested more than {DEEPEST} deep: a device file is not")
+            raise _TooLargeError(line, f"this is nested more than {DEEPEST} deep: a device file is not")
         self._count(1, line)
         if event.tag is not None:
-            self._fault(event, _untagged(event.tag))
+            self._unknown_tag(event)
         if event.anchor is not None:
             self._anchors.pop(event.anchor, None)
         made = self._mapping(line, depth + 1) if kind is yaml.MappingStartEvent else self._sequence(line, depth + 1)
@@ -275,30 +163,29 @@ class _Document:
     def _scalar(self, event: Any, key: str | None) -> Any:
         text: str = event.value
         if event.tag is not None and event.tag not in ("!", _TEXT):
-            self._fault(event, _untagged(event.tag))
+            self._unknown_tag(event)
         elif event.implicit[0]:
-            if text in _NAMED:
-                return _NAMED[text]
-            if text[0] in _NUMERIC and (number := self._number(event, text)) is not None:
-                return number
+            try:
+                found = plain(text)
+            except ValueError as error:
+                self._fault(event, str(error))
+                return 0
+            if not isinstance(found, str):
+                return found
+        if (fault := text_fault(text)) is not None:
+            self._fault(event, fault)
         if len(text) > LONGEST:
-            self._fault(event, f"a text of {len(text):,} characters is longer than any that is meant here")
             return text[:LONGEST]
-        if not text.isprintable() and _CONTROL.search(text):
-            self._fault(event, f"{shown(text)} holds a line break, or another control character: remove it")
-        return self._reader.filled(text, key, self._file, event.start_mark.line + 1) if "$" in text else text
+        return self._variables.fill(text, key, self._file, event.start_mark.line + 1) if "$" in text else text
 
-    def _number(self, event: Any, text: str) -> int | float | None:
-        """Numbers with leading zeros are decimal, as in 00001, and 1:30 is none."""
-        is_int = _INT.fullmatch(text) is not None
-        if len(text) > _MOST_DIGITS and (is_int or _HEX.fullmatch(text) or _FLOAT.fullmatch(text)):
-            self._fault(event, f"a number of {len(text)} digits: write it shorter, or in quotes if it is a text")
-            return 0
-        if is_int:
-            return int(text)
-        if _HEX.fullmatch(text):
-            return int(text, 16)
-        return float(text) if _FLOAT.fullmatch(text) else None
+    def _count(self, nodes: int, line: int) -> None:
+        self.left -= nodes
+        if self.left < 0:
+            raise _TooLargeError(line, f"with this the files hold more than {MOST_NODES:,} values: use templates")
+
+    def _unknown_tag(self, event: Any) -> None:
+        tag = event.tag.replace("tag:yaml.org,2002:", "!!")[:60]
+        self._fault(event, f"the tag {tag} is not known here: leave it out")
 
     def _fault(self, event: Any, message: str) -> None:
-        self._reader.fault(self._file, event.start_mark.line + 1, message)
+        self._diagnostics.add(self._file, event.start_mark.line + 1, message)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import devices as config
-from gateway.config.yaml_source import CONNECTING
+from gateway.config.variables import CONNECTING
 from gateway.tools import sheet
 from gateway.tools.imported import OF_DEVICE
 

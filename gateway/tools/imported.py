@@ -14,7 +14,7 @@ from gateway import drivers
 from gateway.config import devices as config
 from gateway.config.diagnostics import Diagnostics
 from gateway.config.schema import DeviceKeys
-from gateway.config.yaml_source import CONNECTING
+from gateway.config.variables import CONNECTING
 from gateway.tools import kepware, sheet
 from gateway.tools.sheet import Tag, number, plain, quoted, tag_name, truth
 from nexus.process.errors import ConfigError

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from gateway import drivers
 from gateway.config.schema import DeviceKeys, TagKeys
-from gateway.config.yaml_source import CONNECTING
+from gateway.config.variables import CONNECTING
 from gateway.drivers.driver import Driver
 from gateway.tools import described
 from nexus.process.duration import EXAMPLES
