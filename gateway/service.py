@@ -10,8 +10,8 @@ from pathlib import Path
 
 from gateway import metrics
 from gateway.cluster import leases
-from gateway.cluster.memory import Memory
-from gateway.cluster.sharing import Sharing
+from gateway.cluster.coordinator import GroupCoordinator
+from gateway.cluster.instance_file import InstanceFile
 from gateway.commands.command import Commands
 from gateway.commands.request import ROOT as COMMANDS
 from gateway.config import device_files
@@ -57,11 +57,13 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     words = Words()
     async with (
         spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
-        _sharing(own, broker.user, disk.number, words) as sharing,
+        _coordinator(own, broker.user, disk.number, words) as coordinator,
         together() as group,
     ):
-        delivery = Delivery(own, disk, words, sharing.may_state)
-        gateway = _Gateway(own, broker, sharing=sharing, watch=watch, delivery=delivery, words=words, group=group)
+        delivery = Delivery(own, disk, words, coordinator.may_state)
+        gateway = _Gateway(
+            own, broker, coordinator=coordinator, watch=watch, delivery=delivery, words=words, group=group
+        )
         gateway.reload(configured)
         async with gateway.pages(process):
             await gateway.start()
@@ -74,7 +76,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
 
 
 @asynccontextmanager
-async def _sharing(own: Settings, user: str | None, number: int, words: Words) -> AsyncIterator[Sharing]:
+async def _coordinator(own: Settings, user: str | None, number: int, words: Words) -> AsyncIterator[GroupCoordinator]:
     """Our part in the group. A user's gateways are named below it: that is where the broker's rules let them speak."""
     name = (own.member or user or socket.gethostname()) + (f"-{number}" if number else "")
     member = name if user in (None, name) else f"{user}/{name}"
@@ -82,7 +84,7 @@ async def _sharing(own: Settings, user: str | None, number: int, words: Words) -
         witness = None
         if own.leases == "kubernetes" or (own.leases == "auto" and leases.is_there(own.service_account)):
             witness = await stack.enter_async_context(leases.connected(own.service_account, own.group))
-        yield Sharing(
+        yield GroupCoordinator(
             own.group,
             member,
             own.lease,
@@ -90,7 +92,7 @@ async def _sharing(own: Settings, user: str | None, number: int, words: Words) -
             alone=not own.is_one_of_several,
             away=own.broker_away or ("poll" if witness is None else "yield"),
             leases=witness,
-            memory=Memory(own.spool_dir / f"member-{number}"),
+            instance_file=InstanceFile(own.spool_dir / f"member-{number}"),
         )
 
 
@@ -108,18 +110,18 @@ class _Gateway:
         own: Settings,
         broker: Broker,
         *,
-        sharing: Sharing,
+        coordinator: GroupCoordinator,
         watch: ConfigWatcher,
         delivery: Delivery,
         words: Words,
         group: asyncio.TaskGroup,
     ) -> None:
         self._own, self._broker, self._group = own, broker, group
-        self._sharing, self._watch, self._words = sharing, watch, words
+        self._coordinator, self._watch, self._words = coordinator, watch, words
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._board = Board(())
-        self._pollers = PollerManager(group, self._on_scan, self._on_status, self._on_release, sharing.may_poll)
-        self._commands = Commands(group, self._pollers.poller, sharing.speaks_for, self._publisher.record)
+        self._pollers = PollerManager(group, self._on_scan, self._on_status, self._on_release, coordinator.may_poll)
+        self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
         self._connected = False
         self._away = "not connected yet"
         self._has_let_go = False
@@ -131,7 +133,7 @@ class _Gateway:
         metrics.devices.set(len(configured))
         descriptors.warn(len(configured))
         self._board.reload(configured)
-        self._sharing.reload(configured)
+        self._coordinator.reload(configured)
 
     @asynccontextmanager
     async def pages(self, process: settings.Process) -> AsyncIterator[None]:
@@ -150,18 +152,18 @@ class _Gateway:
 
     async def start(self) -> None:
         """Opens the spool, polls and publishes."""
-        group, sharing = self._group, self._sharing
+        group, coordinator = self._group, self._coordinator
         self._storing = self._delivery.start(group)
         await self._delivery.opened()
         gc.freeze()  # what is here now stays: the collector need not look at it again
         self._polling = [
-            guard.keep(group, "timer", lambda: sharing.run(self._pollers), name="sharing"),
+            guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
         self._beating = [
-            guard.keep(group, "timer", sharing.beat, name="presence"),
-            guard.keep(group, "peer", sharing.witness, name="lease"),
+            guard.keep(group, "timer", coordinator.beat, name="presence"),
+            guard.keep(group, "peer", coordinator.witness, name="lease"),
         ]
         self._publishing = guard.keep(group, "peer", self._publish, name="publisher")
 
@@ -180,7 +182,7 @@ class _Gateway:
             if self._has_let_go:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(LEASE_SECONDS, until - self._clock())):
-                        await self._sharing.close()
+                        await self._coordinator.close()
             left = min(DRAIN_SECONDS, until - self._clock()) if self._connected else 0
             await asyncio.wait({self._publishing}, timeout=max(0, left))
         finally:
@@ -206,8 +208,8 @@ class _Gateway:
 
     async def _publish(self) -> None:
         """One connection after the other, until the publisher has finished."""
-        will = Will(self._sharing.topic, self._sharing.will)
-        client = Client(self._sharing.client_id, will=will)
+        will = Will(self._coordinator.topic, self._coordinator.will)
+        client = Client(self._coordinator.client_id, will=will)
         await stay_connected(
             self._broker,
             client,
@@ -222,7 +224,7 @@ class _Gateway:
 
     def _problems(self) -> list[str]:
         """What needs a person and no restart."""
-        parts = (self._watch, self._board, self._sharing, self._delivery)
+        parts = (self._watch, self._board, self._coordinator, self._delivery)
         away = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         return [*away, *(text for part in parts for text in part.problems())]
 
@@ -230,15 +232,15 @@ class _Gateway:
         self._connected = True
         metrics.connected.set(1)
         try:
-            await self._sharing.join(connection)
+            await self._coordinator.join(connection)
             await subscribe(self._words, connection, f"{COMMANDS}#", only_new=True)
             await self._delivery.serve(connection)
             if self._has_let_go:
-                await self._sharing.leave(connection)
+                await self._coordinator.leave(connection)
         finally:
             self._connected = False
             metrics.connected.set(0)
-            self._sharing.lost()
+            self._coordinator.lost()
 
     def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         connection.acknowledge(message.packet_id)
@@ -246,7 +248,7 @@ class _Gateway:
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         heard = self._delivery.heard(message.topic, message.payload)
-        if not heard and not self._sharing.heard(message):
+        if not heard and not self._coordinator.heard(message):
             self._commands.take(connection, message)
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
@@ -261,9 +263,9 @@ class _Gateway:
         path = one.device.path
         self._board.forget(path)
         self._delivery.released(path)
-        if self._sharing.has(path) and self._sharing.may_poll():
+        if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)
-        elif self._sharing.has(path):
+        elif self._coordinator.has(path):
             self._states.forget(path)  # another gateway may have said how it is
         else:
             gone = Status("offline", "no longer in the device files", now_ms())

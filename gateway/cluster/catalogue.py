@@ -43,7 +43,7 @@ class Catalogue:
         return found
 
 
-class Marked:
+class DevicesByKey:
     """Devices by key, with the marks of their definitions, each made once."""
 
     def __init__(self) -> None:

@@ -10,7 +10,7 @@ class Problems:
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
         self._refused_at: str | None = None
-        self._log = log.get("sharing")
+        self._log = log.get("cluster")
 
     @property
     def all(self) -> list[str]:

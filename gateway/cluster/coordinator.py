@@ -1,4 +1,4 @@
-"""Keeps the pollers to the devices that are ours, as members and device files come and go."""
+"""Decides with the group which devices are ours to poll, as members and device files come and go."""
 
 import asyncio
 import secrets
@@ -9,12 +9,12 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from gateway.cluster.catalogue import Catalogue, Marked
+from gateway.cluster.catalogue import Catalogue, DevicesByKey
 from gateway.cluster.device_list import DeviceList
+from gateway.cluster.instance_file import InstanceFile
 from gateway.cluster.lease_witness import LeaseWitness
 from gateway.cluster.leases import Leases
 from gateway.cluster.membership import Membership
-from gateway.cluster.memory import Memory
 from gateway.cluster.problems import Problems
 from gateway.cluster.report import Report
 from gateway.config.devices import ConfiguredDevice
@@ -34,7 +34,7 @@ HEARTBEATS_A_LEASE = 4
 LONGEST_HEARTBEAT = 2.0  # seconds; the others' leases may be shorter than ours
 
 
-class Sharing:
+class GroupCoordinator:
     """One gateway's part in its group."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Sharing:
         alone: bool,
         away: Literal["poll", "yield"],
         leases: Leases | None = None,
-        memory: Memory | None = None,
+        instance_file: InstanceFile | None = None,
     ) -> None:
         self._group, self._member, self._lease, self._words = group, member, lease, words
         words.urgent = self.topic
@@ -59,21 +59,21 @@ class Sharing:
             alone=alone,
             leases=leases is not None,
             away=away,
-            before=None if memory is None else memory.recall(member),
+            before=None if instance_file is None else instance_file.recall(member),
         )
-        self._marked, self._catalogue = Marked(), Catalogue()
+        self._devices, self._catalogue = DevicesByKey(), Catalogue()
         self._content = self._membership.content()
-        self._memory = memory
+        self._instance_file = instance_file
         self._client = self._membership.id[:8]
         self._sent: deque[tuple[int, float]] = deque(maxlen=50)
-        self._said: tuple[Presence, float] | None = None
+        self._announced: tuple[Presence, float] | None = None
         self._problems = Problems()
         self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self, self._problems)
         self._list = DeviceList(group, member, words, self._problems)
         self._report = Report(member, self._membership, self._problems)
         self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
-        self._log = log.get("sharing")
+        self._log = log.get("cluster")
 
     @property
     def topic(self) -> str:
@@ -92,7 +92,7 @@ class Sharing:
 
     def has(self, path: str) -> bool:
         """Whether the device is in our files, whoever polls it."""
-        return contract.key(path) in self._marked.by_key
+        return contract.key(path) in self._devices.by_key
 
     def speaks_for(self, path: str) -> bool:
         """Whether it is for us to say that nobody polls the device: whoever would execute a write is gone."""
@@ -121,8 +121,8 @@ class Sharing:
 
     def reload(self, configured: Iterable[ConfiguredDevice]) -> None:
         """Takes changed device files. Devices that are as before go on undisturbed."""
-        self._marked.reload(configured)
-        self._membership.has(self._marked.marks)
+        self._devices.reload(configured)
+        self._membership.has(self._devices.marks)
         self._changed.set()
 
     # The broker's side.
@@ -132,7 +132,7 @@ class Sharing:
         heard = await subscribe(self._words, connection, topic.presences(self._group))
         unheard = "the broker does not let us hear the other gateways: see its rules"
         self._problems.note("unheard", None if heard else unheard)
-        self._connection, self._said = connection, None
+        self._connection, self._announced = connection, None
         self._list.connected()
         self._membership.subscribed(boottime())
         self._changed.set()
@@ -160,7 +160,7 @@ class Sharing:
         if not message.payload:
             self._problems.accept(message.topic)
             if member == self._member and not is_chunk:
-                self._said = None  # somebody tidied up: we are here
+                self._announced = None  # somebody cleared it: announce it again
             return True
         try:
             if is_chunk:
@@ -178,7 +178,7 @@ class Sharing:
         now = boottime()
         if member == self._member and presence.id == self._membership.id:
             if presence.state == "lost":
-                self._said = None  # an older connection of ours ended only now
+                self._announced = None  # an older connection of ours ended only now
             for number, sent in self._sent:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
@@ -188,7 +188,7 @@ class Sharing:
     # What follows.
 
     async def run(self, pollers: PollerManager) -> None:
-        """Polls what is ours, for ever. First lets go, then says so, because others start on our word."""
+        """Polls what is ours, for ever. Stops polling before it announces: peers start on the announcement."""
         applied: tuple[frozenset[Key], dict[Key, ConfiguredDevice]] | None = None
         while True:
             now = boottime()
@@ -199,7 +199,7 @@ class Sharing:
             self._learn()
             ours = self._membership.decide(now)
             content = self._membership.content()
-            by_key = self._marked.by_key
+            by_key = self._devices.by_key
             if applied is None or ours is not applied[0] or by_key is not applied[1]:
                 await pollers.apply([by_key[device] for device in ours if device in by_key])
                 applied = (ours, by_key)
@@ -207,8 +207,8 @@ class Sharing:
                 self._content = content
                 if self._leases is not None:
                     self._leases.has_news()
-            if self._memory is not None:
-                self._memory.keep(self._member, self._membership.id)
+            if self._instance_file is not None:
+                self._instance_file.keep(self._member, self._membership.id)
             self._report.show(by_key, now)
             self._changed.clear()
             with suppress(TimeoutError):
@@ -218,7 +218,7 @@ class Sharing:
     async def beat(self) -> None:
         """Says by way of the broker that we live, for ever; also while devices are being let go of."""
         while True:
-            now, said = boottime(), self._said
+            now, said = boottime(), self._announced
             due = said is None or said[0] != self._content or said[1] + self._heartbeat <= now
             if due and self._connection is not None and self._membership.may_speak(now) and not self._is_left_out():
                 await self._say(self._connection, now)
@@ -247,7 +247,7 @@ class Sharing:
             async with asyncio.timeout(TICK_SECONDS):
                 answer = await connection.publish(self.topic, encode_presence(word), retain=True, urgent=True)
                 self._words.out(self.topic)
-            self._said = (content, now)
+            self._announced = (content, now)
             answer.add_done_callback(lambda answer: self._acknowledged(answer, now))
 
     def _acknowledged(self, answer: "asyncio.Future[int]", sent: float) -> None:
@@ -267,7 +267,7 @@ class Sharing:
         if connection is None or not self._membership.may_speak(boottime()) or self._is_left_out():
             return
         if self._membership.lists.is_to_tell:
-            self._list.tell(connection, self._content.devices, self._marked.marks)
+            self._list.tell(connection, self._content.devices, self._devices.marks)
         else:
             self._list.go_on(connection)
 
