@@ -15,6 +15,7 @@ from ingestion.decode.encoding import Encoding
 from ingestion.settings import Settings
 from ingestion.store.bulk import Bulk
 from ingestion.store.exact import Exact
+from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
 from ingestion.store.writer import Way, Writer
 from nexus import mqtt
@@ -94,8 +95,10 @@ class _Ingester:
                 for _ in range(self._own.writers)
             ]
             group = await stack.enter_async_context(together(SlotLost))
-            receipts = Receipts(self._own.group)
-            self._pipeline = pipeline = Pipeline(self._own, encoding, self._quota, writers, receipts)
+            lateness, receipts = LatenessMonitor(self._own.database_url), Receipts(self._own.group)
+            self._pipeline = pipeline = Pipeline(
+                self._own, encoding, self._quota, lateness, writers=writers, receipts=receipts
+            )
             self._consumer = consumer = Consumer(filters(self._own.group, self._own.decoders), pipeline, receipts)
 
             async def ready() -> None:
@@ -103,6 +106,7 @@ class _Ingester:
                 await pipeline.prepare()
 
             keeping = guard.part(group, slot.keep(), name="slot")
+            judging = guard.part(group, lateness.run(pipeline.lateness_changed), name="lateness")
             writing = guard.part(group, pipeline.run(), name="pipeline")
             consuming = guard.part(group, consumer.run(self._broker, client, ready), name="consumer")
             await self._stop.wait()
@@ -116,7 +120,7 @@ class _Ingester:
                         await asyncio.wait({consuming})
             if not writing.done():
                 self._log.error("stopped without the database: the broker keeps what is not committed")
-            for task in (keeping, writing, consuming):
+            for task in (keeping, judging, writing, consuming):
                 task.cancel()
 
     def _way(self, encoding: Encoding) -> Way:

@@ -32,7 +32,6 @@ class Consumer:
         self.connected = False
         self.subscribed = False  # only from then on does the broker keep for us what comes
         self.away = "not connected yet"  # why it is not
-        pipeline.on_room = self._resume
 
     async def run(self, broker: Broker, client: Client, before: Callable[[], Awaitable[None]]) -> None:
         """Consumes until `stop` and `leave` were called; `before` each connection makes sure that we may."""
@@ -110,6 +109,7 @@ class Consumer:
         self._pipeline.receive(Delivery(message.topic, message.payload, acknowledge))
         if self._pipeline.full and not self._stopping.is_set():
             connection.pause()
+            self._pipeline.when_room(self._resume)
 
     def _resume(self) -> None:
         if self._latest is not None:

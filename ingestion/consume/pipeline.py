@@ -17,6 +17,7 @@ from ingestion.decode.rows import Window
 from ingestion.settings import Settings
 from ingestion.store.apart import Parts, write_apart
 from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.writer import ATTEMPTS, Writer
@@ -38,9 +39,17 @@ class Pipeline:
     """
 
     def __init__(
-        self, settings: Settings, encoding: Encoding, quota: Quota, writers: Sequence[Writer], receipts: Receipts
+        self,
+        settings: Settings,
+        encoding: Encoding,
+        quota: Quota,
+        lateness: LatenessMonitor,
+        *,
+        writers: Sequence[Writer],
+        receipts: Receipts,
     ) -> None:
         self._settings = settings
+        self._lateness = lateness
         self._writers = writers
         self._receipts = receipts
         self._encoding = encoding
@@ -55,12 +64,13 @@ class Pipeline:
         self._bytes = 0
         self._wake = asyncio.Event()
         self._finishing = False
+        self._prepared = False
         self._decoding = False
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("pipeline")
         self._outage: str | None = None
         self._said_conflict = False
-        self.on_room: Callable[[], None] = lambda: None  # called when `full` has ended
+        self._when_room: set[Callable[[], None]] = set()
         metrics.oldest.set_function(self._age)
         metrics.buffered.set_function(lambda: self._points + self._open.points)
         metrics.held.set_function(lambda: len(self._held))
@@ -72,8 +82,16 @@ class Pipeline:
 
     @property
     def outage(self) -> str | None:
-        """Why the last write failed; None if it went well, or there was none."""
-        return self._outage
+        """Why nothing can be written or decoded now; None while all is well."""
+        return self._outage or self._lateness.fault
+
+    def when_room(self, call: Callable[[], None]) -> None:
+        """Has `call` called once when `full` has ended."""
+        self._when_room.add(call)
+
+    def lateness_changed(self) -> None:
+        """Goes on decoding where that had to wait for it."""
+        self._decode_soon()
 
     def receive(self, delivery: Delivery) -> None:
         """Takes one message; never waits."""
@@ -148,6 +166,8 @@ class Pipeline:
         self._decode_soon()
 
     def _has_room(self) -> bool:
+        if self._lateness.latest is None:
+            return False
         points = self._open.points
         enough = points >= self._settings.most_points or self._points + points >= self._settings.buffer_points
         return not enough and self._bytes + self._open.size < MOST_BYTES
@@ -170,7 +190,9 @@ class Pipeline:
             self._decode_soon()
         self._wake.set()
         if was_full and not self.full:
-            self.on_room()
+            waiting, self._when_room = self._when_room, set()
+            for call in waiting:
+                call()
 
     def _decode(self, delivery: Delivery) -> None:
         batch, (topic, payload, _) = self._open, delivery
@@ -184,16 +206,16 @@ class Pipeline:
 
     def _window_now(self) -> Window:
         """By which times are judged; made anew each millisecond at most."""
-        now = now_ms()
-        if self._window.now != now:
-            first = self._writers[0]
-            self._window = Window.at(now, first.horizon_ms, max(first.kept_ms, now - self._oldest_ms))
+        now, lateness = now_ms(), self._lateness.latest
+        if self._window.now != now and lateness is not None:
+            self._window = lateness.window(now, now - self._oldest_ms)
         return self._window
 
     async def prepare(self) -> None:
-        """Waits until the database has said which rows are late: they are judged when they are decoded."""
-        if not self._writers[0].knows_horizon:
+        """Waits until the database takes what is written: nobody need bring messages before."""
+        if not self._prepared:
             await self._written(self._writers[0], Batch())
+            self._prepared = True
 
     async def _write(self, writer: Writer, batch: Batch, attempts: int = ATTEMPTS) -> Written:
         """Writes as soon as the database is there. Raises BatchRefused."""

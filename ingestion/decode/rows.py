@@ -84,15 +84,15 @@ class Rows:
 
 
 class Window(NamedTuple):
-    """Times (epoch ms) that are stored: from `earliest` to `latest`; before `horizon` in a chunk that is compressed."""
+    """Times (epoch ms) that are stored: from `earliest` to `latest`; before `late_before` they are late."""
 
     earliest: int
-    horizon: int
+    late_before: int
     latest: int
 
     @classmethod
-    def at(cls, now_ms: int, horizon_ms: int, earliest_ms: int = EARLIEST_MS) -> "Window":
-        return cls(max(EARLIEST_MS, earliest_ms), horizon_ms, now_ms + LATEST_AHEAD_MS)
+    def at(cls, now_ms: int, late_before_ms: int, earliest_ms: int = EARLIEST_MS) -> "Window":
+        return cls(max(EARLIEST_MS, earliest_ms), late_before_ms, now_ms + LATEST_AHEAD_MS)
 
     @property
     def now(self) -> int:
@@ -119,7 +119,7 @@ class Encoder:
         self._known = 0
 
     def encode(self, message: Message, window: Window, batch: Rows, late: Rows) -> list[tuple[str, str]]:
-        """Adds a message's rows to `batch`, or those from before the horizon to `late`.
+        """Adds a message's rows to `batch`, or those from before `window.late_before` to `late`.
 
         Gives tag and reason of each value that the table cannot hold.
         """
@@ -127,7 +127,7 @@ class Encoder:
         if message.qualities or message.times or not window.earliest <= time_ms <= window.latest:
             return self._encode_slowly(message, window, batch, late)
         device = self._device(message)
-        rows = batch if time_ms >= window.horizon else late
+        rows = batch if time_ms >= window.late_before else late
         beginnings, by_topic = device.beginnings, rows.by_topic
         time = _TIME.pack(8, (time_ms - _POSTGRES_EPOCH_MS) * 1000)
         number, good = _NUMBER, _GOOD_NUMBER
@@ -156,7 +156,7 @@ class Encoder:
             if reason := named or _time_fault(time, window) or _fault(value):
                 refused.append((tag, reason))
                 continue
-            rows = batch if time >= window.horizon else late
+            rows = batch if time >= window.late_before else late
             micros = (time - _POSTGRES_EPOCH_MS) * 1000
             quality = message.qualities.get(tag, _GOOD)
             rows.by_topic[topic].append(beginning + _TIME.pack(8, micros) + _rest(value, quality))

@@ -20,6 +20,10 @@ class TooSlow(DatabaseAway):
     """No answer in time: the database is away, or what was to be written is more than it can do in that time."""
 
 
+class ClocksApartError(DatabaseAway):
+    """Our clock is far from the database's: by which of them is a reading too old, or ahead?"""
+
+
 class BatchRefused(Exception):  # noqa: N818  as above
     """Something of the batch makes writing it fail, again and again. The text says how.
 

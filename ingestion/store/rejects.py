@@ -18,6 +18,7 @@ from ingestion.settings import Settings
 from ingestion.store.bulk import Bulk
 from ingestion.store.database import BatchRefused, DatabaseAway
 from ingestion.store.exact import Exact
+from ingestion.store.lateness import ask
 from ingestion.store.tables import LARGEST_REJECT, Written
 from ingestion.store.writer import Way, Writer
 from nexus.contract.codec import Message
@@ -106,17 +107,17 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> Ret
     after, done = 0, Retried()
     way = Bulk(encoding) if settings.ingest_mode == "bulk" else Exact()
     trying = _Trying(way)
+    lateness = await ask(settings.database_url)
     async with Writer(settings.database_url, trying) as writer:
-        await writer.write(Batch())  # so that it knows what is late
         while rows := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
-            found = [_one(row) for row in rows]
+            found, window = [_one(row) for row in rows], lateness.window(now_ms())
             after = found[-1].id
             try:
-                done += await _again(trying, writer, encoding, found)
+                done += await _again(trying, writer, encoding, window, found)
             except (BatchRefused, DatabaseAway):  # away: or all of them at once take more locks than it has
                 for one in found:
                     try:
-                        done += await _again(trying, writer, encoding, [one])
+                        done += await _again(trying, writer, encoding, window, [one])
                     except BatchRefused:
                         done += Retried(refused=1)
     return done
@@ -149,10 +150,9 @@ class _Trying:
         return written
 
 
-async def _again(trying: _Trying, writer: Writer, encoding: Encoding, found: Sequence[_One]) -> Retried:
+async def _again(trying: _Trying, writer: Writer, encoding: Encoding, window: Window, found: Sequence[_One]) -> Retried:
     """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
     batch, done, ours = Batch(), [], Encoding(Decoders([]))
-    window = Window.at(now_ms(), writer.horizon_ms, writer.kept_ms)
     for one in found:
         tried = Batch()
         wanted = partial(_only, one.tags) if one.tags else None

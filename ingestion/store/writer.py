@@ -1,7 +1,6 @@
 """Batches into the table: a connection, its deadlines and its second attempts."""
 
 import asyncio
-from time import time
 from types import TracebackType
 from typing import Protocol
 
@@ -10,7 +9,6 @@ from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
 from ingestion.consume.batch import Batch
-from ingestion.decode.rows import LATEST_AHEAD_MS
 from ingestion.store.database import (
     BatchRefused,
     DatabaseAway,
@@ -24,16 +22,13 @@ from ingestion.store.database import (
 from ingestion.store.tables import Written
 
 WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
-HORIZON_SECONDS = 60.0  # how often to ask what is late
-CLOCKS_APART_SECONDS = LATEST_AHEAD_MS / 2000  # beyond, good readings would be refused for their time
+CHECK_SECONDS = 60.0  # how often to look whether the table is as our way into it needs it
 ATTEMPTS = 3  # of a transaction that the database gave up for another's sake
 
-_HORIZON = """
-SELECT coalesce(extract(epoch FROM late_before()) * 1000, 0)::bigint,
-       coalesce(extract(epoch FROM kept_from()) * 1000, 0)::bigint,
-       extract(epoch FROM clock_timestamp())::float8
+_STATE = """
+SELECT indisunique, coalesce(current_setting('timescaledb.restoring', true) = 'on', false)
+FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass
 """
-_UNIQUE = "SELECT indisunique FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass"
 
 
 class Way(Protocol):
@@ -48,21 +43,14 @@ class Way(Protocol):
 
 
 class Writer:
-    """One connection to the database, made when needed and made anew after trouble.
-
-    Rows from before `horizon_ms` (epoch ms) are late: they go to a table of their own, from where the database brings
-    them home. Rows from before `kept_ms` are older than what the database keeps. Both are known once something was
-    written, if only an empty batch.
-    """
+    """One connection to the database, made when needed and made anew after trouble."""
 
     def __init__(self, url: str, way: Way) -> None:
         self._url = url
         self._way = way
         self._connection: AsyncConnection | None = None
         self._clock = asyncio.get_running_loop().time
-        self._asked = float("-inf")
-        self.horizon_ms = self.kept_ms = 0
-        self.knows_horizon = False
+        self._checked = float("-inf")
 
     async def write(self, batch: Batch, attempts: int = ATTEMPTS) -> Written:
         """Writes all in one transaction, committed when this returns.
@@ -119,20 +107,16 @@ class Writer:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._url)
             self._way.reconnected()
-            self._asked = float("-inf")
-        if self._clock() - self._asked > HORIZON_SECONDS:
-            found = await (await self._connection.execute(_HORIZON)).fetchone()
-            self.horizon_ms, self.kept_ms, clock = found or (0, 0, time())
-            if abs(time() - clock) > CLOCKS_APART_SECONDS:
-                raise DatabaseAway(_apart(time() - clock))
-            self.knows_horizon = True
-            unique = await (await self._connection.execute(_UNIQUE)).fetchone()
-            if unique is not None and unique[0] != self._way.unique:
-                raise DatabaseAway("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")
-            self._asked = self._clock()
+            self._checked = float("-inf")
+        if self._clock() - self._checked > CHECK_SECONDS:
+            await self._check(self._connection)
+            self._checked = self._clock()
         return self._connection
 
-
-def _apart(ahead: float) -> str:
-    which = "ahead of" if ahead > 0 else "behind"
-    return f"the clock of this host is {abs(ahead) / 60:,.0f} minutes {which} the database's: set the one that is wrong"
+    async def _check(self, connection: AsyncConnection) -> None:
+        """Raises DatabaseAway where rows would be lost, or stored twice."""
+        unique, restoring = await (await connection.execute(_STATE)).fetchone() or (self._way.unique, False)
+        if restoring:  # who connects meanwhile sees no hypertables, to the connection's end
+            raise DatabaseAway("the database is being restored")
+        if unique != self._way.unique:
+            raise DatabaseAway("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")

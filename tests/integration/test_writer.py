@@ -13,8 +13,9 @@ import pytest
 
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import Encoder, Rows, Window, parsed
-from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.database import BatchRefused, ClocksApartError, DatabaseAway
 from ingestion.store.exact import Exact
+from ingestion.store.lateness import ask
 from ingestion.store.tables import Written
 from ingestion.store.writer import Writer
 from nexus.contract.audit import Record
@@ -258,14 +259,14 @@ def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_databas
 
 
 @pytest.mark.parametrize(("hours", "said"), [(2, "120 minutes ahead of"), (-2, "120 minutes behind")])
-def test_a_clock_far_from_the_databases_waits_and_refuses_nothing(
+def test_a_clock_far_from_the_databases_judges_no_time(
     database: str, monkeypatch: pytest.MonkeyPatch, hours: int, said: str
 ) -> None:
-    monkeypatch.setattr("ingestion.store.writer.time", lambda: time() + hours * 3600)
-    with pytest.raises(DatabaseAway, match=said):
-        write(database, series(1))
-    monkeypatch.setattr("ingestion.store.writer.time", lambda: time() + 1000)
-    assert write(database, series(1)) == [Written(1, 0, 0)]
+    monkeypatch.setattr("ingestion.store.lateness.time", lambda: time() + hours * 3600)
+    with pytest.raises(ClocksApartError, match=said):
+        asyncio.run(ask(as_role(database, "nexus_writer")))
+    monkeypatch.setattr("ingestion.store.lateness.time", lambda: time() + 1000)
+    assert asyncio.run(ask(as_role(database, "nexus_writer"))).late_before_ms < NOW
 
 
 def test_a_killed_connection_is_made_anew(database: str) -> None:

@@ -15,18 +15,28 @@ from ingestion.consume.receipts import Receipts
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
 from ingestion.settings import Settings
+from ingestion.store.lateness import Lateness, LatenessMonitor
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from nexus.process.errors import InvariantError
 
+ALL_ON_TIME = Lateness(0, 0)
 PAYLOAD = b'{"v":"%s","ts":%d}'
+
+
+def lateness(known: Lateness | None = ALL_ON_TIME) -> LatenessMonitor:
+    monitor = LatenessMonitor("")
+    monitor.latest = known
+    return monitor
+
+
+def pipeline_of(settings: Settings, writers: list[Any], known: LatenessMonitor | None = None) -> Pipeline:
+    encoding, known = Encoding(Decoders(())), known or lateness()
+    return Pipeline(settings, encoding, Quota(), known, writers=writers, receipts=Receipts("g"))
 
 
 class Database:
     """A writer whose database is slow: it stores when it is let to."""
-
-    knows_horizon = True
-    horizon_ms = kept_ms = 0
 
     def __init__(self) -> None:
         self.free = asyncio.Event()
@@ -46,13 +56,13 @@ def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypatch: p
     async def scenario() -> None:
         database, room = Database(), asyncio.Event()
         writer: Any = database  # as far as a pipeline knows
-        line = Pipeline(Settings(batch_seconds=0.01), Encoding(Decoders(())), Quota(), [writer], Receipts("g"))
-        line.on_room = room.set
+        line = pipeline_of(Settings(batch_seconds=0.01), [writer])
         running = asyncio.create_task(line.run())
         taken = 0
         while not line.full:
             line.receive(Delivery(f"dev/{taken}/t", payload, lambda number=taken: acknowledged.append(number)))
             taken += 1
+            line.when_room(room.set)
             await asyncio.sleep(0)
             assert taken < 30, "more waits than the bytes allow"
         assert taken > 15, "as much again as is decoded may wait undecoded"
@@ -77,7 +87,7 @@ def test_a_stop_while_all_room_is_taken_waits_for_the_database_and_blocks_nothin
         databases = [Database(), Database()]
         writers: list[Any] = list(databases)
         settings = Settings(batch_points=10, buffer_points=10, batch_seconds=0.01)
-        line = Pipeline(settings, Encoding(Decoders(())), Quota(), writers, Receipts("g"))
+        line = pipeline_of(settings, writers)
         running = asyncio.create_task(line.run())
         for number in range(25):
             line.receive(Delivery(f"dev/{number}/t", payload, lambda number=number: acknowledged.append(number)))
@@ -100,7 +110,7 @@ def test_a_stop_ends_once_the_held_messages_are_the_brokers_again() -> None:
         database = Database()
         writer: Any = database
         settings = Settings(batch_points=10, buffer_points=10, batch_seconds=0.01)
-        line = Pipeline(settings, Encoding(Decoders(())), Quota(), [writer, writer], Receipts("g"))
+        line = pipeline_of(settings, [writer, writer])
         running = asyncio.create_task(line.run())
         for number in range(25):
             line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
@@ -120,13 +130,32 @@ def test_what_is_acknowledged_a_second_time_is_a_broken_invariant() -> None:
         database = Database()
         database.free.set()
         writer: Any = database
-        line = Pipeline(Settings(batch_seconds=0.01), Encoding(Decoders(())), Quota(), [writer], Receipts("g"))
+        line = pipeline_of(Settings(batch_seconds=0.01), [writer])
         line.receive(Delivery("dev/a/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
         batch = await line._next()
         assert batch is not None
         line._settle(batch)
         with pytest.raises(InvariantError):
             line._settle(batch)
+
+    within(20, scenario)
+
+
+def test_nothing_is_decoded_while_lateness_is_unknown_and_all_of_it_afterwards() -> None:
+    async def scenario() -> None:
+        database, known = Database(), lateness(None)
+        database.free.set()
+        line = pipeline_of(Settings(batch_seconds=0.01), [database], known)
+        running = asyncio.create_task(line.run())
+        for number in range(25):
+            line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
+        await asyncio.sleep(0.05)
+        assert database.stored == 0
+        known.latest = ALL_ON_TIME
+        line.lateness_changed()
+        line.finish()
+        await running
+        assert database.stored == 25
 
     within(20, scenario)
 
