@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring bench bench-ingest bench-mqtt bench-database lint setup format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -40,6 +40,10 @@ k8s-check: setup
 # The development overlay on K3s in Docker, by k3d.
 k3s-test:
 	@scripts/k3s-test
+
+# After a new migration: the schema as it is. The Community tier's too, with NEXUS_TEST_DATABASE_URL of such a server.
+schema: setup
+	@.venv/bin/python -P scripts/schema
 
 bench: setup
 	@$(RUN)/python -m tests.benchmarks.poll $(ARGS)

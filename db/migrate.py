@@ -164,6 +164,11 @@ def names() -> list[str]:
     return sorted({match[1] for match in found if match})
 
 
+def migration_files(found: Tier) -> list[Traversable]:
+    """The files of a tier, in their order."""
+    return [file for name in names() if (file := _file(name, found)) is not None]
+
+
 def _folder() -> Traversable:
     return files("db") / "migrations"
 

@@ -1,0 +1,763 @@
+-- What `nexus db migrate` makes of an empty database on the tier "community". To be read, not run: `make schema` writes it
+-- from db/migrations; a comment above an object names the last migration that defines it.
+
+-- Tables
+
+-- 016_audit.sql
+-- Who wrote what to which device, and what became of it. Gateways say it, ingestion stores it, nobody changes it.
+CREATE TABLE audit (
+    time timestamp with time zone NOT NULL,
+    id text NOT NULL,
+    topic text NOT NULL,
+    event text NOT NULL,
+    by text,
+    ok boolean,
+    detail jsonb NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX audit_time ON audit ("time");
+COMMENT ON COLUMN audit.topic IS 'audit/{device path}/{tag}';
+COMMENT ON COLUMN audit.by IS 'Who asked for it, as far as the asker said so';
+COMMENT ON COLUMN audit.detail IS 'Asked value, the values before and after, the error, and whatever else the record says';
+COMMENT ON TABLE audit IS 'One row a write to a device';
+GRANT SELECT ON audit TO nexus_reader;
+GRANT INSERT ON audit TO nexus_writer;
+
+-- 011_backups.sql
+-- What `nexus db backup` has brought to its end, for whoever watches that it still does.
+CREATE TABLE backups (
+    finished timestamp with time zone NOT NULL DEFAULT now(),
+    seconds double precision NOT NULL,
+    bytes bigint NOT NULL,
+    file text NOT NULL,
+    PRIMARY KEY (finished)
+);
+GRANT SELECT ON backups TO nexus_reader;
+
+-- 029_book.sql
+CREATE TABLE committed (
+    publisher text NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    changed timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (publisher, first)
+);
+COMMENT ON COLUMN committed.changed IS 'When the range last grew';
+COMMENT ON TABLE committed IS 'Numbers of messages that are stored, by publisher; kept in bulk mode only';
+
+-- 025_consumers.sql
+-- Which consumer has which number of its group. It is taken while the holder's connection lives: the server lists that by
+-- login and application name, and under another login nobody can stand in for it. An advisory lock would do the same, but
+-- whoever may connect may take any of those.
+CREATE TABLE consumers (
+    consumer_group text NOT NULL,
+    number integer NOT NULL,
+    login oid NOT NULL,
+    application text NOT NULL,
+    PRIMARY KEY (consumer_group, number)
+);
+COMMENT ON TABLE consumers IS 'The number of each consumer in its group; taken while its connection is open';
+GRANT INSERT, SELECT, UPDATE ON consumers TO nexus_writer;
+
+-- 008_late.community.sql
+CREATE TABLE late_ranges (
+    first timestamp with time zone NOT NULL,
+    after timestamp with time zone NOT NULL
+);
+COMMENT ON TABLE late_ranges IS 'Whole minutes that late rows went into, until the aggregates are refreshed';
+
+-- 001_metrics.sql
+CREATE TABLE metrics (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    value double precision,
+    value_str text,
+    quality smallint NOT NULL,
+    unit text
+);
+-- A hypertable by time, in chunks of 1 day.
+-- Its columnstore: segmented by topic, ordered by "time".
+CREATE UNIQUE INDEX metrics_topic_time ON metrics (topic, "time");
+COMMENT ON COLUMN metrics.time IS 'When the value was read, or the source''s own time';
+COMMENT ON COLUMN metrics.topic IS 'dev/{device path}/{tag}';
+COMMENT ON COLUMN metrics.value IS 'Numbers; booleans as 0 and 1';
+COMMENT ON COLUMN metrics.value_str IS 'Texts; and the digits of integers beyond 2^53';
+COMMENT ON COLUMN metrics.quality IS 'OPC classic: 192 good, 64 uncertain, 0 bad';
+COMMENT ON TABLE metrics IS 'One row a reading';
+GRANT SELECT ON metrics TO nexus_reader;
+GRANT INSERT ON metrics TO nexus_writer;
+
+-- 008_late.community.sql
+-- Rows for compressed chunks arrive here, because writing them where they belong costs three times as much and would
+-- hold up the fresh ones. `merge_late` brings them home, and refreshes the buckets that it touched.
+CREATE TABLE metrics_late (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    value double precision,
+    value_str text,
+    quality smallint NOT NULL,
+    unit text,
+    CHECK ((("time" >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND ("time" < '3000-01-01 00:00:00+00'::timestamp with time zone))) NOT VALID,
+    CHECK ((octet_length(topic) <= 2000))
+);
+CREATE INDEX metrics_late_time ON metrics_late ("time");
+COMMENT ON TABLE metrics_late IS 'On their way into compressed chunks of metrics; empty within a minute';
+GRANT SELECT ON metrics_late TO nexus_reader;
+GRANT INSERT ON metrics_late TO nexus_writer;
+
+CREATE TABLE nexus_migrations (
+    name text NOT NULL,
+    tier text NOT NULL,
+    applied_at timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (name)
+);
+GRANT SELECT ON nexus_migrations TO nexus_reader;
+GRANT SELECT ON nexus_migrations TO nexus_writer;
+
+-- 001_metrics.sql
+CREATE TABLE rejects (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    time timestamp with time zone NOT NULL DEFAULT now(),
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    reason text NOT NULL,
+    source text,
+    tags text[],
+    key uuid,
+    PRIMARY KEY (id)
+);
+CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
+CREATE INDEX rejects_time ON rejects ("time");
+CREATE UNIQUE INDEX rejects_key ON rejects (key);
+COMMENT ON COLUMN rejects.time IS 'When it arrived';
+COMMENT ON COLUMN rejects.topic IS 'Topic of the value, or of the message where all of it was refused';
+COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is another';
+COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
+COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
+COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
+GRANT SELECT ON rejects TO nexus_reader;
+GRANT INSERT ON rejects TO nexus_writer;
+
+-- 007_topics.sql
+-- Which topics there are, and the last value of each: a look into the index a topic, not a scan.
+CREATE TABLE topics (
+    topic text NOT NULL,
+    since timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic)
+);
+COMMENT ON TABLE topics IS 'Every topic that has ever been stored';
+GRANT SELECT ON topics TO nexus_reader;
+GRANT INSERT ON topics TO nexus_writer;
+
+-- Views
+
+-- 004_rollups.community.sql
+CREATE MATERIALIZED VIEW /* continuous aggregate, real-time */ metrics_1day AS
+ SELECT time_bucket('1 day'::interval, bucket) AS bucket,
+    topic,
+    (sum(sum) / (NULLIF(sum(numbers), (0)::numeric))::double precision) AS avg,
+    min(min) AS min,
+    max(max) AS max,
+    first(first, bucket) FILTER (WHERE (first IS NOT NULL)) AS first,
+    last(last, bucket) FILTER (WHERE (last IS NOT NULL)) AS last,
+    (sum(count))::bigint AS count,
+    (sum(good))::bigint AS good,
+    sum(sum) AS sum,
+    (sum(numbers))::bigint AS numbers
+   FROM metrics_1hour
+  GROUP BY (time_bucket('1 day'::interval, bucket)), topic;
+GRANT SELECT ON metrics_1day TO nexus_reader;
+
+-- 004_rollups.community.sql
+CREATE MATERIALIZED VIEW /* continuous aggregate, real-time */ metrics_1hour AS
+ SELECT time_bucket('01:00:00'::interval, bucket) AS bucket,
+    topic,
+    (sum(sum) / (NULLIF(sum(numbers), (0)::numeric))::double precision) AS avg,
+    min(min) AS min,
+    max(max) AS max,
+    first(first, bucket) FILTER (WHERE (first IS NOT NULL)) AS first,
+    last(last, bucket) FILTER (WHERE (last IS NOT NULL)) AS last,
+    (sum(count))::bigint AS count,
+    (sum(good))::bigint AS good,
+    sum(sum) AS sum,
+    (sum(numbers))::bigint AS numbers
+   FROM metrics_1min
+  GROUP BY (time_bucket('01:00:00'::interval, bucket)), topic;
+GRANT SELECT ON metrics_1hour TO nexus_reader;
+
+-- 004_rollups.community.sql
+-- Sum and number of values are carried along, so that averages stay exact up the hierarchy.
+CREATE MATERIALIZED VIEW /* continuous aggregate, real-time */ metrics_1min AS
+ SELECT time_bucket('00:01:00'::interval, "time") AS bucket,
+    topic,
+    avg(value) FILTER (WHERE (quality >= 64)) AS avg,
+    min(value) FILTER (WHERE (quality >= 64)) AS min,
+    max(value) FILTER (WHERE (quality >= 64)) AS max,
+    first(value, "time") FILTER (WHERE ((quality >= 64) AND (value IS NOT NULL))) AS first,
+    last(value, "time") FILTER (WHERE ((quality >= 64) AND (value IS NOT NULL))) AS last,
+    count(*) AS count,
+    count(*) FILTER (WHERE (quality >= 192)) AS good,
+    sum(value) FILTER (WHERE (quality >= 64)) AS sum,
+    count(value) FILTER (WHERE (quality >= 64)) AS numbers
+   FROM metrics
+  GROUP BY (time_bucket('00:01:00'::interval, "time")), topic;
+GRANT SELECT ON metrics_1min TO nexus_reader;
+
+-- 007_topics.sql
+CREATE VIEW metrics_latest AS
+ SELECT topics.topic,
+    last."time",
+    last.value,
+    last.value_str,
+    last.quality,
+    last.unit
+   FROM topics
+     CROSS JOIN LATERAL ( SELECT metrics."time",
+            metrics.value,
+            metrics.value_str,
+            metrics.quality,
+            metrics.unit
+           FROM metrics
+          WHERE metrics.topic = topics.topic
+          ORDER BY metrics."time" DESC
+         LIMIT 1) last;
+COMMENT ON VIEW metrics_latest IS 'The newest row of each topic';
+GRANT SELECT ON metrics_latest TO nexus_reader;
+
+-- Functions and procedures
+
+-- 029_book.sql
+-- Books what comes; `booked` was called before, in the same transaction.
+CREATE FUNCTION book(publishers text[], firsts bigint[], lasts bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    WITH came AS (
+        SELECT * FROM unnest(publishers, firsts, lasts) AS came (publisher, first, last)
+    ), beside AS (
+        SELECT found.* FROM (
+            SELECT array_agg(publisher) AS names, array_agg(first - 1) AS before, array_agg(last + 1) AS after FROM came
+        ) AS wider, overlapping(names, before, after) AS found
+    ), merged AS (
+        SELECT publisher, lower(part) AS first, upper(part) - 1 AS last FROM (
+            SELECT publisher, unnest(range_agg(int8range(first, last, '[]'))) AS part
+            FROM (SELECT * FROM came UNION ALL SELECT * FROM beside) AS parts
+            GROUP BY publisher
+        ) AS whole
+    ), gone AS (
+        DELETE FROM committed AS c USING merged AS m
+        WHERE c.publisher = m.publisher AND c.first > m.first AND c.first <= m.last
+    )
+    INSERT INTO committed (publisher, first, last) SELECT publisher, first, last FROM merged
+    ON CONFLICT (publisher, first) DO UPDATE SET last = excluded.last, changed = excluded.changed
+$function$;
+REVOKE EXECUTE ON FUNCTION book(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION book(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
+
+-- 029_book.sql
+-- What is booked already of what comes. From here to the end of the transaction nobody else books for these publishers.
+-- Writers may not read the book, which names the publishers.
+CREATE FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[])
+ RETURNS TABLE(publisher text, first bigint, last bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    names text[] := ARRAY(SELECT DISTINCT name FROM unnest(publishers) AS name ORDER BY name);
+    locked bigint;
+BEGIN
+    INSERT INTO committed (publisher, first, last) SELECT name, 0, 0 FROM unnest(names) AS name ON CONFLICT DO NOTHING;
+    SELECT count(*) INTO locked FROM (
+        SELECT FROM committed AS c WHERE c.publisher = ANY (names) AND c.first = 0 ORDER BY c.publisher FOR UPDATE
+    ) AS ours;
+    IF locked < cardinality(names) THEN -- forgotten meanwhile
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'a publisher was forgotten meanwhile';
+    END IF;
+    RETURN QUERY SELECT * FROM overlapping(publishers, firsts, lasts);
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
+
+-- 031_late_conflicts.community.sql
+-- Moves late rows of a range of time to where they belong. Of what is there already, only another value is of interest.
+CREATE FUNCTION bring_home(start timestamp with time zone, stop timestamp with time zone, most integer)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    others metrics[];
+BEGIN
+    WITH moved AS (
+        DELETE FROM metrics_late
+        WHERE ctid = ANY (ARRAY(SELECT ctid FROM metrics_late WHERE time >= start AND time < stop LIMIT most))
+        RETURNING time, topic, value, value_str, quality, unit
+    ), stored AS (
+        INSERT INTO metrics (time, topic, value, value_str, quality, unit)
+        SELECT time, topic, value, value_str, quality, unit FROM moved
+        ORDER BY topic, time
+        ON CONFLICT DO NOTHING
+        RETURNING time, topic, value, value_str, quality, unit
+    )
+    SELECT array_agg(ROW(time, topic, value, value_str, quality, unit)::metrics) INTO others
+    FROM (TABLE moved EXCEPT TABLE stored) AS others;
+    IF others IS NOT NULL THEN
+        PERFORM set_conflicts_aside(others);
+    END IF;
+END
+$function$;
+
+-- 025_consumers.sql
+-- Gives the number wanted, or the lowest that is free; NULL if there is none. Whose it is already, may ask again.
+CREATE FUNCTION claim_number(of_group text, wanted integer, most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    me CONSTANT text := current_setting('application_name');
+    found int;
+BEGIN
+    SELECT number INTO found FROM consumers WHERE consumer_group = of_group AND number = wanted AND application = me;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    LOCK TABLE consumers IN SHARE ROW EXCLUSIVE MODE;
+    SELECT min(free) INTO found
+    FROM generate_series(coalesce(wanted, 0), coalesce(wanted, most - 1)) AS free
+    WHERE NOT EXISTS (
+        SELECT 1 FROM consumers
+        JOIN pg_stat_activity AS live ON live.usesysid = login AND live.application_name = application
+        WHERE consumer_group = of_group AND number = free AND application <> me
+    );
+    IF found IS NOT NULL THEN
+        INSERT INTO consumers (consumer_group, number, login, application)
+        SELECT of_group, found, usesysid, me FROM pg_stat_activity WHERE pid = pg_backend_pid()
+        ON CONFLICT (consumer_group, number) DO UPDATE SET login = excluded.login, application = excluded.application;
+    END IF;
+    RETURN found;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION claim_number(of_group text, wanted integer, most integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION claim_number(of_group text, wanted integer, most integer) TO nexus_writer;
+
+-- 033_compress_chunks.community.sql
+-- What TimescaleDB's policy does, but waiting for a reader's open transaction so long and no longer: all who ask for that chunk
+-- wait behind it. It tries again after ten minutes, because what it has done for that chunk it has to do anew.
+CREATE PROCEDURE compress_old_chunks(IN job_id integer, IN config jsonb)
+ LANGUAGE plpgsql
+AS $procedure$
+BEGIN
+    PERFORM set_config('lock_timeout', '10s', false); -- for all its transactions
+    CALL _timescaledb_functions.policy_compression(job_id, config);
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE compress_old_chunks(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 014_conflicts.sql
+-- Of rows that are in the table by topic and time, those with another value there. Writers may not read the table; this
+-- tells them no more than whether what they bring is what is stored.
+CREATE FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[])
+ RETURNS TABLE(topic text, "time" timestamp with time zone, value double precision, value_str text, quality smallint, unit text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    SELECT came.topic, came.time, came.value, came.value_str, came.quality, came.unit
+    FROM unnest(topics, times, numbers, texts, qualities, units)
+         AS came (topic, time, value, value_str, quality, unit)
+    JOIN metrics AS stored ON stored.topic = came.topic AND stored.time = came.time
+    WHERE stored.time >= (SELECT min(one) FROM unnest(times) AS one)
+      AND stored.time <= (SELECT max(one) FROM unnest(times) AS one)
+      AND (stored.value, stored.value_str, stored.quality)
+          IS DISTINCT FROM (came.value, came.value_str, came.quality)
+$function$;
+REVOKE EXECUTE ON FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[]) TO nexus_writer;
+
+-- 024_health.community.sql
+-- Days of readings that no aggregate has, though the policies are past them: `nexus db refresh` makes up for it.
+CREATE FUNCTION days_not_rolled_up()
+ RETURNS bigint
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    SELECT count(*) FROM stored_days(late_before() - INTERVAL '5 days') AS day
+    WHERE rolled_up('metrics_1day', day, day + INTERVAL '24 hours') = 0
+      AND EXISTS (SELECT 1 FROM metrics WHERE time >= day AND time < day + INTERVAL '24 hours')
+$function$;
+REVOKE EXECUTE ON FUNCTION days_not_rolled_up() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION days_not_rolled_up() TO nexus_reader;
+GRANT EXECUTE ON FUNCTION days_not_rolled_up() TO nexus_writer;
+
+-- 032_drop_chunks.community.sql
+-- Old chunks go a few a transaction: each costs locks, of which a server has so many and no more. Readings go when they
+-- are in the aggregates. `config` says after how many days, for the table and each aggregate. Who reads an old chunk in an open
+-- transaction makes it fail: it tries again in a minute. If it waited, all who ask for that chunk would wait behind it.
+CREATE PROCEDURE drop_old_chunks(IN job_id integer, IN config jsonb)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+    most CONSTANT int := 20;
+    part record;
+    upto timestamptz;
+    day timestamptz;
+    refreshed int;
+BEGIN
+    PERFORM set_config('lock_timeout', '2s', false); -- for all its transactions
+    FOR part IN SELECT key AS relation, value::int AS days FROM jsonb_each_text(config) ORDER BY length(key) LOOP
+        LOOP
+            SELECT max(range_end) INTO upto FROM (
+                SELECT range_end FROM timescaledb_information.chunks
+                WHERE range_end <= now() - make_interval(days => part.days) AND hypertable_name = coalesce(
+                    (SELECT materialization_hypertable_name FROM timescaledb_information.continuous_aggregates
+                     WHERE view_name = part.relation), part.relation)
+                ORDER BY range_end LIMIT most
+            ) AS oldest;
+            EXIT WHEN upto IS NULL;
+            IF part.relation = 'metrics' THEN
+                FOR day IN SELECT stored_days(upto) LOOP
+                    CALL refresh_day(day, refreshed);
+                END LOOP;
+            END IF;
+            PERFORM drop_chunks(part.relation::regclass, older_than => upto);
+            COMMIT;
+        END LOOP;
+    END LOOP;
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE drop_old_chunks(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 026_records.sql
+-- Old rejects and audit records go in steps, so that none holds many locks or much disk. `config` says after how many
+-- days, by table; what it does not name is kept.
+CREATE PROCEDURE drop_old_records(IN job_id integer, IN config jsonb)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+    most CONSTANT int := 10000;
+    part record;
+    gone bigint;
+BEGIN
+    FOR part IN SELECT key AS relation, value::int AS days FROM jsonb_each_text(config) LOOP
+        LOOP
+            EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM %1$I WHERE time < now() - make_interval(days => $1) ORDER BY time LIMIT $2))',
+                part.relation)
+            USING part.days, most;
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            COMMIT;
+            EXIT WHEN gone < most;
+        END LOOP;
+    END LOOP;
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE drop_old_records(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 029_book.sql
+-- What is older than the table keeps is refused when it comes again: nothing need be known of it.
+CREATE PROCEDURE forget_committed(IN job_id integer, IN config jsonb)
+ LANGUAGE sql
+AS $procedure$
+    DELETE FROM committed WHERE changed < now() - make_interval(days => (config->>'days')::int + 1)
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE forget_committed(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 024_health.community.sql
+-- TimescaleDB shows a job's errors to the job's owner only, and a monitor is none.
+-- TimescaleDB 2.29.2 on PostgreSQL 17.12 calls a job failed when its work is committed already, because it cannot put away
+-- the job's portal: that is no failure.
+CREATE FUNCTION job_states()
+ RETURNS TABLE(task text, schedule interval, failed boolean, finished timestamp with time zone, failures bigint, error text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    WITH errors AS (
+        SELECT job_id, finish_time, err_message, err_message LIKE 'cannot drop portal % while it is being set up' AS harmless
+        FROM timescaledb_information.job_errors
+    )
+    SELECT j.proc_name || coalesce(' ' || coalesce(c.view_name, j.hypertable_name), ''),
+           j.schedule_interval,
+           coalesce(s.last_run_status = 'Failed' AND NOT coalesce(last.harmless, false), false),
+           greatest(nullif(s.last_successful_finish, '-infinity'),
+                    (SELECT max(finish_time) FROM errors WHERE job_id = j.job_id AND harmless)),
+           (SELECT count(*) FROM errors WHERE job_id = j.job_id AND NOT harmless),
+           (SELECT err_message FROM errors WHERE job_id = j.job_id AND NOT harmless ORDER BY finish_time DESC LIMIT 1)
+    FROM timescaledb_information.jobs j
+    LEFT JOIN timescaledb_information.job_stats s USING (job_id)
+    LEFT JOIN timescaledb_information.continuous_aggregates c
+           ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)
+    LEFT JOIN LATERAL (
+        SELECT harmless FROM errors WHERE job_id = j.job_id ORDER BY finish_time DESC LIMIT 1
+    ) AS last ON true
+    WHERE j.job_id >= 1000 ORDER BY 1
+$function$;
+REVOKE EXECUTE ON FUNCTION job_states() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION job_states() TO nexus_reader;
+GRANT EXECUTE ON FUNCTION job_states() TO nexus_writer;
+
+-- 021_retention.community.sql
+-- Where the readings begin that retention keeps; a day that is partly older is kept whole.
+CREATE FUNCTION kept_from()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT now() - make_interval(days => (config->>'metrics')::int)
+    FROM timescaledb_information.jobs WHERE proc_name = 'drop_old_chunks'
+$function$;
+
+-- 022_late_before.community.sql
+-- What is older than this is late. The policies look back a day longer than that: what is on time now is still refreshed
+-- when they are late, or have failed for a while.
+-- Who connects while the database is restored sees no hypertables, to the connection's end: rows would be lost, and the
+-- ingester asks here before it writes any.
+CREATE FUNCTION late_before()
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+BEGIN
+    IF current_setting('timescaledb.restoring', true) = 'on' THEN
+        RAISE EXCEPTION USING ERRCODE = 'cannot_connect_now', MESSAGE = 'the database is being restored';
+    END IF;
+    RETURN greatest(
+        (SELECT max(range_end) FROM timescaledb_information.chunks
+         WHERE hypertable_name = 'metrics' AND is_compressed
+           AND (SELECT indisunique FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass)),
+        (SELECT now() - (j.config->>'start_offset')::interval + INTERVAL '1 day'
+         FROM timescaledb_information.jobs j
+         JOIN timescaledb_information.continuous_aggregates c
+           ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)
+         WHERE j.proc_name = 'policy_refresh_continuous_aggregate' AND c.view_name = 'metrics_1min')
+    );
+END
+$function$;
+
+-- 031_late_conflicts.community.sql
+-- Brings late rows home, and refreshes what they touched. A transaction marks all from its first row to its last to be
+-- refreshed: so it takes a day whole where that costs less than another call, and elsewhere only minutes that are close
+-- together. Times are cut by UTC, as the aggregates are, whatever the time zone of the server.
+CREATE PROCEDURE merge_late(IN job_id integer DEFAULT NULL::integer, IN config jsonb DEFAULT NULL::jsonb)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+    most CONSTANT int := 50000;
+    few CONSTANT int := 10000; -- readings are aggregated in the time that one more call takes
+    day timestamptz;
+    start timestamptz;
+    stop timestamptz;
+    until timestamptz;
+    pause interval;
+    part record;
+BEGIN
+    LOOP
+        SELECT time_bucket('1 day', min(time)), time_bucket('1 minute', min(time)) INTO day, start FROM metrics_late;
+        EXIT WHEN start IS NULL;
+        pause := make_interval(mins =>
+            least(1440, 1440 * few / greatest(rolled_up('metrics_1day', day, day + INTERVAL '24 hours'), 1))::int);
+        IF pause = INTERVAL '24 hours' THEN
+            start := day;
+            stop := day + INTERVAL '24 hours';
+        ELSE
+            until := CASE WHEN pause < INTERVAL '1 hour' THEN time_bucket('1 hour', start) + INTERVAL '1 hour'
+                          ELSE day + INTERVAL '24 hours' END;
+            SELECT min(minute) + INTERVAL '1 minute' INTO stop
+            FROM generate_series(start, until - INTERVAL '1 minute', INTERVAL '1 minute') AS minute
+            WHERE NOT EXISTS (
+                SELECT 1 FROM metrics_late
+                WHERE time >= minute + INTERVAL '1 minute' AND time < minute + INTERVAL '2 minutes' + pause AND time < until
+            );
+        END IF;
+        INSERT INTO late_ranges VALUES (start, stop);
+        PERFORM bring_home(start, stop, most);
+        COMMIT;
+    END LOOP;
+
+    -- What retention has dropped cannot be computed again: older days stay as they are.
+    DELETE FROM late_ranges WHERE time_bucket('1 day', first) + INTERVAL '24 hours' <= kept_from();
+    COMMIT;
+
+    -- Whole days have few readings: those that meet are one call. Other ranges never leave their day.
+    FOR part IN
+        SELECT DISTINCT first, after FROM late_ranges WHERE after - first < INTERVAL '24 hours'
+        UNION ALL
+        SELECT lower(days), upper(days) FROM (
+            SELECT unnest(range_agg(tstzrange(first, after))) AS days
+            FROM late_ranges WHERE after - first = INTERVAL '24 hours'
+        ) AS few
+        ORDER BY 1
+    LOOP
+        CALL refresh_range('metrics_1min', part.first, part.after, 1440);
+    END LOOP;
+    FOR part IN
+        SELECT lower(hours) AS first, upper(hours) AS after FROM (
+            SELECT unnest(range_agg(tstzrange(
+                time_bucket('1 hour', first), time_bucket('1 hour', after + INTERVAL '59 minutes')))) AS hours
+            FROM late_ranges
+            GROUP BY CASE WHEN after - first < INTERVAL '24 hours' THEN time_bucket('1 day', first) END
+        ) AS touched
+        ORDER BY 1
+    LOOP
+        CALL refresh_range('metrics_1hour', part.first, part.after, 1440);
+    END LOOP;
+    FOR part IN
+        SELECT lower(days) AS first, upper(days) AS after FROM (
+            SELECT unnest(range_agg(tstzrange(
+                time_bucket('1 day', first), time_bucket('1 day', first) + INTERVAL '24 hours'))) AS days
+            FROM late_ranges
+        ) AS touched
+        ORDER BY 1
+    LOOP
+        CALL refresh_range('metrics_1day', part.first, part.after, 1440);
+    END LOOP;
+    DELETE FROM late_ranges;
+    COMMIT;
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE merge_late(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 029_book.sql
+-- The ranges that overlap what comes. Whatever the planner knows, each is looked up in the index: all else has no bound.
+CREATE FUNCTION overlapping(publishers text[], firsts bigint[], lasts bigint[])
+ RETURNS TABLE(publisher text, first bigint, last bigint)
+ LANGUAGE sql
+ STABLE
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+    SELECT found.publisher, found.first, found.last
+    FROM unnest(publishers, firsts, lasts) AS came (publisher, first, last)
+    CROSS JOIN LATERAL (
+        (SELECT c.* FROM committed AS c
+         WHERE c.publisher = came.publisher AND c.first <= came.first ORDER BY c.first DESC LIMIT 1)
+        UNION ALL
+        SELECT c.* FROM committed AS c
+        WHERE c.publisher = came.publisher AND c.first > came.first AND c.first <= came.last
+    ) AS found
+    WHERE found.last >= came.first
+$function$;
+REVOKE EXECUTE ON FUNCTION overlapping(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
+
+-- 021_retention.community.sql
+-- Makes the aggregates of a day (from midnight UTC) that hold less than the table does: history that was loaded, or what
+-- the policies missed. One that holds more is left: its readings are dropped already, and refreshing would wipe it.
+CREATE PROCEDURE refresh_day(IN day timestamp with time zone, INOUT refreshed integer DEFAULT 0)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+    after CONSTANT timestamptz := day + INTERVAL '24 hours';
+    stored bigint;
+    aggregate name;
+BEGIN
+    refreshed := 0;
+    SELECT count(*) INTO stored FROM metrics WHERE time >= day AND time < after;
+    FOREACH aggregate IN ARRAY ARRAY['metrics_1min', 'metrics_1hour', 'metrics_1day']::name[] LOOP
+        IF rolled_up(aggregate, day, after) < stored THEN
+            CALL refresh_range(aggregate::regclass, day, after, 60);
+            refreshed := refreshed + 1;
+        END IF;
+    END LOOP;
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE refresh_day(IN day timestamp with time zone, INOUT refreshed integer) FROM PUBLIC;
+
+-- 021_retention.community.sql
+-- Refreshes `batch` buckets a transaction. TimescaleDB's own 10 make a day of minutes 144 transactions, however few
+-- readings it has; versions before 2.29 do all in one, and have no such option.
+CREATE PROCEDURE refresh_range(IN aggregate regclass, IN first timestamp with time zone, IN after timestamp with time zone, IN batch integer)
+ LANGUAGE plpgsql
+AS $procedure$
+BEGIN
+    IF EXISTS (SELECT 1 FROM pg_proc WHERE proname = 'refresh_continuous_aggregate' AND 'options' = ANY (proargnames)) THEN
+        CALL refresh_continuous_aggregate(
+            aggregate, first, after, options => jsonb_build_object('buckets_per_batch', batch));
+    ELSE
+        CALL refresh_continuous_aggregate(aggregate, first, after);
+    END IF;
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE refresh_range(IN aggregate regclass, IN first timestamp with time zone, IN after timestamp with time zone, IN batch integer) FROM PUBLIC;
+
+-- 021_retention.community.sql
+-- How many readings an aggregate holds, without those that its view would add from finer ones.
+CREATE FUNCTION rolled_up(aggregate name, first timestamp with time zone, after timestamp with time zone)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE
+AS $function$
+DECLARE
+    source text;
+    found bigint;
+BEGIN
+    SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name) INTO STRICT source
+    FROM timescaledb_information.continuous_aggregates WHERE view_name = aggregate;
+    EXECUTE format('SELECT coalesce(sum(count), 0) FROM %s WHERE bucket >= $1 AND bucket < $2', source)
+    INTO found USING first, after;
+    RETURN found;
+END
+$function$;
+
+-- 031_late_conflicts.community.sql
+-- Sets aside rows that are in the table with another value; those with the same are repetitions. So many a day: rejects
+-- must not fill the disk that the readings need.
+CREATE FUNCTION set_conflicts_aside(came metrics[])
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    most_a_day CONSTANT int := 100000;
+    said CONSTANT text := 'the same topic has another value at the same time already';
+    earliest CONSTANT timestamptz := (SELECT min(time) FROM unnest(came));
+    latest CONSTANT timestamptz := (SELECT max(time) FROM unnest(came));
+    room int;
+BEGIN
+    SELECT most_a_day - count(*) INTO room FROM rejects WHERE reason = said AND time > now() - INTERVAL '1 day';
+    INSERT INTO rejects (topic, payload, reason, tags, key)
+    SELECT topic, convert_to(payload, 'UTF8'), said, '{}', md5(topic || chr(1) || payload)::uuid FROM (
+        SELECT late.topic, (jsonb_strip_nulls(jsonb_build_object('u', late.unit))
+            || jsonb_build_object('ts', round(extract(epoch FROM late.time) * 1000)::bigint, 'q', late.quality, 'v',
+                   CASE WHEN late.value_str IS NULL THEN to_jsonb(late.value)
+                        WHEN late.value IS NULL OR late.value_str !~ '^-?\d{1,255}$' THEN to_jsonb(late.value_str)
+                        ELSE to_jsonb(late.value_str::numeric) END))::text
+        FROM unnest(came) AS late
+        JOIN metrics AS stored ON stored.topic = late.topic AND stored.time = late.time
+        WHERE stored.time >= earliest AND stored.time <= latest
+          AND (stored.value, stored.value_str, stored.quality)
+              IS DISTINCT FROM (late.value, late.value_str, late.quality)
+        LIMIT greatest(0, room)
+    ) AS conflicts (topic, payload)
+    ON CONFLICT DO NOTHING;
+END
+$function$;
+
+-- 021_retention.community.sql
+-- The days that have chunks.
+CREATE FUNCTION stored_days(before timestamp with time zone)
+ RETURNS SETOF timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT DISTINCT day FROM timescaledb_information.chunks,
+        generate_series(time_bucket('1 day', range_start), range_end - INTERVAL '1 microsecond', INTERVAL '24 hours') AS day
+    WHERE hypertable_name = 'metrics' AND range_end <= before ORDER BY day
+$function$;
+
+-- Jobs, with the ages that are the default
+
+-- compress_old_chunks, every 12:00:00: {"compress_after": "7 days"}
+-- drop_old_chunks, every 01:00:00: {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825}
+-- drop_old_records, every 1 day: {"audit": 730, "rejects": 90}
+-- forget_committed, every 1 day: {"days": 90}
+-- merge_late, every 00:00:10
+-- policy_refresh_continuous_aggregate of metrics_1day, every 01:00:00: {"end_offset": "1 day", "start_offset": "11 days"}
+-- policy_refresh_continuous_aggregate of metrics_1hour, every 00:10:00: {"end_offset": "01:00:00", "start_offset": "9 days"}
+-- policy_refresh_continuous_aggregate of metrics_1min, every 00:01:00: {"end_offset": "00:01:00", "start_offset": "8 days"}

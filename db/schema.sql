@@ -1,0 +1,388 @@
+-- What `nexus db migrate` makes of an empty database on the tier "plain". To be read, not run: `make schema` writes it
+-- from db/migrations; a comment above an object names the last migration that defines it.
+
+-- Tables
+
+-- 016_audit.sql
+-- Who wrote what to which device, and what became of it. Gateways say it, ingestion stores it, nobody changes it.
+CREATE TABLE audit (
+    time timestamp with time zone NOT NULL,
+    id text NOT NULL,
+    topic text NOT NULL,
+    event text NOT NULL,
+    by text,
+    ok boolean,
+    detail jsonb NOT NULL,
+    PRIMARY KEY (id)
+);
+CREATE INDEX audit_time ON audit ("time");
+COMMENT ON COLUMN audit.topic IS 'audit/{device path}/{tag}';
+COMMENT ON COLUMN audit.by IS 'Who asked for it, as far as the asker said so';
+COMMENT ON COLUMN audit.detail IS 'Asked value, the values before and after, the error, and whatever else the record says';
+COMMENT ON TABLE audit IS 'One row a write to a device';
+GRANT SELECT ON audit TO nexus_reader;
+GRANT INSERT ON audit TO nexus_writer;
+
+-- 011_backups.sql
+-- What `nexus db backup` has brought to its end, for whoever watches that it still does.
+CREATE TABLE backups (
+    finished timestamp with time zone NOT NULL DEFAULT now(),
+    seconds double precision NOT NULL,
+    bytes bigint NOT NULL,
+    file text NOT NULL,
+    PRIMARY KEY (finished)
+);
+GRANT SELECT ON backups TO nexus_reader;
+
+-- 029_book.sql
+CREATE TABLE committed (
+    publisher text NOT NULL,
+    first bigint NOT NULL,
+    last bigint NOT NULL,
+    changed timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (publisher, first)
+);
+COMMENT ON COLUMN committed.changed IS 'When the range last grew';
+COMMENT ON TABLE committed IS 'Numbers of messages that are stored, by publisher; kept in bulk mode only';
+
+-- 025_consumers.sql
+-- Which consumer has which number of its group. It is taken while the holder's connection lives: the server lists that by
+-- login and application name, and under another login nobody can stand in for it. An advisory lock would do the same, but
+-- whoever may connect may take any of those.
+CREATE TABLE consumers (
+    consumer_group text NOT NULL,
+    number integer NOT NULL,
+    login oid NOT NULL,
+    application text NOT NULL,
+    PRIMARY KEY (consumer_group, number)
+);
+COMMENT ON TABLE consumers IS 'The number of each consumer in its group; taken while its connection is open';
+GRANT INSERT, SELECT, UPDATE ON consumers TO nexus_writer;
+
+-- 001_metrics.sql
+CREATE TABLE metrics (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    value double precision,
+    value_str text,
+    quality smallint NOT NULL,
+    unit text
+);
+CREATE INDEX metrics_time ON metrics USING brin ("time");
+CREATE UNIQUE INDEX metrics_topic_time ON metrics (topic, "time");
+COMMENT ON COLUMN metrics.time IS 'When the value was read, or the source''s own time';
+COMMENT ON COLUMN metrics.topic IS 'dev/{device path}/{tag}';
+COMMENT ON COLUMN metrics.value IS 'Numbers; booleans as 0 and 1';
+COMMENT ON COLUMN metrics.value_str IS 'Texts; and the digits of integers beyond 2^53';
+COMMENT ON COLUMN metrics.quality IS 'OPC classic: 192 good, 64 uncertain, 0 bad';
+COMMENT ON TABLE metrics IS 'One row a reading';
+GRANT SELECT ON metrics TO nexus_reader;
+GRANT INSERT ON metrics TO nexus_writer;
+
+CREATE TABLE nexus_migrations (
+    name text NOT NULL,
+    tier text NOT NULL,
+    applied_at timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (name)
+);
+GRANT SELECT ON nexus_migrations TO nexus_reader;
+GRANT SELECT ON nexus_migrations TO nexus_writer;
+
+-- 001_metrics.sql
+CREATE TABLE rejects (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    time timestamp with time zone NOT NULL DEFAULT now(),
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    reason text NOT NULL,
+    source text,
+    tags text[],
+    key uuid,
+    PRIMARY KEY (id)
+);
+CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
+CREATE INDEX rejects_time ON rejects ("time");
+CREATE UNIQUE INDEX rejects_key ON rejects (key);
+COMMENT ON COLUMN rejects.time IS 'When it arrived';
+COMMENT ON COLUMN rejects.topic IS 'Topic of the value, or of the message where all of it was refused';
+COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is another';
+COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
+COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
+COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
+GRANT SELECT ON rejects TO nexus_reader;
+GRANT INSERT ON rejects TO nexus_writer;
+
+-- 007_topics.sql
+-- Which topics there are, and the last value of each: a look into the index a topic, not a scan.
+CREATE TABLE topics (
+    topic text NOT NULL,
+    since timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (topic)
+);
+COMMENT ON TABLE topics IS 'Every topic that has ever been stored';
+GRANT SELECT ON topics TO nexus_reader;
+GRANT INSERT ON topics TO nexus_writer;
+
+-- Views
+
+-- 004_rollups.sql
+CREATE VIEW metrics_1day AS
+ SELECT date_bin('1 day'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
+    topic,
+    sum(sum) / NULLIF(sum(numbers), 0::numeric)::double precision AS avg,
+    min(min) AS min,
+    max(max) AS max,
+    (array_agg(first ORDER BY metrics_1hour.bucket) FILTER (WHERE first IS NOT NULL))[1] AS first,
+    (array_agg(last ORDER BY metrics_1hour.bucket DESC) FILTER (WHERE last IS NOT NULL))[1] AS last,
+    sum(count)::bigint AS count,
+    sum(good)::bigint AS good,
+    sum(sum) AS sum,
+    sum(numbers)::bigint AS numbers
+   FROM metrics_1hour
+  GROUP BY (date_bin('1 day'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
+GRANT SELECT ON metrics_1day TO nexus_reader;
+
+-- 004_rollups.sql
+CREATE VIEW metrics_1hour AS
+ SELECT date_bin('01:00:00'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
+    topic,
+    sum(sum) / NULLIF(sum(numbers), 0::numeric)::double precision AS avg,
+    min(min) AS min,
+    max(max) AS max,
+    (array_agg(first ORDER BY metrics_1min.bucket) FILTER (WHERE first IS NOT NULL))[1] AS first,
+    (array_agg(last ORDER BY metrics_1min.bucket DESC) FILTER (WHERE last IS NOT NULL))[1] AS last,
+    sum(count)::bigint AS count,
+    sum(good)::bigint AS good,
+    sum(sum) AS sum,
+    sum(numbers)::bigint AS numbers
+   FROM metrics_1min
+  GROUP BY (date_bin('01:00:00'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
+GRANT SELECT ON metrics_1hour TO nexus_reader;
+
+-- 004_rollups.sql
+-- Without continuous aggregates the same queries work on views, which compute as they are read.
+CREATE VIEW metrics_1min AS
+ SELECT date_bin('00:01:00'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
+    topic,
+    avg(value) FILTER (WHERE quality >= 64) AS avg,
+    min(value) FILTER (WHERE quality >= 64) AS min,
+    max(value) FILTER (WHERE quality >= 64) AS max,
+    (array_agg(value ORDER BY "time") FILTER (WHERE quality >= 64 AND value IS NOT NULL))[1] AS first,
+    (array_agg(value ORDER BY "time" DESC) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[1] AS last,
+    count(*) AS count,
+    count(*) FILTER (WHERE quality >= 192) AS good,
+    sum(value) FILTER (WHERE quality >= 64) AS sum,
+    count(value) FILTER (WHERE quality >= 64) AS numbers
+   FROM metrics
+  GROUP BY (date_bin('00:01:00'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
+GRANT SELECT ON metrics_1min TO nexus_reader;
+
+-- 007_topics.sql
+CREATE VIEW metrics_latest AS
+ SELECT topics.topic,
+    last."time",
+    last.value,
+    last.value_str,
+    last.quality,
+    last.unit
+   FROM topics
+     CROSS JOIN LATERAL ( SELECT metrics."time",
+            metrics.value,
+            metrics.value_str,
+            metrics.quality,
+            metrics.unit
+           FROM metrics
+          WHERE metrics.topic = topics.topic
+          ORDER BY metrics."time" DESC
+         LIMIT 1) last;
+COMMENT ON VIEW metrics_latest IS 'The newest row of each topic';
+GRANT SELECT ON metrics_latest TO nexus_reader;
+
+-- Functions and procedures
+
+-- 029_book.sql
+-- Books what comes; `booked` was called before, in the same transaction.
+CREATE FUNCTION book(publishers text[], firsts bigint[], lasts bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    WITH came AS (
+        SELECT * FROM unnest(publishers, firsts, lasts) AS came (publisher, first, last)
+    ), beside AS (
+        SELECT found.* FROM (
+            SELECT array_agg(publisher) AS names, array_agg(first - 1) AS before, array_agg(last + 1) AS after FROM came
+        ) AS wider, overlapping(names, before, after) AS found
+    ), merged AS (
+        SELECT publisher, lower(part) AS first, upper(part) - 1 AS last FROM (
+            SELECT publisher, unnest(range_agg(int8range(first, last, '[]'))) AS part
+            FROM (SELECT * FROM came UNION ALL SELECT * FROM beside) AS parts
+            GROUP BY publisher
+        ) AS whole
+    ), gone AS (
+        DELETE FROM committed AS c USING merged AS m
+        WHERE c.publisher = m.publisher AND c.first > m.first AND c.first <= m.last
+    )
+    INSERT INTO committed (publisher, first, last) SELECT publisher, first, last FROM merged
+    ON CONFLICT (publisher, first) DO UPDATE SET last = excluded.last, changed = excluded.changed
+$function$;
+REVOKE EXECUTE ON FUNCTION book(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION book(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
+
+-- 029_book.sql
+-- What is booked already of what comes. From here to the end of the transaction nobody else books for these publishers.
+-- Writers may not read the book, which names the publishers.
+CREATE FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[])
+ RETURNS TABLE(publisher text, first bigint, last bigint)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+DECLARE
+    names text[] := ARRAY(SELECT DISTINCT name FROM unnest(publishers) AS name ORDER BY name);
+    locked bigint;
+BEGIN
+    INSERT INTO committed (publisher, first, last) SELECT name, 0, 0 FROM unnest(names) AS name ON CONFLICT DO NOTHING;
+    SELECT count(*) INTO locked FROM (
+        SELECT FROM committed AS c WHERE c.publisher = ANY (names) AND c.first = 0 ORDER BY c.publisher FOR UPDATE
+    ) AS ours;
+    IF locked < cardinality(names) THEN -- forgotten meanwhile
+        RAISE EXCEPTION USING ERRCODE = 'serialization_failure', MESSAGE = 'a publisher was forgotten meanwhile';
+    END IF;
+    RETURN QUERY SELECT * FROM overlapping(publishers, firsts, lasts);
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
+
+-- 025_consumers.sql
+-- Gives the number wanted, or the lowest that is free; NULL if there is none. Whose it is already, may ask again.
+CREATE FUNCTION claim_number(of_group text, wanted integer, most integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    me CONSTANT text := current_setting('application_name');
+    found int;
+BEGIN
+    SELECT number INTO found FROM consumers WHERE consumer_group = of_group AND number = wanted AND application = me;
+    IF found IS NOT NULL THEN
+        RETURN found;
+    END IF;
+    LOCK TABLE consumers IN SHARE ROW EXCLUSIVE MODE;
+    SELECT min(free) INTO found
+    FROM generate_series(coalesce(wanted, 0), coalesce(wanted, most - 1)) AS free
+    WHERE NOT EXISTS (
+        SELECT 1 FROM consumers
+        JOIN pg_stat_activity AS live ON live.usesysid = login AND live.application_name = application
+        WHERE consumer_group = of_group AND number = free AND application <> me
+    );
+    IF found IS NOT NULL THEN
+        INSERT INTO consumers (consumer_group, number, login, application)
+        SELECT of_group, found, usesysid, me FROM pg_stat_activity WHERE pid = pg_backend_pid()
+        ON CONFLICT (consumer_group, number) DO UPDATE SET login = excluded.login, application = excluded.application;
+    END IF;
+    RETURN found;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION claim_number(of_group text, wanted integer, most integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION claim_number(of_group text, wanted integer, most integer) TO nexus_writer;
+
+-- 014_conflicts.sql
+-- Of rows that are in the table by topic and time, those with another value there. Writers may not read the table; this
+-- tells them no more than whether what they bring is what is stored.
+CREATE FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[])
+ RETURNS TABLE(topic text, "time" timestamp with time zone, value double precision, value_str text, quality smallint, unit text)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    SELECT came.topic, came.time, came.value, came.value_str, came.quality, came.unit
+    FROM unnest(topics, times, numbers, texts, qualities, units)
+         AS came (topic, time, value, value_str, quality, unit)
+    JOIN metrics AS stored ON stored.topic = came.topic AND stored.time = came.time
+    WHERE stored.time >= (SELECT min(one) FROM unnest(times) AS one)
+      AND stored.time <= (SELECT max(one) FROM unnest(times) AS one)
+      AND (stored.value, stored.value_str, stored.quality)
+          IS DISTINCT FROM (came.value, came.value_str, came.quality)
+$function$;
+REVOKE EXECUTE ON FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[]) TO nexus_writer;
+
+-- 026_records.sql
+-- Old rejects and audit records go in steps, so that none holds many locks or much disk. `config` says after how many
+-- days, by table; what it does not name is kept.
+CREATE PROCEDURE drop_old_records(IN job_id integer, IN config jsonb)
+ LANGUAGE plpgsql
+AS $procedure$
+DECLARE
+    most CONSTANT int := 10000;
+    part record;
+    gone bigint;
+BEGIN
+    FOR part IN SELECT key AS relation, value::int AS days FROM jsonb_each_text(config) LOOP
+        LOOP
+            EXECUTE format('DELETE FROM %1$I WHERE ctid = ANY (ARRAY(
+                SELECT ctid FROM %1$I WHERE time < now() - make_interval(days => $1) ORDER BY time LIMIT $2))',
+                part.relation)
+            USING part.days, most;
+            GET DIAGNOSTICS gone = ROW_COUNT;
+            COMMIT;
+            EXIT WHEN gone < most;
+        END LOOP;
+    END LOOP;
+END
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE drop_old_records(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 029_book.sql
+-- What is older than the table keeps is refused when it comes again: nothing need be known of it.
+CREATE PROCEDURE forget_committed(IN job_id integer, IN config jsonb)
+ LANGUAGE sql
+AS $procedure$
+    DELETE FROM committed WHERE changed < now() - make_interval(days => (config->>'days')::int + 1)
+$procedure$;
+REVOKE EXECUTE ON PROCEDURE forget_committed(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 021_retention.sql
+-- Nothing is dropped here by itself: all is kept.
+CREATE FUNCTION kept_from()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$ SELECT NULL::timestamptz $function$;
+
+-- 008_late.sql
+-- Nothing is compressed here, and views are never stale: nothing is late.
+CREATE FUNCTION late_before()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+AS $function$ SELECT NULL::timestamptz $function$;
+
+-- 029_book.sql
+-- The ranges that overlap what comes. Whatever the planner knows, each is looked up in the index: all else has no bound.
+CREATE FUNCTION overlapping(publishers text[], firsts bigint[], lasts bigint[])
+ RETURNS TABLE(publisher text, first bigint, last bigint)
+ LANGUAGE sql
+ STABLE
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+AS $function$
+    SELECT found.publisher, found.first, found.last
+    FROM unnest(publishers, firsts, lasts) AS came (publisher, first, last)
+    CROSS JOIN LATERAL (
+        (SELECT c.* FROM committed AS c
+         WHERE c.publisher = came.publisher AND c.first <= came.first ORDER BY c.first DESC LIMIT 1)
+        UNION ALL
+        SELECT c.* FROM committed AS c
+        WHERE c.publisher = came.publisher AND c.first > came.first AND c.first <= came.last
+    ) AS found
+    WHERE found.last >= came.first
+$function$;
+REVOKE EXECUTE ON FUNCTION overlapping(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
