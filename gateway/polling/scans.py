@@ -15,38 +15,37 @@ class Scans:
 
     def __init__(self, session: DeviceSession, timeout: float) -> None:
         self._compile = session.compile
-        self._waited = session.waited
+        self._waited = session.waited or (lambda: 0.0)
         self._deadline = timeout * HUNG_AFTER_TIMEOUTS
         self._reads: dict[tuple[str, ...], Read] = {}
 
     async def read(self, tags: tuple[Tag, ...]) -> list[Reading]:
-        """`asyncio.timeout`, in less time than that takes: this is done with every scan. Raises DeviceError.
+        """Reads these tags once. Raises DeviceError, also when it takes too long.
 
-        What the scan waits for others on a shared line is added to its time.
+        What the scan waits for others on a shared line does not count.
         """
-        read = self._compiled(tags)
-        task, hung, deadline = asyncio.current_task(), False, self._deadline
-        loop, waited = asyncio.get_running_loop(), self._waited() if self._waited is not None else 0.0
+        read, loop, counted = self._compiled(tags), asyncio.get_running_loop(), self._waited()
+        timer: asyncio.TimerHandle
 
-        def give_up() -> None:
-            nonlocal hung, waited
-            if self._waited is not None and (more := self._waited() - waited) > deadline / 100:
-                waited += more
-                timers.append(loop.call_later(more, give_up))
-                return
-            hung = True
-            if task is not None:
-                task.cancel()
+        def check() -> None:
+            nonlocal counted, timer
+            if (more := self._waited() - counted) > self._deadline / 100:
+                counted += more
+                timer = loop.call_later(more, check)
+            else:
+                limit.reschedule(loop.time())
 
-        timers = [loop.call_later(deadline, give_up)]
         try:
-            return await read()
-        except asyncio.CancelledError:
-            if hung and task is not None and task.uncancel() == 0:
-                raise DeviceError(f"a scan was not done within {deadline:g} s") from None
-            raise
-        finally:
-            timers[-1].cancel()
+            async with asyncio.timeout(None) as limit:
+                timer = loop.call_later(self._deadline, check)
+                try:
+                    return await read()
+                finally:
+                    timer.cancel()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise DeviceError(f"a scan was not done within {self._deadline:g} s") from None
 
     def _compiled(self, tags: tuple[Tag, ...]) -> Read:
         key = tuple(tag.name for tag in tags)
