@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from db.migrate import LICENSE, Tier, tier_of
 from nexus.process import guard, log, probe, settings
-from nexus.process.run import unless
+from nexus.process.run import run_until
 
 LOOK_SECONDS = 10.0
 RETRY_SECONDS = 2.0
@@ -160,6 +160,6 @@ async def serve(stop: asyncio.Event, url: str) -> None:
 
     async with probe.serve(process, registry, waiting_for):
         try:
-            await unless(stop, monitor.run())
+            await run_until(stop, monitor.run())
         finally:
             await monitor.close()

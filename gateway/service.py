@@ -32,7 +32,7 @@ from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
 from nexus.process import cleartext, guard, http, log, names, probe, settings
 from nexus.process.clock import now_ms
-from nexus.process.run import together
+from nexus.process.run import task_group
 
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
@@ -58,7 +58,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     async with (
         spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
         _coordinator(own, broker.user, disk.number, words) as coordinator,
-        together() as group,
+        task_group() as group,
     ):
         delivery = Delivery(own, disk, words, coordinator.may_state)
         gateway = _Gateway(

@@ -22,7 +22,7 @@ from nexus import mqtt
 from nexus.mqtt import Broker, Client
 from nexus.process import cleartext, guard, log, names, probe, settings
 from nexus.process.backoff import Backoff
-from nexus.process.run import together, unless
+from nexus.process.run import run_until, task_group
 
 DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
 
@@ -69,7 +69,7 @@ class _Ingester:
         while not self._stop.is_set():
             began = monotonic()
             try:
-                if slot.number < 0 and not await unless(self._stop, slot.claim()):
+                if slot.number < 0 and not await run_until(self._stop, slot.claim()):
                     return
                 await self._consume(slot)
                 return
@@ -78,7 +78,7 @@ class _Ingester:
             except Exception as error:
                 guard.failed("peer", "ingestion", error)
             self._consumer = self._pipeline = None
-            await unless(self._stop, asyncio.sleep(backoff.pause(monotonic() - began)))
+            await run_until(self._stop, asyncio.sleep(backoff.pause(monotonic() - began)))
 
     async def _consume(self, slot: Slot) -> None:
         client = Client(
@@ -94,7 +94,7 @@ class _Ingester:
                 await stack.enter_async_context(Writer(self._own.database_url, self._way(encoding)))
                 for _ in range(self._own.writers)
             ]
-            group = await stack.enter_async_context(together(SlotLost))
+            group = await stack.enter_async_context(task_group(SlotLost))
             lateness, receipts = LatenessMonitor(self._own.database_url), Receipts(self._own.group)
             self._pipeline = pipeline = Pipeline(
                 self._own, encoding, self._quota, lateness, writers=writers, receipts=receipts

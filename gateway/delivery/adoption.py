@@ -15,7 +15,7 @@ from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.process import guard, log
-from nexus.process.run import together, unless
+from nexus.process.run import run_until, task_group
 
 ADOPT_SECONDS = 30.0  # who is started again has so long to find its own spool
 AGAIN_SECONDS = 300.0
@@ -75,7 +75,7 @@ class Adoption:
 
     async def run(self, folder: Path) -> None:
         """Looks for them again and again, until it is cancelled."""
-        async with together() as group:
+        async with task_group() as group:
             while True:
                 free = spool_folder.free(folder, self._cannot)
                 await asyncio.sleep(ADOPT_SECONDS)
@@ -107,7 +107,7 @@ class Adoption:
 
     async def _emptied(self, one: Adopted) -> None:
         """All that uses the spool ends before it is closed."""
-        async with together() as group:
+        async with task_group() as group:
             tasks = [
                 guard.part(group, keeping.store(one.backlog), name="adopted-spool-store"),
                 guard.part(group, keeping.expire(one.backlog), name="adopted-spool-age"),
@@ -124,5 +124,5 @@ class Adoption:
             await self._joined.wait()
             if (connection := self._connection) is not None:
                 with suppress(mqtt.MqttError):
-                    await unless(self._parted, one.drain(connection))
+                    await run_until(self._parted, one.drain(connection))
             await asyncio.sleep(_LOOK_SECONDS)

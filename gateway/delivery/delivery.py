@@ -23,7 +23,7 @@ from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract import topic
 from nexus.process import guard
-from nexus.process.run import together
+from nexus.process.run import task_group
 
 MOST_NAMED = 5  # topics of one kind, in what /health says
 OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
@@ -84,7 +84,7 @@ class Delivery:
         self.backlog.connected()
         self._aside.connected(asyncio.get_running_loop().time())
         await self._receipts.join(connection)
-        async with together(mqtt.MqttError) as group:
+        async with task_group(mqtt.MqttError) as group:
             parts = [
                 guard.part(group, Drain(self.backlog, connection, self._aside, self._words).run(), name="drain"),
                 guard.part(group, self._receipts.follow(connection), name="receipts"),

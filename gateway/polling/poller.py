@@ -20,7 +20,7 @@ from nexus.contract.reading import Quality, Reading, Value
 from nexus.process import guard
 from nexus.process.backoff import delay
 from nexus.process.clock import now_ms
-from nexus.process.run import together
+from nexus.process.run import task_group
 
 SILENCE_CHECK_SECONDS = 1.0
 NOT_OURS_SECONDS = 0.1
@@ -198,7 +198,7 @@ class Poller:
                 await self._ask_silent(session)
 
         try:
-            async with together(DeviceError, _NotOurs) as group:
+            async with task_group(DeviceError, _NotOurs) as group:
                 guard.part(group, listen(), name=f"hear {self._device.name}")
                 guard.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:

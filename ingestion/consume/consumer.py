@@ -10,7 +10,7 @@ from ingestion.consume.pipeline import Pipeline
 from ingestion.consume.receipts import Receipts
 from nexus.mqtt import Broker, Client, Connection, Message, MqttError, SubscriptionError, stay_connected
 from nexus.process import guard, log
-from nexus.process.run import together
+from nexus.process.run import task_group
 
 LOST_AT_MOST = 2  # a broker may answer what it does not allow by hanging up; then that filter is left out
 
@@ -54,7 +54,7 @@ class Consumer:
         self.connected = True
         metrics.connected.set(1)
         try:
-            async with together(MqttError) as group:
+            async with task_group(MqttError) as group:
                 telling = guard.part(group, self._receipts.run(connection), name="receipts")
                 subscribed = await self._subscribe(connection)
                 self.subscribed = True

@@ -24,7 +24,7 @@ from ingestion.store.writer import ATTEMPTS, Writer
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
 from nexus.process.errors import InvariantError
-from nexus.process.run import together
+from nexus.process.run import task_group
 
 MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
 _DAY_MS = 86_400_000
@@ -118,7 +118,7 @@ class Pipeline:
 
     async def run(self) -> None:
         """Writes batch after batch, with each writer one at a time, until `finish` was called and nothing is left."""
-        async with together() as group:
+        async with task_group() as group:
             for number, writer in enumerate(self._writers):
                 guard.part(group, self._write_with(writer), name=f"writer-{number}")
 

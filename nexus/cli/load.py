@@ -24,7 +24,7 @@ from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, stay_connected
 from nexus.process import guard, log, settings
 from nexus.process.clock import now_ms
-from nexus.process.run import together, unless
+from nexus.process.run import run_until, task_group
 
 TICK_SECONDS = 0.01
 CONNECT_SECONDS = 10.0
@@ -96,10 +96,10 @@ async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> No
         load.began, began = time(), clock()
         load.write(out)
         try:
-            await unless(stop, _pace(load, publisher, limits))
+            await run_until(stop, _pace(load, publisher, limits))
             load.seconds = clock() - began
             publisher.finish()
-            await unless(stop, _settled(backlog, limits.wait))
+            await run_until(stop, _settled(backlog, limits.wait))
         finally:
             load.unconfirmed = backlog.unsettled
             load.ended = True
@@ -112,7 +112,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
         disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
-        group = await stack.enter_async_context(together())
+        group = await stack.enter_async_context(task_group())
         delivery = Delivery(own, disk, Words(), lambda _: True)
         publisher, backlog = delivery.publisher, delivery.backlog
 

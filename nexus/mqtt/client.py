@@ -15,7 +15,7 @@ from nexus.mqtt.errors import MqttError
 from nexus.mqtt.reader import LARGEST
 from nexus.mqtt.stream import PacketStream
 from nexus.process import guard, tls
-from nexus.process.run import together
+from nexus.process.run import task_group
 
 DIAL_SECONDS = 5.0  # for each address of the broker, with the TLS handshake
 
@@ -34,7 +34,7 @@ async def connect(broker: Broker, client: Client, on_message: OnMessage | None =
         raise
     clean = False
     try:
-        async with together(MqttError) as group:
+        async with task_group(MqttError) as group:
             watch = guard.part(group, connection.watch(), name="mqtt-watch")
             yield connection
             watch.cancel()

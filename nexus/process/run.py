@@ -105,7 +105,7 @@ def _signals(stop: asyncio.Event, work: asyncio.Future[None]) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def together(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup]:
+async def task_group(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup]:
     """A TaskGroup that raises one of the errors of its body and tasks, as itself and not in a group.
 
     That is a broken invariant, else the first that is not `routine`, else the first. Of the others, faults are counted
@@ -121,7 +121,7 @@ async def together(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup
             if isinstance(error, routine):
                 raised.add_note(f"at the same time: {error!r}")
             else:
-                guard.failed("peer", "together", error)
+                guard.failed("peer", "task group", error)
         raise raised from None
 
 
@@ -133,7 +133,7 @@ def _flat(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
             yield error
 
 
-async def unless(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
+async def run_until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
     """Does `work`, unless `stop` is set first: then it is cancelled. Tells whether it was done."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait(), name="stop")

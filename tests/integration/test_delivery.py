@@ -24,7 +24,7 @@ from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
 from nexus.mqtt import Broker, Client, stay_connected
 from nexus.process import guard
-from nexus.process.run import together
+from nexus.process.run import task_group
 from tests.parts import PATIENCE, Mosquitto
 from tests.peer import listening
 
@@ -35,7 +35,7 @@ async def delivering(
 ) -> AsyncIterator[Delivery]:
     """A gateway's way out, on its own."""
     own = Settings(spool_dir=folder, receipts=receipts)
-    async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, together() as group:
+    async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, task_group() as group:
         delivery = Delivery(own, spool, Words(), may_state)
 
         async def serve(connection: mqtt.Connection) -> None:

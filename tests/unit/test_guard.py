@@ -9,7 +9,7 @@ import pytest
 
 from nexus.process import backoff, guard
 from nexus.process.errors import InvariantError
-from nexus.process.run import run, together
+from nexus.process.run import run, task_group
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("nexus", "gateway", "ingestion", "db")
@@ -162,7 +162,7 @@ def test_a_broken_invariant_in_a_task_ends_the_process_whoever_catches_errors_ar
             ended.append("contained")
 
     async def service(stop: asyncio.Event) -> None:
-        async with together() as group:
+        async with task_group() as group:
             guard.keep(group, "device", broken, name="broken")
             try:
                 await stop.wait()
@@ -178,13 +178,13 @@ class LostError(Exception):
 
 
 def raised_by(*errors: BaseException) -> BaseException:
-    """What `together` makes of errors of one moment."""
+    """What `task_group` makes of errors of one moment."""
 
     async def fails(error: BaseException) -> None:
         raise error
 
     async def scenario() -> None:
-        async with together(LostError) as group:
+        async with task_group(LostError) as group:
             for error in errors:
                 guard.part(group, fails(error), name="fails")
 
