@@ -9,7 +9,7 @@ from ingestion import metrics
 from ingestion.consume.consumer import Consumer
 from ingestion.consume.pipeline import Pipeline
 from ingestion.consume.receipts import Receipts
-from ingestion.consume.slot import Slot, SlotLost
+from ingestion.consume.slot import Slot, SlotLostError
 from ingestion.decode.decoders import Decoders, filters
 from ingestion.decode.encoding import Encoding
 from ingestion.settings import Settings
@@ -57,14 +57,14 @@ class _Ingester:
             self._slot = slot = Slot(self._own.database_url, self._own.group)
             try:
                 await self._run_with(slot)
-            except SlotLost as error:
+            except SlotLostError as error:
                 self._log.warning("taking another number", reason=str(error))
             finally:
                 self._consumer = self._pipeline = None
                 await slot.release()
 
     async def _run_with(self, slot: Slot) -> None:
-        """Consumes with a slot until `stop` is set; a fault costs a pause, and not the slot. Raises SlotLost."""
+        """Consumes with a slot until `stop` is set; a fault costs a pause, and not the slot. Raises SlotLostError."""
         backoff = Backoff()
         while not self._stop.is_set():
             began = monotonic()
@@ -73,7 +73,7 @@ class _Ingester:
                     return
                 await self._consume(slot)
                 return
-            except SlotLost:
+            except SlotLostError:
                 raise
             except Exception as error:
                 guard.failed("peer", "ingestion", error)
@@ -94,7 +94,7 @@ class _Ingester:
                 await stack.enter_async_context(Writer(self._own.database_url, self._way(encoding)))
                 for _ in range(self._own.writers)
             ]
-            group = await stack.enter_async_context(task_group(SlotLost))
+            group = await stack.enter_async_context(task_group(SlotLostError))
             lateness, receipts = LatenessMonitor(self._own.database_url), Receipts(self._own.group)
             self._pipeline = pipeline = Pipeline(
                 self._own, encoding, self._quota, lateness, writers=writers, receipts=receipts

@@ -16,7 +16,7 @@ from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.settings import Settings
 from ingestion.store.apart import Parts, write_apart
-from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.database import BatchRefusedError, DatabaseAwayError
 from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
@@ -218,7 +218,7 @@ class Pipeline:
             self._prepared = True
 
     async def _write(self, writer: Writer, batch: Batch, attempts: int = ATTEMPTS) -> Written:
-        """Writes as soon as the database is there. Raises BatchRefused."""
+        """Writes as soon as the database is there. Raises BatchRefusedError."""
         began = self._clock()
         written = await writer.write(batch, attempts)
         metrics.write_seconds.observe(self._clock() - began)
@@ -227,7 +227,7 @@ class Pipeline:
     async def _written(self, writer: Writer, batch: Batch) -> Written:
         """Writes what can be written of a batch, as soon as the database is there."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(DatabaseAway),
+            retry=retry_if_exception_type(DatabaseAwayError),
             wait=wait_random_exponential(multiplier=0.2, max=5),
             before_sleep=self._away,
             reraise=True,
@@ -243,12 +243,12 @@ class Pipeline:
         """Writes a part of a batch; message by message, if need be."""
         try:
             return await self._write(writer, part)
-        except BatchRefused as error:
+        except BatchRefusedError as error:
             guard.failed("message", "writing a batch", error)
             if part.deliveries:
                 write = partial(self._write, writer, attempts=1)
                 return await write_apart(self._encoding, self._quota, write, part, receipts)
-            raise error if part.rejects else DatabaseAway(str(error)) from error
+            raise error if part.rejects else DatabaseAwayError(str(error)) from error
 
     async def _commit(self, writer: Writer, batch: Batch) -> None:
         written = await self._written(writer, batch)

@@ -20,7 +20,7 @@ CHECK_SECONDS = 5.0
 _CLAIM = "SELECT claim_number(%s, %s, %s)"
 
 
-class SlotLost(Exception):  # noqa: N818  an event, as DatabaseAway is
+class SlotLostError(Exception):
     """Another consumer has our number."""
 
 
@@ -55,7 +55,7 @@ class Slot:
         metrics.slot.set(self.number)
 
     async def hold(self) -> None:
-        """Makes sure that the number is ours now, waiting for the database if need be. Raises SlotLost.
+        """Makes sure that the number is ours now, waiting for the database if need be. Raises SlotLostError.
 
         Without this nobody connects to the broker: when the database takes our connection for dead, another may have
         the number.
@@ -76,7 +76,7 @@ class Slot:
                 await asyncio.sleep(1)
 
     async def keep(self) -> None:
-        """Watches the number, and asks for it again after an outage. Raises SlotLost when another was faster."""
+        """Watches the number, and asks for it again after an outage. Raises SlotLostError when another was faster."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
@@ -88,7 +88,7 @@ class Slot:
     async def _check(self) -> None:
         async with self._checking:
             if await self._claimed(self.number) is None:
-                raise SlotLost(f"consumer {self.number} is another process now")
+                raise SlotLostError(f"consumer {self.number} is another process now")
 
     async def release(self) -> None:
         """Gives the number back."""

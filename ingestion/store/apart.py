@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.encoding import Encoding
-from ingestion.store.database import BatchRefused, DatabaseAway, TooSlow
+from ingestion.store.database import BatchRefusedError, DatabaseAwayError, TooSlowError
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 
@@ -19,11 +19,11 @@ async def write_apart(
 ) -> Written:
     """Writes what can be written of a batch's messages. What is not even kept as a reject gets none of `receipts`.
 
-    Raises DatabaseAway when none of several can, and none is known to be at fault itself: then it is not the messages'.
+    Raises DatabaseAwayError when none of several can and none is known to be at fault: then it is not the messages'.
     """
     written, refused = await _halved(encoding, write, batch)
     if len(refused) == len(batch.deliveries) > 1 and not any(error.of_data for _, error in refused):
-        raise DatabaseAway(f"nothing can be written: {refused[0][1]}")
+        raise DatabaseAwayError(f"nothing can be written: {refused[0][1]}")
     for one, error in refused:
         written += await _set_aside(quota, write, one, str(error), receipts)
     return written
@@ -45,7 +45,7 @@ class Parts:
         self.written = Written(0, 0, 0)
 
     async def write(self, write: Write) -> None:
-        """Writes what is left. Raises DatabaseAway, BatchRefused."""
+        """Writes what is left. Raises DatabaseAwayError, BatchRefusedError."""
         while self._left:
             part = self._left[0]
             if self._slow[part]:
@@ -55,7 +55,7 @@ class Parts:
                     self.written += await write(part)
                 else:
                     self.written += await _set_aside(self._quota, write, part, "it takes too long", self._receipts)
-            except TooSlow:
+            except TooSlowError:
                 self._split(part)
                 raise
             self._left.popleft()
@@ -63,7 +63,7 @@ class Parts:
     async def _answered(self, part: Batch, write: Write) -> None:
         try:
             await write(Batch())
-        except DatabaseAway:
+        except DatabaseAwayError:
             self._slow[part] = 0
             raise
 
@@ -77,11 +77,13 @@ class Parts:
             self._left.append(part)
 
 
-async def _halved(encoding: Encoding, write: Write, batch: Batch) -> tuple[Written, list[tuple[Batch, BatchRefused]]]:
+async def _halved(
+    encoding: Encoding, write: Write, batch: Batch
+) -> tuple[Written, list[tuple[Batch, BatchRefusedError]]]:
     """Writes what can be, and gives what cannot, a batch a message, with the reason."""
     try:
         return await write(batch), []
-    except BatchRefused as error:
+    except BatchRefusedError as error:
         if len(batch.deliveries) == 1:
             return Written(0, 0, 0), [(batch, error)]
     middle = len(batch.deliveries) // 2
@@ -104,12 +106,12 @@ async def _set_aside(
         return Written(0, 0, 0)
     try:
         return await write(Batch(rejects=admitted))
-    except BatchRefused:
+    except BatchRefusedError:
         pass
     except BaseException:  # it will be tried again
         quota.returned(admitted)
         raise
     try:
         return await write(Batch(rejects=[Reject("", b"", _LAST_WORD)]))
-    except BatchRefused as error:
-        raise DatabaseAway(f"rejects cannot be stored: {error}") from None
+    except BatchRefusedError as error:
+        raise DatabaseAwayError(f"rejects cannot be stored: {error}") from None

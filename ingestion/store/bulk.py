@@ -29,8 +29,8 @@ _BOOKED = "SELECT publisher, first, last FROM booked(%s::text[], %s::bigint[], %
 _BOOK = "SELECT book(%s::text[], %s::bigint[], %s::bigint[])"
 
 
-class _Repeated(Exception):  # noqa: N818  rolls a transaction back
-    pass
+class _RepeatedError(Exception):
+    """Rolls a transaction back."""
 
 
 class _Numbers(NamedTuple):
@@ -60,7 +60,7 @@ class Bulk:
         if not repeats:
             try:
                 return await self._stored(connection, batch, numbers)
-            except _Repeated:
+            except _RepeatedError:
                 pass
             except psycopg.Error as error:
                 if not is_of_the_data(error):
@@ -78,7 +78,7 @@ class Bulk:
             new = await self._topics.add(connection, batch.rows, batch.late)
             if numbers.firsts:
                 if await (await connection.execute(_BOOKED, numbers)).fetchone():
-                    raise _Repeated
+                    raise _RepeatedError
                 await connection.execute(_BOOK, numbers)
         self._topics.known(new)
         return Written(batch.rows.count + batch.late.count, 0, len(batch.rejects))

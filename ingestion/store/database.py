@@ -12,19 +12,19 @@ _OUTAGE_CLASSES = frozenset(("08", "25", "28", "3D", "3F", "42", "53", "55", "57
 _DAMAGED = ("XX001", "XX002")  # data or an index is corrupted
 
 
-class DatabaseAway(Exception):  # noqa: N818  a state of the world, not a mistake
+class DatabaseAwayError(Exception):
     """Not now, but perhaps later. The text says why."""
 
 
-class TooSlow(DatabaseAway):
-    """No answer in time: the database is away, or what was to be written is more than it can do in that time."""
+class TooSlowError(DatabaseAwayError):
+    """No answer in time: the database is away, or the batch is more than it can do in that time."""
 
 
-class ClocksApartError(DatabaseAway):
+class ClocksApartError(DatabaseAwayError):
     """Our clock is far from the database's: by which of them is a reading too old, or ahead?"""
 
 
-class BatchRefused(Exception):  # noqa: N818  as above
+class BatchRefusedError(Exception):
     """Something of the batch makes writing it fail, again and again. The text says how.
 
     `of_data` is true where that is sure to lie in what was to be written, and not in the database.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import psycopg
 
 from ingestion.decode.rows import LATEST_AHEAD_MS, Window
-from ingestion.store.database import ClocksApartError, DatabaseAway, connect, explain
+from ingestion.store.database import ClocksApartError, DatabaseAwayError, connect, explain
 from nexus.process import log
 
 REFRESH_SECONDS = 60.0
@@ -36,14 +36,14 @@ class Lateness(NamedTuple):
 
 
 async def ask(url: str) -> Lateness:
-    """Asks once. Raises DatabaseAway, and ClocksApartError while no time can be judged by our clock."""
+    """Asks once. Raises DatabaseAwayError, and ClocksApartError while no time can be judged by our clock."""
     try:
         async with asyncio.timeout(_ASK_SECONDS), await connect(url, "nexus lateness") as connection:
             found = await (await connection.execute(_ASK)).fetchone()
     except TimeoutError:
-        raise DatabaseAway(f"no answer within {_ASK_SECONDS:g} s") from None
+        raise DatabaseAwayError(f"no answer within {_ASK_SECONDS:g} s") from None
     except psycopg.Error as error:
-        raise DatabaseAway(explain(error)) from error
+        raise DatabaseAwayError(explain(error)) from error
     late_before_ms, kept_from_ms, clock = found or (0, 0, time())
     if abs(ahead := time() - clock) > CLOCKS_APART_SECONDS:
         far = f"{abs(ahead) / 60:,.0f} minutes {'ahead of' if ahead > 0 else 'behind'}"
@@ -73,7 +73,7 @@ class LatenessMonitor:
         except ClocksApartError as error:
             self.latest = None
             self._note(str(error))
-        except DatabaseAway as error:
+        except DatabaseAwayError as error:
             if self.latest is None:
                 self._note(str(error))
         else:

@@ -16,7 +16,7 @@ from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.settings import Settings
 from ingestion.store.bulk import Bulk
-from ingestion.store.database import BatchRefused, DatabaseAway
+from ingestion.store.database import BatchRefusedError, DatabaseAwayError
 from ingestion.store.exact import Exact
 from ingestion.store.lateness import ask
 from ingestion.store.tables import LARGEST_REJECT, Written
@@ -97,7 +97,7 @@ class _One(NamedTuple):
 
 
 async def retry(connection: Connection, which: Which, settings: Settings) -> Retried:
-    """Decodes and writes again; what succeeds is a reject no more. Raises DatabaseAway."""
+    """Decodes and writes again; what succeeds is a reject no more. Raises DatabaseAwayError."""
     encoding = Encoding(Decoders(settings.decoders))
     query = sql.SQL(
         "SELECT id, topic, coalesce(source, topic), tags, payload, (extract(epoch FROM time) * 1000)::bigint"
@@ -114,11 +114,11 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> Ret
             after = found[-1].id
             try:
                 done += await _again(trying, writer, encoding, window, found)
-            except (BatchRefused, DatabaseAway):  # away: or all of them at once take more locks than it has
+            except (BatchRefusedError, DatabaseAwayError):  # away: or all of them at once take more locks than it has
                 for one in found:
                     try:
                         done += await _again(trying, writer, encoding, window, [one])
-                    except BatchRefused:
+                    except BatchRefusedError:
                         done += Retried(refused=1)
     return done
 
@@ -151,7 +151,7 @@ class _Trying:
 
 
 async def _again(trying: _Trying, writer: Writer, encoding: Encoding, window: Window, found: Sequence[_One]) -> Retried:
-    """Writes those that can be decoded now. Raises DatabaseAway, BatchRefused."""
+    """Writes those that can be decoded now. Raises DatabaseAwayError, BatchRefusedError."""
     batch, done, ours = Batch(), [], Encoding(Decoders([]))
     for one in found:
         tried = Batch()

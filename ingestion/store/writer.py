@@ -10,9 +10,9 @@ from psycopg.pq import TransactionStatus
 
 from ingestion.consume.batch import Batch
 from ingestion.store.database import (
-    BatchRefused,
-    DatabaseAway,
-    TooSlow,
+    BatchRefusedError,
+    DatabaseAwayError,
+    TooSlowError,
     connect,
     explain,
     is_of_the_data,
@@ -55,7 +55,7 @@ class Writer:
     async def write(self, batch: Batch, attempts: int = ATTEMPTS) -> Written:
         """Writes all in one transaction, committed when this returns.
 
-        Raises DatabaseAway, or BatchRefused after so many attempts, both with nothing written.
+        Raises DatabaseAwayError, or BatchRefusedError after so many attempts, both with nothing written.
         """
         for attempt in range(1, attempts + 1):
             try:
@@ -63,23 +63,23 @@ class Writer:
                     return await self._way.store(await self._connected(), batch)
             except TimeoutError:
                 await self.close()
-                raise TooSlow(f"no answer within {WRITE_SECONDS:g} s") from None
+                raise TooSlowError(f"no answer within {WRITE_SECONDS:g} s") from None
             except psycopg.Error as error:
                 rolled_back = is_rolled_back(error)
                 if attempt < attempts and rolled_back:
                     continue
                 await self._recover(of_data=is_of_the_data(error))
                 if rolled_back or is_outage(error):
-                    raise DatabaseAway(explain(error)) from error
+                    raise DatabaseAwayError(explain(error)) from error
                 if attempt == attempts:
-                    raise BatchRefused(explain(error), of_data=is_of_the_data(error)) from error
-            except (DatabaseAway, asyncio.CancelledError):
+                    raise BatchRefusedError(explain(error), of_data=is_of_the_data(error)) from error
+            except (DatabaseAwayError, asyncio.CancelledError):
                 await self.close()
                 raise
             except Exception as error:  # whatever else a batch can make fail, such as a text without an encoding
                 await self._recover(of_data=True)
                 if attempt == attempts:
-                    raise BatchRefused(f"{type(error).__name__}: {error}", of_data=True) from error
+                    raise BatchRefusedError(f"{type(error).__name__}: {error}", of_data=True) from error
         raise AssertionError
 
     async def close(self) -> None:
@@ -114,9 +114,9 @@ class Writer:
         return self._connection
 
     async def _check(self, connection: AsyncConnection) -> None:
-        """Raises DatabaseAway where rows would be lost, or stored twice."""
+        """Raises DatabaseAwayError where rows would be lost, or stored twice."""
         unique, restoring = await (await connection.execute(_STATE)).fetchone() or (self._way.unique, False)
         if restoring:  # who connects meanwhile sees no hypertables, to the connection's end
-            raise DatabaseAway("the database is being restored")
+            raise DatabaseAwayError("the database is being restored")
         if unique != self._way.unique:
-            raise DatabaseAway("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")
+            raise DatabaseAwayError("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")

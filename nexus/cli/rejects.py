@@ -53,7 +53,7 @@ def retry(topic: Topic = None, reason: Reason = None, older_than: OlderThan = No
     import asyncio
 
     from ingestion.settings import Settings
-    from ingestion.store.database import DatabaseAway
+    from ingestion.store.database import DatabaseAwayError
     from ingestion.store.rejects import retry
     from nexus.process import settings
 
@@ -61,7 +61,7 @@ def retry(topic: Topic = None, reason: Reason = None, older_than: OlderThan = No
     with connected() as connection:
         try:
             found = asyncio.run(retry(connection, which, settings.load(Settings)))
-        except DatabaseAway as error:
+        except DatabaseAwayError as error:
             raise ConfigError(str(error)) from None
     repeated = f" ({found.repeated} values were there already)" if found.repeated else ""
     cut = f"; {found.cut} of them not kept whole, because they are over a megabyte" if found.cut else ""

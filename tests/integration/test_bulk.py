@@ -14,7 +14,7 @@ from ingestion.decode.decoders import Decoders, Rule
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.store.bulk import Bulk
-from ingestion.store.database import DatabaseAway
+from ingestion.store.database import DatabaseAwayError
 from ingestion.store.exact import Exact
 from ingestion.store.tables import Written
 from ingestion.store.writer import Writer
@@ -265,7 +265,7 @@ def test_the_modes_of_ingester_and_table_must_fit(bulk_database: str) -> None:
         async with Writer(as_role(bulk_database, "nexus_writer"), Exact()) as writer:
             await writer.write(Batch())
 
-    with pytest.raises(DatabaseAway, match="NEXUS_INGEST_MODE"):
+    with pytest.raises(DatabaseAwayError, match="NEXUS_INGEST_MODE"):
         asyncio.run(exact())
     with connect(bulk_database) as connection, pytest.raises(ConfigError, match="the way back"):
         migrate(connection, DatabaseSettings())

@@ -17,7 +17,7 @@ from db.migrate import connect, migrate
 from db.monitor import TASKS
 from db.settings import Settings
 from ingestion.consume.batch import Batch, Reject
-from ingestion.store.database import DatabaseAway
+from ingestion.store.database import DatabaseAwayError
 from nexus.cli import embedded
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh
@@ -71,7 +71,7 @@ def test_a_backup_is_restored_into_an_empty_database(database: str, tmp_path: Pa
 def test_who_connects_during_a_restore_stores_nothing(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("SELECT timescaledb_pre_restore()")
-        with pytest.raises(DatabaseAway, match="the database is being restored"):
+        with pytest.raises(DatabaseAwayError, match="the database is being restored"):
             write(database, series(10))
         connection.execute("SELECT timescaledb_post_restore()")
     assert [written.rows for written in write(database, series(10))] == [10]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from ingestion.consume.slot import SLOTS, Slot, SlotLost
+from ingestion.consume.slot import SLOTS, Slot, SlotLostError
 from tests.conftest import TIERS, Production
 from tests.parts import as_role
 
@@ -59,7 +59,7 @@ def test_a_number_comes_back_after_an_outage_unless_another_was_faster(database:
             end(database)
             async with claimed(url) as third:
                 assert third.number == 0
-                with pytest.raises(SlotLost):
+                with pytest.raises(SlotLostError):
                     await first.hold()
                 await third.hold()
 

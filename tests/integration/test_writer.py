@@ -13,7 +13,7 @@ import pytest
 
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import Encoder, Rows, Window, parsed
-from ingestion.store.database import BatchRefused, ClocksApartError, DatabaseAway
+from ingestion.store.database import BatchRefusedError, ClocksApartError, DatabaseAwayError
 from ingestion.store.exact import Exact
 from ingestion.store.lateness import ask
 from ingestion.store.tables import Written
@@ -174,7 +174,7 @@ def test_an_error_of_the_data_does_not_cost_the_connection(database: str) -> Non
         pids = []
         async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
             for batch in (Batch(), refused, broken, Batch(rows(*series(1)))):
-                with suppress(BatchRefused):
+                with suppress(BatchRefusedError):
                     await writer.write(batch, attempts=1)
                 assert writer._connection is not None
                 pids.append(writer._connection.info.backend_pid)
@@ -205,7 +205,7 @@ def test_an_error_that_is_no_outage_and_not_of_the_data_is_not_tried_for_ever(da
             "CREATE FUNCTION trip() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'tripped'; END $$;"
             " CREATE TRIGGER trip BEFORE INSERT ON metrics FOR EACH ROW WHEN (NEW.value = 13) EXECUTE FUNCTION trip()"
         )
-    with pytest.raises(BatchRefused, match="tripped"):
+    with pytest.raises(BatchRefusedError, match="tripped"):
         write(database, series(20))
     assert write(database, series(5)) == [Written(5, 0, 0)]
 
@@ -237,7 +237,7 @@ def test_rows_of_more_days_than_can_be_locked_at_once_are_written_in_parts(datab
 
 def test_an_error_of_ours_is_not_taken_for_an_outage(database: str) -> None:
     broken = Batch(records=[Record("a", NOW, "\ud800", "write", None, True, "{}")])
-    with pytest.raises(BatchRefused, match="UnicodeEncodeError"):
+    with pytest.raises(BatchRefusedError, match="UnicodeEncodeError"):
         write_batch(database, broken)
 
 
@@ -254,7 +254,7 @@ def test_audit_records_are_stored_once(database: str) -> None:
 
 
 def test_a_database_without_the_schema_is_away_and_says_the_remedy(empty_database: str) -> None:
-    with pytest.raises(DatabaseAway, match="run `nexus db migrate`"):
+    with pytest.raises(DatabaseAwayError, match="run `nexus db migrate`"):
         write(empty_database, series(1))
 
 
@@ -278,7 +278,7 @@ def test_a_killed_connection_is_made_anew(database: str) -> None:
                     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                     " WHERE application_name = 'nexus ingest' AND datname = current_database()"
                 )
-            with pytest.raises(DatabaseAway):
+            with pytest.raises(DatabaseAwayError):
                 await writer.write(Batch(rows(*series(2))))
             assert await writer.write(Batch(rows(*series(2)))) == Written(1, 1, 0)
 
@@ -303,5 +303,5 @@ def test_two_writers_with_the_same_rows_do_not_block_each_other(database: str) -
 
 
 def test_nothing_is_written_when_the_server_is_not_there() -> None:
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseAwayError):
         write("postgresql://127.0.0.1:1/x?connect_timeout=1", series(1))

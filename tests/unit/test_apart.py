@@ -11,7 +11,7 @@ from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.store.apart import PATIENCE, Parts, write_apart
-from ingestion.store.database import BatchRefused, DatabaseAway, TooSlow
+from ingestion.store.database import BatchRefusedError, DatabaseAwayError, TooSlowError
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 
@@ -33,7 +33,7 @@ def database(aside: list[str], *, of_data: bool) -> Callable[[Batch], Awaitable[
 
     async def write(batch: Batch) -> Written:
         if any("bad" in topic for topic in batch.rows.by_topic):
-            raise BatchRefused("no", of_data=of_data)
+            raise BatchRefusedError("no", of_data=of_data)
         aside.extend(reject.topic for reject in batch.rejects)
         return Written(batch.rows.count, 0, len(batch.rejects))
 
@@ -62,7 +62,7 @@ def test_messages_that_are_at_fault_stop_nothing_even_if_there_are_no_others() -
 
 
 def test_where_nothing_can_be_written_and_nobody_knows_why_it_waits() -> None:
-    with pytest.raises(DatabaseAway, match="nothing can be written"):
+    with pytest.raises(DatabaseAwayError, match="nothing can be written"):
         apart(["dev/bad1", "dev/bad2"], of_data=False)
 
 
@@ -85,7 +85,7 @@ def test_what_is_beyond_the_quota_is_not_kept_because_a_batch_is_halved() -> Non
 
     async def write(batch: Batch) -> Written:
         if len(batch.deliveries) > 1:
-            raise BatchRefused("no", of_data=True)
+            raise BatchRefusedError("no", of_data=True)
         stored.extend(reject.topic for reject in batch.rejects)
         return Written(batch.rows.count, 0, len(batch.rejects))
 
@@ -99,12 +99,12 @@ def test_what_is_beyond_the_quota_is_not_kept_because_a_batch_is_halved() -> Non
 def test_what_could_not_be_set_aside_yet_is_not_charged() -> None:
     async def write(batch: Batch) -> Written:
         if batch.deliveries:
-            raise BatchRefused("no", of_data=True)
-        raise DatabaseAway("gone")
+            raise BatchRefusedError("no", of_data=True)
+        raise DatabaseAwayError("gone")
 
     quota = Quota(1, 1_000_000)
     encoding = Encoding(Decoders([]), quota)
-    with pytest.raises(DatabaseAway):
+    with pytest.raises(DatabaseAwayError):
         asyncio.run(write_apart(encoding, quota, write, arrived(encoding, ("dev/bad", GOOD)), []))
     assert len(arrived(encoding, ("dev/wrong", WRONG)).rejects) == 1
 
@@ -112,7 +112,7 @@ def test_what_could_not_be_set_aside_yet_is_not_charged() -> None:
 def test_what_is_refused_and_beyond_the_quota_gets_no_receipt() -> None:
     async def write(batch: Batch) -> Written:
         if any("bad" in topic for topic in batch.rows.by_topic):
-            raise BatchRefused("no", of_data=True)
+            raise BatchRefusedError("no", of_data=True)
         return Written(batch.rows.count, 0, len(batch.rejects))
 
     encoding = Encoding(Decoders([]))
@@ -137,7 +137,7 @@ class Slow:
     async def write(self, batch: Batch) -> Written:
         topics = list(batch.rows.by_topic)
         if self.away or len(topics) > self.most or "dev/bad" in topics:
-            raise TooSlow("no answer")
+            raise TooSlowError("no answer")
         self.topics += topics
         self.aside += [reject.topic for reject in batch.rejects]
         return Written(len(topics), 0, len(batch.rejects))
@@ -147,7 +147,7 @@ class Slow:
         for tries in range(30):
             try:
                 asyncio.run(parts.write(self.write))
-            except TooSlow:
+            except TooSlowError:
                 continue
             return tries
         return 30

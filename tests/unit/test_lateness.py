@@ -6,7 +6,7 @@ import pytest
 
 from ingestion.decode.rows import Encoder, Rows
 from ingestion.store import lateness
-from ingestion.store.database import ClocksApartError, DatabaseAway
+from ingestion.store.database import ClocksApartError, DatabaseAwayError
 from ingestion.store.lateness import Lateness, LatenessMonitor
 from nexus.contract.codec import Message
 
@@ -29,23 +29,23 @@ def test_settings_may_keep_less_than_the_database() -> None:
 
 
 def test_an_outage_leaves_lateness_as_it_was_and_clocks_apart_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers: list[Lateness | DatabaseAway] = []
+    answers: list[Lateness | DatabaseAwayError] = []
 
     async def ask(_: str) -> Lateness:
         answer = answers.pop(0)
-        if isinstance(answer, DatabaseAway):
+        if isinstance(answer, DatabaseAwayError):
             raise answer
         return answer
 
     monkeypatch.setattr(lateness, "ask", ask)
     monitor = LatenessMonitor("")
     first, second = Lateness(1, 0), Lateness(2, 0)
-    steps: list[tuple[Lateness | DatabaseAway, Lateness | None, str | None]] = [
-        (DatabaseAway("gone"), None, "gone"),
+    steps: list[tuple[Lateness | DatabaseAwayError, Lateness | None, str | None]] = [
+        (DatabaseAwayError("gone"), None, "gone"),
         (first, first, None),
-        (DatabaseAway("gone"), first, None),
+        (DatabaseAwayError("gone"), first, None),
         (ClocksApartError("far"), None, "far"),
-        (DatabaseAway("gone"), None, "gone"),
+        (DatabaseAwayError("gone"), None, "gone"),
         (second, second, None),
     ]
     for answer, latest, fault in steps:
