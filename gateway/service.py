@@ -229,11 +229,12 @@ class _Gateway:
         return [*away, *(text for part in parts for text in part.problems())]
 
     async def _serve(self, connection: mqtt.Connection) -> None:
-        self._connected = True
-        metrics.connected.set(1)
+        self._away = "it has not answered our subscriptions yet"
         try:
             await self._coordinator.join(connection)
             await subscribe(self._words, connection, f"{COMMANDS}#", only_new=True)
+            self._connected = True
+            metrics.connected.set(1)
             await self._delivery.serve(connection)
             if self._has_let_go:
                 await self._coordinator.leave(connection)

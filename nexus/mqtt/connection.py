@@ -26,11 +26,12 @@ from nexus.mqtt import topics
 from nexus.mqtt.errors import MqttError, PacketError, SubscriptionError, fail
 from nexus.mqtt.reader import Ack, Unreadable
 from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
-from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, unexpected
+from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of, unexpected
 from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Writer
 from nexus.process import guard
 
+ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that gives none holds back what comes after it
 GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waiting for
 _CODES, _QOS_1 = DisconnectReasonCode, QoS.AT_LEAST_ONCE
 
@@ -267,7 +268,7 @@ class Connection:
             self.stream.write(PubAckPacket(packet_id, reason_code=PubAckReasonCode.TOPIC_NAME_INVALID).write())
 
     async def _ask(self, kind: type[Answer], request: Callable[[int], SubscribePacket | UnsubscribePacket]) -> Answer:
-        """Sends a request about one filter, and waits for its answer. Raises MqttError."""
+        """Sends a request about one filter, and waits for its answer; none ends the connection. Raises MqttError."""
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
         answer: asyncio.Future[Answer] = self._loop.create_future()
@@ -279,7 +280,13 @@ class Connection:
         self.stream.write(request(self._sending.ask(kind, answered)).write())
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
-        return await answer
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await answer
+        except TimeoutError:
+            why = f"no {title_of(kind)} for {ANSWER_SECONDS:g} s"
+            self.stream.drop(why)
+            raise MqttError(why) from None
 
     def _ended(self, why: str) -> None:
         self._freed.set()  # whoever waits to publish must hear of it

@@ -99,7 +99,12 @@ class Receiving:
 
 def kind_of(packet: object) -> str:
     """As the specification writes it."""
-    return type(packet).__name__.removesuffix("Packet").upper()
+    return title_of(type(packet))
+
+
+def title_of(kind: type[object]) -> str:
+    """As the specification writes this kind of packet."""
+    return kind.__name__.removesuffix("Packet").upper()
 
 
 def unexpected(kind: str, packet_id: int) -> PacketError:

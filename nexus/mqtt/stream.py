@@ -52,7 +52,7 @@ class PacketStream(asyncio.Protocol):
         """From now on pings twice in `seconds`, and ends when nothing has come for half as long again."""
         self._keepalive = seconds
         self._heard = self._pinged = self._loop.time()
-        if self._timer is None:
+        if self._timer is None and self.ended is None:
             self._tick()
 
     def write(self, data: bytes) -> None:

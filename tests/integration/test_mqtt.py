@@ -629,6 +629,39 @@ def test_a_broken_invariant_in_a_handler_ends_the_process_in_order() -> None:
     assert ended == "in order"
 
 
+def test_a_broker_that_answers_no_subscription_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nexus.mqtt.connection.ANSWER_SECONDS", 0.2)
+
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x20\x03\x00\x00\x00")
+        await reader.read()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(10), spoken(deaf) as broker:
+            with pytest.raises(MqttError, match=r"no SUBACK for 0\.2 s"):
+                async with connect(broker, Client("c")) as connection:
+                    await connection.subscribe("a/#")
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_ends_with_its_connack_leaves_no_timer() -> None:
+    async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x00")
+        await reader.read()
+
+    async def scenario() -> None:
+        async with asyncio.timeout(10), spoken(closing) as broker:
+            with pytest.raises(MqttError, match="disconnected"):
+                async with connect(broker, Client("c")) as connection:
+                    stream = connection.stream
+                    await asyncio.Event().wait()
+        assert stream.ended is not None
+        assert stream._timer is None or stream._timer.cancelled()
+
+    asyncio.run(scenario())
+
+
 def test_a_broker_that_never_answers_is_given_up_when_the_client_says() -> None:
     async def scenario(port: int) -> None:
         async with asyncio.timeout(4), connect(Broker("127.0.0.1", port), Client("c", connect_seconds=0.2)):
