@@ -30,7 +30,7 @@ class Reject:
 
     `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
     which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms.
-    `publisher` is of a message that wants a receipt.
+    `publisher` is of a message that wants a receipt; `time` (epoch ms) is a row's own.
     """
 
     topic: str
@@ -40,6 +40,7 @@ class Reject:
     tags: tuple[str, ...] | None = None
     arrived: int | None = None
     publisher: str | None = None
+    time: int | None = None
 
     @property
     def came_on(self) -> str:

@@ -20,6 +20,7 @@ from ingestion.store.database import BatchRefusedError, DatabaseAwayError
 from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
+from ingestion.store.withheld import receipts_left
 from ingestion.store.writer import ATTEMPTS, Writer
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
@@ -252,6 +253,7 @@ class Pipeline:
 
     async def _commit(self, writer: Writer, batch: Batch) -> None:
         written = await self._written(writer, batch)
+        batch.receipts = receipts_left(self._encoding, batch, written.lost)
         metrics.batch_points.observe(batch.points)
         metrics.rows.inc(written.rows)
         metrics.late.inc(batch.late.count)

@@ -33,7 +33,7 @@ class Parts:
     """A batch, to be written whole; after a write that took too long in halves, down to single messages.
 
     A message that takes too long by itself is the last one to be tried again, and is set aside after PATIENCE times if
-    the database answers in between: else it is the database that is away.
+    the table can be written in between. Otherwise, and if it is a single row, it is the database that is away.
     """
 
     def __init__(self, encoding: Encoding, quota: Quota, batch: Batch) -> None:
@@ -51,7 +51,7 @@ class Parts:
             if self._slow[part]:
                 await self._answered(part, write)
             try:
-                if self._slow[part] < PATIENCE:
+                if self._slow[part] < PATIENCE or part.points == 1:
                     self.written += await write(part)
                 else:
                     self.written += await _set_aside(self._quota, write, part, "it takes too long", self._receipts)
@@ -102,7 +102,7 @@ async def _set_aside(
     reject = Reject(delivery.topic, delivery.payload, said, arrived=window.now, publisher=publisher)
     admitted = quota.admitted([reject])
     if not admitted:
-        receipts[:] = [numbers for numbers in receipts if numbers not in one.receipts]
+        _withhold(receipts, one)
         return Written(0, 0, 0)
     try:
         return await write(Batch(rejects=admitted))
@@ -111,7 +111,12 @@ async def _set_aside(
     except BaseException:  # it will be tried again
         quota.returned(admitted)
         raise
+    _withhold(receipts, one)
     try:
         return await write(Batch(rejects=[Reject("", b"", _LAST_WORD)]))
     except BatchRefusedError as error:
         raise DatabaseAwayError(f"rejects cannot be stored: {error}") from None
+
+
+def _withhold(receipts: list[tuple[str, int, int]], one: Batch) -> None:
+    receipts[:] = [numbers for numbers in receipts if numbers not in one.receipts]

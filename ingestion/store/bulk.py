@@ -15,7 +15,8 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.encoding import Encoding
 from ingestion.store.database import is_of_the_data
 from ingestion.store.quota import Quota
-from ingestion.store.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside
+from ingestion.store.tables import Rest, Topics, Written, admit, copy_rows, put_halving, record, set_aside
+from ingestion.store.withheld import receipts_left
 from nexus.contract.codec import Message
 from nexus.contract.ranges import Ranges
 
@@ -99,19 +100,20 @@ class Bulk:
                 fresh = self._fresh(batch, _each(numbers, booked)) if batch.deliveries else batch
                 _, refused = await put_halving(connection, fresh.rows.in_order(), put)
                 refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
-                admitted = self._quota.admitted(refused)
+                admitted, lost = admit(self._quota, refused)
                 rejects = [*fresh.rejects, *admitted]
                 await record(connection, batch.records)
                 await set_aside(connection, rejects)
                 new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
-                await connection.execute(_BOOK, numbers)
+                kept, _ = _merged(receipts_left(self._encoding, batch, lost)) if lost else (numbers, False)
+                await connection.execute(_BOOK, kept)  # what is not, can be stored when it comes again
         except BaseException:
             self._quota.returned(admitted)
             raise
         self._topics.known(new)
         stored = fresh.rows.count + fresh.late.count - len(refused)
         duplicates = batch.points - fresh.points
-        return Written(stored, duplicates, len(rejects))
+        return Written(stored, duplicates, len(rejects), lost=lost)
 
     def _fresh(self, batch: Batch, seen: dict[str, set[int]]) -> Batch:
         """The batch, made anew of what is not booked and not twice in it."""

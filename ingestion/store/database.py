@@ -62,6 +62,7 @@ _SERVER_OPTIONS = " ".join(
         ("tcp_keepalives_count", 3),
         ("tcp_user_timeout", 25_000),
         ("idle_in_transaction_session_timeout", 60_000),
+        ("lock_timeout", 10_000),  # whatever waits for another's lock is not slow itself: the database is away
     )
 )
 

@@ -7,7 +7,7 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import COLUMNS, Row
 from ingestion.store.database import is_of_the_data
 from ingestion.store.quota import Quota
-from ingestion.store.tables import Rest, Topics, Written, copy_rows, put_halving, record, set_aside, value_reject
+from ingestion.store.tables import Rest, Topics, Written, admit, copy_rows, put_halving, record, set_aside, value_reject
 
 # Its columns by name: LIKE metrics would need the right to read that table, which a writer has not.
 _STAGE = """
@@ -94,7 +94,7 @@ class Exact:
             async with connection.transaction():
                 repeated, refused = await put_halving(connection, rows.in_order(), merge)
                 refused += (await put_halving(connection, late.in_order(), hold))[1]
-                admitted = self._quota.admitted((*refused, *conflicts))
+                admitted, lost = admit(self._quota, (*refused, *conflicts))
                 rejects = [*batch.rejects, *admitted]
                 await record(connection, batch.records)
                 await set_aside(connection, rejects)
@@ -106,7 +106,8 @@ class Exact:
         self._repeating = repeated > 0
         duplicates = repeated - len(conflicts)
         stored = rows.count + late.count - len(refused) - repeated
-        return Written(stored, duplicates, len(rejects), len(conflicts))
+        contradicting = sum(one.reason == _OTHER_VALUE for one in admitted)
+        return Written(stored, duplicates, len(rejects), contradicting, lost)
 
 
 async def _merge(connection: AsyncConnection, rows: Rest) -> tuple[int, list[Reject]]:

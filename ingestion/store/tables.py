@@ -11,6 +11,7 @@ from psycopg import AsyncConnection
 from ingestion.consume.batch import Reject
 from ingestion.decode.rows import COLUMNS, Row, Rows, copy_data, parsed
 from ingestion.store.database import explain, is_of_the_data
+from ingestion.store.quota import Quota
 from nexus.contract.audit import Record
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading
@@ -37,12 +38,13 @@ Put = Callable[[Rest], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a batch's rows."""
+    """What became of a batch's rows; `lost` are topic and time (epoch ms) of those for which the quota had no room."""
 
     rows: int
     duplicates: int
     rejects: int
     conflicts: int = 0  # of the rejects, those that have another value in the table
+    lost: frozenset[tuple[str, int]] = frozenset()
 
     def __add__(self, other: "Written") -> "Written":
         return Written(
@@ -50,6 +52,7 @@ class Written:
             self.duplicates + other.duplicates,
             self.rejects + other.rejects,
             self.conflicts + other.conflicts,
+            self.lost | other.lost,
         )
 
 
@@ -129,7 +132,16 @@ def value_reject(row: Row, reason: str) -> Reject:
     text, value = row.value_str, row.value
     said = value if text is None else text if value is None else int(text)
     payload = encode_tag(Reading("", row.time, said, row.quality), row.unit)
-    return Reject(row.topic, payload, reason, tags=())
+    return Reject(row.topic, payload, reason, tags=(), time=row.time)
+
+
+def admit(quota: Quota, rejects: Sequence[Reject]) -> tuple[list[Reject], frozenset[tuple[str, int]]]:
+    """Those of the rows' rejects that the quota has room for, and topic and time of the others."""
+    admitted = quota.admitted(rejects)
+    if len(admitted) == len(rejects):
+        return admitted, frozenset()
+    kept = set(map(id, admitted))
+    return admitted, frozenset((one.topic, one.time or 0) for one in rejects if id(one) not in kept)
 
 
 def _storable(reject: Reject) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from ingestion.decode.rows import Window
 from ingestion.store.bulk import Bulk
 from ingestion.store.database import DatabaseAwayError
 from ingestion.store.exact import Exact
+from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.writer import Writer
 from nexus.process.errors import ConfigError
@@ -87,6 +88,26 @@ def test_a_number_is_stored_once_however_it_comes(bulk_database: str) -> None:
     assert query(bulk_database, once)[0][0] == query(bulk_database, once)[0][1]
     booked = "SELECT first, last FROM committed WHERE publisher = '" + ONE + "' ORDER BY 1"
     assert query(bulk_database, booked) == [(0, 27), (30, 31)]
+
+
+@community
+def test_what_is_refused_and_not_kept_is_not_booked(bulk_database: str) -> None:
+    with psycopg.connect(bulk_database) as connection:
+        connection.execute("ALTER TABLE metrics ADD CONSTRAINT odd CHECK (value IS DISTINCT FROM 13)")
+
+    async def scenario() -> list[Written]:
+        encoding = Encoding(Decoders([]))
+        async with Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding, Quota(0))) as writer:
+            first = await writer.write(batch(encoding, message(12, 3)))
+            with psycopg.connect(bulk_database) as connection:
+                connection.execute("ALTER TABLE metrics DROP CONSTRAINT odd")
+            return [first, await writer.write(batch(encoding, message(12, 3)))]
+
+    assert asyncio.run(scenario()) == [
+        Written(2, 0, 0, lost=frozenset({("dev/x/t13", NOW)})),
+        Written(1, 2, 0),
+    ]
+    assert query(bulk_database, "SELECT value FROM metrics ORDER BY 1") == [(12.0,), (13.0,), (14.0,)]
 
 
 @community

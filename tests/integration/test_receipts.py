@@ -26,6 +26,33 @@ def plant(tmp_path: Path) -> Plant:
     return Plant(tmp_path)
 
 
+def test_what_contradicts_the_table_and_is_not_kept_gets_no_receipt(
+    nexus: Start, mosquitto: Callable[..., Mosquitto], database: str
+) -> None:
+    broker = mosquitto()
+    keys = {"batch_seconds": "0.1", "rejects_rows": "0"}
+    nexus("ingest", mqtt_url=broker.url, database_url=database, **keys).until_ready()
+    heard: set[int] = set()
+
+    def keep(connection: mqtt.Connection, message: mqtt.Message) -> None:
+        heard.update(n for first, last in decode_receipt(message.payload) for n in range(first, last + 1))
+        connection.acknowledge(message.packet_id)
+
+    async def scenario() -> None:
+        async with mqtt.connect(broker.login("gateway"), Client("gw"), keep) as connection:
+            await connection.subscribe(f"receipt/{ONE}")
+            for number, value, tag in ((1, 1, "a"), (7, 2, "a"), (8, 1, "b"), (9, 1, "c")):
+                payload = {"v": value, "ts": AT, "p": ONE, "n": number}
+                await (await connection.publish(f"dev/{tag}/t", json.dumps(payload).encode()))
+                async with asyncio.timeout(60):
+                    while number not in heard | {7}:
+                        await asyncio.sleep(0.02)
+
+    asyncio.run(scenario())
+    assert heard == {1, 8, 9}, "the value of 7 is in no table"
+    assert query(database, "SELECT value FROM metrics WHERE topic = 'dev/a/t'") == [(1.0,)]
+
+
 def test_ranges_of_what_is_committed_are_told_to_who_sent_it(
     nexus: Start, mosquitto: Callable[..., Mosquitto], database: str
 ) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import Encoder, Rows, Window, parsed
-from ingestion.store.database import BatchRefusedError, ClocksApartError, DatabaseAwayError
+from ingestion.store.database import BatchRefusedError, ClocksApartError, DatabaseAwayError, TooSlowError
 from ingestion.store.exact import Exact
 from ingestion.store.lateness import ask
+from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.writer import Writer
 from nexus.contract.audit import Record
@@ -135,6 +136,45 @@ def test_a_row_that_the_database_refuses_costs_only_itself(database: str) -> Non
     assert all(
         "the database refused it: new row" in reason and b"13.0" in bytes(payload) for _, reason, payload in found
     )
+
+
+@tiers
+def test_a_lock_on_the_table_is_an_outage_and_an_empty_batch_finds_it(database: str) -> None:
+    url = as_role(database, "nexus_writer")
+
+    async def scenario() -> None:
+        async with Writer(url, Exact()) as writer:
+            for batch in (Batch(rows(*series(1))), Batch()):
+                await writer.write(batch)
+                assert writer._connection is not None
+                [waits] = await (await writer._connection.execute("SHOW lock_timeout")).fetchone() or [""]
+                assert waits == "10s"
+                await writer._connection.execute("SET lock_timeout = '200ms'")
+                with psycopg.connect(database) as other:
+                    other.execute("LOCK TABLE metrics IN SHARE ROW EXCLUSIVE MODE")
+                    with pytest.raises(DatabaseAwayError, match="lock timeout") as caught:
+                        await writer.write(batch)
+                assert not isinstance(caught.value, TooSlowError)
+            await writer.write(Batch(rows(*series(2))))
+
+    asyncio.run(scenario())
+    assert query(database, "SELECT count(*) FROM metrics") == [(2,)]
+
+
+@tiers
+def test_rows_that_the_quota_has_no_room_for_are_named(database: str) -> None:
+    with psycopg.connect(database) as connection:
+        connection.execute("ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+
+    async def scenario() -> list[Written]:
+        async with Writer(as_role(database, "nexus_writer"), Exact(Quota(1))) as writer:
+            batches = [series(2), contradicted(series(2)), [("dev/b/t", None, NOW, 13.0, 192)]]
+            return [await writer.write(Batch(rows(*batch))) for batch in batches]
+
+    first, second, third = asyncio.run(scenario())
+    assert (first.lost, third.lost) == (frozenset(), {("dev/b/t", NOW)})
+    assert (second.rejects, second.conflicts, len(second.lost)) == (1, 1, 1)
+    assert second.lost < {("dev/a/t", NOW), ("dev/a/t", NOW + 1)}
 
 
 @tiers

@@ -125,6 +125,18 @@ def test_what_is_refused_and_beyond_the_quota_gets_no_receipt() -> None:
     assert [first for _, first, _ in batch.receipts] == [1]
 
 
+def test_what_cannot_be_kept_even_as_a_reject_gets_no_receipt() -> None:
+    async def write(batch: Batch) -> Written:
+        if batch.rows or any(reject.topic for reject in batch.rejects):
+            raise BatchRefusedError("no", of_data=True)
+        return Written(0, 0, len(batch.rejects))
+
+    encoding = Encoding(Decoders([]))
+    batch = arrived(encoding, ("dev/a", b'{"v":1,"ts":1700000000000,"p":"%s","n":1}' % (b"0f" * 16)))
+    asyncio.run(write_apart(encoding, Quota(), write, batch, batch.receipts))
+    assert batch.receipts == []
+
+
 class Slow:
     """A database that takes too long for more than so many messages at once, or for what is called `bad`."""
 
@@ -136,7 +148,7 @@ class Slow:
 
     async def write(self, batch: Batch) -> Written:
         topics = list(batch.rows.by_topic)
-        if self.away or len(topics) > self.most or "dev/bad" in topics:
+        if self.away or len(topics) > self.most or any(topic.startswith("dev/bad") for topic in topics):
             raise TooSlowError("no answer")
         self.topics += topics
         self.aside += [reject.topic for reject in batch.rejects]
@@ -163,10 +175,18 @@ def test_what_takes_too_long_is_written_in_halves() -> None:
 
 def test_a_message_that_always_takes_too_long_costs_itself() -> None:
     encoding, database = Encoding(Decoders([])), Slow(100)
-    parts = Parts(encoding, Quota(), arrived(encoding, ("dev/a", GOOD), ("dev/bad", GOOD), ("dev/b", GOOD)))
+    bad = ("dev/bad", b'{"v":{"x":1,"y":2},"ts":1700000000000}')
+    parts = Parts(encoding, Quota(), arrived(encoding, ("dev/a", GOOD), bad, ("dev/b", GOOD)))
     assert database.try_often(parts) < 6
     assert (sorted(database.topics), database.aside) == (["dev/a", "dev/b"], ["dev/bad"])
     assert parts.written == Written(2, 0, 1)
+
+
+def test_a_single_row_that_takes_too_long_is_an_outage_and_never_a_reject() -> None:
+    encoding, database = Encoding(Decoders([])), Slow(100)
+    parts = Parts(encoding, Quota(), arrived(encoding, ("dev/a", GOOD), ("dev/bad", GOOD)))
+    assert database.try_often(parts) == 30 > 3 * PATIENCE
+    assert (database.topics, database.aside) == (["dev/a"], [])
 
 
 def test_a_database_that_is_silent_sets_nothing_aside() -> None:
