@@ -52,7 +52,9 @@ lag = Gauge(
 )
 oldest = Gauge("nexus_ingestion_oldest_seconds", "Age of the oldest unacknowledged message", registry=registry)
 buffered = Gauge("nexus_ingestion_buffered_points", "Points that wait to be written", registry=registry)
-held = Gauge("nexus_ingestion_held_messages", "Messages that wait undecoded: the buffer is full", registry=registry)
+undecoded = Gauge(
+    "nexus_ingestion_undecoded_messages", "Messages that wait undecoded: the buffer is full", registry=registry
+)
 database_up = Gauge("nexus_ingestion_database_up", "1 while the database takes what is written", registry=registry)
 connected = Gauge("nexus_ingestion_broker_connected", "1 while connected to the broker", registry=registry)
 subscriptions_refused = Gauge(

@@ -13,11 +13,11 @@ from ingestion.consume.slot import Slot, SlotLostError
 from ingestion.decode.decoders import Decoders, filters
 from ingestion.decode.encoding import Encoding
 from ingestion.settings import Settings
-from ingestion.store.bulk import Bulk
-from ingestion.store.exact import Exact
+from ingestion.store.bulk import BulkInsert
+from ingestion.store.exact import ExactInsert
 from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
-from ingestion.store.writer import Way, Writer
+from ingestion.store.writer import InsertStrategy, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
 from nexus.process import cleartext, guard, log, names, probe, settings
@@ -91,7 +91,7 @@ class _Ingester:
         async with AsyncExitStack() as stack:
             encoding = Encoding(Decoders(self._own.decoders), self._quota)
             writers = [
-                await stack.enter_async_context(Writer(self._own.database_url, self._way(encoding)))
+                await stack.enter_async_context(Writer(self._own.database_url, self._strategy(encoding)))
                 for _ in range(self._own.writers)
             ]
             group = await stack.enter_async_context(task_group(SlotLostError))
@@ -123,8 +123,8 @@ class _Ingester:
             for task in (keeping, judging, writing, consuming):
                 task.cancel()
 
-    def _way(self, encoding: Encoding) -> Way:
-        return Bulk(encoding, self._quota) if self._own.ingest_mode == "bulk" else Exact(self._quota)
+    def _strategy(self, encoding: Encoding) -> InsertStrategy:
+        return BulkInsert(encoding, self._quota) if self._own.ingest_mode == "bulk" else ExactInsert(self._quota)
 
 
 async def serve(stop: asyncio.Event) -> None:

@@ -104,7 +104,7 @@ class Consumer:
         if connection is not self._latest:
             self._latest = connection
             if connection.session_present:
-                self._pipeline.forget_held()
+                self._pipeline.forget_undecoded()
         acknowledge = partial(connection.acknowledge, message.packet_id)
         self._pipeline.receive(Delivery(message.topic, message.payload, acknowledge))
         if self._pipeline.full and not self._stopping.is_set():

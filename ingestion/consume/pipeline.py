@@ -15,7 +15,7 @@ from ingestion.consume.receipts import Receipts
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.settings import Settings
-from ingestion.store.apart import Parts, write_apart
+from ingestion.store.bisect import Parts, write_bisecting
 from ingestion.store.database import BatchRefusedError, DatabaseAwayError
 from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
@@ -57,8 +57,8 @@ class Pipeline:
         self._quota = quota
         self._oldest_ms = settings.oldest_days * _DAY_MS
         self._window = Window.at(0, 0)
-        self._held: deque[Delivery] = deque()
-        self._held_bytes = 0
+        self._undecoded: deque[Delivery] = deque()
+        self._undecoded_bytes = 0
         self._open = Batch()
         self._writing: deque[Batch] = deque()
         self._points = 0  # decoded and not committed, without the open batch
@@ -74,12 +74,12 @@ class Pipeline:
         self._when_room: set[Callable[[], None]] = set()
         metrics.oldest.set_function(self._age)
         metrics.buffered.set_function(lambda: self._points + self._open.points)
-        metrics.held.set_function(lambda: len(self._held))
+        metrics.undecoded.set_function(lambda: len(self._undecoded))
 
     @property
     def full(self) -> bool:
         """Whether whoever brings messages should stop."""
-        return self._held_bytes > MOST_BYTES
+        return self._undecoded_bytes > MOST_BYTES
 
     @property
     def outage(self) -> str | None:
@@ -97,18 +97,18 @@ class Pipeline:
     def receive(self, delivery: Delivery) -> None:
         """Takes one message; never waits."""
         metrics.messages.inc()
-        if self._held or not self._has_room():
-            self._held.append(delivery)
-            self._held_bytes += delivery.size
+        if self._undecoded or not self._has_room():
+            self._undecoded.append(delivery)
+            self._undecoded_bytes += delivery.size
             return
         self._decode(delivery)
         if len(self._open.deliveries) == 1 or self._open.points >= self._settings.batch_points:
             self._wake.set()
 
-    def forget_held(self) -> None:
+    def forget_undecoded(self) -> None:
         """Drops what is undecoded: the connection that brought it is gone, and the broker sends it again."""
-        self._held.clear()
-        self._held_bytes = 0
+        self._undecoded.clear()
+        self._undecoded_bytes = 0
         self._wake.set()
 
     def finish(self) -> None:
@@ -131,7 +131,7 @@ class Pipeline:
     async def _next(self) -> Batch | None:
         """The next batch, when it is due; None when there will be none."""
         while (left := self._due_in()) != 0:
-            if self._finishing and not self._held:
+            if self._finishing and not self._undecoded:
                 return None
             self._wake.clear()
             with suppress(TimeoutError):
@@ -175,17 +175,17 @@ class Pipeline:
 
     def _decode_soon(self) -> None:
         """What is held is decoded once the writer has been given its work."""
-        if self._held and not self._decoding:
+        if self._undecoded and not self._decoding:
             self._decoding = True
-            asyncio.get_running_loop().call_soon(self._decode_held)
+            asyncio.get_running_loop().call_soon(self._decode_waiting)
 
-    def _decode_held(self) -> None:
+    def _decode_waiting(self) -> None:
         self._decoding = False
         was_full = self.full
         enough = self._open.points + _DECODED_AT_ONCE
-        while self._held and self._has_room() and self._open.points < enough:
-            delivery = self._held.popleft()
-            self._held_bytes -= delivery.size
+        while self._undecoded and self._has_room() and self._open.points < enough:
+            delivery = self._undecoded.popleft()
+            self._undecoded_bytes -= delivery.size
             self._decode(delivery)
         if self._has_room():
             self._decode_soon()
@@ -248,7 +248,7 @@ class Pipeline:
             guard.failed("message", "writing a batch", error)
             if part.deliveries:
                 write = partial(self._write, writer, attempts=1)
-                return await write_apart(self._encoding, self._quota, write, part, receipts)
+                return await write_bisecting(self._encoding, self._quota, write, part, receipts)
             raise error if part.rejects else DatabaseAwayError(str(error)) from error
 
     async def _commit(self, writer: Writer, batch: Batch) -> None:

@@ -15,7 +15,16 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.encoding import Encoding
 from ingestion.store.database import is_of_the_data
 from ingestion.store.quota import Quota
-from ingestion.store.tables import Rest, Topics, Written, admit, copy_rows, put_halving, record, set_aside
+from ingestion.store.tables import (
+    EncodedRows,
+    Topics,
+    Written,
+    admit,
+    copy_rows,
+    insert_bisecting,
+    insert_records,
+    insert_rejects,
+)
 from ingestion.store.withheld import receipts_left
 from nexus.contract.codec import Message
 from nexus.contract.ranges import Ranges
@@ -42,7 +51,7 @@ class _Numbers(NamedTuple):
     lasts: list[int]
 
 
-class Bulk:
+class BulkInsert:
     """COPYs first and books last, so that what other writers wait for is the booking alone."""
 
     unique = False
@@ -60,22 +69,22 @@ class Bulk:
         numbers, repeats = _merged(batch.receipts)
         if not repeats:
             try:
-                return await self._stored(connection, batch, numbers)
+                return await self._store_plain(connection, batch, numbers)
             except _RepeatedError:
                 pass
             except psycopg.Error as error:
                 if not is_of_the_data(error):
                     raise
-        return await self._stored_apart(connection, batch, numbers)
+        return await self._store_deduplicated(connection, batch, numbers)
 
-    async def _stored(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
+    async def _store_plain(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
         async with connection.transaction():
             if batch.rows.count >= max(LEAST_ROWS, LEAST_ROWS_A_TOPIC * len(batch.rows.by_topic)):
                 await connection.execute(_COMPRESS)
             await copy_rows(connection, "metrics", batch.rows.in_order())
             await copy_rows(connection, "metrics_late", batch.late.in_order())
-            await record(connection, batch.records)
-            await set_aside(connection, batch.rejects)
+            await insert_records(connection, batch.records)
+            await insert_rejects(connection, batch.rejects)
             new = await self._topics.add(connection, batch.rows, batch.late)
             if numbers.firsts:
                 if await (await connection.execute(_BOOKED, numbers)).fetchone():
@@ -84,13 +93,13 @@ class Bulk:
         self._topics.known(new)
         return Written(batch.rows.count + batch.late.count, 0, len(batch.rejects))
 
-    async def _stored_apart(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
+    async def _store_deduplicated(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
         """The careful way: what is booked is left out, and what is refused set aside."""
 
-        async def put(some: Rest) -> int:
+        async def put(some: EncodedRows) -> int:
             return await copy_rows(connection, "metrics", some)
 
-        async def hold(some: Rest) -> int:
+        async def hold(some: EncodedRows) -> int:
             return await copy_rows(connection, "metrics_late", some)
 
         admitted: list[Reject] = []
@@ -98,12 +107,12 @@ class Bulk:
             async with connection.transaction():
                 booked = await (await connection.execute(_BOOKED, numbers)).fetchall()
                 fresh = self._fresh(batch, _each(numbers, booked)) if batch.deliveries else batch
-                _, refused = await put_halving(connection, fresh.rows.in_order(), put)
-                refused += (await put_halving(connection, fresh.late.in_order(), hold))[1]
+                _, refused = await insert_bisecting(connection, fresh.rows.in_order(), put)
+                refused += (await insert_bisecting(connection, fresh.late.in_order(), hold))[1]
                 admitted, lost = admit(self._quota, refused)
                 rejects = [*fresh.rejects, *admitted]
-                await record(connection, batch.records)
-                await set_aside(connection, rejects)
+                await insert_records(connection, batch.records)
+                await insert_rejects(connection, rejects)
                 new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
                 kept, _ = _merged(receipts_left(self._encoding, batch, lost)) if lost else (numbers, False)
                 await connection.execute(_BOOK, kept)  # what is not, can be stored when it comes again

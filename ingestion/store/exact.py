@@ -7,7 +7,17 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import COLUMNS, Row
 from ingestion.store.database import is_of_the_data
 from ingestion.store.quota import Quota
-from ingestion.store.tables import Rest, Topics, Written, admit, copy_rows, put_halving, record, set_aside, value_reject
+from ingestion.store.tables import (
+    EncodedRows,
+    Topics,
+    Written,
+    admit,
+    copy_rows,
+    insert_bisecting,
+    insert_records,
+    insert_rejects,
+    value_reject,
+)
 
 # Its columns by name: LIKE metrics would need the right to read that table, which a writer has not.
 _STAGE = """
@@ -29,7 +39,7 @@ _MOST_DAYS = 50  # a transaction, where the database has not enough locks for mo
 _OTHER_VALUE = "the same topic has another value at the same time already"
 
 
-class Exact:
+class ExactInsert:
     """A plain COPY, and only for a batch that meets a repetition the way through a temporary table."""
 
     unique = True
@@ -45,59 +55,59 @@ class Exact:
     async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
         """Writes a batch in one transaction; in several only if it has rows of more days than one can lock."""
         try:
-            return await self._stored_at_once(connection, batch)
+            return await self._store_together(connection, batch)
         except psycopg.errors.OutOfMemory:
             parts = batch.rows.by_days(_MOST_DAYS)
             if len(parts) < 2:
                 raise
         written = Written(0, 0, 0)
         for rows in parts:  # what is committed of them is a repetition, should the rest have to be written again
-            written += await self._stored_apart(connection, Batch(rows=rows))
+            written += await self._store_deduplicated(connection, Batch(rows=rows))
         rest = Batch(late=batch.late, records=batch.records, rejects=batch.rejects)
-        return written + await self._stored_apart(connection, rest)
+        return written + await self._store_deduplicated(connection, rest)
 
-    async def _stored_at_once(self, connection: AsyncConnection, batch: Batch) -> Written:
+    async def _store_together(self, connection: AsyncConnection, batch: Batch) -> Written:
         if not self._repeating:
             try:
-                return await self._stored(connection, batch)
+                return await self._store_plain(connection, batch)
             except psycopg.Error as error:
                 if not is_of_the_data(error):
                     raise
-        return await self._stored_apart(connection, batch)
+        return await self._store_deduplicated(connection, batch)
 
-    async def _stored(self, connection: AsyncConnection, batch: Batch) -> Written:
+    async def _store_plain(self, connection: AsyncConnection, batch: Batch) -> Written:
         rows, late = batch.rows, batch.late
         async with connection.transaction():
             await copy_rows(connection, "metrics", rows.in_order())
             await copy_rows(connection, "metrics_late", late.in_order())
-            await record(connection, batch.records)
-            await set_aside(connection, batch.rejects)
+            await insert_records(connection, batch.records)
+            await insert_rejects(connection, batch.rejects)
             new = await self._topics.add(connection, rows, late)
         self._topics.known(new)
         return Written(rows.count + late.count, 0, len(batch.rejects))
 
-    async def _stored_apart(self, connection: AsyncConnection, batch: Batch) -> Written:
+    async def _store_deduplicated(self, connection: AsyncConnection, batch: Batch) -> Written:
         """The careful way: what is there already is left out, and what is refused, or contradicts it, set aside."""
         conflicts: list[Reject] = []
 
-        async def merge(some: Rest) -> int:
+        async def merge(some: EncodedRows) -> int:
             repeated, contradicting = await _merge(connection, some)
             conflicts.extend(contradicting)
             return repeated
 
-        async def hold(some: Rest) -> int:
+        async def hold(some: EncodedRows) -> int:
             return await copy_rows(connection, "metrics_late", some)
 
         rows, late = batch.rows, batch.late
         admitted: list[Reject] = []
         try:
             async with connection.transaction():
-                repeated, refused = await put_halving(connection, rows.in_order(), merge)
-                refused += (await put_halving(connection, late.in_order(), hold))[1]
+                repeated, refused = await insert_bisecting(connection, rows.in_order(), merge)
+                refused += (await insert_bisecting(connection, late.in_order(), hold))[1]
                 admitted, lost = admit(self._quota, (*refused, *conflicts))
                 rejects = [*batch.rejects, *admitted]
-                await record(connection, batch.records)
-                await set_aside(connection, rejects)
+                await insert_records(connection, batch.records)
+                await insert_rejects(connection, rejects)
                 new = await self._topics.add(connection, rows, late, {reject.topic for reject in refused})
         except BaseException:
             self._quota.returned(admitted)
@@ -110,7 +120,7 @@ class Exact:
         return Written(stored, duplicates, len(rejects), contradicting, lost)
 
 
-async def _merge(connection: AsyncConnection, rows: Rest) -> tuple[int, list[Reject]]:
+async def _merge(connection: AsyncConnection, rows: EncodedRows) -> tuple[int, list[Reject]]:
     """Stores the rows that are not there yet; gives how many were, and those of them that say something else."""
     await connection.execute(_STAGE)
     await copy_rows(connection, "arriving", rows)

@@ -15,12 +15,12 @@ from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.settings import Settings
-from ingestion.store.bulk import Bulk
+from ingestion.store.bulk import BulkInsert
 from ingestion.store.database import BatchRefusedError, DatabaseAwayError
-from ingestion.store.exact import Exact
+from ingestion.store.exact import ExactInsert
 from ingestion.store.lateness import ask
 from ingestion.store.tables import LARGEST_REJECT, Written
-from ingestion.store.writer import Way, Writer
+from ingestion.store.writer import InsertStrategy, Writer
 from nexus.contract.codec import Message
 from nexus.process.clock import now_ms
 
@@ -105,8 +105,8 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> Ret
     )
     newest = (connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,))[0]
     after, done = 0, Retried()
-    way = Bulk(encoding) if settings.ingest_mode == "bulk" else Exact()
-    trying = _Trying(way)
+    strategy = BulkInsert(encoding) if settings.ingest_mode == "bulk" else ExactInsert()
+    trying = _Trying(strategy)
     lateness = await ask(settings.database_url)
     async with Writer(settings.database_url, trying) as writer:
         while rows := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
@@ -124,28 +124,28 @@ async def retry(connection: Connection, which: Which, settings: Settings) -> Ret
 
 
 class _Trying:
-    """Another way, which takes the rejects `ids` away in the transaction that stores what they hold."""
+    """Another strategy, which takes the rejects `ids` away in the transaction that stores what they hold."""
 
-    def __init__(self, way: Way) -> None:
-        self._way = way
+    def __init__(self, strategy: InsertStrategy) -> None:
+        self._strategy = strategy
         self.ids: list[int] = []
 
     @property
     def unique(self) -> bool:
-        return self._way.unique
+        return self._strategy.unique
 
     def reconnected(self) -> None:
-        self._way.reconnected()
+        self._strategy.reconnected()
 
     async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
         try:
             async with connection.transaction():
                 # What the database refuses is set aside anew: that must not be taken for what is tried here.
                 await connection.execute("UPDATE rejects SET key = NULL WHERE id = ANY(%s)", (self.ids,))
-                written = await self._way.store(connection, batch)
+                written = await self._strategy.store(connection, batch)
                 await connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (self.ids,))
         except BaseException:
-            self._way.reconnected()  # what it took for committed is not
+            self._strategy.reconnected()  # what it took for committed is not
             raise
         return written
 

@@ -1,4 +1,4 @@
-"""What every way of writing does: COPY, halving around what is refused, rejects, and the list of topics."""
+"""What every insert strategy does: COPY, bisecting around refused rows, rejects, and the list of topics."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -32,8 +32,8 @@ VALUES (to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s::jsonb) ON CONFL
 """
 _TOPICS = "INSERT INTO topics (topic) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
-Rest = list[bytes]
-Put = Callable[[Rest], Awaitable[int]]
+EncodedRows = list[bytes]
+Insert = Callable[[EncodedRows], Awaitable[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Written:
         )
 
 
-async def copy_rows(connection: AsyncConnection, table: str, rows: Rest) -> int:
+async def copy_rows(connection: AsyncConnection, table: str, rows: EncodedRows) -> int:
     """COPYs rows of COLUMNS; gives 0, the number of those that were there already."""
     if rows:
         async with connection.cursor() as cursor, cursor.copy(_COPY.format(table)) as copy:
@@ -64,21 +64,21 @@ async def copy_rows(connection: AsyncConnection, table: str, rows: Rest) -> int:
     return 0
 
 
-async def put_halving(connection: AsyncConnection, rows: Rest, put: Put) -> tuple[int, list[Reject]]:
-    """Puts rows, and finds the ones that the database refuses by halving; gives `put`'s sum, and them."""
+async def insert_bisecting(connection: AsyncConnection, rows: EncodedRows, insert: Insert) -> tuple[int, list[Reject]]:
+    """Inserts rows, and finds those that the database refuses by bisecting; gives the sum of `insert`, and them."""
     if not rows:
         return 0, []
     try:
         async with connection.transaction():
-            return await put(rows), []
+            return await insert(rows), []
     except psycopg.Error as error:
         if not is_of_the_data(error):
             raise
         if len(rows) == 1:
             return 0, [row_reject(rows[0], f"the database refused it: {explain(error)}")]
     middle = len(rows) // 2
-    before, refused_before = await put_halving(connection, rows[:middle], put)
-    after, refused_after = await put_halving(connection, rows[middle:], put)
+    before, refused_before = await insert_bisecting(connection, rows[:middle], insert)
+    after, refused_after = await insert_bisecting(connection, rows[middle:], insert)
     return before + after, refused_before + refused_after
 
 
@@ -106,14 +106,14 @@ class Topics:
         self._known.update(map(hash, topics))
 
 
-async def set_aside(connection: AsyncConnection, rejects: Sequence[Reject]) -> None:
-    """Stores what cannot be stored, each once."""
+async def insert_rejects(connection: AsyncConnection, rejects: Sequence[Reject]) -> None:
+    """Inserts rejects, each once."""
     if rejects:
         async with connection.cursor() as cursor:
             await cursor.executemany(_REJECT, [_storable(reject) for reject in rejects])
 
 
-async def record(connection: AsyncConnection, records: Sequence[Record]) -> None:
+async def insert_records(connection: AsyncConnection, records: Sequence[Record]) -> None:
     """Stores who wrote what to devices; a record that is there already stays as it is."""
     if records:
         async with connection.cursor() as cursor:

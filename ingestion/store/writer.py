@@ -22,7 +22,7 @@ from ingestion.store.database import (
 from ingestion.store.tables import Written
 
 WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
-CHECK_SECONDS = 60.0  # how often to look whether the table is as our way into it needs it
+CHECK_SECONDS = 60.0  # how often to look whether the table is as our strategy needs it
 ATTEMPTS = 3  # of a transaction that the database gave up for another's sake
 
 _STATE = """
@@ -33,8 +33,8 @@ FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass
 _TOUCH = "INSERT INTO metrics (time, topic, quality) SELECT now(), '', 0 WHERE false"
 
 
-class Way(Protocol):
-    """A way into the table, and whether it needs the index to be unique."""
+class InsertStrategy(Protocol):
+    """How a batch gets into the table, and whether that needs the index to be unique."""
 
     @property
     def unique(self) -> bool: ...
@@ -47,9 +47,9 @@ class Way(Protocol):
 class Writer:
     """One connection to the database, made when needed and made anew after trouble."""
 
-    def __init__(self, url: str, way: Way) -> None:
+    def __init__(self, url: str, strategy: InsertStrategy) -> None:
         self._url = url
-        self._way = way
+        self._strategy = strategy
         self._connection: AsyncConnection | None = None
         self._clock = asyncio.get_running_loop().time
         self._checked = float("-inf")
@@ -62,7 +62,7 @@ class Writer:
         for attempt in range(1, attempts + 1):
             try:
                 async with asyncio.timeout(WRITE_SECONDS):
-                    return await self._stored(await self._connected(), batch)
+                    return await self._store_plain(await self._connected(), batch)
             except TimeoutError:
                 await self.close()
                 raise TooSlowError(f"no answer within {WRITE_SECONDS:g} s") from None
@@ -84,9 +84,9 @@ class Writer:
                     raise BatchRefusedError(f"{type(error).__name__}: {error}", of_data=True) from error
         raise AssertionError
 
-    async def _stored(self, connection: AsyncConnection, batch: Batch) -> Written:
+    async def _store_plain(self, connection: AsyncConnection, batch: Batch) -> Written:
         if batch.points or batch.deliveries:
-            return await self._way.store(connection, batch)
+            return await self._strategy.store(connection, batch)
         await connection.execute(_TOUCH)
         return Written(0, 0, 0)
 
@@ -114,7 +114,7 @@ class Writer:
     async def _connected(self) -> AsyncConnection:
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._url)
-            self._way.reconnected()
+            self._strategy.reconnected()
             self._checked = float("-inf")
         if self._clock() - self._checked > CHECK_SECONDS:
             await self._check(self._connection)
@@ -123,8 +123,8 @@ class Writer:
 
     async def _check(self, connection: AsyncConnection) -> None:
         """Raises DatabaseAwayError where rows would be lost, or stored twice."""
-        unique, restoring = await (await connection.execute(_STATE)).fetchone() or (self._way.unique, False)
+        unique, restoring = await (await connection.execute(_STATE)).fetchone() or (self._strategy.unique, False)
         if restoring:  # who connects meanwhile sees no hypertables, to the connection's end
             raise DatabaseAwayError("the database is being restored")
-        if unique != self._way.unique:
+        if unique != self._strategy.unique:
             raise DatabaseAwayError("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")

@@ -27,7 +27,7 @@ from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
 from ingestion.consume.batch import Batch
 from ingestion.decode.rows import Encoder, Rows, Window
-from ingestion.store.exact import Exact
+from ingestion.store.exact import ExactInsert
 from ingestion.store.writer import Writer
 from nexus.contract.codec import Message
 
@@ -86,7 +86,7 @@ async def _late(url: str, day: int) -> dict[str, Any]:
             encoder.encode(message, Window(0, 0, 2**50), rows, Rows())
         return rows
 
-    async with Writer(url, Exact()) as writer:
+    async with Writer(url, ExactInsert()) as writer:
         for count in (100, 5_000, 50_000):
             times: dict[str, list[float]] = {"fresh": [], "late": []}
             for turn in range(9):
@@ -118,7 +118,7 @@ def rejects(_: argparse.Namespace) -> dict[str, Any]:
 async def _rejects(url: str) -> dict[str, Any]:
     encoder = Encoder()
     times: dict[str, list[float]] = {"good": [], "one_bad": []}
-    async with Writer(url, Exact()) as writer:
+    async with Writer(url, ExactInsert()) as writer:
         for turn in range(20):
             for kind, found in times.items():
                 rows, now = Rows(), int(time.time() * 1000) + turn

@@ -228,7 +228,7 @@ def outage(arguments: argparse.Namespace) -> dict[str, Any]:
                 here.load("--publish", publish, "--rate", "0", "--points", str(arguments.points // 2)).wait()
                 time.sleep(3)
                 usage = Usage(ingester.process.pid)
-                names = ("held_messages", "buffered_points")
+                names = ("undecoded_messages", "buffered_points")
                 found[publish] = {name: int(ingester.metric(f"nexus_ingestion_{name}")) for name in names}
                 found[publish]["rss_mb"] = usage.rss_mb()
                 connection.execute("ALTER TABLE hidden RENAME TO metrics")

@@ -13,9 +13,9 @@ from ingestion.consume.batch import Batch, Delivery
 from ingestion.decode.decoders import Decoders, Rule
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
-from ingestion.store.bulk import Bulk
+from ingestion.store.bulk import BulkInsert
 from ingestion.store.database import DatabaseAwayError
-from ingestion.store.exact import Exact
+from ingestion.store.exact import ExactInsert
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.writer import Writer
@@ -60,7 +60,7 @@ def batch(encoding: Encoding, *payloads: bytes) -> Batch:
 def written(url: str, *batches: list[bytes]) -> list[Written]:
     async def scenario() -> list[Written]:
         encoding = Encoding(Decoders([]))
-        async with Writer(as_role(url, "nexus_writer"), Bulk(encoding)) as writer:
+        async with Writer(as_role(url, "nexus_writer"), BulkInsert(encoding)) as writer:
             return [await writer.write(batch(encoding, *payloads)) for payloads in batches]
 
     return asyncio.run(scenario())
@@ -97,7 +97,7 @@ def test_what_is_refused_and_not_kept_is_not_booked(bulk_database: str) -> None:
 
     async def scenario() -> list[Written]:
         encoding = Encoding(Decoders([]))
-        async with Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding, Quota(0))) as writer:
+        async with Writer(as_role(bulk_database, "nexus_writer"), BulkInsert(encoding, Quota(0))) as writer:
             first = await writer.write(batch(encoding, message(12, 3)))
             with psycopg.connect(bulk_database) as connection:
                 connection.execute("ALTER TABLE metrics DROP CONSTRAINT odd")
@@ -142,8 +142,8 @@ def test_two_writers_with_the_same_messages_store_them_once(bulk_database: str) 
         encoding = Encoding(Decoders([]))
         payloads = [message(number * 10, 10, publisher) for number in range(1, 201) for publisher in (ONE, TWO)]
         async with (
-            Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as one,
-            Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as two,
+            Writer(as_role(bulk_database, "nexus_writer"), BulkInsert(encoding)) as one,
+            Writer(as_role(bulk_database, "nexus_writer"), BulkInsert(encoding)) as two,
         ):
             same = [writer.write(batch(encoding, *payloads)) for writer in (one, two)]
             return await asyncio.gather(*same)
@@ -161,7 +161,7 @@ def test_two_writers_with_repetitions_of_a_new_publisher_store_them_once(bulk_da
         encoding = Encoding(Decoders([]))
         payloads = [message(number * 10, 10, publisher) for number in range(1, 50)] * 2
         url = as_role(bulk_database, "nexus_writer")
-        async with Writer(url, Bulk(encoding)) as one, Writer(url, Bulk(encoding)) as two:
+        async with Writer(url, BulkInsert(encoding)) as one, Writer(url, BulkInsert(encoding)) as two:
             await asyncio.gather(one.write(Batch()), two.write(Batch()))  # both are connected
             return await asyncio.gather(*(writer.write(batch(encoding, *payloads)) for writer in (one, two)))
 
@@ -236,7 +236,7 @@ def test_a_repetition_beside_them_leaves_messages_without_a_time_where_they_arri
             found.deliveries.append(Delivery("plain/a", b"%d" % later, lambda: None))
             found.windows.append(window)
             encoding.add(found, "plain/a", b"%d" % later, window)
-        async with Writer(as_role(bulk_database, "nexus_writer"), Bulk(encoding)) as writer:
+        async with Writer(as_role(bulk_database, "nexus_writer"), BulkInsert(encoding)) as writer:
             return await writer.write(found)
 
     assert asyncio.run(scenario()) == Written(13, 10, 0)
@@ -283,7 +283,7 @@ def test_a_retry_that_is_refused_again_costs_only_itself(bulk_database: str) -> 
 @community
 def test_the_modes_of_ingester_and_table_must_fit(bulk_database: str) -> None:
     async def exact() -> None:
-        async with Writer(as_role(bulk_database, "nexus_writer"), Exact()) as writer:
+        async with Writer(as_role(bulk_database, "nexus_writer"), ExactInsert()) as writer:
             await writer.write(Batch())
 
     with pytest.raises(DatabaseAwayError, match="NEXUS_INGEST_MODE"):

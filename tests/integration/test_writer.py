@@ -14,7 +14,7 @@ import pytest
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import Encoder, Rows, Window, parsed
 from ingestion.store.database import BatchRefusedError, ClocksApartError, DatabaseAwayError, TooSlowError
-from ingestion.store.exact import Exact
+from ingestion.store.exact import ExactInsert
 from ingestion.store.lateness import ask
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
@@ -48,7 +48,7 @@ def contradicted(contents: list[Content]) -> list[Content]:
 
 def write(url: str, *batches: list[Content], late: list[Content] | None = None) -> list[Written]:
     async def scenario() -> list[Written]:
-        async with Writer(as_role(url, "nexus_writer"), Exact()) as writer:
+        async with Writer(as_role(url, "nexus_writer"), ExactInsert()) as writer:
             return [await writer.write(Batch(rows(*batch), rows(*(late or [])))) for batch in batches]
 
     return asyncio.run(scenario())
@@ -56,7 +56,7 @@ def write(url: str, *batches: list[Content], late: list[Content] | None = None) 
 
 def write_batch(url: str, batch: Batch) -> Written:
     async def scenario() -> Written:
-        async with Writer(as_role(url, "nexus_writer"), Exact()) as writer:
+        async with Writer(as_role(url, "nexus_writer"), ExactInsert()) as writer:
             return await writer.write(batch)
 
     return asyncio.run(scenario())
@@ -143,7 +143,7 @@ def test_a_lock_on_the_table_is_an_outage_and_an_empty_batch_finds_it(database: 
     url = as_role(database, "nexus_writer")
 
     async def scenario() -> None:
-        async with Writer(url, Exact()) as writer:
+        async with Writer(url, ExactInsert()) as writer:
             for batch in (Batch(rows(*series(1))), Batch()):
                 await writer.write(batch)
                 assert writer._connection is not None
@@ -167,7 +167,7 @@ def test_rows_that_the_quota_has_no_room_for_are_named(database: str) -> None:
         connection.execute("ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
 
     async def scenario() -> list[Written]:
-        async with Writer(as_role(database, "nexus_writer"), Exact(Quota(1))) as writer:
+        async with Writer(as_role(database, "nexus_writer"), ExactInsert(Quota(1))) as writer:
             batches = [series(2), contradicted(series(2)), [("dev/b/t", None, NOW, 13.0, 192)]]
             return [await writer.write(Batch(rows(*batch))) for batch in batches]
 
@@ -212,7 +212,7 @@ def test_an_error_of_the_data_does_not_cost_the_connection(database: str) -> Non
 
     async def scenario() -> list[int]:
         pids = []
-        async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
+        async with Writer(as_role(database, "nexus_writer"), ExactInsert()) as writer:
             for batch in (Batch(), refused, broken, Batch(rows(*series(1)))):
                 with suppress(BatchRefusedError):
                     await writer.write(batch, attempts=1)
@@ -311,7 +311,7 @@ def test_a_clock_far_from_the_databases_judges_no_time(
 
 def test_a_killed_connection_is_made_anew(database: str) -> None:
     async def scenario() -> None:
-        async with Writer(as_role(database, "nexus_writer"), Exact()) as writer:
+        async with Writer(as_role(database, "nexus_writer"), ExactInsert()) as writer:
             await writer.write(Batch(rows(*series(1))))
             with psycopg.connect(database, autocommit=True) as other:
                 other.execute(
@@ -329,9 +329,9 @@ def test_two_writers_with_the_same_rows_do_not_block_each_other(database: str) -
     async def scenario() -> None:
         batches = [[*series(2000, f"dev/{n}/t"), *series(2000, "dev/common/t")] for n in range(6)]
         async with (
-            Writer(as_role(database, "nexus_writer"), Exact()) as one,
-            Writer(as_role(database, "nexus_writer"), Exact()) as two,
-            Writer(as_role(database, "nexus_writer"), Exact()) as three,
+            Writer(as_role(database, "nexus_writer"), ExactInsert()) as one,
+            Writer(as_role(database, "nexus_writer"), ExactInsert()) as two,
+            Writer(as_role(database, "nexus_writer"), ExactInsert()) as three,
         ):
             for _ in range(2):
                 for at in range(0, 6, 3):

@@ -117,7 +117,7 @@ def test_a_stop_ends_once_the_held_messages_are_the_brokers_again() -> None:
         await asyncio.sleep(0.05)
         line.finish()
         await asyncio.sleep(0)
-        line.forget_held()
+        line.forget_undecoded()
         database.free.set()
         await running
         assert database.stored == 10

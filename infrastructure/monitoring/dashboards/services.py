@@ -57,7 +57,7 @@ def ingestion() -> models.Dashboard:
                     "Waiting",
                     "short",
                     ("sum(nexus_ingestion_buffered_points)", "points decoded"),
-                    ("sum(nexus_ingestion_held_messages)", "messages not decoded"),
+                    ("sum(nexus_ingestion_undecoded_messages)", "messages not decoded"),
                 ),
                 lines(
                     "Gateways' spools",

@@ -10,7 +10,7 @@ from ingestion.consume.batch import Batch, Delivery
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
-from ingestion.store.apart import PATIENCE, Parts, write_apart
+from ingestion.store.bisect import PATIENCE, Parts, write_bisecting
 from ingestion.store.database import BatchRefusedError, DatabaseAwayError, TooSlowError
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
@@ -46,7 +46,7 @@ def apart(topics: list[str], *, of_data: bool) -> tuple[Written, list[str]]:
     write = database(aside, of_data=of_data)
     encoding = Encoding(Decoders([]))
     batch = arrived(encoding, *((topic, GOOD) for topic in topics))
-    written = asyncio.run(write_apart(encoding, Quota(), write, batch, batch.receipts))
+    written = asyncio.run(write_bisecting(encoding, Quota(), write, batch, batch.receipts))
     return written, aside
 
 
@@ -74,7 +74,7 @@ def test_the_quota_is_charged_once_however_often_a_batch_is_halved() -> None:
     wrong = [(f"dev/wrong{number}", WRONG) for number in range(3)]
     dropped = metrics.rejects_dropped._value.get()
     batch = arrived(encoding, *wrong[:2], *((f"dev/{number}", GOOD) for number in range(20)), ("dev/bad", GOOD))
-    written = asyncio.run(write_apart(encoding, quota, write, batch, batch.receipts))
+    written = asyncio.run(write_bisecting(encoding, quota, write, batch, batch.receipts))
     assert (written.rows, aside) == (20, ["dev/wrong0", "dev/wrong1", "dev/bad"])
     assert metrics.rejects_dropped._value.get() == dropped
     assert arrived(encoding, *wrong[2:]).rejects == []
@@ -92,7 +92,7 @@ def test_what_is_beyond_the_quota_is_not_kept_because_a_batch_is_halved() -> Non
     quota = Quota(2, 1_000_000)
     encoding = Encoding(Decoders([]), quota)
     batch = arrived(encoding, *((f"dev/wrong{number}", WRONG) for number in range(5)))
-    asyncio.run(write_apart(encoding, quota, write, batch, batch.receipts))
+    asyncio.run(write_bisecting(encoding, quota, write, batch, batch.receipts))
     assert stored == ["dev/wrong0", "dev/wrong1"]
 
 
@@ -105,7 +105,7 @@ def test_what_could_not_be_set_aside_yet_is_not_charged() -> None:
     quota = Quota(1, 1_000_000)
     encoding = Encoding(Decoders([]), quota)
     with pytest.raises(DatabaseAwayError):
-        asyncio.run(write_apart(encoding, quota, write, arrived(encoding, ("dev/bad", GOOD)), []))
+        asyncio.run(write_bisecting(encoding, quota, write, arrived(encoding, ("dev/bad", GOOD)), []))
     assert len(arrived(encoding, ("dev/wrong", WRONG)).rejects) == 1
 
 
@@ -119,9 +119,9 @@ def test_what_is_refused_and_beyond_the_quota_gets_no_receipt() -> None:
     numbered = b'{"v":1,"ts":1700000000000,"p":"%s","n":%d}'
     gateway = b"0f" * 16
     batch = arrived(encoding, *((topic, numbered % (gateway, n)) for n, topic in enumerate(("dev/a", "dev/bad"), 1)))
-    asyncio.run(write_apart(encoding, Quota(1), write, batch, batch.receipts))
+    asyncio.run(write_bisecting(encoding, Quota(1), write, batch, batch.receipts))
     assert [first for _, first, _ in batch.receipts] == [1, 2]
-    asyncio.run(write_apart(encoding, Quota(0), write, batch, batch.receipts))
+    asyncio.run(write_bisecting(encoding, Quota(0), write, batch, batch.receipts))
     assert [first for _, first, _ in batch.receipts] == [1]
 
 
@@ -133,7 +133,7 @@ def test_what_cannot_be_kept_even_as_a_reject_gets_no_receipt() -> None:
 
     encoding = Encoding(Decoders([]))
     batch = arrived(encoding, ("dev/a", b'{"v":1,"ts":1700000000000,"p":"%s","n":1}' % (b"0f" * 16)))
-    asyncio.run(write_apart(encoding, Quota(), write, batch, batch.receipts))
+    asyncio.run(write_bisecting(encoding, Quota(), write, batch, batch.receipts))
     assert batch.receipts == []
 
 

@@ -1,4 +1,4 @@
-"""A batch that cannot be written whole: what makes it fail is found by halving, and set aside; the rest is stored."""
+"""A batch that cannot be written whole: the messages that make it fail are found by bisecting, and rejected."""
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
@@ -14,18 +14,18 @@ PATIENCE = 3  # times that one message may take too long
 _LAST_WORD = "this message makes writing fail, and cannot be kept"
 
 
-async def write_apart(
+async def write_bisecting(
     encoding: Encoding, quota: Quota, write: Write, batch: Batch, receipts: list[tuple[str, int, int]]
 ) -> Written:
     """Writes what can be written of a batch's messages. What is not even kept as a reject gets none of `receipts`.
 
     Raises DatabaseAwayError when none of several can and none is known to be at fault: then it is not the messages'.
     """
-    written, refused = await _halved(encoding, write, batch)
+    written, refused = await _bisected(encoding, write, batch)
     if len(refused) == len(batch.deliveries) > 1 and not any(error.of_data for _, error in refused):
         raise DatabaseAwayError(f"nothing can be written: {refused[0][1]}")
     for one, error in refused:
-        written += await _set_aside(quota, write, one, str(error), receipts)
+        written += await _reject(quota, write, one, str(error), receipts)
     return written
 
 
@@ -54,7 +54,7 @@ class Parts:
                 if self._slow[part] < PATIENCE or part.points == 1:
                     self.written += await write(part)
                 else:
-                    self.written += await _set_aside(self._quota, write, part, "it takes too long", self._receipts)
+                    self.written += await _reject(self._quota, write, part, "it takes too long", self._receipts)
             except TooSlowError:
                 self._split(part)
                 raise
@@ -77,7 +77,7 @@ class Parts:
             self._left.append(part)
 
 
-async def _halved(
+async def _bisected(
     encoding: Encoding, write: Write, batch: Batch
 ) -> tuple[Written, list[tuple[Batch, BatchRefusedError]]]:
     """Writes what can be, and gives what cannot, a batch a message, with the reason."""
@@ -87,14 +87,12 @@ async def _halved(
         if len(batch.deliveries) == 1:
             return Written(0, 0, 0), [(batch, error)]
     middle = len(batch.deliveries) // 2
-    first, refused_first = await _halved(encoding, write, encoding.again(batch, slice(None, middle)))
-    second, refused_second = await _halved(encoding, write, encoding.again(batch, slice(middle, None)))
+    first, refused_first = await _bisected(encoding, write, encoding.again(batch, slice(None, middle)))
+    second, refused_second = await _bisected(encoding, write, encoding.again(batch, slice(middle, None)))
     return first + second, refused_first + refused_second
 
 
-async def _set_aside(
-    quota: Quota, write: Write, one: Batch, reason: str, receipts: list[tuple[str, int, int]]
-) -> Written:
+async def _reject(quota: Quota, write: Write, one: Batch, reason: str, receipts: list[tuple[str, int, int]]) -> Written:
     """Keeps it as a reject; what is not even that gets none of the `receipts`."""
     [delivery], [window] = one.deliveries, one.windows
     publisher = one.receipts[0][0] if one.receipts else None
