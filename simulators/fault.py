@@ -6,8 +6,10 @@ from typing import Literal
 
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from nexus.process.duration import Seconds
+from nexus.process.wording import words
 
 Kind = Literal["refuse", "drop", "hang", "slow", "garbage", "half", "exception", "bad"]
 
@@ -64,7 +66,7 @@ class Faults:
         try:
             return self._switched(request, Fault.model_validate_json(await request.read()))
         except ValidationError as error:
-            return web.json_response({"error": str(error)}, status=400)
+            return web.json_response({"error": "; ".join(map(_worded, error.errors()))}, status=400)
 
     async def _delete(self, request: web.Request) -> web.Response:
         return self._switched(request, None)
@@ -76,6 +78,11 @@ class Faults:
         except KeyError:
             return web.json_response({"error": f"there is no device {device!r}"}, status=404)
         return web.json_response({"device": device, "fault": fault.model_dump() if fault else None})
+
+
+def _worded(error: ErrorDetails) -> str:
+    key = ".".join(map(str, error["loc"])) or "the body"
+    return f"{key}: {words(error, None)}"
 
 
 async def send(writer: asyncio.StreamWriter, answer: bytes, fault: Fault | None) -> None:

@@ -97,7 +97,7 @@ class Commands:
             return
         if message.response_topic is not None and not message.response_topic.startswith(ANSWERS):
             # We may publish in many places, and say there in our own name whatever we are asked to.
-            self._note(message, None, Answer(ok=False, error=f"answers go below {ANSWERS} only"), "refused")
+            self._note(message, None, None, Answer(ok=False, error=f"answers go below {ANSWERS} only"), "refused")
             return
         task = guard.start(
             self._group, "command", self._handled(connection, message, poller, path, name), name=f"write {path}"
@@ -126,14 +126,14 @@ class Commands:
     async def _handled(
         self, connection: mqtt.Connection, message: mqtt.Message, poller: Poller | None, path: str, name: str
     ) -> None:
-        came, by = self._clock(), sender(message)
+        came, by, asked = self._clock(), sender(message), None
         try:
             request = parse(message, now_ms())
-            by = request.by
+            by, asked = request.by, request.value
             answer, result = await self._in_turn(poller, path, name, request, came + request.seconds)
         except WriteError as error:
             answer, result = Answer(ok=False, error=str(error)), "refused"
-        self._note(message, by, answer, result)
+        self._note(message, by, asked, answer, result)
         if message.response_topic is not None:
             await self._send(connection, message, message.response_topic, answer)
 
@@ -184,10 +184,10 @@ class Commands:
         )
         self._record(topic.audit(path, name), _encoder.encode(audit))
 
-    def _note(self, message: mqtt.Message, by: str | None, answer: Answer, result: str) -> None:
+    def _note(self, message: mqtt.Message, by: str | None, asked: Value, answer: Answer, result: str) -> None:
         metrics.commands.labels(result).inc()
         event = self._log.info if answer.ok else self._log.warning
-        event("write", topic=message.topic, by=by, value=answer.v, error=answer.error)
+        event("write", topic=message.topic, by=by, value=asked, now=answer.v, error=answer.error)
 
     async def _send(self, connection: mqtt.Connection, message: mqtt.Message, to: str, answer: Answer) -> None:
         try:

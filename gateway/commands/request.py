@@ -16,6 +16,7 @@ VALID_SECONDS = 10.0  # after it was asked; what waited for longer is no longer 
 LARGEST_BYTES = 8192
 LONGEST_NAME = 128
 _LARGEST_INTEGER = 2**64
+_EXAMPLE = 'write the request like {"v": 42}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,10 @@ def _decoded(data: bytes) -> _Payload:
         raise WriteError(f"a request of {len(data)} bytes; {LARGEST_BYTES} are the most")
     try:
         return _decoder.decode(data)
-    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        raise WriteError(f'write the request like {{"v": 42}}: {str(error)[:200]}') from None
+    except msgspec.ValidationError:
+        raise WriteError(f"{_EXAMPLE}: `v` is a number, true, false or a text; `by` a text; `ts` a number") from None
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        raise WriteError(f"{_EXAMPLE}: this is not JSON") from None
 
 
 def _is_sayable(value: Value) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from gateway.commands.encoding import shown
-from gateway.drivers.driver import DeviceError, Read, Tag
+from gateway.drivers.driver import DeviceError, Read, Tag, WriteError
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.clock import now_ms
 
@@ -41,6 +41,11 @@ async def confirmed(read: Read, write: Write, tag: Tag, value: Value, patience: 
     was = _good(before)
     try:
         held = await write(tag, raw)
+    except WriteError as error:
+        if raw == value:
+            raise
+        scaled = f"scale {tag.scale:g}" + (f" and offset {tag.offset:g}" if tag.offset else "")
+        raise WriteError(f"{error} ({shown(value)} by {scaled} is {shown(raw)} in the device)") from None
     except DeviceError as error:
         return Written(False, was, None, now_ms(), f"{error}: it is not known whether the value was written")
     return await _read_back(read, tag.reading(held, 0).value, was, patience)

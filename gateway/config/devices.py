@@ -56,10 +56,13 @@ def load(path: Path, environment: Mapping[str, str] = os.environ, prefix: str = 
 
 
 def read(
-    path: Path, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX
+    path: Path,
+    environment: Mapping[str, str] = os.environ,
+    prefix: str = PREFIX,
+    diagnostics: Diagnostics | None = None,
 ) -> tuple[Files, tuple[ConfiguredDevice, ...]]:
-    """The files beside what they say. Raises ConfigError."""
-    diagnostics = Diagnostics()
+    """The files beside what they say; warnings are left in `diagnostics`. Raises ConfigError."""
+    diagnostics = Diagnostics() if diagnostics is None else diagnostics
     files = device_files.read(path, diagnostics)
     return files, build(files, environment, prefix, diagnostics)
 

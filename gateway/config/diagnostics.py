@@ -1,5 +1,6 @@
 """What is wrong with device files: where, and what would be right, in the words of whoever writes them."""
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,6 +16,7 @@ from nexus.process.wording import words
 MOST_SHOWN = 200
 _LONGEST = 60  # characters of a value that are shown
 _ORDERS = " (CDAB is `word_order: little`, BADC is `byte_order: little`, DCBA is both, ABCD is none)"
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
 _SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
 
 
@@ -35,6 +37,8 @@ class Diagnostics:
 
     def __init__(self) -> None:
         self._found: list[Diagnostic] = []
+        self.warnings: list[Diagnostic] = []  # of what works, and may not be meant
+        self._warned: set[tuple[Path, int | None]] = set()
         self._left_out = 0
         self._secrets: dict[str, str] = {}
         self._unfilled: set[tuple[Path, int | None, str]] = set()
@@ -65,6 +69,12 @@ class Diagnostics:
             message = message.replace(value, name)
         self._found.append(Diagnostic(file, line, message))
 
+    def warn(self, file: Path, line: int | None, message: str) -> None:
+        """Notes what is allowed, but hardly meant."""
+        if len(self.warnings) < MOST_SHOWN and (file, line) not in self._warned:  # once for all devices of a template
+            self._warned.add((file, line))
+            self.warnings.append(Diagnostic(file, line, message))
+
     def __str__(self) -> str:
         more = [f"and {self._left_out} more faults"] if self._left_out else []
         return "\n".join([*map(str, self._found), *more])
@@ -83,7 +93,7 @@ def messages_of(
 ) -> list[tuple[str | None, str]]:
     """What a model says of its keys, each with the key that it is about; `beside` are right keys of other models."""
     found: dict[tuple[str, ...], tuple[str | None, str]] = {}
-    for fault in error.errors(include_url=False, include_input=False):
+    for fault in error.errors(include_url=False):
         inner, path = _resolve(model, fault["loc"])
         message = _message(fault, path, inner, beside)
         found.setdefault(path, (path[0] if path else None, message))  # a union speaks once for each of its members
@@ -100,6 +110,15 @@ def closest(word: object, known: Iterable[str]) -> str:
     known = list(known)
     close = get_close_matches(str(word), known, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
+
+
+def _as_text(fault: ErrorDetails) -> str:
+    """What to do with a number that is written as a text."""
+    value = fault.get("input")
+    if fault["type"] not in ("float_type", "float_parsing", "int_type", "int_parsing") or not isinstance(value, str):
+        return ""
+    number = value.strip().replace(",", ".")
+    return f", not the text {shown(value)}" + (f": write {number}" if _NUMBER.fullmatch(number) else "")
 
 
 def _resolve(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[str, ...]]:
@@ -132,7 +151,7 @@ def _message(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel],
         inner = _model(model.model_fields.get(path[-1])) if path else None
         text = f"must be a mapping of keys: {', '.join((inner or model).model_fields)}"
     else:
-        text = words(fault, model.model_fields.get(path[-1]) if path else None)
+        text = words(fault, model.model_fields.get(path[-1]) if path else None) + _as_text(fault)
         if path and path[-1] in ("word_order", "byte_order"):
             text += _ORDERS
     if not path:

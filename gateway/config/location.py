@@ -25,6 +25,10 @@ class SourceLocation:
         """Notes what is wrong, at the line of `key`."""
         self.diagnostics.add(self.block.file, self.block.line_of(key), f"{self.label}: {message}")
 
+    def warn(self, key: str | None, message: str) -> None:
+        """Notes what is allowed, but hardly meant."""
+        self.diagnostics.warn(self.block.file, self.block.line_of(key), f"{self.label}: {message}")
+
     def checked(self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
         """`raw` as a model, or None if it is wrong; keys of `beside` are offered as right spellings too."""
         wrong = [key for key, value in raw.items() if isinstance(value, bool) and not _takes_truth(kind, key)]

@@ -5,6 +5,7 @@ from pydantic import BaseModel
 from gateway.config.block import Block
 from gateway.config.diagnostics import shown
 from gateway.config.location import SourceLocation
+from gateway.config.overlaps import overlaps
 from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.drivers.driver import Driver, Tag
 from nexus.contract import topic
@@ -33,15 +34,30 @@ class Tags:
     def read(self, listed: object) -> list[Tag]:
         """The valid tags; the others are reported."""
         tags: list[Tag] = []
+        blocks: dict[str, Block] = {}
         for raw in listed if isinstance(listed, list) else ():
             if not isinstance(raw, Block):
                 self._device.fault("tags", f"{shown(raw)} is no tag: write it like {{name: temperature, address: …}}")
             elif (tag := self._tag(raw)) is not None:
                 tags.append(tag)
+                blocks[tag.name] = raw
+        self._warn_of_overlaps(tags, blocks)
         return tags
 
+    def _warn_of_overlaps(self, tags: list[Tag], blocks: dict[str, Block]) -> None:
+        if self._driver is None:
+            return
+        extents = [(tag.name, extent) for tag in tags if (extent := self._driver.extent(tag.address)) is not None]
+        for name, other, extent in overlaps(extents):
+            location = self._location(blocks[name])
+            place = f"{extent.space} {extent.start} to {extent.end - 1}, counted from 0"
+            location.warn("address", f"overlaps tag {other} ({place}): is the address or the type wrong?")
+
+    def _location(self, raw: Block) -> SourceLocation:
+        return SourceLocation(self._device.diagnostics, raw, f"{self._device.label}, tag {shown_name(raw)}")
+
     def _tag(self, raw: Block) -> Tag | None:
-        location = SourceLocation(self._device.diagnostics, raw, f"{self._device.label}, tag {shown_name(raw)}")
+        location = self._location(raw)
         found = location.checked(TagKeys, raw)
         if found is None:
             return None
@@ -53,10 +69,7 @@ class Tags:
         self._names.add(name)
         if self._driver is None or (settings := self._settings) is None:
             return None
-        if found.orders:
-            for key in found.orders.keys() - type(settings).model_fields.keys():
-                location.fault(key, f"{key} is for Modbus: other protocols have one order only")
-            settings = settings.model_copy(update=found.orders)
+        settings = _ordered(settings, found, location)
         try:
             address = self._driver.parse_address(found.address, settings, found.writable)
         except ValueError as error:
@@ -66,9 +79,20 @@ class Tags:
             if self._is_whole:
                 raise
             return None
+        if found.on_change and found.deadband is not None:
+            location.warn("on_change", "deadband decides alone what is sent: leave on_change out")
         interval = found.interval or self._interval
         limits = (found.writable, found.min, found.max)
         return Tag(name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
+
+
+def _ordered(settings: BaseModel, tag: TagKeys, location: SourceLocation) -> BaseModel:
+    """The device's settings with the tag's own word and byte order."""
+    if not tag.orders:
+        return settings
+    for key in tag.orders.keys() - type(settings).model_fields.keys():
+        location.fault(key, f"{key} is for Modbus: other protocols have one order only")
+    return settings.model_copy(update=tag.orders)
 
 
 def shown_name(raw: Block) -> str:

@@ -156,6 +156,19 @@ class Request:
     seconds: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What a tag takes of a device's memory: `count` registers or bytes of a table or block, from `start`."""
+
+    space: str
+    start: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.count
+
+
 def _one_by_interval(device: Device[SettingsT, AddressT]) -> list[Request]:
     """A plan of which nothing is known but which tags are due together."""
     found: dict[float, list[str]] = {}
@@ -176,7 +189,8 @@ class Driver(Generic[SettingsT, AddressT]):
     right. `connect` gives a session for as long as its block runs, and raises DeviceError.
 
     `requests` is the read plan as far as it is known without the device. `bus` names the line that devices share if its
-    speed is known. `address_pattern` and `address_examples` are for editors.
+    speed is known. `extent` is where in its memory an address lies, if it is not a bit and memory is what the protocol
+    has. `address_pattern` and `address_examples` are for editors.
     """
 
     settings: Mapping[str, type[SettingsT]]
@@ -184,5 +198,6 @@ class Driver(Generic[SettingsT, AddressT]):
     connect: Callable[[Device[SettingsT, AddressT]], AbstractAsyncContextManager[DeviceSession[AddressT]]]
     requests: Callable[[Device[SettingsT, AddressT]], list[Request]] = _one_by_interval
     bus: Callable[[SettingsT], str | None] = lambda _: None
+    extent: Callable[[AddressT], Extent | None] = lambda _: None
     address_pattern: str | None = None
     address_examples: tuple[str, ...] = ()

@@ -27,11 +27,19 @@ def place(given: Path | None) -> Path:
 
 def loaded(path: Path) -> "tuple[ConfiguredDevice, ...]":
     """The devices of the files. Raises ConfigError."""
-    from gateway.config.devices import load
+    return checked(path)[0]
+
+
+def checked(path: Path) -> "tuple[tuple[ConfiguredDevice, ...], list[str]]":
+    """The devices of the files, and warnings of what is hardly meant. Raises ConfigError."""
+    from gateway.config.devices import read
+    from gateway.config.diagnostics import Diagnostics
     from gateway.settings import Settings
     from nexus.process import settings
 
-    return load(path, prefix=settings.load(Settings).device_prefix)
+    diagnostics = Diagnostics()
+    _, devices = read(path, prefix=settings.load(Settings).device_prefix, diagnostics=diagnostics)
+    return devices, [str(warning) for warning in diagnostics.warnings]
 
 
 def device_names(context: typer.Context, incomplete: str) -> list[str]:

@@ -6,26 +6,35 @@ from typing import Annotated, Literal
 
 import typer
 
-from nexus.cli.device_files import loaded, place
+from nexus.cli.device_files import checked, place
 from nexus.process.errors import ConfigError
 
 
 def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file, or a directory of them.")]) -> int:
     """Report every mistake in device files, with line and fix.
 
+    Warnings are of what works, and is hardly meant, such as tags that overlap.
+
     \b
     Examples:
       nexus check plant.yaml
       nexus check /etc/nexus/devices
     """
-    devices = loaded(path)
+    devices, warnings = checked(path)
     for one in devices:
         device = one.device
-        print(f"{device.name}: {device.protocol}, {len(device.tags)} tags on dev/{device.path}")
+        print(f"{device.name}: {device.protocol}, {_count(len(device.tags), 'tag')} on dev/{device.path}")
+    for warning in warnings:
+        print(f"warning: {warning}")
     if any(one.device.protocol == "opcua" for one in devices):
         print("note: OPC UA arrays and structures are not read as a whole; name the node of an element or a member")
-    print(f"ok: {len(devices)} devices, {sum(len(one.device.tags) for one in devices)} tags")
+    tags = sum(len(one.device.tags) for one in devices)
+    print(f"ok: {_count(len(devices), 'device')}, {_count(tags, 'tag')}")
     return 0
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def import_(

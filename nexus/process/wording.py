@@ -5,6 +5,11 @@ from pydantic_core import ErrorDetails
 
 # By pydantic's names for what it found; `{…}` are its own figures.
 _WORDS = {
+    "missing": "is missing",
+    "extra_forbidden": "is no key here",
+    "json_invalid": "is not JSON",
+    "model_type": "must be a mapping of keys",
+    "model_attributes_type": "must be a mapping of keys",
     "string_type": "must be a text: put it in quotes",
     "string_too_short": "must not be empty",
     "string_too_long": "must not be longer than {max_length} characters",

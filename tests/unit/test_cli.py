@@ -68,7 +68,7 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     good.write_text("devices: [{name: a, protocol: modbus-tcp, host: h, tags: [{name: t, address: 'coil:1'}]}]")
     for arguments, code, said in (
         (["--version"], 0, "nexus-edge "),
-        (["check", str(good)], 0, "ok: 1 devices, 1 tags"),
+        (["check", str(good)], 0, "ok: 1 device, 1 tag"),
         ([], 2, "Commands:"),
         (["nonsense"], 2, "No such command 'nonsense'"),
         (["check"], 2, "Missing argument 'PATH'"),

@@ -47,7 +47,7 @@ def test_a_request_says_who_asks_and_how_long_it_is_valid() -> None:
     ("payload", "said"),
     [
         (b"", "write the request like"),
-        (b"12", "write the request like"),
+        (b"12", 'write the request like {"v": 42}: `v` is a number, true, false or a text'),
         (b"null", "write the request like"),
         (b"[1]", "write the request like"),
         (b'{"v": null}', "write the request like"),
@@ -59,7 +59,7 @@ def test_a_request_says_who_asks_and_how_long_it_is_valid() -> None:
         (b'{"v": 1, "x": ' + b"[" * 4000 + b"]" * 4000 + b"}", "write the request like"),
         (b'{"v": "\xff"}', "write the request like"),
         (b'{"v": "\\ud800"}', "write the request like"),
-        (b'{"v": NaN}', "write the request like"),
+        (b'{"v": NaN}', 'write the request like {"v": 42}: this is not JSON'),
         (b'{"v": ' + b"9" * 400 + b"}", "larger than anything a device holds"),
         (b'{"v": -' + b"9" * 5000 + b"}", ""),
         (b'{"v": 1e999}', ""),

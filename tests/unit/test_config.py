@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config import devices as config
+from gateway.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
 GOOD = """
@@ -56,6 +57,13 @@ def faults(tmp_path: Path, text: str, **environment: str) -> list[str]:
     return [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()]
 
 
+def warnings(folder: Path, text: str, **environment: str) -> list[str]:
+    (folder / "plant.yaml").write_text(text)
+    diagnostics = Diagnostics()
+    config.read(folder / "plant.yaml", environment, diagnostics=diagnostics)
+    return [str(one).removeprefix(f"{folder}/") for one in diagnostics.warnings]
+
+
 def device(tags: str = '{name: t, address: "holding:40001:int16"}', **keys: str) -> str:
     given = {"name": "plc", "protocol": "modbus-tcp", "host": "plc", **keys}
     lines = "".join(f"    {key}: {value}\n" for key, value in given.items())
@@ -77,6 +85,29 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
         ("on", 60.0),
     ]
     assert meter8.outlet.units == {"voltage": "V", "energy": "kWh"}
+
+
+@pytest.mark.parametrize(
+    ("second", "warning"),
+    [
+        ("holding:40002:float32", "plant.yaml:8: device plc, tag b: overlaps tag a (holding 0 to 1, counted from 0)"),
+        ("holding:40002:int16", "plant.yaml:8: device plc, tag b: overlaps tag a"),
+        ("holding:40003:float32", None),
+        ("holding:40001:int32", None),
+        ("holding:40001.3:bool", None),
+        ("input:30002:float32", None),
+    ],
+)
+def test_tags_that_overlap_are_warned_of(second: str, warning: str | None, tmp_path: Path) -> None:
+    text = device(f"{{name: a, address: 'holding:40001:float32'}}\n      - {{name: b, address: '{second}'}}")
+    assert [line.startswith(warning or "-") for line in warnings(tmp_path, text)] == ([True] if warning else [])
+
+
+def test_what_a_template_repeats_is_warned_of_once(tmp_path: Path) -> None:
+    text = GOOD.replace("unit: V}", "unit: V, deadband: 1, on_change: true}")
+    assert [line.partition(": ")[2] for line in warnings(tmp_path, text, DEVICE_METER="x")] == [
+        "device meter7, tag voltage: deadband decides alone what is sent: leave on_change out"
+    ]
 
 
 def test_a_directory_is_all_its_yaml_files(tmp_path: Path) -> None:
@@ -112,6 +143,14 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
         (device(path="plant//x"), "plant.yaml:6: device plc: path 'plant//x' has an empty level"),
         (device(path="plant/+"), "plant.yaml:6: device plc: path 'plant/+' contains '+', which MQTT reserves"),
         (device(template="meter"), "plant.yaml:6: device plc: there is no template 'meter'; known: none"),
+        (
+            device("{name: t, address: 'coil:1', scale: '0,1'}"),
+            "tag t: scale must be a number, not the text '0,1': write 0.1",
+        ),
+        (
+            device("{name: t, address: 'holding:40001:INT'}"),
+            "address 'holding:40001:INT': there is no type INT: write int16",
+        ),
         (device(port="70000"), "plant.yaml:6: device plc: port must be 65535 or less"),
         (
             device(breaker="{failure: 3}"),

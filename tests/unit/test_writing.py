@@ -52,6 +52,14 @@ def test_scaled_values_are_compared_as_the_device_holds_them() -> None:
     assert write(Plc(rounded), 82.3, Tag("t", None, scale=0.1, offset=1e6)).ok
 
 
+def test_a_scaled_value_that_is_refused_is_named_as_it_was_asked_for() -> None:
+    def refuse(_: Value) -> Value:
+        raise WriteError("225.7 does not fit: int16 takes whole numbers")
+
+    with pytest.raises(WriteError, match=r"whole numbers \(22.57 by scale 0.1 is 225.7 in the device\)"):
+        write(Plc(refuse), 22.57, Tag("t", None, scale=0.1))
+
+
 def test_a_write_that_the_device_ignores_is_not_ok() -> None:
     written = write(Plc(lambda _: 1.0), 2.0)
     assert (written.ok, written.was, written.now) == (False, 1.0, 1.0)

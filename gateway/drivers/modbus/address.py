@@ -33,7 +33,23 @@ NUMBERS = {
     "float32": "f",
     "float64": "d",
 }
-_FORM = re.compile(r"(\w+):(\d+)(?:\.(\d+))?(?::([a-z]+\d*)(?:\((\d+)\))?)?")
+_FORM = re.compile(r"(\w+):(\d+)(?:\.(\d+))?(?::([A-Za-z]+\d*)(?:\((\d+)\))?)?")
+# What PLC programs and vendors' tables call them.
+_ALIASES = {
+    "int": "int16",
+    "word": "uint16",
+    "uint": "uint16",
+    "dint": "int32",
+    "dword": "uint32",
+    "udint": "uint32",
+    "lint": "int64",
+    "ulint": "uint64",
+    "lword": "uint64",
+    "real": "float32",
+    "float": "float32",
+    "lreal": "float64",
+    "double": "float64",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +125,11 @@ def _start(table: Table, number: str, addressing: str) -> int:
 
 def _registers(kind: str | None, bit: str | None, length: str | None) -> int:
     types = ", ".join(NUMBERS)
+    if kind is not None and kind not in (*NUMBERS, "string", "bool"):
+        right = _ALIASES.get(kind.lower(), kind.lower())
+        if right in (*NUMBERS, "string", "bool"):
+            raise ValueError(f"there is no type {kind}: write {right}")
+        raise ValueError(f"there is no type {kind!r}: use {types}, string(n) or bool")
     if kind is None:
         raise ValueError(f"the type is missing: add one of {types}, string(n), or bool with a bit number")
     if (kind == "bool") != (bit is not None):
@@ -125,8 +146,6 @@ def _registers(kind: str | None, bit: str | None, length: str | None) -> int:
         return (int(length or 0) + 1) // 2
     if kind == "bool":
         return 1
-    if kind not in NUMBERS:
-        raise ValueError(f"there is no type {kind!r}: use {types}, string(n) or bool")
     return struct.calcsize(NUMBERS[kind]) // 2
 
 

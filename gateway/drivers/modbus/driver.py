@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from gateway.drivers.driver import Device, DeviceSession, Driver
+from gateway.drivers.driver import Device, DeviceSession, Driver, Extent
 from gateway.drivers.modbus import address as modbus_address
 from gateway.drivers.modbus.address import Address
 from gateway.drivers.modbus.line import shared
@@ -33,12 +33,20 @@ def bus(settings: Settings) -> str | None:
     return str(settings.where) if isinstance(settings, RtuSettings) else None
 
 
+def extent(address: Address) -> Extent | None:
+    """The registers of a value; bits of one register may well be read beside the whole."""
+    if address.bit is not None or address.table in modbus_address.BITS:
+        return None
+    return Extent(address.table, address.start, address.count)
+
+
 DRIVER: Driver[Settings, Address] = Driver(
     settings={"modbus-tcp": TcpSettings, "modbus-rtu": RtuSettings, "modbus-rtu-tcp": RtuTcpSettings},
     parse_address=parse_address,
     connect=connect,
     requests=requests,
     bus=bus,
+    extent=extent,
     address_pattern=modbus_address.PATTERN,
     address_examples=("holding:40001:float32", "holding:40020.3:bool", "input:30010:string(8)", "coil:1:bool"),
 )

@@ -9,7 +9,7 @@ from snap7.async_client import AsyncClient
 from snap7.error import S7Error
 
 from gateway.drivers import reach
-from gateway.drivers.driver import Device, DeviceError, DeviceSession, Driver, Request
+from gateway.drivers.driver import Device, DeviceError, DeviceSession, Driver, Extent, Request
 from gateway.drivers.s7 import address as s7_address
 from gateway.drivers.s7.address import Address
 from gateway.drivers.s7.plan import described
@@ -56,6 +56,11 @@ def requests(device: Device[Settings, Address]) -> list[Request]:
     return described(device.tags, device.settings.gap)
 
 
+def extent(address: Address) -> Extent | None:
+    """The bytes of a value; bits may well be read beside the whole."""
+    return None if address.type == "BOOL" else Extent(address.space, address.start, address.count)
+
+
 def _unconnected(settings: Settings, error: S7Error) -> str:
     where = f"no connection to {settings.host}:{settings.port}"
     if "closed by peer" in str(error):
@@ -71,6 +76,7 @@ DRIVER: Driver[Settings, Address] = Driver(
     parse_address=parse_address,
     connect=connect,
     requests=requests,
+    extent=extent,
     address_pattern=s7_address.PATTERN,
     address_examples=("DB1.DBD0:REAL", "DB1.DBX4.0:BOOL", "DB1.DBB10:STRING(16)", "MW20:INT"),
 )
