@@ -47,7 +47,7 @@ def devices(tmp_path: Path) -> str:
 def test_check_says_what_is_there(devices: str) -> None:
     done = run_nexus("check", devices)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "plc: modbus-tcp, 1 tags on dev/plc\nok: 1 device, 1 tag\n"
+    assert done.stdout == "plc: modbus-tcp, 1 tag on dev/plc\nok: 1 device, 1 tag\n"
 
 
 def test_check_shows_all_faults_and_exits_with_2(tmp_path: Path) -> None:
