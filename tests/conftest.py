@@ -18,7 +18,9 @@ from psycopg.conninfo import make_conninfo
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
+from gateway.drivers.installed import installed
 from nexus.cli import embedded
+from tests.conformance.packages import Site
 from tests.deploy.stand_ins.broker import configured
 from tests.lease_api import LeaseApi
 from tests.parts import ANYBODY, OPEN_PORTS, Mosquitto, Nexus, Postgres, as_role, as_user, secret
@@ -48,6 +50,13 @@ def state_folder() -> Iterator[None]:
     with tempfile.TemporaryDirectory(prefix="nexus-test-") as name:
         os.environ["NEXUS_STATE_DIR"] = os.environ["XDG_STATE_HOME"] = name
         yield
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Where packages with drivers are installed, for one test."""
+    yield Site(tmp_path / "site", monkeypatch)
+    installed.cache_clear()
 
 
 @pytest.fixture(scope="session")

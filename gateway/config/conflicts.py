@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway import drivers
 from gateway.config.location import SourceLocation
 from gateway.drivers.driver import Device, Driver
 
@@ -45,8 +46,12 @@ def refuse_impossible(devices: Checked) -> None:
     """Where the time of the requests is known, it must fit into the interval."""
     load: dict[str, float] = {}
     for location, device, driver in devices:
-        needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
-        line = driver.bus(device.settings)
+        try:
+            needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
+            line = driver.bus(device.settings)
+        except Exception as error:  # a driver's fault costs its device
+            location.fault(None, drivers.unchecked(device.protocol, error))
+            continue
         before = load.get(line or device.name, 0.0)
         load[line or device.name] = before + needed
         if before <= 1 < before + needed:

@@ -158,7 +158,7 @@ def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
                 continue
             device = _device(completed)
         except Exception as error:  # of a driver, or ours: it costs this one device
-            location.fault(None, f"cannot be checked: {error!r:.200}; this is a fault of the program, please report it")
+            location.fault(None, drivers.unchecked(raw.get("protocol"), error))
             continue
         if device is not None:
             made.append((completed, device))

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from gateway.drivers.driver import Driver
+from gateway.drivers.installed import installed
 from nexus.process import extras
 from nexus.process.errors import ConfigError
 
@@ -18,22 +19,44 @@ BUILT_IN = {
 
 
 def names() -> tuple[str, ...]:
-    """Every protocol there is."""
-    return tuple(BUILT_IN)
+    """Every protocol there is: ours, then those of other packages, which cannot replace ours."""
+    return tuple(BUILT_IN | dict.fromkeys(installed()))
 
 
 def is_loaded(protocol: str) -> bool:
     """Whether its module was imported, which takes up to half a second."""
-    return BUILT_IN[protocol] in sys.modules
+    if (module := BUILT_IN.get(protocol)) is None and (other := installed().get(protocol)) is not None:
+        module = other.module
+    return module in sys.modules
 
 
 def load(protocol: str) -> Driver:
-    """The driver of a protocol. Raises KeyError for one that there is none for, and ConfigError without its extra."""
+    """The driver of a protocol. Raises ConfigError without its package or extra, and if the package is broken."""
+    if (module := BUILT_IN.get(protocol)) is None:
+        if protocol not in installed():
+            installed.cache_clear()  # it may have come while we ran
+        if (other := installed().get(protocol)) is None:
+            raise ConfigError(f"no package offers protocol {protocol}")
+        return other.load()
     try:
-        driver = import_module(BUILT_IN[protocol]).DRIVER
+        driver = import_module(module).DRIVER
     except ModuleNotFoundError as error:
         if (said := extras.missing(error)) is None:
             raise
         raise ConfigError(f"protocol {protocol} {said}") from None
     assert isinstance(driver, Driver)
     return driver
+
+
+def unchecked(protocol: object, error: Exception) -> str:
+    """What is said of a device whose check failed, which its driver has a part in."""
+    other = None if protocol in BUILT_IN else installed().get(str(protocol))
+    whose = "the program, please report it" if other is None else f"the package {other.package}, please report it there"
+    return f"cannot be checked: {error!r:.200}; this is a fault of {whose}"
+
+
+def whose(protocol: str) -> str:
+    """Who is to be told of a fault in a driver."""
+    if protocol in BUILT_IN or (other := installed().get(protocol)) is None:
+        return "the driver"
+    return f"the driver of the package {other.package}"

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from random import random
 from typing import ParamSpec, TypeVar
 
-from gateway import metrics
+from gateway import drivers, metrics
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, DeviceSession, Hear, Tag
@@ -88,7 +88,7 @@ class Poller:
                     self._fail(str(error))
             except Exception as error:  # a driver's fault must not stop the other devices
                 self._status.broken(error)
-                self._fail(f"internal error in the driver: {error!r}")
+                self._fail(f"internal error in {drivers.whose(self._device.protocol)}: {error!r}")
             self._metrics.breaker.set(self._breaker.state)
 
     async def write(self, tag: Tag, value: Value) -> Written:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+from gateway import drivers
 from gateway.commands.request import check
 from gateway.commands.writing import confirmed
 from gateway.config.devices import ConfiguredDevice
@@ -52,7 +53,7 @@ async def read_all(configured: Sequence[ConfiguredDevice], bad: list[str]) -> li
         except DeviceError as error:
             reason = str(error)
         except Exception as error:  # a driver's fault costs its device, and no other
-            reason = f"internal error in the driver: {error!r}"
+            reason = f"internal error in {drivers.whose(one.device.protocol)}: {error!r}"
         bad.append(name)
         return [(name, "", "", "", "lost", "", reason)]
 

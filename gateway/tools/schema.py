@@ -39,6 +39,12 @@ def schema() -> tuple[Schema, list[str]]:
             protocols.append(protocol)
         except ConfigError as error:
             remarks.append(f"left out: {error}")
+        except Exception as error:  # of another package's driver: it costs itself
+            if protocol in drivers.BUILT_IN:
+                raise
+            remarks.append(
+                f"left out: protocol {protocol}: internal error in {drivers.whose(protocol)}: {error!r:.200}"
+            )
     if not protocols:
         raise ConfigError("\n".join(remarks))
     made.add_any(protocols)
@@ -95,7 +101,7 @@ class _Made:
         """What a device, and a tag, of this protocol may hold."""
         driver = drivers.load(protocol)
         settings = driver.settings[protocol]
-        own = self._properties(settings, described.OF_PROTOCOLS)
+        own = self._properties(settings, described.OF_PROTOCOLS, f"{protocol}-")
         common = self._properties(DeviceKeys, described.DEVICE)
         common["protocol"] = {**common["protocol"], "const": protocol}
         common["tags"] = _tags(protocol)
@@ -122,12 +128,12 @@ class _Made:
         found["tags"] = {**_tags(protocols[0]), "items": {"anyOf": tags}}
         self.definitions["any"] = _closed(found, [])
 
-    def _properties(self, model: type[BaseModel], words: Mapping[str, str]) -> Schema:
-        whole = model.model_json_schema(ref_template="#/$defs/{model}")
+    def _properties(self, model: type[BaseModel], words: Mapping[str, str], prefix: str = "") -> Schema:
+        whole = model.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
         for name, inner in whole.get("$defs", {}).items():
             of_inner = described.SECURITY if words is described.OF_PROTOCOLS else words
             properties = {key: _property(key, one, of_inner) for key, one in inner["properties"].items()}
-            self.definitions[name] = _closed(properties, inner.get("required", []))
+            self.definitions[prefix + name] = _closed(properties, inner.get("required", []))
         return {key: _property(key, one, words) for key, one in whole["properties"].items()}
 
 

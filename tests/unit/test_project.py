@@ -49,4 +49,4 @@ def test_issue_templates_ask_for_the_version_and_name_real_protocols(file: Path)
     fields = {one["id"]: one for one in form["body"] if "id" in one}
     assert file.stem == "feature" or fields["version"]["validations"]["required"]
     if file.stem == "device":
-        assert fields["protocol"]["attributes"]["options"] == list(drivers.names())
+        assert fields["protocol"]["attributes"]["options"] == list(drivers.BUILT_IN)
