@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, distributions
+from importlib.metadata import Distribution, EntryPoint, distributions
 
 from gateway.drivers.driver import Driver
 from nexus.process.errors import ConfigError
@@ -51,10 +51,12 @@ def installed() -> dict[str, Installed]:
 
 def _entries() -> Iterator[tuple[str, EntryPoint]]:
     """Each with the name of its package."""
-    for distribution in distributions():
-        try:
-            name = distribution.metadata["Name"] or "?"
-            found = list(distribution.entry_points.select(group=GROUP))
-        except Exception:  # its files are broken, which pip says: we do without it
-            continue
-        yield from ((name, entry) for entry in found)
+    return ((name, entry) for one in distributions() for name, entry in _entries_of(one))
+
+
+def _entries_of(distribution: Distribution) -> list[tuple[str, EntryPoint]]:
+    try:
+        name = distribution.metadata["Name"] or "?"
+        return [(name, entry) for entry in distribution.entry_points.select(group=GROUP)]
+    except Exception:  # its files are broken, which pip says: we do without it
+        return []
