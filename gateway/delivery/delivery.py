@@ -34,7 +34,7 @@ class Delivery:
     """What takes readings, and what sends them on one connection after the other."""
 
     def __init__(self, own: Settings, spool: Spool, words: Words, may_state: Callable[[str], bool]) -> None:
-        self._own, self._words = own, words
+        self._own, self._words, self._spool = own, words, spool
         self._aside = Aside()
         self.backlog = Backlog(spool, own.queue_readings, own.wanted)
         self.publisher = Publisher(self.backlog, self._aside, words)
@@ -69,9 +69,12 @@ class Delivery:
         found = []
         if (behind := self.backlog.ahead(wall_clock())) >= CLOCK_SECONDS:
             ago = timedelta(seconds=round(behind))
-            found.append(f"the clock is {ago} behind what this spool already saw: set it, or readings get wrong times")
+            wrong = "readings get wrong times; if it was ahead then, start again once the spool is empty"
+            found.append(f"the clock is {ago} behind what this spool already saw: set it, or {wrong}")
         if self.backlog.failing is not None:
             found.append(f"the spool takes nothing, and readings wait in memory: {self.backlog.failing}")
+        if unsaved := self._spool.unsaved:
+            found.append(f"the damaged spool {unsaved[0]} waits for room on the disk: free it, and start again")
         rules = "let the gateway's user have them in the broker's rules"
         if denied := [*self._aside.denied, *self._adoption.denied]:
             found.append(f"the broker denies {_named(denied)}, whose readings wait: {rules}")

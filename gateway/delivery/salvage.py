@@ -1,15 +1,20 @@
-"""What can still be read of a damaged spool: copied into a new file, all but what lies on the damaged pages."""
+"""A damaged spool: put aside, and what can still be read of it copied into a new one, all but the damaged pages."""
 
+import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 
+from gateway import metrics
 from gateway.delivery.entry import is_message
+from nexus.process import log
 
 _DEEPEST = 14  # halvings of a range of numbers that cannot be read
 _ROWS_AT_ONCE = 1000  # in one transaction
+_MARGIN = 8_000_000  # bytes of the disk that a copy leaves free, and its log takes
 _SELECT = "SELECT topic, payload, readings, id, CAST(time AS INTEGER) FROM message WHERE id BETWEEN ? AND ? ORDER BY id"
 _UNREADABLE = (sqlite3.Error, TypeError, ValueError, OverflowError)
 
@@ -24,20 +29,100 @@ def text(raw: bytes) -> str | bytes:
         return raw
 
 
-def copy(damaged: Path, new: sqlite3.Connection, largest: int) -> None:
-    """Copies the messages with numbers up to `largest`, and whose they are.
+def move_aside(file: Path, reason: str) -> None:
+    """Renames a damaged file, so that a new one can be made, which gets what can be read of this one."""
+    aside = file.with_name(f"{file.name}.unsaved-{time.time_ns() // 1000}")
+    file.rename(aside)
+    _rename_log(file, aside)
+    log.get("spool").error("the spool is damaged, and put aside", file=str(aside), reason=reason)
 
-    Raises sqlite3.Error when the new file takes no more: what is copied by then stays.
+
+def unsaved(file: Path) -> list[Path]:
+    """Damaged files that are not copied yet, or not to the end; the oldest first."""
+    return sorted(
+        aside for aside in file.parent.glob(f"{file.name}.unsaved-*") if aside.name.rpartition("-")[2].isdecimal()
+    )
+
+
+def finish_move(file: Path) -> None:
+    """Completes `move_aside`, where a process ended between the file and its log."""
+    if not file.exists() and (waiting := unsaved(file)):
+        _rename_log(file, waiting[-1])
+
+
+def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> bool:
+    """Copies what can be read of the damaged files into the new one, with numbers up to `largest`.
+
+    The rest is counted as lost: of `known` readings, where the file does not say how many it holds. Whatever ends this,
+    it begins anew at the next opening: a file counts as copied when it has its last name. Only the last one of these
+    stays, for a person to look at. One for which the disk has no room waits. Tells whether anything was copied.
+    Raises sqlite3.Error when the new file takes no more.
     """
+    copied = False
+    for aside in unsaved(file):
+        if (missing := _missing_bytes(aside)) > 0:
+            said = "a damaged spool waits for room on the disk: free it, and start again"
+            log.get("spool").error(said, file=str(aside), missing_bytes=missing)
+            _take_name(aside, database)
+            continue
+        readings = _readings(aside) or known or 1
+        saved = _copy(aside, database, largest)
+        for old in file.parent.glob(f"{file.name}.damaged-*"):
+            old.unlink(missing_ok=True)
+        done = file.with_name(aside.name.replace(".unsaved-", ".damaged-"))
+        aside.rename(done)
+        _rename_log(aside, done)
+        lost, copied = max(0, readings - saved), True
+        metrics.dropped.labels("damaged").inc(lost)
+        said = "what could be read of a damaged spool is saved"
+        log.get("spool").error(said, file=str(done), readings_saved=saved, readings_lost=lost)
+    return copied
+
+
+def _rename_log(old: Path, new: Path) -> None:
+    with suppress(FileNotFoundError):
+        old.with_name(f"{old.name}-wal").rename(new.with_name(f"{new.name}-wal"))
+    old.with_name(f"{old.name}-shm").unlink(missing_ok=True)
+
+
+def _missing_bytes(aside: Path) -> int:
+    """How much the disk lacks for a copy."""
+    parts = (aside, aside.with_name(f"{aside.name}-wal"))
+    disk = os.statvfs(aside.parent)
+    return sum(part.stat().st_size for part in parts if part.exists()) + _MARGIN - disk.f_bavail * disk.f_frsize
+
+
+def _readings(damaged: Path) -> int:
+    """How many a damaged file says it holds; 0 where it does not say."""
+    try:
+        with closing(sqlite3.connect(damaged)) as old:
+            [found] = old.execute("SELECT readings FROM total").fetchone()
+        return max(0, int(found))
+    except _UNREADABLE:
+        return 0
+
+
+def _take_name(damaged: Path, new: sqlite3.Connection) -> None:
+    """The new file has the name and what else is known of the old one."""
     with closing(sqlite3.connect(damaged)) as old:
         old.text_factory = text
         name, offered = _about(old)
-        with new:
-            new.execute("INSERT INTO owner (id) VALUES (?)", (name,))
-            new.execute("INSERT INTO total VALUES (0, 0, 0, 0, ?)", (offered,))
+    with new:
+        new.execute("INSERT INTO owner (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM owner)", (name,))
+        new.execute("UPDATE total SET offered = max(offered, ?)", (offered,))
+
+
+def _copy(damaged: Path, new: sqlite3.Connection, largest: int) -> int:
+    """Copies the messages, and whose they are; tells of how many readings. What is there already stays."""
+    readings = 0
+    _take_name(damaged, new)
+    with closing(sqlite3.connect(damaged)) as old:
+        old.text_factory = text
         rows = _readable(old, 1, largest, 0)
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             _insert(new, some)
+            readings += sum(row[2] for row in some)
+    return readings
 
 
 def _about(old: sqlite3.Connection) -> tuple[str, bool]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from gateway import metrics
-from gateway.delivery import spool_file
+from gateway.delivery import salvage, spool_file
 from gateway.delivery.entry import READINGS_A_MESSAGE, ROW_BYTES, Entry, chunks, is_message
 from gateway.delivery.spool_file import RESERVED, Contents, Owner
 from nexus.process import log
@@ -54,6 +54,7 @@ class Spool:
         self._reserved = 0
         self._log = log.get("spool")
         self.contents = Contents()
+        self.unsaved: list[Path] = []  # damaged files that wait for room on the disk
         self._closed = False
 
     @property
@@ -153,13 +154,14 @@ class Spool:
             if spool_file.is_damage(error):  # found under way: what is still to come has a new file
                 self._database.close()
                 self._database = None
-                spool_file.put_aside(self._file, str(error), self.contents.readings)
+                salvage.move_aside(self._file, str(error))
             raise
 
     def _open(self) -> None:
         if self._owner is not None:
             self._owner.next, self._owner.clock, self._since = self._reserved, self.clock, time.monotonic()
-        self._database, self._owner, self.contents = spool_file.opened(self._file, self._owner)
+        self._database, self._owner, self.contents = spool_file.opened(self._file, self._owner, self.contents.readings)
+        self.unsaved = salvage.unsaved(self._file)
         self._since = time.monotonic()
         self._reserved = self._owner.next + RESERVED
         self._page = int(self._one("PRAGMA page_size"))

@@ -4,19 +4,17 @@ import re
 import secrets
 import sqlite3
 import time
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateway import metrics
 from gateway.delivery import salvage
 from gateway.delivery.entry import READINGS_A_MESSAGE, ROW_BYTES
-from nexus.process import log
 
 # Numbers are never used twice: what the process before may have used and not stored is left out. And as far fewer than
 # a million are used in a second, those from the wall clock on, in microseconds, are beyond all that went before, also
 # beyond those that were given after this file was copied.
 RESERVED = 1_000_000
+_DAY = 86_400_000_000  # microseconds; numbers so far ahead are of a clock that was wrong
 _LATEST = 2**52  # microseconds: the year 2112; a clock that is later is wrong
 _USED_UP = 2**53 - 2**50
 
@@ -91,69 +89,22 @@ def _is_no_spool(error: Exception) -> bool:
     return code is not None and code & 0xFF not in _PASSING
 
 
-def opened(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:
+def opened(file: Path, owner: Owner | None, readings: int = 0) -> tuple[sqlite3.Connection, Owner, Contents]:
     """The file's database; a damaged one is put aside, and a new one made, for the same `owner` if it is known.
 
-    Raises sqlite3.Error when the disk does not allow it for now.
+    It held so many `readings`, if that is known. Raises sqlite3.Error when the disk does not allow it for now.
     """
+    salvage.finish_move(file)
     try:
-        return _connected(file, owner)
+        return _connected(file, owner, readings)
     except (sqlite3.Error, ValueError, TypeError, OverflowError) as error:
         if not _is_no_spool(error):
             raise
-        put_aside(file, str(error), _readings(file))
-        return _connected(file, owner)
+        salvage.move_aside(file, str(error))
+        return _connected(file, owner, readings)
 
 
-def put_aside(file: Path, reason: str, readings: int) -> None:
-    """Renames a damaged file, for a person to look at; only the last one of each spool stays.
-
-    What can be read of it goes into a new one.
-    """
-    for old in file.parent.glob(f"{file.name}.damaged-*"):
-        old.unlink(missing_ok=True)
-    aside = file.with_name(f"{file.name}.damaged-{int(time.time())}")
-    file.rename(aside)
-    with suppress(FileNotFoundError):
-        file.with_name(f"{file.name}-wal").rename(aside.with_name(f"{aside.name}-wal"))
-    file.with_name(f"{file.name}-shm").unlink(missing_ok=True)
-    saved = _salvaged(aside, file)
-    lost = max(0, readings - saved)
-    metrics.dropped.labels("damaged").inc(lost)
-    said = "the spool was damaged, and is put aside"
-    log.get("spool").error(said, file=str(aside), reason=reason, readings_saved=saved, readings_lost=lost)
-
-
-def _salvaged(aside: Path, file: Path) -> int:
-    """Makes a new file of what can be read; gives its readings. None at all if that cannot be."""
-    try:
-        file.touch(0o600)
-        with closing(sqlite3.connect(file)) as database:
-            database.executescript(_SCHEMA)
-            database.execute("PRAGMA synchronous = NORMAL")
-            with suppress(sqlite3.Error):  # the disk takes no more, or nothing can be read
-                salvage.copy(aside, database, _USED_UP - READINGS_A_MESSAGE)
-            with database:
-                count(database)
-                [saved] = database.execute("SELECT coalesce(sum(readings), 0) FROM message").fetchone()
-            return int(saved)
-    except (sqlite3.Error, OSError):
-        for rest in ("", "-wal", "-shm"):
-            file.with_name(file.name + rest).unlink(missing_ok=True)
-        return 0
-
-
-def _readings(file: Path) -> int:
-    """How many a damaged file says it holds; one where it does not say."""
-    try:
-        with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
-            [found] = database.execute("SELECT readings FROM total").fetchone()
-        return max(0, int(found))
-    except (sqlite3.Error, TypeError, ValueError, OverflowError):
-        return 1
-
-
-def _connected(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Owner, Contents]:
+def _connected(file: Path, owner: Owner | None, readings: int) -> tuple[sqlite3.Connection, Owner, Contents]:
     file.touch(0o600)
     file.chmod(0o600)  # one that an older version made
     database = sqlite3.connect(file, check_same_thread=False)
@@ -161,9 +112,12 @@ def _connected(file: Path, owner: Owner | None) -> tuple[sqlite3.Connection, Own
         database.text_factory = salvage.text
         database.executescript(_SCHEMA)
         _bring_up_to_date(database)
+        is_salvaged = salvage.save(file, database, _USED_UP - READINGS_A_MESSAGE, readings)
         with database:
+            if is_salvaged:
+                count(database)
             contents, clock, offered = _totals(database)
-            mine = _owner(database, contents.last, owner)
+            mine = _owner(database, contents, owner)
         mine.clock, mine.offered = clock, offered or mine.offered
     except BaseException:
         database.close()
@@ -209,14 +163,16 @@ def _totals(database: sqlite3.Connection) -> tuple[Contents, int, bool]:
     return contents, max(clock, 0), bool(offered)
 
 
-def _owner(database: sqlite3.Connection, last: int, known: Owner | None) -> Owner:
+def _owner(database: sqlite3.Connection, contents: Contents, known: Owner | None) -> Owner:
     found = database.execute("SELECT id, next FROM owner").fetchone()
     name, following = (str(found[0]), int(found[1])) if found else ("", 1)
     if known is not None:  # the file is made anew under way
         name, following = known.id, max(following, known.next)
-    following = max(following, last + 1, wall_clock(), 1)
-    if not _NAME.fullmatch(name):  # a new file, or an older version's, whose name can be guessed
-        name = secrets.token_hex(16)
+    now = wall_clock()
+    was_ahead = now and following > now + _DAY and not contents.messages and known is None
+    if was_ahead or not _NAME.fullmatch(name):  # or a new file, or an older version's, whose name can be guessed
+        name, following = secrets.token_hex(16), 1 if was_ahead else following
+    following = max(following, contents.last + 1, now, 1)
     if following > _USED_UP:  # or no number of ours
         raise ValueError("its numbers are used up")
     database.execute("DELETE FROM owner")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
+from gateway.delivery import salvage
 from gateway.delivery.entry import Entry
 from gateway.delivery.spool import Spool, SpoolError
 from gateway.delivery.spool_folder import abandoned, claimed, free
@@ -307,8 +308,8 @@ def test_pages_that_are_damaged_under_way_are_put_aside(tmp_path: Path) -> None:
         before = dropped("damaged")
         with pytest.raises(SpoolError, match="malformed"):
             await spool.between(0, 10**9, 500)
-        assert dropped("damaged") == before + 5000
         await spool.write([entry(1000)])
+        assert dropped("damaged") == before + 5000
         assert (spool.owner.id, spool.contents.messages) == (name, 1)
         assert list(tmp_path.glob("spool-0.db.damaged-*"))
 
@@ -482,6 +483,127 @@ def test_all_but_the_damaged_pages_is_saved(tmp_path: Path, pages: tuple[int, ..
         await look(spool)
 
     on(tmp_path, find)
+
+
+def damaged(folder: Path, messages: int = 3000) -> None:
+    """A spool of `messages`, each of 10 readings, with one page in the middle overwritten."""
+
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(number, 500) for number in range(messages)])
+
+    on(folder, store)
+    with (folder / "spool-0.db").open("r+b") as file:
+        file.seek(100 * 4096)
+        file.write(b"\xff" * 4096)
+
+
+async def found_again(spool: Spool) -> None:
+    """Readings that can be read, once the damage is found."""
+    with suppress(SpoolError):
+        await spool.between(0, 10**9, 5000)
+    await spool.open()
+    assert spool.contents.readings > 29_000
+    assert sum(one.readings for one in await spool.between(0, 10**9, 5000)) == spool.contents.readings
+
+
+def test_a_process_that_ends_while_it_saves_a_damaged_spool_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(Exception):
+        pass
+
+    insert, calls = salvage._insert, []
+
+    def dies(new: sqlite3.Connection, rows: list) -> None:
+        calls.append(len(rows))
+        if len(calls) == 2:
+            raise KilledError
+        insert(new, rows)
+
+    async def is_killed(spool: Spool) -> None:
+        with pytest.raises(SpoolError, match="malformed"):
+            await spool.between(0, 10**9, 5000)
+        with pytest.raises(KilledError):
+            await spool.open()
+
+    damaged(tmp_path)
+    before = dropped("damaged")
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "_insert", dies)
+        on(tmp_path, is_killed)
+    on(tmp_path, found_again)
+    assert 0 < dropped("damaged") - before <= 100
+    assert not list(tmp_path.glob("*.unsaved-*"))
+
+
+def test_a_process_that_ends_between_a_damaged_file_and_its_log_finds_both(tmp_path: Path) -> None:
+    async def store(spool: Spool) -> None:
+        await spool.write([entry(number) for number in range(5)])
+        for rest in ("", "-wal"):
+            shutil.copy(tmp_path / f"spool-0.db{rest}", tmp_path / f"copy{rest}")
+
+    async def look(spool: Spool) -> None:
+        assert spool.contents.messages == 5
+
+    on(tmp_path, store)
+    (tmp_path / "spool-0.db").unlink()
+    (tmp_path / "copy").rename(tmp_path / "spool-0.db.unsaved-7")
+    (tmp_path / "copy-wal").rename(tmp_path / "spool-0.db-wal")
+    on(tmp_path, look)
+
+
+def test_a_damaged_spool_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def goes_on(spool: Spool) -> None:
+        with suppress(SpoolError):
+            await spool.between(0, 10**9, 5000)
+        await spool.write([entry(5000)])
+        assert (spool.contents.messages, len(await spool.between(0, 10**9, 10))) == (1, 1)
+        assert spool.owner is not None
+        names.append(spool.owner.id)
+        assert [file.name[:18] for file in spool.unsaved] == ["spool-0.db.unsaved"]
+
+    async def look(spool: Spool) -> None:
+        assert spool.owner is not None
+        names.append(spool.owner.id)
+        await found_again(spool)
+
+    names: list[str] = []
+    damaged(tmp_path)
+    before = dropped("damaged")
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "_missing_bytes", lambda _: 1)
+        on(tmp_path, goes_on)
+        on(tmp_path, goes_on)
+    assert dropped("damaged") == before
+    on(tmp_path, look)
+    assert len(set(names)) == 1
+    assert 0 < dropped("damaged") - before <= 100
+
+
+def test_numbers_of_a_clock_that_was_ahead_end_with_the_last_message(tmp_path: Path) -> None:
+    async def look(spool: Spool) -> None:
+        assert spool.owner is not None
+        owners.append((spool.owner.id, spool.owner.next))
+
+    async def empty(spool: Spool) -> None:
+        await spool.write([], [(0, 10**17)])
+
+    async def store(spool: Spool) -> None:
+        assert spool.owner is not None
+        await spool.write([Entry("dev/a", b"{}", 1, spool.owner.next)])
+
+    owners: list[tuple[str, int]] = []
+    on(tmp_path, store)
+    wrong = time.time_ns() // 1000 + 50 * 365 * 86_400_000_000
+    with closing(sqlite3.connect(tmp_path / "spool-0.db")) as file, file:
+        file.execute("UPDATE owner SET next = ?", (wrong,))
+    on(tmp_path, look)
+    on(tmp_path, empty)
+    on(tmp_path, look)
+    [(name, following), (new_name, new_following)] = owners
+    assert following >= wrong, "what is in the spool is still to be told from what comes"
+    assert new_name != name
+    assert abs(new_following - time.time_ns() // 1000) < 60_000_000
 
 
 def test_a_closed_spool_says_so(tmp_path: Path) -> None:
