@@ -14,13 +14,14 @@ from nexus.contract.reading import Reading
 from nexus.process.http import BODY_BYTES, Cached
 
 
-class Board:
+class DeviceCache:
     """The last state and values of each device, for people who ask without MQTT."""
 
     def __init__(self, configured: tuple[ConfiguredDevice, ...]) -> None:
         self._devices: dict[str, ConfiguredDevice] = {}
         self._statuses: dict[str, Status] = {}
         self._readings: dict[str, dict[str, Reading]] = {}
+        self._last_good: dict[str, dict[str, Reading]] = {}  # of tags that have no value now
         self._all = Cached(self._listed)
         self._pages: dict[str, Cached] = {}
         self.reload(configured)
@@ -29,8 +30,10 @@ class Board:
         """Takes changed device files."""
         self._devices = {one.device.name: one for one in configured}
         self._readings = {name: self._readings.get(name, {}) for name in self._devices}
+        self._last_good = {name: self._last_good.get(name, {}) for name in self._devices}
         self._pages = {
-            name: Cached(partial(self._shown, one, self._readings[name])) for name, one in self._devices.items()
+            name: Cached(partial(self._shown, one, self._readings[name], self._last_good[name]))
+            for name, one in self._devices.items()
         }
 
     def forget(self, path: str) -> None:
@@ -39,8 +42,12 @@ class Board:
 
     def scan(self, configured: ConfiguredDevice, readings: list[Reading]) -> None:
         """Takes a device's scan."""
-        if (last := self._readings.get(configured.device.name)) is not None:
-            last.update({reading.tag: reading for reading in readings})
+        if (last := self._readings.get(configured.device.name)) is None:
+            return
+        for reading in readings:
+            if reading.value is None and (before := last.get(reading.tag)) is not None and before.value is not None:
+                self._last_good[configured.device.name][reading.tag] = before
+            last[reading.tag] = reading
 
     def status(self, path: str, status: Status) -> None:
         """Takes a device's new state."""
@@ -77,11 +84,11 @@ class Board:
         devices, statuses = list(self._devices.values()), dict(self._statuses)
         return await asyncio.to_thread(lambda: _encoded([_summary(one, statuses) for one in devices]))
 
-    async def _shown(self, one: ConfiguredDevice, last: dict[str, Reading]) -> bytes:
-        statuses, readings = dict(self._statuses), dict(last)
+    async def _shown(self, one: ConfiguredDevice, last: dict[str, Reading], last_good: dict[str, Reading]) -> bytes:
+        statuses, readings, good = dict(self._statuses), dict(last), dict(last_good)
 
         def made() -> bytes:
-            tags = [_tag(one, tag.name, readings.get(tag.name)) for tag in one.device.tags]
+            tags = [_tag(one, tag.name, readings.get(tag.name), good.get(tag.name)) for tag in one.device.tags]
             return _encoded({**_summary(one, statuses), "values": tags})
 
         return await asyncio.to_thread(made)
@@ -100,11 +107,13 @@ def _summary(one: ConfiguredDevice, statuses: dict[str, Status]) -> dict[str, An
     }
 
 
-def _tag(one: ConfiguredDevice, tag: str, reading: Reading | None) -> dict[str, Any]:
+def _tag(one: ConfiguredDevice, tag: str, reading: Reading | None, good: Reading | None) -> dict[str, Any]:
     shown: dict[str, Any] = {"tag": tag, "unit": one.outlet.units.get(tag)}
     if reading is not None:
         age = round(time() - reading.time / 1000, 3)
         shown |= {"value": reading.value, "quality": reading.quality, "ts": reading.time, "age_seconds": age}
+        if reading.value is None and good is not None:
+            shown["last_good"] = {"value": good.value, "ts": good.time}
     return shown
 
 

@@ -22,7 +22,7 @@ from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.subscribing import subscribe
 from gateway.delivery.words import Words
-from gateway.http import Board
+from gateway.http import DeviceCache
 from gateway.polling import descriptors
 from gateway.polling.manager import PollerManager
 from gateway.settings import Settings
@@ -119,7 +119,7 @@ class _Gateway:
         self._own, self._broker, self._group = own, broker, group
         self._coordinator, self._watch, self._words = coordinator, watch, words
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
-        self._board = Board(())
+        self._cache = DeviceCache(())
         self._pollers = PollerManager(group, self._on_scan, self._on_status, self._on_release, coordinator.may_poll)
         self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
         self._connected = False
@@ -132,13 +132,13 @@ class _Gateway:
         """Takes the device files as they are now."""
         metrics.devices.set(len(configured))
         descriptors.warn(len(configured))
-        self._board.reload(configured)
+        self._cache.reload(configured)
         self._coordinator.reload(configured)
 
     @asynccontextmanager
     async def pages(self, process: settings.Process) -> AsyncIterator[None]:
         """Health, metrics and API, while entered."""
-        own, board = self._own, self._board
+        own, cache = self._own, self._cache
         async with (
             probe.serve(
                 process,
@@ -146,7 +146,7 @@ class _Gateway:
                 self._waiting_for,
                 problems=self._problems,
             ),
-            http.site(board.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
+            http.site(cache.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
             yield
 
@@ -202,7 +202,7 @@ class _Gateway:
         """What keeps us from being ready."""
         waiting = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         waiting += self._delivery.waiting_for()
-        if not self._board.has_heard and self._clock() < self._ready_at:
+        if not self._cache.has_heard and self._clock() < self._ready_at:
             waiting.append("the first device to answer, or not to")
         return waiting
 
@@ -224,7 +224,7 @@ class _Gateway:
 
     def _problems(self) -> list[str]:
         """What needs a person and no restart."""
-        parts = (self._watch, self._board, self._coordinator, self._delivery)
+        parts = (self._watch, self._cache, self._coordinator, self._delivery)
         away = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         return [*away, *(text for part in parts for text in part.problems())]
 
@@ -254,15 +254,15 @@ class _Gateway:
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
         self._publisher.scan(one.outlet, readings)
-        self._board.scan(one, readings)
+        self._cache.scan(one, readings)
 
     def _on_status(self, path: str, status: Status) -> None:
         self._states.say(path, status)
-        self._board.status(path, status)
+        self._cache.status(path, status)
 
     def _on_release(self, one: ConfiguredDevice) -> None:
         path = one.device.path
-        self._board.forget(path)
+        self._cache.forget(path)
         self._delivery.released(path)
         if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)

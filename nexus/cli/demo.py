@@ -36,7 +36,7 @@ _LAST_VALUES = "SELECT topic, value, value_str, unit, quality FROM metrics_lates
 _COUNTS = r"SELECT regexp_replace(topic, '/[^/]*$', ''), count(*) FROM metrics GROUP BY 1"
 
 
-class _Trouble(Exception):  # noqa: N818
+class _DemoError(Exception):
     """A part did not start, or ended by itself; the text says where its log is."""
 
 
@@ -51,10 +51,10 @@ class _Parts:
     devices: tuple[config.ConfiguredDevice, ...]
 
     def check(self) -> None:
-        """Raises _Trouble for a part that ended although nobody asked it to."""
+        """Raises _DemoError for a part that ended although nobody asked it to."""
         for name, process in self.processes.items():
             if process.poll() is not None:
-                raise _Trouble(f"{name} ended with code {process.returncode}:\n{self.last_lines(name)}")
+                raise _DemoError(f"{name} ended with code {process.returncode}:\n{self.last_lines(name)}")
 
     def last_lines(self, name: str) -> str:
         """The end of a part's log: the folder may be gone when somebody wants to look."""
@@ -80,7 +80,7 @@ def demo(seconds: float | None, keep: Path | None) -> int:
                 code = _summary(parts, database, console)
             _say_next(keep, console)
             return code
-        except (_Trouble, OSError, psycopg.Error) as error:
+        except (_DemoError, OSError, psycopg.Error) as error:
             console.print(f"the demo has failed: {error}", style="red", markup=False, highlight=False)
             return 1
 
@@ -150,7 +150,7 @@ def _running(
 def _check(command: list[str], environment: dict[str, str]) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, start_new_session=True)
     if done.returncode != 0:
-        raise _Trouble(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        raise _DemoError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
 def _mosquitto() -> str:
@@ -186,7 +186,7 @@ def _wait_for_rows(parts: _Parts, stop: threading.Event) -> None:
                 if found:
                     return
                 ends = "\n".join(f"{name}: {parts.last_lines(name)}" for name in parts.processes)
-                raise _Trouble(f"no row arrived within {_START_SECONDS:g} s; the ends of the logs:\n{ends}")
+                raise _DemoError(f"no row arrived within {_START_SECONDS:g} s; the ends of the logs:\n{ends}")
             stop.wait(0.1)
 
 
@@ -201,6 +201,9 @@ def _watch(
     began = time.monotonic()
     before: dict[str, int] = {}
     seen = began
+    if console.is_terminal:
+        # Above the view, which would break a long line where a copy does not run.
+        console.print(f"SQL: {parts.psql}", style="dim", highlight=False, soft_wrap=True)
     with Live(console=console, auto_refresh=False, transient=seconds is not None) as live:
         while seconds is None or time.monotonic() - began < seconds:
             if stop.wait(max(0.0, min(1.0, (seconds or 1e9) - (time.monotonic() - began)))):
@@ -234,9 +237,8 @@ def _view(
         values = last.get(key, [Text("no row yet", style="red")])
         shown.append(Padding(Text("  ").join(values), (0, 0, 0, 2)))
     shown.append(
-        Text(f"{sum(counts.values()):,} rows, {sum(rates.values()):.1f}/s. Ctrl-C stops everything. SQL:", style="bold")
+        Text(f"{sum(counts.values()):,} rows, {sum(rates.values()):.1f}/s. Ctrl-C stops everything.", style="bold")
     )
-    shown.append(Text(parts.psql, style="dim"))
     return Group(*shown)
 
 

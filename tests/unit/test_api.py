@@ -8,22 +8,38 @@ from typing import Any, cast
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
-from gateway.drivers.driver import Device
-from gateway.http import Board
+from gateway.drivers.driver import Device, Tag
+from gateway.http import DeviceCache
+from nexus.contract.reading import Quality, Reading
+
+
+def configured(*tags: str) -> ConfiguredDevice:
+    device = Device("plc", "plc", "test", 1.0, None, tuple(Tag(name, None) for name in tags))
+    return ConfiguredDevice(device, cast(Any, SimpleNamespace()), BreakerKeys(), Outlet("plc", "tag", {}))
+
+
+def test_a_tag_without_a_value_keeps_its_last_good_one() -> None:
+    one = configured("a", "b")
+
+    async def scenario() -> None:
+        cache = DeviceCache((one,))
+        cache.scan(one, [Reading("a", 1_000, 7), Reading("b", 1_000, 8)])
+        for time in (2_000, 3_000):
+            cache.scan(one, [Reading("a", time, None, Quality.BAD)])
+        shown = {value["tag"]: value for value in json.loads(await cache._pages["plc"].body())["values"]}
+        assert (shown["a"]["value"], shown["a"]["last_good"]) == (None, {"value": 7, "ts": 1_000})
+        assert "last_good" not in shown["b"]
+
+    asyncio.run(scenario())
 
 
 def test_who_waits_for_the_page_of_a_device_that_goes_gets_it() -> None:
-    one = ConfiguredDevice(
-        Device("plc", "plc", "test", 1.0, None, ()),
-        cast(Any, SimpleNamespace()),
-        BreakerKeys(),
-        Outlet("plc", "tag", {}),
-    )
+    one = configured()
 
     async def scenario() -> None:
-        board = Board((one,))
-        waiting = asyncio.create_task(board._pages["plc"].body())
-        board.reload(())
+        cache = DeviceCache((one,))
+        waiting = asyncio.create_task(cache._pages["plc"].body())
+        cache.reload(())
         assert json.loads(await waiting)["name"] == "plc"
 
     asyncio.run(scenario())

@@ -16,15 +16,20 @@ from ingestion import metrics as ingestion_metrics
 from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings as MqttSettings
 from nexus.process.settings import Process
+from simulators import service as simulation
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
+
+
+SIMULATION = ROOT / "docs/simulation.md"
 
 
 def examples(language: str) -> list:
     return [
         pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
         for page in PAGES
+        if page != SIMULATION
         for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL))
     ]
 
@@ -33,6 +38,12 @@ def examples(language: str) -> list:
 def test_every_device_file_shown_is_accepted(text: str, tmp_path: Path) -> None:
     (tmp_path / "plant.yaml").write_text(text)
     assert config.load(tmp_path)
+
+
+def test_the_simulation_shown_is_accepted(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", SIMULATION.read_text(), re.DOTALL)
+    (tmp_path / "plant.yaml").write_text(text)
+    assert [device.name for device in simulation.load(tmp_path / "plant.yaml").devices] == ["mixer", "filler", "press"]
 
 
 def test_the_devices_of_compose_are_accepted() -> None:
