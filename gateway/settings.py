@@ -11,7 +11,7 @@ from nexus.process import state
 from nexus.process.duration import Seconds
 from nexus.process.settings import CONFIG
 
-ANY = "#"  # share of ingesters
+ANY = "#"  # any group of ingesters
 
 _LEVEL, _EXAMPLE = r"^[^/+#$\x00]+$", ["line-1: not empty, and without / + # $"]  # of a topic
 
@@ -22,7 +22,7 @@ def _prefix(text: str) -> str:
     return text
 
 
-def _share(text: str) -> str:
+def _ingestion_group(text: str) -> str:
     if text.lower() in ("yes", "no", "true", "false", "on", "off", "0", "1", "always", "never"):
         raise ValueError("write auto, none, or the name of the ingesters' group, such as ingestion")
     return text
@@ -31,7 +31,7 @@ def _share(text: str) -> str:
 class Settings(BaseSettings):
     """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart.
 
-    `receipts` is the share of the ingesters whose receipts are waited for, `auto` for any that offers them, or `none`.
+    `receipts` is the group of ingesters whose receipts are waited for, `auto` for any that offers them, or `none`.
     """
 
     model_config = CONFIG
@@ -48,12 +48,12 @@ class Settings(BaseSettings):
     spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
-    receipts: Annotated[str, AfterValidator(_share)] = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)
+    receipts: Annotated[str, AfterValidator(_ingestion_group)] = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)
     queue_readings: int = Field(100_000, ge=1)
 
     @property
-    def share(self) -> str | None:
-        """Whose receipts to listen for: ANY, or one share's, or None."""
+    def ingestion_group(self) -> str | None:
+        """Whose receipts to listen for: ANY, one group's, or nobody's (None)."""
         return {"none": None, "auto": ANY}.get(self.receipts, self.receipts)
 
     @property

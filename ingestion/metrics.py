@@ -1,4 +1,4 @@
-"""Every metric of the ingester."""
+"""The ingester's metrics."""
 
 from prometheus_client import (
     CollectorRegistry,

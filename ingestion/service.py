@@ -1,4 +1,4 @@
-"""The ingester as a whole: a slot, a session, a pipeline, and an orderly end."""
+"""The ingester: claims a slot, consumes over a session, writes batches, and drains at a stop."""
 
 import asyncio
 import os
@@ -24,11 +24,11 @@ from nexus.process import cleartext, guard, log, names, probe, settings
 from nexus.process.backoff import Backoff
 from nexus.process.run import run_until, task_group
 
-DRAIN_SECONDS = 7.0  # what was received has this long to be committed at a stop
+DRAIN_SECONDS = 7.0  # at a stop, to commit what was received
 
 
 class _Ingester:
-    """Claims a slot, consumes with it, and does so again should another process take the slot meanwhile."""
+    """Claims a slot and consumes with it; claims another should it lose the slot."""
 
     def __init__(self, own: Settings, broker: Broker, stop: asyncio.Event) -> None:
         self._own = own
@@ -41,7 +41,7 @@ class _Ingester:
         self._pipeline: Pipeline | None = None
 
     def waiting_for(self) -> list[str]:
-        """What keeps rows from arriving now."""
+        """What keeps rows from being stored now."""
         away = self._slot.away if self._slot is not None else None
         if self._consumer is None or self._pipeline is None:
             return [f"a consumer number, from the database{f': {away}' if away else ''}"]
@@ -64,7 +64,7 @@ class _Ingester:
                 await slot.release()
 
     async def _run_with(self, slot: Slot) -> None:
-        """Consumes with a slot until `stop` is set; a fault costs a pause, and not the slot. Raises SlotLostError."""
+        """Consumes until `stop` is set; a fault costs a pause, not the slot. Raises SlotLostError."""
         backoff = Backoff()
         while not self._stop.is_set():
             began = monotonic()

@@ -1,4 +1,4 @@
-"""What the ingester is told by its environment."""
+"""The ingester's settings, from the environment."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -27,7 +27,7 @@ class Adopted:
 
     def __init__(self, spool: Abandoned, own: Settings, words: Words) -> None:
         self.backlog = Backlog(spool.spool, 1, own.wanted, shown=False)
-        self.receipts = Receipts(own.share, self.backlog, words)
+        self.receipts = Receipts(own.ingestion_group, self.backlog, words)
         self.aside = Aside()
         self._words = words
 

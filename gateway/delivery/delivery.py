@@ -39,7 +39,7 @@ class Delivery:
         self.backlog = Backlog(spool, own.queue_readings, own.wanted)
         self.publisher = Publisher(self.backlog, self._aside, words)
         self.states = States(words, self._aside, may_state)
-        self._receipts = Receipts(own.share, self.backlog, words)
+        self._receipts = Receipts(own.ingestion_group, self.backlog, words)
         self._adoption = Adoption(own, words)
         metrics.denied.set_function(lambda: len(self._aside.denied) + len(self._adoption.denied))
         metrics.words_denied.set_function(lambda: len(words.denied))

@@ -15,12 +15,12 @@ _MOST_OFFERS = 100
 
 
 class Receipts:
-    """Listens for receipts on behalf of a backlog: of one share of ingesters, of any (ANY), or of none."""
+    """Listens for receipts on behalf of a backlog: of one group of ingesters, of any (ANY), or of none."""
 
-    def __init__(self, share: str | None, backlog: Backlog, words: Words) -> None:
+    def __init__(self, group: str | None, backlog: Backlog, words: Words) -> None:
         self._backlog = backlog
         self._words = words
-        self._filter = topic.receipt_offer("#" if share == ANY else share) if share else None
+        self._filter = topic.receipt_offer("#" if group == ANY else group) if group else None
         self._offers: set[str] = set()
         self._topic: str | None = None
         self._refusing = False

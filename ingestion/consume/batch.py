@@ -1,4 +1,4 @@
-"""Deliveries to batches: which rows are written together, and when. Pure."""
+"""Groups deliveries into batches: which rows are written together, and when. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ _TAG_BYTES = 150  # around a text, and around its copy when it is written
 
 
 class Delivery(NamedTuple):
-    """A message, and how to tell the broker that it may forget it."""
+    """A message, and how to acknowledge it."""
 
     topic: str
     payload: bytes
@@ -49,7 +49,7 @@ class Reject:
 
     @property
     def once(self) -> bool:
-        """Whether the same payload is a repetition whenever it comes; else it is one only at the same moment."""
+        """Whether an equal payload is always a repetition; otherwise only one that arrived at the same moment is."""
         return self.publisher is not None or self.tags == ()
 
     @property
@@ -60,11 +60,10 @@ class Reject:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What is written in one transaction; `late` are rows for chunks that are compressed, or aggregated, already.
+    """What is written in one transaction; `late` rows belong to chunks that are compressed or aggregated already.
 
-    `began` when the first of its `deliveries` came; each is acknowledged once all is committed, and until then may have
-    to be looked at again, by the window of the moment when it came. `receipts` are publishers, with first and last of
-    the numbers in it.
+    `began` is when the first delivery arrived. Deliveries are acknowledged once everything is committed; until then one
+    may be decoded again, with the window of its arrival. `receipts` are publisher, first and last number.
     """
 
     rows: Rows = field(default_factory=Rows)
@@ -80,7 +79,7 @@ class Batch:
 
     @property
     def points(self) -> int:
-        """What it weighs against the sizes in settings."""
+        """Its size as the settings count: rows, rejects and records."""
         return self.rows.count + self.late.count + len(self.rejects) + len(self.records)
 
     def due_in(self, now: float, points: int, seconds: float) -> float | None:

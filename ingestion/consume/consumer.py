@@ -1,4 +1,4 @@
-"""The shared subscription: messages in, acknowledgements and receipts out, and a clean farewell."""
+"""The shared subscription: messages in, acknowledgements and receipts out, and a clean disconnect."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +12,7 @@ from nexus.mqtt import Broker, Client, Connection, Message, MqttError, Subscript
 from nexus.process import guard, log
 from nexus.process.run import task_group
 
-LOST_AT_MOST = 2  # a broker may answer what it does not allow by hanging up; then that filter is left out
+LOST_AT_MOST = 2  # some brokers hang up on a filter that they do not allow; then it is left out
 
 
 class Consumer:
@@ -26,7 +26,7 @@ class Consumer:
         self._quiet = asyncio.Event()
         self._committed = asyncio.Event()
         self._latest: Connection | None = None
-        self._lost_at: dict[str, int] = {}  # filters, and how often the connection was lost over them
+        self._lost_at: dict[str, int] = {}  # by filter, how often subscribing to it lost the connection
         self._said: set[str] = set()
         self._log = log.get("consumer")
         self.connected = False
@@ -34,20 +34,20 @@ class Consumer:
         self.away = "not connected yet"  # why it is not
 
     async def run(self, broker: Broker, client: Client, before: Callable[[], Awaitable[None]]) -> None:
-        """Consumes until `stop` and `leave` were called; `before` each connection makes sure that we may."""
+        """Consumes until `stop` and `leave` were called; `before` runs before each connection, and checks that we may."""
         await stay_connected(broker, client, self._serve, self._received, before=before, on_away=self._note_away)
 
     def _note_away(self, reason: str) -> None:
         self.away = reason
 
     async def stop(self) -> None:
-        """Unsubscribes; when this returns nothing more comes. Without a connection nothing comes anyway."""
+        """Unsubscribes; nothing arrives after this returns."""
         self._stopping.set()
         if self.connected:
             await self._quiet.wait()
 
     def leave(self) -> None:
-        """All is committed and acknowledged: ends the session, and the broker gives what it queued to the others."""
+        """Ends the session, once everything is acknowledged: the broker gives what it has queued to the others."""
         self._committed.set()
 
     async def _serve(self, connection: Connection) -> None:
@@ -73,7 +73,7 @@ class Consumer:
             metrics.connected.set(0)
 
     async def _subscribe(self, connection: Connection) -> list[str]:
-        """Subscribes to the readings, and to what of the rest the broker allows; gives what it did."""
+        """Subscribes to the readings, and to whatever else the broker allows; returns these filters."""
         first, *others = self._filters
         await connection.subscribe(first)
         subscribed = [first]

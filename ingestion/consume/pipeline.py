@@ -27,16 +27,16 @@ from nexus.process.clock import now_ms
 from nexus.process.errors import InvariantError
 from nexus.process.run import task_group
 
-MOST_BYTES = 48_000_000  # of messages that are decoded, and again of those that are not
+MOST_BYTES = 48_000_000  # of decoded messages, and the same again of undecoded ones
 _DAY_MS = 86_400_000
-_DECODED_AT_ONCE = 1_000  # points, before others have their turn: a COPY under way must not starve
+_DECODED_AT_ONCE = 1_000  # points, before other tasks get a turn: a running COPY must not starve
 
 
 class Pipeline:
-    """Takes deliveries, and acknowledges each, in their order, once what it said is committed.
+    """Takes deliveries, and acknowledges each, in order, once its rows are committed.
 
-    Decoded points wait up to `buffer_points`; beyond, messages wait undecoded and unacknowledged, so that the broker
-    stops at our receive maximum and keeps the rest. Of these again only MOST_BYTES: then `full` says so.
+    Up to `buffer_points` decoded points wait; beyond that messages wait undecoded and unacknowledged: the broker then
+    stops at our receive maximum, and keeps the rest. At MOST_BYTES of these the pipeline is `full`.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Pipeline:
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("pipeline")
         self._outage: str | None = None
-        self._said_conflict = False
+        self._warned_of_conflicts = False
         self._when_room: set[Callable[[], None]] = set()
         metrics.oldest.set_function(self._age)
         metrics.buffered.set_function(lambda: self._points + self._open.points)
@@ -78,7 +78,7 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether whoever brings messages should stop."""
+        """Whether the consumer should stop reading."""
         return self._undecoded_bytes > MOST_BYTES
 
     @property
@@ -106,13 +106,13 @@ class Pipeline:
             self._wake.set()
 
     def forget_undecoded(self) -> None:
-        """Drops what is undecoded: the connection that brought it is gone, and the broker sends it again."""
+        """Drops undecoded messages: their connection is gone, and the broker sends them again."""
         self._undecoded.clear()
         self._undecoded_bytes = 0
         self._wake.set()
 
     def finish(self) -> None:
-        """No more will come: `run` returns when all is committed and acknowledged."""
+        """Ends the input: `run` returns once everything is committed and acknowledged."""
         self._finishing = True
         self._decode_soon()
         self._wake.set()
@@ -174,7 +174,7 @@ class Pipeline:
         return not enough and self._bytes + self._open.size < MOST_BYTES
 
     def _decode_soon(self) -> None:
-        """What is held is decoded once the writer has been given its work."""
+        """Decodes waiting messages, once the writer has its work."""
         if self._undecoded and not self._decoding:
             self._decoding = True
             asyncio.get_running_loop().call_soon(self._decode_waiting)
@@ -219,14 +219,14 @@ class Pipeline:
             self._prepared = True
 
     async def _write(self, writer: Writer, batch: Batch, attempts: int = ATTEMPTS) -> Written:
-        """Writes as soon as the database is there. Raises BatchRefusedError."""
+        """Writes once. Raises DatabaseAwayError, BatchRefusedError."""
         began = self._clock()
         written = await writer.write(batch, attempts)
         metrics.write_seconds.observe(self._clock() - began)
         return written
 
     async def _written(self, writer: Writer, batch: Batch) -> Written:
-        """Writes what can be written of a batch, as soon as the database is there."""
+        """Writes what can be written of a batch, waiting for the database if need be."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseAwayError),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -236,12 +236,12 @@ class Pipeline:
         parts = Parts(self._encoding, self._quota, batch)
         async for attempt in retrying:
             with attempt:
-                await parts.write(partial(self._write_or_apart, writer, batch.receipts))
+                await parts.write(partial(self._write_or_bisect, writer, batch.receipts))
         self._back()
         return parts.written
 
-    async def _write_or_apart(self, writer: Writer, receipts: list[tuple[str, int, int]], part: Batch) -> Written:
-        """Writes a part of a batch; message by message, if need be."""
+    async def _write_or_bisect(self, writer: Writer, receipts: list[tuple[str, int, int]], part: Batch) -> Written:
+        """Writes a part of a batch; what makes it fail is found by bisecting."""
         try:
             return await self._write(writer, part)
         except BatchRefusedError as error:
@@ -261,14 +261,14 @@ class Pipeline:
         metrics.conflicts.inc(written.conflicts)
         metrics.rejects.inc(written.rejects)
         metrics.audit.inc(len(batch.records))
-        if written.conflicts and not self._said_conflict:
-            self._said_conflict = True
+        if written.conflicts and not self._warned_of_conflicts:
+            self._warned_of_conflicts = True
             self._log.warning("readings for a topic and time that have another value already are set aside")
         if newest := max(batch.rows.newest, batch.late.newest):
             metrics.lag.set(max(0.0, time() - newest / 1000))
 
     def _age(self) -> float:
-        """Seconds since the oldest message came that is not acknowledged."""
+        """Seconds since the oldest unacknowledged message arrived."""
         oldest = self._writing[0] if self._writing else self._open
         return self._clock() - oldest.began if oldest.deliveries else 0.0
 

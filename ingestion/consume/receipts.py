@@ -1,4 +1,4 @@
-"""What is committed, told to the gateways that sent it: ranges of numbers, merged, a few times a second."""
+"""Receipts: tells gateways which sequence numbers are committed, in merged ranges, a few times a second."""
 
 import asyncio
 from collections import OrderedDict
@@ -26,7 +26,7 @@ class Receipts:
         self._log = log.get("receipts")
 
     def add(self, publisher: str, first: int, last: int) -> None:
-        """These numbers of a publisher are in the database."""
+        """Notes that these numbers of a publisher are committed."""
         if (ranges := self._committed.get(publisher)) is None:
             if len(self._committed) >= MOST_PUBLISHERS or not sequence.is_publisher(publisher) or last < first:
                 return
@@ -43,10 +43,10 @@ class Receipts:
             await asyncio.sleep(RECEIPT_SECONDS)
 
     async def send(self, connection: mqtt.Connection) -> None:
-        """Publishes what there is. What is lost with the connection is lost: the gateways send again."""
+        """Publishes what is pending. What is lost with the connection costs a repetition: the gateways send again."""
         self._wake.clear()
         while self._committed:
-            # The first comes first: else whoever makes up publishers without end keeps the others waiting.
+            # Oldest first: otherwise a flood of made-up publishers would keep the others waiting.
             publisher, ranges = self._committed.popitem(last=False)
             found = list(ranges)
             for start in range(0, len(found), _RANGES_A_MESSAGE):

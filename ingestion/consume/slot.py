@@ -25,7 +25,7 @@ class SlotLostError(Exception):
 
 
 class Slot:
-    """A number that is ours as long as our connection lives; after an outage we ask for the same one."""
+    """A number that is ours while our connection lives; after an outage we ask for the same one."""
 
     def __init__(self, url: str, group: str) -> None:
         self._url = url
@@ -46,7 +46,7 @@ class Slot:
         )
         async for attempt in retrying:
             with attempt:
-                await self._let_go()
+                await self._disconnect()
                 number = await self._claimed(None)
                 if number is None:
                     raise psycopg.OperationalError(f"all {SLOTS} consumer numbers of this group are taken")
@@ -55,9 +55,9 @@ class Slot:
         metrics.slot.set(self.number)
 
     async def hold(self) -> None:
-        """Makes sure that the number is ours now, waiting for the database if need be. Raises SlotLostError.
+        """Waits until the database confirms that the number is ours. Raises SlotLostError.
 
-        Without this nobody connects to the broker: when the database takes our connection for dead, another may have
+        Nobody connects to the broker before: once the database takes our connection for dead, another consumer may have
         the number.
         """
         waiting = False
@@ -68,7 +68,7 @@ class Slot:
                     self.away = None
                     return
             except (psycopg.Error, TimeoutError) as error:
-                await self._let_go()
+                await self._disconnect()
                 self.away = explain(error) if isinstance(error, psycopg.Error) else "no answer"
                 if not waiting:
                     self._log.warning("waiting for the database", error=self.away)
@@ -83,7 +83,7 @@ class Slot:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._check()
             except (psycopg.Error, TimeoutError):
-                await self._let_go()
+                await self._disconnect()
 
     async def _check(self) -> None:
         async with self._checking:
@@ -91,11 +91,11 @@ class Slot:
                 raise SlotLostError(f"consumer {self.number} is another process now")
 
     async def release(self) -> None:
-        """Gives the number back."""
+        """Frees the number."""
         metrics.slot.set(-1)
-        await self._let_go()
+        await self._disconnect()
 
-    async def _let_go(self) -> None:
+    async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()

@@ -1,4 +1,4 @@
-"""What ingesters say of committed messages: `receipt/{publisher}`, and `receipt-offer/{share}` that there are any."""
+"""What ingesters say of committed messages: `receipt/{publisher}`, and `receipt-offer/{group}`: they send receipts."""
 
 from collections.abc import Iterable
 from typing import Annotated

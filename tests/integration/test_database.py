@@ -57,7 +57,7 @@ def test_a_database_in_sql_ascii_is_one_like_others(empty_database: str) -> None
         assert migrate(connection, Settings()) == []
 
     async def units() -> list[tuple]:
-        async with await ingestion.database.connect(url) as connection:
+        async with await ingestion.store.database.connect(url) as connection:
             await connection.execute("INSERT INTO metrics VALUES (now(), 'dev/a/b', 1, NULL, 192, '°C')")
             return await (await connection.execute("SELECT unit FROM metrics")).fetchall()
 
