@@ -34,7 +34,7 @@ class Consumer:
         self.away = "not connected yet"  # why it is not
 
     async def run(self, broker: Broker, client: Client, before: Callable[[], Awaitable[None]]) -> None:
-        """Consumes until `stop` and `leave` were called; `before` runs before each connection, and checks that we may."""
+        """Consumes until `stop` and `leave` were called; `before` each connection checks that we may connect."""
         await stay_connected(broker, client, self._serve, self._received, before=before, on_away=self._note_away)
 
     def _note_away(self, reason: str) -> None:
