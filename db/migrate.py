@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_f
 from db import rights
 from db.alone import alone
 from db.settings import Settings
-from nexus.process.errors import ConfigError
+from nexus.process.errors import ConfigError, UnavailableError
 
 _FILE = re.compile(r"(\d{3}_\w+)(?:\.(\w+))?\.sql")
 
@@ -53,7 +53,8 @@ Connection = psycopg.Connection[tuple[object, ...]]
 def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
     """A connection that commits each statement.
 
-    Raises ConfigError when there is none to be had for `wait` seconds, and for what its role may not do.
+    Raises UnavailableError when there is none to be had for `wait` seconds, ConfigError where waiting cannot help, and
+    for what its role may not do.
     """
     attempts = Retrying(
         retry=retry_if_exception_type(psycopg.OperationalError),
@@ -71,7 +72,7 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
             client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
         )
     except psycopg.OperationalError as error:
-        raise ConfigError(f"NEXUS_DATABASE_URL: no connection: {str(error).strip()}") from None
+        raise _unconnected(error) from None
     with connection:
         try:
             yield connection
@@ -90,6 +91,15 @@ def tier_of(found: tuple[object, ...] | None) -> Tier:
     if found is None:
         return Tier.PLAIN
     return Tier.COMMUNITY if found[0] == "timescale" else Tier.APACHE
+
+
+def _unconnected(error: psycopg.OperationalError) -> ConfigError | UnavailableError:
+    reason = str(error).strip().removeprefix("connection failed: ")
+    text = f"NEXUS_DATABASE_URL: no connection: {reason}"
+    if missing := re.search(r'database "([^"]*)" does not exist', reason):
+        return ConfigError(f"{text}: make it with `createdb {missing[1]}`, or correct the name")
+    is_refused = "authentication failed" in reason or "no pg_hba.conf entry" in reason or "does not exist" in reason
+    return ConfigError(text) if is_refused else UnavailableError(text)
 
 
 def migrate(connection: Connection, settings: Settings) -> list[str]:

@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from nexus.cli import database, devices, files, rejects, services, sizing
 from nexus.process import extras
-from nexus.process.errors import ConfigError
+from nexus.process.errors import ConfigError, UnavailableError
 
 Command = Callable[..., int]
 
@@ -56,9 +56,9 @@ def _end(code: int, **_: object) -> None:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from nexus.process.version import program
 
-        print(f"nexus-edge {version('nexus-edge')}")
+        print(program())
         raise typer.Exit
 
 
@@ -101,6 +101,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ConfigError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except UnavailableError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         if (said := extras.missing(error)) is None:
             raise

@@ -50,9 +50,11 @@ def status() -> int:
       nexus db status
     """
     from db.status import status
+    from nexus.process.version import program
 
     with connected() as connection:
         rows, newest = status(connection)
+    rows = [("program", program()), *rows]
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         print(f"{name:<{width}}  {text}")

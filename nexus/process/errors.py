@@ -5,6 +5,10 @@ class ConfigError(Exception):
     """The operator has to change something before this can run. One line a fault; exit code 2."""
 
 
+class UnavailableError(Exception):
+    """What a command needs is not there now, as a database that does not answer; exit code 1."""
+
+
 class InvariantError(BaseException):
     """Something that we hold true of ourselves is not: the process ends, in order, with exit code 1.
 

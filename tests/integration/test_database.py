@@ -15,7 +15,7 @@ import ingestion.store.database
 from db.migrate import Connection, connect, migrate, names, tier
 from db.settings import Settings, load
 from db.status import locks, status
-from nexus.process.errors import ConfigError
+from nexus.process.errors import ConfigError, UnavailableError
 from tests.conftest import TIERS
 from tests.parts import Postgres, as_role, until
 
@@ -251,7 +251,8 @@ def test_what_needs_the_owner_says_so(database: str) -> None:
 
 
 def test_a_database_that_is_not_there_is_a_clear_error() -> None:
-    with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL: no connection"), connect("postgresql://127.0.0.1:1/x"):
+    absent = "postgresql://127.0.0.1:1/x"
+    with pytest.raises(UnavailableError, match="NEXUS_DATABASE_URL: no connection"), connect(absent):
         pass
 
 
