@@ -141,7 +141,8 @@ class Backlog:
 
     def ahead(self, clock: int) -> float:
         """By how many seconds the numbers, which follow the wall clock, are ahead of it: it was set back."""
-        return max(0, self._next - clock) / 1e6
+        saw = self.spool.owner.saw if self.spool.owner else 0
+        return max(0, self._next - clock, saw - clock) / 1e6
 
     def leaves(self, scan: Scan) -> None:
         """The scan is about to be sent."""

@@ -62,13 +62,15 @@ class Contents:
 class Owner:
     """Whose the file is: the publisher's name, a secret of 128 bits, and the first number that nothing had before.
 
-    `clock` is how many ms it was in use before now; `offered` whether receipts were ever offered.
+    `clock` is how many ms it was in use before now; `offered` whether receipts were ever offered; `saw` the latest wall
+    clock that the file saw, in microseconds.
     """
 
     id: str
     next: int
     clock: int = 0
     offered: bool = False
+    saw: int = 0
 
 
 def wall_clock() -> int:
@@ -168,7 +170,7 @@ def _owner(database: sqlite3.Connection, contents: Contents, known: Owner | None
     name, following = (str(found[0]), int(found[1])) if found else ("", 1)
     if known is not None:  # the file is made anew under way
         name, following = known.id, max(following, known.next)
-    now = wall_clock()
+    now, saw = wall_clock(), following
     was_ahead = now and following > now + _DAY and not contents.messages and known is None
     if was_ahead or not _NAME.fullmatch(name):  # or a new file, or an older version's, whose name can be guessed
         name, following = secrets.token_hex(16), 1 if was_ahead else following
@@ -177,4 +179,4 @@ def _owner(database: sqlite3.Connection, contents: Contents, known: Owner | None
         raise ValueError("its numbers are used up")
     database.execute("DELETE FROM owner")
     database.execute("INSERT INTO owner (id, next) VALUES (?, ?)", (name, following + RESERVED))
-    return Owner(name, following, offered=known.offered if known else False)
+    return Owner(name, following, offered=known.offered if known else False, saw=saw)
