@@ -1,4 +1,4 @@
-"""`nexus db backup` and `restore`: pg_dump's custom format, with the steps that TimescaleDB asks for around it."""
+"""`nexus db backup` and `restore`: pg_dump's custom format, and the steps around it that TimescaleDB requires."""
 
 import os
 import shutil
@@ -14,15 +14,15 @@ from db.migrate import Connection, Tier, applied, connect, tier
 from nexus.process.errors import ConfigError
 
 ROLES = ("nexus_writer", "nexus_reader")
-ABANDONED_SECONDS = 3600.0  # what a killed backup leaves is deleted by one that comes so much later
+ABANDONED_SECONDS = 3600.0  # the partial file of a killed backup is deleted after this
 _NOTE = "INSERT INTO backups (seconds, bytes, file) VALUES (%s, %s, %s)"
 
 
 def backup(url: str, to: Path, keep: int | None = None) -> tuple[Path, int]:
-    """Dumps the whole database to a file, or to a new one in a folder; gives it with its size in bytes.
+    """Dumps the whole database to a file, or to a new file in a folder; returns it and its size in bytes.
 
-    The file is there when it is complete. One snapshot, taken while everything goes on, and noted in the table
-    `backups`. In a folder, which is made if need be, the newest `keep` dumps stay. Raises ConfigError.
+    The file appears once it is complete. It is one snapshot, taken while everything runs, and is noted in the table
+    `backups`. In a folder, created if missing, the newest `keep` dumps stay. Raises ConfigError.
     """
     with connect(url) as connection:
         if not applied(connection):
@@ -47,7 +47,7 @@ def backup(url: str, to: Path, keep: int | None = None) -> tuple[Path, int]:
 
 
 def restore(url: str, file: Path) -> None:
-    """Loads a dump into an empty database of the same tier, which nobody else may use meanwhile.
+    """Loads a dump into an empty database of the same tier; nobody else can use it meanwhile.
 
     Raises ConfigError, and then leaves what was restored so far, closed to the others.
     """

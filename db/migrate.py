@@ -1,4 +1,4 @@
-"""Brings a database to the newest schema: numbered SQL files, each once, on the tier that it finds."""
+"""Migrates a database to the newest schema: numbered SQL files, each applied once, for the tier that it finds."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from db import rights
-from db.alone import alone
+from db.exclusive import exclusively
 from db.settings import Settings
 from nexus.process.errors import ConfigError, UnavailableError
 
@@ -82,7 +82,7 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
 
 
 def tier(connection: Connection) -> Tier:
-    """Which tier the database is, as it stands."""
+    """The database's tier."""
     return tier_of(connection.execute(LICENSE).fetchone())
 
 
@@ -103,26 +103,26 @@ def _unconnected(error: psycopg.OperationalError) -> ConfigError | UnavailableEr
 
 
 def migrate(connection: Connection, settings: Settings) -> list[str]:
-    """Applies what is missing, then the policies and passwords; gives the names applied.
+    """Applies missing migrations, then policies and passwords; returns the names applied.
 
     Safe to run again, and from several places at once. Raises ConfigError when the database has moved to another tier.
     """
     found = _begin(connection)
     _check_tier(connection, found)
-    done = [name for name in names() if alone(connection, name, partial(_apply, connection, name, found))]
+    done = [name for name in names() if exclusively(connection, name, partial(_apply, connection, name, found))]
     _finish(connection, settings, found)
     return done
 
 
 def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
-    """What is done at each migration, because settings may have changed, or the database been restored."""
-    alone(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
-    alone(connection, "the rights", partial(rights.take, connection))
+    """Runs at every migration: settings may have changed, or the database may have been restored."""
+    exclusively(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
+    exclusively(connection, "the rights", partial(rights.revoke, connection))
     if found is Tier.COMMUNITY:
-        alone(connection, "the policies", partial(_set_policies, connection, settings))
+        exclusively(connection, "the policies", partial(_set_policies, connection, settings))
     else:
         _drop_old(connection, settings)
-    alone(connection, "the passwords", partial(_set_passwords, connection, settings))
+    exclusively(connection, "the passwords", partial(_set_passwords, connection, settings))
 
 
 def _drop_old(connection: Connection, settings: Settings) -> None:
@@ -132,14 +132,14 @@ def _drop_old(connection: Connection, settings: Settings) -> None:
 
 
 def _begin(connection: Connection) -> Tier:
-    """Makes what every migration needs, the book of migrations and the extension; gives the tier."""
+    """Creates the table of migrations and the extension; returns the tier."""
     errors = psycopg.errors
     with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):  # made at this very moment
         connection.execute(
             "CREATE TABLE IF NOT EXISTS nexus_migrations"
             " (name text PRIMARY KEY, tier text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
         )
-    alone(connection, "the extension", partial(_extend, connection))
+    exclusively(connection, "the extension", partial(_extend, connection))
     return tier(connection)
 
 
@@ -152,7 +152,7 @@ def _check_tier(connection: Connection, found: Tier) -> None:
 
 
 def _apply(connection: Connection, name: str, found: Tier) -> bool:
-    """Applies a migration; gives whether it was missing."""
+    """Applies a migration; returns whether it was missing."""
     if name in applied(connection):
         return False
     if (file := _file(name, found)) is not None:
@@ -162,7 +162,7 @@ def _apply(connection: Connection, name: str, found: Tier) -> bool:
 
 
 def applied(connection: Connection) -> dict[str, str]:
-    """The migrations that the database has seen, and the tier that each was for."""
+    """Applied migrations, and the tier of each."""
     if connection.execute("SELECT to_regclass('nexus_migrations')").fetchone() == (None,):
         return {}
     return {str(name): str(at) for name, at in connection.execute("SELECT name, tier FROM nexus_migrations ORDER BY 1")}

@@ -1,4 +1,4 @@
-"""`nexus db monitor`: what Prometheus learns of the database: sizes, jobs, rejects, the age of the last backup."""
+"""`nexus db monitor`: the database's metrics: sizes, jobs, rejects, the age of the last backup."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from db.migrate import LICENSE, Tier, tier_of
 from nexus.process import guard, log, probe, settings
 from nexus.process.run import run_until
 
-LOOK_SECONDS = 10.0
+QUERY_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 ANSWER_SECONDS = 60.0
 
@@ -75,9 +75,9 @@ _COMMUNITY = {
     ],
 }
 _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states()"
-# What an older schema lacks.
+# Raised where the schema is older.
 _OLD = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
-# Jobs that there are on TimescaleDB Community, so that each is there before it first fails.
+# Jobs on TimescaleDB Community: each has its series before it first fails.
 TASKS = (
     "compress_old_chunks",
     "drop_old_chunks",
@@ -93,7 +93,7 @@ for _task in TASKS:
 
 
 class _Monitor:
-    """Looks now and then, over one connection that is made anew after trouble."""
+    """Queries periodically, over one connection that is made anew after trouble."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -102,25 +102,25 @@ class _Monitor:
         self.trouble: str | None = "not asked yet"
 
     async def run(self) -> None:
-        """Looks, for ever."""
+        """Queries for ever."""
         while True:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._look()
-                self._said(None)
+                    await self._query()
+                self._note(None)
             except _OLD as error:
-                self._said(f"{str(error).splitlines()[0]}: run `nexus db migrate`")
+                self._note(f"{str(error).splitlines()[0]}: run `nexus db migrate`")
             except (psycopg.Error, TimeoutError) as error:
-                self._said(str(error).strip() or f"no answer within {ANSWER_SECONDS:g} s")
+                self._note(str(error).strip() or f"no answer within {ANSWER_SECONDS:g} s")
                 await self.close()
-            await asyncio.sleep(RETRY_SECONDS if self.trouble else LOOK_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS if self.trouble else QUERY_SECONDS)
 
     async def close(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
-    def _said(self, trouble: str | None) -> None:
+    def _note(self, trouble: str | None) -> None:
         up.set(trouble is None)
         if trouble is not None and self.trouble != trouble:
             self._log.error("database away", reason=trouble)
@@ -128,7 +128,7 @@ class _Monitor:
             self._log.info("the database answers")
         self.trouble = trouble
 
-    async def _look(self) -> None:
+    async def _query(self) -> None:
         if self._connection is None:
             self._connection = await AsyncConnection.connect(
                 self._url, autocommit=True, connect_timeout=5, client_encoding="utf8"
@@ -141,7 +141,7 @@ class _Monitor:
                     gauge.set(float(str(value)) if value is not None else 0.0)
         jobs = await self._rows(self._connection, _JOBS) if is_community else []
         for gauge in (job_failed, job_finished):
-            gauge.clear()  # of jobs that are no more
+            gauge.clear()  # jobs may have gone
         for job, failed, finished in jobs:
             job_failed.labels(job).set(int(str(failed or 0)))
             job_finished.labels(job).set(float(str(finished or 0)))

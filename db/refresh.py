@@ -1,4 +1,4 @@
-"""`nexus db refresh`: what was loaded beside the ingester into the rollups and the list of topics."""
+"""`nexus db refresh`: brings data loaded past the ingester into the rollups and the list of topics."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ _TOPICS = "INSERT INTO topics (topic) SELECT DISTINCT topic FROM {} ON CONFLICT 
 
 
 def refresh(connection: Connection) -> Iterator[str]:
-    """Does it, and says what it has done. A day whose rollups hold more than the table is left as it is."""
+    """Refreshes, and yields what was done. A day whose rollups hold more than the table is left as it is."""
     is_community = tier(connection) is Tier.COMMUNITY
     if is_community:
         days = [day for (day,) in connection.execute(_DAYS)]
@@ -30,7 +30,7 @@ def refresh(connection: Connection) -> Iterator[str]:
 
 
 def _refresh_day(connection: Connection, day: object) -> bool:
-    """Whether it lacked something."""
+    """Returns whether the day was incomplete."""
     attempts = Retrying(
         retry=retry_if_exception_type(psycopg.errors.LockNotAvailable),
         stop=stop_after_delay(_WAIT_SECONDS),

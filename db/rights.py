@@ -1,4 +1,4 @@
-"""What PostgreSQL lets everybody do, and nobody needs in a database that is the historian's own."""
+"""Rights that PostgreSQL gives to everybody, and that nobody needs in a database of the historian's own."""
 
 from contextlib import suppress
 from importlib.resources import files
@@ -22,36 +22,36 @@ WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^(pg_|information_schema$)'
           OR (classid = 'pg_namespace'::regclass AND objid = n.oid)))
 ORDER BY 1
 """
-_TAKEN = """
+_REVOKED = """
 SELECT NOT (has_function_privilege('public', 'pg_advisory_lock(bigint)', 'execute')
             OR has_language_privilege('public', 'plpgsql', 'usage'))
 """
 _SHOWN = 3
 
 
-def foreign(connection: Connection) -> list[str]:
-    """The tables of others in this database."""
+def foreign_tables(connection: Connection) -> list[str]:
+    """Tables in this database that are not ours."""
     return [str(name) for (name,) in connection.execute(_FOREIGN, (list(_OURS),))]
 
 
-def take(connection: Connection) -> None:
-    """Takes these rights from everybody, as far as the one that migrates may; none where others have tables."""
+def revoke(connection: Connection) -> None:
+    """Revokes these rights from PUBLIC, as far as our role may; none of them if others have tables here."""
     _try(connection, "GRANT TEMPORARY ON DATABASE {} TO nexus_writer")
-    if foreign(connection):
+    if foreign_tables(connection):
         return
     _try(connection, "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC")
     _try(connection, "REVOKE CREATE ON SCHEMA public FROM PUBLIC")
     connection.execute((files("db") / "rights.sql").read_bytes())
 
 
-def said(connection: Connection) -> str:
-    """How it is, for a person."""
-    is_taken = connection.execute(_TAKEN).fetchone() == (True,)
-    others = foreign(connection)
+def describe(connection: Connection) -> str:
+    """The state of these rights, for `nexus db status`."""
+    is_revoked = connection.execute(_REVOKED).fetchone() == (True,)
+    others = foreign_tables(connection)
     if not others:
-        return "taken away" if is_taken else "PostgreSQL's own: a superuser has to run `nexus db migrate`"
+        return "taken away" if is_revoked else "PostgreSQL's own: a superuser has to run `nexus db migrate`"
     named = ", ".join(others[:_SHOWN]) + (" and more" if len(others) > _SHOWN else "")
-    state = "were taken away, and whose they are may need them" if is_taken else "are left alone"
+    state = "were taken away, and whose they are may need them" if is_revoked else "are left alone"
     return f"this database holds more than the historian ({named}), so they {state}: give it a database of its own"
 
 

@@ -1,4 +1,4 @@
-"""Where the database is, and how long it keeps what."""
+"""Where the database is, and how long it keeps data."""
 
 import re
 from typing import Annotated, Literal

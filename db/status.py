@@ -1,6 +1,6 @@
-"""What `nexus db status` says: the tier and what it lacks, the migrations, sizes, and the health of the jobs.
+"""`nexus db status`: the tier and what it lacks, migrations, sizes, and the health of the jobs.
 
-Any role may ask. What it may not see stands there as that.
+Any role may ask; what it may not see is shown as hidden.
 """
 
 import psycopg
@@ -56,7 +56,7 @@ def status(connection: Connection) -> tuple[Lines, bool]:
     missing = [name for name in names() if name not in done]
     rows += [("migrations applied", str(len(done))), ("migrations missing", ", ".join(missing) or "none")]
     if not missing:
-        rows.append(("rights of everybody", rights.said(connection)))
+        rows.append(("rights of everybody", rights.describe(connection)))
         rows.append(("topics", _text(connection, "SELECT count(*) FROM topics")))
         rows.append(("rejects", _text(connection, "SELECT count(*) FROM rejects")))
         rows += _plain(connection) if found is Tier.PLAIN else _hypertable(connection)

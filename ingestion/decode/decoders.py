@@ -1,4 +1,4 @@
-"""Which payload is read how: the topic decides, by a table in settings; our own two formats are the default."""
+"""Decoders of payloads: chosen by topic from a table in settings; our own two formats are the default."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -28,10 +28,10 @@ _MAGNITUDES = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))  # of today in each uni
 
 
 class Rule(BaseModel):
-    """How payloads on `topic`, an MQTT filter, are read. All else is for `json`, and written in JMESPath.
+    """How payloads on `topic`, an MQTT filter, are decoded. The other keys are for `json`, as JMESPath expressions.
 
-    `value` is the one value of a topic; `values` gives several, each stored beneath the topic by its name: a mapping of
-    names to expressions, or one expression that gives an object. Without `time` it is the moment of arrival.
+    `value` gives the topic's single value. `values` gives several, each stored below the topic by its name: a mapping
+    of names to expressions, or one expression that gives an object. Without `time`, the time of arrival counts.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -67,7 +67,7 @@ class Rule(BaseModel):
 
 
 class Decoders:
-    """Decodes by topic. A rule that comes first goes first; without one, ours."""
+    """Decodes by topic: the first rule that matches, or else our own formats."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = [(rule.topic, _decoder(rule)) for rule in rules]
@@ -75,7 +75,7 @@ class Decoders:
         self._known_bytes = 0
 
     def decode(self, name: str, payload: bytes, arrived: int) -> Message:
-        """What a payload says that arrived then (epoch ms). Raises DecodeError."""
+        """Decodes a payload that arrived then (epoch ms). Raises DecodeError."""
         if not self._rules:
             return codec.decode(name, payload)
         if (found := self._known.get(name)) is None:
@@ -89,7 +89,7 @@ class Decoders:
 
 
 def filters(group: str, rules: Sequence[Rule]) -> list[str]:
-    """What to subscribe to: all that devices say, what was written to them, and what rules name beyond that."""
+    """Filters to subscribe to: readings, audit records, and the topics of rules outside them."""
     beyond = (rule.topic for rule in rules if not rule.topic.startswith(topic.ROOT))
     others = (f"$share/{group}/{name}" for name in dict.fromkeys(beyond))
     return [topic.shared_filter(group), topic.shared_audit_filter(group), *others]

@@ -1,4 +1,4 @@
-"""A message into a batch: its rows, what of it cannot be one, and its numbers."""
+"""Adds a message to a batch: its rows, its rejects, and its sequence numbers."""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -23,7 +23,7 @@ _ALL = slice(None)
 
 
 class Encoding:
-    """Decodes and encodes, as the settings say."""
+    """Decodes and encodes messages, as the settings say."""
 
     def __init__(self, decoders: Decoders, quota: Quota | None = None) -> None:
         self._decoders = decoders
@@ -41,13 +41,13 @@ class Encoding:
         wanted: Wanted | None = None,
         arrived: int | None = None,
     ) -> None:
-        """Adds what a payload says to a batch, or what `wanted` leaves of it; it `arrived` now, or then (epoch ms)."""
+        """Adds a payload to a batch, or what `wanted` leaves of it; it `arrived` now, or then (epoch ms)."""
         self._take(batch, topic, payload, window, wanted=wanted, arrived=arrived)
 
     def again(self, batch: Batch, part: slice = _ALL, wanted: Wanted | None = None) -> Batch:
-        """A batch of the same messages, or part of them, as they were when they came.
+        """A batch of the same messages, or part of them, judged as of their arrival.
 
-        What is set aside of them has been charged to the quota already.
+        Their rejects have been charged to the quota already.
         """
         admitted = {(reject.came_on, reject.payload) for reject in batch.rejects}
 
@@ -70,7 +70,7 @@ class Encoding:
         arrived: int | None = None,
         admits: Callable[[Reject], bool] | None = None,
     ) -> None:
-        """Adds what can be stored, and what the quota, or `admits`, allows of the rest; and the numbers of both."""
+        """Adds rows, rejects as far as the quota or `admits` allows, and the sequence numbers of both."""
         publisher, numbers = None, (0, -1)
         arrived = window.now if arrived is None else arrived
         reject = None

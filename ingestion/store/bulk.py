@@ -94,7 +94,7 @@ class BulkInsert:
         return Written(batch.rows.count + batch.late.count, 0, len(batch.rejects))
 
     async def _store_deduplicated(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
-        """The careful way: what is booked is left out, and what is refused set aside."""
+        """Skips what is booked already, and rejects what is refused."""
 
         async def put(some: EncodedRows) -> int:
             return await copy_rows(connection, "metrics", some)

@@ -1,4 +1,4 @@
-"""Connections to the database, and its errors as we see them."""
+"""Connections to the database, and its errors translated into ours."""
 
 import psycopg
 from psycopg import AsyncConnection

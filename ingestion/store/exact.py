@@ -1,4 +1,4 @@
-"""Exactly once by the unique index on (topic, time): the default way into the table."""
+"""Exactly once by the unique index on (topic, time): the default insert strategy."""
 
 import psycopg
 from psycopg import AsyncConnection
@@ -40,7 +40,7 @@ _OTHER_VALUE = "the same topic has another value at the same time already"
 
 
 class ExactInsert:
-    """A plain COPY, and only for a batch that meets a repetition the way through a temporary table."""
+    """A plain COPY; through a temporary table only when the batch meets a repetition."""
 
     unique = True
 
@@ -87,7 +87,7 @@ class ExactInsert:
         return Written(rows.count + late.count, 0, len(batch.rejects))
 
     async def _store_deduplicated(self, connection: AsyncConnection, batch: Batch) -> Written:
-        """The careful way: what is there already is left out, and what is refused, or contradicts it, set aside."""
+        """Skips rows that are stored already; rejects what is refused, and what contradicts a stored row."""
         conflicts: list[Reject] = []
 
         async def merge(some: EncodedRows) -> int:
@@ -121,7 +121,7 @@ class ExactInsert:
 
 
 async def _merge(connection: AsyncConnection, rows: EncodedRows) -> tuple[int, list[Reject]]:
-    """Stores the rows that are not there yet; gives how many were, and those of them that say something else."""
+    """Inserts the rows that are not stored yet; returns how many were, and those that contradict what is stored."""
     await connection.execute(_STAGE)
     await copy_rows(connection, "arriving", rows)
     merged = await connection.execute(_MERGE)

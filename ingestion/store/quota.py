@@ -1,4 +1,4 @@
-"""How much may be set aside: rejects must not fill the disk that the readings need."""
+"""A quota of rejects: they must not fill the disk that the readings need."""
 
 from collections.abc import Iterable
 from time import monotonic

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from db import alone
+from db import exclusive
 from db import migrate as schema
 from db.settings import Settings
 from db.status import status
@@ -30,8 +30,8 @@ def test_a_reader_in_the_way_of_a_migration_is_named_and_holds_up_no_writer(
         patched.setattr(schema, "names", lambda: before)
         patched.setattr(schema, "_finish", lambda *_: None)
         schema.migrate(connection, Settings())
-    monkeypatch.setattr(alone, "LOCK_SECONDS", 0.5)
-    monkeypatch.setattr(alone, "PATIENCE_SECONDS", 3.0)
+    monkeypatch.setattr(exclusive, "LOCK_SECONDS", 0.5)
+    monkeypatch.setattr(exclusive, "PATIENCE_SECONDS", 3.0)
     url = make_conninfo(as_role(empty_database, "nexus_reader"), application_name="dashboard")
     with psycopg.connect(url) as reader, psycopg.connect(empty_database, autocommit=True) as writer:
         reader.execute("SELECT count(*) FROM rejects")  # and its transaction stays open

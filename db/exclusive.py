@@ -1,4 +1,4 @@
-"""One migration at a time, each step waiting for a lock only so long that nobody queues up behind it."""
+"""One migration at a time, and no step waits for a lock so long that others queue up behind it."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -16,7 +16,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 _Result = TypeVar("_Result")
 
 # In this mode it conflicts with itself, and with nothing that a reader or a writer may ask for.
-_ALONE = "LOCK TABLE nexus_migrations IN SHARE UPDATE EXCLUSIVE MODE"
+_EXCLUSIVE = "LOCK TABLE nexus_migrations IN SHARE UPDATE EXCLUSIVE MODE"
 _LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _HOLDERS = """
 SELECT pid, usename, coalesce(nullif(application_name, ''), 'unnamed'), coalesce(state, 'state hidden'),
@@ -29,10 +29,10 @@ ORDER BY xact_start LIMIT 3
 """
 
 
-def alone(connection: Connection, step: str, do: Callable[[], _Result]) -> _Result:
-    """What `do` gives, done in a transaction beside no other migration.
+def exclusively(connection: Connection, step: str, do: Callable[[], _Result]) -> _Result:
+    """Runs `do` in a transaction while no other migration runs, and returns its result.
 
-    Raises ConfigError, which names who is in the way, when a lock is not to be had for PATIENCE_SECONDS.
+    Raises ConfigError, which names the holders, if a lock cannot be had within PATIENCE_SECONDS.
     """
 
     def waiting(state: RetryCallState) -> None:
@@ -41,7 +41,7 @@ def alone(connection: Connection, step: str, do: Callable[[], _Result]) -> _Resu
 
     def once() -> _Result:
         with connection.transaction():
-            connection.execute(_ALONE)
+            connection.execute(_EXCLUSIVE)
             connection.execute("SELECT set_config('lock_timeout', %s, true)", (f"{LOCK_SECONDS:g}s",))
             return do()
 
@@ -62,7 +62,7 @@ def alone(connection: Connection, step: str, do: Callable[[], _Result]) -> _Resu
 
 
 def _holders(connection: Connection) -> str:
-    """Who has held locks longer than we wait for one."""
+    """Names who has held locks longer than we wait for one."""
     found = connection.execute(_HOLDERS, (LOCK_SECONDS,)).fetchall()
     named = (f"pid {pid} ({user}, {application}: {state}, for {age})" for pid, user, application, state, age in found)
     return f"Locks are held by {', '.join(named)}" if found else "Who held it has let go since"
