@@ -15,7 +15,7 @@ unit: setup
 	@.venv/bin/python -m pytest tests/unit $(ARGS)
 
 # What the tests run through, those processes included that they start; prints a line a module, and the sum.
-coverage: TESTS ?= tests/unit tests/integration
+coverage: TESTS ?= tests/unit tests/conformance tests/integration
 coverage: setup
 	@.venv/bin/coverage erase
 	@NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-5}" $(RUN)/coverage run -m pytest $(TESTS) $(ARGS)

@@ -31,7 +31,7 @@ class Block(Generic[T]):
 FIRST_REMERGE, LONGEST_REMERGE = 60.0, 3600.0  # seconds
 
 
-class Kept(Generic[T]):
+class AdaptivePlan(Generic[T]):
     """A plan with what refusals made of it, for a while: a PLC that boots refuses what it has a moment later."""
 
     def __init__(self, whole: T, *, pause: float = FIRST_REMERGE) -> None:

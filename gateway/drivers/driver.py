@@ -119,7 +119,7 @@ class Device(Generic[SettingsT, AddressT]):
 Read = Callable[[], Awaitable[list[Reading]]]
 
 # Waits for the next changes that the device tells of by itself. Raises DeviceError. May be cancelled, losing nothing.
-Hear = Callable[[], Awaitable[list[Reading]]]
+NextChanges = Callable[[], Awaitable[list[Reading]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,7 @@ class DeviceSession(Generic[AddressT]):
 
     compile: Callable[[Sequence[Tag[AddressT]]], Read]
     write: Callable[[Tag[AddressT], Value], Awaitable[Value]]
-    hear: Hear | None = None
+    next_changes: NextChanges | None = None
     tag_errors: Mapping[str, str] = field(default_factory=dict)
     certificate_days: float | None = None
     waited: Callable[[], float] | None = None

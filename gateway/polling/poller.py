@@ -1,4 +1,4 @@
-"""One device's life: connect, scan on the grid (or hear what it tells), and on trouble wait as its breaker says."""
+"""One device's life: connect, scan on the grid or take the changes it tells, and on trouble wait as its breaker says."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 from gateway import drivers, metrics
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
-from gateway.drivers.driver import DeviceError, DeviceSession, Hear, Tag
+from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
 from gateway.polling.report import Changes, Gap
@@ -135,8 +135,8 @@ class Poller:
             if session.certificate_days is not None:
                 metrics.certificate_days.labels(self._device.name).set(session.certificate_days)
             try:
-                if session.hear is not None:
-                    await self._listen(session, session.hear)
+                if session.next_changes is not None:
+                    await self._listen(session, session.next_changes)
                 else:
                     await self._poll(Scans(session, self._device.timeout), schedule)
             finally:
@@ -182,12 +182,12 @@ class Poller:
         self._unread, self._partial, self._unread_because = (), False, {}
         self._take(readings)
 
-    async def _listen(self, session: DeviceSession, hear: Hear) -> None:
+    async def _listen(self, session: DeviceSession, next_changes: NextChanges) -> None:
         """Takes what the device tells by itself; asks only for what has been silent for too long."""
 
         async def listen() -> None:
             while True:
-                heard = await hear()
+                heard = await next_changes()
                 await self._still_ours()
                 self._take(self._gap.after(heard))
 
@@ -199,7 +199,7 @@ class Poller:
 
         try:
             async with task_group(DeviceError, _NotOurs) as group:
-                guard.part(group, listen(), name=f"hear {self._device.name}")
+                guard.part(group, listen(), name=f"listen {self._device.name}")
                 guard.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:
             if self._may_poll():

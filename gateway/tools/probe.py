@@ -5,7 +5,7 @@ from itertools import product
 
 from gateway.drivers.driver import DeviceError
 from gateway.drivers.modbus.address import NUMBERS, Address, Order, decoder, parse
-from gateway.drivers.modbus.line import Pace, Refusal, shared
+from gateway.drivers.modbus.line import ModbusExceptionError, RequestTiming, shared
 from gateway.drivers.modbus.settings import TcpSettings
 from gateway.drivers.modbus.wire import Tcp
 from gateway.tools.oneshot import table
@@ -73,13 +73,13 @@ def _unlikeliness(fit: Fit) -> tuple[object, ...]:
 
 async def _registers(settings: TcpSettings, asked: Address, timeout: float) -> dict[int, int]:
     """By their numbers, counted from zero; those that the device refuses are left out."""
-    pace, found = Pace(timeout, settings.request_delay), dict[int, int]()
+    timing, found = RequestTiming(timeout, settings.request_delay), dict[int, int]()
     first, last = max(0, asked.start - _AROUND), min(65535, asked.start + _WIDEST - 1 + _AROUND)
     async with shared(Tcp(settings.host, settings.port)) as line:
         for number in range(first, last + 1):
             try:
-                [found[number]] = await line.read(settings.unit, asked.table, number, 1, pace)
-            except Refusal:
+                [found[number]] = await line.read(settings.unit, asked.table, number, 1, timing)
+            except ModbusExceptionError:
                 continue
     if asked.start not in found:
         raise DeviceError(f"unit {settings.unit} has no {asked.table} register {asked.start} (counted from zero)")

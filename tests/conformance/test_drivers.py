@@ -124,11 +124,11 @@ def test_who_tells_of_changes_tells_of_every_tag(kind: Kind, tmp_path: Path) -> 
         async with kind.serve(0, plant.faults) as served:
             driver, device = plant.configured(served.port)
             async with driver.connect(device) as session:
-                assert (session.hear is not None) == kind.listens
+                assert (session.next_changes is not None) == kind.listens
                 told: dict[str, Value] = {}
                 async with asyncio.timeout(CONNECT):
-                    while session.hear is not None and len(told) < len(device.tags):
-                        told |= values(await session.hear())
+                    while session.next_changes is not None and len(told) < len(device.tags):
+                        told |= values(await session.next_changes())
                 assert told == (expected(kind) if kind.listens else {})
 
     run(kind, tmp_path, scenario)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gateway.drivers.blocks import Kept
+from gateway.drivers.blocks import AdaptivePlan
 from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus import session as modbus_session
@@ -199,7 +199,7 @@ def test_a_device_that_hangs_up_after_each_answer_is_read_all_the_same() -> None
 
 def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """A PLC that boots refuses what it has a moment later."""
-    monkeypatch.setattr(modbus_session, "Kept", partial(Kept, pause=0.05))
+    monkeypatch.setattr(modbus_session, "AdaptivePlan", partial(AdaptivePlan, pause=0.05))
     booting, asked = True, 0
 
     async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:

@@ -78,11 +78,11 @@ async def connected(tags: dict[str, Any], faults: Faults | None = None, **keys: 
 
 
 async def heard(link: DeviceSession, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
-    assert link.hear is not None
+    assert link.next_changes is not None
     found: list[Reading] = []
     async with asyncio.timeout(WAIT):
         while not enough(found):
-            found += await link.hear()
+            found += await link.next_changes()
     return found
 
 
@@ -114,7 +114,7 @@ def test_all_is_heard_and_a_counter_without_a_gap() -> None:
 def test_poll_reads_all_and_each_reading_has_a_time_of_its_own() -> None:
     async def scenario() -> None:
         async with connected(TAGS, mode="poll") as (plc, link):
-            assert link.hear is None
+            assert link.next_changes is None
             first, second = await link.compile(plc.tags)(), await link.compile(plc.tags)()
             assert {**values(first), "count": 0} == {"force": 84.5, "on": True, "name": "°C", "count": 0}
             assert all(a.time < b.time for a, b in zip(first, second, strict=True) if a.tag != "count")
@@ -129,7 +129,7 @@ def test_a_node_that_is_not_there_is_bad_and_alone(mode: str) -> None:
         async with connected(tags, mode=mode) as (plc, link):
             found = (
                 await heard(link, lambda found: len(values(found)) == 6)
-                if link.hear
+                if link.next_changes
                 else await link.compile(plc.tags)()
             )
             assert values(found)["none"] == values(found)["elsewhere"] == Quality.BAD
@@ -221,16 +221,20 @@ def test_a_fault_is_a_lost_device_and_ends_with_its_cause(
             plc = device(port, {"force": "ns=2;s=Force"}, mode=mode, timeout=0.5)
             with pytest.raises(DeviceError):
                 async with asyncio.timeout(WAIT), opcua.connect(plc) as link:
-                    assert values(await (link.hear() if link.hear else link.compile(plc.tags)())) == {"force": 84.5}
+                    assert values(await (link.next_changes() if link.next_changes else link.compile(plc.tags)())) == {
+                        "force": 84.5
+                    }
                     faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
                     if kind == "refuse":
                         for writer in server.connections:
                             writer.transport.abort()
                     while True:
-                        await (link.hear() if link.hear else link.compile(plc.tags)())
+                        await (link.next_changes() if link.next_changes else link.compile(plc.tags)())
             faults.set("plc", None)
             async with opcua.connect(plc) as link:
-                assert values(await (link.hear() if link.hear else link.compile(plc.tags)())) == {"force": 84.5}
+                assert values(await (link.next_changes() if link.next_changes else link.compile(plc.tags)())) == {
+                    "force": 84.5
+                }
             async with asyncio.timeout(WAIT):
                 while server.connections:
                     await asyncio.sleep(0.01)
@@ -420,7 +424,7 @@ def test_a_node_that_comes_later_is_read_then(mode: str, monkeypatch: pytest.Mon
             tags = {"late": "ns=1;s=Late", "other": "nsu=urn:later;s=Other"}
             plc = device(port, tags, mode=mode)
             async with opcua.connect(plc) as link:
-                take = link.hear or link.compile(plc.tags)
+                take = link.next_changes or link.compile(plc.tags)
 
                 async def until(quality: Quality) -> list[Reading]:
                     found: list[Reading] = []

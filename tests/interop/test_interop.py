@@ -237,11 +237,11 @@ def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
             assert 1199 <= found["n1199"] - found["n0"] < 1300  # they count while they are read, in three calls
         plc = opcua_device(port, {**NODES, **many})
         async with opcua.connect(plc) as link:
-            assert link.hear is not None
+            assert link.next_changes is not None
             heard: list[Reading] = []
             async with asyncio.timeout(20):
                 while sum(r.tag == "n7" for r in heard) < 10 or len(values(heard)) < 1205:
-                    heard += await link.hear()
+                    heard += await link.next_changes()
             counts = [r.value for r in heard if r.tag == "n7"]
             assert counts == sorted(counts)
         plc = opcua_device(port, {"Setpoint": "ns=1;s=Setpoint"}, mode="poll", **OPERATOR)
@@ -303,14 +303,14 @@ def test_open62541_is_polled_heard_and_written(open62541: int) -> None:
                 await link.write(plc.tags[-2], 8)
         plc = opcua_device(open62541, {**nodes, "set": "ns=1;s=Setpoint"})
         async with opcua.connect(plc) as link:
-            assert link.hear is not None
+            assert link.next_changes is not None
             heard: list[Reading] = []
             async with asyncio.timeout(20):
                 while len(values(heard)) < 1201:
-                    heard += await link.hear()
+                    heard += await link.next_changes()
                 await link.write(plc.tags[-1], 4)
                 while values(heard) != {**expected, "set": 4}:
-                    heard += await link.hear()
+                    heard += await link.next_changes()
 
     asyncio.run(scenario())
 

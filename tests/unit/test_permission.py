@@ -71,7 +71,7 @@ def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: p
     async def write(_: Tag, value: Value) -> Value:
         return value
 
-    async def hear() -> list[Reading]:
+    async def next_changes() -> list[Reading]:
         await asyncio.sleep(0.01)
         if is_lost:
             raise DeviceError("lost")
@@ -82,7 +82,7 @@ def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: p
         nonlocal is_connected
         is_connected = True
         try:
-            yield DeviceSession(lambda tags: partial(read, tags), write, hear)
+            yield DeviceSession(lambda tags: partial(read, tags), write, next_changes)
         finally:
             is_connected = False
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.drivers.blocks import Block, Kept, Span, halves, plan
+from gateway.drivers.blocks import AdaptivePlan, Block, Span, halves, plan
 
 
 def spans(*places: tuple[int, int], space: str = "holding") -> list[Span[str]]:
@@ -77,7 +77,7 @@ def longest_hole(covered: set[int], block: Block[str]) -> int:
 
 
 def test_a_plan_that_was_split_is_tried_whole_again_after_a_growing_pause() -> None:
-    kept = Kept("whole")
+    kept = AdaptivePlan("whole")
     pauses = []
     now = 0.0
     for _ in range(9):

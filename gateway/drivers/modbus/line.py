@@ -10,7 +10,7 @@ from gateway.drivers.driver import DeviceError
 from gateway.drivers.modbus import wire
 from gateway.drivers.modbus.address import BITS, Table
 from gateway.drivers.modbus.turns import Turns
-from gateway.drivers.modbus.wire import Closed, Request, Serial, Silence, Tcp, Wire
+from gateway.drivers.modbus.wire import AnswerTimeoutError, ConnectionClosedError, Request, Serial, Tcp, Wire
 
 _UNANSWERED = 3  # silences in a row, of all units, after which the connection itself is in doubt
 _READS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
@@ -18,7 +18,7 @@ _READS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 _ABSENT = (10, 11)
 
 
-class Refusal(Exception):  # noqa: N818  an answer, not an error of ours
+class ModbusExceptionError(Exception):
     """The unit answered with an exception code."""
 
     def __init__(self, code: int) -> None:
@@ -26,12 +26,12 @@ class Refusal(Exception):  # noqa: N818  an answer, not an error of ours
         self.code = code
 
 
-class Unanswered(DeviceError):  # noqa: N818  one lost answer, not yet a lost device
+class NoAnswerError(DeviceError):
     """No answer came in time; the unit's next request may be answered nevertheless."""
 
 
 @dataclass(slots=True)
-class Pace:
+class RequestTiming:
     """How one unit is asked, in seconds: how long an answer may take, and how long to rest before each request.
 
     `waited` counts what its requests have waited for their turn; `since` when the one began that waits now.
@@ -74,46 +74,49 @@ class Line:
         self._opening.cancel()
         self._hang_up()
 
-    async def read(self, unit: int, table: Table, start: int, count: int, pace: Pace) -> Sequence[int]:
-        """Registers, or bits, from `start`. Raises Refusal and DeviceError."""
-        answer = await self._ask(unit, wire.reading(_READS[table], start, count), pace)
+    async def read(self, unit: int, table: Table, start: int, count: int, timing: RequestTiming) -> Sequence[int]:
+        """Registers, or bits, from `start`. Raises ModbusExceptionError and DeviceError."""
+        answer = await self._ask(unit, wire.reading(_READS[table], start, count), timing)
         if table in BITS:
             return [answer[2 + at // 8] >> at % 8 & 1 for at in range(count)]
         return unpack_from(f">{count}H", answer, 2)
 
-    async def write_coil(self, unit: int, start: int, value: bool, pace: Pace) -> None:
-        """Sets one coil. Raises Refusal and DeviceError."""
-        await self._ask(unit, wire.writing(5, start, 0xFF00 if value else 0), pace)
+    async def write_coil(self, unit: int, start: int, value: bool, timing: RequestTiming) -> None:
+        """Sets one coil. Raises ModbusExceptionError and DeviceError."""
+        await self._ask(unit, wire.writing(5, start, 0xFF00 if value else 0), timing)
 
-    async def write_registers(self, unit: int, start: int, words: list[int], pace: Pace) -> None:
-        """Sets holding registers; a single one by the function that all devices have. Raises Refusal, DeviceError."""
+    async def write_registers(self, unit: int, start: int, words: list[int], timing: RequestTiming) -> None:
+        """Sets holding registers; a single one by the function that all devices have.
+
+        Raises ModbusExceptionError and DeviceError.
+        """
         one = len(words) == 1
-        await self._ask(unit, wire.writing(6, start, words[0]) if one else wire.writing_many(start, words), pace)
+        await self._ask(unit, wire.writing(6, start, words[0]) if one else wire.writing_many(start, words), timing)
 
-    async def write_bit(self, unit: int, start: int, mask: int, value: bool, pace: Pace) -> None:
-        """Sets one bit of a holding register, inside the device. Raises Refusal and DeviceError."""
-        await self._ask(unit, wire.masking(start, 0xFFFF & ~mask, mask if value else 0), pace)
+    async def write_bit(self, unit: int, start: int, mask: int, value: bool, timing: RequestTiming) -> None:
+        """Sets one bit of a holding register, inside the device. Raises ModbusExceptionError and DeviceError."""
+        await self._ask(unit, wire.masking(start, 0xFFFF & ~mask, mask if value else 0), timing)
 
-    async def _ask(self, unit: int, request: Request, pace: Pace) -> bytes:
-        """One request and its answer, when it is the unit's turn. Raises Refusal and DeviceError."""
-        pace.since = self._clock()
+    async def _ask(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
+        """One request and its answer, when it is the unit's turn. Raises ModbusExceptionError and DeviceError."""
+        timing.since = self._clock()
         try:
-            if (quiet := self._quiet.pop(unit, 0.0)) > pace.since:
-                await asyncio.sleep(quiet - pace.since)
+            if (quiet := self._quiet.pop(unit, 0.0)) > timing.since:
+                await asyncio.sleep(quiet - timing.since)
             self._may_try(unit)
             await self._turn.acquire()
         finally:
-            pace.waited += self._clock() - pace.since
-            pace.since = None
+            timing.waited += self._clock() - timing.since
+            timing.since = None
         try:
             self._may_try(unit)
-            if pace.delay:
-                await asyncio.sleep(pace.delay)
-            answer = await self._timed(unit, request, pace)
+            if timing.delay:
+                await asyncio.sleep(timing.delay)
+            answer = await self._timed(unit, request, timing)
         finally:
             self._turn.release()
         if answer[0] & 0x80:
-            raise Refusal(answer[1])
+            raise ModbusExceptionError(answer[1])
         return answer
 
     def _may_try(self, unit: int) -> None:
@@ -123,30 +126,30 @@ class Line:
             remedy = "check its power, wiring and `unit`; others share the line, so it is tried now and then only"
             raise DeviceError(f"no answer from unit {unit}: {remedy}", again_in=rest)
 
-    async def _timed(self, unit: int, request: Request, pace: Pace) -> bytes:
+    async def _timed(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
         """One request, and what its answer, or none, tells of the unit."""
         began, finished = self._clock(), False
-        limit = self.turns.limit(unit, pace.timeout, began) if self.users > 1 else pace.timeout
+        limit = self.turns.limit(unit, timing.timeout, began) if self.users > 1 else timing.timeout
         try:
             answer = await self._answered(unit, request, limit)
             finished = True
-        except Silence as silence:
+        except AnswerTimeoutError as silence:
             self._unanswered += 1
             self.turns.missed(unit, self._clock(), self._clock() - began)
             what = "nothing that makes sense" if silence.noise else "no answer"
-            raise Unanswered(f"{what} from unit {unit} within {limit:g} s") from None
+            raise NoAnswerError(f"{what} from unit {unit} within {limit:g} s") from None
         except DeviceError:
             self._hang_up()  # what comes next on this connection may belong to anybody
             raise
         finally:
             if not finished and not self._where.numbered:
-                self._distrust(unit, pace.timeout)
+                self._distrust(unit, timing.timeout)
         self._unanswered = 0
         now = self._clock()
         if answer[0] & 0x80 and answer[1] in _ABSENT:
             self.turns.missed(unit, now, now - began)
         else:
-            self.turns.answered(unit, now - self._sent, now - began + pace.delay)
+            self.turns.answered(unit, now - self._sent, now - began + timing.delay)
         return answer
 
     async def _answered(self, unit: int, request: Request, limit: float) -> bytes:
@@ -155,17 +158,17 @@ class Line:
         first = self.turns.repeat_after(limit) if twice and numbered else limit
         try:
             return await self._once(unit, request, first)
-        except Silence:
+        except AnswerTimeoutError:
             rest = limit - first if numbered else limit
             if rest <= 0 or not twice:
                 raise
-        except Closed:
+        except ConnectionClosedError:
             if not request.repeatable:
                 raise DeviceError(f"{self._where} closed the connection") from None
             rest = limit
         try:
             answer = await self._once(unit, request, rest, again=True)
-        except Closed:
+        except ConnectionClosedError:
             raise DeviceError(f"{self._where} closed the connection") from None
         if not numbered:
             self._distrust(unit, limit)  # the other answer may be on its way

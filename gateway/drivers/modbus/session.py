@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from gateway.commands.encoding import truth
-from gateway.drivers.blocks import Kept, halves
+from gateway.drivers.blocks import AdaptivePlan, halves
 from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
 from gateway.drivers.modbus import address as modbus_address
 from gateway.drivers.modbus.address import Address, decoder
-from gateway.drivers.modbus.line import Line, Pace, Refusal, Unanswered
+from gateway.drivers.modbus.line import Line, ModbusExceptionError, NoAnswerError, RequestTiming
 from gateway.drivers.modbus.plan import Job, blocks, job
 from gateway.drivers.modbus.settings import Settings
 from nexus.contract.reading import Reading, Value
@@ -36,15 +36,15 @@ class Unit:
         self._line = line
         self._settings = settings
         self._clock = asyncio.get_running_loop().time
-        self.pace = Pace(device.timeout, settings.request_delay)
+        self.timing = RequestTiming(device.timeout, settings.request_delay)
         line.turns.polled(settings.unit, min(tag.interval for tag in device.tags))
         self.tag_errors: dict[str, str] = {}
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
         """Plans the requests, once."""
-        return partial(self._scan, Kept([job(block) for block in blocks(tags, self._settings)]))
+        return partial(self._scan, AdaptivePlan([job(block) for block in blocks(tags, self._settings)]))
 
-    async def _scan(self, kept: Kept[list[Job]]) -> list[Reading]:
+    async def _scan(self, kept: AdaptivePlan[list[Job]]) -> list[Reading]:
         """One scan. Blocks that the device refuses are split until the refused tags stand alone.
 
         A block whose answer is lost costs its own tags, unless the next one is lost too.
@@ -57,7 +57,7 @@ class Unit:
             asked = waiting.pop()
             try:
                 found, lost = await self._read_block(asked), False
-            except Unanswered as error:
+            except NoAnswerError as error:
                 if lost:
                     error.readings = readings
                     raise
@@ -83,19 +83,19 @@ class Unit:
     async def write(self, tag: Tag[Address], value: Value) -> Value:
         """Sets one tag's register, coil or bit."""
         address = tag.address
-        line, pace, unit = self._line, self.pace, self._settings.unit
+        line, timing, unit = self._line, self.timing, self._settings.unit
         try:
             if address.table == "coil":
-                await line.write_coil(unit, address.start, truth(value, "coil"), pace)
+                await line.write_coil(unit, address.start, truth(value, "coil"), timing)
             elif address.table != "holding":
                 raise WriteError(f"{address.table} registers and inputs can only be read")
             elif address.bit is not None:
                 await self._write_bit(address, truth(value, "bit"))
             else:
                 words = modbus_address.encode(address, value)
-                await line.write_registers(unit, address.start, words, pace)
+                await line.write_registers(unit, address.start, words, timing)
                 return decoder([address], address.start)(words)[0]
-        except Refusal as refusal:
+        except ModbusExceptionError as refusal:
             raise WriteError(f"unit {unit} refuses: {_named(refusal.code)}") from None
         return value
 
@@ -105,8 +105,8 @@ class Unit:
         """
         unit = self._settings.unit
         try:
-            await self._line.write_bit(unit, address.start, modbus_address.mask(address), value, self.pace)
-        except Refusal as refusal:
+            await self._line.write_bit(unit, address.start, modbus_address.mask(address), value, self.timing)
+        except ModbusExceptionError as refusal:
             if refusal.code != _NO_SUCH_FUNCTION:
                 raise
             raise WriteError(
@@ -118,8 +118,8 @@ class Unit:
         """The readings of one request, or None when the device refuses it. Raises DeviceError."""
         block, unit = asked.block, self._settings.unit
         try:
-            words = await self._line.read(unit, asked.table, block.start, block.count, self.pace)
-        except Refusal as refusal:
+            words = await self._line.read(unit, asked.table, block.start, block.count, self.timing)
+        except ModbusExceptionError as refusal:
             if refusal.code in _REFUSALS:
                 if len(block.spans) == 1:
                     self.tag_errors[block.spans[0].item.name] = _named(refusal.code)

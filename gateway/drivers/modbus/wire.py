@@ -102,7 +102,7 @@ def masking(start: int, keep: int, put: int) -> Request:
     return Request(pdu, pdu, len(pdu))
 
 
-class Silence(Exception):  # noqa: N818  no error yet: the request may be repeated
+class AnswerTimeoutError(Exception):
     """No answer came in time; `noise` if something else did."""
 
     def __init__(self, noise: bool) -> None:
@@ -110,7 +110,7 @@ class Silence(Exception):  # noqa: N818  no error yet: the request may be repeat
         self.noise = noise
 
 
-class Closed(Exception):  # noqa: N818  no error yet: many devices close connections that idle
+class ConnectionClosedError(Exception):
     """The other side closed the connection."""
 
 
@@ -151,7 +151,7 @@ class Wire(asyncio.Protocol):
     async def send(self, unit: int, request: Request, *, again: bool = False) -> None:
         """Sends a request; `again` while the answer to its first sending is still welcome."""
         if self.closed:
-            raise Closed
+            raise ConnectionClosedError
         if isinstance(self._where, Serial):
             await asyncio.sleep(max(0.0, self._heard + self._where.silence - self._clock()))
         if not again:
@@ -169,14 +169,17 @@ class Wire(asyncio.Protocol):
             self._transport.write(frame)
 
     async def answer(self, unit: int, request: Request, seconds: float) -> bytes:
-        """The answer to what was sent. Raises Silence, Closed, and DeviceError for one that cannot be right."""
+        """The answer to what was sent.
+
+        Raises AnswerTimeoutError, ConnectionClosedError, and DeviceError for an answer that cannot be right.
+        """
         deadline = self._clock() + seconds
         find: Callable[[int, Request], bytes | None] = self._find_rtu if self._where.rtu else self._find_tcp
         while (found := find(unit, request)) is None:
             if self.closed:
-                raise Closed
+                raise ConnectionClosedError
             if self._clock() >= deadline:
-                raise Silence(noise=bool(self._buffer))
+                raise AnswerTimeoutError(noise=bool(self._buffer))
             await self._more(deadline)
         return found
 

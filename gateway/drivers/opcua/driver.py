@@ -34,8 +34,8 @@ async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSess
                 await subscription.subscribe(settings.sampling, settings.queue)
         except (ua.UaError, OSError) as error:
             raise DeviceError(explained(error, settings)) from error
-        hear = subscription.hear if settings.mode == "subscribe" else None
-        yield DeviceSession(made.compile, made.write, hear, made.tag_errors, _certificate_days(settings))
+        next_changes = subscription.next_changes if settings.mode == "subscribe" else None
+        yield DeviceSession(made.compile, made.write, next_changes, made.tag_errors, _certificate_days(settings))
 
 
 def _certificate_days(settings: Settings) -> float | None:

@@ -38,7 +38,7 @@ class Subscription:
         self._lost: str | None = None
         session.client.connection_lost_callback = self._on_lost
 
-    async def hear(self) -> list[Reading]:
+    async def next_changes(self) -> list[Reading]:
         """The changes that came since. A server says when nothing changes: Raises DeviceError when it is silent."""
         clock = asyncio.get_running_loop().time
         while not self._heard:

@@ -9,7 +9,7 @@ from snap7.async_client import AsyncClient
 from snap7.datatypes import S7Area, S7WordLen
 from snap7.error import S7Error
 
-from gateway.drivers.blocks import Block, Kept, Span, halves
+from gateway.drivers.blocks import AdaptivePlan, Block, Span, halves
 from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
 from gateway.drivers.s7 import address as s7_address
 from gateway.drivers.s7.address import Address
@@ -56,9 +56,9 @@ class Plc:
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
         """Plans the requests, once, by the PDU that the PLC grants."""
-        return partial(self._scan, Kept(planned(blocks(tags, self._gap, self._pdu), self._pdu)))
+        return partial(self._scan, AdaptivePlan(planned(blocks(tags, self._gap, self._pdu), self._pdu)))
 
-    async def _scan(self, kept: Kept[Plan]) -> list[Reading]:
+    async def _scan(self, kept: AdaptivePlan[Plan]) -> list[Reading]:
         """One scan. Blocks that the PLC refuses are split until the refused tags stand alone."""
         plan = whole = kept.current(self._clock())
         readings: list[Reading] = []
