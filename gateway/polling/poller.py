@@ -1,4 +1,4 @@
-"""One device's life: connect, scan on the grid or take the changes it tells, and on trouble wait as its breaker says."""
+"""One device's life: connect, scan on the grid or take the changes it tells, and rest as its breaker says."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
