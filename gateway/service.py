@@ -68,7 +68,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         async with gateway.pages(process):
             await gateway.start()
             tags = sum(len(one.device.tags) for one in configured)
-            log.get("gateway").info("started", devices=len(configured), tags=tags)
+            if not stop.is_set():
+                log.get("gateway").info("started", devices=len(configured), tags=tags)
             try:
                 await stop.wait()
             finally:
