@@ -60,4 +60,4 @@ connected = Gauge("nexus_ingestion_broker_connected", "1 while connected to the 
 subscriptions_refused = Gauge(
     "nexus_ingestion_subscriptions_refused", "Subscriptions that the broker refuses us", registry=registry
 )
-slot = Gauge("nexus_ingestion_slot", "The number in this consumer's client id; -1 while it has none", registry=registry)
+slot = Gauge("nexus_ingestion_slot", "The number in this ingester's client id; -1 while it has none", registry=registry)

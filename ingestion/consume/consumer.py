@@ -66,7 +66,7 @@ class Consumer:
                 await self._committed.wait()
                 telling.cancel()
             await self._receipts.send(connection)
-            connection.ends_session = True
+            connection.end_session()
         finally:
             self.connected = self.subscribed = False
             self._quiet.set()

@@ -1,7 +1,7 @@
-"""A stable client id: the lowest number that no other consumer of the group holds.
+"""A stable client id: the lowest number that no other ingester of the group holds.
 
 A broker keeps the unacknowledged messages of a shared subscriber in that subscriber's session. Whoever takes a dead
-consumer's number takes its session, and with it the messages.
+ingester's number takes its session, and with it the messages.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _CLAIM = "SELECT claim_number(%s, %s, %s)"
 
 
 class SlotLostError(Exception):
-    """Another consumer has our number."""
+    """Another ingester has our number."""
 
 
 class Slot:
@@ -57,7 +57,7 @@ class Slot:
     async def hold(self) -> None:
         """Waits until the database confirms that the number is ours. Raises SlotLostError.
 
-        Nobody connects to the broker before: once the database takes our connection for dead, another consumer may have
+        Nobody connects to the broker before: once the database takes our connection for dead, another ingester may have
         the number.
         """
         waiting = False

@@ -57,7 +57,7 @@ class Connection:
         self._acks: set[asyncio.Future[int]] = set()
         self._answers: set[asyncio.Future[Answer]] = set()
         self.session_present = False
-        self.ends_session = False  # set it, and the broker drops our session when the block is left
+        self._ends_session = False
         self.maximum_packet_size = 268_435_460  # what the protocol can say, until the broker says what it takes
 
     @property
@@ -187,6 +187,10 @@ class Connection:
             raise MqttError(f"the broker refused us{who}: {title(answer.reason_code)}")
         self.stream.keep_alive(min(packet.keep_alive, answer.server_keep_alive or packet.keep_alive))
 
+    def end_session(self) -> None:
+        """Has the broker drop our session when the block is left."""
+        self._ends_session = True
+
     async def watch(self) -> None:
         """Raises MqttError when the connection is lost."""
         raise MqttError(await asyncio.shield(self._end))
@@ -194,7 +198,7 @@ class Connection:
     async def close(self, *, with_will: bool) -> None:
         """Says goodbye if there still is a connection, and lets go of it in any case."""
         code = _CODES.DISCONNECT_WITH_WILL_MESSAGE if with_will else _CODES.NORMAL_DISCONNECTION
-        expiry = 0 if self.ends_session else None
+        expiry = 0 if self._ends_session else None
         self.stream.end(DisconnectPacket(reason_code=code, session_expiry_interval=expiry), "closed")
         await self.stream.closed(GOODBYE_SECONDS)
 

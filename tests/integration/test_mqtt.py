@@ -93,10 +93,10 @@ def test_what_is_not_acknowledged_comes_again(shared_mosquitto: Mosquitto) -> No
                 connection.acknowledge(message.packet_id)
                 again.append(message.payload)
             assert sorted(again) == [b"1", b"3"]
-            subscriber.ends_session = True
+            subscriber.end_session()
         async with connect(broker, client, inbox) as subscriber:
             assert not subscriber.session_present
-            subscriber.ends_session = True
+            subscriber.end_session()
 
     asyncio.run(scenario())
 
