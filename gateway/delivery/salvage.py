@@ -50,15 +50,14 @@ def finish_move(file: Path) -> None:
         _rename_log(file, waiting[-1])
 
 
-def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> bool:
+def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> None:
     """Copies what can be read of the damaged files into the new one, with numbers up to `largest`.
 
     The rest is counted as lost: of `known` readings, where the file does not say how many it holds. Whatever ends this,
     it begins anew at the next opening: a file counts as copied when it has its last name. Only the last one of these
-    stays, for a person to look at. One for which the disk has no room waits. Tells whether anything was copied.
+    stays, for a person to look at. One for which the disk has no room waits.
     Raises sqlite3.Error when the new file takes no more.
     """
-    copied = False
     for aside in unsaved(file):
         if (missing := _missing_bytes(aside)) > 0:
             said = "a damaged spool waits for room on the disk: free it, and start again"
@@ -72,11 +71,10 @@ def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> 
         done = file.with_name(aside.name.replace(".unsaved-", ".damaged-"))
         aside.rename(done)
         _rename_log(aside, done)
-        lost, copied = max(0, readings - saved), True
+        lost = max(0, readings - saved)
         metrics.dropped.labels("damaged").inc(lost)
         said = "what could be read of a damaged spool is saved"
         log.get("spool").error(said, file=str(done), readings_saved=saved, readings_lost=lost)
-    return copied
 
 
 def _rename_log(old: Path, new: Path) -> None:
@@ -139,7 +137,8 @@ def _insert(new: sqlite3.Connection, rows: list[_Row]) -> None:
         new.executemany(
             "INSERT OR IGNORE INTO message (topic, payload, readings, id, time) VALUES (?, ?, ?, ?, ?)", rows
         )
-        new.execute("UPDATE total SET clock = max(clock, ?)", (max(row[4] for row in rows),))
+        # No total can be -1, so whoever opens the file counts, also when this copy never comes to its end.
+        new.execute("UPDATE total SET messages = -1, clock = max(clock, ?)", (max(row[4] for row in rows),))
 
 
 def _readable(old: sqlite3.Connection, first: int, last: int, depth: int) -> Iterator[_Row]:

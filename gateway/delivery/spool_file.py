@@ -114,10 +114,8 @@ def _connected(file: Path, owner: Owner | None, readings: int) -> tuple[sqlite3.
         database.text_factory = salvage.text
         database.executescript(_SCHEMA)
         _bring_up_to_date(database)
-        is_salvaged = salvage.save(file, database, _USED_UP - READINGS_A_MESSAGE, readings)
+        salvage.save(file, database, _USED_UP - READINGS_A_MESSAGE, readings)
         with database:
-            if is_salvaged:
-                count(database)
             contents, clock, offered = _totals(database)
             mine = _owner(database, contents, owner)
         mine.clock, mine.offered = clock, offered or mine.offered

@@ -4,14 +4,17 @@ import errno
 import fcntl
 import itertools
 import os
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from gateway.delivery import salvage
 from gateway.delivery.spool import Spool
 from nexus.process import log
 from nexus.process.errors import ConfigError
 
+_NAME = re.compile(r"spool-\d+\.db", re.ASCII)
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)  # of the file system
 
 
@@ -60,9 +63,9 @@ class Abandoned:
         self.spool = Spool(file, max_bytes, max_age)
 
     def close(self, *, remove: bool) -> None:
-        """Lets go of the file, and removes it if it is empty."""
+        """Lets go of the file, and removes it if it is empty; not while a damaged one waits to be copied into it."""
         self.spool.close()
-        if remove:
+        if remove and not salvage.unsaved(self._file):
             for rest in ("", "-wal", "-shm"):
                 self._file.with_name(self._file.name + rest).unlink(missing_ok=True)
         os.close(self._lock)
@@ -70,9 +73,11 @@ class Abandoned:
 
 def free(folder: Path, unusable: Callable[[Path, OSError], None]) -> list[Path]:
     """The spools that no process has just now; `unusable` hears of those of which nobody can tell."""
-    files = [file for file in sorted(folder.glob("spool-*.db")) if file.stem.removeprefix("spool-").isdecimal()]
+    names = {path.name.partition(".unsaved-")[0] for path in folder.glob("spool-*.db*")}
     found = []
-    for file in files:
+    for file in sorted(folder / name for name in names if _NAME.fullmatch(name)):
+        if not _is_there(file):
+            continue
         try:
             lock = _locked(file)
         except OSError as error:
@@ -87,9 +92,14 @@ def free(folder: Path, unusable: Callable[[Path, OSError], None]) -> list[Path]:
 def abandoned(file: Path, max_bytes: int, max_age: float) -> Abandoned | None:
     """A spool that no process has; None if one has it now, or its lock cannot be used."""
     with suppress(OSError):
-        if file.exists() and (lock := _locked(file)) is not None:
+        if _is_there(file) and (lock := _locked(file)) is not None:
             return Abandoned(file, lock, max_bytes, max_age)
     return None
+
+
+def _is_there(file: Path) -> bool:
+    """A process may have ended when a damaged file had its new name, and before there was another one."""
+    return file.exists() or bool(salvage.unsaved(file))
 
 
 def _locked(file: Path) -> int | None:

@@ -536,6 +536,64 @@ def test_a_process_that_ends_while_it_saves_a_damaged_spool_loses_nothing(
     assert not list(tmp_path.glob("*.unsaved-*"))
 
 
+def test_a_copy_that_fills_the_disk_leaves_true_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    insert, calls = salvage._insert, []
+
+    def fills(new: sqlite3.Connection, rows: list) -> None:
+        calls.append(len(rows))
+        if len(calls) == 2:
+            raise sqlite3.OperationalError("database or disk is full")
+        insert(new, rows)
+
+    async def waits(spool: Spool) -> None:
+        with suppress(SpoolError):
+            await spool.between(0, 10**9, 5000)
+        await spool.write([entry(5000)])
+
+    async def goes_on(spool: Spool) -> None:
+        there = await spool.between(0, 10**9, 5000)
+        assert len(there) == spool.contents.messages == 1001
+        assert sum(one.readings for one in there) == spool.contents.readings
+
+    damaged(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "_missing_bytes", lambda _: 1)
+        on(tmp_path, waits)
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "_insert", fills)
+        with pytest.raises(SpoolError, match="full"):
+            on(tmp_path, waits)
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "_missing_bytes", lambda _: 1)
+        on(tmp_path, goes_on)
+    on(tmp_path, found_again)
+
+
+def test_an_abandoned_spool_stays_while_a_damaged_file_of_it_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with claimed(tmp_path, 10**9, DAY):
+            assert free(tmp_path, unexpected) == [tmp_path / "spool-1.db"], "though only the damaged file is there"
+            with monkeypatch.context() as patch:
+                patch.setattr(salvage, "_missing_bytes", lambda _: 1)
+                left = abandoned(tmp_path / "spool-1.db", 10**9, DAY)
+                assert left
+                await left.spool.open()
+                assert not left.spool.contents.messages
+                left.close(remove=True)
+            assert free(tmp_path, unexpected) == [tmp_path / "spool-1.db"], "to be tried again"
+            left = abandoned(tmp_path / "spool-1.db", 10**9, DAY)
+            assert left
+            await found_again(left.spool)
+            left.close(remove=True)
+            assert free(tmp_path, unexpected) == []
+
+    damaged(tmp_path)
+    (tmp_path / "spool-0.db").rename(tmp_path / "spool-1.db.unsaved-7")
+    asyncio.run(scenario())
+
+
 def test_a_process_that_ends_between_a_damaged_file_and_its_log_finds_both(tmp_path: Path) -> None:
     async def store(spool: Spool) -> None:
         await spool.write([entry(number) for number in range(5)])
