@@ -287,6 +287,16 @@ def test_compose_publishes_each_kind_of_port_by_a_variable_of_its_own_and_ingest
     assert COMPOSE["adminer"]["profiles"] == ["tools"]
 
 
+def test_ingesters_of_compose_can_be_scaled_and_prometheus_finds_each() -> None:
+    """`--scale ingestion=N`: a fixed name or port would stop all but the first."""
+    ingestion = COMPOSE["ingestion"]
+    assert "container_name" not in ingestion
+    assert [re.fullmatch(r".+:8090-8099:8081", port) is not None for port in ingestion["ports"]] == [True]
+    settings = yaml.safe_load((ROOT / "infrastructure/monitoring/prometheus.yml").read_text())
+    [job] = [one for one in settings["scrape_configs"] if one["job_name"] == "ingestion"]
+    assert job["dns_sd_configs"] == [{"names": ["ingestion"], "type": "A", "port": 8081}]
+
+
 def test_the_example_names_every_variable_that_compose_wants() -> None:
     wanted = {
         name
