@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
-from nexus.process import state
+from nexus.process import paths
 from nexus.process.duration import Seconds
 from nexus.process.settings import CONFIG
 
@@ -45,7 +45,7 @@ class Settings(BaseSettings):
     device_prefix: Annotated[str, AfterValidator(_prefix)] = "DEVICE_"
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
-    spool_dir: Path = Field(default_factory=lambda: state.folder("spool"))
+    spool_dir: Path = Field(default_factory=lambda: paths.state_folder("spool"))
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
     receipts: Annotated[str, AfterValidator(_ingestion_group)] = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)

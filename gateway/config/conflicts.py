@@ -20,7 +20,7 @@ def refuse_doubles(locations: Sequence[SourceLocation]) -> None:
             continue
         if name in names:
             other = names[name].block
-            location.fault("name", f"the name stands at {other.file}:{other.line} already: rename one")
+            location.fault("name", f"name already used at {other.file}:{other.line}: rename one")
         elif path in paths:
             location.fault("path", f"path {path!r} is also that of device {paths[path]}: change one")
         names.setdefault(name, location)
@@ -55,9 +55,10 @@ def refuse_impossible(devices: Checked) -> None:
         before = load.get(line or device.name, 0.0)
         load[line or device.name] = before + needed
         if before <= 1 < before + needed:
-            where = f"on {line}, with the devices before it, " if line else ""
+            share = f"{(before + needed) * 100:.0f} %"
+            busy = f"with the devices before it, {line} is busy {share} of the time" if line else f"takes {share} of it"
             location.fault(
                 "interval",
-                f"its requests take {before + needed:.1f} times as long as the interval {where}allows: "
-                "read less often, or less (`nexus plan` shows each request)",
+                f"polling does not fit into its interval: {busy}; poll less often, or fewer tags "
+                "(`nexus plan` shows each request)",
             )

@@ -128,7 +128,7 @@ def _collect(found: _Found, file: Path, document: Any) -> None:
         templates = {}
     for name, template in templates.items():
         if name in found.templates:
-            location.fault("templates", f"template {shown(name)} stands twice: rename one")
+            location.fault("templates", f"template {shown(name)} appears twice: rename one")
         elif not isinstance(template, Block):
             location.fault(
                 "templates", f"template {shown(name)} must be a mapping of the keys that devices take from it"

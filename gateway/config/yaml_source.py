@@ -125,7 +125,7 @@ class _Document:
                 continue
             at = event.start_mark.line + 1
             if key in block:
-                self._fault(event, f"key {shown(key)} stands twice in this mapping: remove one")
+                self._fault(event, f"key {shown(key)} appears twice in this mapping: remove one")
             block[key] = value
             if at != line:
                 block.lines[key] = at
@@ -154,7 +154,7 @@ class _Document:
 
     def _alias(self, event: Any, key: str | None) -> Any:
         if event.anchor not in self._anchors:
-            self._fault(event, f"*{event.anchor} stands for nothing: there is no &{event.anchor} that ends above it")
+            self._fault(event, f"*{event.anchor} refers to nothing: there is no &{event.anchor} that ends above it")
             return None
         found = self._anchors[event.anchor]
         # A variable is filled in where it is used, not where it was named.

@@ -33,8 +33,8 @@ MayPoll = Callable[[], bool]
 OnScan = Callable[[ConfiguredDevice, list[Reading]], None]
 
 
-class _NotOurs(Exception):  # noqa: N818  no error: another gateway has the device now
-    """The device is not ours to listen to."""
+class _NotOursError(Exception):
+    """Another gateway has the device now."""
 
 
 class Poller:
@@ -81,7 +81,7 @@ class Poller:
             await self._permitted()
             try:
                 await self._connected(schedule)
-            except _NotOurs:
+            except _NotOursError:
                 pass  # and so it is not for us to say how it is
             except DeviceError as error:
                 if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
@@ -198,7 +198,7 @@ class Poller:
                 await self._ask_silent(session)
 
         try:
-            async with task_group(DeviceError, _NotOurs) as group:
+            async with task_group(DeviceError, _NotOursError) as group:
                 guard.part(group, listen(), name=f"listen {self._device.name}")
                 guard.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:
@@ -214,13 +214,13 @@ class Poller:
             self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
 
     async def _still_ours(self) -> None:
-        """Raises _NotOurs if we may go on neither now nor in a moment, as after we were stopped."""
+        """Raises _NotOursError if we may go on neither now nor in a moment, as after we were stopped."""
         if not self._may_poll():
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
                     await self._permitted()
             except TimeoutError:
-                raise _NotOurs from None
+                raise _NotOursError from None
 
     def _lose(self, error: DeviceError) -> None:
         """Who is told of changes only would take the last values for the present ones: says that they are not known."""

@@ -1,1 +1,1 @@
-"""What every process wears: settings, log, signals, health, MQTT. Knows no domain word."""
+"""Shared by all processes: run, log, settings, pages, clocks, back-off. Knows no domain word."""

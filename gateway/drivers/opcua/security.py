@@ -18,7 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from gateway.drivers.driver import DeviceError
-from nexus.process import state
+from nexus.process import paths
 
 OWN_DAYS = 5 * 365
 _DEFAULT_PORT = 4840
@@ -55,7 +55,7 @@ class Security(BaseModel):
 
 def pki() -> Path:
     """The folder of our certificate and of those that we trust: `NEXUS_PKI_DIR`, or beside our other state."""
-    return Path(os.environ.get("NEXUS_PKI_DIR") or state.folder("pki"))
+    return Path(os.environ.get("NEXUS_PKI_DIR") or paths.state_folder("pki"))
 
 
 def own() -> tuple[Path, Path]:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 
-def folder(name: str) -> Path:
+def state_folder(name: str) -> Path:
     """A folder below NEXUS_STATE_DIR: by default `/var/lib/nexus` for who may write there, else `~/.local/state/nexus`.
 
     Not made yet.
