@@ -133,7 +133,7 @@ def test_large_batches_are_compressed_at_once_and_small_ones_not(bulk_database: 
     assert query(bulk_database, compressed) == [(1,)]
     assert query(bulk_database, "SELECT count(*) FROM metrics") == [(30_010,)]
     [(late_before,)] = query(bulk_database, "SELECT late_before()")
-    assert late_before.timestamp() < NOW / 1000 - 3600, "what comes next would take the lane of late rows"
+    assert late_before.timestamp() < NOW / 1000 - 3600, "what comes next would be late"
 
 
 @community
