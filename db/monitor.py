@@ -49,14 +49,15 @@ _ALWAYS = {
 }
 _CHUNKS = """
 WITH chunk AS (
-    SELECT is_compressed, range_end FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'
+    SELECT is_compressed, range_start, range_end FROM timescaledb_information.chunks WHERE hypertable_name = 'metrics'
 ), policy AS (
     SELECT now() - (config->>'compress_after')::interval - INTERVAL '1 day' AS compressed_until
     FROM timescaledb_information.jobs WHERE proc_name = 'compress_old_chunks'
 )
 SELECT count(*), count(*) FILTER (WHERE is_compressed),
        count(*) FILTER (WHERE NOT is_compressed AND range_end < (SELECT compressed_until FROM policy)),
-       greatest(0, extract(epoch FROM kept_from() - min(range_end)))
+       greatest(0, extract(epoch FROM kept_from() - min(range_end))),
+       count(*) FILTER (WHERE range_end - range_start > INTERVAL '1 day' OR range_end > now() + INTERVAL '2 days')
 FROM chunk
 """
 _COMMUNITY = {
@@ -66,6 +67,7 @@ _COMMUNITY = {
         _gauge("chunks_compressed", "Of these, chunks in the columnstore"),
         _gauge("chunks_overdue", "Chunks that should be in the columnstore for a day or longer, and are not"),
         _gauge("retention_overdue_seconds", "How long ago the oldest chunk should have been dropped; 0: there is none"),
+        _gauge("chunks_misplaced", "Chunks of more than a day, or beyond tomorrow: they are dropped late, or never"),
     ],
     "SELECT days_not_rolled_up()": [_gauge("days_not_rolled_up", "Days of which the aggregates have nothing")],
     "SELECT sum(before_compression_total_bytes), sum(after_compression_total_bytes)"

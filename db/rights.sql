@@ -1,5 +1,5 @@
 -- Run at each migration of a database that is the historian's own; only a superuser can. One call by any login could take all the memory that the server has for locks,
--- fill the disk with large objects, or take TimescaleDB's few workers. (Writers of the first release lock their numbers.)
+-- fill the disk with large objects, take TimescaleDB's few workers, or make a chunk of a thousand years, which is never dropped. (Writers of the first release lock their numbers.)
 -- A loop that commits in each turn uses up transaction ids, by the hundred thousand a second; WAL and notices need no table.
 DO $$
 DECLARE
@@ -8,7 +8,7 @@ BEGIN
     FOR called IN
         SELECT oid::regprocedure FROM pg_proc
         WHERE proname ~ ('^(pg_(try_)?advisory_(xact_)?lock(_shared)?|lo_creat|lo_create|lo_from_bytea|add_job'
-            || '|pg_logical_emit_message|txid_current|pg_current_xact_id|pg_notify)$')
+            || '|create_chunk|create_compressed_chunk|pg_logical_emit_message|txid_current|pg_current_xact_id|pg_notify)$')
           AND has_function_privilege('public', oid, 'execute')
           AND (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
     LOOP

@@ -97,6 +97,7 @@ CREATE TABLE metrics_late (
     value_str text,
     quality smallint NOT NULL,
     unit text,
+    CHECK (((octet_length(value_str) <= 16000000) AND (octet_length(unit) <= 16000000))) NOT VALID,
     CHECK ((("time" >= '1970-01-01 00:00:00+00'::timestamp with time zone) AND ("time" < '3000-01-01 00:00:00+00'::timestamp with time zone))) NOT VALID,
     CHECK ((octet_length(topic) <= 2000))
 );
@@ -285,10 +286,9 @@ $function$;
 REVOKE EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
 
--- 031_late_conflicts.community.sql
--- Moves late rows of a range of time to where they belong. Of what is there already, only another value is of interest.
+-- 035_late_refused.community.sql
 CREATE FUNCTION bring_home(start timestamp with time zone, stop timestamp with time zone, most integer)
- RETURNS void
+ RETURNS boolean
  LANGUAGE plpgsql
 AS $function$
 DECLARE
@@ -310,6 +310,16 @@ BEGIN
     IF others IS NOT NULL THEN
         PERFORM set_conflicts_aside(others);
     END IF;
+    RETURN true;
+EXCEPTION WHEN OTHERS THEN
+    IF most = 1 THEN
+        -- Data, constraints, limits and triggers; anything else is not the row's fault.
+        IF left(SQLSTATE, 2) NOT IN ('22', '23', '54') AND SQLSTATE NOT IN ('P0001', 'XX000') THEN
+            RAISE;
+        END IF;
+        PERFORM set_refused_aside(start, stop, SQLERRM);
+    END IF;
+    RETURN most = 1;
 END
 $function$;
 
@@ -541,7 +551,22 @@ BEGIN
 END
 $function$;
 
--- 031_late_conflicts.community.sql
+-- 035_late_refused.community.sql
+-- A late row in our own format of messages, as a reject keeps it: of a megabyte, the first.
+CREATE FUNCTION late_payload(late metrics)
+ RETURNS bytea
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT substring(convert_to((jsonb_strip_nulls(jsonb_build_object('u', left(late.unit, 1000000)))
+        || jsonb_build_object('ts', round(extract(epoch FROM late.time) * 1000)::bigint, 'q', late.quality, 'v',
+               CASE WHEN late.value_str IS NULL THEN to_jsonb(late.value)
+                    WHEN late.value IS NULL OR late.value_str !~ '^-?\d{1,255}$'
+                        THEN to_jsonb(left(late.value_str, 1000000))
+                    ELSE to_jsonb(late.value_str::numeric) END))::text, 'UTF8') FROM 1 FOR 1000000)
+$function$;
+
+-- 035_late_refused.community.sql
 -- Brings late rows home, and refreshes what they touched. A transaction marks all from its first row to its last to be
 -- refreshed: so it takes a day whole where that costs less than another call, and elsewhere only minutes that are close
 -- together. Times are cut by UTC, as the aggregates are, whatever the time zone of the server.
@@ -549,7 +574,7 @@ CREATE PROCEDURE merge_late(IN job_id integer DEFAULT NULL::integer, IN config j
  LANGUAGE plpgsql
 AS $procedure$
 DECLARE
-    most CONSTANT int := 50000;
+    most int := 50000;
     few CONSTANT int := 10000; -- readings are aggregated in the time that one more call takes
     day timestamptz;
     start timestamptz;
@@ -577,7 +602,7 @@ BEGIN
             );
         END IF;
         INSERT INTO late_ranges VALUES (start, stop);
-        PERFORM bring_home(start, stop, most);
+        most := CASE WHEN bring_home(start, stop, most) THEN least(50000, most * 4) ELSE greatest(1, most / 8) END;
         COMMIT;
     END LOOP;
 
@@ -706,7 +731,7 @@ BEGIN
 END
 $function$;
 
--- 031_late_conflicts.community.sql
+-- 035_late_refused.community.sql
 -- Sets aside rows that are in the table with another value; those with the same are repetitions. So many a day: rejects
 -- must not fill the disk that the readings need.
 CREATE FUNCTION set_conflicts_aside(came metrics[])
@@ -722,12 +747,8 @@ DECLARE
 BEGIN
     SELECT most_a_day - count(*) INTO room FROM rejects WHERE reason = said AND time > now() - INTERVAL '1 day';
     INSERT INTO rejects (topic, payload, reason, tags, key)
-    SELECT topic, convert_to(payload, 'UTF8'), said, '{}', md5(topic || chr(1) || payload)::uuid FROM (
-        SELECT late.topic, (jsonb_strip_nulls(jsonb_build_object('u', late.unit))
-            || jsonb_build_object('ts', round(extract(epoch FROM late.time) * 1000)::bigint, 'q', late.quality, 'v',
-                   CASE WHEN late.value_str IS NULL THEN to_jsonb(late.value)
-                        WHEN late.value IS NULL OR late.value_str !~ '^-?\d{1,255}$' THEN to_jsonb(late.value_str)
-                        ELSE to_jsonb(late.value_str::numeric) END))::text
+    SELECT topic, payload, said, '{}', md5(convert_to(topic || chr(1), 'UTF8') || payload)::uuid FROM (
+        SELECT late.topic, late_payload(late)
         FROM unnest(came) AS late
         JOIN metrics AS stored ON stored.topic = late.topic AND stored.time = late.time
         WHERE stored.time >= earliest AND stored.time <= latest
@@ -737,6 +758,23 @@ BEGIN
     ) AS conflicts (topic, payload)
     ON CONFLICT DO NOTHING;
 END
+$function$;
+
+-- 035_late_refused.community.sql
+-- Sets aside a late row of a range that the table refuses, and the reason.
+CREATE FUNCTION set_refused_aside(start timestamp with time zone, stop timestamp with time zone, why text)
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+    WITH gone AS (
+        DELETE FROM metrics_late
+        WHERE ctid = (SELECT ctid FROM metrics_late WHERE time >= start AND time < stop LIMIT 1)
+        RETURNING time, topic, value, value_str, quality, unit
+    )
+    INSERT INTO rejects (topic, payload, reason, tags)
+    SELECT topic, late_payload(ROW(time, topic, value, value_str, quality, unit)::metrics),
+           left('the database refused it: ' || why, 500), '{}'
+    FROM gone
 $function$;
 
 -- 021_retention.community.sql

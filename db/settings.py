@@ -25,7 +25,7 @@ def _unless_never(value: object) -> object:
     return None if value == "never" else value
 
 
-Days = Annotated[int, BeforeValidator(_days), Field(ge=1)]
+Days = Annotated[int, BeforeValidator(_days), Field(ge=1, le=36_500)]
 DaysOrNever = Annotated[Days | None, BeforeValidator(_unless_never)]
 
 

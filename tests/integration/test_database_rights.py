@@ -230,3 +230,16 @@ def test_old_rejects_and_audit_records_are_dropped_in_steps(database: str) -> No
         until(lambda: query(database, kept) == [(10001, 20002)], "old rejects are gone, and audit records not", 60)
         schema.migrate(connection, Settings(retention_audit=10))
         until(lambda: query(database, kept) == [(10001, 10001)], "old audit records are gone", 60)
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize("empty_database", ["community", "apache"], indirect=True)
+def test_a_writer_makes_no_chunk_of_its_own(database: str) -> None:
+    with psycopg.connect(as_role(database, "nexus_writer"), autocommit=True) as writer:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            writer.execute(
+                "SELECT _timescaledb_functions.create_chunk('metrics', '{\"time\": [1893456000000000, 32503680000000000]}')"
+            )
+        writer.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
+    taken = "SELECT proname FROM pg_proc WHERE proname ~ '^create_(compressed_)?chunk$' AND has_function_privilege('public', oid, 'execute')"
+    assert query(database, taken) == []

@@ -332,7 +332,7 @@ def test_a_folder_keeps_the_newest_backups_and_the_monitor_tells_their_age(
     failing = [f'nexus_database_job_failed{{task="{task}"}} 0.0' in page for task in TASKS]
     assert failing == [community] * len(TASKS)
     assert monitor.metric("nexus_database_rejects_bytes") > 0
-    for name in ("chunks_overdue", "retention_overdue_seconds", "days_not_rolled_up"):
+    for name in ("chunks_overdue", "chunks_misplaced", "retention_overdue_seconds", "days_not_rolled_up"):
         assert monitor.metric(f"nexus_database_{name}") == 0
     assert run(database, "db", "backup", str(tmp_path / "other.dump"), "--keep", "2").returncode == 2
 

@@ -250,3 +250,38 @@ def test_a_topic_that_the_index_cannot_hold_does_not_stop_the_merging(database: 
     query(database, "CALL merge_late()")
     assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
     assert query(database, "SELECT count(*) FROM metrics") == [(1,)]
+
+
+def test_late_rows_that_the_table_refuses_are_set_aside_and_the_others_merged(database: str) -> None:
+    rest(database)
+    query(database, "ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+    with psycopg.connect(as_role(database, "nexus_writer")) as connection:
+        for number in range(200):
+            connection.execute(
+                "INSERT INTO metrics_late VALUES (%s, 'dev/a/t', %s, NULL, 192, 'V')",
+                (TODAY - timedelta(days=30, minutes=number), 13 if number in {50, 120, 199} else 1),
+            )
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
+    assert query(database, "SELECT count(*) FROM metrics") == [(197,)]
+    assert query(database, "SELECT sum(count)::int FROM metrics_1day") == [(197,)]
+    found = query(database, "SELECT topic, payload, reason LIKE 'the database refused it: new row%', tags FROM rejects")
+    assert [(topic, is_said, tags) for topic, _, is_said, tags in found] == [("dev/a/t", True, [])] * 3
+    assert {codec.decode("dev/a/t", bytes(payload)).points[0].value for _, payload, *_ in found} == {13.0}
+
+
+def test_a_text_that_no_reject_can_hold_does_not_stop_the_merging(database: str) -> None:
+    rest(database)
+    huge = "INSERT INTO metrics_late SELECT '2026-11-01 00:00+00', 'dev/big', NULL, {}, 192, {}"
+    digits = "repeat('0123456789', 27000000)"  # of 270 MB, 3 MB compressed
+    for value, unit in ((digits, "NULL"), ("NULL", digits)):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            query(as_role(database, "nexus_writer"), huge.format(value, unit))
+    query(database, "ALTER TABLE metrics_late DROP CONSTRAINT metrics_late_check")  # as rows of before have none
+    query(database, "INSERT INTO metrics VALUES ('2026-11-01 00:00+00', 'dev/big', NULL, 'x', 192, NULL)")
+    query(database, huge.format(digits, "NULL"))
+    query(database, "INSERT INTO metrics_late VALUES ('2026-11-01 00:00+00', 'dev/honest', 1, NULL, 192, NULL)")
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
+    assert query(database, "SELECT topic FROM metrics ORDER BY 1") == [("dev/big",), ("dev/honest",)]
+    assert query(database, "SELECT topic, length(payload) FROM rejects") == [("dev/big", 1_000_000)]
