@@ -19,7 +19,7 @@ _MASK = 2**64 - 1
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another member, as far as it matters for who polls what.
+    """Another member, as far as it matters for the assignment.
 
     `devices` is None while it is not known what it has. `is_live` if we heard it renew its presence, and not only what
     was retained, and saw its Lease where Leases are used; it is `welcome` until it has gone without one for long. It
@@ -42,7 +42,7 @@ class Rival:
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What to poll; which rivals we have made room for; and who defines devices of ours otherwise."""
+    """What to poll, which rivals we have made room for, and who defines devices of ours differently."""
 
     ours: frozenset[Key]
     room_for: frozenset[str]
@@ -74,7 +74,7 @@ def assign(
                 kept = device in rival.keeps or ALL_KEPT in rival.keeps
                 yields = first and kept if held else first or kept
             if held and not rival.is_live and first:
-                crowded.add(rival.name)  # what was retained is no reason to let go, nor to say that we have
+                crowded.add(rival.name)  # a retained presence is no reason to let go, nor to announce it
                 continue
             is_ours &= not yields and not (rival.may_have_taken if held else not rival.has_made_room)
         if is_ours:
@@ -85,7 +85,7 @@ def assign(
 
 
 def rank(member: str, device: Key) -> tuple[int, int]:
-    """Who has the highest comes first for a device."""
+    """The member with the highest rank comes first for a device."""
     return _mixed(key(topic.user_of(member)), device), _mixed(key(member), device)
 
 

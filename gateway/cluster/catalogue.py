@@ -1,4 +1,4 @@
-"""What members' digests of their devices stand for, as they tell it in chunks; and our own devices by their keys."""
+"""The device lists of members, assembled from chunks, by digest; and our own devices by key."""
 
 from collections.abc import Iterable, Mapping
 
@@ -10,12 +10,12 @@ MOST_CHUNKS_KEPT = 1000  # of 60 kB at most
 
 
 class Catalogue:
-    """Chunks as they came, until somebody asks for the whole."""
+    """Keeps chunks as they came, until somebody asks for the whole."""
 
     def __init__(self) -> None:
         self._chunks: dict[tuple[str, int], bytes] = {}
         self._counts: dict[str, int] = {}
-        self._wrong: set[str] = set()  # whose chunks, as they are, do not make it
+        self._wrong: set[str] = set()  # whose chunks, as they are, do not add up to it
 
     def take(self, payload: bytes) -> None:
         """Keeps a chunk. Raises DecodeError."""
@@ -31,7 +31,7 @@ class Catalogue:
             self._wrong.discard(oldest[0])
 
     def find(self, digest: str) -> Mapping[Key, Mark] | None:
-        """What a digest stands for; None while something is missing."""
+        """The list behind a digest; None while a chunk is missing."""
         numbers = range(self._counts.get(digest, 0))
         if not numbers or digest in self._wrong or any((digest, number) not in self._chunks for number in numbers):
             return None
@@ -51,7 +51,7 @@ class DevicesByKey:
         self.marks: dict[Key, Mark] = {}
 
     def reload(self, configured: Iterable[ConfiguredDevice]) -> None:
-        """Takes changed device files. What is as before stays the same object."""
+        """Takes changed device files. Unchanged devices stay the same objects."""
         before, marks = self.by_key, self.marks
         self.by_key, self.marks = {}, {}
         for one in configured:

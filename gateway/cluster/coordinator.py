@@ -77,12 +77,12 @@ class GroupCoordinator:
 
     @property
     def topic(self) -> str:
-        """Where our presence is retained."""
+        """The topic of our presence."""
         return topic.presence(self._group, self._member)
 
     @property
     def client_id(self) -> str:
-        """One a process: who takes our name by mistake is to be heard, not to have us disconnected."""
+        """Unique to the process: a gateway that takes our name by mistake must be noticed, not disconnect us."""
         return f"{self._group}-{self._member}-{self._client}"
 
     @property
@@ -108,11 +108,11 @@ class GroupCoordinator:
 
     @property
     def content(self) -> Presence:
-        """What may be said of us now: all else has been let go."""
+        """What may be announced of us now: polling of all else has stopped."""
         return self._content
 
     def wake(self) -> None:
-        """There is something new to decide on."""
+        """Decides again at once."""
         self._changed.set()
 
     def problems(self) -> list[str]:
@@ -120,7 +120,7 @@ class GroupCoordinator:
         return self._problems.all
 
     def reload(self, configured: Iterable[ConfiguredDevice]) -> None:
-        """Takes changed device files. Devices that are as before go on undisturbed."""
+        """Takes changed device files. Unchanged devices go on undisturbed."""
         self._devices.reload(configured)
         self._membership.has(self._devices.marks)
         self._changed.set()
@@ -128,7 +128,7 @@ class GroupCoordinator:
     # The broker's side.
 
     async def join(self, connection: mqtt.Connection) -> None:
-        """Asks who is there; `run` says that we are."""
+        """Subscribes to the members' presences; `run` announces ours."""
         heard = await subscribe(self._words, connection, topic.presences(self._group))
         unheard = "the broker does not let us hear the other gateways: see its rules"
         self._problems.note("unheard", None if heard else unheard)
@@ -138,14 +138,14 @@ class GroupCoordinator:
         self._changed.set()
 
     def lost(self) -> None:
-        """The connection is no more."""
+        """The connection is lost."""
         if self._connection is not None:
             self._membership.disconnected()
         self._connection = None
         self._changed.set()
 
     async def leave(self, connection: mqtt.Connection) -> None:
-        """Says that we poll nothing any more: the others need not wait for the lease."""
+        """Announces that we poll nothing any more: the peers need not wait for the lease."""
         self._connection = None
         if self._membership.may_speak(boottime()) and not self._is_left_out():
             await connection.publish(self.topic, encode_presence(self._membership.farewell()), retain=True)
@@ -216,7 +216,7 @@ class GroupCoordinator:
                     await self._changed.wait()
 
     async def beat(self) -> None:
-        """Says by way of the broker that we live, for ever; also while devices are being let go of."""
+        """Publishes our presence, for ever; also while pollers are being stopped."""
         while True:
             now, said = boottime(), self._announced
             due = said is None or said[0] != self._content or said[1] + self._heartbeat <= now
@@ -262,7 +262,7 @@ class GroupCoordinator:
             self._membership.confirmed("broker", sent)
 
     def _tell_devices(self) -> None:
-        """Where others have other devices, all tell which."""
+        """Where peers have other lists, everybody publishes its own."""
         connection = self._connection
         if connection is None or not self._membership.may_speak(boottime()) or self._is_left_out():
             return
@@ -284,6 +284,6 @@ class GroupCoordinator:
             await self._leases.run()
 
     async def close(self) -> None:
-        """Says by our Lease too that all has been let go of."""
+        """Announces by our Lease too that we poll nothing any more."""
         if self._leases is not None:
             await self._leases.leave()

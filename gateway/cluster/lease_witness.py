@@ -39,11 +39,11 @@ class LeaseWitness:
         self._renewed = self._listed = float("-inf")
 
     def has_news(self) -> None:
-        """There is something new to say."""
+        """Our presence has changed: renew the Lease at once."""
         self._news.set()
 
     def forget(self, member: str) -> None:
-        """A member is gone: its Lease is to be cleared."""
+        """A member is gone: remove its Lease."""
         self._gone.add(member)
 
     async def run(self) -> None:
@@ -64,7 +64,7 @@ class LeaseWitness:
                     await self._news.wait()
 
     async def leave(self) -> None:
-        """Says that all has been let go of; whoever sees it clears our Lease."""
+        """Announces that we poll nothing any more; whoever sees it removes our Lease."""
         if self._membership.may_speak(boottime()):
             with suppress(LeasesError):
                 await self._leases.renew(self._member, self._membership.farewell(), 1)

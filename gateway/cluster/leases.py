@@ -68,7 +68,7 @@ class Leases:
         return leases
 
     async def renew(self, member: str, presence: Presence, seconds: float) -> None:
-        """Says that we live. Raises LeasesError."""
+        """Renews our Lease. Raises LeasesError."""
         name = self._name(member)
         lease = {
             "apiVersion": "coordination.k8s.io/v1",

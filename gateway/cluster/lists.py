@@ -1,4 +1,4 @@
-"""Which devices each member has, by the digests that they say. Pure."""
+"""Which devices each member has, by the digests that they announce. Pure."""
 
 from collections.abc import Mapping
 
@@ -20,13 +20,13 @@ class Lists:
         self.ours, self.digest = dict(devices), digest(devices)
 
     def details(self, devices: Mapping[Key, Mark]) -> None:
-        """What some digest stands for."""
+        """Takes the list behind a digest."""
         name = digest(devices)
         if name in self.wanted:
             self._details[name] = dict(devices)
 
     def known(self, name: str) -> Mapping[Key, Mark] | None:
-        """What a digest stands for; None while nobody has told."""
+        """The list behind a digest; None while it is unknown."""
         return self.ours if name == self.digest else self._details.get(name)
 
     def is_told(self, name: str) -> bool:
@@ -35,7 +35,7 @@ class Lists:
 
     @property
     def wanted(self) -> frozenset[str]:
-        """Digests of others that we do not know."""
+        """Digests of peers whose lists we do not know."""
         named = {peer.presence.devices for peer in self._living.values()} - {self.digest, ""}
         for old in self._details.keys() - named:
             del self._details[old]
@@ -43,11 +43,11 @@ class Lists:
 
     @property
     def missing(self) -> list[str]:
-        """Members of which we do not know what devices they have."""
+        """Members whose lists we do not know."""
         wanted = self.wanted
         return [name for name, peer in self._living.items() if peer.presence.devices in wanted]
 
     @property
     def is_to_tell(self) -> bool:
-        """Somebody has other devices than we."""
+        """Whether a peer has another list than ours."""
         return any(peer.presence.devices not in (self.digest, "") for peer in self._living.values())

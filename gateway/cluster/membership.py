@@ -16,9 +16,9 @@ from gateway.cluster.twin import Twin
 from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witnesses
 from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence
 
-SETTLE_SECONDS = 0.5  # for what is retained to come in after subscribing
-MOST_IDS = 1000  # of our own that we know again: an old word may come back late
-STALL_SECONDS = 1.0  # after so long without a decision we may have been stopped, and others may have taken over
+SETTLE_SECONDS = 0.5  # for retained messages to arrive after subscribing
+MOST_IDS = 1000  # of our own that we recognise: an old message may come back late
+STALL_SECONDS = 1.0  # after this long without a decision we may have been suspended, and peers may have taken over
 
 
 class Membership:
@@ -52,9 +52,9 @@ class Membership:
         self._subscribed: float | None = None
         self._settled = self._spoke = False
         self._lapsed = True
-        self._doubtful_until = now  # until then others may say that they have taken over
+        self._doubtful_until = now  # until then peers may report that they have taken over
         self._doubted: frozenset[Key] = frozenset()  # what we had before
-        self._fresh_from = now  # what others said before that is no word to count on any more
+        self._fresh_from = now  # what peers announced before that no longer counts
         self._all: frozenset[Key] = frozenset()
         self._pruned: frozenset[Key] | None = None
         self._holding: frozenset[Key] = frozenset()
@@ -63,7 +63,7 @@ class Membership:
         self._decided = now
         self._seq = 0
 
-    # What we tell.
+    # What we announce.
 
     @property
     def id(self) -> str:
@@ -74,12 +74,12 @@ class Membership:
         return self._lease
 
     def next_number(self) -> int:
-        """The number of our next word."""
+        """The sequence number of our next presence."""
         self._seq += 1
         return self._seq
 
     def content(self) -> Presence:
-        """What to say, in numbered words, once all that `decide` did not name has been let go."""
+        """What to announce once polling of everything that `decide` did not name has stopped."""
         kept = frozenset(one for one in self._assignment.contested if one in self._holding)
         return Presence(
             "online",
@@ -93,15 +93,15 @@ class Membership:
         )
 
     def farewell(self) -> Presence:
-        """Says that we have let go of everything."""
+        """Announces that we poll nothing any more."""
         return Presence("left", self._id, self._lease, self.next_number())
 
     @property
     def will(self) -> Presence:
-        """What the broker says when our connection is gone without a word."""
+        """The last will: published by the broker when our connection is lost."""
         return Presence("lost", self._id, self._lease)
 
-    # What we are told.
+    # What we hear.
 
     def has(self, devices: Mapping[Key, Mark]) -> None:
         """Our device files have these."""
@@ -115,7 +115,7 @@ class Membership:
         if now >= self._witnesses.held_until():
             self._fresh_from = now
             self._doubt(now)
-        # The broker may have forgotten others that we do not know either.
+        # The broker may have lost members that we do not know of either.
         self._settled &= self._alone or bool(self._peers) or self._witnesses.leases is not None
 
     def disconnected(self) -> None:
@@ -123,15 +123,15 @@ class Membership:
         self._witnesses.broker.lost()
 
     def confirmed(self, witness: Name, sent: float) -> None:
-        """It has the word that we said then."""
+        """The witness has the presence that we sent then."""
         self._witnesses.by_name[witness].confirmed(sent)
 
     def showed(self, witness: Name, sent: float) -> None:
-        """It showed us all that was said before then."""
+        """The witness has shown us everything up to then."""
         self._witnesses.by_name[witness].showed(sent, self._lease)
 
     def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
-        """A word of a member; False when there are too many. `retained` if it was not said just now."""
+        """Takes a member's presence; False when there are too many. `retained` if it is an old one."""
         if member == self._me:
             if presence.id not in self._ids:
                 self._twin.heard(witness, presence, now, retained=retained)
@@ -146,7 +146,7 @@ class Membership:
 
     @property
     def contested(self) -> dict[Key, str]:
-        """Devices of ours that a member defines otherwise, and which one."""
+        """Devices of ours that a member defines differently, and which member."""
         return self._assignment.contested
 
     @property
@@ -155,21 +155,21 @@ class Membership:
         return self._twin.goes_first(self._id if self._spoke else None)
 
     def speaks_for(self, device: Key) -> bool:
-        """Whether we come first for a device among those on the broker, while those before us are lost to it."""
+        """Whether we rank first for a device among the members connected to the broker."""
         rivals = {name: self.lists.known(peer.presence.devices) or {} for name, peer in self._peers.items()}
         owning = [name for name, devices in rivals.items() if device in devices]
         before = [self._peers[name] for name in owning if rank(name, device) > rank(self._me, device)]
         return not owning or (bool(before) and all(peer.lost for peer in before))
 
     def may_state(self, device: Key, now: float) -> bool:
-        """Whether to say how a device is: it is ours, and nobody can have taken it over while we were cut off."""
+        """Whether to publish a device's state: it is ours, and nobody can have taken it over while we were cut off."""
         if device not in self._holding or self._subscribed is None or now < self._subscribed + SETTLE_SECONDS:
             return False
         is_doubted = device in self._doubted and now < self._doubtful_until
         return not self._peers or (now < self.polls_until() and not is_doubted)
 
     def may_speak(self, now: float) -> bool:
-        """Whether to say that we are here: not before it is known that nobody else has our name."""
+        """Whether to announce ourselves: not before it is known that nobody else has our name."""
         if self._twin and (not self._spoke or self.has_twin):
             return False
         listed = self._witnesses.leases is not None and self._witnesses.leases.seen is not None
@@ -178,13 +178,13 @@ class Membership:
         return self._spoke
 
     def polls_until(self) -> float:
-        """How long the last decision holds: a process that was stopped meanwhile must decide anew before it polls."""
+        """How long the last decision holds: a process that was suspended must decide again before it polls."""
         if self._has_company and self._away == "yield":
             return self._witnesses.held_until()
         return max(self._witnesses.held_until(), self._decided + STALL_SECONDS) if self._is_attended else float("inf")
 
     def expired(self, now: float) -> list[str]:
-        """Forgets the members that are silent; names them."""
+        """Removes members whose leases have expired, and names them."""
         self._twin.expire(self._witnesses, self._lease, self._subscribed, now)
         gone = [name for name, peer in self._peers.items() if self._witnesses.are_silent(peer, now)]
         for name in gone:
@@ -217,7 +217,7 @@ class Membership:
         elif stopped and now >= self._witnesses.held_until():
             self._let_go()
             self._settled, self._born = False, now
-            self._witnesses.lost()  # what was said meanwhile is still to come, before our own next word
+            self._witnesses.lost()  # what was announced meanwhile is still to come, before our own next presence
         elif self._lapsed and not was_lapsed and self._away == "yield":
             self._let_go()
         if self._lapsed:
@@ -232,11 +232,11 @@ class Membership:
 
     @property
     def _is_attended(self) -> bool:
-        """Others have reason to think that we live: there is a connection, as far as we know."""
+        """Peers have reason to think that we live: there is a connection, as far as we know."""
         return self._subscribed is not None or self._witnesses.leases is not None
 
     def _has_lapsed(self, now: float) -> bool:
-        """Others may have taken over, as nobody has confirmed our words for a lease."""
+        """Peers may have taken over, as nothing of ours was confirmed for a lease."""
         return self._has_company and now >= self._witnesses.held_until()
 
     def _prune(self) -> None:
@@ -245,7 +245,7 @@ class Membership:
             self._pruned = self._all
 
     def _let_go(self) -> None:
-        """Polls nothing, until the others have made room anew."""
+        """Polls nothing until the peers have made room again."""
         self._id = self._new_id()
         self._ids.append(self._id)
         self._holding, self._basis = frozenset(), None
@@ -270,7 +270,7 @@ class Membership:
             self._settled = heard and (welcome or now >= self._born + UNREADABLE_LEASES * self._lease)
 
     def _assign(self, now: float) -> None:
-        # Whom others count with, and we have not heard of, may be polling: what is not ours already has to wait.
+        # Members that peers know and we do not may be polling: what is not ours already has to wait.
         known = set(self._ids) | {peer.presence.id for peer in self._peers.values()}
         counting = {name: peer for name, peer in self._peers.items() if not self._witnesses.is_stranger(peer, now, 2)}
         named = {one for peer in counting.values() for one in peer.named}

@@ -1,4 +1,4 @@
-"""The other members as we heard them. Pure."""
+"""The other members, as far as we have heard of them. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -7,14 +7,14 @@ from nexus.contract.presence import Presence
 from nexus.contract.topic import user_of
 
 MOST_MEMBERS = 1000
-MOST_OF_A_USER = 20  # so that no credential takes all the places
+MOST_OF_A_USER = 20  # so that no credential takes every place
 
 Name = Literal["broker", "leases"]
 
 
 @dataclass(slots=True)
 class Peer:
-    """What we know of one member, and since when; `live` if it renewed its presence before our eyes.
+    """What we know of one member; `live` once we have heard it renew its presence.
 
     `met` is when its user came, by whatever name; `since`, when this process of it did.
     """
@@ -26,7 +26,7 @@ class Peer:
     lost: bool = False  # the broker says that its connection is gone
     live: bool = False
     heard: dict[Name, float] = field(default_factory=dict)
-    words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # what each witness showed last
+    words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # id and number that each witness showed last
     granted: str | None = None  # the token that we have made room for
 
     def note(self, witness: Name, presence: Presence, now: float) -> None:
@@ -34,28 +34,28 @@ class Peer:
         self.words[witness] = (presence.id, presence.seq)
 
     def lease(self, ours: float) -> float:
-        """Who was only retained has to renew as soon as one of ours would, whatever it says of itself."""
+        """A member known only from a retained presence has to renew within our own lease, whatever it announces."""
         return self.presence.lease if self.live else min(self.presence.lease, ours)
 
     @property
     def named(self) -> set[str]:
-        """The ids of those whom it counts with."""
+        """The ids of the members that it knows."""
         return {token.partition(":")[0] for token in self.presence.view}
 
     def knows(self, own: str) -> bool:
-        """Whether it counts with the one of this id."""
+        """Whether it knows the member of this id."""
         return own in self.named
 
 
 class Peers:
-    """Those that live, and the last words of those that are gone."""
+    """The living members, and the last sequence numbers of those that are gone."""
 
     def __init__(self) -> None:
         self.living: dict[str, Peer] = {}
         self._past: dict[tuple[str, str], int] = {}
 
     def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
-        """A word of a member; False when there are too many. `retained` if it was not said just now."""
+        """Takes a member's presence; False when there are too many. `retained` if it is an old one."""
         peer = self.living.get(member)
         if presence.seq <= self._past.get((member, presence.id), -1):
             return True
@@ -82,7 +82,7 @@ class Peers:
         return len(self.living) < MOST_MEMBERS and of_the_user < MOST_OF_A_USER
 
     def forget(self, member: str, seq: int) -> None:
-        """It is gone; `seq` was its last word."""
+        """Removes a member; `seq` was its last."""
         self._remember(member, self.living.pop(member).presence.id, seq)
 
     def _heard_again(
@@ -92,7 +92,7 @@ class Peers:
             peer.lost = False
         if peer.presence.id != presence.id or peer.presence.state == "lost":
             if retained and peer.live:
-                return  # an old word, by the slower way
+                return  # an old one, by the slower witness
             if peer.presence.id != presence.id:
                 self._remember(member, peer.presence.id, peer.presence.seq)
                 peer.granted, peer.since = None, now

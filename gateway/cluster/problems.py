@@ -5,7 +5,7 @@ from nexus.process import log
 
 
 class Problems:
-    """By kind; the words of one that nobody can have said, by the place where they stand."""
+    """By kind; presences that no gateway can have sent, by topic."""
 
     def __init__(self) -> None:
         self._problems: dict[str, str] = {}
@@ -26,7 +26,7 @@ class Problems:
             self._log.error("the group is not as it should be", problem=text)
 
     def refuse(self, place: str, reason: str) -> None:
-        """Notes what no gateway can have said, and where."""
+        """Notes what no gateway can have sent, and where."""
         metrics.presences_refused.inc()
         if self._refused_at is None:
             self._log.error("a presence was refused: it is not a gateway's", where=place, reason=reason)

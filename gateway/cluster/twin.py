@@ -1,4 +1,4 @@
-"""Another gateway that has our name, as far as we hear of it. Pure."""
+"""Another gateway with our name, if there is one. Pure."""
 
 from gateway.cluster.peers import Name, Peer
 from gateway.cluster.witness import MARGIN_SECONDS, Witnesses
@@ -6,7 +6,7 @@ from nexus.contract.presence import Presence
 
 
 class Twin:
-    """None, until one is heard. Of two, the one with the lower id goes on."""
+    """Of two with one name, the one with the lower id goes on."""
 
     def __init__(self) -> None:
         self._peer: Peer | None = None
@@ -15,11 +15,11 @@ class Twin:
         return self._peer is not None
 
     def goes_first(self, own: str | None) -> bool:
-        """Whether it is alive and not to yield to us, who have this id; None if we have not spoken yet."""
+        """Whether it is alive and comes before us, who have this id; None if we have not announced ourselves yet."""
         return self._peer is not None and self._peer.live and (own is None or self._peer.presence.id < own)
 
     def heard(self, witness: Name, presence: Presence, now: float, *, retained: bool) -> None:
-        """A word under our name that is not ours."""
+        """Takes a presence under our name that is not ours."""
         peer = self._peer
         if peer is None or peer.presence.id != presence.id:
             peer = self._peer = Peer(presence, now, live=not retained and presence.state == "online")
@@ -33,7 +33,7 @@ class Twin:
         peer.note(witness, presence, now)
 
     def expire(self, witnesses: Witnesses, lease: float, subscribed: float | None, now: float) -> None:
-        """Forgets one that is silent. Without our own words to go by: we say nothing while it may be there."""
+        """Removes a silent one, by time alone: we announce nothing while it may be there."""
         if (peer := self._peer) is None or (subscribed is None and "broker" in peer.heard):
             return
         last = max(peer.heard.values(), default=peer.known)

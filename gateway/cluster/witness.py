@@ -1,32 +1,32 @@
-"""The ways by which gateways see each other live: their presences on the broker, and Kubernetes Leases. Pure."""
+"""How gateways know that their peers live: presences on the broker, and Kubernetes Leases. Pure."""
 
 from dataclasses import dataclass, field
 
 from gateway.cluster.peers import Name, Peer
 
-MARGIN_SECONDS = 1.0  # between the end of a lease at its holder, and with the others
-UNREADABLE_LEASES = 6  # what a witness that we cannot read would say is taken for silence after so many leases
-UNVOUCHED_LEASES = 6  # so long room is made for a member without a Lease; twice as long we wait for it to make room
+MARGIN_SECONDS = 1.0  # between the end of a lease at its holder and at its peers
+UNREADABLE_LEASES = 6  # a witness that we cannot read counts as silent after so many leases
+UNVOUCHED_LEASES = 6  # for so many we make room for a member without a Lease, and for twice as many wait for it to
 
 
 @dataclass(slots=True)
 class Witness:
-    """What it has confirmed of us, and how far it has shown us the others. Seconds on our own clock.
+    """What it has confirmed of us, and how far it has shown us the peers. Seconds on our own clock.
 
     `leases` is how many of a member's leases its word is worth here.
     """
 
     leases: float
-    acked: float = field(default=float("-inf"))  # when we sent the last word that it confirmed
+    acked: float = field(default=float("-inf"))  # when we sent the last presence that it confirmed
     since: float | None = None  # it has shown us everything since then …
     seen: float | None = None  # … up to then
 
     def confirmed(self, sent: float) -> None:
-        """It has the word that we sent then."""
+        """It has the presence that we sent then."""
         self.acked = max(self.acked, sent)
 
     def showed(self, sent: float, lease: float) -> None:
-        """It has shown us all that was said before then: our own word of that moment came back."""
+        """It has shown us everything up to then: our own presence of that moment came back."""
         if self.seen is None or self.since is None or sent - self.seen > lease * self.leases:
             self.since = self.seen = sent
         self.seen = max(self.seen, sent)
@@ -57,7 +57,7 @@ class Witnesses:
             self.by_name["leases"] = self.leases
 
     def held_until(self) -> float:
-        """Until then others take us to be alive."""
+        """Until then peers take us to be alive."""
         return max(one.acked + one.leases * self._lease for one in self.by_name.values())
 
     def can_see(self, now: float) -> bool:
@@ -77,18 +77,18 @@ class Witnesses:
         return now - max(peer.met, one.since)
 
     def is_stranger(self, peer: Peer, now: float, times: int) -> bool:
-        """Whether it has gone for so long without the Lease that a member of ours would have."""
+        """Whether it has been without a Lease for too long to be a member."""
         seconds = self.unvouched(peer, now)
         return seconds is not None and seconds >= times * UNVOUCHED_LEASES * self._lease
 
     def vouch_for_us(self, peer: Peer, now: float) -> bool:
-        """Whether a member counts with us. Without a Lease of ours it need not, and then does not wait for us."""
+        """Whether a member takes us into account. Without a Lease of ours it need not wait for us."""
         one = self.leases
         has_lease = one is None or now < one.acked + one.leases * self._lease
         return has_lease or now < peer.since + 2 * self._lease
 
     def are_silent(self, peer: Peer, now: float) -> bool:
-        """Whether a member is heard by none of them. Who is cut off knows of no one's end."""
+        """Whether no witness hears a member; never while we are cut off ourselves."""
         theirs = peer.lease(self._lease)
         return self.can_see(now) and all(
             one.is_silent(peer.heard.get(name, peer.known), theirs, now, self._lease)

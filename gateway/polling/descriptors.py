@@ -1,4 +1,4 @@
-"""File descriptors: devices leave enough for the broker, the spool, the files and the pages."""
+"""File descriptors: keeps enough of them for the broker, the spool, files and pages."""
 
 import os
 import resource
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 def warn(devices: int) -> None:
-    """Says so if the devices may need more than there are."""
+    """Logs a warning if the devices may need more than there are."""
     if devices > (most := for_devices()):
         log.get("gateway").warning(
             "not all devices may be connected at once: raise the limit of open files (LimitNOFILE= in a systemd unit, "
@@ -33,10 +33,10 @@ def for_devices() -> int:
 
 @asynccontextmanager
 async def spared(connection: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-    """A device's connection, unless it would take one of the reserve. Raises DeviceError."""
+    """Enters a device's connection, unless it would use up the reserve. Raises DeviceError."""
     _check()
     async with connection as made:
-        _check()  # others may have come while it was made
+        _check()  # others may have connected meanwhile
         yield made
 
 

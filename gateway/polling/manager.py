@@ -1,4 +1,4 @@
-"""The pollers of a gateway: one for each device that is ours, started and ended as devices and owners change."""
+"""Starts and stops a poller for each device that is ours."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -10,7 +10,7 @@ from gateway.polling.status import OnStatus
 from nexus.process import guard, log
 from nexus.process.errors import InvariantError
 
-CANCEL_AGAIN_SECONDS = 2.5  # longer than the goodbyes of drivers, which a second cancellation would cut short
+CANCEL_AGAIN_SECONDS = 2.5  # longer than drivers take to disconnect, which a second cancellation would cut short
 
 OnRelease = Callable[[ConfiguredDevice], None]
 
@@ -35,7 +35,7 @@ class PollerManager:
         return found[0] if found else None
 
     async def apply(self, wanted: Collection[ConfiguredDevice]) -> None:
-        """Polls just these from now on. What goes is let go of first; what is the same object goes on as it is."""
+        """Polls exactly these from now on. Stops the others first; those that are the same objects go on."""
         by_path = {one.device.path: one for one in wanted}
         going = [path for path, (poller, _) in self._running.items() if by_path.get(path) is not poller.configured]
         for poller in await self._end(going):
@@ -53,7 +53,7 @@ class PollerManager:
             log.get("poller").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
 
     async def stop(self, seconds: float) -> bool:
-        """Polls nothing any more; tells whether that is sure after so long, whatever drivers do."""
+        """Stops all pollers; tells whether all have ended within so many seconds, whatever drivers do."""
         try:
             async with asyncio.timeout(seconds):
                 await self._end(list(self._running))

@@ -24,7 +24,7 @@ from nexus.process.run import task_group
 
 SILENCE_CHECK_SECONDS = 1.0
 NOT_OURS_SECONDS = 0.1
-LEAVE_SECONDS = 2.0  # a device that is not ours any more is listened to no longer than this, and in silence
+LEAVE_SECONDS = 2.0  # how long to listen to a device that may not be ours any more
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,8 +55,8 @@ class Poller:
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
         self._writing = asyncio.Lock()  # one write after the other, until it is read back
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
-        self._worked = False  # this connection did, and not only for a moment
-        self._partial = False  # of the scan that failed a part was read
+        self._worked = False  # whether this connection did, and for more than a moment
+        self._partial = False  # whether a part of the failed scan was read
         self._failure = ""  # why
         self._unread_because: dict[str, str] = {}  # by tag, until a whole scan succeeds
         self._progressed = False  # it read a part of a scan before it was lost
@@ -65,14 +65,14 @@ class Poller:
         self._metrics = metrics.Device(self._device.name)
 
     async def run(self) -> None:
-        """Scans on the grid for ever; after a failure the connection is made anew."""
+        """Scans on the grid for ever; reconnects after a failure."""
         tags = [(tag, tag.interval) for tag in self._device.tags]
         schedule = Schedule(tags, now=self._clock(), phase=random())  # noqa: S311  spreads load, guards nothing
         while True:
-            # A connection that worked until now is made again at once: many devices close those that idle.
+            # A connection that worked until now is renewed at once: many devices close idle ones.
             if not self._worked:
                 self._leave_unread()
-                schedule.take(self._clock())  # what was due meanwhile is past
+                schedule.take(self._clock())  # skip what was due meanwhile
                 await self._sleep_until(max(schedule.next_due, self._breaker.until))
             if not self._breaker.may_try(self._clock()):
                 continue
@@ -82,7 +82,7 @@ class Poller:
             try:
                 await self._connected(schedule)
             except _NotOursError:
-                pass  # and so it is not for us to say how it is
+                pass  # so its state is not ours to publish
             except DeviceError as error:
                 if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
                     self._fail(str(error))
@@ -116,7 +116,7 @@ class Poller:
         return taking_turns
 
     def _leave_unread(self) -> None:
-        """What is left of a scan that was read in part is bad; of one that was not read at all, the breaker speaks."""
+        """Marks the rest of a partly read scan bad; a scan of which nothing was read is the breaker's matter."""
         if self._unread and self._partial and self._may_poll():
             now = now_ms()
             readings = [tag.bad(now) for tag in self._unread]
@@ -183,7 +183,7 @@ class Poller:
         self._take(readings)
 
     async def _listen(self, session: DeviceSession, next_changes: NextChanges) -> None:
-        """Takes what the device tells by itself; asks only for what has been silent for too long."""
+        """Takes the changes that the device reports; reads only what has been silent for too long."""
 
         async def listen() -> None:
             while True:
@@ -210,11 +210,11 @@ class Poller:
         now = now_ms()
         silent = set(self._changes.silent(now))
         if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
-            # They have not changed, and are known to be so now.
+            # Unchanged, and confirmed now.
             self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
 
     async def _still_ours(self) -> None:
-        """Raises _NotOursError if we may go on neither now nor in a moment, as after we were stopped."""
+        """Raises _NotOursError if we may poll neither now nor in a moment, as after a suspension."""
         if not self._may_poll():
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
@@ -223,14 +223,14 @@ class Poller:
                 raise _NotOursError from None
 
     def _lose(self, error: DeviceError) -> None:
-        """Who is told of changes only would take the last values for the present ones: says that they are not known."""
+        """Marks all tags bad: with reports of changes only, the last values would pass for present ones."""
         tags = self._device.tags
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
         self._publish([tag.bad(moments[tag.name]) for tag in tags], len(tags))
         self._status.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
-        """The device answered: its readings go on, as far as they are worth sending."""
+        """The device answered: publishes what is worth sending."""
         self._worked = True
         if self._breaker.succeed():
             self._metrics.breaker.set(State.CLOSED)
@@ -260,7 +260,7 @@ class Poller:
             self._status.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _permitted(self) -> None:
-        """Waits while it is not sure that the device is still ours: we were stopped, or cut off."""
+        """Waits while it is uncertain that the device is still ours: we were suspended, or cut off."""
         while not self._may_poll():  # noqa: ASYNC110  it is a matter of time
             await asyncio.sleep(NOT_OURS_SECONDS)
 

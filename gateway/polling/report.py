@@ -57,10 +57,10 @@ class Gap:
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
-        self._begun: dict[str, int] = {}  # for tags that were not heard since
+        self._begun: dict[str, int] = {}  # for tags not heard of since
 
     def begin(self, moment: int, tags: Iterable[str]) -> dict[str, int]:
-        """The device was last heard at `moment`; gives each tag's time for what is said of the gap."""
+        """The device was last heard at `moment`; gives each tag's time for the bad reading that marks the gap."""
         self._begun = {tag: max(moment, self._newest.get(tag, 0) + 1) for tag in tags}
         return dict(self._begun)
 
@@ -94,5 +94,5 @@ def _differs(reading: Reading, last: Reading, report: Report) -> bool:
 
 
 def _is_long(milliseconds: int, seconds: float) -> bool:
-    """Also if it is as long ago by a clock that was set back since."""
+    """Also if the clock was set back by as much."""
     return abs(milliseconds) >= seconds * 1000

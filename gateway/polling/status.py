@@ -1,4 +1,4 @@
-"""How a device is doing: online, degraded or offline, and why; said once a change."""
+"""The state of a device: online, degraded or offline, and why; published once a change."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,42 +18,42 @@ class DeviceStatus:
         self._device = device
         self._on_status = on_status
         self._bad: set[str] = set()
-        self._said: tuple[State, str] | None = None
+        self._last: tuple[State, str] | None = None
         self._log = log.get("poller").bind(device=device.name)
 
     @property
     def reason(self) -> str:
         """Why the device is not online; empty if it is."""
-        return self._said[1] if self._said else "not connected yet"
+        return self._last[1] if self._last else "not connected yet"
 
     def read(self, readings: list[Reading], bad: list[str], tag_errors: Mapping[str, str]) -> None:
-        """The device answered, and could not give the tags in `bad`; for some it is known why."""
+        """The device answered, without the tags in `bad`; `refusals` says why, where known."""
         if self._bad:
             self._bad.difference_update(reading.tag for reading in readings)
-        elif not bad and self._said and self._said[0] == "online":
+        elif not bad and self._last and self._last[0] == "online":
             return
         self._bad.update(bad)
         if self._bad:
             named = (f"{tag} ({tag_errors[tag]})" if tag in tag_errors else tag for tag in sorted(self._bad)[:3])
             some = ", ".join(named) + (" …" if len(self._bad) > 3 else "")
-            self._say("degraded", f"{len(self._bad)} of {len(self._device.tags)} tags cannot be read: {some}")
+            self._publish("degraded", f"{len(self._bad)} of {len(self._device.tags)} tags cannot be read: {some}")
         else:
-            self._say("online", "")
+            self._publish("online", "")
 
     def failed(self, reason: str, *, resting: bool) -> None:
-        """The device did not answer; `resting` when it is left alone for a while."""
-        self._say("offline" if resting else "degraded", reason)
+        """The device did not answer; `resting` while its breaker is open."""
+        self._publish("offline" if resting else "degraded", reason)
 
     def broken(self, error: Exception) -> None:
-        """The driver has a fault: its traceback is logged once an outage."""
-        if self._said is None or self._said[0] == "online":
+        """The driver failed: logs its traceback, once an outage."""
+        if self._last is None or self._last[0] == "online":
             self._log.error("the driver failed", exc_info=error)
 
-    def _say(self, state: State, reason: str) -> None:
-        """An offline device's changing reasons are not worth a line each."""
-        if self._said == (state, reason) or (state == "offline" and self._said and self._said[0] == "offline"):
+    def _publish(self, state: State, reason: str) -> None:
+        """Publishes a change; an offline device's changing reasons are none."""
+        if self._last == (state, reason) or (state == "offline" and self._last and self._last[0] == "offline"):
             return
-        was, self._said = self._said, (state, reason)
+        was, self._last = self._last, (state, reason)
         self._on_status(self._device.path, Status(state, reason, now_ms()))
         if was is None or was[0] != state:
             (self._log.info if state == "online" else self._log.warning)(f"device {state}", reason=reason or None)

@@ -23,8 +23,8 @@ from nexus.process.backoff import Backoff
 
 Kind = Literal["message", "command", "file", "device", "request", "timer", "peer"]
 
-SAID_AGAIN_SECONDS = 3600.0  # the same fault is logged at most this often
-_MOST_SAID = 1000  # different faults that are remembered
+LOG_AGAIN_SECONDS = 3600.0  # the same fault is logged at most this often
+_MOST_REMEMBERED = 1000  # different faults that are remembered
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,7 +39,7 @@ faults = Counter(
 for _kind in get_args(Kind):
     faults.labels(_kind)
 
-_said: dict[tuple[str, str, str, int], float] = {}
+_logged: dict[tuple[str, str, str, int], float] = {}
 
 
 def call(kind: Kind, handler: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -89,11 +89,11 @@ def failed(kind: Kind, name: str, error: BaseException) -> None:
     where = (frames[-1].filename, frames[-1].lineno or 0) if frames else (name, 0)
     key = (kind, type(error).__name__, *where)
     now = monotonic()
-    if now - _said.get(key, float("-inf")) < SAID_AGAIN_SECONDS:
+    if now - _logged.get(key, float("-inf")) < LOG_AGAIN_SECONDS:
         return
-    if len(_said) >= _MOST_SAID:
-        _said.clear()
-    _said[key] = now
+    if len(_logged) >= _MOST_REMEMBERED:
+        _logged.clear()
+    _logged[key] = now
     log.get("guard").error("a fault was contained", kind=kind, name=name, exc_info=error)
 
 
