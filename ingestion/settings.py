@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
     ingest_mode: Literal["exact", "bulk"] = "exact"
     batch_points: int = Field(5_000, ge=1, le=500_000)
-    batch_seconds: float = Field(1.0, gt=0, le=60)
+    batch_seconds: float = Field(1.0, gt=0, le=60, allow_inf_nan=False)
     writers: int = Field(2, ge=1, le=16)
     buffer_points: int = Field(50_000, ge=1)
     receive_maximum: int = Field(20_000, ge=1, le=MQTT_MOST)

@@ -82,8 +82,12 @@ class Slot:
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._check()
-            except (psycopg.Error, TimeoutError):
+                self.away = None
+            except (psycopg.Error, TimeoutError) as error:
                 await self._disconnect()
+                if self.away is None:
+                    self.away = explain(error) if isinstance(error, psycopg.Error) else "no answer"
+                    self._log.warning("the database does not confirm our number", error=self.away)
 
     async def _check(self) -> None:
         async with self._checking:

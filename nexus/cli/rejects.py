@@ -25,7 +25,7 @@ def list_(
     topic: Topic = None,
     reason: Reason = None,
     older_than: OlderThan = None,
-    limit: Annotated[int, typer.Option(help="Show this many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Show this many.")] = 20,
 ) -> int:
     """Show the newest, and how many there are for each reason.
 
@@ -103,4 +103,9 @@ def _which(topic: str | None, reason: str | None, older_than: str | None) -> "Wh
         age = timedelta(seconds=seconds(older_than)) if older_than else None
     except ValueError as error:
         raise ConfigError(f"--older-than: {error}") from None
+    for name, text in (("--topic", topic), ("--reason", reason)):
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"{name}: write it in UTF-8") from None
     return Which(topic, reason, age)

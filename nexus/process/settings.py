@@ -81,6 +81,8 @@ def check_database_url(url: str, environment: str) -> None:
 
     try:
         given = conninfo_to_dict(url)
+    except UnicodeEncodeError:
+        raise ConfigError(f"NEXUS_DATABASE_URL: it is no UTF-8; {ENCODED}") from None
     except ProgrammingError as error:
         # libpq quotes what it could not read, and the password is in it.
         said = re.sub(r'".*"', "…", str(error).strip(), flags=re.DOTALL)

@@ -223,3 +223,9 @@ def test_wrong_passwords_are_named_in_ready_and_health(nexus: Start, production:
     url = make_conninfo(production.owner, user="nobody_here")
     stranger = nexus("ingest", mqtt_url=production.mqtt("ingestion"), database_url=url)
     until(lambda: 'role \\"nobody_here\\" does not exist' in stranger.get("/ready")[1], "/ready says why")
+
+
+def test_options_that_cannot_be_are_refused_in_a_line(database: str) -> None:
+    for options in (["--limit", "-1"], ["--limit", "99999999999999999999"], ["--reason", "\udcff"]):
+        done = run(database, "rejects", "list", *options)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr

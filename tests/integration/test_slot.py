@@ -34,6 +34,24 @@ def end(owner: str) -> None:
         )
 
 
+def test_who_watches_a_number_says_when_the_database_is_silent(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ingestion.consume.slot.CHECK_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        async with claimed(as_role(database, "nexus_writer")) as slot, asyncio.timeout(30):
+            keeping = asyncio.create_task(slot.keep())
+            with psycopg.connect(database) as other:
+                other.execute("LOCK TABLE consumers")
+                while slot.away is None:
+                    await asyncio.sleep(0.02)
+                assert slot.away == "no answer"
+            while slot.away is not None:
+                await asyncio.sleep(0.02)
+            keeping.cancel()
+
+    asyncio.run(scenario())
+
+
 @tiers
 def test_a_number_is_the_lowest_that_no_other_of_the_group_has(database: str) -> None:
     async def scenario() -> None:

@@ -112,3 +112,14 @@ def test_all_settings_are_known_by_name() -> None:
     kinds: list[type[BaseSettings]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
     read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
     assert read | {"NEXUS_DEVICES", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
+
+
+def test_a_database_url_of_no_utf8_is_refused_in_a_line() -> None:
+    with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL: it is no UTF-8"):
+        check_database_url("postgresql://127.0.0.1/\udcff", "production")
+
+
+def test_an_age_beyond_what_a_date_can_hold_is_refused() -> None:
+    for name in ("retention_rejects", "retention_audit", "retention", "compress_after"):
+        with pytest.raises(ValidationError):
+            DatabaseSettings.model_validate({name: "999999999d"})
