@@ -126,7 +126,7 @@ def test_the_same_fault_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
             said.append(keys["name"])
 
     monkeypatch.setattr(guard.log, "get", lambda _: Log())
-    monkeypatch.setattr(guard, "_said", {})
+    monkeypatch.setattr(guard, "_logged", {})
 
     def fails() -> None:
         raise KeyError("x")
