@@ -229,3 +229,19 @@ def test_options_that_cannot_be_are_refused_in_a_line(database: str) -> None:
     for options in (["--limit", "-1"], ["--limit", "99999999999999999999"], ["--reason", "\udcff"]):
         done = run(database, "rejects", "list", *options)
         assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+
+
+def test_a_right_that_is_taken_away_and_given_back_costs_no_reading(nexus: Start, production: Production) -> None:
+    ingester = started(nexus, production)
+    at = now()
+    with psycopg.connect(production.owner, autocommit=True) as owner:
+        for number, table in enumerate(("metrics", "topics")):
+            owner.execute(f"REVOKE INSERT ON {table} FROM nexus_writer".encode())
+            topic = f"dev/{table}/t"
+            send(production, topic, *(json.dumps({"v": one, "ts": at + one}).encode() for one in range(50)))
+            until(lambda: ingester.get("/ready")[0] == 503, "it says that it waits")
+            assert (stored(production, topic), number) == (0, number)
+            owner.execute(f"GRANT INSERT ON {table} TO nexus_writer".encode())
+            until(lambda topic=topic: stored(production, topic) == 50, "all are stored")  # type: ignore[misc]
+            until(lambda: ingester.get("/ready")[0] == 200, "it is ready")
+    assert query(production.owner, "SELECT count(*) FROM rejects") == [(0,)]
