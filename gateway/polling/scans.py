@@ -18,6 +18,7 @@ class Scans:
         self._waited = session.waited or (lambda: 0.0)
         self._deadline = timeout * HUNG_AFTER_TIMEOUTS
         self._reads: dict[tuple[str, ...], Read] = {}
+        self._latest: tuple[tuple[Tag, ...], Read] | None = None
 
     async def read(self, tags: tuple[Tag, ...]) -> list[Reading]:
         """Reads these tags once. Raises DeviceError, also when it takes too long.
@@ -48,9 +49,12 @@ class Scans:
             raise DeviceError(f"a scan was not done within {self._deadline:g} s") from None
 
     def _compiled(self, tags: tuple[Tag, ...]) -> Read:
+        if self._latest is not None and self._latest[0] is tags:  # as with one interval for all
+            return self._latest[1]
         key = tuple(tag.name for tag in tags)
         if (read := self._reads.get(key)) is None:
             if len(self._reads) >= MOST_PLANS:
                 self._reads.clear()
             read = self._reads[key] = self._compile(tags)
+        self._latest = tags, read
         return read
