@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint setup format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint docs setup format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -73,6 +73,13 @@ format: setup
 	@.venv/bin/ruff check --quiet --fix .
 	@.venv/bin/ruff format --quiet .
 
+# The documentation as a site, in `site`; a link that leads nowhere fails.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: setup
+	@.venv/bin/pip --disable-pip-version-check install --quiet --require-hashes --requirement constraints-docs.txt
+	@.venv/bin/mkdocs --quiet build
+	@echo "open site/index.html"
+
 setup:
 	@scripts/setup
 
@@ -80,9 +87,10 @@ setup:
 constraints:
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra demo --extra dev --output-file constraints.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra docs --constraint constraints.txt --output-file constraints-docs.txt pyproject.toml
 	@echo hatchling | .venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-build.txt -
 COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean:
-	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info site

@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client import CollectorRegistry
 
 from db import monitor as database_metrics
@@ -52,8 +53,33 @@ def test_the_devices_of_compose_are_accepted() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
         assert (page.parent / target).exists(), target
+
+
+def test_each_page_is_once_in_the_navigation_of_the_site() -> None:
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    pages = [str(page.relative_to(ROOT / "docs")) for page in ROOT.glob("docs/**/*.md")]
+    assert sorted(_pages_of(site["nav"])) == sorted(pages)
+
+
+def _pages_of(nav: object) -> list[str]:
+    match nav:
+        case str():
+            return [nav]
+        case dict():
+            return _pages_of(list(nav.values()))
+        case list():
+            return [page for part in nav for page in _pages_of(part)]
+    raise AssertionError(nav)
+
+
+def test_the_site_needs_no_network() -> None:
+    """What is here fetches nothing from elsewhere; Material's fonts would."""
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    assert site["theme"]["font"] is False
+    assert site["strict"] is True
+    assert "//" not in str(site.get("extra_javascript", "")) + str(site.get("extra_css", ""))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

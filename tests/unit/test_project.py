@@ -32,7 +32,7 @@ def test_the_public_ci_runs_what_the_makefile_has() -> None:
     targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     used = [step["run"] for job in WORKFLOW["jobs"].values() for step in job["steps"] if "run" in step]
     made = [command.removeprefix("make ") for command in used if command.startswith("make ")]
-    assert {"lint", "unit", "test", "coverage"} == set(made) <= set(targets)
+    assert {"lint", "unit", "test", "docs", "coverage"} == set(made) <= set(targets)
 
 
 @pytest.mark.parametrize("package", PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"])
