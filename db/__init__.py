@@ -1,1 +1,1 @@
-"""The historian's schema: migrations, policies, and what `nexus db` says of it."""
+"""The historian's schema: migrations, policies, and the commands `nexus db`."""

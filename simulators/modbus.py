@@ -1,4 +1,4 @@
-"""Modbus devices that are not there, over TCP in either framing: many units a port, values from signals."""
+"""Simulated Modbus devices, over TCP in either framing: many units per port, values from signals."""
 
 import asyncio
 import struct

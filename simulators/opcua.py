@@ -1,4 +1,4 @@
-"""OPC UA servers that are not there: nodes whose values follow signals, behind a line that can be spoilt."""
+"""Simulated OPC UA servers: nodes whose values follow signals, behind a connection that can be disturbed."""
 
 import asyncio
 import logging

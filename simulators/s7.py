@@ -1,4 +1,4 @@
-"""S7 PLCs that are not there: blocks, markers, inputs and outputs, values from signals."""
+"""Simulated S7 PLCs: data blocks, markers, inputs and outputs, values from signals."""
 
 import asyncio
 import struct

@@ -1,4 +1,4 @@
-"""Serves the devices of a simulation file, and lets their faults be switched."""
+"""Serves the devices of a simulation file, and switches their faults over HTTP."""
 
 import asyncio
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""What travels between the services. Imports nothing of ours."""
+"""The messages between the services. Imports nothing of ours."""
