@@ -1,5 +1,6 @@
 """What the documentation shows is what the code takes."""
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -95,6 +96,34 @@ def test_the_files_that_decide_are_those_that_are_checked() -> None:
     assert said is not None
     checked = {module.rpartition(".")[2] for module in contract["source_modules"]}
     assert set(re.findall(r"`(\w+)`", said[1])) <= checked
+
+
+def _answers() -> list:
+    """The rows of "Where is …?": a file, and a name in it."""
+    section = (ROOT / "docs/architecture.md").read_text().partition("## Where is …?")[2].partition("\n## ")[0]
+    rows = [line.split("|")[2:4] for line in section.splitlines() if line.startswith("|")][2:]
+    return [(file.strip(" `"), name) for file, names in rows for name in re.findall(r"`([\w.]+)`", names)]
+
+
+@pytest.mark.parametrize(("file", "name"), _answers())
+def test_what_a_newcomer_is_sent_to_is_there(file: str, name: str) -> None:
+    text = (ROOT / file).read_text()
+    if file.endswith(".sql"):
+        assert f"CREATE FUNCTION {name}(" in text
+    else:
+        assert name in _functions(ast.parse(text))
+
+
+def _functions(tree: ast.Module) -> set[str]:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    methods = {
+        f"{owner.name}.{one.name}"
+        for owner in tree.body
+        if isinstance(owner, ast.ClassDef)
+        for one in owner.body
+        if isinstance(one, kinds)
+    }
+    return methods | {one.name for one in tree.body if isinstance(one, kinds)}
 
 
 def _contracts() -> list[dict]:
