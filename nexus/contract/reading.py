@@ -1,4 +1,4 @@
-"""A reading: what one tag said at one moment."""
+"""A reading: one tag's value at one moment."""
 
 from enum import IntEnum
 
