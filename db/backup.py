@@ -82,12 +82,12 @@ def restore(url: str, file: Path) -> None:
 
 
 def _is_abandoned(part: Path) -> bool:
-    """Whether whoever wrote it is gone: it grows no more."""
+    """Whether its writer is gone: the file has stopped growing."""
     return time.time() - part.stat().st_mtime > ABANDONED_SECONDS
 
 
 def _close(connection: Connection) -> list[sql.Composable]:
-    """Turns the others out, and lets owner and superusers in only: rows would be lost. Gives who was admitted."""
+    """Ends other sessions, and admits only owner and superusers: rows would be lost. Returns who had access."""
     found = connection.execute(
         "SELECT DISTINCT coalesce(rolname, '') FROM pg_database,"
         " aclexplode(coalesce(datacl, acldefault('d', datdba))) AS acl LEFT JOIN pg_roles ON pg_roles.oid = acl.grantee"
@@ -123,7 +123,7 @@ def _prepare(connection: Connection) -> None:
 
 
 def _run(program: str, *arguments: str, url: str | None = None) -> bytes:
-    """Its output. Files that it makes are for their owner only."""
+    """Returns its output. Files that it creates are readable by their owner only."""
     if (path := shutil.which(program)) is None:
         raise ConfigError(
             f"{program} is not installed: it comes with PostgreSQL's client programs, of the server's version"

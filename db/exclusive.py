@@ -1,4 +1,4 @@
-"""One migration at a time, and no step waits for a lock so long that others queue up behind it."""
+"""One migration at a time; no step waits so long for a lock that others queue up behind it."""
 
 from collections.abc import Callable
 from typing import TypeVar

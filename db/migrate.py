@@ -1,4 +1,4 @@
-"""Migrates a database to the newest schema: numbered SQL files, each applied once, for the tier that it finds."""
+"""Migrates a database to the newest schema: numbered SQL files, each applied once, for the database's tier."""
 
 import re
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def tier(connection: Connection) -> Tier:
 
 
 def tier_of(found: tuple[object, ...] | None) -> Tier:
-    """The tier of which LICENSE finds this."""
+    """The tier, from the answer to the query LICENSE."""
     if found is None:
         return Tier.PLAIN
     return Tier.COMMUNITY if found[0] == "timescale" else Tier.APACHE

@@ -95,7 +95,7 @@ for _task in TASKS:
 
 
 class _Monitor:
-    """Queries periodically, over one connection that is made anew after trouble."""
+    """Queries periodically, over one connection that is reopened after an error."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -104,7 +104,7 @@ class _Monitor:
         self.trouble: str | None = "not asked yet"
 
     async def run(self) -> None:
-        """Queries for ever."""
+        """Queries until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(ANSWER_SECONDS):

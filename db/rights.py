@@ -1,4 +1,4 @@
-"""Rights that PostgreSQL gives to everybody, and that nobody needs in a database of the historian's own."""
+"""Rights that PostgreSQL grants to PUBLIC, and that nobody needs in the historian's own database."""
 
 from contextlib import suppress
 from importlib.resources import files

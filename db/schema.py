@@ -1,4 +1,4 @@
-"""The schema as it is, as SQL to be read: from a migrated database, with the comments of its migrations."""
+"""Prints the current schema as readable SQL, from a migrated database, with its migrations' comments."""
 
 import re
 from collections.abc import Iterator

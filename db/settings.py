@@ -30,7 +30,7 @@ DaysOrNever = Annotated[Days | None, BeforeValidator(_unless_never)]
 
 
 class Settings(BaseSettings):
-    """Ages in days, written like `90d`; `retention_1day` unset keeps daily values for ever."""
+    """Ages in days, written like `90d`; without `retention_1day`, daily values are kept forever."""
 
     model_config = settings.CONFIG
     database_url: str = "postgresql://127.0.0.1:5432/nexus"

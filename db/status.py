@@ -41,7 +41,7 @@ _JOBS = "SELECT task, schedule::text, failed, finished::text, failures, error FR
 
 
 def status(connection: Connection) -> tuple[Lines, bool]:
-    """Rows of (what, how it is), and whether the schema is the newest."""
+    """Rows of (item, state), and whether the schema is up to date."""
     found = tier(connection)
     rows = [
         ("server", _text(connection, "SHOW server_version")),
@@ -66,7 +66,7 @@ def status(connection: Connection) -> tuple[Lines, bool]:
 
 
 def _ask(connection: Connection, query: str) -> list[tuple[object, ...]] | None:
-    """What the database answers; None: this role may not know."""
+    """The database's answer; None if this role may not see it."""
     try:
         return connection.execute(query.encode()).fetchall()
     except psycopg.errors.InsufficientPrivilege:

@@ -1,4 +1,4 @@
-"""Puts into a folder what the image needs of its base: Python, shared libraries, certificates, pg_dump.
+"""Copies into a folder what the image needs of its base: Python, shared libraries, certificates, pg_dump.
 
     python3 minimal.py ROOT ORIGINS
 

@@ -1,4 +1,4 @@
-"""`make monitoring` writes what is made from something else: dashboards, and the rules as Kubernetes wants them."""
+"""`make monitoring` writes the generated files: dashboards, and the rules in Kubernetes' format."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ RULES = HERE / "rules/nexus.yml"
 
 
 def generated() -> dict[Path, str]:
-    """Files, and what belongs into them."""
+    """Files and their contents."""
     resource = {
         "apiVersion": "monitoring.coreos.com/v1",
         "kind": "PrometheusRule",

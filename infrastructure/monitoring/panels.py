@@ -1,4 +1,4 @@
-"""Panels and dashboards as this project has them, on Grafana's SDK."""
+"""This project's kinds of panels and dashboards, on Grafana's SDK."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,7 @@ UP = {"1": ("up", GREEN), "0": ("DOWN", RED)}
 
 
 class _Sql(Dataquery):
-    """A query of PostgreSQL, for which the SDK has no type."""
+    """A PostgreSQL query; the SDK has no type for it."""
 
     def __init__(self, text: str, form: str) -> None:
         self._text = text
@@ -74,13 +74,13 @@ def lines(title: str, unit: str, *queries: tuple[str, str], span: int = 12, text
 
 
 def states(title: str, expression: str, legend: str, mapping: dict[str, tuple[str, str]], span: int = 24) -> Builder:
-    """What was in which state, over time."""
+    """States over time."""
     panel = statetimeline.Panel().title(title).datasource(METRICS).height(8).span(span).mappings(words(mapping))
     return panel.with_target(metric(expression, legend).range()).row_height(0.9).legend(LEGEND)
 
 
 def rows(title: str, query: str, span: int = 12) -> table.Panel:
-    """A table out of the database."""
+    """A table from the database."""
     panel = table.Panel().title(title).datasource(DATABASE).height(8).span(span)
     return panel.with_target(SqlQuery(query, "table")).show_header(True)
 

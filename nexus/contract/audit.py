@@ -1,4 +1,4 @@
-"""Audit records: who wrote what, and what became of it. `audit/{device path}/{tag}`, numbered like one reading."""
+"""Audit records: who wrote what, and the outcome. `audit/{device path}/{tag}`, numbered like one reading."""
 
 import re
 from typing import Any
@@ -19,7 +19,7 @@ _OWN = ("id", "ts", "event", "by", "ok", "p", "n", "m")
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One thing that was done; `time` in epoch ms. `detail` is the rest of the payload, as JSON."""
+    """One recorded action; `time` in epoch ms. `detail` is the rest of the payload, as JSON."""
 
     id: str
     time: int

@@ -1,4 +1,4 @@
-"""Readings to payloads and back: one tag a message, or one device's scan a message."""
+"""Readings to payloads and back: a message per tag, or per scan of a device."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ State = Literal["online", "degraded", "offline"]
 
 
 class DecodeError(ValueError):
-    """The payload is not one of ours; the text says where it departs."""
+    """The payload is not in our format; the text says where it differs."""
 
 
 class Point(msgspec.Struct, frozen=True, gc=False):
@@ -40,7 +40,7 @@ class Fault(msgspec.Struct, frozen=True, gc=False):
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
-    """What one payload said at `time` (UTC epoch ms): values by tag, or by "" where the topic is the tag's own.
+    """The content of one payload, at `time` (UTC epoch ms): values by tag, or by "" where the topic is the tag's own.
 
     `qualities` has what is not good, `times` what is not `time`. `publisher` and the first and last of its `numbers`
     are there if its sender wants receipts; `misnumbered` if it does, with numbers that cannot be.
@@ -224,7 +224,7 @@ def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
 
 
 def _qualities(said: Mapping[str, str | int], values: dict[str, Value], faults: list[Fault]) -> dict[str, int]:
-    """By tag; what is no quality costs its own tag."""
+    """By tag; an invalid quality affects only its own tag."""
     found = {}
     for tag, word in said.items():
         try:
@@ -239,7 +239,7 @@ def _qualities(said: Mapping[str, str | int], values: dict[str, Value], faults: 
 
 
 def _carried(value: Value, quality: int) -> tuple[Value, int]:
-    """What JSON can carry of a value: not NaN, not infinities, no integer beyond 64 bits."""
+    """The value, or None where JSON cannot carry it: NaN, infinities, integers beyond 64 bits."""
     if isinstance(value, float) and not math.isfinite(value):
         return None, Quality.BAD
     if isinstance(value, int) and abs(value) > _LARGEST_INT:

@@ -1,4 +1,4 @@
-"""A device message that is too large for a broker, as two of half as many readings."""
+"""Splits a device message that is too large for a broker into two with half the readings each."""
 
 from typing import TypeVar
 

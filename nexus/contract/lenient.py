@@ -1,4 +1,4 @@
-"""A payload that the typed decoder refused: each of its parts is read by itself, so that one costs only its own tag."""
+"""Payloads that the typed decoder refused: each part is read separately, so that a bad one affects only its own tag."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,7 +34,7 @@ Parts = tuple[list[Any], dict[str, str]]
 
 
 def read(payload: bytes) -> Parts | None:
-    """What can be read of it, or None if that is nothing."""
+    """The readable part, or None if there is none."""
     try:
         message = _decoder.decode(payload)
         numbers = sequence.loosely(message.p, message.n, message.m)

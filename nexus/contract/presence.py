@@ -1,4 +1,4 @@
-"""What the gateways of a group tell each other, retained on `gateway/{group}/{member}` and below it.
+"""Messages between the gateways of a group, retained on `gateway/{group}/{member}` and below it.
 
 A presence has the same size for ten devices and for a hundred thousand: it names them by a digest. Only gateways whose
 digests differ also publish, in chunks, what theirs stands for.
@@ -64,12 +64,12 @@ def decode_presence(payload: bytes | str) -> Presence:
 
 
 def key(path: str) -> Key:
-    """By what a device's path is known among gateways: 63 bits."""
+    """A device path's hash, which identifies it among gateways: 63 bits."""
     return int.from_bytes(blake2b(path.encode(), digest_size=8).digest(), "big") >> 1
 
 
 def mark(definition: str) -> Mark:
-    """By what a device's definition is compared: 32 bits."""
+    """The hash by which a device's definition is compared: 32 bits."""
     return int.from_bytes(blake2b(definition.encode(), digest_size=4).digest(), "big")
 
 
@@ -80,13 +80,13 @@ MOST_CHUNKS = 200  # a million devices
 
 
 def digest(devices: Mapping[Key, Mark]) -> str:
-    """16 characters that stand for these devices with these definitions."""
+    """A digest of these devices and their definitions, 16 characters."""
     rows = b"".join(_ROW.pack(*row) for row in sorted(devices.items()))
     return blake2b(rows, digest_size=8).hexdigest()
 
 
 def chunks(devices: Mapping[Key, Mark]) -> Iterator[bytes]:
-    """What the digest of these devices stands for, in payloads of at most 60 kB."""
+    """The devices behind a digest, in payloads of at most 60 kB."""
     rows = sorted(devices.items())
     name = bytes.fromhex(digest(devices))
     count = max(1, -(-len(rows) // _ROWS_A_CHUNK))
@@ -96,7 +96,7 @@ def chunks(devices: Mapping[Key, Mark]) -> Iterator[bytes]:
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """One of `count` parts of what a digest stands for."""
+    """One of `count` parts of the devices behind a digest."""
 
     digest: str
     number: int

@@ -4,7 +4,7 @@ from bisect import bisect_right
 
 
 class Ranges:
-    """A set of whole numbers, as ranges in their order."""
+    """A set of integers, as sorted ranges."""
 
     def __init__(self) -> None:
         self._firsts: list[int] = []

@@ -1,4 +1,4 @@
-"""What ingesters say of committed messages: `receipt/{publisher}`, and `receipt-offer/{group}`: they send receipts."""
+"""Receipts for committed messages (`receipt/{publisher}`), and the offer to send them (`receipt-offer/{group}`)."""
 
 from collections.abc import Iterable
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""A publisher's name and its sequence numbers: `p`, `n` and `m` of a message, and when they are believed."""
+"""A publisher's name and its sequence numbers: `p`, `n` and `m` of a message, and when they are trusted."""
 
 import re
 

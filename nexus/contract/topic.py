@@ -48,7 +48,7 @@ def beneath(name: str, tag: str) -> str:
 
 
 def audit(path: str, name: str) -> str:
-    """Topic of the records of what was done to one tag."""
+    """Topic of the audit records of one tag."""
     return f"audit/{path}/{name}"
 
 
@@ -63,17 +63,17 @@ def presence(group: str, member: str) -> str:
 
 
 def presences(group: str) -> str:
-    """Filter of all that the gateways of a group tell each other."""
+    """Filter for all messages between the gateways of a group."""
     return f"gateway/{group}/#"
 
 
 def devices_of(group: str, member: str, number: int) -> str:
-    """Topic of a part of what a gateway's digest of devices stands for."""
+    """Topic of one part of the devices behind a gateway's digest."""
     return f"gateway/{group}/{member}/devices/{number}"
 
 
 def member_of(group: str, name: str) -> tuple[str, bool] | None:
-    """The gateway that a topic belongs to, and whether it tells of its devices; None if it is no gateway's."""
+    """The gateway that a topic belongs to, and whether it lists devices; None if it is not a gateway's."""
     prefix = f"gateway/{group}/"
     if not name.startswith(prefix):
         return None
@@ -84,25 +84,25 @@ def member_of(group: str, name: str) -> tuple[str, bool] | None:
 
 
 def user_of(member: str) -> str:
-    """The broker user that a gateway's name begins with: the broker lets nobody else speak there."""
+    """The broker user that a gateway's name begins with: the broker lets no other user publish there."""
     return member.partition("/")[0]
 
 
 def receipt(publisher: str) -> str:
-    """Topic on which a publisher hears what of its messages is in the database."""
+    """Topic of a publisher's receipts: which of its messages are in the database."""
     return f"receipt/{publisher}"
 
 
 def receipt_offer(group: str) -> str:
-    """Topic on which the ingesters of a group say, retained, that they send receipts."""
+    """Retained topic on which the ingesters of a group offer receipts."""
     return f"receipt-offer/{group}"
 
 
 def shared_filter(group: str) -> str:
-    """Filter by which the ingesters of a group share all that devices say."""
+    """Filter by which the ingesters of a group share all devices' messages."""
     return f"$share/{group}/{ROOT}#"
 
 
 def shared_audit_filter(group: str) -> str:
-    """Filter by which they share the records of what was written to devices."""
+    """Filter by which they share the audit records of writes."""
     return f"$share/{group}/audit/#"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Tls:
-    """PEM files; without a CA file the system's trusted ones hold."""
+    """PEM files; without a CA file the system's authorities are trusted."""
 
     ca_file: Path | None = None
     cert_file: Path | None = None
@@ -31,7 +31,7 @@ class Broker:
 
 @dataclass(frozen=True)
 class Will:
-    """What the broker publishes when this client is gone without a goodbye."""
+    """The last will: what the broker publishes when this client vanishes without a DISCONNECT."""
 
     topic: str
     payload: bytes

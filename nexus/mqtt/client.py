@@ -1,4 +1,4 @@
-"""Makes connections: name, TCP, TLS, and who we are to the broker."""
+"""Opens connections: name resolution, TCP, TLS, CONNECT."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ DIAL_SECONDS = 5.0  # for each address of the broker, with the TLS handshake
 
 @asynccontextmanager
 async def connect(broker: Broker, client: Client, on_message: OnMessage | None = None) -> AsyncIterator[Connection]:
-    """A connection for as long as the block runs. Raises MqttError when it can't be made, or is lost meanwhile.
+    """A connection for as long as the block runs. Raises MqttError if it cannot be opened, or is lost meanwhile.
 
     Leaving the block by an exception lets the broker publish the will.
     """
@@ -73,7 +73,7 @@ async def _dial(broker: Broker, stream: PacketStream) -> None:
 
 
 def _context(files: Tls) -> ssl.SSLContext:
-    """Reads the files anew for each connection, so that renewed certificates count from the next one on."""
+    """Reads the files again for each connection, so that renewed certificates are used from the next one on."""
     try:
         context = tls.trusting(files.ca_file)
         if files.cert_file is not None:

@@ -1,4 +1,4 @@
-"""What is in flight on one connection, each way, and the limits of it. Pure."""
+"""Messages in flight on one connection, both ways, and their limits. Pure."""
 
 from collections import Counter
 from collections.abc import Callable

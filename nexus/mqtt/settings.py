@@ -1,4 +1,4 @@
-"""Where the broker is, from `NEXUS_MQTT_*` environment variables."""
+"""The broker's address and login, from `NEXUS_MQTT_*` environment variables."""
 
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit

@@ -1,4 +1,4 @@
-"""What a shift looks at: the plant as a whole, and one device."""
+"""Dashboards for the shift: the whole plant, and one device."""
 
 from grafana_foundation_sdk.builders import dashboard, timeseries
 from grafana_foundation_sdk.models import dashboard as models
@@ -21,7 +21,7 @@ from infrastructure.monitoring.panels import (
 
 
 def plant() -> models.Dashboard:
-    """What a shift looks at: which devices are there, and whether their readings are stored."""
+    """For the shift: which devices are online, and whether their readings are stored."""
     state = "max by (device) (nexus_gateway_breaker_state)"
     return board(
         "nexus-plant",
@@ -92,7 +92,7 @@ def plant() -> models.Dashboard:
 
 
 def device() -> models.Dashboard:
-    """All of one device: its connection from the metrics, its values from the database."""
+    """One device: its connection from the metrics, its values from the database."""
     name = (
         dashboard.QueryVariable("device")
         .label("Device")

@@ -1,4 +1,4 @@
-"""What an operator looks at: the way into the table, and what all of it runs on."""
+"""Dashboards for operators: ingestion, and the systems that it runs on."""
 
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -16,7 +16,7 @@ from infrastructure.monitoring.panels import (
 
 
 def ingestion() -> models.Dashboard:
-    """The way from the broker into the table."""
+    """From the broker into the table."""
     return board(
         "nexus-ingestion",
         "Nexus: ingestion",
