@@ -38,12 +38,6 @@ class Witness:
     def is_readable(self, now: float, lease: float) -> bool:
         return self.seen is not None and now - self.seen <= lease * self.leases
 
-    def is_silent(self, heard: float, theirs: float, now: float, ours: float) -> bool:
-        """Whether a member with the lease `theirs`, last heard then, has been silent for longer than it may."""
-        if self.seen is None or self.since is None or not self.is_readable(now, ours):
-            return now - heard >= UNREADABLE_LEASES * theirs
-        return self.seen - max(heard, self.since) >= theirs * self.leases + MARGIN_SECONDS
-
 
 class Witnesses:
     """All that there are, for a gateway with this lease."""
@@ -89,8 +83,16 @@ class Witnesses:
 
     def are_silent(self, peer: Peer, now: float) -> bool:
         """Whether no witness hears a member; never while we are cut off ourselves."""
-        theirs = peer.lease(self._lease)
-        return self.can_see(now) and all(
-            one.is_silent(peer.heard.get(name, peer.known), theirs, now, self._lease)
-            for name, one in self.by_name.items()
-        )
+        return self.can_see(now) and all(self._is_silent(name, peer, now) for name in self.by_name)
+
+    def _is_silent(self, name: Name, peer: Peer, now: float) -> bool:
+        """Whether a witness has not shown a member for longer than its lease.
+
+        By a witness that we cannot read it may have renewed since anything was heard of it; and what we have not looked
+        at for a lease since then may show it, as a member that loses one witness goes on by the other.
+        """
+        one, theirs, last = self.by_name[name], peer.lease(self._lease), max(peer.heard.values())
+        if one.seen is None or one.since is None or not one.is_readable(now, self._lease):
+            return now - last >= UNREADABLE_LEASES * theirs
+        heard = max(peer.heard.get(name, peer.known), one.since)
+        return one.seen - heard >= theirs * one.leases + MARGIN_SECONDS and one.seen - last >= theirs
