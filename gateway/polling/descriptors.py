@@ -13,6 +13,8 @@ RESERVED = 192  # two ports with 64 connections each, and what the rest takes; o
 
 T = TypeVar("T")
 
+_connections: set[object] = set()  # of devices, made or being made; those on one line share a descriptor
+
 
 def warn(devices: int) -> None:
     """Logs a warning if the devices may need more than there are."""
@@ -34,23 +36,41 @@ def for_devices() -> int:
 @asynccontextmanager
 async def spared(connection: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
     """Enters a device's connection, unless it would use up the reserve. Raises DeviceError."""
-    _check()
-    async with connection as made:
-        _check()  # others may have connected meanwhile
-        yield made
+    if _lowest_free() >= for_devices():
+        raise _none_left()
+    _connections.add(connection)
+    try:
+        async with connection as made:
+            # Those that connected meanwhile may have taken more than there were.
+            if len(_connections) + RESERVED > for_devices() and _in_use() > for_devices():
+                raise _none_left()
+            yield made
+    finally:
+        _connections.discard(connection)
 
 
-def _check() -> None:
+def _lowest_free() -> int:
     """A new descriptor has the lowest number that is free: so all below are taken."""
     try:
         number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        os.close(number)
     except OSError:
-        number = _limit()
-    if number >= for_devices():
-        raise DeviceError(
-            f"no descriptors are left for devices: this process may open {_limit()} files; raise that limit (ulimit -n)"
-        )
+        return _limit()
+    os.close(number)
+    return number
+
+
+def _in_use() -> int:
+    """How many there are, exactly; takes a millisecond for some thousand."""
+    try:
+        return len(os.listdir("/proc/self/fd"))
+    except OSError:
+        return _limit()
+
+
+def _none_left() -> DeviceError:
+    return DeviceError(
+        f"no descriptors are left for devices: this process may open {_limit()} files; raise that limit (ulimit -n)"
+    )
 
 
 def _limit() -> int:

@@ -6,8 +6,8 @@ import os
 import resource
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway import drivers
 from gateway.drivers.driver import Device, DeviceError, Tag
+from gateway.polling.descriptors import spared
 from nexus.process import http
 from nexus.process.settings import Process
 from tests.modbus_peer import peer, registers
@@ -26,27 +27,25 @@ DEVICES, LIMIT = 120, 100
 @contextmanager
 def plant() -> Iterator[int]:
     """A Modbus device at each address of the loopback network; its port."""
-    loop = asyncio.new_event_loop()
-    listening: list[int] = []
-    ended = asyncio.Event()
+    listening: list[tuple[int, Callable[[], object]]] = []
 
     async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
         return [registers(pdu)]
 
     async def serve() -> None:
+        loop, ended = asyncio.get_running_loop(), asyncio.Event()
         async with peer(answer, host="0.0.0.0") as port:
-            listening.append(port)
+            listening.append((port, lambda: loop.call_soon_threadsafe(ended.set)))
             await ended.wait()
 
-    serving = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    serving = threading.Thread(target=lambda: asyncio.run(serve()))
     serving.start()
+    port, end = until(lambda: listening, "the plant listens")[0]
     try:
-        until(lambda: listening, "the plant listens")
-        yield listening[0]
+        yield port
     finally:
-        loop.call_soon_threadsafe(ended.set)
+        end()
         serving.join()
-        loop.close()
 
 
 def test_devices_leave_descriptors_for_the_broker_and_the_pages(
@@ -83,6 +82,49 @@ def test_devices_leave_descriptors_for_the_broker_and_the_pages(
         until(lambda: gateway.metric("nexus_gateway_readings_total") > before + 50, "the others go on")
         assert not any("Too many open files" in line for line in gateway.log.read_text().splitlines())
         assert gateway.stop() == 0
+
+
+def test_devices_that_connect_at_once_leave_the_reserve() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = len(os.listdir("/proc/self/fd")) + 100
+
+    @asynccontextmanager
+    async def connection() -> AsyncIterator[int]:
+        await asyncio.sleep(0)
+        number = os.open(os.devnull, os.O_RDONLY)
+        try:
+            await asyncio.sleep(0)
+            yield number
+        finally:
+            os.close(number)
+
+    async def scenario() -> None:
+        ended, refused = asyncio.Event(), 0
+
+        async def device() -> None:
+            nonlocal refused
+            try:
+                async with spared(connection()):
+                    await ended.wait()
+            except (DeviceError, OSError):
+                refused += 1
+
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        try:
+            async with asyncio.TaskGroup() as devices:
+                for _ in range(5):
+                    for _ in range(60):
+                        devices.create_task(device())
+                    await asyncio.sleep(0.05)
+                in_use = len(os.listdir("/proc/self/fd"))
+                ended.set()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        kept = most - most // 4
+        assert kept - 5 <= in_use <= kept + 1
+        assert refused >= 300 - kept
+
+    asyncio.run(scenario())
 
 
 @contextmanager
