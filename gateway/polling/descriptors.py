@@ -4,6 +4,7 @@ import os
 import resource
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from gateway.drivers.driver import DeviceError
@@ -62,7 +63,7 @@ def _lowest_free() -> int:
 def _in_use() -> int:
     """How many there are, exactly; takes a millisecond for some thousand."""
     try:
-        return len(os.listdir("/proc/self/fd"))
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:
         return _limit()
 
