@@ -8,6 +8,7 @@ from gateway.delivery import keeping, spool_folder
 from gateway.delivery.aside import Aside
 from gateway.delivery.backlog import Backlog
 from gateway.delivery.drain import Drain
+from gateway.delivery.in_flight import InFlight
 from gateway.delivery.receipts import Receipts
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.spool_folder import Abandoned
@@ -29,13 +30,15 @@ class Adopted:
         self.backlog = Backlog(spool.spool, 1, own.wanted, shown=False)
         self.receipts = Receipts(own.ingestion_group, self.backlog, words)
         self.aside = Aside()
+        self.in_flight = InFlight(self.backlog, self.aside)
         self._words = words
 
     async def drain(self, connection: mqtt.Connection) -> None:
         """Sends what is in it, for as long as the connection lasts."""
+        self.in_flight.put_back()
         self.aside.connected(asyncio.get_running_loop().time())
         await self.receipts.join(connection)
-        await Drain(self.backlog, connection, self.aside, self._words).run()
+        await Drain(self.backlog, self.in_flight, connection, self.aside, self._words).run()
 
 
 class Adoption:
@@ -66,7 +69,8 @@ class Adoption:
         self._parted.set()
         if mqtt.blames_a_message(reason):
             for one in self._spools:
-                one.aside.disconnected(one.aside.sending, asyncio.get_running_loop().time())
+                under_way = [batch.topic for batch in one.in_flight.batches]
+                one.aside.disconnected(under_way, asyncio.get_running_loop().time())
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""

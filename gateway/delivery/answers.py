@@ -15,6 +15,7 @@ class Verdict(Enum):
 
     TAKEN = "taken"
     UNHEARD = "nobody was there to get it: it is kept"
+    TOO_LARGE = "the disk gives it in parts"
     DENIED = "the topic is denied: it waits"
     REFUSED = "it will never be taken: keeping it would help nobody"
 

@@ -23,7 +23,6 @@ class Aside:
         self._again_at = float("-inf")  # when the next denied topic may be tried
         self.denials = 0
         self.holds_any = False  # whether live messages of some topic have to wait
-        self.sending: list[str] = []  # from the disk, not acknowledged yet
 
     @property
     def denied(self) -> Collection[str]:

@@ -1,6 +1,6 @@
 """What is not known to have arrived: in memory until the disk has it, on disk until it has.
 
-Without receipts a scan has arrived when the broker acknowledges it, and only what the broker does not take comes here.
+Without receipts a batch has arrived when the broker acknowledges it, and only what the broker does not take comes here.
 With receipts it has arrived when it is in the database, and all that is read comes here before it leaves.
 """
 
@@ -10,18 +10,15 @@ from contextlib import suppress
 from typing import Literal
 
 from gateway import metrics
-from gateway.delivery.entry import Entry, holes
+from gateway.delivery.batch import Batch, holes
 from gateway.delivery.ledger import Ledger
-from gateway.delivery.message import Outlet, Record, Scan
 from gateway.delivery.spool import Spool, SpoolError
 from gateway.delivery.spool_gauges import Gauges
 from gateway.delivery.waiting import Waiting
 from nexus.contract.ranges import Ranges
-from nexus.contract.reading import Reading
 from nexus.process import log
 
-SCANS_AT_ONCE = 2000  # in one transaction
-_NO_OUTLET = Outlet("", "device", {})
+BATCHES_AT_ONCE = 2000  # in one transaction
 Wanted = Literal["auto", "always", "never"]
 
 
@@ -29,7 +26,7 @@ PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to
 
 
 class Backlog:
-    """Scans on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
+    """Batches on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
 
     When that is full, because the disk takes nothing, the oldest go, and are counted. Times are the event loop's.
     `receipts` are waited for always, never, or (auto) from the first time on that somebody offers them. While the spool
@@ -40,7 +37,7 @@ class Backlog:
         self.spool = spool
         self._wanted = receipts
         self._receipts = receipts == "always"
-        self._scans = Waiting(limit)
+        self._batches = Waiting(limit)
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
         self._ledger = Ledger(0)
         self._finished = Ranges()  # numbers that the disk need not keep
@@ -55,7 +52,6 @@ class Backlog:
         self.offered = False  # whether ingesters say that they send receipts
         self._was_connected = False
         self._patience_until = float("-inf")
-        self.silent_since: float | None = None  # the broker has acknowledged nothing for too long
         self.failing: str | None = None  # why the disk takes nothing
         self.rate = 0.0  # readings a second that leave the disk
         self.gauges = Gauges(spool) if shown else None
@@ -83,7 +79,7 @@ class Backlog:
         self._ledger = Ledger(contents.first if contents.messages else owner.next)
         self._receipts = self._receipts or (self._wanted == "auto" and owner.offered)
         self.opened.set()
-        self._scans.number(self._number)
+        self._batches.number(self._number)
         self.show()
 
     @property
@@ -104,7 +100,7 @@ class Backlog:
     @property
     def waiting(self) -> int:
         """Readings in memory."""
-        return self._scans.readings
+        return self._batches.readings
 
     def offer(self, offered: bool) -> None:
         """Ingesters say that they send receipts, or do no more. Who has heard it once goes on waiting for them."""
@@ -114,24 +110,16 @@ class Backlog:
             self.wake.set()
         self.news.set()
 
-    def scan(self, outlet: Outlet, readings: list[Reading]) -> Scan:
-        """What a device said, with its numbers; with receipts, on its way to the disk."""
-        return self._new(Scan(outlet, readings, 0, len(readings)))
-
-    def record(self, record: Record) -> Scan:
-        """A message that is no reading; like a scan of one reading."""
-        return self._new(Scan(_NO_OUTLET, [], 0, 1, record))
-
-    def _new(self, scan: Scan) -> Scan:
+    def put(self, batch: Batch) -> None:
+        """Takes what is new: gives it its numbers and, with receipts, has it on its way to the disk."""
         if self._start:
-            self._number(scan)
+            self._number(batch)
             if self._receipts:
-                self._store(scan)
-        return scan
+                self._store(batch)
 
-    def _number(self, scan: Scan) -> None:
-        scan.number(self._next)
-        self._next += scan.count
+    def _number(self, batch: Batch) -> None:
+        batch.number(self._next)
+        self._next += batch.count
 
     def set_on(self, clock: int) -> None:
         """Goes on with the numbers from the wall clock on, so that one who runs on a copy of the spool meets none."""
@@ -144,31 +132,34 @@ class Backlog:
         saw = self.spool.owner.saw if self.spool.owner else 0
         return max(0, self._next - clock, saw - clock) / 1e6
 
-    def leaves(self, scan: Scan) -> None:
-        """The scan is about to be sent."""
-        if scan.first:
-            self._ledger.sent(scan.first, scan.last, self._clock())
+    def mark_sent(self, batch: Batch) -> None:
+        """The batch is about to be sent: nobody else sends it."""
+        if batch.first and self._ledger.sent(batch.first, batch.last, self._clock()):
+            metrics.sent_again.inc(batch.count)
 
-    def stays(self, scan: Scan) -> None:
-        """The scan was not sent, or not so that it is known to have arrived."""
-        if scan.first:
-            self._ledger.unsent(scan.first, scan.last)
-        if not scan.kept:
-            self._store(scan)
+    def requeue(self, batch: Batch) -> None:
+        """The batch was not sent, or not so that it is known to have arrived."""
+        if batch.first:
+            self._ledger.unsent(batch.first, batch.last)
+        if not batch.kept:
+            self._store(batch)
 
-    def keeps(self, scan: Scan) -> None:
-        """The scan is under way, and the disk is to have it should nothing come of that."""
-        if not scan.kept and self._scans.has_room(scan):
-            self._store(scan)
+    def keep(self, batch: Batch) -> None:
+        """The batch is under way, and the disk is to have it should nothing come of that."""
+        if not batch.kept and self._batches.has_room(batch):
+            self._store(batch)
 
-    def acknowledged(self, scan: Scan) -> None:
-        """The broker has the scan; with receipts, the disk keeps it until there is one."""
-        if not scan.first:
-            return
-        if not scan.kept:
-            self._ledger.gone(scan.first, scan.last)
-        elif not self._receipts:
-            self._finished.add(*self._ledger.gone(scan.first, scan.last))
+    def confirm(self, batch: Batch) -> None:
+        """The broker has the batch; with receipts, the disk keeps it until there is one."""
+        if not (batch.kept and self._receipts):
+            self.forget(batch)
+
+    def forget(self, batch: Batch) -> None:
+        """The batch needs nothing more."""
+        if batch.first:
+            whole = self._ledger.gone(batch.first, batch.last)
+            if batch.kept:
+                self._finished.add(*whole)
 
     def committed(self, first: int, last: int) -> None:
         """A receipt: the database has these numbers. Only those count that were sent."""
@@ -217,28 +208,28 @@ class Backlog:
             async with asyncio.timeout(seconds):
                 await self.news.wait()
 
-    def _store(self, scan: Scan) -> None:
-        scan.kept = True
-        if self._start and not scan.first:  # it left before the spool was open
-            self._number(scan)
-        for oldest in self._scans.add(scan):
+    def _store(self, batch: Batch) -> None:
+        batch.kept = True
+        if self._start and not batch.first:  # it left before the spool was open
+            self._number(batch)
+        for oldest in self._batches.add(batch):
             if self._is_due(oldest):
                 metrics.dropped.labels("memory").inc(oldest.count)
             if oldest.first:
                 self._ledger.gone(oldest.first, oldest.last)
         self.wake.set()
 
-    def _is_due(self, scan: Scan) -> bool:
+    def _is_due(self, batch: Batch) -> bool:
         """Whether it is not with the broker, as far as we know."""
-        return not scan.first or self._ledger.due(scan.first, scan.last) is not None
+        return not batch.first or self._ledger.due(batch.first, batch.last) is not None
 
-    def _is_settled(self, scan: Scan) -> bool:
-        return scan.first > 0 and self._ledger.is_committed(scan.first, scan.last)
+    def _is_settled(self, batch: Batch) -> bool:
+        return batch.first > 0 and self._ledger.is_committed(batch.first, batch.last)
 
     @property
     def unstored(self) -> int:
         """Readings that are in memory alone: not on disk, and not with the broker."""
-        return sum(scan.count for scan in self._scans if self._is_due(scan))
+        return sum(batch.count for batch in self._batches if self._is_due(batch))
 
     async def sent_from_memory(self) -> None:
         """Waits until the broker has what the disk refuses."""
@@ -262,29 +253,40 @@ class Backlog:
         if self._receipts and self.spool.owner and not self.spool.owner.offered and self.offered:
             await self.spool.remember_offer()
         if self.failing is not None:
-            self._scans.drop(self._is_settled)
-        while self._scans or self._finished:
-            scans = self._scans.take(SCANS_AT_ONCE)
+            self._batches.drop(self._is_settled)
+        while self._batches or self._finished:
+            batches = self._batches.take(BATCHES_AT_ONCE)
             finished, self._finished = self._finished, Ranges()
-            wanted = [scan for scan in scans if not self._ledger.is_committed(scan.first, scan.last)]
+            wanted = [batch for batch in batches if not self._ledger.is_committed(batch.first, batch.last)]
+            for batch in wanted:
+                batch.encode()  # here, and not in the spool's thread
             try:
-                await self.spool.write([entry for scan in wanted for entry in scan.entries], finished)
+                await self.spool.write(wanted, finished)
             except BaseException:
-                self._scans.put_back()
+                self._batches.put_back()
                 for first, last in finished:
                     self._finished.add(first, last)
                 self.wake.set()
                 raise
-            self._scans.done()
+            self._batches.done()
             self.news.set()
             self.show()
+
+    async def shrink(self) -> None:
+        """Has the disk forget what needs nothing more; a full one may not even take deletions: then they are sent again
+        after a restart.
+        """
+        try:
+            await self.flush()
+        except SpoolError:
+            metrics.spool_failures.inc()
 
     # For the drain.
 
     async def due(
         self, limit: int, after: int = 0, aside: Collection[str] = (), largest: int | None = None
-    ) -> list[Entry]:
-        """The first entries on disk, from number `after` on, that should be sent; none of the topics `aside`, and no
+    ) -> list[Batch]:
+        """The first batches on disk, from number `after` on, that should be sent; none of the topics `aside`, and no
         single reading of more than `largest` bytes.
 
         Raises SpoolError.
@@ -292,58 +294,47 @@ class Backlog:
         if self.offered:
             self._ledger.listen(self._clock())
         upto = self.spool.contents.last
-        if (waiting := self._scans.first) is not None:  # from here on: not on disk yet, and not gone either
+        if (waiting := self._batches.first) is not None:  # from here on: not on disk yet, and not gone either
             upto = min(upto, waiting - 1)
-        due: list[Entry] = []
+        due: list[Batch] = []
         number = after
         while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
-            entries = await self.spool.between(first, upto, limit, aside, largest)
-            number = entries[-1].last + 1 if len(entries) == limit else upto + 1
-            for hole in [] if aside or largest is not None else holes(first, number - 1, entries):
+            batches = await self.spool.between(first, upto, limit, aside, largest)
+            number = batches[-1].last + 1 if len(batches) == limit else upto + 1
+            for hole in [] if aside or largest is not None else holes(first, number - 1, batches):
                 self._ledger.nowhere(*hole)
-            due += [entry for entry in entries if self._ledger.due(entry.id, entry.last) is not None]
+            due += [_kept(batch) for batch in batches if self._ledger.due(batch.first, batch.last) is not None]
         return due[:limit]
 
-    def due_in_memory(self, limit: int, aside: Collection[str], largest: int) -> list[Entry]:
-        """While the disk refuses: the first entries of at most `largest` bytes that wait for it and should be sent."""
-        if self.failing is None or (waiting := self._scans.first) is None:
+    async def first_of(self, topic: str, largest: int | None) -> Batch | None:
+        """The oldest on disk of a topic, but no single reading of more than `largest` bytes. Raises SpoolError."""
+        found = await self.spool.first_of(topic, largest)
+        return _kept(found) if found is not None else None
+
+    def due_in_memory(self, limit: int, aside: Collection[str], largest: int) -> list[Batch]:
+        """While the disk refuses: the first batches of at most `largest` bytes that wait for it and should be sent."""
+        if self.failing is None or (waiting := self._batches.first) is None:
             return []
-        first, due = self._ledger.due(max(1, waiting), self._next - 1), list[Entry]()
-        for scan in self._scans if first is not None else ():
-            if first is None or not first <= scan.last or scan.topic in aside or not self._is_due(scan):
+        first, due = self._ledger.due(max(1, waiting), self._next - 1), list[Batch]()
+        for batch in self._batches if first is not None else ():
+            if first is None or not first <= batch.last or batch.topic in aside or not self._is_due(batch):
                 continue
-            parts = (one for one in scan.entries if one.length <= largest)
-            due += [one for one in parts if self._ledger.due(one.id, one.last) is not None]
-            if len(due) >= limit:
-                break
-        return due[:limit]
+            if batch.length <= largest:
+                due.append(batch)
+                if len(due) == limit:
+                    break
+        return due
 
-    def sent(self, entries: list[Entry]) -> None:
-        """These leave now."""
-        now = self._clock()
-        for entry in entries:
-            if self._ledger.sent(entry.id, entry.last, now):
-                metrics.sent_again.inc(entry.readings)
-
-    def unsent(self, entries: list[Entry]) -> None:
-        """Nobody got these."""
-        for entry in entries:
-            self._ledger.unsent(entry.id, entry.last)
-
-    async def done(self, entries: list[Entry]) -> None:
-        """These need not be kept."""
-        for entry in entries:
-            self._finished.add(*self._ledger.gone(entry.id, entry.last))
-        try:
-            await self.flush()
-        except SpoolError:  # a full disk may not even take deletions: they are sent again after a restart
-            metrics.spool_failures.inc()
-
-    def is_done(self, entry: Entry) -> bool:
+    def is_done(self, batch: Batch) -> bool:
         """Whether it is known to have arrived."""
-        return self._ledger.is_committed(entry.id, entry.last)
+        return self._ledger.is_committed(batch.first, batch.last)
 
     def show(self) -> None:
         """Brings the metrics up to date."""
         if self.gauges is not None and self.opened.is_set():
             self.gauges.show(self.rate)
+
+
+def _kept(batch: Batch) -> Batch:
+    batch.kept = True
+    return batch

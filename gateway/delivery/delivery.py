@@ -13,6 +13,7 @@ from gateway.delivery.adoption import Adoption
 from gateway.delivery.aside import Aside
 from gateway.delivery.backlog import Backlog
 from gateway.delivery.drain import Drain
+from gateway.delivery.in_flight import InFlight
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.receipts import Receipts
 from gateway.delivery.spool import Spool
@@ -37,7 +38,8 @@ class Delivery:
         self._own, self._words, self._spool = own, words, spool
         self._aside = Aside()
         self.backlog = Backlog(spool, own.queue_readings, own.wanted)
-        self.publisher = Publisher(self.backlog, self._aside, words)
+        self._in_flight = InFlight(self.backlog, self._aside)
+        self.publisher = Publisher(self.backlog, self._in_flight, self._aside, words)
         self.states = States(words, self._aside, may_state)
         self._receipts = Receipts(own.ingestion_group, self.backlog, words)
         self._adoption = Adoption(own, words)
@@ -59,7 +61,8 @@ class Delivery:
 
     def waiting_for(self) -> list[str]:
         """What is wrong with the way out, beside the connection."""
-        missing = [] if self.publisher.silence is None else [self.publisher.silence]
+        silent = self._in_flight.silent_for
+        missing = [] if silent is None else [f"the broker's acknowledgements, for {silent:.0f} s"]
         if self.backlog.failing is not None:
             missing.append(f"the spool: {self.backlog.failing}")
         return missing
@@ -89,9 +92,8 @@ class Delivery:
         await self._receipts.join(connection)
         async with task_group(mqtt.MqttError) as group:
             parts = [
-                guard.part(group, Drain(self.backlog, connection, self._aside, self._words).run(), name="drain"),
+                guard.part(group, self._drain(connection).run(), name="drain"),
                 guard.part(group, self._receipts.follow(connection), name="receipts"),
-                guard.part(group, self.publisher.watch(), name="puback-watch"),
                 guard.part(group, self.states.run(connection), name="states"),
             ]
             self._adoption.connected(connection)
@@ -105,7 +107,10 @@ class Delivery:
 
     async def settling(self, connection: mqtt.Connection) -> None:
         """Goes on sending what is missing, after the publisher has finished, until the connection is lost."""
-        await Drain(self.backlog, connection, self._aside, self._words).run()
+        await self._drain(connection).run()
+
+    def _drain(self, connection: mqtt.Connection) -> Drain:
+        return Drain(self.backlog, self._in_flight, connection, self._aside, self._words)
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""

@@ -4,18 +4,18 @@ import asyncio
 from collections import deque
 
 from gateway import metrics
-from gateway.delivery.answers import Answers, Verdict
+from gateway.delivery.answers import Verdict
 from gateway.delivery.aside import Aside
 from gateway.delivery.backlog import Backlog
-from gateway.delivery.entry import Entry
+from gateway.delivery.batch import Batch
+from gateway.delivery.in_flight import Flight, InFlight, largest
 from gateway.delivery.keeping import RETRY_SECONDS
 from gateway.delivery.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
-from gateway.delivery.message import again
-from gateway.delivery.publisher import PUBACK_SECONDS, room
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.words import Words
 from nexus import mqtt
-from nexus.process import log
+from nexus.process import guard, log
+from nexus.process.run import task_group
 
 MESSAGES_AT_ONCE = 20  # of the connection's window
 SHARE = 0.3  # of the time; the rest is for live readings
@@ -33,29 +33,35 @@ _LOOK_SECONDS = 1.0
 class Drain:
     """Empties a backlog over one connection, oldest first, and never takes more than its share of it."""
 
-    def __init__(self, backlog: Backlog, connection: mqtt.Connection, aside: Aside, words: Words) -> None:
+    def __init__(
+        self, backlog: Backlog, in_flight: InFlight, connection: mqtt.Connection, aside: Aside, words: Words
+    ) -> None:
         self._backlog = backlog
+        self._in_flight = in_flight
         self._words = words
         self._connection = connection
         self._aside = aside
-        self._answers = Answers(backlog, aside)
         self._clock = asyncio.get_running_loop().time
-        self._under_way: deque[tuple[float, Entry]] = deque()
+        self._under_way: deque[tuple[float, Batch]] = deque()
         self._readings = 0
         self._after = 0  # while topics are left out: what is before this number was looked at
         self._from_start_at = 0.0
         self._was_offered = False
         self._refused: set[str] = set()  # reasons that are said already
-        self._room = room(connection)
+        self._room = largest(connection)
         self._largest: int | None = None  # once there is a single reading that is larger
 
     async def run(self) -> None:
-        """Sends for as long as the connection lasts."""
+        """Sends for as long as the connection lasts. Raises MqttError when the broker acknowledges nothing."""
+        async with task_group(mqtt.MqttError) as group:
+            guard.part(group, self._in_flight.watch(), name="puback-watch")
+            await self._run()
+
+    async def _run(self) -> None:
         self._aside.somebody()
-        self._aside.sending = []
         await self._backlog.opened.wait()
-        if (largest := self._connection.maximum_packet_size) < SMALLEST_PACKET:
-            log.get("publisher").error("the broker takes too small packets only: what is on disk waits", bytes=largest)
+        if (most := self._connection.maximum_packet_size) < SMALLEST_PACKET:
+            log.get("publisher").error("the broker takes too small packets only: what is on disk waits", bytes=most)
             await asyncio.Event().wait()
         while True:
             try:
@@ -79,17 +85,19 @@ class Drain:
         topic = None if self._words.is_presence_in_doubt(began) else self._aside.trial(began)
         if topic is not None and await self._try(topic):
             return 0.0
-        entries = await self._due() if self._has_room() else []
-        if not entries:
+        batches = await self._due() if self._has_room() else []
+        if not batches:
             return None
-        if not (entries := await self._fitting(entries)):
-            return 0.0
-        heard = await self._send(entries)
-        if not heard:
+        flights = await self._send(batches)
+        await self._follow(flights)
+        if all(flight.held in (Verdict.UNHEARD, Verdict.DENIED) for flight in flights):
             return _UNHEARD_PAUSE
+        sent = sum(flight.batch.count for flight in flights if flight.held is None)
+        if not sent:
+            return 0.0
         backlog, elapsed = self._backlog, self._clock() - began
         pause = elapsed * (1 - SHARE) / SHARE
-        rate = sum(entry.readings for entry in entries) / (elapsed + pause)
+        rate = sent / (elapsed + pause)
         backlog.rate += (rate - backlog.rate) * (0.1 if backlog.rate else 1)
         backlog.show()
         return pause
@@ -102,68 +110,50 @@ class Drain:
             self._from_start_at, self._after = now, 0
             self._aside.somebody()
 
-    async def _due(self) -> list[Entry]:
+    async def _due(self) -> list[Batch]:
         """From the disk; then, if it refuses what comes, from memory, which it also must not hold up."""
         try:
-            entries = await self._due_on_disk()
+            batches = await self._due_on_disk()
         except SpoolError:
-            if not (entries := self._due_in_memory()):
+            if not (batches := self._due_in_memory()):
                 raise
-        return entries or self._due_in_memory()
+        return batches or self._due_in_memory()
 
-    def _due_in_memory(self) -> list[Entry]:
+    def _due_in_memory(self) -> list[Batch]:
         return self._backlog.due_in_memory(MESSAGES_AT_ONCE, self._aside.topics, self._room)
 
-    async def _due_on_disk(self) -> list[Entry]:
+    async def _due_on_disk(self) -> list[Batch]:
         if not (aside := self._aside.topics) and self._largest is None:
             self._after = 0
             return await self._backlog.due(MESSAGES_AT_ONCE)
-        entries = await self._backlog.due(MESSAGES_AT_ONCE, self._after, aside, self._largest)
-        if entries:
-            self._after = entries[0].id
-        return entries
+        batches = await self._backlog.due(MESSAGES_AT_ONCE, self._after, aside, self._largest)
+        if batches:
+            self._after = batches[0].first
+        return batches
 
-    async def _fitting(self, entries: list[Entry]) -> list[Entry]:
-        """Those that the broker takes. Of the others, halves take the place on the disk; a single reading waits there,
-        for a broker that takes more, or for the spool's limits.
-        """
-        large = [entry for entry in entries if entry.length > self._room]
-        for entry in large:
-            halves = entry.halved()
-            if halves or entry.readings > 1:
-                await self._backlog.spool.divide(entry, halves)
-            if not halves and entry.readings > 1:
-                self._answers.refuse(entry.topic, "Malformed Packet")
-                self._answers.lost(entry.readings)
-            for one in halves or [entry]:
-                if one.readings == 1 and one.length > self._room:
-                    self._leave(one)
-        return [entry for entry in entries if entry.length <= self._room] if large else entries
-
-    def _leave(self, entry: Entry) -> None:
-        self._largest = self._room
-        said = "a single reading is larger than what the broker takes, and waits on the disk"
-        reason = mqtt.reason(mqtt.PACKET_TOO_LARGE)
-        self._answers.refuse(entry.topic, reason, said, bytes=entry.length, largest=self._room)
+    async def _divide(self, batch: Batch) -> None:
+        """Halves take the place of what is too large on the disk. A single reading waits there."""
+        halves = batch.halved()
+        if halves or batch.count > 1:
+            await self._backlog.spool.divide(batch, halves)
+        if not halves and batch.count > 1:
+            self._in_flight.malformed(batch)
+        for one in halves or [batch]:
+            if one.count == 1 and one.length > self._room:
+                self._largest = self._room
+                self._in_flight.too_large(one, self._room)
 
     async def _try(self, topic: str) -> bool:
         """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
-        entry = await self._backlog.spool.first_of(topic, self._largest)
-        if entry is None:
+        batch = await self._backlog.first_of(topic, self._largest)
+        if batch is None:
             self._aside.untried(topic, self._clock())
             return False
-        if not await self._fitting([entry]):
-            return True
-        self._backlog.sent([entry])
-        try:
-            [code] = await self._publish([entry])
-        except BaseException:
-            self._backlog.unsent([entry])
-            raise
-        denied = self._answers.take(topic, code) is Verdict.DENIED
-        self._aside.tried(topic, taken=not denied, now=self._clock())
-        self._backlog.unsent([entry])  # what may leave, leaves with the others of its topic
-        self._after = 0
+        [flight] = await self._send([batch])
+        if flight.held is not Verdict.TOO_LARGE:
+            self._aside.tried(topic, taken=flight.held is not Verdict.DENIED, now=self._clock())
+            self._after = 0
+        await self._follow([flight])
         return True
 
     def _has_room(self) -> bool:
@@ -171,58 +161,38 @@ class Drain:
         heard = self._backlog.heard_within(2 * SILENCE_SECONDS)
         patience = TOLERANCE_SECONDS if heard else SILENCE_SECONDS
         while self._under_way:
-            at, entry = self._under_way[0]
-            if not self._backlog.is_done(entry) and self._clock() - at < patience:
+            at, batch = self._under_way[0]
+            if not self._backlog.is_done(batch) and self._clock() - at < patience:
                 break
             self._under_way.popleft()
-            self._readings -= entry.readings
+            self._readings -= batch.count
         return self._readings < (MOST_UNDER_WAY if heard else MOST_IN_SILENCE)
 
-    async def _send(self, entries: list[Entry]) -> bool:
-        """Whether the broker had somebody to give any of them to."""
-        backlog = self._backlog
-        wants_receipts = backlog.publisher is not None
-        backlog.sent(entries)
-        try:
-            codes = await self._publish(entries)
-        except BaseException:
-            backlog.unsent(entries)
-            raise
-        done, unsent, taken = [], [], 0
-        for entry, code in zip(entries, codes, strict=True):
-            answer = self._answers.take(entry.topic, code)
-            if answer is Verdict.TAKEN:
-                taken += 1
-                if wants_receipts:
-                    self._under_way.append((self._clock(), entry))
-                    self._readings += entry.readings
-                else:
-                    done.append(entry)
-            elif answer is Verdict.REFUSED:
-                self._answers.lost(entry.readings)
-                done.append(entry)
-            else:
-                unsent.append(entry)
-                if answer is Verdict.UNHEARD:
-                    self._aside.nobody(entry.topic)
-        self._answers.taken(taken)
-        backlog.unsent(unsent)
-        if done:
-            await backlog.done(done)
-        return len(unsent) < len(entries)
+    async def _send(self, batches: list[Batch]) -> list[Flight]:
+        """Sends these, and waits until each is answered."""
+        backlog, publisher = self._backlog, self._backlog.publisher
+        flights = []
+        for batch in batches:
+            backlog.mark_sent(batch)
+            flights.append(await self._in_flight.send(self._connection, batch, batch.whole(publisher)))
+        for flight in flights:
+            assert flight.landed is not None
+            await flight.landed
+        return flights
 
-    async def _publish(self, entries: list[Entry]) -> list[int]:
-        """The broker's answer for each."""
-        answers: list[asyncio.Future[int]] = []
-        self._aside.sending = [entry.topic for entry in entries]  # stays if the connection is lost
-        try:
-            async with asyncio.timeout(PUBACK_SECONDS):
-                for entry in entries:
-                    payload = again(entry, self._backlog.publisher)
-                    answers.append(await self._connection.publish(entry.topic, payload))
-                codes = [await answer for answer in answers]
-        except TimeoutError:
-            self._backlog.silent_since = self._backlog.silent_since or self._clock() - PUBACK_SECONDS
-            raise mqtt.MqttError(f"no PUBACK for {PUBACK_SECONDS:g} s") from None
-        self._aside.sending, self._backlog.silent_since = [], None
-        return codes
+    async def _follow(self, flights: list[Flight]) -> None:
+        """What the answers ask for: halves, another topic, a receipt, or room on the disk."""
+        wants_receipts, is_done = self._backlog.publisher is not None, False
+        for flight in flights:
+            batch = flight.batch
+            if flight.held is Verdict.TOO_LARGE:
+                await self._divide(batch)
+            elif flight.held is Verdict.UNHEARD:
+                self._aside.nobody(batch.topic)
+            elif flight.taken and wants_receipts:
+                self._under_way.append((self._clock(), batch))
+                self._readings += batch.count
+            elif flight.held is None:
+                is_done = True
+        if is_done:
+            await self._backlog.shrink()

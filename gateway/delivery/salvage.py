@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from gateway import metrics
-from gateway.delivery.entry import is_message
+from gateway.delivery.batch import is_message
 from nexus.process import log
 
 _DEEPEST = 14  # halvings of a range of numbers that cannot be read

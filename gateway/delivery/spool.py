@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from gateway import metrics
 from gateway.delivery import salvage, spool_file
-from gateway.delivery.entry import READINGS_A_MESSAGE, ROW_BYTES, Entry, chunks, is_message
+from gateway.delivery.batch import READINGS_A_MESSAGE, ROW_BYTES, Batch, chunks, is_message
 from gateway.delivery.spool_file import RESERVED, Contents, Owner
 from nexus.process import log
 
@@ -34,7 +34,7 @@ class SpoolError(Exception):
 class Spool:
     """One gateway's file. All its work is done in one thread, in the order of the calls; the first one opens it.
 
-    When the file would grow beyond `max_bytes`, its log included, or an entry was kept for more than `max_age` seconds
+    When the file would grow beyond `max_bytes`, its log included, or a batch was kept for more than `max_age` seconds
     of our running, the oldest go, and are counted when they are gone. No clock that is set, and no time that a device
     says, lets anything go.
     """
@@ -72,18 +72,18 @@ class Spool:
         """Opens the file, if it is not open. Raises SpoolError."""
         await self._do(lambda _: None)
 
-    async def write(self, entries: Sequence[Entry], finished: Iterable[tuple[int, int]] = ()) -> None:
-        """Stores entries and forgets the ones whose numbers all lie in a finished range, durably.
+    async def write(self, batches: Sequence[Batch], finished: Iterable[tuple[int, int]] = ()) -> None:
+        """Stores batches and forgets the ones whose numbers all lie in a finished range, durably.
 
         The oldest go where there is no room. Raises SpoolError; what is written again is there once.
         """
         ranges = list(finished)
-        await self._do(lambda database: self._write(database, entries, ranges))
+        await self._do(lambda database: self._write(database, batches, ranges))
 
     async def between(
         self, first: int, last: int, limit: int, aside: Collection[str] = (), largest: int | None = None
-    ) -> list[Entry]:
-        """The first entries that have a number in the range, but none of the topics `aside`.
+    ) -> list[Batch]:
+        """The first batches that have a number in the range, but none of the topics `aside`.
 
         Nor single readings whose topic and payload have more than `largest` bytes. Raises SpoolError.
         """
@@ -94,18 +94,18 @@ class Spool:
         )
         topics = [json.dumps(list(aside))] if aside else []
         keys = (first - READINGS_A_MESSAGE, last, first, largest, largest, *topics, limit)
-        return await self._do(lambda database: self._entries(database, database.execute(asked, keys).fetchall()))
+        return await self._do(lambda database: self._batches(database, database.execute(asked, keys).fetchall()))
 
-    async def first_of(self, topic: str, largest: int | None = None) -> Entry | None:
-        """The oldest entry of a topic, but no single reading of more than `largest` bytes. Raises SpoolError."""
+    async def first_of(self, topic: str, largest: int | None = None) -> Batch | None:
+        """The oldest batch of a topic, but no single reading of more than `largest` bytes. Raises SpoolError."""
         asked = f"SELECT topic, payload, readings, id FROM message WHERE topic = ?{_FITS} ORDER BY id LIMIT 1"  # noqa: S608
         keys = (topic, largest, largest)
-        found = await self._do(lambda database: self._entries(database, database.execute(asked, keys).fetchall()))
+        found = await self._do(lambda database: self._batches(database, database.execute(asked, keys).fetchall()))
         return found[0] if found else None
 
-    async def divide(self, entry: Entry, parts: Sequence[Entry]) -> None:
-        """Puts parts with the same numbers in an entry's place, or nothing; it may be gone. Raises SpoolError."""
-        await self._do(lambda database: self._divide(database, entry, parts))
+    async def divide(self, batch: Batch, parts: Sequence[Batch]) -> None:
+        """Puts parts with the same numbers in a batch's place, or nothing; it may be gone. Raises SpoolError."""
+        await self._do(lambda database: self._divide(database, batch, parts))
 
     async def expire(self) -> None:
         """Forgets what is too old. Raises SpoolError."""
@@ -172,36 +172,36 @@ class Spool:
         assert self._database is not None
         return self._database.execute(asked).fetchone()[0]
 
-    def _write(self, database: sqlite3.Connection, entries: Sequence[Entry], finished: list[tuple[int, int]]) -> None:
+    def _write(self, database: sqlite3.Connection, batches: Sequence[Batch], finished: list[tuple[int, int]]) -> None:
         if finished:
             with database:
                 gone = [found for first, last in finished for found in _delete(database, first, last)]
                 self._book(database, -len(gone), -sum(row[0] for row in gone), -sum(row[1] for row in gone))
-        for chunk in chunks(entries, self._chunk):
-            size = sum(entry.size for entry in chunk)
+        for chunk in chunks(batches, self._chunk):
+            size = sum(batch.size for batch in chunk)
             while self.contents.messages and self._used() + size + size // 4 > self._room:
                 self._evict(database, size + size // 2)
             self._insert(database, chunk, size)
 
-    def _insert(self, database: sqlite3.Connection, entries: list[Entry], size: int) -> None:
-        now, last = self.clock, max(entry.last for entry in entries)
+    def _insert(self, database: sqlite3.Connection, batches: list[Batch], size: int) -> None:
+        now, last = self.clock, max(batch.last for batch in batches)
         with database:
             replaced = (
-                [row for entry in entries for row in _delete(database, entry.id, entry.last)]
-                if (entries[0].id <= self.contents.last)
+                [row for batch in batches for row in _delete(database, batch.first, batch.last)]
+                if (batches[0].first <= self.contents.last)
                 else []
             )  # written before, in a call that failed later on
             database.executemany(
                 "INSERT OR REPLACE INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
-                [(entry.id, now, entry.readings, entry.topic, entry.payload) for entry in entries],
+                [(batch.first, now, batch.count, batch.topic, batch.payload) for batch in batches],
             )
             if last > self._reserved - RESERVED // 2:
                 self._reserved = last + RESERVED
                 database.execute("UPDATE owner SET next = ?", (self._reserved,))
             self._book(
                 database,
-                len(entries) - len(replaced),
-                sum(entry.readings for entry in entries) - sum(row[0] for row in replaced),
+                len(batches) - len(replaced),
+                sum(batch.count for batch in batches) - sum(row[0] for row in replaced),
                 size - sum(row[1] for row in replaced),
             )
         self.contents.last = max(self.contents.last, last)
@@ -258,22 +258,22 @@ class Spool:
             self._book(database, -len(old), -sum(row[1] for row in old), -sum(row[2] for row in old))
         metrics.dropped.labels("age").inc(sum(row[1] for row in old))
 
-    def _divide(self, database: sqlite3.Connection, entry: Entry, parts: Sequence[Entry]) -> None:
+    def _divide(self, database: sqlite3.Connection, batch: Batch, parts: Sequence[Batch]) -> None:
         asked = "DELETE FROM message WHERE id = ? AND readings = ? RETURNING time"
         with database:
-            if (kept := database.execute(asked, (entry.id, entry.readings)).fetchone()) is None:
+            if (kept := database.execute(asked, (batch.first, batch.count)).fetchone()) is None:
                 return
             database.executemany(
                 "INSERT INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
-                [(part.id, kept[0], part.readings, part.topic, part.payload) for part in parts],
+                [(part.first, kept[0], part.count, part.topic, part.payload) for part in parts],
             )
-            readings = sum(part.readings for part in parts) - entry.readings
-            self._book(database, len(parts) - 1, readings, sum(part.size for part in parts) - entry.size)
+            readings = sum(part.count for part in parts) - batch.count
+            self._book(database, len(parts) - 1, readings, sum(part.size for part in parts) - batch.size)
 
-    def _entries(self, database: sqlite3.Connection, rows: list[Any]) -> list[Entry]:
-        """Rows as entries. What cannot be one of ours goes, instead of standing in the way for ever."""
-        entries = [Entry(*row) for row in rows if is_message(*row)]
-        if len(entries) < len(rows):
+    def _batches(self, database: sqlite3.Connection, rows: list[Any]) -> list[Batch]:
+        """Rows as batches. What cannot be one of ours goes, instead of standing in the way for ever."""
+        batches = [Batch(*row) for row in rows if is_message(*row)]
+        if len(batches) < len(rows):
             wrong = [row for row in rows if not is_message(*row)]
             with database:
                 database.executemany("DELETE FROM message WHERE id = ?", [(row[3],) for row in wrong])
@@ -284,7 +284,7 @@ class Spool:
                 ).fetchone()
             metrics.dropped.labels("damaged").inc(len(wrong))  # how many readings they were nobody knows
             self._log.error("messages in the spool are damaged, and dropped", file=str(self._file), messages=len(wrong))
-        return entries
+        return batches
 
 
 def _delete(database: sqlite3.Connection, first: int, last: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.delivery import salvage
-from gateway.delivery.entry import READINGS_A_MESSAGE, ROW_BYTES
+from gateway.delivery.batch import READINGS_A_MESSAGE, ROW_BYTES
 
 # Numbers are never used twice: what the process before may have used and not stored is left out. And as far fewer than
 # a million are used in a second, those from the wall clock on, in microseconds, are beyond all that went before, also

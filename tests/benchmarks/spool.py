@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway import metrics
-from gateway.delivery.entry import Entry
+from gateway.delivery.batch import Batch
 from gateway.delivery.spool import Spool
 from gateway.delivery.spool_folder import claimed
 
@@ -23,9 +23,9 @@ MESSAGES = 2000  # that are timed, in transactions of 200
 AGE = 1e6
 
 
-def entries(first: int, count: int) -> list[Entry]:
+def entries(first: int, count: int) -> list[Batch]:
     payload = b'{"ts":1,"v":{' + b"x" * 50 * READINGS + b"}}"
-    return [Entry(f"dev/d{n % 100}", payload, READINGS, n * READINGS + 1) for n in range(first, first + count)]
+    return [Batch(f"dev/d{n % 100}", payload, READINGS, n * READINGS + 1) for n in range(first, first + count)]
 
 
 async def fill(spool: Spool) -> int:

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.delivery import adoption, drain, publisher, spool_file, spool_folder, states, words
+from gateway.delivery import adoption, drain, in_flight, spool_file, spool_folder, states, words
 from gateway.delivery.aside import FIRST_SECONDS, Aside
+from gateway.delivery.batch import Batch
 from gateway.delivery.delivery import Delivery
-from gateway.delivery.entry import Entry
 from gateway.delivery.message import Outlet
 from gateway.delivery.words import Words
 from gateway.settings import Settings
@@ -366,7 +366,7 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
 
     async def scenario() -> None:
         async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
-            await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
+            await two.write([Batch("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
             assert two.owner
             name = two.owner.id
         async with (
@@ -384,7 +384,7 @@ def test_the_spool_of_a_gateway_that_is_no_more_keeps_its_name_and_numbers(
 
     async def stop_before_it_is_empty() -> None:
         async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
-            await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":6}}', 1, 77)])
+            await two.write([Batch("dev/left", b'{"ts":1,"v":{"t":6}}', 1, 77)])
         async with delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery:
             await until(lambda: delivery._adoption._spools, "it is being emptied")
         assert (tmp_path / "spool-1.db").exists()
@@ -410,7 +410,7 @@ def test_a_gateway_that_ends_later_has_its_spool_emptied_too(
             (tmp_path / "spool-2.lock").mkdir()
             await until(lambda: delivery._adoption._said, "one that cannot be used is said")
             async with spool_folder.claimed(tmp_path, 10**9, 1000.0) as other:
-                await other.write([Entry("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
+                await other.write([Batch("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
                 await asyncio.sleep(0.5)
                 assert values(ear, "left") == set(), "it is another's"
             await until(lambda: values(ear, "left") == {5}, "it is emptied")
@@ -439,7 +439,7 @@ def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_connection
 
     async def scenario() -> None:
         async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
-            await two.write([Entry("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
+            await two.write([Batch("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
         async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
             await until(joining.is_set, "the drain is on its way")
             await until(lambda: not (tmp_path / "spool-1.db").exists(), "the empty file is removed")
@@ -552,8 +552,7 @@ def test_a_denied_topic_waits_and_the_others_flow(
 def test_acknowledgements_that_stay_away_show_and_end_the_connection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (publisher, drain):
-        monkeypatch.setattr(module, "PUBACK_SECONDS", 0.3)
+    monkeypatch.setattr(in_flight, "PUBACK_SECONDS", 0.3)
     answer = Wayward.SILENCE
     broker = Wayward(lambda _: answer)
 

@@ -10,6 +10,7 @@ from gateway.delivery.answers import Verdict, verdict
 from gateway.delivery.aside import Aside
 from gateway.delivery.backlog import Backlog
 from gateway.delivery.drain import Drain
+from gateway.delivery.in_flight import InFlight
 from gateway.delivery.message import Outlet
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.spool_folder import claimed
@@ -47,10 +48,8 @@ class Broker:
     def send(self, _: str, __: bytes, done) -> None:  # type: ignore[no-untyped-def]
         done(self.code)
 
-    async def publish(self, _: str, __: bytes) -> "asyncio.Future[int]":
-        answer = asyncio.get_running_loop().create_future()
-        answer.set_result(self.code)
-        return answer
+    async def has_room(self) -> None:
+        pass
 
 
 def counted(code: int) -> tuple[float, float, float]:
@@ -67,16 +66,17 @@ def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -
             async with claimed(tmp_path / str(live), 10**9, 1000.0) as spool:
                 backlog, aside = Backlog(spool, 1000, "auto"), Aside()
                 await backlog.open()
-                publisher = Publisher(backlog, aside, Words())
+                in_flight = InFlight(backlog, aside)
+                publisher = Publisher(backlog, in_flight, aside, Words())
                 before = counted(code)
                 if live:
                     publisher._connection = broker  # type: ignore[assignment]
                     publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
-                    assert not publisher._flying
+                    assert not in_flight.batches
                 else:
                     publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
                     await backlog.flush()
-                    drain = Drain(backlog, broker, aside, Words())  # type: ignore[arg-type]
+                    drain = Drain(backlog, in_flight, broker, aside, Words())  # type: ignore[arg-type]
                     await drain._step()
                 found.append(tuple(after - old for after, old in zip(counted(code), before, strict=True)))
         assert found[0] == found[1]

@@ -10,7 +10,9 @@ import pytest
 from gateway import metrics
 from gateway.delivery.aside import Aside
 from gateway.delivery.backlog import Backlog, Wanted
-from gateway.delivery.message import Outlet, Scan, again
+from gateway.delivery.batch import Batch
+from gateway.delivery.in_flight import InFlight
+from gateway.delivery.message import Outlet
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.receipts import Receipts
 from gateway.delivery.spool_folder import claimed
@@ -32,30 +34,38 @@ def on(folder: Path, work: Callable[[Backlog], Awaitable[None]], receipts: Wante
     asyncio.run(scenario())
 
 
-async def stored(backlog: Backlog, count: int) -> list[Scan]:
-    """Scans of ten readings that have left, and are on disk."""
-    outlet = Outlet("dev/plc", "device", {})
-    scans = [backlog.scan(outlet, [Reading(f"t{n}", at, 1.0) for n in range(10)]) for at in range(1, count + 1)]
-    for scan in scans:
-        backlog.leaves(scan)
+def put(backlog: Backlog, readings: list[Reading]) -> Batch:
+    batch = Batch("dev/plc", b"", len(readings), 0, Outlet("plc", "device", {}), readings)
+    backlog.put(batch)
+    return batch
+
+
+async def stored(backlog: Backlog, count: int) -> list[Batch]:
+    """Batches of ten readings that have left, and are on disk."""
+    batches = [put(backlog, [Reading(f"t{n}", at, 1.0) for n in range(10)]) for at in range(1, count + 1)]
+    for batch in batches:
+        backlog.mark_sent(batch)
     await backlog.flush()
-    return scans
+    return batches
 
 
 def test_what_is_due_comes_together_from_between_what_is_not(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
-        scans = await stored(backlog, 30)
+        batches = await stored(backlog, 30)
         assert await backlog.due(20) == []
-        for scan in scans[1::3]:
-            backlog.committed(scan.first, scan.last)
-        for scan in scans[2::3]:
-            backlog.stays(scan)
-        due = [scan.first for scan in scans[2::3]]
-        assert [entry.id for entry in await backlog.due(20)] == due, "also while the disk still has what is committed"
+        for batch in batches[1::3]:
+            backlog.committed(batch.first, batch.last)
+        for batch in batches[2::3]:
+            backlog.requeue(batch)
+        due = [batch.first for batch in batches[2::3]]
+        assert [batch.first for batch in await backlog.due(20)] == due, (
+            "also while the disk still has what is committed"
+        )
         await backlog.flush()
-        assert [entry.id for entry in await backlog.due(20)] == due
-        backlog.sent(await backlog.due(4))
-        assert [entry.id for entry in await backlog.due(20)] == due[4:]
+        assert [batch.first for batch in await backlog.due(20)] == due
+        for batch in await backlog.due(4):
+            backlog.mark_sent(batch)
+        assert [batch.first for batch in await backlog.due(20)] == due[4:]
 
     on(tmp_path, look)
 
@@ -63,15 +73,15 @@ def test_what_is_due_comes_together_from_between_what_is_not(tmp_path: Path) -> 
 def test_a_receipt_for_what_has_not_left_yet_lets_nothing_go(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
         [sent] = await stored(backlog, 1)
-        waiting = backlog.scan(Outlet("dev/plc", "device", {}), [Reading(f"t{n}", 5, 1.0) for n in range(10)])
+        waiting = put(backlog, [Reading(f"t{n}", 5, 1.0) for n in range(10)])
         await backlog.flush()
         refused = metrics.receipts_refused._value.get()
         backlog.committed(waiting.first, waiting.last)
         assert metrics.receipts_refused._value.get() == refused + 1
         backlog.committed(sent.first, waiting.last)  # of which one half has left
-        backlog.stays(waiting)
+        backlog.requeue(waiting)
         await backlog.flush()
-        assert [entry.id for entry in await backlog.due(20)] == [waiting.first]
+        assert [batch.first for batch in await backlog.due(20)] == [waiting.first]
         assert backlog.unsettled == 10
 
     on(tmp_path, look)
@@ -100,24 +110,26 @@ def test_a_receipt_for_another_publisher_is_none_of_ours(tmp_path: Path) -> None
 def test_a_record_goes_to_the_disk_as_it_is_with_one_number(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
         [before] = await stored(backlog, 1)
-        publisher = Publisher(backlog, Aside(), Words())
+        publisher = Publisher(backlog, InFlight(backlog, Aside()), Aside(), Words())
         publisher.record("audit/plc/valve", b'{"id":"1","ok":true}')
         await backlog.flush()
-        backlog.stays(before)
-        [_, entry] = await backlog.due(20)
-        assert (entry.topic, entry.id, entry.last) == ("audit/plc/valve", before.last + 1, before.last + 1)
-        assert json.loads(again(entry, "ab")) == {"id": "1", "ok": True, "p": "ab", "n": entry.id}
+        backlog.requeue(before)
+        [_, record] = await backlog.due(20)
+        assert (record.topic, record.first, record.last) == ("audit/plc/valve", before.last + 1, before.last + 1)
+        assert json.loads(record.whole("ab")[0][1]) == {"id": "1", "ok": True, "p": "ab", "n": record.first}
 
     on(tmp_path, look)
 
 
 def test_a_number_that_the_disk_has_not_needs_nothing_more(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
-        scans = await stored(backlog, 3)
-        backlog.stays(scans[2])
-        await backlog.done(await backlog.due(20))
+        batches = await stored(backlog, 3)
+        backlog.requeue(batches[2])
+        for batch in await backlog.due(20):
+            backlog.forget(batch)
+        await backlog.flush()
         assert backlog.unsettled == 20
-        backlog.committed(scans[0].first, scans[1].last)
+        backlog.committed(batches[0].first, batches[1].last)
         assert backlog.unsettled == 0
         assert await backlog.due(20) == []
 
@@ -130,13 +142,13 @@ def test_what_is_under_way_comes_back_although_the_disk_has_what_lies_around_it(
 ) -> None:
     async def look(backlog: Backlog) -> None:
         [before, flying, after] = await stored(backlog, 3)
-        backlog.stays(before)
-        backlog.stays(after)
+        backlog.requeue(before)
+        backlog.requeue(after)
         await backlog.flush()
-        assert [entry.id for entry in await backlog.due(20)] == [before.first, after.first]
-        backlog.stays(flying)  # the connection is lost before the broker has acknowledged it
+        assert [batch.first for batch in await backlog.due(20)] == [before.first, after.first]
+        backlog.requeue(flying)  # the connection is lost before the broker has acknowledged it
         await backlog.flush()
-        assert [entry.id for entry in await backlog.due(20)] == [before.first, flying.first, after.first]
+        assert [batch.first for batch in await backlog.due(20)] == [before.first, flying.first, after.first]
         assert backlog.unsettled == 30
 
     on(tmp_path, look, receipts)
@@ -164,17 +176,17 @@ def test_numbers_that_were_set_on_leave_nothing_open_and_never_go_back(tmp_path:
 
 def test_what_is_under_way_at_a_stop_is_on_disk_until_the_broker_has_it(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
-        one, two = (backlog.scan(Outlet("dev/plc", "device", {}), [Reading("t", at, 1.0)]) for at in (1, 2))
-        for scan in (one, two):
-            backlog.leaves(scan)
-            backlog.keeps(scan)
+        one, two = (put(backlog, [Reading("t", at, 1.0)]) for at in (1, 2))
+        for batch in (one, two):
+            backlog.mark_sent(batch)
+            backlog.keep(batch)
         await backlog.flush()
         assert backlog.stored == 2
         assert await backlog.due(20) == [], "it is under way: nobody else sends it"
-        backlog.acknowledged(one)
-        backlog.stays(two)
+        backlog.confirm(one)
+        backlog.requeue(two)
         await backlog.flush()
-        assert [entry.id for entry in await backlog.due(20)] == [two.first]
+        assert [batch.first for batch in await backlog.due(20)] == [two.first]
         assert backlog.stored == 1
 
     on(tmp_path, look, receipts="never")
@@ -182,17 +194,17 @@ def test_what_is_under_way_at_a_stop_is_on_disk_until_the_broker_has_it(tmp_path
 
 def test_what_is_kept_at_a_stop_drives_nothing_out(tmp_path: Path) -> None:
     async def look(backlog: Backlog) -> None:
-        large = backlog.scan(Outlet("dev/plc", "device", {}), [Reading(f"t{n}", 1, 1.0) for n in range(LIMIT)])
-        small = backlog.scan(Outlet("dev/plc", "device", {}), [Reading("t", 2, 1.0)])
-        for scan in (large, small):
-            backlog.keeps(scan)
+        large = put(backlog, [Reading(f"t{n}", 1, 1.0) for n in range(LIMIT)])
+        small = put(backlog, [Reading("t", 2, 1.0)])
+        for batch in (large, small):
+            backlog.keep(batch)
         assert backlog.waiting == backlog.unstored == LIMIT
 
     on(tmp_path, look, receipts="never")
 
 
 def test_readings_are_numbered_once() -> None:
-    scan = Scan(Outlet("dev/plc", "device", {}), [], 0, 1)
-    scan.number(7)
+    batch = Batch("dev/plc", b"{}", 1)
+    batch.number(7)
     with pytest.raises(InvariantError):
-        scan.number(8)
+        batch.number(8)

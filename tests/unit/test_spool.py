@@ -15,7 +15,7 @@ import pytest
 
 from gateway import metrics
 from gateway.delivery import salvage
-from gateway.delivery.entry import Entry
+from gateway.delivery.batch import Batch
 from gateway.delivery.spool import Spool, SpoolError
 from gateway.delivery.spool_folder import abandoned, claimed, free
 from nexus.process.errors import ConfigError
@@ -23,8 +23,8 @@ from nexus.process.errors import ConfigError
 DAY = 86_400.0
 
 
-def entry(number: int, size: int = 100) -> Entry:
-    return Entry(f"dev/plc{number}", b"{" + b"x" * (size - 2) + b"}", 10, number * 10 + 1)
+def entry(number: int, size: int = 100) -> Batch:
+    return Batch(f"dev/plc{number}", b"{" + b"x" * (size - 2) + b"}", 10, number * 10 + 1)
 
 
 def on(folder: Path, work: Callable[[Spool], Awaitable[None]], max_bytes: int = 10**9, max_age: float = DAY) -> None:
@@ -65,9 +65,9 @@ def test_what_is_stored_is_there_again_in_its_order(tmp_path: Path) -> None:
 def test_an_entry_is_found_by_each_of_its_numbers_and_goes_when_all_are_finished(tmp_path: Path) -> None:
     async def look(spool: Spool) -> None:
         await spool.write([entry(0), entry(1), entry(2)])
-        assert [found.id for found in await spool.between(5, 14, 10)] == [1, 11]
+        assert [found.first for found in await spool.between(5, 14, 10)] == [1, 11]
         await spool.write([], [(1, 19)])
-        assert [found.id for found in await spool.between(0, 100, 10)] == [11, 21]
+        assert [found.first for found in await spool.between(0, 100, 10)] == [11, 21]
         assert (spool.contents.first, spool.contents.last, spool.contents.readings) == (11, 30, 20)
 
     on(tmp_path, look)
@@ -89,7 +89,7 @@ def test_numbers_are_never_used_twice_whatever_the_clock_says(
         following = spool.owner.next
         assert all(following > number for number in seen)
         seen.append(following + 10**6 - 1)  # as far as a process may go without having stored anything
-        await spool.write([Entry("dev/x", b"{}", 5, following + 999_999)])
+        await spool.write([Batch("dev/x", b"{}", 5, following + 999_999)])
         seen.append(following + 10**6 + 4)
         assert following < 2**52
 
@@ -107,7 +107,7 @@ def test_what_runs_on_a_copy_of_a_spool_begins_beyond_the_numbers_of_its_twin(
     async def start(spool: Spool) -> None:
         assert spool.owner is not None
         first.append(spool.owner.next)
-        await spool.write([Entry("dev/x", b"{}", 2000, spool.owner.next + n * 2000) for n in range(1000)])
+        await spool.write([Batch("dev/x", b"{}", 2000, spool.owner.next + n * 2000) for n in range(1000)])
 
     at(monkeypatch, 1_800_000_000)
     on(tmp_path / "one", start)
@@ -128,7 +128,7 @@ def test_a_spool_of_the_first_layout_is_read(tmp_path: Path) -> None:
 
     async def look(spool: Spool) -> None:
         found = await spool.between(0, 10**9, 10)
-        assert [(one.topic, one.id, one.last) for one in found] == [
+        assert [(one.topic, one.first, one.last) for one in found] == [
             ("dev/3", 1, 10),
             ("dev/4", 11, 20),
             ("dev/9", 21, 30),
@@ -284,7 +284,7 @@ def test_whatever_is_in_the_file_the_spool_works(tmp_path: Path, change: str) ->
         assert {one.topic for one in found} <= {"dev/plc5"}
         await spool.expire()
         number = spool.owner.next
-        await spool.write([Entry("dev/new", b"{}", 1, number)])
+        await spool.write([Batch("dev/new", b"{}", 1, number)])
         assert [one.topic for one in await spool.between(number, number, 10)] == ["dev/new"]
         assert spool.contents.messages == len(found) + 1
 
@@ -371,7 +371,7 @@ def test_the_spool_of_a_gateway_that_is_no_more_is_found_and_removed_once_it_is_
             [file] = free(tmp_path, unexpected)
             left = abandoned(file, 10**9, DAY)
             assert left
-            assert [one.id for one in await left.spool.between(0, 100, 10)] == [11], "under its own numbers"
+            assert [one.first for one in await left.spool.between(0, 100, 10)] == [11], "under its own numbers"
             assert left.spool.owner
             assert left.spool.owner.id == name
             left.close(remove=True)
@@ -457,9 +457,9 @@ def test_all_but_the_damaged_pages_is_saved(tmp_path: Path, pages: tuple[int, ..
         assert dropped("damaged") - before == 30_000 - saved
         assert 30_000 - 100 * len(pages) <= saved < 30_000, "seven messages a page"
         found = await spool.between(0, 10**9, 5000)
-        assert sum(one.readings for one in found) == saved
-        assert all(one == entry(one.id // 10, 500) for one in found)
-        assert found[-1].id == 29_991
+        assert sum(one.count for one in found) == saved
+        assert all(one == entry(one.first // 10, 500) for one in found)
+        assert found[-1].first == 29_991
         assert (spool.owner.id == names[0]) == (2 not in pages), "on one page there is the name"
 
     names: list[str] = []
@@ -503,7 +503,7 @@ async def found_again(spool: Spool) -> None:
         await spool.between(0, 10**9, 5000)
     await spool.open()
     assert spool.contents.readings > 29_000
-    assert sum(one.readings for one in await spool.between(0, 10**9, 5000)) == spool.contents.readings
+    assert sum(one.count for one in await spool.between(0, 10**9, 5000)) == spool.contents.readings
 
 
 def test_a_process_that_ends_while_it_saves_a_damaged_spool_loses_nothing(
@@ -553,7 +553,7 @@ def test_a_copy_that_fills_the_disk_leaves_true_totals(tmp_path: Path, monkeypat
     async def goes_on(spool: Spool) -> None:
         there = await spool.between(0, 10**9, 5000)
         assert len(there) == spool.contents.messages == 1001
-        assert sum(one.readings for one in there) == spool.contents.readings
+        assert sum(one.count for one in there) == spool.contents.readings
 
     damaged(tmp_path)
     with monkeypatch.context() as patch:
@@ -648,7 +648,7 @@ def test_numbers_of_a_clock_that_was_ahead_end_with_the_last_message(tmp_path: P
 
     async def store(spool: Spool) -> None:
         assert spool.owner is not None
-        await spool.write([Entry("dev/a", b"{}", 1, spool.owner.next)])
+        await spool.write([Batch("dev/a", b"{}", 1, spool.owner.next)])
 
     owners: list[tuple[str, int]] = []
     on(tmp_path, store)
@@ -725,13 +725,13 @@ def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypa
 
 def test_an_entry_in_parts_keeps_its_numbers_its_time_and_the_totals(tmp_path: Path) -> None:
     payload = b'{"ts":5,"v":{"a":1.50,"b":"x","c":null},"q":{"c":"bad"},"u":{"a":"bar"},"t":{"b":4}}'
-    whole = Entry("dev/x", payload, 3, 7)
+    whole = Batch("dev/x", payload, 3, 7)
 
     async def look(spool: Spool) -> None:
         await spool.write([whole])
         oldest = spool.contents.oldest
         parts = whole.halved()
-        assert [(part.id, part.readings, part.payload) for part in parts] == [
+        assert [(part.first, part.count, part.payload) for part in parts] == [
             (7, 1, b'{"ts":5,"v":{"a":1.50},"u":{"a":"bar"}}'),
             (8, 2, b'{"ts":5,"v":{"b":"x","c":null},"q":{"c":"bad"},"t":{"b":4}}'),
         ]
@@ -750,4 +750,4 @@ def test_an_entry_in_parts_keeps_its_numbers_its_time_and_the_totals(tmp_path: P
 
 @pytest.mark.parametrize("payload", [b'{"ts":1,"v":{"a":1}}', b'{"id":"1"}', b"{}", b"[]", b"\xff", b'{"ts":1,"v":3}'])
 def test_what_is_no_message_of_several_readings_is_not_divided(payload: bytes) -> None:
-    assert Entry("dev/x", payload, 2, 7).halved() == []
+    assert Batch("dev/x", payload, 2, 7).halved() == []

@@ -1,12 +1,11 @@
-"""Scans on their way to the disk, by hypothesis against the plain way to find the lowest number."""
+"""Batches on their way to the disk, by hypothesis against the plain way to find the lowest number."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.delivery.message import Outlet, Scan
+from gateway.delivery.batch import Batch
 from gateway.delivery.waiting import Waiting
 
-OUTLET = Outlet("dev", "device", {})
 STEPS = st.one_of(st.integers(1, 50).map(lambda number: ("add", number)), st.sampled_from([("take", 3), ("back", 0)]))
 
 
@@ -16,12 +15,12 @@ def test_the_lowest_number_is_known_whatever_comes_and_goes(steps: list[tuple[st
     for step, number in steps:
         if step == "add":
             there.append(number)
-            for gone in waiting.add(Scan(OUTLET, [], number, 2)):
+            for gone in waiting.add(Batch("dev", b"{}", 2, number)):
                 assert there.pop(0) == gone.first
         elif step == "take":
             waiting.done()
             taken, there = there[:number], there[number:]
-            assert [scan.first for scan in waiting.take(number)] == taken
+            assert [batch.first for batch in waiting.take(number)] == taken
         else:
             waiting.put_back()
             there, taken = taken + there, []
@@ -30,8 +29,8 @@ def test_the_lowest_number_is_known_whatever_comes_and_goes(steps: list[tuple[st
         assert bool(waiting) == bool(there + taken)
     waiting.put_back()
 
-    def give(scan: Scan) -> None:
-        scan.first += 100
+    def give(batch: Batch) -> None:
+        batch.first += 100
 
     waiting.number(give)
     assert waiting.first == min((number + 100 for number in taken + there), default=None)

@@ -1,0 +1,144 @@
+"""Batches: what leaves as one device message, live also as a message a tag, and what the spool keeps. Pure."""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from gateway.delivery.message import Outlet
+from nexus.contract import codec
+from nexus.contract.halves import halves
+from nexus.contract.reading import Reading
+from nexus.contract.receipt import LARGEST_NUMBER
+from nexus.process.errors import InvariantError
+
+READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
+ROW_BYTES = 40  # what a row costs beside its topic and payload, about
+
+
+class Batch(msgspec.Struct, gc=False):
+    """Readings of one device, or a record; its `count` readings have the numbers from `first` on, 0 while there are
+    none. `topic` and `payload` are its device message's, and so are the ones on disk in any case.
+
+    An old value must not come after a new one on a tag's topic, and fewer messages drain faster.
+    """
+
+    topic: str
+    _payload: bytes  # empty until somebody needs it
+    count: int
+    first: int = 0
+    outlet: Outlet | None = None  # while it is live
+    readings: Sequence[Reading] = ()
+    kept: bool = False  # on its way to the disk, or there
+
+    @property
+    def last(self) -> int:
+        return self.first + self.count - 1
+
+    @property
+    def payload(self) -> bytes:
+        return self._payload or self.encode()
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk, about."""
+        return len(self.topic) + len(self.payload) + ROW_BYTES
+
+    @property
+    def length(self) -> int:
+        """Bytes of topic and payload in a packet, without numbers."""
+        return len(self.topic.encode()) + len(self.payload)
+
+    def encode(self) -> bytes:
+        """Makes the payload, once."""
+        if not self._payload and self.outlet is not None:
+            self._payload = codec.encode_device(self.readings, self.readings[0].time, self.outlet.units)
+        return self._payload
+
+    def number(self, first: int) -> None:
+        """Gives its readings their numbers."""
+        if self.first:
+            raise InvariantError("readings would be numbered a second time")
+        self.first = first
+
+    def whole(self, publisher: str | None) -> list[tuple[str, bytes]]:
+        """Topic and payload of its device message, numbered for a `publisher` who wants receipts."""
+        payload = self._payload or self.encode()
+        if publisher and self.first:
+            payload = codec.numbered(payload, publisher, self.first, self.count)
+        return [(self.topic, payload)]
+
+    def live(self, publisher: str | None) -> list[tuple[str, bytes]]:
+        """Topics and payloads as the device's `publish` asks for."""
+        outlet = self.outlet
+        if outlet is None or outlet.publish == "device":
+            return self.whole(publisher)
+        publisher, units, topics = publisher if self.first else None, outlet.units, outlet.topics
+        return [
+            (
+                topics.get(reading.tag) or outlet.tag(reading.tag),
+                codec.encode_tag(reading, units.get(reading.tag), publisher, number),
+            )
+            for number, reading in enumerate(self.readings, self.first if publisher else 0)
+        ]
+
+    def halved(self) -> "list[Batch]":
+        """As two batches with the same numbers; none if it holds one reading, or cannot be divided."""
+        parts, number = [], self.first
+        for payload, count in halves(self.payload, self.count) or ():
+            parts.append(Batch(self.topic, payload, count, number))
+            number += count
+        return parts
+
+
+def of_scan(outlet: Outlet, readings: Sequence[Reading]) -> list[Batch]:
+    """What a device said at one time. A tag stands once in a batch: what was heard of it twice goes into two."""
+    if len(readings) <= READINGS_A_MESSAGE and len({reading.tag for reading in readings}) == len(readings):
+        return [Batch(outlet.topic, b"", len(readings), 0, outlet, readings)]
+    parts: list[dict[str, Reading]] = [{}]
+    for reading in readings:
+        if reading.tag in parts[-1] or len(parts[-1]) == READINGS_A_MESSAGE:
+            parts.append({})
+        parts[-1][reading.tag] = reading
+    return [Batch(outlet.topic, b"", len(part), 0, outlet, list(part.values())) for part in parts]
+
+
+def is_message(topic: object, payload: object, readings: object, number: object) -> bool:
+    """Whether these can be a batch's."""
+    return (
+        isinstance(topic, str)
+        and 0 < len(topic) < 60_000
+        and not {"+", "#", "\0"} & set(topic)
+        and isinstance(payload, bytes)
+        and payload[:1] == b"{"
+        and payload[-1:] == b"}"
+        and isinstance(readings, int)
+        and isinstance(number, int)
+        and 1 <= readings <= READINGS_A_MESSAGE
+        and 1 <= number <= LARGEST_NUMBER - readings
+    )
+
+
+def chunks(batches: Sequence[Batch], size: int) -> Iterator[list[Batch]]:
+    """Batches of about so many bytes each."""
+    chunk: list[Batch] = []
+    filled = 0
+    for batch in batches:
+        chunk.append(batch)
+        filled += batch.size
+        if filled >= size:
+            yield chunk
+            chunk, filled = [], 0
+    if chunk:
+        yield chunk
+
+
+def holes(first: int, last: int, batches: list[Batch]) -> list[tuple[int, int]]:
+    """The numbers of the range that are in none of the batches: evicted, or never used."""
+    holes = []
+    for batch in batches:
+        if batch.first > first:
+            holes.append((first, batch.first - 1))
+        first = batch.last + 1
+    if first <= last:
+        holes.append((first, last))
+    return holes

@@ -1,0 +1,170 @@
+"""Batches that are with the broker: the one way out, for what is live and for what is sent again."""
+
+import asyncio
+from functools import partial
+
+from gateway.delivery.answers import Answers, Verdict
+from gateway.delivery.aside import Aside
+from gateway.delivery.backlog import Backlog
+from gateway.delivery.batch import Batch
+from nexus import mqtt
+
+PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no broker: connect again
+_OVERHEAD = 128  # bytes of a packet beside topic and payload; a publisher's name and numbers are among them
+
+Messages = list[tuple[str, bytes]]
+
+
+def largest(connection: mqtt.Connection) -> int:
+    """How many bytes topic and payload, without numbers, may have. What is larger would end the connection."""
+    return connection.maximum_packet_size - _OVERHEAD
+
+
+class Flight:
+    """A batch with the broker: of its messages `left` are unanswered, `taken` acknowledged, `refused` for good."""
+
+    __slots__ = ("at", "batch", "held", "is_whole", "landed", "left", "number", "refused", "taken")
+
+    def __init__(self, number: int, batch: Batch, messages: Messages, at: float) -> None:
+        self.number = number
+        self.batch = batch
+        self.at = at
+        self.left = len(messages)
+        self.is_whole = messages[0][0] == batch.topic  # in the form that the disk has
+        self.taken = self.refused = 0
+        self.held: Verdict | None = None  # why it is to be sent again
+        self.landed: asyncio.Future[None] | None = None  # for who waits
+
+
+class InFlight:
+    """Decides for each batch, over one connection after the other: what is too large, refused, denied, or for nobody
+    is requeued or given up; what is acknowledged is confirmed; and the oldest unanswered one has PUBACK_SECONDS.
+    """
+
+    def __init__(self, backlog: Backlog, aside: Aside) -> None:
+        self._backlog = backlog
+        self._answers = Answers(backlog, aside)
+        self._flights: dict[int, Flight] = {}
+        self._number = 0
+        self._landed = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._silent_since: float | None = None
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What the broker has, and has not answered."""
+        return [flight.batch for flight in self._flights.values()]
+
+    @property
+    def silent_for(self) -> float | None:
+        """For how many seconds the broker has acknowledged nothing, if that is too long."""
+        return self._clock() - self._silent_since if self._silent_since is not None else None
+
+    def send_at_once(self, connection: mqtt.Connection, batch: Batch, messages: Messages) -> bool:
+        """Sends a batch if there is room for all of it; tells whether there was. Raises MqttError."""
+        if len(messages) > connection.room:
+            return False
+        self._send(connection, self._begin(batch, messages), messages)
+        return True
+
+    async def send(self, connection: mqtt.Connection, batch: Batch, messages: Messages) -> Flight:
+        """Sends a batch as the broker makes room; it has `landed` once all is answered. Raises MqttError."""
+        flight = self._begin(batch, messages)
+        flight.landed = asyncio.get_running_loop().create_future()
+        while messages:
+            await connection.has_room()
+            some = max(1, connection.room)
+            self._send(connection, flight, messages[:some])
+            messages = messages[some:]
+        return flight
+
+    async def landed(self) -> None:
+        """Waits until all that is in flight now is answered."""
+        upto = self._number
+        while self._flights and next(iter(self._flights)) < upto:
+            self._landed.clear()
+            await self._landed.wait()
+
+    async def watch(self) -> None:
+        """Raises MqttError when the oldest batch has waited too long for its PUBACK."""
+        while True:
+            oldest = next(iter(self._flights.values()), None)
+            waited = self._clock() - oldest.at if oldest is not None else 0.0
+            if oldest is not None and waited >= PUBACK_SECONDS:
+                self._silent_since = self._silent_since or oldest.at
+                raise mqtt.MqttError(f"no PUBACK for {waited:.0f} s")
+            await asyncio.sleep(PUBACK_SECONDS - waited)
+
+    def put_back(self) -> None:
+        """The connection is over. What was under way may have arrived or not: it is sent again, and the historian knows
+        it when it sees it.
+        """
+        flights, self._flights = self._flights, {}
+        for flight in flights.values():
+            self._answers.taken(flight.taken)
+            self._backlog.requeue(flight.batch)
+
+    def too_large(self, batch: Batch, largest: int) -> None:
+        """A single reading waits on the disk for a broker that takes more, or for the spool's limits."""
+        said = "a single reading is larger than what the broker takes, and waits on the disk"
+        reason = mqtt.reason(mqtt.PACKET_TOO_LARGE)
+        self._answers.refuse(batch.topic, reason, said, bytes=batch.length, largest=largest)
+
+    def malformed(self, batch: Batch) -> None:
+        """What is too large, and cannot be divided, is given up."""
+        self._answers.refuse(batch.topic, "Malformed Packet")
+        self._answers.lost(batch.count)
+
+    def _begin(self, batch: Batch, messages: Messages) -> Flight:
+        """A batch is noted as under way before its first message leaves."""
+        flight = self._flights[self._number] = Flight(self._number, batch, messages, self._clock())
+        self._number += 1
+        return flight
+
+    def _send(self, connection: mqtt.Connection, flight: Flight, messages: Messages) -> None:
+        """Sends what there is room for."""
+        most = largest(connection)
+        done = partial(self._settle, flight)
+        for name, payload in messages:
+            if len(payload) + 4 * len(name) > most and self._size(flight, name, payload) > most:
+                flight.held = Verdict.TOO_LARGE  # the disk gives it in parts
+                self._answered(flight)
+            else:
+                connection.send(name, payload, done)
+
+    @staticmethod
+    def _size(flight: Flight, name: str, payload: bytes) -> int:
+        return flight.batch.length if flight.is_whole else len(payload) + len(name.encode())
+
+    def _settle(self, flight: Flight, code: int) -> None:
+        """The broker has a message, or refuses it."""
+        verdict = Verdict.TAKEN if code == 0 else self._answers.take(flight.batch.topic, code)
+        if verdict is Verdict.TAKEN:
+            flight.taken += 1
+        elif verdict is Verdict.REFUSED:
+            flight.refused += 1
+        else:
+            flight.held = verdict
+        self._answered(flight)
+
+    def _answered(self, flight: Flight) -> None:
+        flight.left -= 1
+        if not flight.left and self._flights.pop(flight.number, None) is not None:
+            self._land(flight)
+
+    def _land(self, flight: Flight) -> None:
+        """All messages of a batch are answered."""
+        batch = flight.batch
+        if flight.held is not Verdict.TOO_LARGE:
+            self._silent_since = None
+        self._answers.taken(flight.taken)
+        if flight.held is not None or (flight.refused and batch.kept and not flight.is_whole):
+            self._backlog.requeue(batch)
+        elif flight.refused:  # where the disk has what is refused as tags, its own form may be taken
+            self._answers.lost(batch.count if flight.is_whole else flight.refused)
+            self._backlog.forget(batch)
+        else:
+            self._backlog.confirm(batch)
+        self._landed.set()
+        if flight.landed is not None and not flight.landed.done():
+            flight.landed.set_result(None)
