@@ -178,7 +178,7 @@ class _Gateway:
             self._publisher.finish()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
                 async with asyncio.timeout_at(until):
-                    await self._delivery.backlog.flush()
+                    await self._delivery.outbox.flush()
             await _ended(*self._beating)
             if self._has_let_go:
                 with suppress(TimeoutError):
@@ -191,11 +191,11 @@ class _Gateway:
 
     async def _end(self) -> None:
         await _ended(self._publishing)
-        backlog = self._delivery.backlog
+        outbox = self._delivery.outbox
         try:
-            await backlog.flush()
+            await outbox.flush()
         except SpoolError as error:
-            if lost := backlog.lose():
+            if lost := outbox.lose():
                 log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
         await _ended(*self._storing)
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 from gateway.delivery import keeping, spool_folder
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
-from gateway.delivery.drain import Drain
 from gateway.delivery.in_flight import InFlight
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.receipts import Receipts
+from gateway.delivery.replay import Replay
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.spool_folder import Abandoned
+from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
@@ -27,10 +28,11 @@ class Adopted:
     """A spool that another gateway left; it keeps its name and numbers, so that nothing is stored twice."""
 
     def __init__(self, spool: Abandoned, own: Settings, words: Words) -> None:
-        self.backlog = Backlog(spool.spool, 1, own.wanted, shown=False)
-        self.receipts = Receipts(own.ingestion_group, self.backlog, words)
+        self.outbox = Outbox(spool.spool, 1, own.wanted)
+        self.receipts = Receipts(own.ingestion_group, self.outbox, words)
+        self._gauges = SpoolGauges(spool.spool)
         self.aside = Aside()
-        self.in_flight = InFlight(self.backlog, self.aside)
+        self.in_flight = InFlight(self.outbox, self.aside)
         self._words = words
 
     async def drain(self, connection: mqtt.Connection) -> None:
@@ -38,7 +40,7 @@ class Adopted:
         self.in_flight.put_back()
         self.aside.connected(asyncio.get_running_loop().time())
         await self.receipts.join(connection)
-        await Drain(self.backlog, self.in_flight, connection, self.aside, self._words).run()
+        await Replay(self.outbox, self.in_flight, self._gauges, connection, aside=self.aside, words=self._words).run()
 
 
 class Adoption:
@@ -97,11 +99,11 @@ class Adoption:
     async def _empty(self, file: Path, left: Abandoned) -> None:
         is_empty, one = False, Adopted(left, self._own, self._words)
         try:
-            await one.backlog.open()
-            log.get("spool").info("emptying the spool of a gateway that is no more", messages=one.backlog.stored)
+            await one.outbox.open()
+            log.get("spool").info("emptying the spool of a gateway that is no more", messages=one.outbox.stored)
             self._spools.append(one)
             await self._emptied(one)
-            is_empty = not one.backlog.stored
+            is_empty = not one.outbox.stored
         except SpoolError as error:
             self._cannot(file, error)
         finally:
@@ -113,12 +115,12 @@ class Adoption:
         """All that uses the spool ends before it is closed."""
         async with task_group() as group:
             tasks = [
-                guard.part(group, keeping.store(one.backlog), name="adopted-spool-store"),
-                guard.part(group, keeping.expire(one.backlog), name="adopted-spool-age"),
-                guard.keep(group, "file", lambda: self._drain(one), name="adopted-drain"),
+                guard.part(group, keeping.store(one.outbox), name="adopted-spool-store"),
+                guard.part(group, keeping.expire(one.outbox), name="adopted-spool-age"),
+                guard.keep(group, "file", lambda: self._drain(one), name="adopted-replay"),
             ]
-            while one.backlog.stored:
-                await one.backlog.changed(_LOOK_SECONDS)
+            while one.outbox.stored:
+                await one.outbox.changed(_LOOK_SECONDS)
             for task in tasks:
                 task.cancel()
 

@@ -5,9 +5,11 @@ from enum import Enum
 
 from gateway import metrics
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
+from gateway.delivery.outbox import Wanted
 from nexus import mqtt
 from nexus.process import log
+
+PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to come back too
 
 
 class Verdict(Enum):
@@ -30,17 +32,25 @@ def verdict(code: int, *, keeps_unheard: bool) -> Verdict:
 
 
 class Answers:
-    """Takes the answers for one backlog's messages. What is sent again is counted again."""
+    """Takes the answers for one outbox's messages. What is sent again is counted again."""
 
-    def __init__(self, backlog: Backlog, aside: Aside) -> None:
-        self._backlog, self._aside = backlog, aside
+    def __init__(self, wanted: Wanted, aside: Aside) -> None:
+        self._wanted, self._aside = wanted, aside
+        self._was_connected = False
+        self._patience_until = float("-inf")
         self._said: set[str] = set()
         self._log = log.get("publisher")
         self._clock = asyncio.get_running_loop().time
 
+    def connected(self) -> None:
+        """There is a connection. After an outage those who listen may still be on their way back, as we were."""
+        if self._was_connected:
+            self._patience_until = self._clock() + PATIENCE_SECONDS
+        self._was_connected = True
+
     def take(self, topic: str, code: int) -> Verdict:
         """What an answer means. Those TAKEN are for the caller to count, many at once: see `taken`."""
-        found = verdict(code, keeps_unheard=self._backlog.keeps_unheard)
+        found = verdict(code, keeps_unheard=self._keeps_unheard)
         if found is Verdict.REFUSED:
             self.refuse(topic, mqtt.reason(code))
         elif found is Verdict.DENIED:
@@ -49,6 +59,11 @@ class Answers:
             if self._aside.deny(topic, self._clock()):
                 self._log.error("the broker denies a topic: its readings wait", topic=topic, reason=reason)
         return found
+
+    @property
+    def _keeps_unheard(self) -> bool:
+        """Whether what the broker had nobody to give to is kept, and sent again."""
+        return self._wanted != "never" or self._clock() < self._patience_until
 
     def refuse(self, topic: str, reason: str, text: str = "the broker refuses messages", **details: int) -> None:
         """Counts a message that will not leave, and says so once a reason."""

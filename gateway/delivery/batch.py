@@ -85,7 +85,7 @@ class Batch(msgspec.Struct, gc=False):
         """As two batches with the same numbers; none if it holds one reading, or cannot be divided."""
         parts, number = [], self.first
         for payload, count in halves(self.payload, self.count) or ():
-            parts.append(Batch(self.topic, payload, count, number))
+            parts.append(Batch(self.topic, payload, count, number, kept=self.kept))
             number += count
         return parts
 

@@ -11,13 +11,14 @@ from gateway import metrics
 from gateway.delivery import keeping
 from gateway.delivery.adoption import Adoption
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
-from gateway.delivery.drain import Drain
 from gateway.delivery.in_flight import InFlight
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.receipts import Receipts
+from gateway.delivery.replay import Replay
 from gateway.delivery.spool import Spool
 from gateway.delivery.spool_file import wall_clock
+from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.delivery.states import States
 from gateway.delivery.words import Words
 from gateway.settings import Settings
@@ -37,45 +38,48 @@ class Delivery:
     def __init__(self, own: Settings, spool: Spool, words: Words, may_state: Callable[[str], bool]) -> None:
         self._own, self._words, self._spool = own, words, spool
         self._aside = Aside()
-        self.backlog = Backlog(spool, own.queue_readings, own.wanted)
-        self._in_flight = InFlight(self.backlog, self._aside)
-        self.publisher = Publisher(self.backlog, self._in_flight, self._aside, words)
+        self.outbox = Outbox(spool, own.queue_readings, own.wanted)
+        self._in_flight = InFlight(self.outbox, self._aside)
+        self.publisher = Publisher(self.outbox, self._in_flight, self._aside, words)
         self.states = States(words, self._aside, may_state)
-        self._receipts = Receipts(own.ingestion_group, self.backlog, words)
+        self._receipts = Receipts(own.ingestion_group, self.outbox, words)
         self._adoption = Adoption(own, words)
+        self.gauges = SpoolGauges(spool)
+        self.gauges.show()
+        metrics.spool_waiting.set_function(lambda: self.outbox.waiting)
         metrics.denied.set_function(lambda: len(self._aside.denied) + len(self._adoption.denied))
         metrics.words_denied.set_function(lambda: len(words.denied))
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Starts what keeps the disk up to date, and opens the spool first of all."""
         return [
-            guard.keep(group, "timer", lambda: keeping.store(self.backlog), name="spool"),
-            guard.keep(group, "timer", lambda: keeping.expire(self.backlog), name="spool-age"),
+            guard.keep(group, "timer", lambda: keeping.store(self.outbox), name="spool"),
+            guard.keep(group, "timer", lambda: keeping.expire(self.outbox, self.gauges), name="spool-age"),
         ]
 
     async def opened(self) -> None:
         """Waits until the spool is open, or cannot be opened for now."""
         with suppress(TimeoutError):
             async with asyncio.timeout(OPEN_SECONDS):
-                await self.backlog.tried.wait()
+                await self.outbox.tried.wait()
 
     def waiting_for(self) -> list[str]:
         """What is wrong with the way out, beside the connection."""
         silent = self._in_flight.silent_for
         missing = [] if silent is None else [f"the broker's acknowledgements, for {silent:.0f} s"]
-        if self.backlog.failing is not None:
-            missing.append(f"the spool: {self.backlog.failing}")
+        if self.outbox.failing is not None:
+            missing.append(f"the spool: {self.outbox.failing}")
         return missing
 
     def problems(self) -> list[str]:
         """What needs a person."""
         found = []
-        if (behind := self.backlog.ahead(wall_clock())) >= CLOCK_SECONDS:
+        if (behind := self.outbox.ahead(wall_clock())) >= CLOCK_SECONDS:
             ago = timedelta(seconds=round(behind))
             wrong = "readings get wrong times; if it was ahead then, start again once the spool is empty"
             found.append(f"the clock is {ago} behind what this spool already saw: set it, or {wrong}")
-        if self.backlog.failing is not None:
-            found.append(f"the spool takes nothing, and readings wait in memory: {self.backlog.failing}")
+        if self.outbox.failing is not None:
+            found.append(f"the spool takes nothing, and readings wait in memory: {self.outbox.failing}")
         if unsaved := self._spool.unsaved:
             found.append(f"the damaged spool {unsaved[0]} waits for room on the disk: free it, and start again")
         rules = "let the gateway's user have them in the broker's rules"
@@ -87,12 +91,12 @@ class Delivery:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Sends until the publisher has finished, or the connection is lost."""
-        self.backlog.connected()
+        self._in_flight.connected()
         self._aside.connected(asyncio.get_running_loop().time())
         await self._receipts.join(connection)
         async with task_group(mqtt.MqttError) as group:
             parts = [
-                guard.part(group, self._drain(connection).run(), name="drain"),
+                guard.part(group, self._replay(connection).run(), name="replay"),
                 guard.part(group, self._receipts.follow(connection), name="receipts"),
                 guard.part(group, self.states.run(connection), name="states"),
             ]
@@ -107,10 +111,10 @@ class Delivery:
 
     async def settling(self, connection: mqtt.Connection) -> None:
         """Goes on sending what is missing, after the publisher has finished, until the connection is lost."""
-        await self._drain(connection).run()
+        await self._replay(connection).run()
 
-    def _drain(self, connection: mqtt.Connection) -> Drain:
-        return Drain(self.backlog, self._in_flight, connection, self._aside, self._words)
+    def _replay(self, connection: mqtt.Connection) -> Replay:
+        return Replay(self.outbox, self._in_flight, self.gauges, connection, aside=self._aside, words=self._words)
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""

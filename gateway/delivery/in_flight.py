@@ -5,8 +5,8 @@ from functools import partial
 
 from gateway.delivery.answers import Answers, Verdict
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
 from gateway.delivery.batch import Batch
+from gateway.delivery.outbox import Outbox
 from nexus import mqtt
 
 PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no broker: connect again
@@ -41,14 +41,18 @@ class InFlight:
     is requeued or given up; what is acknowledged is confirmed; and the oldest unanswered one has PUBACK_SECONDS.
     """
 
-    def __init__(self, backlog: Backlog, aside: Aside) -> None:
-        self._backlog = backlog
-        self._answers = Answers(backlog, aside)
+    def __init__(self, outbox: Outbox, aside: Aside) -> None:
+        self._outbox = outbox
+        self._answers = Answers(outbox.wanted, aside)
         self._flights: dict[int, Flight] = {}
         self._number = 0
         self._landed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._silent_since: float | None = None
+
+    def connected(self) -> None:
+        """There is a connection."""
+        self._answers.connected()
 
     @property
     def batches(self) -> list[Batch]:
@@ -102,7 +106,7 @@ class InFlight:
         flights, self._flights = self._flights, {}
         for flight in flights.values():
             self._answers.taken(flight.taken)
-            self._backlog.requeue(flight.batch)
+            self._outbox.requeue(flight.batch)
 
     def too_large(self, batch: Batch, largest: int) -> None:
         """A single reading waits on the disk for a broker that takes more, or for the spool's limits."""
@@ -159,12 +163,12 @@ class InFlight:
             self._silent_since = None
         self._answers.taken(flight.taken)
         if flight.held is not None or (flight.refused and batch.kept and not flight.is_whole):
-            self._backlog.requeue(batch)
+            self._outbox.requeue(batch)
         elif flight.refused:  # where the disk has what is refused as tags, its own form may be taken
             self._answers.lost(batch.count if flight.is_whole else flight.refused)
-            self._backlog.forget(batch)
+            self._outbox.forget(batch)
         else:
-            self._backlog.confirm(batch)
+            self._outbox.confirm(batch)
         self._landed.set()
         if flight.landed is not None and not flight.landed.done():
             flight.landed.set_result(None)

@@ -1,12 +1,13 @@
-"""Keeps the disk up to date with a backlog, for ever, whatever the disk says."""
+"""Keeps the disk up to date with an outbox, for ever, whatever the disk says."""
 
 import asyncio
 from time import monotonic
 
 from gateway import metrics
-from gateway.delivery.backlog import Backlog
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.spool_file import wall_clock
+from gateway.delivery.spool_gauges import SpoolGauges
 from nexus.process import log
 
 STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
@@ -17,41 +18,36 @@ SET_ON_SECONDS = (
 )
 
 
-async def store(backlog: Backlog) -> None:
+async def store(outbox: Outbox) -> None:
     """Opens the spool, and brings to it what comes. A disk that is full is tried again."""
     said = log.get("spool")
     while True:
-        if backlog.opened.is_set() and backlog.failing is None:
-            await backlog.wake.wait()
+        if outbox.opened.is_set() and outbox.failing is None:
+            await outbox.wake.wait()
             await asyncio.sleep(STORE_SECONDS)
         try:
-            await backlog.flush()
-            if backlog.failing is not None:
+            await outbox.flush()
+            if outbox.fails(None):
                 said.info("the spool takes readings again")
-            backlog.failing = None
-            backlog.tried.set()
         except SpoolError as error:
-            backlog.tried.set()
             metrics.spool_failures.inc()
-            if backlog.failing is None:
+            if outbox.fails(str(error)):
                 said.error("the spool takes nothing: readings wait in memory", reason=str(error))
-            backlog.failing = str(error)
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def expire(backlog: Backlog) -> None:
+async def expire(outbox: Outbox, gauges: SpoolGauges | None = None) -> None:
     """Drops what is too old, and lets the numbers catch up with the wall clock."""
-    await backlog.opened.wait()
+    await outbox.opened.wait()
     set_on_at = monotonic()
     while True:
         if monotonic() - set_on_at >= SET_ON_SECONDS:
             set_on_at = monotonic()
-            backlog.set_on(wall_clock())
-        backlog.show()
+            outbox.set_on(wall_clock())
         try:
-            if backlog.gauges is not None:
-                await backlog.gauges.show_growth(EXPIRE_SECONDS, failing=backlog.failing is not None)
-            await backlog.spool.expire()
+            if gauges is not None:
+                await gauges.show_growth(EXPIRE_SECONDS, failing=outbox.failing is not None)
+            await outbox.spool.expire()
         except SpoolError:
             metrics.spool_failures.inc()
         await asyncio.sleep(EXPIRE_SECONDS)

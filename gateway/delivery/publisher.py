@@ -1,4 +1,4 @@
-"""Readings to messages to PUBACK. What the broker does not acknowledge goes to the backlog."""
+"""Readings to messages to PUBACK. What the broker does not acknowledge goes to the outbox."""
 
 import asyncio
 from collections import deque
@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from gateway import metrics
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
 from gateway.delivery.batch import Batch, of_scan
 from gateway.delivery.in_flight import InFlight
 from gateway.delivery.message import Outlet
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.contract.reading import Reading
@@ -23,10 +23,10 @@ ABRUPT_SECONDS, MOST_ABRUPT = 10.0, 3
 
 
 class Publisher:
-    """Sends what pollers give it over one connection after the other; between them all goes to the backlog."""
+    """Sends what pollers give it over one connection after the other; between them all goes to the outbox."""
 
-    def __init__(self, backlog: Backlog, in_flight: InFlight, aside: Aside, words: Words) -> None:
-        self._backlog = backlog
+    def __init__(self, outbox: Outbox, in_flight: InFlight, aside: Aside, words: Words) -> None:
+        self._outbox = outbox
         self._in_flight = in_flight
         self._aside = aside
         self._words = words
@@ -51,18 +51,18 @@ class Publisher:
         self._take(Batch(name, payload, 1))
 
     def _take(self, batch: Batch) -> None:
-        backlog, connection = self._backlog, self._connection
-        backlog.put(batch)
+        outbox, connection = self._outbox, self._connection
+        outbox.put(batch)
         if connection is None or self._finishing or (self._aside.holds_any and self._aside.holds(batch.topic)):
-            backlog.requeue(batch)
+            outbox.requeue(batch)
             return
-        backlog.mark_sent(batch)
-        if not self._queue and self._in_flight.send_at_once(connection, batch, batch.live(backlog.publisher)):
+        outbox.mark_sent(batch)
+        if not self._queue and self._in_flight.send_at_once(connection, batch, batch.live(outbox.publisher)):
             return
         self._queue.append(batch)
         self._queued += batch.count
         while self._queued > QUEUED_READINGS and len(self._queue) > 1:
-            backlog.requeue(self._next())
+            outbox.requeue(self._next())
         self._wake.set()
 
     async def has_room(self) -> None:
@@ -79,7 +79,7 @@ class Publisher:
         """No more will come: `serve` returns when all is acknowledged. The disk is to have what is not, from now on."""
         self._finishing = True
         for batch in (*self._in_flight.batches, *self._queue):
-            self._backlog.keep(batch)
+            self._outbox.keep(batch)
         self._wake.set()
 
     async def serve(self, connection: mqtt.Connection) -> None:
@@ -90,8 +90,8 @@ class Publisher:
         try:
             await self._send_queued(connection)
             await self._in_flight.landed()
-            await self._backlog.sent_from_memory()
-            await self._backlog.receipts(RECEIPT_SECONDS)
+            await self._outbox.sent_from_memory()
+            await self._outbox.receipts(RECEIPT_SECONDS)
         finally:
             self._connection = None
             self._suspect(connection.lost, self._clock() - began)
@@ -116,7 +116,7 @@ class Publisher:
     def _put_back(self) -> None:
         self._in_flight.put_back()
         while self._queue:
-            self._backlog.requeue(self._next())
+            self._outbox.requeue(self._next())
         metrics.queued.set(0)
 
     async def _send_queued(self, connection: mqtt.Connection) -> None:
@@ -124,7 +124,7 @@ class Publisher:
         while True:
             while self._queue:
                 batch = self._next()
-                await self._in_flight.send(connection, batch, batch.live(self._backlog.publisher))
+                await self._in_flight.send(connection, batch, batch.live(self._outbox.publisher))
             self._roomy.set()
             metrics.queued.set(self._queued)
             if self._finishing:

@@ -1,7 +1,7 @@
 """What ingesters say of our messages, and whether they say anything."""
 
 from gateway import metrics
-from gateway.delivery.backlog import Backlog
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.subscribing import subscribe
 from gateway.delivery.words import Words
 from gateway.settings import ANY
@@ -15,10 +15,10 @@ _MOST_OFFERS = 100
 
 
 class Receipts:
-    """Listens for receipts on behalf of a backlog: of one group of ingesters, of any (ANY), or of none."""
+    """Listens for receipts on behalf of an outbox: of one group of ingesters, of any (ANY), or of none."""
 
-    def __init__(self, group: str | None, backlog: Backlog, words: Words) -> None:
-        self._backlog = backlog
+    def __init__(self, group: str | None, outbox: Outbox, words: Words) -> None:
+        self._outbox = outbox
         self._words = words
         self._filter = topic.receipt_offer("#" if group == ANY else group) if group else None
         self._offers: set[str] = set()
@@ -32,15 +32,15 @@ class Receipts:
         if self._filter is not None:
             self._offers.clear()  # until the broker says what it retained
             self._set_offered()
-            if self._backlog.opened.is_set():
+            if self._outbox.opened.is_set():
                 await self.follow(connection)
             await subscribe(self._words, connection, self._filter)
 
     async def follow(self, connection: mqtt.Connection) -> None:
         """Subscribes to our own receipts, as soon as the spool is open and has a name."""
         if self._filter is not None and self._topic is None:
-            await self._backlog.opened.wait()
-            self._topic = topic.receipt(self._backlog.name or "")
+            await self._outbox.opened.wait()
+            self._topic = topic.receipt(self._outbox.name or "")
             await subscribe(self._words, connection, self._topic)
 
     def heard(self, name: str, payload: bytes) -> bool:
@@ -56,17 +56,21 @@ class Receipts:
             return False
         try:
             for first, last in decode_receipt(payload):
-                self._backlog.committed(first, last)
+                if not self._outbox.committed(first, last):
+                    self._refuse("for numbers that were never sent", first=first, last=last)
         except DecodeError as error:
-            metrics.receipts_refused.inc()
-            if not self._refusing:
-                self._refusing = True
-                self._log.warning("what came as a receipt is none", reason=str(error))
+            self._refuse(str(error))
         return True
+
+    def _refuse(self, reason: str, **numbers: int) -> None:
+        metrics.receipts_refused.inc()
+        if not self._refusing:
+            self._refusing = True
+            self._log.error("a receipt is refused", reason=reason, **numbers)
 
     def _set_offered(self) -> None:
         offered = bool(self._offers)
-        if offered and not self._backlog.offered:
+        if offered and not self._outbox.offered:
             self._log.info("receipts are offered", by=sorted(self._offers))
-        self._backlog.offer(offered)
+        self._outbox.offer(offered)
         metrics.receipts_offered.set(offered)

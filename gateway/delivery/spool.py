@@ -272,7 +272,7 @@ class Spool:
 
     def _batches(self, database: sqlite3.Connection, rows: list[Any]) -> list[Batch]:
         """Rows as batches. What cannot be one of ours goes, instead of standing in the way for ever."""
-        batches = [Batch(*row) for row in rows if is_message(*row)]
+        batches = [Batch(row[0], row[1], row[2], row[3], kept=True) for row in rows if is_message(*row)]
         if len(batches) < len(rows):
             wrong = [row for row in rows if not is_message(*row)]
             with database:

@@ -1,4 +1,4 @@
-"""What a spool holds, as metrics."""
+"""What a spool holds, how fast it drains, and when it is full, as metrics."""
 
 from math import inf
 
@@ -6,22 +6,28 @@ from gateway import metrics
 from gateway.delivery.spool import Spool
 
 
-class Gauges:
-    """Of the gateway's own spool."""
+class SpoolGauges:
+    """Of one spool; they are shown for the gateway's own."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._size: int | None = None
+        self._rate = 0.0  # readings a second that leave the disk
 
-    def show(self, rate: float) -> None:
-        """What is in it, and how long it takes to send that at `rate` readings a second."""
-        contents = self._spool.contents
-        metrics.spool_readings.set(contents.readings)
-        metrics.spool_bytes.set(contents.size)
-        kept = self._spool.clock - contents.oldest if contents.oldest is not None else 0
-        metrics.spool_oldest.set(kept / 1000)
-        left = contents.readings / rate if rate else inf
-        metrics.spool_drain.set(left if contents.readings else 0)
+    def show(self) -> None:
+        """What is asked for these metrics looks here from now on."""
+        metrics.spool_readings.set_function(lambda: self._spool.contents.readings)
+        metrics.spool_bytes.set_function(lambda: self._spool.contents.size)
+        metrics.spool_oldest.set_function(lambda: self._kept() or 0.0)
+        metrics.spool_drain.set_function(self._drain)
+
+    def sent(self, readings: int, seconds: float) -> None:
+        """So many have left the disk in that time."""
+        self._rate += (readings / seconds - self._rate) * (0.1 if self._rate else 1)
+
+    def idle(self) -> None:
+        """Nothing leaves."""
+        self._rate = 0.0
 
     async def show_growth(self, seconds: float, *, failing: bool) -> None:
         """When it will be full, at the pace of the last `seconds`; and when the oldest message is lost, if it stays.
@@ -35,6 +41,14 @@ class Gauges:
             left = await self._spool.room() / ((size - before) / seconds)
         left = 0.0 if failing else left
         metrics.spool_full.set(left)
+        kept = self._kept()
+        metrics.spool_loss.set(max(0.0, min(left, self._spool.max_age - kept if kept is not None else inf)))
+
+    def _kept(self) -> float | None:
+        """For how many seconds it has the oldest message."""
         oldest = self._spool.contents.oldest
-        kept = self._spool.max_age - (self._spool.clock - oldest) / 1000 if oldest is not None else inf
-        metrics.spool_loss.set(max(0.0, min(left, kept)))
+        return (self._spool.clock - oldest) / 1000 if oldest is not None else None
+
+    def _drain(self) -> float:
+        readings = self._spool.contents.readings
+        return 0.0 if not readings else readings / self._rate if self._rate else inf

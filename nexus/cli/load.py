@@ -13,9 +13,9 @@ from time import time
 from typing import Literal, NamedTuple
 
 from gateway.delivery import spool_folder
-from gateway.delivery.backlog import Backlog
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.message import Outlet
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.words import Words
 from gateway.settings import Settings
@@ -91,7 +91,7 @@ async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> No
     process, own = settings.load(settings.Process), settings.load(Settings)
     broker = mqtt.settings.load(process.environment)
     load.write(out)
-    async with _sending(own, broker) as (publisher, backlog):
+    async with _sending(own, broker) as (publisher, outbox):
         clock = asyncio.get_running_loop().time
         load.began, began = time(), clock()
         load.write(out)
@@ -99,22 +99,22 @@ async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> No
             await run_until(stop, _pace(load, publisher, limits))
             load.seconds = clock() - began
             publisher.finish()
-            await run_until(stop, _settled(backlog, limits.wait))
+            await run_until(stop, _settled(outbox, limits.wait))
         finally:
-            load.unconfirmed = backlog.unsettled
+            load.unconfirmed = outbox.unsettled
             load.ended = True
             load.write(out)
 
 
 @asynccontextmanager
-async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publisher, Backlog]]:
+async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publisher, Outbox]]:
     """The gateway's own way to the broker: publisher, spool and receipts."""
     async with AsyncExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
         disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
         group = await stack.enter_async_context(task_group())
         delivery = Delivery(own, disk, Words(), lambda _: True)
-        publisher, backlog = delivery.publisher, delivery.backlog
+        publisher, outbox = delivery.publisher, delivery.outbox
 
         async def serve(connection: mqtt.Connection) -> None:
             await delivery.serve(connection)
@@ -135,7 +135,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
                 await publisher.has_room()
         except TimeoutError:
             log.get("load").warning("no connection yet: what is sent waits on the disk")
-        yield publisher, backlog
+        yield publisher, outbox
         for task in tasks:
             task.cancel()
 
@@ -168,9 +168,9 @@ async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
         await asyncio.sleep(0)
 
 
-async def _settled(backlog: Backlog, seconds: float) -> None:
+async def _settled(outbox: Outbox, seconds: float) -> None:
     """Waits until everything has arrived; at most so long."""
     clock = asyncio.get_running_loop().time
     until = clock() + seconds
-    while backlog.unsettled and clock() < until:
-        await backlog.changed(0.1)
+    while outbox.unsettled and clock() < until:
+        await outbox.changed(0.1)

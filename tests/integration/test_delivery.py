@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.delivery import adoption, drain, in_flight, spool_file, spool_folder, states, words
+from gateway.delivery import adoption, in_flight, replay, spool_file, spool_folder, states, words
 from gateway.delivery.aside import FIRST_SECONDS, Aside
 from gateway.delivery.batch import Batch
 from gateway.delivery.delivery import Delivery
@@ -100,7 +100,7 @@ def connected(broker: Mosquitto, ear: Ear | None = None) -> "mqtt.connect":  # t
 def test_what_nobody_has_subscribed_to_waits_for_who_comes(
     tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(drain, "UNHEARD_SECONDS", 1.0)
+    monkeypatch.setattr(replay, "UNHEARD_SECONDS", 1.0)
     broker, ear = mosquitto(), Ear()
 
     async def scenario() -> None:
@@ -111,10 +111,10 @@ def test_what_nobody_has_subscribed_to_waits_for_who_comes(
                 say(delivery, "plc", value)
                 say(delivery, "other", value)
             await until(lambda: values(ear, "other") == {1, 2, 3, 4, 5}, "whoever has a subscriber flows")
-            await until(lambda: delivery.backlog.stored == 5, "the rest is kept")
+            await until(lambda: delivery.outbox.stored == 5, "the rest is kept")
             await connection.subscribe("dev/plc/#")
             await until(lambda: values(ear, "plc") == {1, 2, 3, 4, 5}, "all of it comes")
-            await until(lambda: delivery.backlog.stored == 0, "and is let go")
+            await until(lambda: delivery.outbox.stored == 0, "and is let go")
 
     asyncio.run(scenario())
 
@@ -125,7 +125,7 @@ def test_without_receipts_the_brokers_word_is_enough(tmp_path: Path, mosquitto: 
     async def scenario() -> None:
         async with delivering(tmp_path, broker.login("gateway"), "none") as delivery:
             say(delivery, "plc", 1)
-            await until(lambda: delivery.publisher._connection and not delivery.backlog.unsettled, "the broker has it")
+            await until(lambda: delivery.publisher._connection and not delivery.outbox.unsettled, "the broker has it")
 
     asyncio.run(scenario())
 
@@ -163,26 +163,26 @@ def test_who_has_met_an_ingester_goes_on_waiting_for_receipts(
             await connection.subscribe("dev/#")
             say(delivery, "plc", 1)
             await until(lambda: values(ear, "plc") == {1}, "it flows")
-            assert delivery.backlog.publisher is None
+            assert delivery.outbox.publisher is None
             await connection.publish("receipt-offer/ingestion", OFFER, retain=True)
-            await until(lambda: delivery.backlog.publisher, "receipts are waited for")
+            await until(lambda: delivery.outbox.publisher, "receipts are waited for")
             say(delivery, "plc", 2)
             await until(lambda: values(ear, "plc") == {1, 2}, "it flows")
-            await until(lambda: delivery.backlog.stored == 1, "somebody has it, and no database does")
-            name = delivery.backlog.publisher
+            await until(lambda: delivery.outbox.stored == 1, "somebody has it, and no database does")
+            name = delivery.outbox.publisher
         ear = Ear()
         # A broker that has lost what it retained.
         async with delivering(tmp_path, other.login("gateway")) as delivery, connected(other, ear) as connection:
             await connection.subscribe("dev/#")
             await until(lambda: values(ear, "plc") == {2}, "it is sent again")
-            assert delivery.backlog.publisher == name
-            assert not delivery.backlog.offered
+            assert delivery.outbox.publisher == name
+            assert not delivery.outbox.offered
             say(delivery, "plc", 3)
-            await until(lambda: delivery.backlog.stored == 2, "kept")
+            await until(lambda: delivery.outbox.stored == 2, "kept")
             [payload] = [json.loads(m.payload) for m in ear.messages if m.topic == "dev/plc"]
             numbers = [[payload["n"], payload["n"]]]
             await connection.publish(f"receipt/{name}", json.dumps(numbers).encode())
-            await until(lambda: delivery.backlog.stored == 1, "its receipt lets it go")
+            await until(lambda: delivery.outbox.stored == 1, "its receipt lets it go")
 
     asyncio.run(scenario())
 
@@ -219,17 +219,17 @@ def test_a_hostile_receipt_lets_nothing_go(tmp_path: Path, mosquitto: Callable[.
             await until(lambda: delivery.publisher._connection, "connected")
             say(delivery, "plc", 1)
             say(delivery, "plc", 2)
-            await until(lambda: values(ear, "plc") == {1, 2} and delivery.backlog.stored == 2, "sent, and kept")
+            await until(lambda: values(ear, "plc") == {1, 2} and delivery.outbox.stored == 2, "sent, and kept")
             first, second = [json.loads(message.payload)["n"] for message in ear.messages]
-            topic = f"receipt/{delivery.backlog.publisher}"
+            topic = f"receipt/{delivery.outbox.publisher}"
             never = json.dumps([[1, first + 5], [first, first + 5], [second + 1, second + 10**9]]).encode()
             for payload in [*HOSTILE, never]:
                 await (await connection.publish(topic, payload))
             say(delivery, "plc", 3)
-            await until(lambda: values(ear, "plc") == {1, 2, 3} and delivery.backlog.stored == 3, "it goes on")
+            await until(lambda: values(ear, "plc") == {1, 2, 3} and delivery.outbox.stored == 3, "it goes on")
             assert delivery.publisher._connection is not None
             await connection.publish(topic, json.dumps([[first, second]]).encode())
-            await until(lambda: delivery.backlog.stored == 1, "a good one counts")
+            await until(lambda: delivery.outbox.stored == 1, "a good one counts")
 
     asyncio.run(scenario())
 
@@ -254,10 +254,10 @@ def test_a_spool_that_cannot_be_opened_stops_no_live_reading(
             await until(lambda: values(ear, "plc") == {1}, "it flows")
             (tmp_path / "spool-0.db").rmdir()
             await until(lambda: delivery.waiting_for() == [], "it is tried again")
-            await until(lambda: delivery.backlog.stored == 1, "what waited is on the disk")
+            await until(lambda: delivery.outbox.stored == 1, "what waited is on the disk")
             await connection.subscribe("dev/other/#")
             say(delivery, "plc", 2)
-            await until(lambda: values(ear, "plc") == {1, 2} and delivery.backlog.stored == 2, "with receipts now")
+            await until(lambda: values(ear, "plc") == {1, 2} and delivery.outbox.stored == 2, "with receipts now")
             assert "n" in json.loads(ear.messages[-1].payload)
 
     asyncio.run(scenario())
@@ -271,7 +271,7 @@ async def filled(delivery: Delivery, limit: int | None = None) -> None:
         found = database.execute(f"SELECT {pages}").fetchone()[0]
         database.execute(f"PRAGMA max_page_count = {found}")
 
-    await delivery.backlog.spool._do(fill)
+    await delivery.outbox.spool._do(fill)
 
 
 @pytest.mark.parametrize("receipts", ["none", "ingestion"])
@@ -282,35 +282,34 @@ def test_what_a_full_disk_refuses_goes_to_the_broker_once_it_is_back(
 
     async def scenario() -> None:
         async with delivering(tmp_path, broker.login("gateway"), receipts) as delivery:
-            backlog = delivery.backlog
+            outbox = delivery.outbox
             await until(lambda: delivery.publisher._connection, "connected")
             broker.stop()
             await until(lambda: not delivery.publisher._connection, "it has lost the broker")
             say(delivery, "plc", 0)
-            await until(lambda: backlog.stored == 1, "the first is on disk")
+            await until(lambda: outbox.stored == 1, "the first is on disk")
             await filled(delivery)
             for value in range(1, 601):
                 say(delivery, "plc", value)
-            await until(lambda: backlog.failing, "the disk is full")
+            await until(lambda: outbox.failing, "the disk is full")
             await keeping_shown(delivery)
             broker.start()
             async with connected(broker, ear) as connection:
                 await connection.subscribe("dev/#")
                 await until(lambda: values(ear, "plc") == set(range(601)), "all of it comes, also from memory", 30)
                 if receipts == "ingestion":
-                    assert backlog.waiting == 600, "until there is a receipt"
+                    assert outbox.waiting == 600, "until there is a receipt"
                     said = [json.loads(message.payload) for message in ear.messages]
                     numbers = [[one["n"], one.get("m", one["n"])] for one in said]
                     await connection.publish(f"receipt/{said[0]['p']}", json.dumps(numbers).encode())
-                await until(lambda: backlog.waiting == backlog.stored == 0 and not backlog.failing, "nothing is left")
-                assert backlog.lose() == 0
+                await until(lambda: outbox.waiting == outbox.stored == 0 and not outbox.failing, "nothing is left")
+                assert outbox.lose() == 0
 
     asyncio.run(scenario())
 
 
 async def keeping_shown(delivery: Delivery) -> None:
-    assert delivery.backlog.gauges is not None
-    await delivery.backlog.gauges.show_growth(10.0, failing=delivery.backlog.failing is not None)
+    await delivery.gauges.show_growth(10.0, failing=delivery.outbox.failing is not None)
     assert metrics.spool_full._value.get() == 0, "a disk that is full is said"
 
 
@@ -321,24 +320,24 @@ def test_a_stop_sends_what_a_full_disk_refuses_and_counts_what_is_lost(
 
     async def scenario() -> None:
         async with delivering(tmp_path, broker.login("gateway"), "ingestion") as delivery:
-            backlog = delivery.backlog
+            outbox = delivery.outbox
             await until(lambda: delivery.publisher._connection, "connected")
             broker.stop()
             await until(lambda: not delivery.publisher._connection, "it has lost the broker")
             await filled(delivery)
             for value in range(600):
                 say(delivery, "plc", value)
-            await until(lambda: backlog.failing, "the disk is full")
+            await until(lambda: outbox.failing, "the disk is full")
             delivery.publisher.finish()
             broker.start()
             async with connected(broker, ear) as connection:
                 await connection.subscribe("dev/#")
                 await until(lambda: values(ear, "plc") == set(range(600)), "a stop that has begun sends it", 30)
-                assert backlog.waiting == 600
-                await until(lambda: backlog.lose() == 0, "what the broker has is not counted as lost")
+                assert outbox.waiting == 600
+                await until(lambda: outbox.lose() == 0, "what the broker has is not counted as lost")
             say(delivery, "plc", 600)
             lost = metrics.dropped.labels("memory")._value.get()
-            assert backlog.lose() == 1
+            assert outbox.lose() == 1
             assert metrics.dropped.labels("memory")._value.get() == lost + 1
 
     asyncio.run(scenario())
@@ -427,11 +426,11 @@ def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_connection
     join = adoption.Receipts.join
 
     async def slowly(self: adoption.Receipts, connection: mqtt.Connection) -> None:
-        if self._backlog.gauges is None and not joining.is_set():
+        if self._outbox.spool.number == 1 and not joining.is_set():
             joining.set()
-            self._backlog.committed(77, 77)
-            self._backlog._finished.add(77, 77)
-            await self._backlog.flush()
+            self._outbox.committed(77, 77)
+            self._outbox._finished.add(77, 77)
+            await self._outbox.flush()
             await asyncio.sleep(1.5)  # longer than the empty spool stays open
         await join(self, connection)
 
@@ -441,7 +440,7 @@ def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_connection
         async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
             await two.write([Batch("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])
         async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
-            await until(joining.is_set, "the drain is on its way")
+            await until(joining.is_set, "the replay is on its way")
             await until(lambda: not (tmp_path / "spool-1.db").exists(), "the empty file is removed")
             for value in range(1, 30):
                 say(delivery, "plc", value)
@@ -537,7 +536,7 @@ def test_a_denied_topic_waits_and_the_others_flow(
                 for device in ("good", "bad", "fine"):
                     say(delivery, device, value)
             await until(lambda: broker.has("good") >= 9 and broker.has("fine") >= 9, "the others flow")
-            await until(lambda: delivery.backlog.stored >= 9, "what is denied waits")
+            await until(lambda: delivery.outbox.stored >= 9, "what is denied waits")
             assert broker.connections == connections, "nobody is disconnected any more"
             assert ["dev/bad" in said for said in delivery.problems()] == [True], "/health names it"
             allowed = True
@@ -595,7 +594,7 @@ def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publ
             delivery.publisher.scan(outlet, readings)
             await until(lambda: len(came()) == 299, "all but the one that is too large by itself")
             await until(lambda: len(parted()) == 299, "by way of the disk")
-            await until(lambda: delivery.backlog.stored == 1, "the one waits")
+            await until(lambda: delivery.outbox.stored == 1, "the one waits")
             say(delivery, "plc", 5)
             await until(lambda: came().get("t") == 5, "and holds up no other")
             assert broker.connections == 1
@@ -606,7 +605,7 @@ def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publ
             assert delivery.publisher._connection
             delivery.publisher._connection.stream.drop("cut")
             await until(lambda: came().get("t100") == "x" * 3000, "a broker that takes more gets it")
-            await until(lambda: delivery.backlog.stored == 0, "and nothing is left")
+            await until(lambda: delivery.outbox.stored == 0, "and nothing is left")
 
     asyncio.run(scenario())
 
@@ -698,8 +697,8 @@ def test_a_subscription_that_is_refused_costs_itself_only(
 
     async def wait_for_name(delivery: Delivery) -> str:
         await until(lambda: delivery.publisher._connection, "connected")
-        assert delivery.backlog.name
-        return delivery.backlog.name
+        assert delivery.outbox.name
+        return delivery.outbox.name
 
     asyncio.run(scenario())
 
@@ -711,14 +710,14 @@ def test_a_broker_that_takes_next_to_nothing_does_not_blow_up_the_spool(tmp_path
         async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
             await until(lambda: delivery.publisher._connection, "connected")
             delivery.publisher.scan(Outlet("plc", "device", {}), [Reading(f"t{n}", 1000, n) for n in range(200)])
-            await until(lambda: delivery.backlog.stored == 1, "it waits on the disk")
+            await until(lambda: delivery.outbox.stored == 1, "it waits on the disk")
             say(delivery, "other", 1)
             await until(lambda: broker.has("other"), "what is small enough flows")
-            assert delivery.backlog.stored == 1, "in one piece"
+            assert delivery.outbox.stored == 1, "in one piece"
             broker.largest = 100_000
             assert delivery.publisher._connection
             delivery.publisher._connection.stream.drop("cut")
-            await until(lambda: broker.has("plc") and delivery.backlog.stored == 0, "a better one gets it")
+            await until(lambda: broker.has("plc") and delivery.outbox.stored == 0, "a better one gets it")
 
     asyncio.run(scenario())
 

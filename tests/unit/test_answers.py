@@ -8,12 +8,13 @@ import pytest
 from gateway import metrics
 from gateway.delivery.answers import Verdict, verdict
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
-from gateway.delivery.drain import Drain
 from gateway.delivery.in_flight import InFlight
 from gateway.delivery.message import Outlet
+from gateway.delivery.outbox import Outbox
 from gateway.delivery.publisher import Publisher
+from gateway.delivery.replay import Replay
 from gateway.delivery.spool_folder import claimed
+from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.contract.reading import Reading
@@ -64,10 +65,10 @@ def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -
         broker, found = Broker(code), []
         for live in (True, False):
             async with claimed(tmp_path / str(live), 10**9, 1000.0) as spool:
-                backlog, aside = Backlog(spool, 1000, "auto"), Aside()
-                await backlog.open()
-                in_flight = InFlight(backlog, aside)
-                publisher = Publisher(backlog, in_flight, aside, Words())
+                outbox, aside = Outbox(spool, 1000, "auto"), Aside()
+                await outbox.open()
+                in_flight = InFlight(outbox, aside)
+                publisher = Publisher(outbox, in_flight, aside, Words())
                 before = counted(code)
                 if live:
                     publisher._connection = broker  # type: ignore[assignment]
@@ -75,9 +76,9 @@ def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -
                     assert not in_flight.batches
                 else:
                     publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
-                    await backlog.flush()
-                    drain = Drain(backlog, in_flight, broker, aside, Words())  # type: ignore[arg-type]
-                    await drain._step()
+                    await outbox.flush()
+                    replay = Replay(outbox, in_flight, SpoolGauges(spool), broker, aside=aside, words=Words())  # type: ignore[arg-type]
+                    await replay._step()
                 found.append(tuple(after - old for after, old in zip(counted(code), before, strict=True)))
         assert found[0] == found[1]
         assert sum(found[0]) == {0: 1, mqtt.NOBODY: 0, 0x87: 1}.get(code, 2)

@@ -24,7 +24,7 @@ DAY = 86_400.0
 
 
 def entry(number: int, size: int = 100) -> Batch:
-    return Batch(f"dev/plc{number}", b"{" + b"x" * (size - 2) + b"}", 10, number * 10 + 1)
+    return Batch(f"dev/plc{number}", b"{" + b"x" * (size - 2) + b"}", 10, number * 10 + 1, kept=True)
 
 
 def on(folder: Path, work: Callable[[Spool], Awaitable[None]], max_bytes: int = 10**9, max_age: float = DAY) -> None:
@@ -725,7 +725,7 @@ def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypa
 
 def test_an_entry_in_parts_keeps_its_numbers_its_time_and_the_totals(tmp_path: Path) -> None:
     payload = b'{"ts":5,"v":{"a":1.50,"b":"x","c":null},"q":{"c":"bad"},"u":{"a":"bar"},"t":{"b":4}}'
-    whole = Batch("dev/x", payload, 3, 7)
+    whole = Batch("dev/x", payload, 3, 7, kept=True)
 
     async def look(spool: Spool) -> None:
         await spool.write([whole])

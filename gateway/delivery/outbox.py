@@ -11,63 +11,46 @@ from typing import Literal
 
 from gateway import metrics
 from gateway.delivery.batch import Batch, holes
-from gateway.delivery.ledger import Ledger
+from gateway.delivery.retransmit_queue import RetransmitQueue
 from gateway.delivery.spool import Spool, SpoolError
-from gateway.delivery.spool_gauges import Gauges
 from gateway.delivery.waiting import Waiting
 from nexus.contract.ranges import Ranges
-from nexus.process import log
 
 BATCHES_AT_ONCE = 2000  # in one transaction
 Wanted = Literal["auto", "always", "never"]
 
 
-PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to come back too
-
-
-class Backlog:
+class Outbox:
     """Batches on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
 
     When that is full, because the disk takes nothing, the oldest go, and are counted. Times are the event loop's.
-    `receipts` are waited for always, never, or (auto) from the first time on that somebody offers them. While the spool
+    Receipts are waited for always, never, or (auto) from the first time on that somebody offers them. While the spool
     cannot be opened nothing has a number, and the broker's word has to do.
     """
 
-    def __init__(self, spool: Spool, limit: int, receipts: Wanted, *, shown: bool = True) -> None:
+    def __init__(self, spool: Spool, limit: int, wanted: Wanted) -> None:
         self.spool = spool
-        self._wanted = receipts
-        self._receipts = receipts == "always"
+        self.wanted = wanted
+        self._receipts = wanted == "always"
         self._batches = Waiting(limit)
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
-        self._ledger = Ledger(0)
+        self._queue = RetransmitQueue(0)
         self._finished = Ranges()  # numbers that the disk need not keep
         self._flushing = asyncio.Lock()
         self._clock = asyncio.get_running_loop().time
-        self._log = log.get("spool")
-        self._refusing = False
         self.wake = asyncio.Event()  # there is something for the disk
         self.opened = asyncio.Event()
         self.tried = asyncio.Event()  # to open it, whatever came of it
         self.news = asyncio.Event()  # something is stored, or has arrived
         self.offered = False  # whether ingesters say that they send receipts
-        self._was_connected = False
-        self._patience_until = float("-inf")
         self.failing: str | None = None  # why the disk takes nothing
-        self.rate = 0.0  # readings a second that leave the disk
-        self.gauges = Gauges(spool) if shown else None
-        if shown:
-            metrics.spool_waiting.set_function(lambda: self.waiting)
 
-    def connected(self) -> None:
-        """There is a connection. After an outage those who listen may still be on their way back, as we were."""
-        if self._was_connected:
-            self._patience_until = self._clock() + PATIENCE_SECONDS
-        self._was_connected = True
-
-    @property
-    def keeps_unheard(self) -> bool:
-        """Whether what the broker had nobody to give to is kept, and sent again."""
-        return self._wanted != "never" or self._clock() < self._patience_until
+    def fails(self, reason: str | None) -> bool:
+        """What came of bringing the disk up to date; tells whether it fails now and did not, or the other way round."""
+        is_new = (reason is None) != (self.failing is None)
+        self.failing = reason
+        self.tried.set()
+        return is_new
 
     async def open(self) -> None:
         """Opens the spool, and goes on where the process before ended. Raises SpoolError."""
@@ -76,11 +59,10 @@ class Backlog:
             return
         contents = self.spool.contents
         self._start = self._next = owner.next
-        self._ledger = Ledger(contents.first if contents.messages else owner.next)
-        self._receipts = self._receipts or (self._wanted == "auto" and owner.offered)
+        self._queue = RetransmitQueue(contents.first if contents.messages else owner.next)
+        self._receipts = self._receipts or (self.wanted == "auto" and owner.offered)
         self.opened.set()
         self._batches.number(self._number)
-        self.show()
 
     @property
     def name(self) -> str | None:
@@ -105,7 +87,7 @@ class Backlog:
     def offer(self, offered: bool) -> None:
         """Ingesters say that they send receipts, or do no more. Who has heard it once goes on waiting for them."""
         self.offered = offered
-        if offered and self._wanted == "auto":
+        if offered and self.wanted == "auto":
             self._receipts = True
             self.wake.set()
         self.news.set()
@@ -124,7 +106,7 @@ class Backlog:
     def set_on(self, clock: int) -> None:
         """Goes on with the numbers from the wall clock on, so that one who runs on a copy of the spool meets none."""
         if 0 < self._next < clock:
-            self._ledger.gone(self._next, clock - 1)
+            self._queue.forget(self._next, clock - 1)
             self._next = clock
 
     def ahead(self, clock: int) -> float:
@@ -134,13 +116,13 @@ class Backlog:
 
     def mark_sent(self, batch: Batch) -> None:
         """The batch is about to be sent: nobody else sends it."""
-        if batch.first and self._ledger.sent(batch.first, batch.last, self._clock()):
+        if batch.first and self._queue.mark_sent(batch.first, batch.last, self._clock()):
             metrics.sent_again.inc(batch.count)
 
     def requeue(self, batch: Batch) -> None:
         """The batch was not sent, or not so that it is known to have arrived."""
         if batch.first:
-            self._ledger.unsent(batch.first, batch.last)
+            self._queue.requeue(batch.first, batch.last)
         if not batch.kept:
             self._store(batch)
 
@@ -157,49 +139,41 @@ class Backlog:
     def forget(self, batch: Batch) -> None:
         """The batch needs nothing more."""
         if batch.first:
-            whole = self._ledger.gone(batch.first, batch.last)
+            whole = self._queue.forget(batch.first, batch.last)
             if batch.kept:
                 self._finished.add(*whole)
 
-    def committed(self, first: int, last: int) -> None:
-        """A receipt: the database has these numbers. Only those count that were sent."""
-        if not 1 <= first <= last < self._next:
-            return self._refuse(first, last)
-        parts = self._ledger.have_left(first, last)
+    def committed(self, first: int, last: int) -> bool:
+        """A receipt: the database has these numbers. Only those count that were sent; tells whether they may come."""
+        is_known = 1 <= first <= last < self._next
+        parts = self._queue.have_left(first, last) if is_known else []
         for part in parts:
-            self._finished.add(*self._ledger.committed(*part, self._clock()))
+            self._finished.add(*self._queue.confirm(*part, self._clock()))
         if parts:
             metrics.receipts.inc()
             self.wake.set()
             self.news.set()
-        elif first >= self._start and not self._ledger.is_committed(first, last):
-            self._refuse(first, last)
-        return None
-
-    def _refuse(self, first: int, last: int) -> None:
-        metrics.receipts_refused.inc()
-        if not self._refusing:
-            self._refusing = True
-            self._log.error("a receipt for numbers that were never sent is refused", first=first, last=last)
+            return True
+        return is_known and (first < self._start or self._queue.is_committed(first, last))
 
     def heard_within(self, seconds: float) -> bool:
         """Whether a receipt has come lately."""
-        return self._clock() - self._ledger.heard < seconds
+        return self._clock() - self._queue.heard < seconds
 
     async def receipts(self, seconds: float) -> None:
         """Waits until what was sent lately is in the database; at most so long."""
         if not (self._receipts and self.offered):
             return
-        sent = self._ledger.recent(self._clock())
+        sent = self._queue.recent(self._clock())
         until = self._clock() + seconds
-        while sent and not self._ledger.is_committed(*sent) and self._clock() < until:
+        while sent and not self._queue.is_committed(*sent) and self._clock() < until:
             await self.changed(until - self._clock())
 
     @property
     def unsettled(self) -> int:
         """Readings that are not known to have arrived."""
         unnumbered = 0 if self._start else self.waiting
-        return self._ledger.missing(self._next) + unnumbered
+        return self._queue.missing(self._next) + unnumbered
 
     async def changed(self, seconds: float) -> None:
         """Waits until something is stored, or has a receipt; at most so long."""
@@ -216,15 +190,15 @@ class Backlog:
             if self._is_due(oldest):
                 metrics.dropped.labels("memory").inc(oldest.count)
             if oldest.first:
-                self._ledger.gone(oldest.first, oldest.last)
+                self._queue.forget(oldest.first, oldest.last)
         self.wake.set()
 
     def _is_due(self, batch: Batch) -> bool:
         """Whether it is not with the broker, as far as we know."""
-        return not batch.first or self._ledger.due(batch.first, batch.last) is not None
+        return not batch.first or self._queue.due(batch.first, batch.last) is not None
 
     def _is_settled(self, batch: Batch) -> bool:
-        return batch.first > 0 and self._ledger.is_committed(batch.first, batch.last)
+        return batch.first > 0 and self._queue.is_committed(batch.first, batch.last)
 
     @property
     def unstored(self) -> int:
@@ -257,7 +231,7 @@ class Backlog:
         while self._batches or self._finished:
             batches = self._batches.take(BATCHES_AT_ONCE)
             finished, self._finished = self._finished, Ranges()
-            wanted = [batch for batch in batches if not self._ledger.is_committed(batch.first, batch.last)]
+            wanted = [batch for batch in batches if not self._queue.is_committed(batch.first, batch.last)]
             for batch in wanted:
                 batch.encode()  # here, and not in the spool's thread
             try:
@@ -270,7 +244,6 @@ class Backlog:
                 raise
             self._batches.done()
             self.news.set()
-            self.show()
 
     async def shrink(self) -> None:
         """Has the disk forget what needs nothing more; a full one may not even take deletions: then they are sent again
@@ -281,7 +254,7 @@ class Backlog:
         except SpoolError:
             metrics.spool_failures.inc()
 
-    # For the drain.
+    # For the replay.
 
     async def due(
         self, limit: int, after: int = 0, aside: Collection[str] = (), largest: int | None = None
@@ -292,30 +265,25 @@ class Backlog:
         Raises SpoolError.
         """
         if self.offered:
-            self._ledger.listen(self._clock())
+            self._queue.listen(self._clock())
         upto = self.spool.contents.last
         if (waiting := self._batches.first) is not None:  # from here on: not on disk yet, and not gone either
             upto = min(upto, waiting - 1)
         due: list[Batch] = []
         number = after
-        while len(due) < limit and (first := self._ledger.due(number, upto)) is not None:
+        while len(due) < limit and (first := self._queue.due(number, upto)) is not None:
             batches = await self.spool.between(first, upto, limit, aside, largest)
             number = batches[-1].last + 1 if len(batches) == limit else upto + 1
             for hole in [] if aside or largest is not None else holes(first, number - 1, batches):
-                self._ledger.nowhere(*hole)
-            due += [_kept(batch) for batch in batches if self._ledger.due(batch.first, batch.last) is not None]
+                self._queue.nowhere(*hole)
+            due += [batch for batch in batches if self._queue.due(batch.first, batch.last) is not None]
         return due[:limit]
-
-    async def first_of(self, topic: str, largest: int | None) -> Batch | None:
-        """The oldest on disk of a topic, but no single reading of more than `largest` bytes. Raises SpoolError."""
-        found = await self.spool.first_of(topic, largest)
-        return _kept(found) if found is not None else None
 
     def due_in_memory(self, limit: int, aside: Collection[str], largest: int) -> list[Batch]:
         """While the disk refuses: the first batches of at most `largest` bytes that wait for it and should be sent."""
         if self.failing is None or (waiting := self._batches.first) is None:
             return []
-        first, due = self._ledger.due(max(1, waiting), self._next - 1), list[Batch]()
+        first, due = self._queue.due(max(1, waiting), self._next - 1), list[Batch]()
         for batch in self._batches if first is not None else ():
             if first is None or not first <= batch.last or batch.topic in aside or not self._is_due(batch):
                 continue
@@ -327,14 +295,4 @@ class Backlog:
 
     def is_done(self, batch: Batch) -> bool:
         """Whether it is known to have arrived."""
-        return self._ledger.is_committed(batch.first, batch.last)
-
-    def show(self) -> None:
-        """Brings the metrics up to date."""
-        if self.gauges is not None and self.opened.is_set():
-            self.gauges.show(self.rate)
-
-
-def _kept(batch: Batch) -> Batch:
-    batch.kept = True
-    return batch
+        return self._queue.is_committed(batch.first, batch.last)

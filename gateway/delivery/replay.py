@@ -6,12 +6,13 @@ from collections import deque
 from gateway import metrics
 from gateway.delivery.answers import Verdict
 from gateway.delivery.aside import Aside
-from gateway.delivery.backlog import Backlog
 from gateway.delivery.batch import Batch
 from gateway.delivery.in_flight import Flight, InFlight, largest
 from gateway.delivery.keeping import RETRY_SECONDS
-from gateway.delivery.ledger import SILENCE_SECONDS, TOLERANCE_SECONDS
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.retransmit_queue import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.delivery.spool import SpoolError
+from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.process import guard, log
@@ -30,14 +31,21 @@ _UNHEARD_PAUSE = 0.5
 _LOOK_SECONDS = 1.0
 
 
-class Drain:
-    """Empties a backlog over one connection, oldest first, and never takes more than its share of it."""
+class Replay:
+    """Empties an outbox over one connection, oldest first, and never takes more than its share of it."""
 
     def __init__(
-        self, backlog: Backlog, in_flight: InFlight, connection: mqtt.Connection, aside: Aside, words: Words
+        self,
+        outbox: Outbox,
+        in_flight: InFlight,
+        gauges: SpoolGauges,
+        connection: mqtt.Connection,
+        *,
+        aside: Aside,
+        words: Words,
     ) -> None:
-        self._backlog = backlog
-        self._in_flight = in_flight
+        self._outbox = outbox
+        self._in_flight, self._gauges = in_flight, gauges
         self._words = words
         self._connection = connection
         self._aside = aside
@@ -59,7 +67,7 @@ class Drain:
 
     async def _run(self) -> None:
         self._aside.somebody()
-        await self._backlog.opened.wait()
+        await self._outbox.opened.wait()
         if (most := self._connection.maximum_packet_size) < SMALLEST_PACKET:
             log.get("publisher").error("the broker takes too small packets only: what is on disk waits", bytes=most)
             await asyncio.Event().wait()
@@ -73,8 +81,8 @@ class Drain:
                     log.get("spool").error("the spool cannot be read, or kept in parts", reason=str(error))
                 pause = RETRY_SECONDS
             if pause is None:
-                self._backlog.rate = 0.0
-                await self._backlog.changed(_LOOK_SECONDS)
+                self._gauges.idle()
+                await self._outbox.changed(_LOOK_SECONDS)
             else:
                 await asyncio.sleep(pause)
 
@@ -95,17 +103,15 @@ class Drain:
         sent = sum(flight.batch.count for flight in flights if flight.held is None)
         if not sent:
             return 0.0
-        backlog, elapsed = self._backlog, self._clock() - began
+        elapsed = self._clock() - began
         pause = elapsed * (1 - SHARE) / SHARE
-        rate = sent / (elapsed + pause)
-        backlog.rate += (rate - backlog.rate) * (0.1 if backlog.rate else 1)
-        backlog.show()
+        self._gauges.sent(sent, elapsed + pause)
         return pause
 
     def _look_anew(self, now: float) -> None:
         """Once in a while, and when an ingester comes, what nobody wanted is due again, from the oldest on."""
-        came = self._backlog.offered and not self._was_offered
-        self._was_offered = self._backlog.offered
+        came = self._outbox.offered and not self._was_offered
+        self._was_offered = self._outbox.offered
         if came or now - self._from_start_at > UNHEARD_SECONDS:
             self._from_start_at, self._after = now, 0
             self._aside.somebody()
@@ -120,13 +126,13 @@ class Drain:
         return batches or self._due_in_memory()
 
     def _due_in_memory(self) -> list[Batch]:
-        return self._backlog.due_in_memory(MESSAGES_AT_ONCE, self._aside.topics, self._room)
+        return self._outbox.due_in_memory(MESSAGES_AT_ONCE, self._aside.topics, self._room)
 
     async def _due_on_disk(self) -> list[Batch]:
         if not (aside := self._aside.topics) and self._largest is None:
             self._after = 0
-            return await self._backlog.due(MESSAGES_AT_ONCE)
-        batches = await self._backlog.due(MESSAGES_AT_ONCE, self._after, aside, self._largest)
+            return await self._outbox.due(MESSAGES_AT_ONCE)
+        batches = await self._outbox.due(MESSAGES_AT_ONCE, self._after, aside, self._largest)
         if batches:
             self._after = batches[0].first
         return batches
@@ -135,7 +141,7 @@ class Drain:
         """Halves take the place of what is too large on the disk. A single reading waits there."""
         halves = batch.halved()
         if halves or batch.count > 1:
-            await self._backlog.spool.divide(batch, halves)
+            await self._outbox.spool.divide(batch, halves)
         if not halves and batch.count > 1:
             self._in_flight.malformed(batch)
         for one in halves or [batch]:
@@ -145,7 +151,7 @@ class Drain:
 
     async def _try(self, topic: str) -> bool:
         """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
-        batch = await self._backlog.first_of(topic, self._largest)
+        batch = await self._outbox.spool.first_of(topic, self._largest)
         if batch is None:
             self._aside.untried(topic, self._clock())
             return False
@@ -158,11 +164,11 @@ class Drain:
 
     def _has_room(self) -> bool:
         """What has had no receipt for long is under way no more: it is due again, or lost."""
-        heard = self._backlog.heard_within(2 * SILENCE_SECONDS)
+        heard = self._outbox.heard_within(2 * SILENCE_SECONDS)
         patience = TOLERANCE_SECONDS if heard else SILENCE_SECONDS
         while self._under_way:
             at, batch = self._under_way[0]
-            if not self._backlog.is_done(batch) and self._clock() - at < patience:
+            if not self._outbox.is_done(batch) and self._clock() - at < patience:
                 break
             self._under_way.popleft()
             self._readings -= batch.count
@@ -170,10 +176,10 @@ class Drain:
 
     async def _send(self, batches: list[Batch]) -> list[Flight]:
         """Sends these, and waits until each is answered."""
-        backlog, publisher = self._backlog, self._backlog.publisher
+        outbox, publisher = self._outbox, self._outbox.publisher
         flights = []
         for batch in batches:
-            backlog.mark_sent(batch)
+            outbox.mark_sent(batch)
             flights.append(await self._in_flight.send(self._connection, batch, batch.whole(publisher)))
         for flight in flights:
             assert flight.landed is not None
@@ -182,7 +188,7 @@ class Drain:
 
     async def _follow(self, flights: list[Flight]) -> None:
         """What the answers ask for: halves, another topic, a receipt, or room on the disk."""
-        wants_receipts, is_done = self._backlog.publisher is not None, False
+        wants_receipts, is_done = self._outbox.publisher is not None, False
         for flight in flights:
             batch = flight.batch
             if flight.held is Verdict.TOO_LARGE:
@@ -195,4 +201,4 @@ class Drain:
             elif flight.held is None:
                 is_done = True
         if is_done:
-            await self._backlog.shrink()
+            await self._outbox.shrink()

@@ -24,7 +24,7 @@ class _Span:
     again: bool
 
 
-class Ledger:
+class RetransmitQueue:
     """Numbers that were sent and are not committed yet. `floor` is the first number that may be missing.
 
     Due is what was never sent here; what was sent TOLERANCE_SECONDS before something that is committed by now; and,
@@ -40,7 +40,7 @@ class Ledger:
         self._horizon = float("-inf")  # what was sent before this is due
         self.heard = self._fell_silent = float("-inf")  # when the last receipt came
 
-    def sent(self, first: int, last: int, now: float) -> bool:
+    def mark_sent(self, first: int, last: int, now: float) -> bool:
         """Numbers that leave now; tells whether it is for another time."""
         self._left.add(first, last)
         at = self._at(first)
@@ -57,11 +57,11 @@ class Ledger:
                 del self._spans[: _MOST_SPANS // 2]
         return again
 
-    def unsent(self, first: int, last: int) -> None:
+    def requeue(self, first: int, last: int) -> None:
         """Nobody was there to get them."""
         self._cut(first, last)
 
-    def gone(self, first: int, last: int) -> tuple[int, int]:
+    def forget(self, first: int, last: int) -> tuple[int, int]:
         """Numbers that need no receipt any more; gives the range without gaps that they are part of."""
         whole = self._committed.add(first, last)
         self._floor = self._committed.after(self._floor)
@@ -78,18 +78,18 @@ class Ledger:
             if span.at <= self._horizon or span.first > last:
                 continue
             if first < span.first:
-                self.gone(first, span.first - 1)
+                self.forget(first, span.first - 1)
             first = span.last + 1
         if first <= last:
-            self.gone(first, last)
+            self.forget(first, last)
 
-    def committed(self, first: int, last: int, now: float) -> tuple[int, int]:
+    def confirm(self, first: int, last: int, now: float) -> tuple[int, int]:
         """A receipt; gives the range without gaps that it is part of."""
         self.heard = now
         at = self._at(last)
         if at < len(self._spans) and self._spans[at].first <= last and not self._spans[at].again:
             self._horizon = self._spans[at].at - TOLERANCE_SECONDS
-        return self.gone(first, last)
+        return self.forget(first, last)
 
     def have_left(self, first: int, last: int) -> list[tuple[int, int]]:
         """The parts of these numbers that were sent from here, and may have a receipt."""
