@@ -1,6 +1,7 @@
 """Batches: what leaves as one device message, live also as a message a tag, and what the spool keeps. Pure."""
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -9,10 +10,10 @@ from nexus.contract import codec
 from nexus.contract.halves import halves
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import LARGEST_NUMBER
-from nexus.process.errors import InvariantError
 
 READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
 ROW_BYTES = 40  # what a row costs beside its topic and payload, about
+_tag = attrgetter("tag")
 
 
 class Batch(msgspec.Struct, gc=False):
@@ -54,12 +55,6 @@ class Batch(msgspec.Struct, gc=False):
             self._payload = codec.encode_device(self.readings, self.readings[0].time, self.outlet.units)
         return self._payload
 
-    def number(self, first: int) -> None:
-        """Gives its readings their numbers."""
-        if self.first:
-            raise InvariantError("readings would be numbered a second time")
-        self.first = first
-
     def whole(self, publisher: str | None) -> list[tuple[str, bytes]]:
         """Topic and payload of its device message, numbered for a `publisher` who wants receipts."""
         payload = self._payload or self.encode()
@@ -92,7 +87,7 @@ class Batch(msgspec.Struct, gc=False):
 
 def of_scan(outlet: Outlet, readings: Sequence[Reading]) -> list[Batch]:
     """What a device said at one time. A tag stands once in a batch: what was heard of it twice goes into two."""
-    if len(readings) <= READINGS_A_MESSAGE and len({reading.tag for reading in readings}) == len(readings):
+    if len(readings) <= READINGS_A_MESSAGE and len(set(map(_tag, readings))) == len(readings):
         return [Batch(outlet.topic, b"", len(readings), 0, outlet, readings)]
     parts: list[dict[str, Reading]] = [{}]
     for reading in readings:

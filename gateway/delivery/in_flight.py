@@ -3,6 +3,8 @@
 import asyncio
 from functools import partial
 
+import msgspec
+
 from gateway.delivery.answers import Answers, Verdict
 from gateway.delivery.aside import Aside
 from gateway.delivery.batch import Batch
@@ -20,20 +22,18 @@ def largest(connection: mqtt.Connection) -> int:
     return connection.maximum_packet_size - _OVERHEAD
 
 
-class Flight:
+class Flight(msgspec.Struct):
     """A batch with the broker: of its messages `left` are unanswered, `taken` acknowledged, `refused` for good."""
 
-    __slots__ = ("at", "batch", "held", "is_whole", "landed", "left", "number", "refused", "taken")
-
-    def __init__(self, number: int, batch: Batch, messages: Messages, at: float) -> None:
-        self.number = number
-        self.batch = batch
-        self.at = at
-        self.left = len(messages)
-        self.is_whole = messages[0][0] == batch.topic  # in the form that the disk has
-        self.taken = self.refused = 0
-        self.held: Verdict | None = None  # why it is to be sent again
-        self.landed: asyncio.Future[None] | None = None  # for who waits
+    number: int
+    batch: Batch
+    at: float
+    left: int
+    is_whole: bool  # in the form that the disk has
+    taken: int = 0
+    refused: int = 0
+    held: Verdict | None = None  # why it is to be sent again
+    landed: asyncio.Future[None] | None = None  # for who waits
 
 
 class InFlight:
@@ -121,20 +121,23 @@ class InFlight:
 
     def _begin(self, batch: Batch, messages: Messages) -> Flight:
         """A batch is noted as under way before its first message leaves."""
-        flight = self._flights[self._number] = Flight(self._number, batch, messages, self._clock())
+        is_whole = messages[0][0] == batch.topic
+        flight = Flight(self._number, batch, self._clock(), len(messages), is_whole)
+        self._flights[self._number] = flight
         self._number += 1
         return flight
 
     def _send(self, connection: mqtt.Connection, flight: Flight, messages: Messages) -> None:
         """Sends what there is room for."""
-        most = largest(connection)
-        done = partial(self._settle, flight)
-        for name, payload in messages:
-            if len(payload) + 4 * len(name) > most and self._size(flight, name, payload) > most:
+        most, fitting = connection.maximum_packet_size - _OVERHEAD, []
+        for message in messages:
+            if len(message[1]) + 4 * len(message[0]) > most and self._size(flight, *message) > most:
                 flight.held = Verdict.TOO_LARGE  # the disk gives it in parts
                 self._answered(flight)
             else:
-                connection.send(name, payload, done)
+                fitting.append(message)
+        if fitting:
+            connection.send_many(fitting, partial(self._settle, flight))
 
     @staticmethod
     def _size(flight: Flight, name: str, payload: bytes) -> int:

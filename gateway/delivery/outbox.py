@@ -15,6 +15,7 @@ from gateway.delivery.retransmit_queue import RetransmitQueue
 from gateway.delivery.spool import Spool, SpoolError
 from gateway.delivery.waiting import Waiting
 from nexus.contract.ranges import Ranges
+from nexus.process.errors import InvariantError
 
 BATCHES_AT_ONCE = 2000  # in one transaction
 Wanted = Literal["auto", "always", "never"]
@@ -32,6 +33,7 @@ class Outbox:
         self.spool = spool
         self.wanted = wanted
         self._receipts = wanted == "always"
+        self.publisher: str | None = None  # under which name our messages are numbered; none without receipts
         self._batches = Waiting(limit)
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
         self._queue = RetransmitQueue(0)
@@ -62,17 +64,13 @@ class Outbox:
         self._queue = RetransmitQueue(contents.first if contents.messages else owner.next)
         self._receipts = self._receipts or (self.wanted == "auto" and owner.offered)
         self.opened.set()
+        self.publisher = owner.id if self._receipts else None
         self._batches.number(self._number)
 
     @property
     def name(self) -> str | None:
         """The publisher's name; None until the spool is open."""
         return self.spool.owner.id if self.opened.is_set() and self.spool.owner else None
-
-    @property
-    def publisher(self) -> str | None:
-        """Under which name our messages are numbered; None without receipts."""
-        return self.name if self._receipts else None
 
     @property
     def stored(self) -> int:
@@ -88,7 +86,7 @@ class Outbox:
         """Ingesters say that they send receipts, or do no more. Who has heard it once goes on waiting for them."""
         self.offered = offered
         if offered and self.wanted == "auto":
-            self._receipts = True
+            self._receipts, self.publisher = True, self.name
             self.wake.set()
         self.news.set()
 
@@ -100,7 +98,9 @@ class Outbox:
                 self._store(batch)
 
     def _number(self, batch: Batch) -> None:
-        batch.number(self._next)
+        if batch.first:
+            raise InvariantError("readings would be numbered a second time")
+        batch.first = self._next
         self._next += batch.count
 
     def set_on(self, clock: int) -> None:

@@ -43,7 +43,7 @@ class RetransmitQueue:
     def mark_sent(self, first: int, last: int, now: float) -> bool:
         """Numbers that leave now; tells whether it is for another time."""
         self._left.add(first, last)
-        at = self._at(first)
+        at = self._at(first) if self._spans and self._spans[-1].last >= first else len(self._spans)
         again = at < len(self._spans) and self._spans[at].first <= last
         if again:
             self._cut(first, last)

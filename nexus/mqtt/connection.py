@@ -1,7 +1,7 @@
 """One established MQTT 5 connection on the event loop."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mqtt5 import (
     ConnAckPacket,
@@ -36,6 +36,7 @@ GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waitin
 _CODES, _QOS_1 = DisconnectReasonCode, QoS.AT_LEAST_ONCE
 
 Message = PublishPacket  # of QoS 1, the broker holds it until it is acknowledged; of QoS 0 it has no packet id
+Messages = Sequence[tuple[str, bytes]]  # topics and payloads
 OnMessage = Callable[["Connection", Message], None]
 
 
@@ -63,7 +64,7 @@ class Connection:
     @property
     def room(self) -> int:
         """Messages that may be sent now without waiting."""
-        return self._sending.room if self.stream.writable and not self._end.done() else 0
+        return 0 if self._end.done() or not self.stream.writable else self._sending.window - len(self._sending.messages)
 
     @property
     def window(self) -> int:
@@ -85,35 +86,31 @@ class Connection:
         finally:
             self._waiting -= 1
 
-    def send(
-        self,
-        topic: str,
-        payload: bytes,
-        done: Done,
-        *,
-        retain: bool = False,
-        correlation: bytes | None = None,
-        expiry: int = 0,
-    ) -> None:
-        """Sends with QoS 1, for which there must be room; `done` gets the PUBACK's reason code, if it ever comes.
+    def send(self, topic: str, payload: bytes, done: Done, *, retain: bool = False, expiry: int = 0) -> None:
+        """Sends one message, as `send_many` does."""
+        self.send_many([(topic, payload)], done, retain=retain, expiry=expiry)
 
-        After `expiry` seconds the broker forgets it; 0 is never. What is larger than the broker takes is not sent, and
-        `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError for what is no topic.
+    def send_many(
+        self, messages: Messages, done: Done, *, retain: bool = False, correlation: bytes | None = None, expiry: int = 0
+    ) -> None:
+        """Sends with QoS 1, for which there must be room; `done` gets each PUBACK's reason code, if it ever comes.
+
+        After `expiry` seconds the broker forgets them; 0 is never. What is larger than the broker takes is not sent,
+        and `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError for what is no topic, and then sends none.
         """
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
-        packet_id = self._sending.take(done)
+        publish, packet_ids, packets = self._writer.publish, self._sending.take(done, len(messages)), list[bytes]()
         try:
-            data = self._writer.publish(
-                topic, payload, packet_id, retain=retain, correlation=correlation, expiry=expiry
-            )
+            for packet_id, (topic, payload) in zip(packet_ids, messages, strict=True):
+                data = publish(topic, payload, packet_id, retain=retain, correlation=correlation, expiry=expiry)
+                packets.append(data)
         except ValueError:
-            self._sending.forget(packet_id)
+            self._sending.forget(packet_ids)
             raise
-        if len(data) <= self.maximum_packet_size:
-            self.stream.write(data)
-        else:
-            self._loop.call_soon(self._too_large, packet_id)
+        if max(map(len, packets)) > self.maximum_packet_size:
+            packets = [one for at, one in enumerate(packets) if self._fits(one, packet_ids[at])]
+        self.stream.write(b"".join(packets))
 
     async def publish(
         self,
@@ -125,10 +122,8 @@ class Connection:
         expiry: int = 0,
         urgent: bool = False,
     ) -> asyncio.Future[int]:
-        """Sends with QoS 1, when there is room; gives the PUBACK's reason code when it comes. `urgent` ones have some
-        room that nothing else takes.
-
-        The future raises MqttError if the connection is lost first. So does this; ValueError for what is no topic.
+        """Sends with QoS 1, when there is room (some is for `urgent` ones only); gives the PUBACK's reason code when it
+        comes, or MqttError if the connection is lost first. Raises MqttError; ValueError for what is no topic.
         """
         await self.has_room(1 - self._sending.reserved if urgent else 1)
         acknowledged: asyncio.Future[int] = self._loop.create_future()
@@ -137,7 +132,7 @@ class Connection:
             if not acknowledged.done():
                 acknowledged.set_result(code)
 
-        self.send(topic, payload, done, retain=retain, correlation=correlation, expiry=expiry)
+        self.send_many([(topic, payload)], done, retain=retain, correlation=correlation, expiry=expiry)
         self._acks.add(acknowledged)
         acknowledged.add_done_callback(self._acks.discard)
         return acknowledged
@@ -235,6 +230,11 @@ class Connection:
             done(code)
         except Exception as error:
             guard.failed("message", "an acknowledged message", error)
+
+    def _fits(self, packet: bytes, packet_id: int) -> bool:
+        if not (fits := len(packet) <= self.maximum_packet_size):
+            self._loop.call_soon(self._too_large, packet_id)
+        return fits
 
     def _too_large(self, packet_id: int) -> None:
         if self.stream.ended is None:

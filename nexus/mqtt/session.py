@@ -31,23 +31,22 @@ class Sending:
         self.reserved = min(RESERVED, window // 2)
         self.window = window - self.reserved
 
-    @property
-    def room(self) -> int:
-        """Messages that may be sent now; below 0 where the reserve is in use."""
-        return self.window - len(self.messages)
-
-    def take(self, done: Done) -> int:
-        """The packet id of a message that is about to be sent."""
-        messages, packet_id = self.messages, self._next
-        while packet_id in messages:
+    def take(self, done: Done, count: int = 1) -> list[int]:
+        """The packet ids of `count` messages that are about to be sent."""
+        messages, packet_id, taken = self.messages, self._next, []
+        for _ in range(count):
+            while packet_id in messages:
+                packet_id = packet_id + 1 if packet_id < _LAST_MESSAGE else 1
+            messages[packet_id] = done
+            taken.append(packet_id)
             packet_id = packet_id + 1 if packet_id < _LAST_MESSAGE else 1
-        self._next = packet_id + 1 if packet_id < _LAST_MESSAGE else 1
-        messages[packet_id] = done
-        return packet_id
+        self._next = packet_id
+        return taken
 
-    def forget(self, packet_id: int) -> None:
-        """The message is not sent after all."""
-        del self.messages[packet_id]
+    def forget(self, packet_ids: list[int]) -> None:
+        """The messages are not sent after all."""
+        for packet_id in packet_ids:
+            del self.messages[packet_id]
 
     def ask(self, kind: type[Answer], answered: Callable[[Answer], None]) -> int:
         """The packet id of a SUBSCRIBE or UNSUBSCRIBE of one filter that is about to be sent."""

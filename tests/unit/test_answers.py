@@ -46,7 +46,7 @@ class Broker:
     def __init__(self, code: int) -> None:
         self.code = code
 
-    def send(self, _: str, __: bytes, done) -> None:  # type: ignore[no-untyped-def]
+    def send_many(self, _: list[tuple[str, bytes]], done) -> None:  # type: ignore[no-untyped-def]
         done(self.code)
 
     async def has_room(self) -> None:

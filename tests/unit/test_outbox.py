@@ -198,8 +198,10 @@ def test_what_is_kept_at_a_stop_drives_nothing_out(tmp_path: Path) -> None:
     on(tmp_path, look, receipts="never")
 
 
-def test_readings_are_numbered_once() -> None:
-    batch = Batch("dev/plc", b"{}", 1)
-    batch.number(7)
-    with pytest.raises(InvariantError):
-        batch.number(8)
+def test_readings_are_numbered_once(tmp_path: Path) -> None:
+    async def look(outbox: Outbox) -> None:
+        batch = put(outbox, [Reading("t", 1, 1.0)])
+        with pytest.raises(InvariantError):
+            outbox.put(batch)
+
+    on(tmp_path, look)
