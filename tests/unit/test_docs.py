@@ -148,3 +148,12 @@ def test_each_page_of_operations_is_in_its_list() -> None:
     listed = (ROOT / "docs/operations/README.md").read_text()
     pages = [page.name for page in (ROOT / "docs/operations").glob("*.md") if page.name != "README.md"]
     assert [name for name in pages if f"]({name}" not in listed] == []
+
+
+def test_runbooks_quote_log_messages_that_exist() -> None:
+    folders = ("gateway", "ingestion", "nexus", "db")
+    code = "".join(file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.py"))
+    pages = "".join(page.read_text() for page in ROOT.glob("docs/operations/runbooks/*.md"))
+    quoted = set(re.findall(r"`((?:a|the) [a-z ]+)`", pages))
+    assert len(quoted) > 5
+    assert sorted(text for text in quoted if text not in code) == []

@@ -35,11 +35,11 @@ def plant() -> models.Dashboard:
                     "short",
                     (None, GREEN),
                     (1, RED),
-                    text="alerts that fire and mean that readings are being lost; 0 is no",
+                    text="firing alerts that mean that readings are being lost now; 0 means no",
                 ),
                 number("Devices online", f"count({state} == 0) or vector(0)", "short"),
                 number("Devices offline", f"count({state} > 0) or vector(0)", "short", (None, GREEN), (1, RED)),
-                number("Readings a second", "sum(rate(nexus_gateway_readings_total[1m]))", "short"),
+                number("Readings per second", "sum(rate(nexus_gateway_readings_total[1m]))", "short"),
                 number(
                     "Bad readings",
                     "sum(rate(nexus_gateway_bad_readings_total[5m])) / sum(rate(nexus_gateway_readings_total[5m]))",
@@ -47,27 +47,28 @@ def plant() -> models.Dashboard:
                     (None, GREEN),
                     (0.01, YELLOW),
                     (0.1, RED),
+                    text="share of readings with bad quality, over 5 minutes",
                 ),
-                number("Rows stored a second", "sum(rate(nexus_ingestion_rows_total[1m]))", "short"),
+                number("Rows stored per second", "sum(rate(nexus_ingestion_rows_total[1m]))", "short"),
                 number(
-                    "Behind",
+                    "Ingestion lag",
                     "max(nexus_ingestion_lag_seconds)",
                     "s",
                     (None, GREEN),
                     (10, YELLOW),
                     (60, RED),
-                    text="age of the newest reading that was stored last",
+                    text="age of the newest reading in the last batch, when it was committed",
                 ),
             ],
             "Devices": [
                 states("Devices", state, "{{device}}", BREAKER),
                 lines(
-                    "Readings by device",
+                    "Readings per second by device",
                     "short",
                     ("sum by (device) (rate(nexus_gateway_readings_total[1m]))", "{{device}}"),
                 ),
                 lines(
-                    "Failures by device",
+                    "Failed scans and connects in 5 minutes, by device",
                     "short",
                     (
                         "sum by (device) (increase(nexus_gateway_device_failures_total[5m])) > 0 or vector(0)",
@@ -77,7 +78,7 @@ def plant() -> models.Dashboard:
             ],
             "Values": [
                 rows(
-                    "Topics that have gone silent",
+                    "Silent topics: no value for 10 minutes",
                     "SELECT topic, time, now() - time AS silent, value, value_str, unit FROM metrics_latest"
                     " WHERE time < now() - interval '10 minutes' ORDER BY time LIMIT 50",
                 ),
@@ -102,7 +103,7 @@ def device() -> models.Dashboard:
     )
     path = (
         dashboard.QueryVariable("path")
-        .label("Topics beneath")
+        .label("Path")
         .datasource(DATABASE)
         .query("SELECT DISTINCT regexp_replace(topic, '/[^/]+$', '') FROM topics ORDER BY 1")
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
@@ -126,7 +127,7 @@ def device() -> models.Dashboard:
             "time_series",
         )
     )
-    minutes = timeseries.Panel().title("Averages of minutes").datasource(DATABASE).height(10).span(24).legend(LEGEND)
+    minutes = timeseries.Panel().title("1-minute averages").datasource(DATABASE).height(10).span(24).legend(LEGEND)
     minutes.with_target(
         SqlQuery(
             "SELECT bucket AS time, topic AS metric, avg FROM metrics_1min"
@@ -142,18 +143,18 @@ def device() -> models.Dashboard:
             "Connection": [
                 states("State", f"max(nexus_gateway_breaker_state{of})", "state", BREAKER, span=12),
                 lines(
-                    "Readings a second",
+                    "Readings per second",
                     "short",
                     (f"sum(rate(nexus_gateway_readings_total{of}[1m]))", "readings"),
                     (f"sum(rate(nexus_gateway_bad_readings_total{of}[1m]))", "bad"),
                 ),
-                lines("Scan", "s", (f"max(nexus_gateway_scan_seconds{of})", "time that a scan takes")),
+                lines("Scan time", "s", (f"max(nexus_gateway_scan_seconds{of})", "last scan")),
                 lines(
-                    "Trouble in 5 minutes",
+                    "Problems in 5 minutes",
                     "short",
-                    (f"sum(increase(nexus_gateway_device_failures_total{of}[5m]))", "scans and connects that failed"),
-                    (f"sum(increase(nexus_gateway_ticks_missed_total{of}[5m]))", "ticks that a scan overran"),
-                    (f"sum(increase(nexus_gateway_breaker_openings_total{of}[5m]))", "openings of the breaker"),
+                    (f"sum(increase(nexus_gateway_device_failures_total{of}[5m]))", "failed scans and connects"),
+                    (f"sum(increase(nexus_gateway_ticks_missed_total{of}[5m]))", "missed ticks"),
+                    (f"sum(increase(nexus_gateway_breaker_openings_total{of}[5m]))", "breaker openings"),
                 ),
             ],
             "Values": [values, minutes],

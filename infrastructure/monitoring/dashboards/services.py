@@ -24,28 +24,28 @@ def ingestion() -> models.Dashboard:
         {
             "Flow": [
                 lines(
-                    "A second",
+                    "Messages and rows per second",
                     "short",
-                    ("sum(rate(nexus_ingestion_messages_total[1m]))", "messages taken"),
+                    ("sum(rate(nexus_ingestion_messages_total[1m]))", "messages received"),
                     ("sum(rate(nexus_ingestion_rows_total[1m]))", "rows written"),
-                    ("sum(rate(nexus_ingestion_late_rows_total[1m]))", "of these late"),
-                    ("sum(rate(nexus_ingestion_duplicates_total[1m]))", "were there already"),
-                    ("sum(rate(nexus_ingestion_rejects_total[1m]))", "set aside"),
+                    ("sum(rate(nexus_ingestion_late_rows_total[1m]))", "late rows"),
+                    ("sum(rate(nexus_ingestion_duplicates_total[1m]))", "duplicates"),
+                    ("sum(rate(nexus_ingestion_rejects_total[1m]))", "rejects"),
                 ),
                 lines(
-                    "Behind",
+                    "Lag",
                     "s",
-                    ("max(nexus_ingestion_lag_seconds)", "age of the newest reading at its commit"),
-                    ("max(nexus_ingestion_oldest_seconds)", "wait of the oldest message"),
+                    ("max(nexus_ingestion_lag_seconds)", "age of the newest reading at commit"),
+                    ("max(nexus_ingestion_oldest_seconds)", "wait of the oldest unacknowledged message"),
                 ),
                 lines(
-                    "Time to write a batch",
+                    "Batch write time",
                     "s",
-                    ("histogram_quantile(0.5, sum by (le) (rate(nexus_ingestion_write_seconds_bucket[5m])))", "half"),
-                    ("histogram_quantile(0.99, sum by (le) (rate(nexus_ingestion_write_seconds_bucket[5m])))", "99 %"),
+                    ("histogram_quantile(0.5, sum by (le) (rate(nexus_ingestion_write_seconds_bucket[5m])))", "median"),
+                    ("histogram_quantile(0.99, sum by (le) (rate(nexus_ingestion_write_seconds_bucket[5m])))", "p99"),
                 ),
                 lines(
-                    "Rows a batch",
+                    "Rows per batch",
                     "short",
                     (
                         "sum(rate(nexus_ingestion_batch_points_sum[5m]))"
@@ -54,19 +54,19 @@ def ingestion() -> models.Dashboard:
                     ),
                 ),
                 lines(
-                    "Waiting",
+                    "Buffered",
                     "short",
-                    ("sum(nexus_ingestion_buffered_points)", "points decoded"),
-                    ("sum(nexus_ingestion_undecoded_messages)", "messages not decoded"),
+                    ("sum(nexus_ingestion_buffered_points)", "decoded points"),
+                    ("sum(nexus_ingestion_undecoded_messages)", "undecoded messages"),
                 ),
                 lines(
-                    "Gateways' spools",
+                    "Gateway spools",
                     "short",
-                    ("sum(nexus_gateway_spool_readings)", "readings not known to be stored"),
-                    ("sum(rate(nexus_gateway_readings_sent_again_total[5m]))", "sent again a second"),
+                    ("sum(nexus_gateway_spool_readings)", "readings not confirmed yet"),
+                    ("sum(rate(nexus_gateway_readings_sent_again_total[5m]))", "readings sent again per second"),
                 ),
             ],
-            "Set aside": [
+            "Rejects": [
                 rows(
                     "Reasons",
                     "SELECT count(*), max(time) AS last, left(reason, 100) AS reason FROM rejects"
@@ -89,7 +89,7 @@ def infrastructure() -> models.Dashboard:
             "Processes": [
                 states("Up", f"min by (job) (up{jobs})", "{{job}}", UP, span=12),
                 lines(
-                    "Connected to the broker",
+                    "Connected to the broker (1: yes)",
                     "short",
                     ("min(nexus_gateway_broker_connected)", "gateways"),
                     ("min(nexus_ingestion_broker_connected)", "ingesters"),
@@ -97,19 +97,17 @@ def infrastructure() -> models.Dashboard:
                 lines("CPU", "percentunit", ("rate(process_cpu_seconds_total[1m])", "{{job}} {{instance}}")),
                 lines("Memory", "bytes", ("process_resident_memory_bytes", "{{job}} {{instance}}")),
                 lines("Spools", "bytes", ("nexus_gateway_spool_bytes", "{{instance}}")),
-                lines(
-                    "Age of the oldest reading in a spool", "s", ("nexus_gateway_spool_oldest_seconds", "{{instance}}")
-                ),
+                lines("Oldest reading in a spool", "s", ("nexus_gateway_spool_oldest_seconds", "{{instance}}")),
             ],
             "Broker": [
                 lines(
-                    "Messages a second",
+                    "Messages per second",
                     "short",
                     ("sum(rate(emqx_messages_received[1m]))", "received"),
                     ("sum(rate(emqx_messages_sent[1m]))", "sent"),
                 ),
                 lines(
-                    "Dropped in 5 minutes",
+                    "Messages dropped in 5 minutes",
                     "short",
                     ("sum(increase(emqx_delivery_dropped_queue_full[5m]))", "queue full"),
                     ("sum(increase(emqx_messages_dropped_no_subscribers[5m]))", "no subscriber"),
@@ -129,20 +127,17 @@ def infrastructure() -> models.Dashboard:
                     "sum(nexus_database_compressed_before_bytes)"
                     " / sum(nexus_database_compressed_after_bytes > 0) or vector(1)",
                     "none",
-                    text="size before to size after",
+                    text="size before compression, divided by size after",
                 ),
                 number("Chunks", "nexus_database_chunks or vector(0)", "short"),
+                number("Failing jobs", "sum(nexus_database_job_failed) or vector(0)", "short", (None, GREEN), (1, RED)),
                 number(
-                    "Jobs that fail", "sum(nexus_database_job_failed) or vector(0)", "short", (None, GREEN), (1, RED)
-                ),
-                number(
-                    "Last backup",
+                    "Age of the last backup",
                     "time() - nexus_database_backup_timestamp_seconds",
                     "s",
                     (None, GREEN),
                     (90_000, YELLOW),
                     (129_600, RED),
-                    text="its age",
                 ),
                 number("Rejects", "nexus_database_rejects", "short", (None, GREEN), (1, YELLOW)),
                 lines("Size", "bytes", ("nexus_database_size_bytes", "database")),
@@ -155,22 +150,22 @@ def infrastructure() -> models.Dashboard:
             ],
             "Disks": [
                 lines(
-                    "Volumes: free",
+                    "Free space on volumes",
                     "percentunit",
                     (
                         'kubelet_volume_stats_available_bytes{namespace="nexus"} / kubelet_volume_stats_capacity_bytes',
                         "{{persistentvolumeclaim}}",
                     ),
-                    text="on Kubernetes",
+                    text="Kubernetes only",
                 ),
                 lines(
-                    "Disks: free",
+                    "Free space on disks",
                     "percentunit",
                     (
                         'node_filesystem_avail_bytes{fstype!~"tmpfs|overlay|squashfs"} / node_filesystem_size_bytes',
                         "{{instance}} {{mountpoint}}",
                     ),
-                    text="with node_exporter",
+                    text="needs node_exporter",
                 ),
             ],
         },
