@@ -22,7 +22,7 @@ def write(folder: Path, port: int) -> Path:
     return file
 
 
-def test_the_command_line_checks_and_reads(tmp_path: Path, site: Site) -> None:
+async def test_the_command_line_checks_and_reads(tmp_path: Path, site: Site) -> None:
     path = str(site.install_example().parent)
 
     async def nexus(*arguments: str) -> tuple[int | None, str]:
@@ -35,33 +35,27 @@ def test_the_command_line_checks_and_reads(tmp_path: Path, site: Site) -> None:
         said, _ = await process.communicate()
         return process.returncode, said.decode()
 
-    async def scenario() -> None:
-        async with KINDS["example"].serve(0, Faults(set())) as served:
-            file = str(write(tmp_path, served.port))
-            code, said = await nexus("check", file)
-            assert (code, "1 device" in said) == (0, True), said
-            code, said = await nexus("read", "scale", "--devices", file)
-            assert code == 1, said
-            assert "84.5" in said
-            assert "no such channel" in said
-            code, said = await nexus("schema")
-            assert (code, '"lines-whole"' in said) == (0, True)
-
-    asyncio.run(scenario())
+    async with KINDS["example"].serve(0, Faults(set())) as served:
+        file = str(write(tmp_path, served.port))
+        code, said = await nexus("check", file)
+        assert (code, "1 device" in said) == (0, True), said
+        code, said = await nexus("read", "scale", "--devices", file)
+        assert code == 1, said
+        assert "84.5" in said
+        assert "no such channel" in said
+        code, said = await nexus("schema")
+        assert (code, '"lines-whole"' in said) == (0, True)
 
 
-def test_a_changed_file_is_checked_with_it(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_changed_file_is_checked_with_it(tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(site.install_example().parent))
 
-    async def scenario() -> None:
-        file = write(tmp_path, 7000)
-        [before] = load(file)
-        loader = Loader(file, "DEVICE_", None)
-        [same] = await loader.load((before,))
-        assert same is before
-        write(tmp_path, 7001)
-        [after] = await loader.load((before,))
-        assert after.device.settings != before.device.settings
-        assert after.driver is before.driver
-
-    asyncio.run(scenario())
+    file = write(tmp_path, 7000)
+    [before] = load(file)
+    loader = Loader(file, "DEVICE_", None)
+    [same] = await loader.load((before,))
+    assert same is before
+    write(tmp_path, 7001)
+    [after] = await loader.load((before,))
+    assert after.device.settings != before.device.settings
+    assert after.driver is before.driver

@@ -134,24 +134,21 @@ def test_emqx_itself_takes_these_filters(
     assert found == dict.fromkeys(filters, is_allowed)
 
 
-def test_on_emqx_nobody_takes_anothers_session_and_a_refused_topic_ends_nothing(emqx: dict[str, int]) -> None:
-    async def play() -> None:
-        where = Broker("127.0.0.1", emqx["ingestion"], "ingestion", "secret-ingestion")
-        name = f"ingestion-{os.getpid()}"
-        async with mqtt.connect(where, Client(name, session_seconds=60), lambda *_: None) as ingestion:
-            for user in ("viewer", "gateway"):
-                thief = Broker("127.0.0.1", emqx["default"], user, f"secret-{user}")
-                async with mqtt.connect(thief, Client(name, session_seconds=60), lambda *_: None) as other:
-                    assert not other.session_present
-                    assert await (await other.publish("other", b"1")) == NOT_AUTHORIZED
-                    assert await (await other.publish("receipt/x", b"1")) == NOT_AUTHORIZED
-                    if user == "gateway":
-                        assert await (await other.publish("dev/a/t", b"1")) < mqtt.REFUSED
-            assert await (await ingestion.publish("receipt/x", b"1")) < mqtt.REFUSED
-        async with mqtt.connect(where, Client(name, session_seconds=1), lambda *_: None) as ingestion:
-            assert ingestion.session_present
-
-    asyncio.run(play())
+async def test_on_emqx_nobody_takes_anothers_session_and_a_refused_topic_ends_nothing(emqx: dict[str, int]) -> None:
+    where = Broker("127.0.0.1", emqx["ingestion"], "ingestion", "secret-ingestion")
+    name = f"ingestion-{os.getpid()}"
+    async with mqtt.connect(where, Client(name, session_seconds=60), lambda *_: None) as ingestion:
+        for user in ("viewer", "gateway"):
+            thief = Broker("127.0.0.1", emqx["default"], user, f"secret-{user}")
+            async with mqtt.connect(thief, Client(name, session_seconds=60), lambda *_: None) as other:
+                assert not other.session_present
+                assert await (await other.publish("other", b"1")) == NOT_AUTHORIZED
+                assert await (await other.publish("receipt/x", b"1")) == NOT_AUTHORIZED
+                if user == "gateway":
+                    assert await (await other.publish("dev/a/t", b"1")) < mqtt.REFUSED
+        assert await (await ingestion.publish("receipt/x", b"1")) < mqtt.REFUSED
+    async with mqtt.connect(where, Client(name, session_seconds=1), lambda *_: None) as ingestion:
+        assert ingestion.session_present
 
 
 def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:

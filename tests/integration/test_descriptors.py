@@ -84,7 +84,7 @@ def test_devices_leave_descriptors_for_the_broker_and_the_pages(
         assert gateway.stop() == 0
 
 
-def test_devices_that_connect_at_once_leave_the_reserve() -> None:
+async def test_devices_that_connect_at_once_leave_the_reserve() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = sum(1 for _ in Path("/proc/self/fd").iterdir()) + 100
 
@@ -98,33 +98,30 @@ def test_devices_that_connect_at_once_leave_the_reserve() -> None:
         finally:
             os.close(number)
 
-    async def scenario() -> None:
-        ended, refused = asyncio.Event(), 0
+    ended, refused = asyncio.Event(), 0
 
-        async def device() -> None:
-            nonlocal refused
-            try:
-                async with spared(connection()):
-                    await ended.wait()
-            except (DeviceError, OSError):
-                refused += 1
-
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    async def device() -> None:
+        nonlocal refused
         try:
-            async with asyncio.TaskGroup() as devices:
-                for _ in range(5):
-                    for _ in range(60):
-                        devices.create_task(device())
-                    await asyncio.sleep(0.05)
-                in_use = sum(1 for _ in Path("/proc/self/fd").iterdir())
-                ended.set()
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        kept = most - most // 4
-        assert kept - 5 <= in_use <= kept + 1
-        assert refused >= 300 - kept
+            async with spared(connection()):
+                await ended.wait()
+        except (DeviceError, OSError):
+            refused += 1
 
-    asyncio.run(scenario())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    try:
+        async with asyncio.TaskGroup() as devices:
+            for _ in range(5):
+                for _ in range(60):
+                    devices.create_task(device())
+                await asyncio.sleep(0.05)
+            in_use = sum(1 for _ in Path("/proc/self/fd").iterdir())
+            ended.set()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    kept = most - most // 4
+    assert kept - 5 <= in_use <= kept + 1
+    assert refused >= 300 - kept
 
 
 @contextmanager
@@ -150,18 +147,16 @@ def none_left() -> Iterator[None]:
         ("opcua", {"endpoint": "opc.tcp://127.0.0.1:4840"}, "i=2258"),
     ],
 )
-def test_a_device_that_finds_no_descriptor_is_lost_for_now(protocol: str, keys: dict[str, str], address: str) -> None:
+async def test_a_device_that_finds_no_descriptor_is_lost_for_now(
+    protocol: str, keys: dict[str, str], address: str
+) -> None:
     driver = drivers.load(protocol)
     settings = driver.settings[protocol].model_validate(keys)
     device = Device("d", "d", protocol, 2.0, settings, (Tag("a", driver.parse_address(address, settings)),))
 
-    async def scenario() -> None:
-        with none_left():
-            async with asyncio.timeout(5), driver.connect(device):
-                pass
-
-    with pytest.raises(DeviceError, match=r"no connection|no session"):
-        asyncio.run(scenario())
+    with pytest.raises(DeviceError, match=r"no connection|no session"), none_left():
+        async with asyncio.timeout(5), driver.connect(device):
+            pass
 
 
 def test_a_page_is_served_again_when_there_are_descriptors(caplog: pytest.LogCaptureFixture) -> None:

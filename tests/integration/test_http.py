@@ -72,110 +72,89 @@ def test_pages_are_for_this_machine_unless_told_otherwise() -> None:
         ("", 421),
     ],
 )
-def test_only_our_own_names_are_answered(host: str, code: int) -> None:
+async def test_only_our_own_names_are_answered(host: str, code: int) -> None:
     """Else a page of another site, whose name is made to lead here, could read ours with its visitor's browser."""
 
-    async def scenario() -> None:
-        async with Pages(http_hosts="gateway, gateway.nexus").served() as session:
-            assert await status(session, "/health", Host=host) == code
-
-    asyncio.run(scenario())
+    async with Pages(http_hosts="gateway, gateway.nexus").served() as session:
+        assert await status(session, "/health", Host=host) == code
 
 
-def test_with_a_token_only_the_probes_are_open() -> None:
-    async def scenario() -> None:
-        async with Pages(http_token=TOKEN).served() as session:
-            assert await status(session, "/health") == 200
-            assert await status(session, "/ready") == 200
-            assert await status(session, "/metrics") == 401
-            assert await status(session, "/metrics", Authorization="Bearer another") == 401
-            assert await status(session, "/metrics", Authorization=f"Bearer {TOKEN}") == 200
-
-    asyncio.run(scenario())
+async def test_with_a_token_only_the_probes_are_open() -> None:
+    async with Pages(http_token=TOKEN).served() as session:
+        assert await status(session, "/health") == 200
+        assert await status(session, "/ready") == 200
+        assert await status(session, "/metrics") == 401
+        assert await status(session, "/metrics", Authorization="Bearer another") == 401
+        assert await status(session, "/metrics", Authorization=f"Bearer {TOKEN}") == 200
 
 
 @pytest.mark.parametrize("token", ["", "change-me", "short"])
-def test_a_token_that_is_none_is_refused(token: str) -> None:
-    async def scenario() -> None:
+async def test_a_token_that_is_none_is_refused(token: str) -> None:
+    with pytest.raises(ConfigError, match="NEXUS_HTTP_TOKEN"):
         async with Pages(http_token=token).served():
             pass
 
-    with pytest.raises(ConfigError, match="NEXUS_HTTP_TOKEN"):
-        asyncio.run(scenario())
+
+async def test_half_sent_requests_keep_nobody_out() -> None:
+    pages = Pages()
+    async with pages.served() as session:
+        port = pages.process.health_port
+        halves = []
+        for _ in range(http.CONNECTIONS * 5):
+            _, writer = half = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET /health HTTP/1.1\r\nHost: local")
+            halves.append(half)
+        async with asyncio.timeout(5 * PATIENCE):
+            assert await status(session, "/health") == 200
+            # Those that came first were closed for those that came later.
+            ends = [await reader.read() for reader, _ in halves[: -http.CONNECTIONS]]
+        assert set(ends) == {b""}
+        for _, writer in halves:
+            writer.close()
 
 
-def test_half_sent_requests_keep_nobody_out() -> None:
-    async def scenario() -> None:
-        pages = Pages()
-        async with pages.served() as session:
-            port = pages.process.health_port
-            halves = []
-            for _ in range(http.CONNECTIONS * 5):
-                _, writer = half = await asyncio.open_connection("127.0.0.1", port)
-                writer.write(b"GET /health HTTP/1.1\r\nHost: local")
-                halves.append(half)
-            async with asyncio.timeout(5 * PATIENCE):
-                assert await status(session, "/health") == 200
-                # Those that came first were closed for those that came later.
-                ends = [await reader.read() for reader, _ in halves[: -http.CONNECTIONS]]
-            assert set(ends) == {b""}
-            for _, writer in halves:
-                writer.close()
-
-    asyncio.run(scenario())
-
-
-def test_a_request_that_does_not_end_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_does_not_end_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "IDLE_SECONDS", 0.3)
 
-    async def scenario() -> None:
-        pages = Pages()
-        async with pages.served():
-            begun, silent, endless = [
-                await asyncio.open_connection("127.0.0.1", pages.process.health_port) for _ in range(3)
-            ]
-            begun[1].write(b"GET /health HTTP/1.1\r\nHost: local")
-            endless[1].write(b"POST /takes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab")
-            async with asyncio.timeout(5 * PATIENCE):
-                assert await begun[0].read() == b""
-                assert await silent[0].read() == b""
-                assert (await endless[0].read()).startswith(b"HTTP/1.1 503")
-            for _, writer in (begun, silent, endless):
-                writer.close()
-
-    asyncio.run(scenario())
+    pages = Pages()
+    async with pages.served():
+        begun, silent, endless = [
+            await asyncio.open_connection("127.0.0.1", pages.process.health_port) for _ in range(3)
+        ]
+        begun[1].write(b"GET /health HTTP/1.1\r\nHost: local")
+        endless[1].write(b"POST /takes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nab")
+        async with asyncio.timeout(5 * PATIENCE):
+            assert await begun[0].read() == b""
+            assert await silent[0].read() == b""
+            assert (await endless[0].read()).startswith(b"HTTP/1.1 503")
+        for _, writer in (begun, silent, endless):
+            writer.close()
 
 
-def test_the_metrics_are_made_once_a_second_whoever_asks() -> None:
-    async def scenario() -> None:
-        pages = Pages()
-        async with pages.served() as session:
-            clock = asyncio.get_running_loop().time
-            before, began = pages.collected, clock()
-            await asyncio.gather(*(status(session, "/metrics") for _ in range(40)))
-            assert 1 <= pages.collected - before <= 1 + (clock() - began) / http.CACHE_SECONDS
-
-    asyncio.run(scenario())
+async def test_the_metrics_are_made_once_a_second_whoever_asks() -> None:
+    pages = Pages()
+    async with pages.served() as session:
+        clock = asyncio.get_running_loop().time
+        before, began = pages.collected, clock()
+        await asyncio.gather(*(status(session, "/metrics") for _ in range(40)))
+        assert 1 <= pages.collected - before <= 1 + (clock() - began) / http.CACHE_SECONDS
 
 
-def test_who_asks_too_often_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_asks_too_often_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUESTS_A_SECOND", 10)
 
-    async def scenario() -> None:
-        async with Pages().served() as session:
-            clock = asyncio.get_running_loop().time
-            began = clock()
-            for _ in range(10):
-                assert await status(session, "/metrics") == 200
-            quick = clock() - began
+    async with Pages().served() as session:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for _ in range(10):
             assert await status(session, "/metrics") == 200
-            assert quick < 0.9 * PATIENCE
-            assert clock() - began >= 1
+        quick = clock() - began
+        assert await status(session, "/metrics") == 200
+        assert quick < 0.9 * PATIENCE
+        assert clock() - began >= 1
 
-    asyncio.run(scenario())
 
-
-def test_a_flood_of_requests_delays_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_requests_delays_no_probe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "REQUESTS_A_SECOND", 5)
     monkeypatch.setattr(http, "_WAIT_SECONDS", 60.0)
 
@@ -187,23 +166,20 @@ def test_a_flood_of_requests_delays_no_probe(monkeypatch: pytest.MonkeyPatch) ->
 
     kept: list[asyncio.StreamWriter] = []
 
-    async def scenario() -> None:
-        pages = Pages()
-        async with pages.served():
-            port = pages.process.health_port
-            flood = [await ask(port, "/metrics") for _ in range(http.CONNECTIONS * 3)]
-            for _ in range(3):
-                for path in ("/health", "/ready"):
-                    async with asyncio.timeout(2 * PATIENCE):
-                        probe_reader = await ask(port, path)
-                        assert (await probe_reader.readline()).startswith(b"HTTP/1.1 200")
-            answers = [await _beginning(reader) for reader in flood]
-            assert answers.count(b"HTTP/1.1 429") > http.CONNECTIONS, "what is too much is told so"
-            assert answers.count(None) == http.WAITING, "these wait still, and none of them was closed"
-            for writer in kept:
-                writer.close()
-
-    asyncio.run(scenario())
+    pages = Pages()
+    async with pages.served():
+        port = pages.process.health_port
+        flood = [await ask(port, "/metrics") for _ in range(http.CONNECTIONS * 3)]
+        for _ in range(3):
+            for path in ("/health", "/ready"):
+                async with asyncio.timeout(2 * PATIENCE):
+                    probe_reader = await ask(port, path)
+                    assert (await probe_reader.readline()).startswith(b"HTTP/1.1 200")
+        answers = [await _beginning(reader) for reader in flood]
+        assert answers.count(b"HTTP/1.1 429") > http.CONNECTIONS, "what is too much is told so"
+        assert answers.count(None) == http.WAITING, "these wait still, and none of them was closed"
+        for writer in kept:
+            writer.close()
 
 
 async def _beginning(reader: asyncio.StreamReader) -> bytes | None:
@@ -215,29 +191,28 @@ async def _beginning(reader: asyncio.StreamReader) -> bytes | None:
         return None
 
 
-def test_a_connection_that_waits_for_its_answer_is_not_closed_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_that_waits_for_its_answer_is_not_closed_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(http, "OF_ONE_ADDRESS", 4)
 
-    async def scenario() -> None:
-        pages = Pages()
-        async with pages.served():
-            asked = []
-            for _ in range(6):
-                reader, writer = await asyncio.open_connection("127.0.0.1", pages.process.health_port)
-                writer.write(b"POST /takes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab")
-                asked.append((reader, writer))
-                await asyncio.sleep(0.05)
-            async with asyncio.timeout(5 * PATIENCE):
-                for reader, writer in asked[:4]:
-                    writer.write(b"c")
-                    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
-                for reader, _ in asked[4:]:
-                    with suppress(ConnectionError):
-                        assert await reader.read() == b"", "one connection too many"
-            for _, writer in asked:
-                writer.close()
-
-    asyncio.run(scenario())
+    pages = Pages()
+    async with pages.served():
+        asked = []
+        for _ in range(6):
+            reader, writer = await asyncio.open_connection("127.0.0.1", pages.process.health_port)
+            writer.write(b"POST /takes HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\nab")
+            asked.append((reader, writer))
+            await asyncio.sleep(0.05)
+        async with asyncio.timeout(5 * PATIENCE):
+            for reader, writer in asked[:4]:
+                writer.write(b"c")
+                assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            for reader, _ in asked[4:]:
+                with suppress(ConnectionError):
+                    assert await reader.read() == b"", "one connection too many"
+        for _, writer in asked:
+            writer.close()
 
 
 def test_a_page_that_fails_is_contained(capfd: pytest.CaptureFixture[str]) -> None:

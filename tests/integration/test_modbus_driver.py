@@ -77,74 +77,57 @@ async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("word_order", ["big", "little"])
 @pytest.mark.parametrize("byte_order", ["big", "little"])
-def test_every_type_arrives_in_every_order(word_order: str, byte_order: str) -> None:
-    async def scenario() -> None:
-        orders = {"word_order": word_order, "byte_order": byte_order}
-        async with simulator.serve([simulated(**orders)]) as servers:
-            plc = device(next(iter(servers)), {name: address for name, (address, _) in TAGS.items()}, **orders)
-            [values] = await scan(plc)
-        assert values == {name: value for name, (_, value) in TAGS.items()}
-
-    asyncio.run(scenario())
+async def test_every_type_arrives_in_every_order(word_order: str, byte_order: str) -> None:
+    orders = {"word_order": word_order, "byte_order": byte_order}
+    async with simulator.serve([simulated(**orders)]) as servers:
+        plc = device(next(iter(servers)), {name: address for name, (address, _) in TAGS.items()}, **orders)
+        [values] = await scan(plc)
+    assert values == {name: value for name, (_, value) in TAGS.items()}
 
 
-def test_neighbours_are_read_at_once() -> None:
-    async def scenario() -> None:
-        async with simulator.serve([simulated()]) as servers:
-            port, server = next(iter(servers.items()))
-            plc = device(
-                port, {"a": "holding:40001:float32", "b": "holding:40003:int16", "c": "coil:1", "d": "coil:10"}
-            )
-            await scan(plc)
-            assert server.units[1].reads == 2
-
-    asyncio.run(scenario())
+async def test_neighbours_are_read_at_once() -> None:
+    async with simulator.serve([simulated()]) as servers:
+        port, server = next(iter(servers.items()))
+        plc = device(port, {"a": "holding:40001:float32", "b": "holding:40003:int16", "c": "coil:1", "d": "coil:10"})
+        await scan(plc)
+        assert server.units[1].reads == 2
 
 
-def test_a_refused_block_is_split_until_the_bad_tag_stands_alone_and_stays_so() -> None:
-    async def scenario() -> None:
-        async with simulator.serve([simulated()]) as servers:
-            port, server = next(iter(servers.items()))
-            addresses = {
-                "a": "holding:40001:float32",
-                "b": "holding:40003:int16",
-                "hole": "holding:40009:int16",
-                "text": "holding:40011:string(7)",
-            }
-            first, second = await scan(device(port, addresses), times=2)
-            assert first == second == {"a": 84.5, "b": -2, "hole": Quality.BAD, "text": "filling"}
-            reads_of_first = server.units[1].reads - (reads_of_second := 3)
-            assert reads_of_first > reads_of_second
-
-    asyncio.run(scenario())
+async def test_a_refused_block_is_split_until_the_bad_tag_stands_alone_and_stays_so() -> None:
+    async with simulator.serve([simulated()]) as servers:
+        port, server = next(iter(servers.items()))
+        addresses = {
+            "a": "holding:40001:float32",
+            "b": "holding:40003:int16",
+            "hole": "holding:40009:int16",
+            "text": "holding:40011:string(7)",
+        }
+        first, second = await scan(device(port, addresses), times=2)
+        assert first == second == {"a": 84.5, "b": -2, "hole": Quality.BAD, "text": "filling"}
+        reads_of_first = server.units[1].reads - (reads_of_second := 3)
+        assert reads_of_first > reads_of_second
 
 
-def test_several_units_behind_one_port_are_told_apart() -> None:
-    async def scenario() -> None:
-        def unit(number: int) -> simulator.Device:
-            point = {"table": "holding", "offset": 0, "type": "uint16", "signal": {"kind": "constant", "value": number}}
-            return simulated(unit=number, points=[point])
+async def test_several_units_behind_one_port_are_told_apart() -> None:
+    def unit(number: int) -> simulator.Device:
+        point = {"table": "holding", "offset": 0, "type": "uint16", "signal": {"kind": "constant", "value": number}}
+        return simulated(unit=number, points=[point])
 
-        async with simulator.serve([unit(number) for number in range(1, 6)]) as servers:
-            [port] = servers
-            scans = [scan(device(port, {"n": "holding:40001:uint16"}, unit=number)) for number in range(1, 6)]
-            assert [values["n"] for [values] in await asyncio.gather(*scans)] == [1, 2, 3, 4, 5]
-
-    asyncio.run(scenario())
+    async with simulator.serve([unit(number) for number in range(1, 6)]) as servers:
+        [port] = servers
+        scans = [scan(device(port, {"n": "holding:40001:uint16"}, unit=number)) for number in range(1, 6)]
+        assert [values["n"] for [values] in await asyncio.gather(*scans)] == [1, 2, 3, 4, 5]
 
 
-def test_a_unit_that_is_not_there_is_a_lost_device() -> None:
-    async def scenario() -> None:
+async def test_a_unit_that_is_not_there_is_a_lost_device() -> None:
+    with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
         async with simulator.serve([simulated()]) as servers:
             await scan(device(next(iter(servers)), {"a": "coil:1"}, unit=9))
 
-    with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
-        asyncio.run(scenario())
 
-
-def test_nothing_listening_is_a_lost_device() -> None:
+async def test_nothing_listening_is_a_lost_device() -> None:
     with pytest.raises(DeviceError, match=r"no connection to 127\.0\.0\.1:1"):
-        asyncio.run(scan(device(1, {"a": "coil:1"})))
+        await scan(device(1, {"a": "coil:1"}))
 
 
 async def short(_: int, __: bytes, ___: int) -> list[bytes]:
@@ -183,13 +166,10 @@ async def closes(_: int, __: bytes, ___: int) -> None:
         (closes, None, "closed the connection"),
     ],
 )
-def test_an_answer_that_cannot_be_right_is_not_believed(answer: Answer, number: int | None, said: str) -> None:
-    async def scenario() -> None:
+async def test_an_answer_that_cannot_be_right_is_not_believed(answer: Answer, number: int | None, said: str) -> None:
+    with pytest.raises(DeviceError, match=said):
         async with peer(answer, number=number) as port:
             await scan(device(port, {"a": "holding:40001:float32"}, timeout=0.3))
-
-    with pytest.raises(DeviceError, match=said):
-        asyncio.run(scenario())
 
 
 @asynccontextmanager
@@ -234,79 +214,70 @@ def units(count: int) -> list[simulator.Device]:
     ]
 
 
-def test_units_behind_one_port_share_its_connection() -> None:
-    async def scenario() -> None:
-        async with simulator.serve(units(5)) as servers, connections_counted(next(iter(servers))) as (port, seen):
-            plcs = [device(port, {"n": "holding:40001:uint16"}, unit=number) for number in range(1, 6)]
-            found = await asyncio.gather(*(scan(plc, times=20) for plc in plcs))
-            assert [values["n"] for values in (scans[-1] for scans in found)] == [1, 2, 3, 4, 5]
-            assert seen[1] == 1
-
-    asyncio.run(scenario())
+async def test_units_behind_one_port_share_its_connection() -> None:
+    async with simulator.serve(units(5)) as servers, connections_counted(next(iter(servers))) as (port, seen):
+        plcs = [device(port, {"n": "holding:40001:uint16"}, unit=number) for number in range(1, 6)]
+        found = await asyncio.gather(*(scan(plc, times=20) for plc in plcs))
+        assert [values["n"] for values in (scans[-1] for scans in found)] == [1, 2, 3, 4, 5]
+        assert seen[1] == 1
 
 
-def test_a_dead_unit_takes_its_turn_and_nothing_else_from_its_neighbours() -> None:
+async def test_a_dead_unit_takes_its_turn_and_nothing_else_from_its_neighbours() -> None:
     async def answer(unit: int, _: bytes, __: int) -> list[bytes]:
         if unit == 2:
             await asyncio.sleep(0.5)
             return []
         return [bytes((3, 2, 0, unit))]
 
-    async def scenario() -> None:
-        async with peer(answer) as port:
-            dead = device(port, {"n": "holding:40001:uint16"}, timeout=0.2, unit=2)
-            alive = device(port, {"n": "holding:40001:uint16"}, timeout=2.0, unit=3)
-            async with modbus.connect(alive) as link:
-                lost = asyncio.create_task(scan(dead))
-                await asyncio.sleep(0)
-                for _ in range(5):
-                    assert [reading.value for reading in await link.compile(alive.tags)()] == [3]
-                with pytest.raises(DeviceError, match="no answer from unit 2"):
-                    await lost
+    async with peer(answer) as port:
+        dead = device(port, {"n": "holding:40001:uint16"}, timeout=0.2, unit=2)
+        alive = device(port, {"n": "holding:40001:uint16"}, timeout=2.0, unit=3)
+        async with modbus.connect(alive) as link:
+            lost = asyncio.create_task(scan(dead))
+            await asyncio.sleep(0)
+            for _ in range(5):
                 assert [reading.value for reading in await link.compile(alive.tags)()] == [3]
+            with pytest.raises(DeviceError, match="no answer from unit 2"):
+                await lost
+            assert [reading.value for reading in await link.compile(alive.tags)()] == [3]
 
-    asyncio.run(scenario())
 
-
-def test_a_serial_port_is_read_and_shared() -> None:
+async def test_a_serial_port_is_read_and_shared() -> None:
     """The line is a pseudo-terminal; behind it answers the simulator, by serial frames."""
 
-    async def scenario() -> None:
-        master, slave = pty.openpty()
-        tty.setraw(master)
-        tty.setraw(slave)
-        devices = [one.model_copy(update={"protocol": "modbus-rtu-tcp"}) for one in units(3)]
-        async with simulator.serve(devices) as servers:
-            reader, writer = await asyncio.open_connection("127.0.0.1", next(iter(servers)))
-            loop = asyncio.get_running_loop()
-            loop.add_reader(master, lambda: writer.write(os.read(master, 512)))
+    master, slave = pty.openpty()
+    tty.setraw(master)
+    tty.setraw(slave)
+    devices = [one.model_copy(update={"protocol": "modbus-rtu-tcp"}) for one in units(3)]
+    async with simulator.serve(devices) as servers:
+        reader, writer = await asyncio.open_connection("127.0.0.1", next(iter(servers)))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(master, lambda: writer.write(os.read(master, 512)))
 
-            async def back() -> None:
-                while data := await reader.read(512):
-                    os.write(master, data)
+        async def back() -> None:
+            while data := await reader.read(512):
+                os.write(master, data)
 
-            passing = asyncio.create_task(back())
-            settings = modbus.RtuSettings(serial=os.ttyname(slave), baudrate=115200, parity="none", addressing="zero")
-            plcs = []
-            for number in (1, 2, 3, 9):
-                own = settings.model_copy(update={"unit": number})
-                tag = Tag("n", modbus.parse_address("holding:0:uint16", own))
-                plcs.append(Device(f"plc{number}", f"plc{number}", "modbus-rtu", 0.3, own, (tag,)))
-            found = await asyncio.gather(*(scan(plc, times=5) for plc in plcs), return_exceptions=True)
-            assert [scans[-1]["n"] for scans in found[:3] if isinstance(scans, list)] == [1, 2, 3]
-            assert "no answer from unit 9" in str(found[3])
-            loop.remove_reader(master)
-            writer.close()
-            passing.cancel()
-            await asyncio.wait({passing})
-        os.close(master)
-        os.close(slave)
-
-    asyncio.run(scenario())
+        passing = asyncio.create_task(back())
+        settings = modbus.RtuSettings(serial=os.ttyname(slave), baudrate=115200, parity="none", addressing="zero")
+        plcs = []
+        for number in (1, 2, 3, 9):
+            own = settings.model_copy(update={"unit": number})
+            tag = Tag("n", modbus.parse_address("holding:0:uint16", own))
+            plcs.append(Device(f"plc{number}", f"plc{number}", "modbus-rtu", 0.3, own, (tag,)))
+        found = await asyncio.gather(*(scan(plc, times=5) for plc in plcs), return_exceptions=True)
+        assert [scans[-1]["n"] for scans in found[:3] if isinstance(scans, list)] == [1, 2, 3]
+        assert "no answer from unit 9" in str(found[3])
+        loop.remove_reader(master)
+        writer.close()
+        passing.cancel()
+        await asyncio.wait({passing})
+    os.close(master)
+    os.close(slave)
 
 
-def test_a_serial_port_that_is_not_there_is_a_lost_device() -> None:
+async def test_a_serial_port_that_is_not_there_is_a_lost_device() -> None:
     settings = modbus.RtuSettings(serial="/dev/does-not-exist")
     plc = Device("plc", "plc", "modbus-rtu", 0.3, settings, (Tag("a", modbus.parse_address("coil:1", settings)),))
     with pytest.raises(DeviceError, match="may this user open it"):
-        asyncio.run(scan(plc))
+        await scan(plc)

@@ -40,38 +40,32 @@ FAR = ["holding:100:uint16", "holding:300:uint16", "holding:500:uint16", "holdin
 RIGHT = {text: int(text.split(":")[1]) for text in FAR}
 
 
-def test_a_number_that_was_not_sent_is_not_believed() -> None:
+async def test_a_number_that_was_not_sent_is_not_believed() -> None:
     async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
         return [registers(pdu)]
 
-    async def scenario() -> None:
-        async with peer(answer, number=0) as port:
-            with pytest.raises(DeviceError, match="no answer"):
-                await scans(device(port, FAR))
-            assert await scans(device(port, FAR, transaction_ids="zero")) == [RIGHT]
-
-    asyncio.run(scenario())
+    async with peer(answer, number=0) as port:
+        with pytest.raises(DeviceError, match="no answer"):
+            await scans(device(port, FAR))
+        assert await scans(device(port, FAR, transaction_ids="zero")) == [RIGHT]
 
 
 @pytest.mark.parametrize("rtu", [False, True])
-def test_without_numbers_a_late_answer_is_not_the_next_ones(rtu: bool) -> None:
+async def test_without_numbers_a_late_answer_is_not_the_next_ones(rtu: bool) -> None:
     delays = iter([0.3])
 
     async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
         await asyncio.sleep(next(delays, 0))
         return [serial(unit, registers(pdu)) if rtu else registers(pdu)]
 
-    async def scenario() -> None:
-        async with peer(answer, rtu=rtu, number=0) as port:
-            keys = {} if rtu else {"transaction_ids": "zero"}
-            plc = device(port, FAR, 0.2, rtu=rtu, **keys)
-            async with modbus.connect(plc) as link:
-                with pytest.raises(DeviceError, match="no answer"):
-                    await link.compile(plc.tags[:1])()
-                for tag in plc.tags:
-                    assert [reading.value for reading in await link.compile([tag])()] == [RIGHT[tag.name]]
-
-    asyncio.run(scenario())
+    async with peer(answer, rtu=rtu, number=0) as port:
+        keys = {} if rtu else {"transaction_ids": "zero"}
+        plc = device(port, FAR, 0.2, rtu=rtu, **keys)
+        async with modbus.connect(plc) as link:
+            with pytest.raises(DeviceError, match="no answer"):
+                await link.compile(plc.tags[:1])()
+            for tag in plc.tags:
+                assert [reading.value for reading in await link.compile([tag])()] == [RIGHT[tag.name]]
 
 
 @pytest.mark.parametrize(
@@ -87,43 +81,34 @@ def test_without_numbers_a_late_answer_is_not_the_next_ones(rtu: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("rtu", [False, True])
-def test_an_answer_of_another_shape_is_not_believed(garbled: Callable[[bytes], bytes], rtu: bool) -> None:
+async def test_an_answer_of_another_shape_is_not_believed(garbled: Callable[[bytes], bytes], rtu: bool) -> None:
     async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
         return [serial(unit, garbled(pdu)) if rtu else garbled(pdu)]
 
-    async def scenario() -> None:
+    with pytest.raises(DeviceError):
         async with peer(answer, rtu=rtu) as port:
             await scans(device(port, FAR[:1], 0.2, rtu=rtu))
 
-    with pytest.raises(DeviceError):
-        asyncio.run(scenario())
 
-
-def test_another_units_answer_is_not_believed() -> None:
+async def test_another_units_answer_is_not_believed() -> None:
     async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
         return [serial(unit + 1, registers(pdu))]
 
-    async def scenario() -> None:
+    with pytest.raises(DeviceError, match="nothing that makes sense from unit 1"):
         async with peer(answer, rtu=True) as port:
             await scans(device(port, FAR[:1], 0.2, rtu=True))
 
-    with pytest.raises(DeviceError, match="nothing that makes sense from unit 1"):
-        asyncio.run(scenario())
-
 
 @pytest.mark.parametrize("before", [b"\x00", b"\xff\x01", bytes(300), b"\x01\x03\x02"])
-def test_a_serial_line_finds_the_answer_behind_noise(before: bytes) -> None:
+async def test_a_serial_line_finds_the_answer_behind_noise(before: bytes) -> None:
     async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
         return [before + serial(unit, registers(pdu))]
 
-    async def scenario() -> None:
-        async with peer(answer, rtu=True) as port:
-            assert await scans(device(port, FAR, rtu=True), times=3) == [RIGHT] * 3
-
-    asyncio.run(scenario())
+    async with peer(answer, rtu=True) as port:
+        assert await scans(device(port, FAR, rtu=True), times=3) == [RIGHT] * 3
 
 
-def test_an_echo_is_no_answer_even_if_it_looks_like_one() -> None:
+async def test_an_echo_is_no_answer_even_if_it_looks_like_one() -> None:
     """The request for 24 coils from 0x0300 is, byte by byte, an answer of three bytes."""
 
     async def echo(unit: int, pdu: bytes, _: int) -> list[bytes]:
@@ -132,19 +117,16 @@ def test_an_echo_is_no_answer_even_if_it_looks_like_one() -> None:
     async def echo_and_answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
         return [serial(unit, pdu), serial(unit, bytes((1, 3, 0, 0, 0x80)))]
 
-    async def scenario() -> None:
-        addresses = ["coil:768", "coil:791"]
-        async with peer(echo, rtu=True) as port:
-            with pytest.raises(DeviceError, match="no answer"):
-                await scans(device(port, addresses, 0.2, rtu=True, gap=30))
-        async with peer(echo_and_answer, rtu=True) as port:
-            assert await scans(device(port, addresses, rtu=True, gap=30)) == [{"coil:768": False, "coil:791": True}]
-
-    asyncio.run(scenario())
+    addresses = ["coil:768", "coil:791"]
+    async with peer(echo, rtu=True) as port:
+        with pytest.raises(DeviceError, match="no answer"):
+            await scans(device(port, addresses, 0.2, rtu=True, gap=30))
+    async with peer(echo_and_answer, rtu=True) as port:
+        assert await scans(device(port, addresses, rtu=True, gap=30)) == [{"coil:768": False, "coil:791": True}]
 
 
 @pytest.mark.parametrize("rtu", [False, True])
-def test_a_lost_answer_is_asked_for_once_more(rtu: bool) -> None:
+async def test_a_lost_answer_is_asked_for_once_more(rtu: bool) -> None:
     asked = 0
 
     async def answer(unit: int, pdu: bytes, _: int) -> list[bytes]:
@@ -152,22 +134,16 @@ def test_a_lost_answer_is_asked_for_once_more(rtu: bool) -> None:
         asked += 1
         return [] if asked % 3 == 0 else [serial(unit, registers(pdu)) if rtu else registers(pdu)]
 
-    async def scenario() -> None:
-        async with peer(answer, rtu=rtu) as port:
-            assert await scans(device(port, FAR, 0.3, rtu=rtu), times=3) == [RIGHT] * 3
-
-    asyncio.run(scenario())
+    async with peer(answer, rtu=rtu) as port:
+        assert await scans(device(port, FAR, 0.3, rtu=rtu), times=3) == [RIGHT] * 3
 
 
-def test_a_block_that_is_lost_costs_its_own_tags_only() -> None:
+async def test_a_block_that_is_lost_costs_its_own_tags_only() -> None:
     async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
         return [] if pdu[1:3] == struct.pack(">H", 300) else [registers(pdu)]
 
-    async def scenario() -> None:
-        async with peer(answer) as port:
-            assert await scans(device(port, FAR, 0.3), times=2) == [{**RIGHT, FAR[1]: Quality.BAD}] * 2
-
-    asyncio.run(scenario())
+    async with peer(answer) as port:
+        assert await scans(device(port, FAR, 0.3), times=2) == [{**RIGHT, FAR[1]: Quality.BAD}] * 2
 
 
 def test_what_was_read_before_a_failure_is_not_lost() -> None:
@@ -183,21 +159,18 @@ def test_what_was_read_before_a_failure_is_not_lost() -> None:
     assert {reading.tag: reading.value for reading in caught.value.readings} == {text: RIGHT[text] for text in FAR[:2]}
 
 
-def test_a_device_that_hangs_up_after_each_answer_is_read_all_the_same() -> None:
+async def test_a_device_that_hangs_up_after_each_answer_is_read_all_the_same() -> None:
     asked: dict[int, int] = {}
 
     async def answer(_: int, pdu: bytes, connection: int) -> list[bytes] | None:
         asked[connection] = asked.get(connection, 0) + 1
         return [registers(pdu)] if asked[connection] == 1 else None
 
-    async def scenario() -> None:
-        async with peer(answer) as port:
-            assert await scans(device(port, FAR), times=3) == [RIGHT] * 3
-
-    asyncio.run(scenario())
+    async with peer(answer) as port:
+        assert await scans(device(port, FAR), times=3) == [RIGHT] * 3
 
 
-def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """A PLC that boots refuses what it has a moment later."""
     monkeypatch.setattr(modbus_session, "AdaptivePlan", partial(AdaptivePlan, pause=0.05))
     booting, asked = True, 0
@@ -207,21 +180,17 @@ def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: p
         asked += 1
         return [bytes((0x83, 2))] if booting else [registers(pdu)]
 
-    async def scenario() -> None:
-        nonlocal booting, asked
-        async with peer(answer) as port:
-            plc = device(port, [f"holding:{at}:uint16" for at in range(16)])
-            async with modbus.connect(plc) as link:
-                read = link.compile(plc.tags)
-                assert {reading.quality for reading in await read()} == {Quality.BAD}
-                booting = False
-                await asyncio.sleep(0.06)
-                await read()
-                asked = 0
-                assert [reading.value for reading in await read()] == list(range(16))
-                assert asked == 1
-
-    asyncio.run(scenario())
+    async with peer(answer) as port:
+        plc = device(port, [f"holding:{at}:uint16" for at in range(16)])
+        async with modbus.connect(plc) as link:
+            read = link.compile(plc.tags)
+            assert {reading.quality for reading in await read()} == {Quality.BAD}
+            booting = False
+            await asyncio.sleep(0.06)
+            await read()
+            asked = 0
+            assert [reading.value for reading in await read()] == list(range(16))
+            assert asked == 1
 
 
 def test_a_bit_is_written_inside_the_device() -> None:
@@ -242,18 +211,15 @@ def test_a_bit_is_written_inside_the_device() -> None:
     assert written == [struct.pack(">BHHH", 22, 5, 0xFFF7, 8), struct.pack(">BHHH", 22, 5, 0xFFF7, 0)]
 
 
-def test_a_bit_is_not_written_at_the_risk_of_its_neighbours() -> None:
+async def test_a_bit_is_not_written_at_the_risk_of_its_neighbours() -> None:
     async def answer(_: int, pdu: bytes, __: int) -> list[bytes]:
         return [bytes((pdu[0] | 0x80, 1))]
 
-    async def scenario() -> None:
+    with pytest.raises(WriteError, match=r"no function 22 \(mask write\)"):
         async with peer(answer) as port:
             plc = device(port, ["holding:5.3:bool"])
             async with modbus.connect(plc) as link:
                 await link.write(plc.tags[0], True)
-
-    with pytest.raises(WriteError, match=r"no function 22 \(mask write\)"):
-        asyncio.run(scenario())
 
 
 def test_a_write_is_sent_once() -> None:
@@ -278,22 +244,19 @@ def test_a_write_is_sent_once() -> None:
 
 
 @pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", bytes(8192), b"\xff" * 5000])
-def test_what_is_not_modbus_ends_the_connection(data: bytes) -> None:
+async def test_what_is_not_modbus_ends_the_connection(data: bytes) -> None:
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(12)
         writer.write(data)
         await writer.drain()
         writer.transport.abort()
 
-    async def scenario() -> None:
+    with pytest.raises(DeviceError):
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         try:
             await scans(device(server.sockets[0].getsockname()[1], FAR[:1], 0.3))
         finally:
             server.close()
-
-    with pytest.raises(DeviceError):
-        asyncio.run(scenario())
 
 
 def test_noise_that_comes_byte_by_byte_does_not_hold_up_the_others() -> None:

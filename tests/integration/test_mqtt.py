@@ -54,54 +54,48 @@ class Inbox:
             return await self.messages.get()
 
 
-def test_what_is_published_arrives_and_is_acknowledged(shared_mosquitto: Mosquitto) -> None:
-    async def scenario() -> None:
-        inbox, broker = Inbox(), at(shared_mosquitto)
-        async with connect(broker, Client("sub-1"), inbox) as subscriber, connect(broker, Client("pub-1")) as publisher:
-            await subscriber.subscribe("a/#")
-            for number in range(1000):
-                last = await publisher.publish(f"a/{number % 7}", b"%d" % number)
-            assert await last == 0
-            received = []
-            for _ in range(1000):
-                connection, message = await inbox.next()
+async def test_what_is_published_arrives_and_is_acknowledged(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker = Inbox(), at(shared_mosquitto)
+    async with connect(broker, Client("sub-1"), inbox) as subscriber, connect(broker, Client("pub-1")) as publisher:
+        await subscriber.subscribe("a/#")
+        for number in range(1000):
+            last = await publisher.publish(f"a/{number % 7}", b"%d" % number)
+        assert await last == 0
+        received = []
+        for _ in range(1000):
+            connection, message = await inbox.next()
+            connection.acknowledge(message.packet_id)
+            received.append(int(message.payload))
+        assert received == list(range(1000))
+
+
+async def test_what_is_not_acknowledged_comes_again(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker, client = Inbox(), at(shared_mosquitto), Client("sub-2", session_seconds=60)
+    async with connect(broker, client, inbox) as subscriber:
+        assert not subscriber.session_present
+        await subscriber.subscribe("$share/g/b/#")
+        async with connect(broker, Client("pub-2")) as publisher:
+            for payload in (b"1", b"2", b"3"):
+                await (await publisher.publish("b/x", payload))
+        for _ in range(3):
+            connection, message = await inbox.next()
+            if message.payload == b"2":
                 connection.acknowledge(message.packet_id)
-                received.append(int(message.payload))
-            assert received == list(range(1000))
-
-    asyncio.run(scenario())
-
-
-def test_what_is_not_acknowledged_comes_again(shared_mosquitto: Mosquitto) -> None:
-    async def scenario() -> None:
-        inbox, broker, client = Inbox(), at(shared_mosquitto), Client("sub-2", session_seconds=60)
-        async with connect(broker, client, inbox) as subscriber:
-            assert not subscriber.session_present
-            await subscriber.subscribe("$share/g/b/#")
-            async with connect(broker, Client("pub-2")) as publisher:
-                for payload in (b"1", b"2", b"3"):
-                    await (await publisher.publish("b/x", payload))
-            for _ in range(3):
-                connection, message = await inbox.next()
-                if message.payload == b"2":
-                    connection.acknowledge(message.packet_id)
-        async with connect(broker, client, inbox) as subscriber:
-            assert subscriber.session_present
-            again = []
-            for _ in range(2):
-                connection, message = await inbox.next()
-                connection.acknowledge(message.packet_id)
-                again.append(message.payload)
-            assert sorted(again) == [b"1", b"3"]
-            subscriber.end_session()
-        async with connect(broker, client, inbox) as subscriber:
-            assert not subscriber.session_present
-            subscriber.end_session()
-
-    asyncio.run(scenario())
+    async with connect(broker, client, inbox) as subscriber:
+        assert subscriber.session_present
+        again = []
+        for _ in range(2):
+            connection, message = await inbox.next()
+            connection.acknowledge(message.packet_id)
+            again.append(message.payload)
+        assert sorted(again) == [b"1", b"3"]
+        subscriber.end_session()
+    async with connect(broker, client, inbox) as subscriber:
+        assert not subscriber.session_present
+        subscriber.end_session()
 
 
-def test_a_goodbye_ends_when_the_broker_has_read_it() -> None:
+async def test_a_goodbye_ends_when_the_broker_has_read_it() -> None:
     """Else whoever connects next, maybe ourselves, overtakes our last words."""
     read: list[bytes] = []
 
@@ -114,88 +108,73 @@ def test_a_goodbye_ends_when_the_broker_has_read_it() -> None:
         read.append(first)
         writer.close()
 
-    async def scenario() -> None:
-        async with listening(slow) as port:
-            async with connect(Broker("127.0.0.1", port), Client("x")):
-                pass
-            assert read == [b"\xe0"]
-
-    asyncio.run(scenario())
+    async with listening(slow) as port:
+        async with connect(Broker("127.0.0.1", port), Client("x")):
+            pass
+        assert read == [b"\xe0"]
 
 
-def test_the_receive_maximum_holds_the_broker_back(shared_mosquitto: Mosquitto) -> None:
-    async def scenario() -> None:
-        inbox, broker = Inbox(), at(shared_mosquitto)
-        async with connect(broker, Client("sub-3", receive_maximum=5), inbox) as subscriber:
-            await subscriber.subscribe("c/#")
-            async with connect(broker, Client("pub-3")) as publisher:
-                for number in range(20):
-                    await (await publisher.publish("c/x", b"%d" % number))
-            held = [await inbox.next() for _ in range(5)]
-            # A round trip behind the five shows that the sixth is not under way.
-            await subscriber.subscribe("c/other")
-            assert inbox.messages.empty()
-            for connection, message in held:
-                connection.acknowledge(message.packet_id)
-            for _ in range(15):
-                connection, message = await inbox.next()
-                connection.acknowledge(message.packet_id)
-            assert int(message.payload) == 19
-
-    asyncio.run(scenario())
+async def test_the_receive_maximum_holds_the_broker_back(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker = Inbox(), at(shared_mosquitto)
+    async with connect(broker, Client("sub-3", receive_maximum=5), inbox) as subscriber:
+        await subscriber.subscribe("c/#")
+        async with connect(broker, Client("pub-3")) as publisher:
+            for number in range(20):
+                await (await publisher.publish("c/x", b"%d" % number))
+        held = [await inbox.next() for _ in range(5)]
+        # A round trip behind the five shows that the sixth is not under way.
+        await subscriber.subscribe("c/other")
+        assert inbox.messages.empty()
+        for connection, message in held:
+            connection.acknowledge(message.packet_id)
+        for _ in range(15):
+            connection, message = await inbox.next()
+            connection.acknowledge(message.packet_id)
+        assert int(message.payload) == 19
 
 
-def test_the_will_is_published_when_the_block_is_left_by_an_error(shared_mosquitto: Mosquitto) -> None:
-    async def scenario() -> None:
-        inbox, broker = Inbox(), at(shared_mosquitto)
-        async with connect(broker, Client("sub-4"), inbox) as subscriber:
-            await subscriber.subscribe("will/#")
-            client = Client("pub-4", will=Will("will/a", b"gone", retain=False))
-            async with connect(broker, client) as leaving:
-                await (await leaving.publish("elsewhere", b""))
-            with pytest.raises(RuntimeError):
-                async with connect(broker, client):
-                    raise RuntimeError("a fault")
-            _, message = await inbox.next()
-            assert message.payload == b"gone"
-            assert inbox.messages.empty()
-
-    asyncio.run(scenario())
+async def test_the_will_is_published_when_the_block_is_left_by_an_error(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker = Inbox(), at(shared_mosquitto)
+    async with connect(broker, Client("sub-4"), inbox) as subscriber:
+        await subscriber.subscribe("will/#")
+        client = Client("pub-4", will=Will("will/a", b"gone", retain=False))
+        async with connect(broker, client) as leaving:
+            await (await leaving.publish("elsewhere", b""))
+        with pytest.raises(RuntimeError):
+            async with connect(broker, client):
+                raise RuntimeError("a fault")
+        _, message = await inbox.next()
+        assert message.payload == b"gone"
+        assert inbox.messages.empty()
 
 
-def test_the_block_ends_when_the_broker_dies(mosquitto: Make) -> None:
-    async def scenario() -> None:
+async def test_the_block_ends_when_the_broker_dies(mosquitto: Make) -> None:
+    with pytest.raises(MqttError):
         broker = mosquitto(access=ANYBODY)
         async with asyncio.timeout(WAIT), connect(at(broker), Client("c")) as connection:
             await (await connection.publish("a", b"1"))
             await asyncio.to_thread(broker.stop, signal.SIGKILL)
             await asyncio.Event().wait()
 
-    with pytest.raises(MqttError):
-        asyncio.run(scenario())
 
+async def test_it_connects_again_after_the_broker_was_away(mosquitto: Make) -> None:
+    broker, served = mosquitto(access=ANYBODY), 0
 
-def test_it_connects_again_after_the_broker_was_away(mosquitto: Make) -> None:
-    async def scenario() -> None:
-        broker, served = mosquitto(access=ANYBODY), 0
+    def bounce() -> None:
+        broker.stop()
+        broker.start()
 
-        def bounce() -> None:
-            broker.stop()
-            broker.start()
+    async def serve(connection: Connection) -> None:
+        nonlocal served
+        served += 1
+        await (await connection.publish("a", b"1"))
+        if served == 1:
+            asyncio.get_running_loop().run_in_executor(None, bounce)
+            await asyncio.Event().wait()
 
-        async def serve(connection: Connection) -> None:
-            nonlocal served
-            served += 1
-            await (await connection.publish("a", b"1"))
-            if served == 1:
-                asyncio.get_running_loop().run_in_executor(None, bounce)
-                await asyncio.Event().wait()
-
-        async with asyncio.timeout(WAIT):
-            await stay_connected(at(broker), Client("c"), serve)
-        assert served == 2
-
-    asyncio.run(scenario())
+    async with asyncio.timeout(WAIT):
+        await stay_connected(at(broker), Client("c"), serve)
+    assert served == 2
 
 
 @pytest.mark.parametrize(
@@ -205,13 +184,10 @@ def test_it_connects_again_after_the_broker_was_away(mosquitto: Make) -> None:
         ({"host": "no-such-host.invalid"}, "the host's name cannot be resolved"),
     ],
 )
-def test_what_keeps_it_from_connecting_is_said(shared_mosquitto: Mosquitto, keys: dict, said: str) -> None:
-    async def scenario() -> None:
+async def test_what_keeps_it_from_connecting_is_said(shared_mosquitto: Mosquitto, keys: dict, said: str) -> None:
+    with pytest.raises(MqttError, match=said):
         async with connect(at(shared_mosquitto, **keys), Client("c")):
             pass
-
-    with pytest.raises(MqttError, match=said):
-        asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("wait_for", ["subscription", "publication", "gathered"])
@@ -335,22 +311,19 @@ async def spoken(talk: Talk) -> AsyncIterator[Broker]:
 
 
 @pytest.mark.parametrize("first", [MESSAGE, b"\xd0\x00", b"\xe0\x01\x8b", b"\x20\x06\x00\x00\x03\x21\x00\x00"])
-def test_a_broker_that_does_not_begin_with_a_connack_is_left(first: bytes) -> None:
+async def test_a_broker_that_does_not_begin_with_a_connack_is_left(first: bytes) -> None:
     """The last one is a CONNACK that allows us to send nothing."""
 
     async def rude(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(first)
         await reader.read()
 
-    async def scenario() -> None:
-        inbox = Inbox()
-        async with spoken(rude) as broker:
-            with pytest.raises(MqttError, match="the broker sent a forbidden packet"):
-                async with connect(broker, Client("c"), inbox):
-                    pass
-        assert inbox.messages.empty()
-
-    asyncio.run(scenario())
+    inbox = Inbox()
+    async with spoken(rude) as broker:
+        with pytest.raises(MqttError, match="the broker sent a forbidden packet"):
+            async with connect(broker, Client("c"), inbox):
+                pass
+    assert inbox.messages.empty()
 
 
 @pytest.mark.parametrize(
@@ -457,16 +430,13 @@ def test_what_is_larger_than_the_broker_takes_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize("topic", ["", "a/#", "+/a", "a\0b", "a" * 65536, "\ud800"])
-def test_what_is_no_topic_is_not_sent(shared_mosquitto: Mosquitto, topic: str) -> None:
-    async def scenario() -> None:
-        async with connect(at(shared_mosquitto), Client("c")) as connection:
-            room = connection.room
-            with pytest.raises(ValueError, match="no topic to publish on"):
-                connection.send(topic, b"", lambda _: None)
-            assert await (await connection.publish("a", b"")) in (0, NOBODY)
-            assert connection.room == room
-
-    asyncio.run(scenario())
+async def test_what_is_no_topic_is_not_sent(shared_mosquitto: Mosquitto, topic: str) -> None:
+    async with connect(at(shared_mosquitto), Client("c")) as connection:
+        room = connection.room
+        with pytest.raises(ValueError, match="no topic to publish on"):
+            connection.send(topic, b"", lambda _: None)
+        assert await (await connection.publish("a", b"")) in (0, NOBODY)
+        assert connection.room == room
 
 
 def test_a_broker_that_falls_silent_is_left() -> None:
@@ -489,52 +459,46 @@ def test_a_broker_that_falls_silent_is_left() -> None:
     assert said.endswith(b"\xe0\x01\x8d")
 
 
-def test_who_reads_nothing_stays_connected(shared_mosquitto: Mosquitto) -> None:
+async def test_who_reads_nothing_stays_connected(shared_mosquitto: Mosquitto) -> None:
     """The broker throws out who was silent for one and a half times the keep-alive."""
 
-    async def scenario() -> None:
-        inbox, broker = Inbox(), at(shared_mosquitto, keepalive=1)
-        async with connect(broker, Client("paused"), inbox) as subscriber, connect(broker, Client("p")) as publisher:
-            await subscriber.subscribe("paused/#")
-            subscriber.pause()
-            for number in range(3):
-                await (await publisher.publish("paused/x", b"%d" % number))
-                await asyncio.sleep(1)
-            assert inbox.messages.empty()
-            subscriber.resume()
-            assert [(await inbox.next())[1].payload for _ in range(3)] == [b"0", b"1", b"2"]
-            assert subscriber.lost is None
-
-    asyncio.run(scenario())
+    inbox, broker = Inbox(), at(shared_mosquitto, keepalive=1)
+    async with connect(broker, Client("paused"), inbox) as subscriber, connect(broker, Client("p")) as publisher:
+        await subscriber.subscribe("paused/#")
+        subscriber.pause()
+        for number in range(3):
+            await (await publisher.publish("paused/x", b"%d" % number))
+            await asyncio.sleep(1)
+        assert inbox.messages.empty()
+        subscriber.resume()
+        assert [(await inbox.next())[1].payload for _ in range(3)] == [b"0", b"1", b"2"]
+        assert subscriber.lost is None
 
 
-def test_a_network_that_takes_nothing_leaves_no_room_and_is_left_in_time() -> None:
+async def test_a_network_that_takes_nothing_leaves_no_room_and_is_left_in_time() -> None:
     """What is sent waits here, and no more of it comes; leaving does not wait for the network either."""
 
-    async def scenario() -> None:
-        left = asyncio.Event()
+    left = asyncio.Event()
 
-        async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writer.write(ACCEPTED)
-            writer.transport.pause_reading()  # type: ignore[attr-defined]
-            await left.wait()
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(ACCEPTED)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        await left.wait()
 
-        async with spoken(deaf) as broker:
-            async with connect(broker, Client("c")) as connection:
-                sent = 0
-                while connection.room or await asyncio.sleep(0.05, connection.room):
-                    await connection.publish("a", b"x" * 1_000_000)
-                    sent += 1
-                assert sent < 50 < connection.window
-                waiting = asyncio.ensure_future(connection.publish("a", b""))
-                await asyncio.sleep(0.1)
-                assert not waiting.done()
-                waiting.cancel()
-                began = time.monotonic()
-            assert time.monotonic() - began < 5
-            left.set()
-
-    asyncio.run(scenario())
+    async with spoken(deaf) as broker:
+        async with connect(broker, Client("c")) as connection:
+            sent = 0
+            while connection.room or await asyncio.sleep(0.05, connection.room):
+                await connection.publish("a", b"x" * 1_000_000)
+                sent += 1
+            assert sent < 50 < connection.window
+            waiting = asyncio.ensure_future(connection.publish("a", b""))
+            await asyncio.sleep(0.1)
+            assert not waiting.done()
+            waiting.cancel()
+            began = time.monotonic()
+        assert time.monotonic() - began < 5
+        left.set()
 
 
 def test_a_message_of_qos_0_is_never_acknowledged() -> None:
@@ -565,22 +529,19 @@ def test_a_message_of_qos_0_is_never_acknowledged() -> None:
     assert b"\x40\x02\x00\x00" not in said
 
 
-def test_messages_of_qos_0_arrive_and_the_connection_stays(shared_mosquitto: Mosquitto) -> None:
-    async def scenario() -> None:
-        inbox = Inbox()
-        async with connect(at(shared_mosquitto), Client("sub-0"), inbox) as subscriber:
-            await subscriber.subscribe("q0/#")
-            with Asker(shared_mosquitto.url, "elsewhere") as asker:
-                for number in range(20):
-                    await asyncio.to_thread(asker.tell, "q0/x", b"%d" % number, qos=0)
-                for number in range(20):
-                    connection, message = await inbox.next()
-                    connection.acknowledge(message.packet_id)
-                    assert int(message.payload) == number
-                await asyncio.to_thread(asker.tell, "q0/x", b"last", qos=2)
-                assert (await inbox.next())[1].payload == b"last"
-
-    asyncio.run(scenario())
+async def test_messages_of_qos_0_arrive_and_the_connection_stays(shared_mosquitto: Mosquitto) -> None:
+    inbox = Inbox()
+    async with connect(at(shared_mosquitto), Client("sub-0"), inbox) as subscriber:
+        await subscriber.subscribe("q0/#")
+        with Asker(shared_mosquitto.url, "elsewhere") as asker:
+            for number in range(20):
+                await asyncio.to_thread(asker.tell, "q0/x", b"%d" % number, qos=0)
+            for number in range(20):
+                connection, message = await inbox.next()
+                connection.acknowledge(message.packet_id)
+                assert int(message.payload) == number
+            await asyncio.to_thread(asker.tell, "q0/x", b"last", qos=2)
+            assert (await inbox.next())[1].payload == b"last"
 
 
 def test_a_handler_that_fails_costs_its_message_only(shared_mosquitto: Mosquitto) -> None:
@@ -629,46 +590,40 @@ def test_a_broken_invariant_in_a_handler_ends_the_process_in_order() -> None:
     assert ended == "in order"
 
 
-def test_a_broker_that_answers_no_subscription_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broker_that_answers_no_subscription_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nexus.mqtt.connection.ANSWER_SECONDS", 0.2)
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x20\x03\x00\x00\x00")
         await reader.read()
 
-    async def scenario() -> None:
-        async with asyncio.timeout(10), spoken(deaf) as broker:
-            with pytest.raises(MqttError, match=r"no SUBACK for 0\.2 s"):
-                async with connect(broker, Client("c")) as connection:
-                    await connection.subscribe("a/#")
-
-    asyncio.run(scenario())
+    async with asyncio.timeout(10), spoken(deaf) as broker:
+        with pytest.raises(MqttError, match=r"no SUBACK for 0\.2 s"):
+            async with connect(broker, Client("c")) as connection:
+                await connection.subscribe("a/#")
 
 
-def test_a_connection_that_ends_with_its_connack_leaves_no_timer() -> None:
+async def test_a_connection_that_ends_with_its_connack_leaves_no_timer() -> None:
     async def closing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x20\x03\x00\x00\x00" + b"\xe0\x00")
         await reader.read()
 
-    async def scenario() -> None:
-        async with asyncio.timeout(10), spoken(closing) as broker:
-            with pytest.raises(MqttError, match="disconnected"):
-                async with connect(broker, Client("c")) as connection:
-                    stream = connection.stream
-                    await asyncio.Event().wait()
-        assert stream.ended is not None
-        assert stream._timer is None or stream._timer.cancelled()
-
-    asyncio.run(scenario())
+    async with asyncio.timeout(10), spoken(closing) as broker:
+        with pytest.raises(MqttError, match="disconnected"):
+            async with connect(broker, Client("c")) as connection:
+                stream = connection.stream
+                await asyncio.Event().wait()
+    assert stream.ended is not None
+    assert stream._timer is None or stream._timer.cancelled()
 
 
-def test_a_broker_that_never_answers_is_given_up_when_the_client_says() -> None:
+async def test_a_broker_that_never_answers_is_given_up_when_the_client_says() -> None:
     async def scenario(port: int) -> None:
         async with asyncio.timeout(4), connect(Broker("127.0.0.1", port), Client("c", connect_seconds=0.2)):
             pass
 
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(MqttError, match="no answer in time"):
-        asyncio.run(scenario(silent.getsockname()[1]))
+        await scenario(silent.getsockname()[1])
 
 
 @pytest.fixture
@@ -689,21 +644,18 @@ def secured(mosquitto: Make, broker_folder: Path) -> tuple[Mosquitto, Path]:
     return mosquitto(access=access), broker_folder
 
 
-def test_tls_with_a_client_certificate(secured: tuple[Mosquitto, Path]) -> None:
+async def test_tls_with_a_client_certificate(secured: tuple[Mosquitto, Path]) -> None:
     broker, folder = secured
     tls = Tls(folder / "ca.pem", folder / "client.pem", folder / "client.pem")
 
-    async def scenario() -> None:
-        inbox = Inbox()
-        async with connect(at(broker, tls=tls), Client("c"), inbox) as connection:
-            await connection.subscribe("a/#")
-            for number in range(200):
-                await connection.publish("a/x", b"%d" % number * 300)
-            for _ in range(200):
-                found, message = await inbox.next()
-                found.acknowledge(message.packet_id)
-
-    asyncio.run(scenario())
+    inbox = Inbox()
+    async with connect(at(broker, tls=tls), Client("c"), inbox) as connection:
+        await connection.subscribe("a/#")
+        for number in range(200):
+            await connection.publish("a/x", b"%d" % number * 300)
+        for _ in range(200):
+            found, message = await inbox.next()
+            found.acknowledge(message.packet_id)
 
 
 def test_a_certificate_that_we_do_not_trust_is_named(secured: tuple[Mosquitto, Path]) -> None:
@@ -718,38 +670,29 @@ def test_a_certificate_that_we_do_not_trust_is_named(secured: tuple[Mosquitto, P
     gc.collect()  # nothing is left behind, which would be a warning
 
 
-def test_a_broker_that_refuses_us_says_so(secured: tuple[Mosquitto, Path]) -> None:
+async def test_a_broker_that_refuses_us_says_so(secured: tuple[Mosquitto, Path]) -> None:
     broker, folder = secured
 
-    async def scenario() -> None:
+    with pytest.raises(MqttError):
         async with connect(at(broker, tls=Tls(folder / "ca.pem")), Client("c")) as connection:
             await (await connection.publish("a", b"1"))
 
-    with pytest.raises(MqttError):
-        asyncio.run(scenario())
 
-
-def test_a_wrong_password_is_named(mosquitto: Make) -> None:
+async def test_a_wrong_password_is_named(mosquitto: Make) -> None:
     broker = mosquitto()
 
-    async def scenario() -> None:
+    with pytest.raises(MqttError, match="the broker refused us as gateway: Not authorized"):
         async with connect(at(broker, user="gateway", password="wrong"), Client("c")):
             pass
 
-    with pytest.raises(MqttError, match="the broker refused us as gateway: Not authorized"):
-        asyncio.run(scenario())
 
-
-def test_a_full_window_leaves_room_for_what_is_urgent(shared_mosquitto: Mosquitto) -> None:
-    async def fill() -> None:
-        async with connect(at(shared_mosquitto), Client("full")) as connection:
-            while connection.room:  # nothing is acknowledged before we yield
-                connection.send("test/full", b"x", lambda _: None)
-            waiting = asyncio.ensure_future(connection.publish("test/full", b"x"))
-            urgent = asyncio.ensure_future(connection.publish("test/urgent", b"x", urgent=True))
-            await asyncio.sleep(0)
-            assert urgent.done()
-            assert not waiting.done()
-            await (await waiting)
-
-    asyncio.run(fill())
+async def test_a_full_window_leaves_room_for_what_is_urgent(shared_mosquitto: Mosquitto) -> None:
+    async with connect(at(shared_mosquitto), Client("full")) as connection:
+        while connection.room:  # nothing is acknowledged before we yield
+            connection.send("test/full", b"x", lambda _: None)
+        waiting = asyncio.ensure_future(connection.publish("test/full", b"x"))
+        urgent = asyncio.ensure_future(connection.publish("test/urgent", b"x", urgent=True))
+        await asyncio.sleep(0)
+        assert urgent.done()
+        assert not waiting.done()
+        await (await waiting)

@@ -64,81 +64,69 @@ async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("pdu", [112, 240, 480, 960])
-def test_every_type_arrives_whatever_the_pdu(pdu: int) -> None:
-    async def scenario() -> None:
-        async with simulator.serve([simulated(pdu=pdu)]) as servers:
-            [values] = await scan(device(next(iter(servers)), {name: address for name, (address, _) in TAGS.items()}))
-        assert values == {name: value for name, (_, value) in TAGS.items()}
-
-    asyncio.run(scenario())
+async def test_every_type_arrives_whatever_the_pdu(pdu: int) -> None:
+    async with simulator.serve([simulated(pdu=pdu)]) as servers:
+        [values] = await scan(device(next(iter(servers)), {name: address for name, (address, _) in TAGS.items()}))
+    assert values == {name: value for name, (_, value) in TAGS.items()}
 
 
-def test_many_tags_are_few_jobs() -> None:
-    async def scenario() -> None:
-        points = [{"area": "DB1", "offset": at * 4, "type": "REAL", "signal": constant(at)} for at in range(100)]
-        async with simulator.serve([simulated(points=points)]) as servers:
-            port, server = next(iter(servers.items()))
-            [values] = await scan(device(port, {f"t{at}": f"DB1.DBD{at * 4}:REAL" for at in range(100)}))
-            assert values == {f"t{at}": at for at in range(100)}
-            assert server.jobs == 1
-
-    asyncio.run(scenario())
+async def test_many_tags_are_few_jobs() -> None:
+    points = [{"area": "DB1", "offset": at * 4, "type": "REAL", "signal": constant(at)} for at in range(100)]
+    async with simulator.serve([simulated(points=points)]) as servers:
+        port, server = next(iter(servers.items()))
+        [values] = await scan(device(port, {f"t{at}": f"DB1.DBD{at * 4}:REAL" for at in range(100)}))
+        assert values == {f"t{at}": at for at in range(100)}
+        assert server.jobs == 1
 
 
-def test_a_refused_block_is_split_until_the_bad_tag_stands_alone_and_stays_so() -> None:
-    async def scenario() -> None:
-        async with simulator.serve([simulated()]) as servers:
-            port, server = next(iter(servers.items()))
-            plc = device(
-                port,
-                {"good": "DB1.DBD0:REAL", "beyond": "DB1:410:REAL", "none": "DB9.DBW0:INT", "near": "DB1:400:LREAL"},
-            )
-            async with s7.connect(plc) as link:
-                read = link.compile(plc.tags)
-                for _ in range(2):
-                    jobs = server.jobs
-                    readings = {r.tag: r for r in await read()}
-                    assert {tag: r.value for tag, r in readings.items()} == {
-                        "good": 84.5,
-                        "near": 0.1,
-                        "beyond": None,
-                        "none": None,
-                    }
-                    assert readings["none"].quality == Quality.BAD
-                assert server.jobs - jobs == 1
-                assert "Optimized block access" in link.tag_errors["none"]
-                assert "beyond the end of the block" in link.tag_errors["beyond"]
-
-    asyncio.run(scenario())
+async def test_a_refused_block_is_split_until_the_bad_tag_stands_alone_and_stays_so() -> None:
+    async with simulator.serve([simulated()]) as servers:
+        port, server = next(iter(servers.items()))
+        plc = device(
+            port,
+            {"good": "DB1.DBD0:REAL", "beyond": "DB1:410:REAL", "none": "DB9.DBW0:INT", "near": "DB1:400:LREAL"},
+        )
+        async with s7.connect(plc) as link:
+            read = link.compile(plc.tags)
+            for _ in range(2):
+                jobs = server.jobs
+                readings = {r.tag: r for r in await read()}
+                assert {tag: r.value for tag, r in readings.items()} == {
+                    "good": 84.5,
+                    "near": 0.1,
+                    "beyond": None,
+                    "none": None,
+                }
+                assert readings["none"].quality == Quality.BAD
+            assert server.jobs - jobs == 1
+            assert "Optimized block access" in link.tag_errors["none"]
+            assert "beyond the end of the block" in link.tag_errors["beyond"]
 
 
-def test_what_is_written_is_read_back() -> None:
-    async def scenario() -> None:
-        async with simulator.serve([simulated()]) as servers:
-            plc = device(
-                next(iter(servers)),
-                {
-                    "level": "DB1.DBD0:REAL",
-                    "valve": "DB1.DBX4.0",
-                    "other": "DB1.DBX4.7",
-                    "name": "DB1.DBB10:STRING(20)",
-                },
-            )
-            tags = {tag.name: tag for tag in plc.tags}
-            async with s7.connect(plc) as link:
-                await link.write(tags["level"], 12.5)
-                await link.write(tags["valve"], True)
-                await link.write(tags["name"], "neu")
-                assert [r.value for r in await link.compile(plc.tags)()] == [12.5, True, True, "neu"]
-                await link.write(tags["valve"], False)
-                assert [r.value for r in await link.compile(plc.tags)()] == [12.5, False, True, "neu"]
-                with pytest.raises(WriteError, match="longer than 20"):
-                    await link.write(tags["name"], "x" * 21)
-
-    asyncio.run(scenario())
+async def test_what_is_written_is_read_back() -> None:
+    async with simulator.serve([simulated()]) as servers:
+        plc = device(
+            next(iter(servers)),
+            {
+                "level": "DB1.DBD0:REAL",
+                "valve": "DB1.DBX4.0",
+                "other": "DB1.DBX4.7",
+                "name": "DB1.DBB10:STRING(20)",
+            },
+        )
+        tags = {tag.name: tag for tag in plc.tags}
+        async with s7.connect(plc) as link:
+            await link.write(tags["level"], 12.5)
+            await link.write(tags["valve"], True)
+            await link.write(tags["name"], "neu")
+            assert [r.value for r in await link.compile(plc.tags)()] == [12.5, True, True, "neu"]
+            await link.write(tags["valve"], False)
+            assert [r.value for r in await link.compile(plc.tags)()] == [12.5, False, True, "neu"]
+            with pytest.raises(WriteError, match="longer than 20"):
+                await link.write(tags["name"], "x" * 21)
 
 
-def test_a_text_keeps_to_the_room_that_the_plc_declares() -> None:
+async def test_a_text_keeps_to_the_room_that_the_plc_declares() -> None:
     """The file says STRING(20), the PLC STRING[8]: what lies behind it is not ours."""
     points = [
         {"area": "DB1", "offset": 0, "type": "STRING", "length": 8, "signal": constant("old")},
@@ -146,29 +134,23 @@ def test_a_text_keeps_to_the_room_that_the_plc_declares() -> None:
         {"area": "DB1", "offset": 20, "type": "DINT", "signal": constant(1)},
     ]
 
-    async def scenario() -> None:
-        async with simulator.serve([simulated(points=points)]) as servers:
-            addresses = {"name": "DB1.DBB0:STRING(20)", "capacity": "DB1.DBB0:BYTE", "behind": "DB1.DBD10:DINT"}
-            plc = device(next(iter(servers)), addresses)
-            async with s7.connect(plc) as link:
-                with pytest.raises(WriteError, match="holds 8 characters, and the text has 9"):
-                    await link.write(plc.tags[0], "x" * 9)
-                assert await link.write(plc.tags[0], "x" * 8) == "x" * 8
-                readings = {r.tag: r.value for r in await link.compile(plc.tags)()}
-                assert readings == {"name": "x" * 8, "capacity": 8, "behind": 70_000}
-
-    asyncio.run(scenario())
+    async with simulator.serve([simulated(points=points)]) as servers:
+        addresses = {"name": "DB1.DBB0:STRING(20)", "capacity": "DB1.DBB0:BYTE", "behind": "DB1.DBD10:DINT"}
+        plc = device(next(iter(servers)), addresses)
+        async with s7.connect(plc) as link:
+            with pytest.raises(WriteError, match="holds 8 characters, and the text has 9"):
+                await link.write(plc.tags[0], "x" * 9)
+            assert await link.write(plc.tags[0], "x" * 8) == "x" * 8
+            readings = {r.tag: r.value for r in await link.compile(plc.tags)()}
+            assert readings == {"name": "x" * 8, "capacity": 8, "behind": 70_000}
 
 
-def test_a_plc_that_does_not_permit_put_get_says_what_to_tick() -> None:
-    async def scenario() -> None:
+async def test_a_plc_that_does_not_permit_put_get_says_what_to_tick() -> None:
+    with pytest.raises(DeviceError, match="Permit access with PUT/GET"):
         faults = Faults({"plc"})
         faults.set("plc", Fault(kind="exception", code=0x8104))
         async with simulator.serve([simulated()], faults) as servers:
             await scan(device(next(iter(servers)), {"level": "DB1.DBD0:REAL"}))
-
-    with pytest.raises(DeviceError, match="Permit access with PUT/GET"):
-        asyncio.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -181,50 +163,44 @@ def test_a_plc_that_does_not_permit_put_get_says_what_to_tick() -> None:
         ("refuse", "closed by peer"),
     ],
 )
-def test_a_fault_is_a_lost_device_and_ends_with_its_cause(kind: str, said: str) -> None:
-    async def scenario() -> None:
-        faults = Faults({"plc"})
-        async with simulator.serve([simulated()], faults) as servers:
-            port, server = next(iter(servers.items()))
-            plc = device(port, {"level": "DB1.DBD0:REAL"}, timeout=0.3)
-            with pytest.raises(DeviceError, match=said):
-                async with s7.connect(plc) as link:
-                    await link.compile(plc.tags)()
-                    faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
-                    await link.compile(plc.tags)()
-                    raise AssertionError("the fault was not seen")
-            faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
-            with pytest.raises(DeviceError):
-                await scan(plc)
-            faults.set("plc", None)
-            assert await scan(plc) == [{"level": 84.5}]
-            async with asyncio.timeout(2):
-                while server.connections:
-                    await asyncio.sleep(0.01)
-
-    asyncio.run(scenario())
-
-
-def test_nothing_listening_is_a_lost_device() -> None:
-    with pytest.raises(DeviceError, match=r"no connection to 127\.0\.0\.1:1"):
-        asyncio.run(scan(device(1, {"a": "M0.0"})))
-
-
-def test_after_a_read_that_was_cancelled_nothing_is_read_on_that_connection() -> None:
-    """A part of its answer may be left there."""
-
-    async def scenario() -> None:
-        faults = Faults({"plc"})
-        async with simulator.serve([simulated()], faults) as servers:
-            plc = device(next(iter(servers)), {"level": "DB1.DBD0:REAL"})
+async def test_a_fault_is_a_lost_device_and_ends_with_its_cause(kind: str, said: str) -> None:
+    faults = Faults({"plc"})
+    async with simulator.serve([simulated()], faults) as servers:
+        port, server = next(iter(servers.items()))
+        plc = device(port, {"level": "DB1.DBD0:REAL"}, timeout=0.3)
+        with pytest.raises(DeviceError, match=said):
             async with s7.connect(plc) as link:
                 await link.compile(plc.tags)()
-                faults.set("plc", Fault.model_validate({"kind": "slow", "delay": "300ms"}))
-                with pytest.raises(TimeoutError):
-                    async with asyncio.timeout(0.1):
-                        await link.compile(plc.tags)()
-                faults.set("plc", None)
-                with pytest.raises(DeviceError, match="the connection was lost"):
-                    await link.compile(plc.tags)()
+                faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
+                await link.compile(plc.tags)()
+                raise AssertionError("the fault was not seen")
+        faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
+        with pytest.raises(DeviceError):
+            await scan(plc)
+        faults.set("plc", None)
+        assert await scan(plc) == [{"level": 84.5}]
+        async with asyncio.timeout(2):
+            while server.connections:
+                await asyncio.sleep(0.01)
 
-    asyncio.run(scenario())
+
+async def test_nothing_listening_is_a_lost_device() -> None:
+    with pytest.raises(DeviceError, match=r"no connection to 127\.0\.0\.1:1"):
+        await scan(device(1, {"a": "M0.0"}))
+
+
+async def test_after_a_read_that_was_cancelled_nothing_is_read_on_that_connection() -> None:
+    """A part of its answer may be left there."""
+
+    faults = Faults({"plc"})
+    async with simulator.serve([simulated()], faults) as servers:
+        plc = device(next(iter(servers)), {"level": "DB1.DBD0:REAL"})
+        async with s7.connect(plc) as link:
+            await link.compile(plc.tags)()
+            faults.set("plc", Fault.model_validate({"kind": "slow", "delay": "300ms"}))
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await link.compile(plc.tags)()
+            faults.set("plc", None)
+            with pytest.raises(DeviceError, match="the connection was lost"):
+                await link.compile(plc.tags)()

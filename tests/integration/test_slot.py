@@ -34,61 +34,50 @@ def end(owner: str) -> None:
         )
 
 
-def test_who_watches_a_number_says_when_the_database_is_silent(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_watches_a_number_says_when_the_database_is_silent(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("ingestion.consume.slot.CHECK_SECONDS", 0.2)
 
-    async def scenario() -> None:
-        async with claimed(as_role(database, "nexus_writer")) as slot, asyncio.timeout(30):
-            keeping = asyncio.create_task(slot.keep())
-            with psycopg.connect(database) as other:
-                other.execute("LOCK TABLE consumers")
-                while slot.away is None:
-                    await asyncio.sleep(0.02)
-                assert slot.away == "no answer"
-            while slot.away is not None:
+    async with claimed(as_role(database, "nexus_writer")) as slot, asyncio.timeout(30):
+        keeping = asyncio.create_task(slot.keep())
+        with psycopg.connect(database) as other:
+            other.execute("LOCK TABLE consumers")
+            while slot.away is None:
                 await asyncio.sleep(0.02)
-            keeping.cancel()
-
-    asyncio.run(scenario())
+            assert slot.away == "no answer"
+        while slot.away is not None:
+            await asyncio.sleep(0.02)
+        keeping.cancel()
 
 
 @tiers
-def test_a_number_is_the_lowest_that_no_other_of_the_group_has(database: str) -> None:
-    async def scenario() -> None:
-        url = as_role(database, "nexus_writer")
-        async with claimed(url) as first, claimed(url) as second, claimed(url, "another") as other:
-            assert (first.number, second.number, other.number) == (0, 1, 0)
-            await first.release()
-            async with claimed(url) as third:
-                assert third.number == 0
-                await second.hold()
-
-    asyncio.run(scenario())
+async def test_a_number_is_the_lowest_that_no_other_of_the_group_has(database: str) -> None:
+    url = as_role(database, "nexus_writer")
+    async with claimed(url) as first, claimed(url) as second, claimed(url, "another") as other:
+        assert (first.number, second.number, other.number) == (0, 1, 0)
+        await first.release()
+        async with claimed(url) as third:
+            assert third.number == 0
+            await second.hold()
 
 
-def test_a_number_comes_back_after_an_outage_unless_another_was_faster(database: str) -> None:
-    async def scenario() -> None:
-        url = as_role(database, "nexus_writer")
-        async with claimed(url) as first:
-            end(database)
-            await first.hold()
-            async with claimed(url) as second:
-                assert (first.number, second.number) == (0, 1)
-            end(database)
-            async with claimed(url) as third:
-                assert third.number == 0
-                with pytest.raises(SlotLostError):
-                    await first.hold()
-                await third.hold()
-
-    asyncio.run(scenario())
+async def test_a_number_comes_back_after_an_outage_unless_another_was_faster(database: str) -> None:
+    url = as_role(database, "nexus_writer")
+    async with claimed(url) as first:
+        end(database)
+        await first.hold()
+        async with claimed(url) as second:
+            assert (first.number, second.number) == (0, 1)
+        end(database)
+        async with claimed(url) as third:
+            assert third.number == 0
+            with pytest.raises(SlotLostError):
+                await first.hold()
+            await third.hold()
 
 
-def test_one_that_holds_every_advisory_lock_stops_no_consumer(production: Production) -> None:
-    async def scenario() -> None:
-        async with claimed(production.writer) as slot:
-            assert slot.number == 0
-
+async def test_one_that_holds_every_advisory_lock_stops_no_consumer(production: Production) -> None:
     with psycopg.connect(production.owner) as owner:  # where no superuser migrates, everybody may do this
         owner.execute("GRANT EXECUTE ON FUNCTION pg_advisory_lock(int, int) TO nexus_reader")
     with psycopg.connect(production.reader) as reader:
@@ -96,30 +85,28 @@ def test_one_that_holds_every_advisory_lock_stops_no_consumer(production: Produc
             "SELECT pg_advisory_lock(%s, number) FROM generate_series(0, %s) AS number",
             (crc32(b"ingestion") - 2**31, SLOTS),
         )
-        asyncio.run(scenario())
+        async with claimed(production.writer) as slot:
+            assert slot.number == 0
 
 
-def test_a_reader_can_neither_hold_the_numbers_nor_pass_for_a_consumer(database: str) -> None:
+async def test_a_reader_can_neither_hold_the_numbers_nor_pass_for_a_consumer(database: str) -> None:
     with psycopg.connect(database, autocommit=True) as owner:
         owner.execute("ALTER ROLE nexus_reader LOGIN")
     reader_url = make_conninfo(database, user="nexus_reader")
 
-    async def scenario() -> None:
-        url = as_role(database, "nexus_writer")
-        async with claimed(url) as first:
-            with psycopg.connect(reader_url, autocommit=True) as reader:
-                for forbidden in (
-                    "LOCK TABLE consumers IN ACCESS SHARE MODE",
-                    "SELECT * FROM consumers",
-                    "SELECT claim_number('ingestion', 0, 256)",
-                ):
-                    with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
-                        reader.execute(forbidden.encode())
-                names = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'nexus consumer %'"
-                for (name,) in reader.execute(names).fetchall():
-                    reader.execute("SELECT set_config('application_name', %s, false)", (name,))
-                await first.release()
-                async with claimed(url) as second:
-                    assert second.number == 0
-
-    asyncio.run(scenario())
+    url = as_role(database, "nexus_writer")
+    async with claimed(url) as first:
+        with psycopg.connect(reader_url, autocommit=True) as reader:
+            for forbidden in (
+                "LOCK TABLE consumers IN ACCESS SHARE MODE",
+                "SELECT * FROM consumers",
+                "SELECT claim_number('ingestion', 0, 256)",
+            ):
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
+                    reader.execute(forbidden.encode())
+            names = "SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'nexus consumer %'"
+            for (name,) in reader.execute(names).fetchall():
+                reader.execute("SELECT set_config('application_name', %s, false)", (name,))
+            await first.release()
+            async with claimed(url) as second:
+                assert second.number == 0

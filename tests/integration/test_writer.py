@@ -309,20 +309,17 @@ def test_a_clock_far_from_the_databases_judges_no_time(
     assert asyncio.run(ask(as_role(database, "nexus_writer"))).late_before_ms < NOW
 
 
-def test_a_killed_connection_is_made_anew(database: str) -> None:
-    async def scenario() -> None:
-        async with Writer(as_role(database, "nexus_writer"), ExactInsert()) as writer:
-            await writer.write(Batch(rows(*series(1))))
-            with psycopg.connect(database, autocommit=True) as other:
-                other.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE application_name = 'nexus ingest' AND datname = current_database()"
-                )
-            with pytest.raises(DatabaseAwayError):
-                await writer.write(Batch(rows(*series(2))))
-            assert await writer.write(Batch(rows(*series(2)))) == Written(1, 1, 0)
-
-    asyncio.run(scenario())
+async def test_a_killed_connection_is_made_anew(database: str) -> None:
+    async with Writer(as_role(database, "nexus_writer"), ExactInsert()) as writer:
+        await writer.write(Batch(rows(*series(1))))
+        with psycopg.connect(database, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE application_name = 'nexus ingest' AND datname = current_database()"
+            )
+        with pytest.raises(DatabaseAwayError):
+            await writer.write(Batch(rows(*series(2))))
+        assert await writer.write(Batch(rows(*series(2)))) == Written(1, 1, 0)
 
 
 def test_two_writers_with_the_same_rows_do_not_block_each_other(database: str) -> None:

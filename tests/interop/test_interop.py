@@ -92,18 +92,15 @@ def modbus_device(port: int, addresses: dict[str, str], **keys: object) -> Devic
     return Device("plc", "plc", "modbus-tcp", 2.0, settings, tags)
 
 
-def test_modbus_registers_coils_and_writes(modbus_port: int) -> None:
-    async def scenario() -> None:
-        addresses = {f"r{at}": f"holding:{at}:uint16" for at in range(0, 400, 3)}
-        plc = modbus_device(modbus_port, {**addresses, "wide": "holding:500:uint32", "c0": "coil:0", "c1": "coil:1"})
-        async with modbus.connect(plc) as link:
-            found = values(await link.compile(plc.tags)())
-            assert {name: found[name] for name in addresses} == {f"r{at}": at for at in range(0, 400, 3)}
-            assert (found["wide"], found["c0"], found["c1"]) == (500 << 16 | 501, True, False)
-            await link.write(plc.tags[1], 4711)
-            assert values(await link.compile(plc.tags[:3])()) == {"r0": 0, "r3": 4711, "r6": 6}
-
-    asyncio.run(scenario())
+async def test_modbus_registers_coils_and_writes(modbus_port: int) -> None:
+    addresses = {f"r{at}": f"holding:{at}:uint16" for at in range(0, 400, 3)}
+    plc = modbus_device(modbus_port, {**addresses, "wide": "holding:500:uint32", "c0": "coil:0", "c1": "coil:1"})
+    async with modbus.connect(plc) as link:
+        found = values(await link.compile(plc.tags)())
+        assert {name: found[name] for name in addresses} == {f"r{at}": at for at in range(0, 400, 3)}
+        assert (found["wide"], found["c0"], found["c1"]) == (500 << 16 | 501, True, False)
+        await link.write(plc.tags[1], 4711)
+        assert values(await link.compile(plc.tags[:3])()) == {"r0": 0, "r3": 4711, "r6": 6}
 
 
 @contextmanager
@@ -132,7 +129,7 @@ def null_modem() -> Iterator[tuple[str, str]]:
             os.close(one)
 
 
-def test_a_serial_line_is_read_and_written(libmodbus_program: Path) -> None:
+async def test_a_serial_line_is_read_and_written(libmodbus_program: Path) -> None:
     async def scenario(serial: str) -> None:
         settings = modbus.RtuSettings(serial=serial, baudrate=115200, parity="none", addressing="zero", unit=1)
         addresses = {f"r{at}": f"holding:{at}:uint16" for at in range(0, 400, 3)}
@@ -157,46 +154,40 @@ def test_a_serial_line_is_read_and_written(libmodbus_program: Path) -> None:
             }
 
     with null_modem() as (theirs, ours), running([str(libmodbus_program), theirs]):
-        asyncio.run(scenario(ours))
+        await scenario(ours)
 
 
-def test_a_bit_is_changed_inside_the_device_or_not_at_all(modbus_port: int) -> None:
-    async def scenario() -> None:
-        plc = modbus_device(modbus_port, {"bit": "holding:8.0:bool", "whole": "holding:8:uint16"})
-        async with modbus.connect(plc) as link:
-            refusal = None
-            try:
-                await link.write(plc.tags[0], True)
-            except WriteError as error:
-                refusal = str(error)
-            assert refusal is None or "no function 22 (mask write)" in refusal
-            assert values(await link.compile(plc.tags)()) == {
-                "bit": refusal is None,
-                "whole": 9 - (refusal is not None),
-            }
-
-    asyncio.run(scenario())
+async def test_a_bit_is_changed_inside_the_device_or_not_at_all(modbus_port: int) -> None:
+    plc = modbus_device(modbus_port, {"bit": "holding:8.0:bool", "whole": "holding:8:uint16"})
+    async with modbus.connect(plc) as link:
+        refusal = None
+        try:
+            await link.write(plc.tags[0], True)
+        except WriteError as error:
+            refusal = str(error)
+        assert refusal is None or "no function 22 (mask write)" in refusal
+        assert values(await link.compile(plc.tags)()) == {
+            "bit": refusal is None,
+            "whole": 9 - (refusal is not None),
+        }
 
 
-def test_modbus_refusals_and_absent_units(modbus_port: int) -> None:
-    async def scenario() -> None:
-        plc = modbus_device(
-            modbus_port,
-            {"last": "holding:999:uint16", "hole": "holding:2005:uint16", "first": "holding:1990:uint16"},
-            gap=50,
-        )
-        async with modbus.connect(plc) as link:
-            found = values(await link.compile(plc.tags)())
-            assert (found["last"], found["first"]) == (999, 1990)
-        absent = modbus_device(modbus_port, {"a": "holding:0:uint16"}, unit=9)
-        with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
-            async with modbus.connect(absent) as link:
-                await link.compile(absent.tags)()
-
-    asyncio.run(scenario())
+async def test_modbus_refusals_and_absent_units(modbus_port: int) -> None:
+    plc = modbus_device(
+        modbus_port,
+        {"last": "holding:999:uint16", "hole": "holding:2005:uint16", "first": "holding:1990:uint16"},
+        gap=50,
+    )
+    async with modbus.connect(plc) as link:
+        found = values(await link.compile(plc.tags)())
+        assert (found["last"], found["first"]) == (999, 1990)
+    absent = modbus_device(modbus_port, {"a": "holding:0:uint16"}, unit=9)
+    with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
+        async with modbus.connect(absent) as link:
+            await link.compile(absent.tags)()
 
 
-def test_modbus_holes_stand_alone() -> None:
+async def test_modbus_holes_stand_alone() -> None:
     async def scenario(port: int) -> None:
         plc = modbus_device(
             port,
@@ -208,7 +199,7 @@ def test_modbus_holes_stand_alone() -> None:
                 assert values(await link.compile(plc.tags)()) == {"before": 999, "hole": Quality.BAD, "after": 1010}
 
     with node("modbus_server.js") as port:
-        asyncio.run(scenario(port))
+        await scenario(port)
 
 
 def opcua_device(port: int, nodes: dict[str, str], **keys: object) -> Device:
@@ -223,7 +214,7 @@ OPERATOR = {"username": "operator", "password": "secret", "insecure_password": T
 NODES = {name: f"ns=1;s={name}" for name in ("Text", "Flag", "Bad", "Uncertain", "None")}
 
 
-def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
+async def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
     async def scenario(port: int) -> None:
         many = {f"n{n}": f"ns=1;s=N{n}" for n in range(1200)}
         plc = opcua_device(port, {**NODES, **many}, mode="poll")
@@ -250,7 +241,7 @@ def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
             assert values(await link.compile(plc.tags)()) == {"Setpoint": 42}
 
     with node("opcua_server.js") as port:
-        asyncio.run(scenario(port))
+        await scenario(port)
 
 
 def test_node_opcua_with_security_and_a_wrong_login(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,28 +282,25 @@ def open62541(tmp_path: Path) -> Iterator[int]:
         yield port
 
 
-def test_open62541_is_polled_heard_and_written(open62541: int) -> None:
-    async def scenario() -> None:
-        nodes = {f"n{n}": f"ns=1;s=N{n}" for n in range(1200)}
-        expected = {f"n{n}": float(n) for n in range(1200)}
-        plc = opcua_device(open62541, {**nodes, "fixed": "ns=1;s=Fixed", "set": "ns=1;s=Setpoint"}, mode="poll")
-        async with opcua.connect(plc) as link:
-            assert values(await link.compile(plc.tags)()) == {**expected, "fixed": 7, "set": 5}
-            assert await link.write(plc.tags[-1], -3) == -3
-            with pytest.raises(WriteError, match="or leave `writable` out"):
-                await link.write(plc.tags[-2], 8)
-        plc = opcua_device(open62541, {**nodes, "set": "ns=1;s=Setpoint"})
-        async with opcua.connect(plc) as link:
-            assert link.next_changes is not None
-            heard: list[Reading] = []
-            async with asyncio.timeout(20):
-                while len(values(heard)) < 1201:
-                    heard += await link.next_changes()
-                await link.write(plc.tags[-1], 4)
-                while values(heard) != {**expected, "set": 4}:
-                    heard += await link.next_changes()
-
-    asyncio.run(scenario())
+async def test_open62541_is_polled_heard_and_written(open62541: int) -> None:
+    nodes = {f"n{n}": f"ns=1;s=N{n}" for n in range(1200)}
+    expected = {f"n{n}": float(n) for n in range(1200)}
+    plc = opcua_device(open62541, {**nodes, "fixed": "ns=1;s=Fixed", "set": "ns=1;s=Setpoint"}, mode="poll")
+    async with opcua.connect(plc) as link:
+        assert values(await link.compile(plc.tags)()) == {**expected, "fixed": 7, "set": 5}
+        assert await link.write(plc.tags[-1], -3) == -3
+        with pytest.raises(WriteError, match="or leave `writable` out"):
+            await link.write(plc.tags[-2], 8)
+    plc = opcua_device(open62541, {**nodes, "set": "ns=1;s=Setpoint"})
+    async with opcua.connect(plc) as link:
+        assert link.next_changes is not None
+        heard: list[Reading] = []
+        async with asyncio.timeout(20):
+            while len(values(heard)) < 1201:
+                heard += await link.next_changes()
+            await link.write(plc.tags[-1], 4)
+            while values(heard) != {**expected, "set": 4}:
+                heard += await link.next_changes()
 
 
 SNAP7_SERVER = """
@@ -330,13 +318,13 @@ time.sleep(60)
 """
 
 
-def test_libsnap7_is_read_and_written() -> None:
+async def test_libsnap7_is_read_and_written() -> None:
     library = os.environ.get("NEXUS_TEST_LIBSNAP7") or ctypes.util.find_library("snap7")
     if library is None:
         pytest.skip("needs libsnap7 (Debian 13's package libsnap7-1), or its file in NEXUS_TEST_LIBSNAP7")
     port = free_port()
 
-    async def scenario() -> None:
+    with running([sys.executable, "-c", SNAP7_SERVER, library, str(port)]):
         settings = s7.Settings(host="127.0.0.1", port=port)
         addresses = {f"w{at}": f"DB1.DBW{at}:WORD" for at in range(0, 1900, 38)}
         addresses |= {
@@ -361,6 +349,3 @@ def test_libsnap7_is_read_and_written() -> None:
             await link.write(by_name["bit"], False)
             again = values(await link.compile(plc.tags)())
             assert (again["marker"], again["bit"]) == (-7, False)
-
-    with running([sys.executable, "-c", SNAP7_SERVER, library, str(port)]):
-        asyncio.run(scenario())

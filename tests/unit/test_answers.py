@@ -1,6 +1,5 @@
 """What a PUBACK means is the same for a live message and for one from the disk."""
 
-import asyncio
 from pathlib import Path
 
 import pytest
@@ -60,27 +59,24 @@ def counted(code: int) -> tuple[float, float, float]:
 
 
 @pytest.mark.parametrize("code", [0, mqtt.NOBODY, 0x87, 0x99, mqtt.PACKET_TOO_LARGE])
-def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -> None:
-    async def scenario() -> None:
-        broker, found = Broker(code), []
-        for live in (True, False):
-            async with claimed(tmp_path / str(live), 10**9, 1000.0) as spool:
-                outbox, aside = Outbox(spool, 1000, "auto"), Aside()
-                await outbox.open()
-                in_flight = InFlight(outbox, aside)
-                publisher = Publisher(outbox, in_flight, aside, Words())
-                before = counted(code)
-                if live:
-                    publisher._connection = broker  # type: ignore[assignment]
-                    publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
-                    assert not in_flight.batches
-                else:
-                    publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
-                    await outbox.flush()
-                    replay = Replay(outbox, in_flight, SpoolGauges(spool), broker, aside=aside, words=Words())  # type: ignore[arg-type]
-                    await replay._step()
-                found.append(tuple(after - old for after, old in zip(counted(code), before, strict=True)))
-        assert found[0] == found[1]
-        assert sum(found[0]) == {0: 1, mqtt.NOBODY: 0, 0x87: 1}.get(code, 2)
-
-    asyncio.run(scenario())
+async def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -> None:
+    broker, found = Broker(code), []
+    for live in (True, False):
+        async with claimed(tmp_path / str(live), 10**9, 1000.0) as spool:
+            outbox, aside = Outbox(spool, 1000, "auto"), Aside()
+            await outbox.open()
+            in_flight = InFlight(outbox, aside)
+            publisher = Publisher(outbox, in_flight, aside, Words())
+            before = counted(code)
+            if live:
+                publisher._connection = broker  # type: ignore[assignment]
+                publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
+                assert not in_flight.batches
+            else:
+                publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
+                await outbox.flush()
+                replay = Replay(outbox, in_flight, SpoolGauges(spool), broker, aside=aside, words=Words())  # type: ignore[arg-type]
+                await replay._step()
+            found.append(tuple(after - old for after, old in zip(counted(code), before, strict=True)))
+    assert found[0] == found[1]
+    assert sum(found[0]) == {0: 1, mqtt.NOBODY: 0, 0x87: 1}.get(code, 2)

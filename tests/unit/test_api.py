@@ -18,28 +18,22 @@ def configured(*tags: str) -> ConfiguredDevice:
     return ConfiguredDevice(device, cast(Any, SimpleNamespace()), BreakerKeys(), Outlet("plc", "tag", {}))
 
 
-def test_a_tag_without_a_value_keeps_its_last_good_one() -> None:
+async def test_a_tag_without_a_value_keeps_its_last_good_one() -> None:
     one = configured("a", "b")
 
-    async def scenario() -> None:
-        cache = DeviceCache((one,))
-        cache.scan(one, [Reading("a", 1_000, 7), Reading("b", 1_000, 8)])
-        for time in (2_000, 3_000):
-            cache.scan(one, [Reading("a", time, None, Quality.BAD)])
-        shown = {value["tag"]: value for value in json.loads(await cache._pages["plc"].body())["values"]}
-        assert (shown["a"]["value"], shown["a"]["last_good"]) == (None, {"value": 7, "ts": 1_000})
-        assert "last_good" not in shown["b"]
-
-    asyncio.run(scenario())
+    cache = DeviceCache((one,))
+    cache.scan(one, [Reading("a", 1_000, 7), Reading("b", 1_000, 8)])
+    for time in (2_000, 3_000):
+        cache.scan(one, [Reading("a", time, None, Quality.BAD)])
+    shown = {value["tag"]: value for value in json.loads(await cache._pages["plc"].body())["values"]}
+    assert (shown["a"]["value"], shown["a"]["last_good"]) == (None, {"value": 7, "ts": 1_000})
+    assert "last_good" not in shown["b"]
 
 
-def test_who_waits_for_the_page_of_a_device_that_goes_gets_it() -> None:
+async def test_who_waits_for_the_page_of_a_device_that_goes_gets_it() -> None:
     one = configured()
 
-    async def scenario() -> None:
-        cache = DeviceCache((one,))
-        waiting = asyncio.create_task(cache._pages["plc"].body())
-        cache.reload(())
-        assert json.loads(await waiting)["name"] == "plc"
-
-    asyncio.run(scenario())
+    cache = DeviceCache((one,))
+    waiting = asyncio.create_task(cache._pages["plc"].body())
+    cache.reload(())
+    assert json.loads(await waiting)["name"] == "plc"

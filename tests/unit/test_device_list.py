@@ -1,6 +1,5 @@
 """What gateways of a group tell each other of their devices."""
 
-import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -46,40 +45,34 @@ class Telling:
         self.list.tell(self.broker, digest(MARKS), MARKS)  # type: ignore[arg-type]
 
 
-def test_a_device_list_that_is_refused_is_said_and_tried_again() -> None:
-    async def scenario() -> None:
-        telling = Telling()
+async def test_a_device_list_that_is_refused_is_said_and_tried_again() -> None:
+    telling = Telling()
+    telling.tell()
+    assert len(telling.broker.answer(0x87)) == COUNT
+    [problem] = telling.problems.all
+    assert "the broker refuses our device list on gateway/g/a/devices/" in problem
+    assert len(telling.words.denied) == COUNT
+    telling.tell()
+    assert telling.broker.said == [], "not at once"
+    telling.now += FIRST_SECONDS
+    telling.tell()
+    assert len(telling.broker.answer(0)) == COUNT
+    assert telling.problems.all == []
+    assert not telling.words.denied
+
+
+async def test_a_broker_that_hangs_up_over_a_device_list_does_so_a_few_times_only() -> None:
+    telling = Telling()
+    hung_up = 0
+    for _ in range(40):
+        telling.list.connected()
         telling.tell()
-        assert len(telling.broker.answer(0x87)) == COUNT
-        [problem] = telling.problems.all
-        assert "the broker refuses our device list on gateway/g/a/devices/" in problem
-        assert len(telling.words.denied) == COUNT
-        telling.tell()
-        assert telling.broker.said == [], "not at once"
-        telling.now += FIRST_SECONDS
-        telling.tell()
-        assert len(telling.broker.answer(0)) == COUNT
-        assert telling.problems.all == []
-        assert not telling.words.denied
-
-    asyncio.run(scenario())
-
-
-def test_a_broker_that_hangs_up_over_a_device_list_does_so_a_few_times_only() -> None:
-    async def scenario() -> None:
-        telling = Telling()
-        hung_up = 0
-        for _ in range(40):
-            telling.list.connected()
-            telling.tell()
-            if telling.broker.said:
-                telling.broker.said.clear()
-                telling.words.hung_up(telling.now, excused=False)
-                hung_up += 1
-            telling.now += FIRST_PAUSE
-        assert hung_up <= STRIKES * COUNT + 1
-
-    asyncio.run(scenario())
+        if telling.broker.said:
+            telling.broker.said.clear()
+            telling.words.hung_up(telling.now, excused=False)
+            hung_up += 1
+        telling.now += FIRST_PAUSE
+    assert hung_up <= STRIKES * COUNT + 1
 
 
 def test_chunks_that_do_not_make_their_digest_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

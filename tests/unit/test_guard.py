@@ -198,7 +198,7 @@ def raised_by(*errors: BaseException) -> BaseException:
 @pytest.mark.parametrize(
     ("error", "raised"), [(LostError("away"), asyncio.CancelledError), (InvariantError("x"), InvariantError)]
 )
-def test_a_cancellation_is_kept_when_a_task_fails_in_that_moment(
+async def test_a_cancellation_is_kept_when_a_task_fails_in_that_moment(
     error: BaseException, raised: type[BaseException]
 ) -> None:
     async def fails() -> None:
@@ -210,15 +210,12 @@ def test_a_cancellation_is_kept_when_a_task_fails_in_that_moment(
             guard.part(group, fails(), name="fails")
             await asyncio.Event().wait()
 
-    async def scenario() -> None:
-        working = asyncio.create_task(work(), name="work")
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        working.cancel()
-        with pytest.raises(raised):
-            await working
-
-    asyncio.run(scenario())
+    working = asyncio.create_task(work(), name="work")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    working.cancel()
+    with pytest.raises(raised):
+        await working
 
 
 def test_of_errors_of_one_moment_the_unexpected_one_is_raised_and_no_fault_is_lost() -> None:

@@ -31,28 +31,25 @@ class Stubborn:
 
 
 @pytest.mark.parametrize("cut_short", [False, True])
-def test_a_stubborn_driver_does_not_hold_up_the_stop(
+async def test_a_stubborn_driver_does_not_hold_up_the_stop(
     cut_short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(manager, "Poller", Stubborn)
     (tmp_path / "a.yaml").write_text(DEVICE)
     configured = config.load(tmp_path)
 
-    async def scenario() -> None:
-        Stubborn.free = asyncio.Event()
-        async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            polling = PollerManager(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True)
-            await polling.apply(configured)
-            await asyncio.sleep(0)
-            if cut_short:  # while the device was being let go of already
-                applying = group.create_task(polling.apply([]))
-                await asyncio.sleep(0.01)
-                applying.cancel()
-                await asyncio.wait([applying])
-                with pytest.raises(InvariantError, match="a would be polled twice at once"):
-                    await polling.apply(configured)
-            assert not await polling.stop(0.1)
-            Stubborn.free.set()
-            assert await polling.stop(5)
-
-    asyncio.run(scenario())
+    Stubborn.free = asyncio.Event()
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        polling = PollerManager(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True)
+        await polling.apply(configured)
+        await asyncio.sleep(0)
+        if cut_short:  # while the device was being let go of already
+            applying = group.create_task(polling.apply([]))
+            await asyncio.sleep(0.01)
+            applying.cancel()
+            await asyncio.wait([applying])
+            with pytest.raises(InvariantError, match="a would be polled twice at once"):
+                await polling.apply(configured)
+        assert not await polling.stop(0.1)
+        Stubborn.free.set()
+        assert await polling.stop(5)

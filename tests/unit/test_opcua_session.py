@@ -1,6 +1,5 @@
 """What an OPC UA session keeps is bounded, for however long it lasts."""
 
-import asyncio
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,24 +14,21 @@ TAGS = ", ".join(f"{{name: t{number}, address: 'ns=2;i={number}'}}" for number i
 DEVICE = f"devices: [{{name: a, protocol: opcua, endpoint: 'opc.tcp://127.0.0.1:4840', tags: [{TAGS}]}}]"
 
 
-def test_reads_of_ever_other_tags_do_not_pile_up(tmp_path: Path) -> None:
+async def test_reads_of_ever_other_tags_do_not_pile_up(tmp_path: Path) -> None:
     """As a subscription asks for whatever has been silent for too long."""
 
     async def read(parameters: ua.ReadParameters) -> list[ua.DataValue]:
         return [ua.DataValue(ua.Variant(one.NodeId.Identifier)) for one in parameters.NodesToRead]
 
-    async def scenario() -> None:
-        client: Any = SimpleNamespace(uaclient=SimpleNamespace(session=SimpleNamespace(read=read)))
-        (tmp_path / "a.yaml").write_text(DEVICE)
-        [one] = config.load(tmp_path)
-        session = Session(client, one.device, one.device.settings.clock)
-        await session.find_nodes()
-        for number in range(1, 100):
-            tags = one.device.tags[number : number + 3]
-            scan = session.compile(tags)
-            assert [reading.value for reading in await scan()] == [number, number + 1, number + 2]
-            kept = ref(scan)
-            del scan
-            assert kept() is None
-
-    asyncio.run(scenario())
+    client: Any = SimpleNamespace(uaclient=SimpleNamespace(session=SimpleNamespace(read=read)))
+    (tmp_path / "a.yaml").write_text(DEVICE)
+    [one] = config.load(tmp_path)
+    session = Session(client, one.device, one.device.settings.clock)
+    await session.find_nodes()
+    for number in range(1, 100):
+        tags = one.device.tags[number : number + 3]
+        scan = session.compile(tags)
+        assert [reading.value for reading in await scan()] == [number, number + 1, number + 2]
+        kept = ref(scan)
+        del scan
+        assert kept() is None

@@ -18,7 +18,7 @@ from gateway.polling.poller import Poller
 from nexus.contract.reading import Reading, Value
 
 
-def test_who_may_not_poll_asks_the_device_nothing() -> None:
+async def test_who_may_not_poll_asks_the_device_nothing() -> None:
     asked: list[str] = []
 
     async def read(tags: Sequence[Tag]) -> list[Reading]:
@@ -33,33 +33,30 @@ def test_who_may_not_poll_asks_the_device_nothing() -> None:
         asked.append("connect")
         yield DeviceSession(lambda tags: partial(read, tags), write)
 
-    async def poll() -> None:
-        may = False
-        tag = Tag("t", None, interval=0.1, writable=True)
-        device = Device("d", "d", "fake", 1.0, None, (tag,))
-        driver: Any = SimpleNamespace(connect=connect)
-        configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
-        poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may)
-        running = asyncio.create_task(poller.run())
-        await asyncio.sleep(0.4)
-        assert asked == []
-        may = True
-        async with asyncio.timeout(5):
-            while asked.count("read") < 2:
-                await asyncio.sleep(0.01)
-        may = False
-        await asyncio.sleep(0.2)
-        before = list(asked)
-        with pytest.raises(DeviceError):
-            await poller.write(tag, 1)
-        await asyncio.sleep(0.4)
-        assert asked == before
-        running.cancel()
-
-    asyncio.run(poll())
+    may = False
+    tag = Tag("t", None, interval=0.1, writable=True)
+    device = Device("d", "d", "fake", 1.0, None, (tag,))
+    driver: Any = SimpleNamespace(connect=connect)
+    configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+    poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may)
+    running = asyncio.create_task(poller.run())
+    await asyncio.sleep(0.4)
+    assert asked == []
+    may = True
+    async with asyncio.timeout(5):
+        while asked.count("read") < 2:
+            await asyncio.sleep(0.01)
+    may = False
+    await asyncio.sleep(0.2)
+    before = list(asked)
+    with pytest.raises(DeviceError):
+        await poller.write(tag, 1)
+    await asyncio.sleep(0.4)
+    assert asked == before
+    running.cancel()
 
 
-def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another gateway has the device: what it tells us, and that we lost it, is not ours to say."""
     monkeypatch.setattr(poller_module, "LEAVE_SECONDS", 0.2)
     may, is_connected, is_lost = True, False, False
@@ -91,27 +88,23 @@ def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: p
             while not condition():
                 await asyncio.sleep(0.01)
 
-    async def listen() -> None:
-        nonlocal may, is_lost
-        device = Device("d", "d", "fake", 1.0, None, (Tag("t", None, interval=0.1),))
-        driver: Any = SimpleNamespace(connect=connect)
-        configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
-        poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may)
-        running = asyncio.create_task(poller.run())
-        await until(lambda: said.count("scan") > 3)
-        may = False
-        said.clear()
-        await until(lambda: not is_connected)
-        await asyncio.sleep(0.3)
-        assert (said, is_connected) == ([], False)
-        may = True
-        await until(lambda: said.count("scan") > 3)
-        may = False
-        said.clear()
-        is_lost = True
-        await until(lambda: not is_connected)
-        await asyncio.sleep(0.3)
-        assert (said, is_connected) == ([], False)
-        running.cancel()
-
-    asyncio.run(listen())
+    device = Device("d", "d", "fake", 1.0, None, (Tag("t", None, interval=0.1),))
+    driver: Any = SimpleNamespace(connect=connect)
+    configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+    poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may)
+    running = asyncio.create_task(poller.run())
+    await until(lambda: said.count("scan") > 3)
+    may = False
+    said.clear()
+    await until(lambda: not is_connected)
+    await asyncio.sleep(0.3)
+    assert (said, is_connected) == ([], False)
+    may = True
+    await until(lambda: said.count("scan") > 3)
+    may = False
+    said.clear()
+    is_lost = True
+    await until(lambda: not is_connected)
+    await asyncio.sleep(0.3)
+    assert (said, is_connected) == ([], False)
+    running.cancel()

@@ -48,34 +48,31 @@ class Database:
         return Written(batch.points, 0, 0)
 
 
-def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = PAYLOAD % (b"x" * 300, int(time.time() * 1000))
     monkeypatch.setattr(pipeline, "MOST_BYTES", 10 * Delivery("dev/10/t", payload, list).size)
     acknowledged: list[int] = []
 
-    async def scenario() -> None:
-        database, room = Database(), asyncio.Event()
-        writer: Any = database  # as far as a pipeline knows
-        line = pipeline_of(Settings(batch_seconds=0.01), [writer])
-        running = asyncio.create_task(line.run())
-        taken = 0
-        while not line.full:
-            line.receive(Delivery(f"dev/{taken}/t", payload, lambda number=taken: acknowledged.append(number)))
-            taken += 1
-            line.when_room(room.set)
-            await asyncio.sleep(0)
-            assert taken < 30, "more waits than the bytes allow"
-        assert taken > 15, "as much again as is decoded may wait undecoded"
-        assert acknowledged == [], "nothing is committed yet"
-        database.free.set()
-        line.finish()
-        async with asyncio.timeout(20):
-            await running
-        assert room.is_set()
-        assert database.stored == taken
-        assert acknowledged == list(range(taken))
-
-    asyncio.run(scenario())
+    database, room = Database(), asyncio.Event()
+    writer: Any = database  # as far as a pipeline knows
+    line = pipeline_of(Settings(batch_seconds=0.01), [writer])
+    running = asyncio.create_task(line.run())
+    taken = 0
+    while not line.full:
+        line.receive(Delivery(f"dev/{taken}/t", payload, lambda number=taken: acknowledged.append(number)))
+        taken += 1
+        line.when_room(room.set)
+        await asyncio.sleep(0)
+        assert taken < 30, "more waits than the bytes allow"
+    assert taken > 15, "as much again as is decoded may wait undecoded"
+    assert acknowledged == [], "nothing is committed yet"
+    database.free.set()
+    line.finish()
+    async with asyncio.timeout(20):
+        await running
+    assert room.is_set()
+    assert database.stored == taken
+    assert acknowledged == list(range(taken))
 
 
 def test_a_stop_while_all_room_is_taken_waits_for_the_database_and_blocks_nothing() -> None:

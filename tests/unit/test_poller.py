@@ -69,7 +69,7 @@ def good(tags: Sequence[Tag]) -> list[Reading]:
     return [Reading(tag.name, 1, 1.0) for tag in tags]
 
 
-def test_what_a_scan_read_is_published_and_only_the_rest_is_read_again() -> None:
+async def test_what_a_scan_read_is_published_and_only_the_rest_is_read_again() -> None:
     asked: list[list[str]] = []
 
     async def read(tags: Sequence[Tag]) -> list[Reading]:
@@ -78,33 +78,27 @@ def test_what_a_scan_read_is_published_and_only_the_rest_is_read_again() -> None
             raise DeviceError("hung up", readings=good(tags[:1]))
         return good(tags)
 
-    async def scenario() -> None:
-        run = Run(read)
-        await run.until(lambda: len(run.scans) >= 6)
-        assert run.scans[:3] == [{"a": 1.0}, {"b": 1.0}, {"c": 1.0}]
-        assert asked[:3] == [["a", "b", "c"], ["b", "c"], ["c"]]
-        assert set(run.states) == {"online"}
-
-    asyncio.run(scenario())
+    run = Run(read)
+    await run.until(lambda: len(run.scans) >= 6)
+    assert run.scans[:3] == [{"a": 1.0}, {"b": 1.0}, {"c": 1.0}]
+    assert asked[:3] == [["a", "b", "c"], ["b", "c"], ["c"]]
+    assert set(run.states) == {"online"}
 
 
-def test_what_cannot_be_read_of_a_scan_is_bad_and_the_state_says_so_once() -> None:
+async def test_what_cannot_be_read_of_a_scan_is_bad_and_the_state_says_so_once() -> None:
     async def read(tags: Sequence[Tag]) -> list[Reading]:
         got = good([tag for tag in tags if tag.name == "a"])
         raise DeviceError("hung up", readings=got)
 
-    async def scenario() -> None:
-        run = Run(read)
-        await run.until(lambda: len(run.scans) >= 6)
-        assert run.scans[:2] == [{"a": 1.0}, {"b": Quality.BAD, "c": Quality.BAD}]
-        assert run.states[-1] == "degraded"
-        assert len(run.states) <= 3
-
-    asyncio.run(scenario())
+    run = Run(read)
+    await run.until(lambda: len(run.scans) >= 6)
+    assert run.scans[:2] == [{"a": 1.0}, {"b": Quality.BAD, "c": Quality.BAD}]
+    assert run.states[-1] == "degraded"
+    assert len(run.states) <= 3
 
 
 @pytest.mark.parametrize("error", [RuntimeError("bug"), ValueError(), RecursionError(), MemoryError(), KeyError("x")])
-def test_no_fault_of_a_driver_ends_the_poller(error: Exception) -> None:
+async def test_no_fault_of_a_driver_ends_the_poller(error: Exception) -> None:
     calls = 0
 
     async def read(tags: Sequence[Tag]) -> list[Reading]:
@@ -114,12 +108,9 @@ def test_no_fault_of_a_driver_ends_the_poller(error: Exception) -> None:
             raise error
         return good(tags)
 
-    async def scenario() -> None:
-        run = Run(read)
-        await run.until(lambda: bool(run.scans))
-        assert run.connections == 3
-
-    asyncio.run(scenario())
+    run = Run(read)
+    await run.until(lambda: bool(run.scans))
+    assert run.connections == 3
 
 
 def test_a_scan_is_not_hung_while_it_waits_for_its_turn() -> None:
@@ -143,18 +134,15 @@ def test_a_scan_is_not_hung_while_it_waits_for_its_turn() -> None:
     assert asyncio.run(scenario(None)).states == ["degraded"]
 
 
-def test_a_device_whose_turn_comes_later_is_asked_then_whatever_its_breaker_says() -> None:
+async def test_a_device_whose_turn_comes_later_is_asked_then_whatever_its_breaker_says() -> None:
     calls: list[float] = []
 
     async def read(tags: Sequence[Tag]) -> list[Reading]:
         calls.append(asyncio.get_running_loop().time())
         raise DeviceError("others share the line", again_in=0.2 if len(calls) > 5 else None)
 
-    async def scenario() -> None:
-        run = Run(read)
-        run.breaker = BreakerKeys.model_validate({"open_for": "100ms", "max_open_for": "100ms"})
-        await run.until(lambda: len(calls) >= 9)
-        assert all(0.19 < after - then < 0.5 for then, after in pairwise(calls[6:]))
-        assert run.states[-1] == "offline"
-
-    asyncio.run(scenario())
+    run = Run(read)
+    run.breaker = BreakerKeys.model_validate({"open_for": "100ms", "max_open_for": "100ms"})
+    await run.until(lambda: len(calls) >= 9)
+    assert all(0.19 < after - then < 0.5 for then, after in pairwise(calls[6:]))
+    assert run.states[-1] == "offline"

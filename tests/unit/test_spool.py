@@ -236,19 +236,16 @@ def test_nobody_else_reads_the_spool(tmp_path: Path) -> None:
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
 
 
-def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
+async def test_a_file_that_cannot_be_opened_is_tried_again(tmp_path: Path) -> None:
     (tmp_path / "spool-0.db").mkdir()
 
-    async def scenario() -> None:
-        async with claimed(tmp_path, 10**9, DAY) as spool:
-            with pytest.raises(SpoolError, match="unable to open"):
-                await spool.open()
-            assert spool.owner is None
-            (tmp_path / "spool-0.db").rmdir()
-            await spool.write([entry(1)])
-            assert spool.owner is not None
-
-    asyncio.run(scenario())
+    async with claimed(tmp_path, 10**9, DAY) as spool:
+        with pytest.raises(SpoolError, match="unable to open"):
+            await spool.open()
+        assert spool.owner is None
+        (tmp_path / "spool-0.db").rmdir()
+        await spool.write([entry(1)])
+        assert spool.owner is not None
 
 
 HOSTILE = [
@@ -316,68 +313,59 @@ def test_pages_that_are_damaged_under_way_are_put_aside(tmp_path: Path) -> None:
     on(tmp_path, damage)
 
 
-def test_two_gateways_in_one_folder_have_a_spool_each_and_find_it_again(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with claimed(tmp_path, 10**9, DAY) as one, claimed(tmp_path, 10**9, DAY) as two:
-            await one.open()
-            await two.open()
-            assert one.owner
-            assert two.owner
-            assert one.owner.id != two.owner.id
-            first = one.owner.id
-        async with claimed(tmp_path, 10**9, DAY) as again:
-            await again.open()
-            assert again.owner
-            assert (again.owner.id, again.number, two.number) == (first, 0, 1)
-
-    asyncio.run(scenario())
+async def test_two_gateways_in_one_folder_have_a_spool_each_and_find_it_again(tmp_path: Path) -> None:
+    async with claimed(tmp_path, 10**9, DAY) as one, claimed(tmp_path, 10**9, DAY) as two:
+        await one.open()
+        await two.open()
+        assert one.owner
+        assert two.owner
+        assert one.owner.id != two.owner.id
+        first = one.owner.id
+    async with claimed(tmp_path, 10**9, DAY) as again:
+        await again.open()
+        assert again.owner
+        assert (again.owner.id, again.number, two.number) == (first, 0, 1)
 
 
 def unexpected(file: Path, error: OSError) -> None:
     raise AssertionError(f"{file}: {error}")
 
 
-def test_a_lock_that_cannot_be_used_costs_its_own_spool_alone(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        for number in (1, 2, 5):
-            spool = Spool(tmp_path / f"spool-{number}.db", 10**9, DAY)
-            await spool.write([entry(number)])
-            spool.close()
-        (tmp_path / "spool-2.lock").mkdir()
-        unusable = []
-        found = free(tmp_path, lambda file, _: unusable.append(file.name))
-        assert ([file.name for file in found], unusable) == (["spool-1.db", "spool-5.db"], ["spool-2.db"])
-        async with claimed(tmp_path, 10**9, DAY) as own:
-            assert own.number == 0
-        left = abandoned(tmp_path / "spool-1.db", 10**9, DAY)
-        assert left, "those that nobody has are free for everybody"
-        left.close(remove=False)
-        (tmp_path / "spool-0.lock").unlink()
-        (tmp_path / "spool-0.lock").mkdir()
-        async with claimed(tmp_path, 10**9, DAY) as own:
-            assert own.number == 1, "a start takes the next one"
-
-    asyncio.run(scenario())
+async def test_a_lock_that_cannot_be_used_costs_its_own_spool_alone(tmp_path: Path) -> None:
+    for number in (1, 2, 5):
+        spool = Spool(tmp_path / f"spool-{number}.db", 10**9, DAY)
+        await spool.write([entry(number)])
+        spool.close()
+    (tmp_path / "spool-2.lock").mkdir()
+    unusable = []
+    found = free(tmp_path, lambda file, _: unusable.append(file.name))
+    assert ([file.name for file in found], unusable) == (["spool-1.db", "spool-5.db"], ["spool-2.db"])
+    async with claimed(tmp_path, 10**9, DAY) as own:
+        assert own.number == 0
+    left = abandoned(tmp_path / "spool-1.db", 10**9, DAY)
+    assert left, "those that nobody has are free for everybody"
+    left.close(remove=False)
+    (tmp_path / "spool-0.lock").unlink()
+    (tmp_path / "spool-0.lock").mkdir()
+    async with claimed(tmp_path, 10**9, DAY) as own:
+        assert own.number == 1, "a start takes the next one"
 
 
-def test_the_spool_of_a_gateway_that_is_no_more_is_found_and_removed_once_it_is_empty(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with claimed(tmp_path, 10**9, DAY), claimed(tmp_path, 10**9, DAY) as two:
-            await two.write([entry(1)])
-            assert free(tmp_path, unexpected) == []
-            assert abandoned(tmp_path / "spool-1.db", 10**9, DAY) is None
-            name = two.owner and two.owner.id
-        async with claimed(tmp_path, 10**9, DAY):
-            [file] = free(tmp_path, unexpected)
-            left = abandoned(file, 10**9, DAY)
-            assert left
-            assert [one.first for one in await left.spool.between(0, 100, 10)] == [11], "under its own numbers"
-            assert left.spool.owner
-            assert left.spool.owner.id == name
-            left.close(remove=True)
-        assert not list(tmp_path.glob("spool-1.db*"))
-
-    asyncio.run(scenario())
+async def test_the_spool_of_a_gateway_that_is_no_more_is_found_and_removed_once_it_is_empty(tmp_path: Path) -> None:
+    async with claimed(tmp_path, 10**9, DAY), claimed(tmp_path, 10**9, DAY) as two:
+        await two.write([entry(1)])
+        assert free(tmp_path, unexpected) == []
+        assert abandoned(tmp_path / "spool-1.db", 10**9, DAY) is None
+        name = two.owner and two.owner.id
+    async with claimed(tmp_path, 10**9, DAY):
+        [file] = free(tmp_path, unexpected)
+        left = abandoned(file, 10**9, DAY)
+        assert left
+        assert [one.first for one in await left.spool.between(0, 100, 10)] == [11], "under its own numbers"
+        assert left.spool.owner
+        assert left.spool.owner.id == name
+        left.close(remove=True)
+    assert not list(tmp_path.glob("spool-1.db*"))
 
 
 def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
@@ -698,29 +686,23 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         on(tmp_path / "file" / "spool", nothing)
 
 
-def test_entries_survive_a_process_that_dies(tmp_path: Path) -> None:
-    async def scenario() -> None:
-        async with claimed(tmp_path, 10**9, DAY) as spool:
-            await spool.write([entry(1)])
-            # Another connection sees what is committed, as the next process would.
-            other = sqlite3.connect(tmp_path / "spool-0.db")
-            assert other.execute("SELECT count(*) FROM message").fetchone() == (1,)
-            other.close()
-
-    asyncio.run(scenario())
+async def test_entries_survive_a_process_that_dies(tmp_path: Path) -> None:
+    async with claimed(tmp_path, 10**9, DAY) as spool:
+        await spool.write([entry(1)])
+        # Another connection sees what is committed, as the next process would.
+        other = sqlite3.connect(tmp_path / "spool-0.db")
+        assert other.execute("SELECT count(*) FROM message").fetchone() == (1,)
+        other.close()
 
 
-def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def claim() -> None:
-        async with claimed(tmp_path, 10**9, DAY):
-            pass
-
+async def test_a_file_system_without_locks_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def flock(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr("fcntl.flock", flock)
     with pytest.raises(ConfigError, match=r"NEXUS_SPOOL_DIR: .* cannot be used: No locks available"):
-        asyncio.run(claim())
+        async with claimed(tmp_path, 10**9, DAY):
+            pass
 
 
 def test_an_entry_in_parts_keeps_its_numbers_its_time_and_the_totals(tmp_path: Path) -> None:

@@ -36,19 +36,16 @@ class Broker:
 
 
 @pytest.mark.parametrize("room", [10, 0])
-def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) -> None:
-    async def scenario() -> None:
-        broker = Broker(room)
-        states = States(Words(), Aside(), lambda _: True)
-        states.say("plant/a", Status("online", None, 1))
-        running = asyncio.create_task(states.run(cast("mqtt.Connection", broker)))
-        while not broker.kept:
-            await asyncio.sleep(0)
-        states.hand_over("plant/a")
-        running.cancel()
-        await asyncio.wait([running])
-        states.hand_over("plant/a")
-        given = [("status/plant/a", HANDOVER_SECONDS)] if room else []
-        assert broker.kept == [("status/plant/a", EXPIRY_SECONDS), *given]
-
-    asyncio.run(scenario())
+async def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) -> None:
+    broker = Broker(room)
+    states = States(Words(), Aside(), lambda _: True)
+    states.say("plant/a", Status("online", None, 1))
+    running = asyncio.create_task(states.run(cast("mqtt.Connection", broker)))
+    while not broker.kept:
+        await asyncio.sleep(0)
+    states.hand_over("plant/a")
+    running.cancel()
+    await asyncio.wait([running])
+    states.hand_over("plant/a")
+    given = [("status/plant/a", HANDOVER_SECONDS)] if room else []
+    assert broker.kept == [("status/plant/a", EXPIRY_SECONDS), *given]
