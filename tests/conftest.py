@@ -1,11 +1,12 @@
 """Fixtures: brokers, databases of each tier, and processes."""
 
+import fcntl
 import itertools
 import os
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
 from gateway.drivers.installed import installed
 from nexus.cli import embedded
+from tests import parts
 from tests.conformance.packages import Site
 from tests.deploy.stand_ins.broker import configured
 from tests.lease_api import LeaseApi
@@ -42,6 +44,47 @@ _numbers = itertools.count()
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a busy one is slow, and no example is to blame
 hypothesis.settings.load_profile("any machine")
+
+
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+# Files that workers lock, and do not write: who waits for a turn, all tests that run, those on a server of all workers.
+TURNSTILE, RUNNING, SHARED = Path(__file__).parents[1] / "pyproject.toml", Path(__file__), Path(parts.__file__)
+
+
+@contextmanager
+def locked(path: Path, how: int) -> Iterator[None]:
+    with path.open() as file:
+        fcntl.flock(file, how)
+        try:
+            yield
+        finally:
+            fcntl.flock(file, fcntl.LOCK_UN)  # a child may have inherited it
+
+
+def on_a_shared_server(item: pytest.Item) -> bool:
+    """TimescaleDB's roles, an EMQX of one's own and the images are there once for all workers."""
+    emqx = "NEXUS_TEST_EMQX" in os.environ and {"production", "emqx"} & set(getattr(item, "fixturenames", ()))
+    return bool(emqx) or any(item.get_closest_marker(name) for name in ("timescale", "docker"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On several workers tests that measure come last."""
+    if WORKER:
+        items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """On several workers: tests on a shared server run one by one, and one that measures while no other runs."""
+    if not WORKER:
+        return (yield)
+    with ExitStack() as until_its_end:
+        if on_a_shared_server(item):
+            until_its_end.enter_context(locked(SHARED, fcntl.LOCK_EX))
+        with locked(TURNSTILE, fcntl.LOCK_EX):  # nobody overtakes a test that waits for all others
+            how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+            until_its_end.enter_context(locked(RUNNING, how))
+        return (yield)
 
 
 @pytest.fixture(scope="session", autouse=True)

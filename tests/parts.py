@@ -78,7 +78,10 @@ def as_user(url: str, user: str) -> str:
 
 
 # Below those that the system gives to outgoing connections: none of these can take one between now and its use.
-_first = 12_000 + os.getpid() * 97 % 20_000  # test runs side by side begin at different ones
+# Test runs side by side begin at different ones, and so do the workers of one.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+_first = 12_000 + (_run * 97 + _worker * 3_000) % 20_000
 _ports = itertools.cycle([*range(_first, 32_000), *range(12_000, _first)])
 
 

@@ -158,6 +158,7 @@ def test_devices_whose_connections_drop_every_second_miss_nothing(
     assert len(lines) < 100
 
 
+@pytest.mark.alone  # relieved within ten seconds
 def test_the_devices_of_a_killed_gateway_are_polled_by_the_others_and_never_by_two(
     tmp_path: Path, nexus: Start, mosquitto: Callable[..., Mosquitto]
 ) -> None:

@@ -3,9 +3,12 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from tests.benchmarks.half_dead import share_of_readings
 
 
+@pytest.mark.alone
 def test_the_living_get_their_readings() -> None:
     async def both() -> list[dict[str, Any]]:
         keys = {"warm_up": 4.0, "interval": 0.2, "timeout": 0.6}

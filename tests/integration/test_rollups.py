@@ -127,6 +127,7 @@ def test_a_row_that_is_just_on_time_is_refreshed_even_when_the_policy_is_late(da
         assert query(database, f"SELECT topic FROM {view} ORDER BY 1") == [("dev/edge/t",), ("dev/later/t",)]
 
 
+@pytest.mark.alone  # rows a second
 @pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "Europe/Berlin"])
 def test_a_sparse_backlog_comes_home_in_a_few_calls(database: str, zone: str) -> None:
     rest(database)
