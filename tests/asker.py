@@ -14,6 +14,10 @@ from paho.mqtt.properties import Properties
 from tests.parts import until
 
 
+def of(packet: int) -> Properties:
+    return Properties(packet)  # type: ignore[no-untyped-call]
+
+
 @dataclass
 class Heard:
     topic: str
@@ -39,7 +43,7 @@ class Asker:
         self._client.on_connect = lambda client, *_: client.subscribe([(topic, 1) for topic in topics])
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = self._on_message
-        self._client.connect(where.hostname or "", where.port or 1883, properties=Properties(PacketTypes.CONNECT))
+        self._client.connect(where.hostname or "", where.port or 1883, properties=of(PacketTypes.CONNECT))
         self._number = 0
 
     def __enter__(self) -> "Asker":
@@ -53,7 +57,7 @@ class Asker:
 
     def _on_message(self, _c: object, _u: object, message: paho.MQTTMessage) -> None:
         correlation = getattr(message.properties, "CorrelationData", None)
-        self.heard.append(Heard(message.topic, message.payload, message.retain, correlation))
+        self.heard.append(Heard(message.topic, bytes(message.payload), message.retain, correlation))
 
     def tell(
         self,
@@ -67,7 +71,7 @@ class Asker:
         by: str | None = None,
         expiry: int | None = None,
     ) -> None:
-        properties = Properties(PacketTypes.PUBLISH)
+        properties = of(PacketTypes.PUBLISH)
         if answer_to is not None:
             properties.ResponseTopic = answer_to
         if correlation is not None:

@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import paho.mqtt.client
@@ -51,7 +51,7 @@ def publish(port: int, topic: str, *payloads: bytes, user: str = "gateway") -> N
     )
 
 
-def until(condition: Callable[[], T], what: str, seconds: float = DEADLINE) -> T:
+def until(condition: Callable[..., T], what: str, seconds: float = DEADLINE) -> T:
     """Waits until `condition()` is true, and gives what it said; fails after `seconds`."""
     seconds *= PATIENCE
     deadline = time.monotonic() + seconds
@@ -82,7 +82,7 @@ def as_user(url: str, user: str) -> str:
 _worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _run = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
 _first = 12_000 + (_run * 97 + _worker * 3_000) % 20_000
-_ports = itertools.cycle([*range(_first, 32_000), *range(12_000, _first)])
+_ports: Iterator[int] = itertools.cycle([*range(_first, 32_000), *range(12_000, _first)])
 
 
 def free_port() -> int:
@@ -194,7 +194,7 @@ class Nexus:
         lines = [line for line in self.get("/metrics")[1].splitlines() if line.split("{")[0].split(" ")[0] == name]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
-    def events(self) -> list[dict]:
+    def events(self) -> list[dict[str, Any]]:
         """The log's lines."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
 
@@ -227,7 +227,7 @@ class Postgres:
         self._data, self.log = folder / "data", folder / "postgres.log"
         given = os.environ.get("NEXUS_TEST_POSTGRES_BIN")
         self.programs = Path(given) if given else embedded.programs()
-        self._user = (
+        self._user: dict[str, Any] = (
             {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 and not given else {}
         )
         folder.chmod(0o777)

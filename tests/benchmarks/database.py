@@ -194,7 +194,7 @@ def drill(arguments: argparse.Namespace) -> dict[str, Any]:
         backed_up = time.monotonic() - began
         server, name = os.environ["NEXUS_TEST_DATABASE_URL"], f"nexus_drill_{os.getpid()}"
         with psycopg.connect(server, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+            connection.execute(f"CREATE DATABASE {name}")
         try:
             began = time.monotonic()
             restored = make_conninfo(server, dbname=name)
@@ -204,7 +204,7 @@ def drill(arguments: argparse.Namespace) -> dict[str, Any]:
             seconds = time.monotonic() - began
         finally:
             with psycopg.connect(server, autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
     return {
         "rows": arguments.rows,
         "database_mb": round(size / 1e6),

@@ -22,6 +22,7 @@ from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
 from gateway.drivers.driver import Device, Tag
 from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.modbus.settings import TcpSettings
 from gateway.polling.poller import Poller
 from nexus.contract.reading import Quality, Reading
 from tests.modbus_peer import peer
@@ -104,10 +105,11 @@ def _all(units: int) -> range:
 
 
 def _configured(port: int, unit: int, interval: float, timeout: float) -> ConfiguredDevice:
-    settings = modbus.TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "unit": unit})
+    settings = TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "unit": unit})
     tag = Tag("n", modbus.parse_address("holding:40001:uint16", settings), interval=interval)
-    device = Device(f"u{unit}", f"u{unit}", "modbus-tcp", timeout, settings, (tag,))
-    return ConfiguredDevice(device, modbus, BreakerKeys(), Outlet(device.path, "tag", {}))
+    device: Any = Device(f"u{unit}", f"u{unit}", "modbus-tcp", timeout, settings, (tag,))
+    driver: Any = modbus.DRIVER  # whose types are opaque to all others
+    return ConfiguredDevice(device, driver, BreakerKeys(), Outlet(device.path, "tag", {}))
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from ingestion.decode.rows import COLUMNS, Encoder, Rows, Window, copy_data
 from nexus.cli.load import Load
 from nexus.contract import topic
 from nexus.contract.codec import Message
+from nexus.contract.reading import Value
 from tests.benchmarks.database import database, run
 from tests.benchmarks.poll import Usage, modbus_plant, parts
 from tests.parts import Mosquitto, Nexus, ended_with_block, until
@@ -91,7 +92,7 @@ def ceiling(points: int, at_once: int) -> dict[str, Any]:
         rows, late = Rows(), Rows()
         for scan in range(scans):
             number = batch * scans + scan
-            values = {f"t{tag:03}": float(number) for tag in range(TAGS)}
+            values: dict[str, Value] = {f"t{tag:03}": float(number) for tag in range(TAGS)}
             message = Message(f"dev/raw/d{number % DEVICES:04}", now - 3_600_000 + number // DEVICES * 7, values)
             encoder.encode(message, Window(0, 0, now), rows, late)
         batches.append(copy_data(rows.in_order()))
@@ -184,7 +185,7 @@ def bulk(arguments: argparse.Namespace) -> dict[str, Any]:
     """Numbered device messages out of a full queue, in both modes, and what the table weighs then."""
     found: dict[str, Any] = {}
     for mode in ("exact", "bulk"):
-        with site(mode) as here:  # type: ignore[arg-type]
+        with site(mode) as here:
             found[mode] = _emptied(here, 1, "device", arguments.points, mode=mode)
             with psycopg.connect(here.url) as connection:
                 found[mode]["rows"], size = connection.execute(
@@ -368,7 +369,7 @@ def gateway(arguments: argparse.Namespace) -> dict[str, Any]:
     return {**found, "ratio": round(found["with"]["cpu_seconds_per_million"] / without, 2)}
 
 
-CASES = {
+CASES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "steady": steady,
     "full_queue": full_queue,
     "bulk": bulk,

@@ -31,7 +31,7 @@ def test_a_lost_database_is_restored_while_everything_runs(
     broker = mosquitto()
     server, database = postgres.url, make_conninfo(postgres.url, dbname=NAME)
     # With a password the role logs in, as it does in production: only then the database can be closed to it.
-    settings = DatabaseSettings(ingest_mode=MODE, writer_password="of-the-writer")  # type: ignore[arg-type]
+    settings = DatabaseSettings(ingest_mode=MODE, writer_password="of-the-writer")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {NAME}")
     with connect(database) as connection:

@@ -9,7 +9,7 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
@@ -103,7 +103,7 @@ def rss_mb(process: Nexus) -> float:
 
 
 @pytest.fixture
-def chance() -> Iterator[random.Random]:
+def chance() -> random.Random:
     seed = int(os.environ.get("NEXUS_CHAOS_SEED", time.time_ns()))
     sys.stdout.write(f"NEXUS_CHAOS_SEED={seed}\n")
     return random.Random(seed)

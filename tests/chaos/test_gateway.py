@@ -69,8 +69,11 @@ def put(process: Nexus, path: str, body: dict[str, object] | None) -> None:
         pass
 
 
+Running = Callable[[Plant], tuple[Mosquitto, Nexus, Nexus]]
+
+
 @pytest.fixture
-def running(nexus: Start, persistent_mosquitto: Mosquitto, database: str) -> Callable[[Plant], tuple]:
+def running(nexus: Start, persistent_mosquitto: Mosquitto, database: str) -> Running:
     def start(plant: Plant) -> tuple[Mosquitto, Nexus, Nexus]:
         broker = persistent_mosquitto
         simulator = nexus("simulate", str(plant.simulation))
@@ -90,7 +93,7 @@ def drained(gateway: Nexus) -> bool:
     return gateway.metric("nexus_gateway_broker_connected") == 1 and waiting < 60 and oldest < 2
 
 
-def test_a_broker_that_is_away_costs_nothing(tmp_path: Path, running: Callable, database: str) -> None:
+def test_a_broker_that_is_away_costs_nothing(tmp_path: Path, running: Running, database: str) -> None:
     plant = Plant(tmp_path, {"modbus": "modbus-tcp", "s7": "s7", "opcua": "opcua"})
     broker, _, gateway = running(plant)
     broker.stop()
@@ -116,7 +119,7 @@ def test_a_broker_that_is_away_costs_nothing(tmp_path: Path, running: Callable, 
     ],
 )
 def test_a_gateway_that_ends_in_an_outage_keeps_what_is_on_disk(
-    tmp_path: Path, running: Callable, database: str, number: int, lost: float
+    tmp_path: Path, running: Running, database: str, number: int, lost: float
 ) -> None:
     plant = Plant(tmp_path, {"modbus": "modbus-tcp"})
     broker, _, gateway = running(plant)
@@ -133,7 +136,7 @@ def test_a_gateway_that_ends_in_an_outage_keeps_what_is_on_disk(
 
 
 def test_devices_whose_connections_drop_every_second_miss_nothing(
-    tmp_path: Path, running: Callable, database: str
+    tmp_path: Path, running: Running, database: str
 ) -> None:
     # The counter goes on by the clock: an answer that is cut off is read again before the value is gone.
     plant = Plant(tmp_path, {"modbus": "modbus-tcp", "s7": "s7"}, "{kind: counter, every: 500ms}")

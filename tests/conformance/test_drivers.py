@@ -23,12 +23,13 @@ CONNECT = 5.0 * PATIENCE
 DEADLINE = 4 * TIMEOUT * PATIENCE  # an answer may be asked for twice, on a connection made anew
 
 
-@pytest.fixture(params=KINDS.values(), ids=KINDS.keys())
+@pytest.fixture(params=list(KINDS.values()), ids=list(KINDS))
 def kind(request: pytest.FixtureRequest, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch) -> Kind:
     monkeypatch.setenv("NEXUS_PKI_DIR", str(tmp_path / "pki"))
     if request.param.protocol not in drivers.BUILT_IN:
         site.install_example()
-    return request.param
+    given: Kind = request.param
+    return given
 
 
 class Plant:

@@ -138,7 +138,7 @@ class Prometheus:
 
     def _answers(self) -> bool:
         try:
-            return self.get("/api/v1/query", query="1")["status"] == "success"
+            return bool(self.get("/api/v1/query", query="1")["status"] == "success")
         except (OSError, ValueError):  # it says 503 in plain words while it starts
             return False
 
@@ -228,7 +228,7 @@ def test_every_query_of_every_panel_is_answered(
             for title, target in targets(file):
                 if "rawSql" in target:
                     with psycopg.connect(database) as connection:
-                        rows = connection.execute(sql(target, database)).fetchall()  # type: ignore[call-overload]
+                        rows = connection.execute(sql(target, database)).fetchall()
                     assert rows, f"{file.name}, {title}: the database has nothing to show"
                 elif prometheus.ask(asked(target)) == []:
                     assert any(name in target["expr"] for name in ELSEWHERE), f"{file.name}, {title}: {target['expr']}"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import psycopg
+from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -24,7 +25,7 @@ Attack = Callable[[threading.Event, random.Random], None]
 
 def attacker(port: int, user: str) -> paho.Client:
     """A client with a user's password, which comes back when the broker throws it out."""
-    client = paho.Client(paho.CallbackAPIVersion.VERSION2, f"hostile-{random.getrandbits(32):x}", protocol=paho.MQTTv5)
+    client = paho.Client(CallbackAPIVersion.VERSION2, f"hostile-{random.getrandbits(32):x}", protocol=paho.MQTTv5)
     client.username_pw_set(user, f"secret-{user}")
     client.reconnect_delay_set(1, 1)
     client.suppress_exceptions = True

@@ -5,7 +5,7 @@ import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from gateway.delivery.aside import FIRST_SECONDS, Aside
 from gateway.delivery.batch import Batch
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.message import Outlet
+from gateway.delivery.receipts import Receipts
 from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
@@ -93,7 +94,7 @@ def values(ear: Ear, device: str) -> set[int]:
     return found
 
 
-def connected(broker: Mosquitto, ear: Ear | None = None) -> "mqtt.connect":  # type: ignore[valid-type]
+def connected(broker: Mosquitto, ear: Ear | None = None) -> AbstractAsyncContextManager[mqtt.Connection]:
     return mqtt.connect(broker.login("ingestion"), Client("ear"), ear)
 
 
@@ -328,7 +329,7 @@ def test_a_clock_behind_what_the_spool_already_saw_is_a_problem(
 
     assert asyncio.run(problems()) == []
     now = time.time_ns()
-    monkeypatch.setattr(spool_file.time, "time_ns", lambda: now - 400 * 86_400 * 10**9)
+    monkeypatch.setattr("gateway.delivery.spool_file.time.time_ns", lambda: now - 400 * 86_400 * 10**9)
     [said] = asyncio.run(problems())
     assert "clock is 400 days, " in said
 
@@ -396,9 +397,9 @@ async def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_conn
 ) -> None:
     monkeypatch.setattr(adoption, "ADOPT_SECONDS", 0.0)
     broker, joining = Wayward(lambda _: 0), asyncio.Event()
-    join = adoption.Receipts.join
+    join = Receipts.join
 
-    async def slowly(self: adoption.Receipts, connection: mqtt.Connection) -> None:
+    async def slowly(self: Receipts, connection: mqtt.Connection) -> None:
         if self._outbox.spool.number == 1 and not joining.is_set():
             joining.set()
             self._outbox.committed(77, 77)
@@ -407,7 +408,7 @@ async def test_an_adopted_spool_that_is_emptied_while_it_is_joined_costs_no_conn
             await asyncio.sleep(1.5)  # longer than the empty spool stays open
         await join(self, connection)
 
-    monkeypatch.setattr(adoption.Receipts, "join", slowly)
+    monkeypatch.setattr(Receipts, "join", slowly)
 
     async with spool_folder.claimed(tmp_path, 10**9, 1000.0), spool_folder.claimed(tmp_path, 10**9, 1000.0) as two:
         await two.write([Batch("dev/left", b'{"ts":1,"v":{"t":5}}', 1, 77)])

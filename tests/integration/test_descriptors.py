@@ -152,7 +152,7 @@ async def test_a_device_that_finds_no_descriptor_is_lost_for_now(
 ) -> None:
     driver = drivers.load(protocol)
     settings = driver.settings[protocol].model_validate(keys)
-    device = Device("d", "d", protocol, 2.0, settings, (Tag("a", driver.parse_address(address, settings)),))
+    device = Device("d", "d", protocol, 2.0, settings, (Tag("a", driver.parse_address(address, settings, False)),))
 
     with pytest.raises(DeviceError, match=r"no connection|no session"), none_left():
         async with asyncio.timeout(5), driver.connect(device):

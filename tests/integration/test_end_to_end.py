@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -63,9 +64,9 @@ def start(nexus: Start, plant: Plant, broker: Mosquitto, database: str, **keys: 
     return ingester, gateway
 
 
-def query(url: str, text: str) -> list[tuple]:
+def query(url: str, text: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        return connection.execute(text).fetchall()  # type: ignore[call-overload]
+        return connection.execute(text).fetchall()
 
 
 def counted(url: str, device: str) -> list[int]:

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.asker import Asker
+from tests.asker import Asker, Heard
 from tests.conftest import RULES, Production
 from tests.deploy.stand_ins.broker import configured
 from tests.parts import ANYBODY, Mosquitto, Nexus, free_port, until
@@ -125,8 +126,8 @@ def test_writes_are_answered_and_read_back(nexus: Start, plant: Plant, served: N
         assert counts == sorted(set(counts))
         # Report by exception: the setpoint was said twice, the pump at least once a second.
         assert asker.values("dev/a/setpoint") == [0.5, 12.5]
-        said = len(asker.values("dev/a/pump"))
-        until(lambda: len(asker.values("dev/a/pump")) > said + 1, "the silent one says that it is there")
+        before = len(asker.values("dev/a/pump"))
+        until(lambda: len(asker.values("dev/a/pump")) > before + 1, "the silent one says that it is there")
     assert gateway.metric("nexus_gateway_commands_total") == 11
     served.stop()
     until(lambda: '"offline"' in gateway_state(gateway), "the device is offline", 30)
@@ -281,9 +282,9 @@ def test_a_device_whose_gateway_was_killed_is_answered_for(
     (plant.devices / "a.yaml").write_text(f"devices:{more}\n")
     with Asker(broker.mqtt("operator"), "answer/#", "status/#", "gateway/#") as asker:
 
-        def asked(number: int) -> dict:
+        def asked(number: int) -> dict[str, Any]:
             """The answer of who polls the device, once it is connected, or of who knows that nobody does."""
-            answers: list[dict] = []
+            answers: list[dict[str, Any]] = []
 
             def is_settled() -> bool:
                 answers.append(asker.ask(f"cmd/a{number}/setpoint", {"v": number}))
@@ -298,13 +299,19 @@ def test_a_device_whose_gateway_was_killed_is_answered_for(
         ]
         for one in gateways:
             one.until_ready()
-        polled = lambda: [one.metric("nexus_gateway_devices_polled") for one in gateways]  # noqa: E731
+
+        def polled() -> list[float]:
+            return [one.metric("nexus_gateway_devices_polled") for one in gateways]
+
         until(lambda: min(polled()) > 0 and sum(polled()) == 8, "both poll some, and each device has one", 60)
         until(lambda: all(asker.on(f"status/a{n}") for n in range(8)), "each device is known to somebody", 60)
         until(lambda: all(asker.on(f"status/a{n}")[-1]["state"] == "online" for n in range(8)), "all are online", 60)
         gateways[0].process.kill()
         gateways[0].process.wait()
-        presences = lambda: [one for one in asker.heard if one.topic.startswith("gateway/g/") and one.payload]  # noqa: E731
+
+        def presences() -> list[Heard]:
+            return [one for one in asker.heard if one.topic.startswith("gateway/g/") and one.payload]
+
         until(lambda: any(one.content["state"] == "lost" for one in presences()), "its last will is out")
         answers = [asked(number) for number in range(8)]
     done = [answer for answer in answers if answer["ok"]]

@@ -46,7 +46,8 @@ class Plant:
         return folder
 
     def connections(self) -> dict[str, int]:
-        return json.loads(self.simulator.get("/connections")[1])
+        connections: dict[str, int] = json.loads(self.simulator.get("/connections")[1])
+        return connections
 
     def once(self) -> bool:
         """Whether each device is polled by one gateway; that two poll one is a failure."""

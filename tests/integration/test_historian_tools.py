@@ -21,7 +21,7 @@ from ingestion.store.database import DatabaseAwayError
 from nexus.cli import embedded
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh
-from tests.integration.test_writer import query, series, write, write_batch
+from tests.integration.test_writer import Content, query, series, write, write_batch
 from tests.parts import Mosquitto, Nexus, Postgres, publish, until
 
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
@@ -255,7 +255,7 @@ def test_old_rejects_are_dropped(database: str) -> None:
 def test_late_rows_come_home_and_the_touched_buckets_are_refreshed(database: str) -> None:
     day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=10)
     start = int(day.timestamp() * 1000)
-    on_time = [("dev/a/t", None, start + at * 60_000, 1.0, 192) for at in range(600)]
+    on_time: list[Content] = [("dev/a/t", None, start + at * 60_000, 1.0, 192) for at in range(600)]
     write(database, on_time)
     with connect(database) as connection:
         connection.execute("SELECT compress_chunk(c) FROM show_chunks('metrics') c")

@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import ClientSession, web
@@ -25,7 +26,7 @@ TOKEN = "a-token-of-ours"
 class Pages:
     """What is served, and how often the metrics were made."""
 
-    def __init__(self, **settings: object) -> None:
+    def __init__(self, **settings: Any) -> None:
         self.process = Process(health_port=free_port(), environment="production", **settings)
         self.collected = 0
         self.url = f"http://127.0.0.1:{self.process.health_port}"
@@ -43,7 +44,7 @@ class Pages:
             return web.json_response(len(await request.read()))
 
         registry = CollectorRegistry()
-        registry.register(self)  # type: ignore[arg-type]
+        registry.register(self)
         routes = [web.get("/fails", fails), web.post("/takes", takes)]
         async with probe.serve(self.process, registry, list, routes=routes), ClientSession(self.url) as session:
             yield session

@@ -67,7 +67,7 @@ def test_no_message_stops_it(nexus: Start, production: Production) -> None:
         b"",
     ]
     send(production, "dev/hostile", *hostile)
-    odd = [
+    odd: list[dict[str, object]] = [
         {"p": "a\0b", "n": 1},
         {"p": letters, "n": 1},
         {"p": GATEWAY, "n": 2**63 - 1},
@@ -242,6 +242,6 @@ def test_a_right_that_is_taken_away_and_given_back_costs_no_reading(nexus: Start
             until(lambda: ingester.get("/ready")[0] == 503, "it says that it waits")
             assert (stored(production, topic), number) == (0, number)
             owner.execute(f"GRANT INSERT ON {table} TO nexus_writer".encode())
-            until(lambda topic=topic: stored(production, topic) == 50, "all are stored")  # type: ignore[misc]
+            until(lambda topic=topic: stored(production, topic) == 50, "all are stored")
             until(lambda: ingester.get("/ready")[0] == 200, "it is ready")
     assert query(production.owner, "SELECT count(*) FROM rejects") == [(0,)]

@@ -12,9 +12,13 @@ import pytest
 
 from gateway.drivers.driver import Device, DeviceError, Tag
 from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.modbus.address import Address
+from gateway.drivers.modbus.settings import RtuSettings, Settings, TcpSettings
 from nexus.contract.reading import Quality
 from simulators import modbus as simulator
 from tests.modbus_peer import Answer, peer
+
+Plc = Device[Settings, Address]
 
 POINTS: list[dict[str, Any]] = [
     {"table": "holding", "offset": 0, "type": "float32", "signal": {"kind": "constant", "value": 84.5}},
@@ -52,8 +56,8 @@ TAGS = {
 }
 
 
-def device(port: int, addresses: dict[str, str], timeout: float = 1.0, **keys: object) -> Device:
-    settings = modbus.TcpSettings.model_validate({"host": "127.0.0.1", "port": port, **keys})
+def device(port: int, addresses: dict[str, str], timeout: float = 1.0, **keys: Any) -> Plc:
+    settings = TcpSettings.model_validate({"host": "127.0.0.1", "port": port, **keys})
     tags = tuple(Tag(name, modbus.parse_address(address, settings)) for name, address in addresses.items())
     return Device("plc", "plc", "modbus-tcp", timeout, settings, tags)
 
@@ -64,7 +68,7 @@ def simulated(**keys: object) -> simulator.Device:
     )
 
 
-async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
+async def scan(plc: Plc, times: int = 1) -> list[dict[str, Any]]:
     """Each scan's values by tag; a bad reading is the quality itself."""
     scans = []
     async with modbus.connect(plc) as link:
@@ -78,7 +82,7 @@ async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("word_order", ["big", "little"])
 @pytest.mark.parametrize("byte_order", ["big", "little"])
 async def test_every_type_arrives_in_every_order(word_order: str, byte_order: str) -> None:
-    orders = {"word_order": word_order, "byte_order": byte_order}
+    orders: dict[str, Any] = {"word_order": word_order, "byte_order": byte_order}
     async with simulator.serve([simulated(**orders)]) as servers:
         plc = device(next(iter(servers)), {name: address for name, (address, _) in TAGS.items()}, **orders)
         [values] = await scan(plc)
@@ -259,8 +263,8 @@ async def test_a_serial_port_is_read_and_shared() -> None:
                 os.write(master, data)
 
         passing = asyncio.create_task(back())
-        settings = modbus.RtuSettings(serial=os.ttyname(slave), baudrate=115200, parity="none", addressing="zero")
-        plcs = []
+        settings = RtuSettings(serial=os.ttyname(slave), baudrate=115200, parity="none", addressing="zero")
+        plcs: list[Plc] = []
         for number in (1, 2, 3, 9):
             own = settings.model_copy(update={"unit": number})
             tag = Tag("n", modbus.parse_address("holding:0:uint16", own))
@@ -277,7 +281,7 @@ async def test_a_serial_port_is_read_and_shared() -> None:
 
 
 async def test_a_serial_port_that_is_not_there_is_a_lost_device() -> None:
-    settings = modbus.RtuSettings(serial="/dev/does-not-exist")
-    plc = Device("plc", "plc", "modbus-rtu", 0.3, settings, (Tag("a", modbus.parse_address("coil:1", settings)),))
+    settings = RtuSettings(serial="/dev/does-not-exist")
+    plc: Plc = Device("plc", "plc", "modbus-rtu", 0.3, settings, (Tag("a", modbus.parse_address("coil:1", settings)),))
     with pytest.raises(DeviceError, match="may this user open it"):
         await scan(plc)

@@ -15,18 +15,22 @@ from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus import session as modbus_session
 from gateway.drivers.modbus import wire as modbus_wire
+from gateway.drivers.modbus.address import Address
+from gateway.drivers.modbus.settings import RtuTcpSettings, Settings, TcpSettings
 from nexus.contract.reading import Quality
 from tests.modbus_peer import peer, registers, serial
 
 
-def device(port: int, addresses: list[str], timeout: float = 0.6, *, rtu: bool = False, **keys: object) -> Device:
-    model = modbus.RtuTcpSettings if rtu else modbus.TcpSettings
+def device(
+    port: int, addresses: list[str], timeout: float = 0.6, *, rtu: bool = False, **keys: object
+) -> Device[Settings, Address]:
+    model = RtuTcpSettings if rtu else TcpSettings
     settings = model.model_validate({"host": "127.0.0.1", "port": port, "addressing": "zero", "gap": 0, **keys})
     tags = tuple(Tag(text, modbus.parse_address(text, settings)) for text in addresses)
     return Device("plc", "plc", "modbus-rtu-tcp" if rtu else "modbus-tcp", timeout, settings, tags)
 
 
-async def scans(plc: Device, times: int = 1) -> list[dict[str, Any]]:
+async def scans(plc: Device[Settings, Address], times: int = 1) -> list[dict[str, Any]]:
     found = []
     async with modbus.connect(plc) as link:
         read = link.compile(plc.tags)

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -36,8 +37,9 @@ Make = Callable[..., Mosquitto]
 WAIT = 10.0 * PATIENCE
 
 
-def at(broker: Mosquitto, **keys: object) -> Broker:
-    return Broker(**{"host": "127.0.0.1", "port": broker.port, **keys})
+def at(broker: Mosquitto, **keys: Any) -> Broker:
+    given: dict[str, Any] = {"host": "127.0.0.1", "port": broker.port, **keys}
+    return Broker(**given)
 
 
 class Inbox:
@@ -184,7 +186,9 @@ async def test_it_connects_again_after_the_broker_was_away(mosquitto: Make) -> N
         ({"host": "no-such-host.invalid"}, "the host's name cannot be resolved"),
     ],
 )
-async def test_what_keeps_it_from_connecting_is_said(shared_mosquitto: Mosquitto, keys: dict, said: str) -> None:
+async def test_what_keeps_it_from_connecting_is_said(
+    shared_mosquitto: Mosquitto, keys: dict[str, Any], said: str
+) -> None:
     with pytest.raises(MqttError, match=said):
         async with connect(at(shared_mosquitto, **keys), Client("c")):
             pass

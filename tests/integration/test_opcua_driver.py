@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +24,8 @@ from gateway.drivers.opcua import security as opcua_security
 from gateway.drivers.opcua import session as opcua_session
 from gateway.drivers.opcua import subscription as opcua_subscription
 from gateway.drivers.opcua import values as opcua_values
+from gateway.drivers.opcua.address import Address
+from gateway.drivers.opcua.settings import Settings
 from gateway.polling.poller import Poller
 from gateway.polling.report import Report
 from gateway.tools import browse
@@ -56,8 +58,8 @@ def simulated(**keys: object) -> simulator.Device:
     )
 
 
-def device(port: int, tags: dict[str, Any], timeout: float = 2.0, **keys: object) -> Device:
-    settings = opcua.Settings.model_validate({"endpoint": f"opc.tcp://127.0.0.1:{port}", **keys})
+def device(port: int, tags: dict[str, Any], timeout: float = 2.0, **keys: Any) -> Device[Settings, Address]:
+    settings = Settings.model_validate({"endpoint": f"opc.tcp://127.0.0.1:{port}", **keys})
     made = []
     for name, address in tags.items():
         keys = {"address": address} if isinstance(address, str) else dict(address)
@@ -69,7 +71,9 @@ TAGS = {"force": "ns=2;s=Force", "count": "nsu=urn:nexus:simulator;s=Count", "on
 
 
 @asynccontextmanager
-async def connected(tags: dict[str, Any], faults: Faults | None = None, **keys: Any):  # type: ignore[no-untyped-def]
+async def connected(
+    tags: dict[str, Any], faults: Faults | None = None, **keys: Any
+) -> AsyncIterator[tuple[Device[Settings, Address], DeviceSession[Address]]]:
     server = {name: keys.pop(name) for name in ("secure", "users", "points") if name in keys}
     async with simulator.serve([simulated(**server)], faults) as servers:
         plc = device(next(iter(servers)), tags, **keys)
@@ -77,7 +81,7 @@ async def connected(tags: dict[str, Any], faults: Faults | None = None, **keys: 
             yield plc, link
 
 
-async def heard(link: DeviceSession, enough: Callable[[list[Reading]], bool]) -> list[Reading]:
+async def heard(link: DeviceSession[Address], enough: Callable[[list[Reading]], bool]) -> list[Reading]:
     assert link.next_changes is not None
     found: list[Reading] = []
     async with asyncio.timeout(WAIT):
@@ -103,7 +107,7 @@ def test_all_is_heard_and_a_counter_without_a_gap() -> None:
                 "on": True,
                 "name": "°C",
             }
-            counts = [r.value for r in found if r.tag == "count"][1:]
+            counts: list[Any] = [r.value for r in found if r.tag == "count"][1:]
             assert counts == list(range(counts[0], counts[0] + len(counts)))
             times = [r.time for r in found if r.tag == "count"]
             assert times == sorted(set(times))
@@ -162,7 +166,7 @@ def test_a_deadband_is_kept_by_the_server() -> None:
         points = [*POINTS, {"node": "Twin", "type": "double", "signal": {"kind": "counter"}}]
         async with connected(tags, points=points) as (_, link):
             found = await heard(link, lambda found: sum(r.tag == "all" for r in found) > 40)
-            some = [r.value for r in found if r.tag == "some"][1:]
+            some: list[Any] = [r.value for r in found if r.tag == "some"][1:]
             assert len(some) <= 5
             assert all(b - a == 10 for a, b in itertools.pairwise(some))
 
@@ -224,7 +228,7 @@ def test_a_fault_is_a_lost_device_and_ends_with_its_cause(
                     assert values(await (link.next_changes() if link.next_changes else link.compile(plc.tags)())) == {
                         "force": 84.5
                     }
-                    faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
+                    faults.set("plc", Fault(kind=kind))
                     if kind == "refuse":
                         for writer in server.connections:
                             writer.transport.abort()
@@ -301,7 +305,7 @@ def test_a_server_that_wants_security_says_which(own_pki: Path, tmp_path: Path) 
         ({}, True),
     ],
 )
-def test_a_login_is_accepted_or_its_refusal_said(keys: dict[str, str], fails: bool) -> None:
+def test_a_login_is_accepted_or_its_refusal_said(keys: dict[str, Any], fails: bool) -> None:
     async def scenario() -> None:
         async with connected(TAGS, users={"operator": "secret"}, **keys) as (plc, link):
             assert values(await link.compile(plc.tags)())["force"] == 84.5

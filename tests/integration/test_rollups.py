@@ -3,7 +3,7 @@
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -32,7 +32,7 @@ def rest(url: str) -> None:
         query(url, f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = true)")
 
 
-def query(url: str, text: str) -> list[tuple]:
+def query(url: str, text: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(text.encode())
         return cursor.fetchall() if cursor.description else []

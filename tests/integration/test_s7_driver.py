@@ -7,6 +7,8 @@ import pytest
 
 from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers.s7 import driver as s7
+from gateway.drivers.s7.address import Address
+from gateway.drivers.s7.settings import Settings
 from nexus.contract.reading import Quality
 from simulators import s7 as simulator
 from simulators.fault import Fault, Faults
@@ -43,8 +45,8 @@ TAGS: dict[str, tuple[str, object]] = {
 }
 
 
-def device(port: int, addresses: dict[str, str], timeout: float = 1.0, **keys: object) -> Device:
-    settings = s7.Settings.model_validate({"host": "127.0.0.1", "port": port, **keys})
+def device(port: int, addresses: dict[str, str], timeout: float = 1.0, **keys: object) -> Device[Settings, Address]:
+    settings = Settings.model_validate({"host": "127.0.0.1", "port": port, **keys})
     tags = tuple(Tag(name, s7.parse_address(address, settings), writable=True) for name, address in addresses.items())
     return Device("plc", "plc", "s7", timeout, settings, tags)
 
@@ -53,7 +55,7 @@ def simulated(**keys: object) -> simulator.Device:
     return simulator.Device.model_validate({"name": "plc", "protocol": "s7", "port": 0, "points": POINTS, **keys})
 
 
-async def scan(plc: Device, times: int = 1) -> list[dict[str, Any]]:
+async def scan(plc: Device[Settings, Address], times: int = 1) -> list[dict[str, Any]]:
     scans = []
     async with s7.connect(plc) as link:
         read = link.compile(plc.tags)
@@ -171,10 +173,10 @@ async def test_a_fault_is_a_lost_device_and_ends_with_its_cause(kind: str, said:
         with pytest.raises(DeviceError, match=said):
             async with s7.connect(plc) as link:
                 await link.compile(plc.tags)()
-                faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
+                faults.set("plc", Fault(kind=kind))
                 await link.compile(plc.tags)()
                 raise AssertionError("the fault was not seen")
-        faults.set("plc", Fault(kind=kind))  # type: ignore[arg-type]
+        faults.set("plc", Fault(kind=kind))
         with pytest.raises(DeviceError):
             await scan(plc)
         faults.set("plc", None)

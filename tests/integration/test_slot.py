@@ -1,7 +1,7 @@
 """Numbers of consumers: who has one keeps it, who died gives it up, and nobody else can take any."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from zlib import crc32
 
@@ -25,6 +25,12 @@ async def claimed(url: str, group: str = "ingestion") -> AsyncIterator[Slot]:
     await slot.release()
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.02)
+
+
 def end(owner: str) -> None:
     """The server ends all consumers' connections, and is rid of them when this returns."""
     with psycopg.connect(owner, autocommit=True) as connection:
@@ -39,15 +45,12 @@ async def test_who_watches_a_number_says_when_the_database_is_silent(
 ) -> None:
     monkeypatch.setattr("ingestion.consume.slot.CHECK_SECONDS", 0.2)
 
-    async with claimed(as_role(database, "nexus_writer")) as slot, asyncio.timeout(30):
+    async with claimed(as_role(database, "nexus_writer")) as slot:
         keeping = asyncio.create_task(slot.keep())
         with psycopg.connect(database) as other:
             other.execute("LOCK TABLE consumers")
-            while slot.away is None:
-                await asyncio.sleep(0.02)
-            assert slot.away == "no answer"
-        while slot.away is not None:
-            await asyncio.sleep(0.02)
+            await until(lambda: slot.away == "no answer")
+        await until(lambda: slot.away is None)
         keeping.cancel()
 
 

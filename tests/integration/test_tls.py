@@ -105,7 +105,7 @@ def secured_postgres(postgres: Postgres, certificates: Certificates) -> Postgres
             path = data / f"server.{name}"
             suffix = {"cert": "crt", "key": "key"}[name]
             _copy(certificates.folder / f"server.{suffix}", path)
-            connection.execute(f"ALTER SYSTEM SET ssl_{name}_file = '{path.name}'")  # type: ignore[call-overload]
+            connection.execute(f"ALTER SYSTEM SET ssl_{name}_file = '{path.name}'")
         try:
             connection.execute("ALTER SYSTEM SET ssl = on")
         except psycopg.errors.InvalidParameterValue:

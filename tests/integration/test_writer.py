@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from time import time
+from typing import Any
 
 import psycopg
 import pytest
@@ -62,9 +63,9 @@ def write_batch(url: str, batch: Batch) -> Written:
     return asyncio.run(scenario())
 
 
-def query(url: str, text: str) -> list[tuple]:
+def query(url: str, text: str) -> list[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
-        return connection.execute(text).fetchall()  # type: ignore[call-overload]
+        return connection.execute(text).fetchall()
 
 
 @tiers
@@ -168,11 +169,11 @@ def test_rows_that_the_quota_has_no_room_for_are_named(database: str) -> None:
 
     async def scenario() -> list[Written]:
         async with Writer(as_role(database, "nexus_writer"), ExactInsert(Quota(1))) as writer:
-            batches = [series(2), contradicted(series(2)), [("dev/b/t", None, NOW, 13.0, 192)]]
+            batches: list[list[Content]] = [series(2), contradicted(series(2)), [("dev/b/t", None, NOW, 13.0, 192)]]
             return [await writer.write(Batch(rows(*batch))) for batch in batches]
 
     first, second, third = asyncio.run(scenario())
-    assert (first.lost, third.lost) == (frozenset(), {("dev/b/t", NOW)})
+    assert (first.lost, third.lost) == (frozenset(), frozenset({("dev/b/t", NOW)}))
     assert (second.rejects, second.conflicts, len(second.lost)) == (1, 1, 1)
     assert second.lost < {("dev/a/t", NOW), ("dev/a/t", NOW + 1)}
 

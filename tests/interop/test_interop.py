@@ -22,8 +22,14 @@ import pytest
 
 from gateway.drivers.driver import Device, DeviceError, Tag, WriteError
 from gateway.drivers.modbus import driver as modbus
+from gateway.drivers.modbus.address import Address as ModbusAddress
+from gateway.drivers.modbus.settings import RtuSettings, TcpSettings
+from gateway.drivers.modbus.settings import Settings as ModbusSettings
 from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua.address import Address as OpcuaAddress
+from gateway.drivers.opcua.settings import Settings as OpcuaSettings
 from gateway.drivers.s7 import driver as s7
+from gateway.drivers.s7.settings import Settings as S7Settings
 from nexus.contract.reading import Quality, Reading
 from tests.parts import free_port
 
@@ -84,8 +90,8 @@ def values(readings: list[Reading]) -> dict[str, Any]:
     return {r.tag: r.value if r.quality == Quality.GOOD else Quality(r.quality) for r in readings}
 
 
-def modbus_device(port: int, addresses: dict[str, str], **keys: object) -> Device:
-    settings = modbus.TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "addressing": "zero", **keys})
+def modbus_device(port: int, addresses: dict[str, str], **keys: object) -> Device[ModbusSettings, ModbusAddress]:
+    settings = TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "addressing": "zero", **keys})
     tags = tuple(
         Tag(name, modbus.parse_address(address, settings), writable=True) for name, address in addresses.items()
     )
@@ -131,7 +137,7 @@ def null_modem() -> Iterator[tuple[str, str]]:
 
 async def test_a_serial_line_is_read_and_written(libmodbus_program: Path) -> None:
     async def scenario(serial: str) -> None:
-        settings = modbus.RtuSettings(serial=serial, baudrate=115200, parity="none", addressing="zero", unit=1)
+        settings = RtuSettings(serial=serial, baudrate=115200, parity="none", addressing="zero", unit=1)
         addresses = {f"r{at}": f"holding:{at}:uint16" for at in range(0, 400, 3)}
         addresses |= {
             "bit": "holding:700.3:bool",
@@ -140,7 +146,9 @@ async def test_a_serial_line_is_read_and_written(libmodbus_program: Path) -> Non
             "no": "holding:2000:int16",
         }
         tags = {name: Tag(name, modbus.parse_address(text, settings)) for name, text in addresses.items()}
-        plc = Device("plc", "plc", "modbus-rtu", 2.0, settings, tuple(tags.values()))
+        plc: Device[ModbusSettings, ModbusAddress] = Device(
+            "plc", "plc", "modbus-rtu", 2.0, settings, tuple(tags.values())
+        )
         async with modbus.connect(plc) as link:
             expected: dict[str, Any] = {f"r{at}": at for at in range(0, 400, 3)}
             expected |= {"bit": bool(700 >> 3 & 1), "coil": False, "last": 1999, "no": Quality.BAD}
@@ -202,8 +210,8 @@ async def test_modbus_holes_stand_alone() -> None:
         await scenario(port)
 
 
-def opcua_device(port: int, nodes: dict[str, str], **keys: object) -> Device:
-    settings = opcua.Settings.model_validate({"endpoint": f"opc.tcp://127.0.0.1:{port}", **keys})
+def opcua_device(port: int, nodes: dict[str, str], **keys: object) -> Device[OpcuaSettings, OpcuaAddress]:
+    settings = OpcuaSettings.model_validate({"endpoint": f"opc.tcp://127.0.0.1:{port}", **keys})
     tags = tuple(
         Tag(name, opcua.parse_address(text, settings), interval=0.1, writable=True) for name, text in nodes.items()
     )
@@ -233,7 +241,7 @@ async def test_node_opcua_is_polled_within_its_limits_and_heard() -> None:
             async with asyncio.timeout(20):
                 while sum(r.tag == "n7" for r in heard) < 10 or len(values(heard)) < 1205:
                     heard += await link.next_changes()
-            counts = [r.value for r in heard if r.tag == "n7"]
+            counts: list[Any] = [r.value for r in heard if r.tag == "n7"]
             assert counts == sorted(counts)
         plc = opcua_device(port, {"Setpoint": "ns=1;s=Setpoint"}, mode="poll", **OPERATOR)
         async with opcua.connect(plc) as link:
@@ -325,7 +333,7 @@ async def test_libsnap7_is_read_and_written() -> None:
     port = free_port()
 
     with running([sys.executable, "-c", SNAP7_SERVER, library, str(port)]):
-        settings = s7.Settings(host="127.0.0.1", port=port)
+        settings = S7Settings(host="127.0.0.1", port=port)
         addresses = {f"w{at}": f"DB1.DBW{at}:WORD" for at in range(0, 1900, 38)}
         addresses |= {
             "real": "DB1.DBD4:REAL",

@@ -5,6 +5,8 @@ import json
 from types import SimpleNamespace
 from typing import Any, cast
 
+from pydantic import create_model
+
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.message import Outlet
@@ -12,9 +14,11 @@ from gateway.drivers.driver import Device, Tag
 from gateway.http import DeviceCache
 from nexus.contract.reading import Quality, Reading
 
+NO_SETTINGS = create_model("NoSettings")()
+
 
 def configured(*tags: str) -> ConfiguredDevice:
-    device = Device("plc", "plc", "test", 1.0, None, tuple(Tag(name, None) for name in tags))
+    device: Device = Device("plc", "plc", "test", 1.0, NO_SETTINGS, tuple(Tag(name, None) for name in tags))
     return ConfiguredDevice(device, cast(Any, SimpleNamespace()), BreakerKeys(), Outlet("plc", "tag", {}))
 
 

@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -16,7 +17,7 @@ from nexus.cli.app import COMMANDS, app
 README = Path(__file__).parents[2] / "README.md"
 
 
-def everything(command, words: tuple[str, ...] = ("nexus",)) -> Iterator[tuple[tuple[str, ...], object]]:
+def everything(command: Any, words: tuple[str, ...] = ("nexus",)) -> Iterator[tuple[tuple[str, ...], Any]]:
     yield words, command
     for name, inner in getattr(command, "commands", {}).items():
         yield from everything(inner, (*words, name))
@@ -29,11 +30,12 @@ ALL = dict(everything(ROOT))
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as end:
         main(arguments)
+    assert isinstance(end.value.code, int | None)
     return end.value.code or 0
 
 
 @pytest.mark.parametrize("words", ALL, ids=" ".join)
-def test_every_help_has_examples_that_parse(words: tuple[str, ...], capsys: pytest.CaptureFixture) -> None:
+def test_every_help_has_examples_that_parse(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*words[1:], "--help") == 0
     examples = re.findall(r"^    (.+)$", capsys.readouterr().out.partition("Examples:")[2].partition("\n\n")[0], re.M)
     assert examples
@@ -46,14 +48,14 @@ def test_every_help_has_examples_that_parse(words: tuple[str, ...], capsys: pyte
         ALL[words].make_context(words[-1], given[len(words) :])
 
 
-def test_every_summary_is_shown_whole(capsys: pytest.CaptureFixture) -> None:
+def test_every_summary_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
     for words, command in ALL.items():
         if isinstance(command, TyperGroup):
             run(*words[1:], "--help")
     assert "..." not in re.sub(r"(ARGS|TAG)\]\.\.\.", "", capsys.readouterr().out)
 
 
-def test_commands_stand_in_the_order_of_the_readme(capsys: pytest.CaptureFixture) -> None:
+def test_commands_stand_in_the_order_of_the_readme(capsys: pytest.CaptureFixture[str]) -> None:
     shell = "\n".join(re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL))
     used = list(dict.fromkeys(re.findall(r"^(?:\w+=\S+ )*nexus (\w+)", shell, re.MULTILINE)))
     order = [name for name, _ in COMMANDS]
@@ -63,7 +65,7 @@ def test_commands_stand_in_the_order_of_the_readme(capsys: pytest.CaptureFixture
     assert re.findall(r"^  (\w+)  ", listed, re.MULTILINE) == order
 
 
-def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = tmp_path / "good.yaml"
     good.write_text("devices: [{name: a, protocol: modbus-tcp, host: h, tags: [{name: t, address: 'coil:1'}]}]")
     for arguments, code, said in (
@@ -94,7 +96,7 @@ def test_what_containers_run_parses() -> None:
         ALL[named].make_context(named[-1], [str(word) for word in words[len(named) - 1 :]])
 
 
-def test_a_negative_number_is_a_value(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_negative_number_is_a_value(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("write", "a", "t", "-5", "--devices", str(tmp_path / "none.yaml")) == 2
     assert "none.yaml: cannot be read" in capsys.readouterr().err
 

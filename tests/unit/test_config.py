@@ -1,11 +1,13 @@
 """Device files: what is accepted, and what is said of the rest."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gateway.config import devices as config
 from gateway.config.diagnostics import Diagnostics
+from gateway.drivers.modbus.settings import TcpSettings
 from nexus.process.errors import ConfigError
 
 GOOD = """
@@ -76,8 +78,10 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
     assert plc.outlet.units == {"temperature": "°C"}
     assert [tag.interval for tag in plc.device.tags] == [1.0, 1.0, 0.1]
     assert meter7.device.path == "meter7"
+    assert isinstance(meter7.device.settings, TcpSettings)
     assert meter7.device.settings.unit == 7
     assert [tag.interval for tag in meter7.device.tags] == [5.0, 5.0]
+    assert isinstance(meter8.device.settings, TcpSettings)
     assert meter8.device.settings.host == "10.0.0.8"
     assert [(tag.name, tag.interval) for tag in meter8.device.tags] == [
         ("voltage", 60.0),
@@ -337,6 +341,7 @@ def test_variables_can_have_another_prefix(tmp_path: Path) -> None:
     file = tmp_path / "plant.yaml"
     file.write_text(device(host="${PLANT_HOST}"))
     [one] = config.load(file, {"PLANT_HOST": "10.0.0.8"}, "PLANT_")
+    assert isinstance(one.device.settings, TcpSettings)
     assert one.device.settings.host == "10.0.0.8"
     with pytest.raises(ConfigError, match=r"begin with DEVICE_ \(NEXUS_DEVICE_PREFIX\)"):
         config.load(file, {"PLANT_HOST": "10.0.0.8"})
@@ -348,7 +353,7 @@ def test_a_tag_has_its_own_order_where_the_protocol_has_orders(tmp_path: Path) -
         '{name: temperature, address: "holding:40001:float32", word_order: little, byte_order: little}',
     )
     [plc, *_] = load(tmp_path, text, DEVICE_METER="192.168.1.30")
-    by_name = {tag.name: tag.address for tag in plc.device.tags}
+    by_name: dict[str, Any] = {tag.name: tag.address for tag in plc.device.tags}
     assert (by_name["temperature"].word_order, by_name["temperature"].byte_order) == ("little", "little")
     assert by_name["alarm_3"].word_order == "big"
     s7 = 'devices: [{name: a, protocol: s7, host: b, tags: [{name: t, address: "DB1.DBD0:REAL", word_order: little}]}]'

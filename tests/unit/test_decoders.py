@@ -1,6 +1,7 @@
 """Payloads of other makers, by their topics."""
 
 import json
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ CHIRPSTACK = b"""{"deduplicationId":"3ac7","time":"2023-12-23T01:00:00.5+01:00",
 "object":{"level":4.2,"open":true,"state":"ok","nested":{"x":1}},"rxInfo":[{"rssi":-48}]}"""
 
 
-def points(rule: dict, topic: str, payload: bytes) -> list[Point]:
+def points(rule: dict[str, Any], topic: str, payload: bytes) -> list[Point]:
     return Decoders([Rule.model_validate(rule)]).decode(topic, payload, ARRIVED).points
 
 
@@ -107,7 +108,7 @@ def test_what_no_float_holds_is_bad_and_not_infinite(payload: bytes) -> None:
         ({"decoder": "json", "value": "abs(v)"}, b'{"v":"x"}', "abs"),
     ],
 )
-def test_what_cannot_be_read_is_said(rule: dict, payload: bytes, said: str) -> None:
+def test_what_cannot_be_read_is_said(rule: dict[str, Any], payload: bytes, said: str) -> None:
     with pytest.raises(DecodeError, match=said):
         points({"topic": "x/#", **rule}, "x/y", payload)
 
@@ -124,7 +125,7 @@ def test_what_cannot_be_read_is_said(rule: dict, payload: bytes, said: str) -> N
         ({"topic": "a", "decoder": "json", "vlaue": "v"}, "vlaue"),
     ],
 )
-def test_a_wrong_rule_is_refused(rule: dict, said: str) -> None:
+def test_a_wrong_rule_is_refused(rule: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Rule.model_validate(rule)
 

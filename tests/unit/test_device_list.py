@@ -9,7 +9,7 @@ from gateway.cluster.catalogue import Catalogue
 from gateway.cluster.device_list import DeviceList
 from gateway.cluster.problems import Problems
 from gateway.delivery.words import FIRST_PAUSE, FIRST_SECONDS, STRIKES, Words
-from nexus.contract.presence import chunks, digest
+from nexus.contract.presence import chunks, decode_chunk, digest
 
 MARKS = dict.fromkeys(range(1, 10_000), 7)  # several chunks
 COUNT = len(list(chunks(MARKS)))
@@ -82,7 +82,7 @@ def test_chunks_that_do_not_make_their_digest_are_looked_at_once(monkeypatch: py
     wrong = right[0][:-1] + bytes([right[0][-1] ^ 1])
     for payload in (wrong, *right[1:]):
         known.take(payload)
-    decode = catalogue.decode_chunk
+    decode = decode_chunk
 
     def counting(payload: bytes) -> object:
         nonlocal decoded

@@ -4,10 +4,12 @@ import ast
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from prometheus_client import CollectorRegistry
+from pydantic_settings import BaseSettings
 
 from db import monitor as database_metrics
 from db.settings import Settings as DatabaseSettings
@@ -27,7 +29,7 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 SIMULATION = ROOT / "docs/simulation.md"
 
 
-def examples(language: str) -> list:
+def examples(language: str) -> list[Any]:
     return [
         pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
         for page in PAGES
@@ -98,7 +100,7 @@ def test_the_files_that_decide_are_those_that_are_checked() -> None:
     assert set(re.findall(r"`(\w+)`", said[1])) <= checked
 
 
-def _answers() -> list:
+def _answers() -> list[Any]:
     """The rows of "Where is …?": a file, and a name in it."""
     section = (ROOT / "docs/architecture.md").read_text().partition("## Where is …?")[2].partition("\n## ")[0]
     rows = [line.split("|")[2:4] for line in section.splitlines() if line.startswith("|")][2:]
@@ -126,12 +128,13 @@ def _functions(tree: ast.Module) -> set[str]:
     return methods | {one.name for one in tree.body if isinstance(one, kinds)}
 
 
-def _contracts() -> list[dict]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+def _contracts() -> list[dict[str, Any]]:
+    project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return list(project["tool"]["importlinter"]["contracts"])
 
 
 @pytest.mark.parametrize("kind", [Process, MqttSettings, GatewaySettings, IngestionSettings, DatabaseSettings])
-def test_every_setting_is_documented(kind: type) -> None:
+def test_every_setting_is_documented(kind: type[BaseSettings]) -> None:
     page = (ROOT / "docs/operations/settings.md").read_text()
     missing = [name for name in kind.model_fields if f"`NEXUS_{name.upper()}`" not in page]
     assert missing == []

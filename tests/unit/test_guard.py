@@ -18,7 +18,7 @@ OWN = {"nexus/process/guard.py", "nexus/process/run.py"}
 
 
 def count(kind: guard.Kind) -> float:
-    return guard.faults.labels(kind)._value.get()
+    return float(guard.faults.labels(kind)._value.get())
 
 
 def test_a_callback_that_fails_is_counted_and_gives_nothing() -> None:
@@ -125,7 +125,7 @@ def test_the_same_fault_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
         def error(self, _: str, **keys: object) -> None:
             said.append(keys["name"])
 
-    monkeypatch.setattr(guard.log, "get", lambda _: Log())
+    monkeypatch.setattr("nexus.process.guard.log.get", lambda _: Log())
     monkeypatch.setattr(guard, "_logged", {})
 
     def fails() -> None:

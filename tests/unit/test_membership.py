@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 import pytest
@@ -43,7 +44,7 @@ class World:
         self.together: dict[tuple[str, str], float] = {}
         self.numbers = itertools.count()
 
-    def member(self, name: str, devices: dict[int, int] | None = None, **keys: object) -> "Member":
+    def member(self, name: str, devices: dict[int, int] | None = None, **keys: Any) -> "Member":
         self.members[name] = Member(self, name, DEVICES if devices is None else devices, **keys)
         return self.members[name]
 
@@ -102,12 +103,12 @@ class Member:
         *,
         drift: float = 1.0,
         stopped: bool = False,
-        **keys: object,
+        **keys: Any,
     ) -> None:
         self.world, self.name, self.drift, self.stopped = world, name, drift, stopped
         self.away = str(keys.setdefault("away", "yield"))
         ids: Callable[[], str] = lambda: f"{next(world.numbers):04d}{name}"  # noqa: E731
-        self.membership = Membership(name, LEASE, self.now, new_id=ids, leases=world.leases, **keys)  # type: ignore[arg-type]
+        self.membership = Membership(name, LEASE, self.now, new_id=ids, leases=world.leases, **keys)
         self.devices = devices
         self.membership.has(devices)
         self.link: dict[Name, bool] = {"broker": True, "leases": True}
@@ -203,7 +204,7 @@ class Member:
             self.world.say("broker", self.name, encode_presence(self.membership.will))
 
 
-def group(names: str = "abc", *, leases: bool = False, **keys: object) -> World:
+def group(names: str = "abc", *, leases: bool = False, **keys: Any) -> World:
     world = World(leases=leases)
     for name in names:
         world.member(name, **keys)
@@ -498,7 +499,8 @@ def happen(world: World, event: str, name: str) -> None:
         member = world.member(name, drift={"a": 1.0, "b": 1.03, "c": 0.97}[name])
         member.link["leases"] = "cut" not in event
     elif event in ("broker", "leases"):
-        world.up[event] = not world.up[event]  # type: ignore[index,literal-required]
+        side: Name = "broker" if event == "broker" else "leases"
+        world.up[side] = not world.up[side]
     elif event == "wipe" and not world.up["broker"]:
         world.retained["broker"].clear()
     elif event == "forge":
@@ -590,7 +592,9 @@ def test_who_returns_says_no_state_of_what_another_has_taken_over() -> None:
     world = World(leases=False)
     one = world.member("a", away="poll")
     two = world.member("b", away="poll")
-    stated = lambda member: {path for path in DEVICES if member.membership.may_state(path, member.now)}  # noqa: E731
+
+    def stated(member: Member) -> set[int]:
+        return {path for path in DEVICES if member.membership.may_state(path, member.now)}
 
     world.run(4 * LEASE)
     assert stated(one) == one.polling

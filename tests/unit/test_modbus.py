@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
 from gateway.drivers.driver import Tag
-from gateway.drivers.modbus.address import Address, decoder, encode
-from gateway.drivers.modbus.driver import RtuTcpSettings, parse_address
-from gateway.drivers.modbus.driver import TcpSettings as Settings
-from gateway.drivers.s7 import driver as s7
+from gateway.drivers.modbus.address import Address, Order, decoder, encode
+from gateway.drivers.modbus.driver import parse_address
+from gateway.drivers.modbus.settings import RtuTcpSettings
+from gateway.drivers.modbus.settings import TcpSettings as Settings
+from gateway.drivers.s7.settings import Settings as S7Settings
 
 
 def settings(**keys: object) -> Settings:
@@ -78,7 +79,7 @@ def test_an_address_that_cannot_be_says_what_would_be_right(text: str, addressin
         ([0x0000, 0xA942], "little", "little"),  # DCBA
     ],
 )
-def test_float32_in_all_four_orders(words: list[int], word_order: str, byte_order: str) -> None:
+def test_float32_in_all_four_orders(words: list[int], word_order: Order, byte_order: Order) -> None:
     decode = decoder([Address("holding", 8, 2, "float32", word_order=word_order, byte_order=byte_order)], 7)
     assert decode([9, *words, 9])[0] == 84.5
 
@@ -93,8 +94,9 @@ def test_every_type_in_every_order(kind: str, data: st.DataObject, swap_words: b
     value = struct.unpack(f">{FORMATS[kind]}", raw)[0]
     words = [int.from_bytes(raw[at : at + 2], "little" if swap_bytes else "big") for at in range(0, size, 2)]
     words = words[::-1] if swap_words else words
-    orders = ("little" if swap_words else "big", "little" if swap_bytes else "big")
-    read = decoder([Address("holding", 0, size // 2, kind, None, 0, *orders)], 0)(words)[0]
+    word_order: Order = "little" if swap_words else "big"
+    byte_order: Order = "little" if swap_bytes else "big"
+    read = decoder([Address("holding", 0, size // 2, kind, None, 0, word_order, byte_order)], 0)(words)[0]
     assert repr(read) == repr(value)  # as text, so that NaN equals itself
 
 
@@ -115,7 +117,7 @@ def test_bits_of_a_register() -> None:
         ([0, 0], "big", ""),
     ],
 )
-def test_strings(words: list[int], byte_order: str, text: str) -> None:
+def test_strings(words: list[int], byte_order: Order, text: str) -> None:
     assert decoder([Address("holding", 0, 2, "string", length=4, byte_order=byte_order)], 0)(words)[0] == text
 
 
@@ -170,7 +172,7 @@ def test_what_cannot_be_written_is_not_writable(text: str, remedy: str) -> None:
         ("-plc", "is no host"),
     ],
 )
-@pytest.mark.parametrize("model", [Settings, RtuTcpSettings, s7.Settings])
+@pytest.mark.parametrize("model", [Settings, RtuTcpSettings, S7Settings])
 def test_a_host_is_a_name_or_an_address(model: type[BaseModel], host: str, remedy: str) -> None:
     with pytest.raises(ValidationError, match=re.escape(remedy)):
         model.model_validate({"host": host, "port": 502})

@@ -22,11 +22,11 @@ async def test_reads_of_ever_other_tags_do_not_pile_up(tmp_path: Path) -> None:
 
     client: Any = SimpleNamespace(uaclient=SimpleNamespace(session=SimpleNamespace(read=read)))
     (tmp_path / "a.yaml").write_text(DEVICE)
-    [one] = config.load(tmp_path)
-    session = Session(client, one.device, one.device.settings.clock)
+    device: Any = config.load(tmp_path)[0].device
+    session = Session(client, device, device.settings.clock)
     await session.find_nodes()
     for number in range(1, 100):
-        tags = one.device.tags[number : number + 3]
+        tags = device.tags[number : number + 3]
         scan = session.compile(tags)
         assert [reading.value for reading in await scan()] == [number, number + 1, number + 2]
         kept = ref(scan)

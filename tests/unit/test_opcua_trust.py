@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from gateway.drivers.driver import DeviceError
-from gateway.drivers.opcua import driver as opcua
 from gateway.drivers.opcua.security import Security, check_trust, pinned
+from gateway.drivers.opcua.settings import Settings
 
 ENDPOINT = "opc.tcp://10.0.0.1:4840/x"
 DAY = timedelta(days=1)
@@ -114,5 +114,5 @@ def test_a_certificate_is_good_for_its_own_server_only(tmp_path: Path) -> None:
 )
 def test_a_password_in_clear_has_to_be_wanted(keys: dict[str, str], said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        opcua.Settings.model_validate({"endpoint": ENDPOINT, **keys})
-    opcua.Settings.model_validate({"endpoint": ENDPOINT, "insecure_password": True, "username": "a", **keys})
+        Settings.model_validate({"endpoint": ENDPOINT, **keys})
+    Settings.model_validate({"endpoint": ENDPOINT, "insecure_password": True, "username": "a", **keys})

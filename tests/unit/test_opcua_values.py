@@ -11,6 +11,7 @@ from asyncua.ua import ua_binary
 from gateway.drivers.driver import Tag
 from gateway.drivers.opcua import driver as opcua
 from gateway.drivers.opcua import values as opcua_values
+from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.values import Clock, server_time
 from nexus.contract.reading import Quality, Reading
 
@@ -37,13 +38,13 @@ def ms(moment: datetime) -> int:
 def test_a_server_whose_clock_cannot_be_right_is_not_asked_for_the_time(
     clock: Clock, said: datetime | None, expected: datetime
 ) -> None:
-    data = ua.DataValue(ua.Variant(1.0), ServerTimestamp=said)  # type: ignore[arg-type]
+    data = ua.DataValue(ua.Variant(1.0), ServerTimestamp=said)
     assert server_time(data, clock, ms(NOW)) == ms(expected)
 
 
 def read(value: Any) -> tuple[Reading, list[str]]:
     why: list[str] = []
-    return opcua_values.reading(Tag("t", None), ua.DataValue(ua.Variant(value)), "gateway", why.append), why
+    return opcua_values.reading(Tag("t", Address("s=t")), ua.DataValue(ua.Variant(value)), "gateway", why.append), why
 
 
 @pytest.mark.parametrize("value", ["x" * 65_537, b"x" * 32_769, ua.LocalizedText("x" * 65_537)])

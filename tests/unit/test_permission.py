@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from pydantic import create_model
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
@@ -16,6 +17,8 @@ from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling import poller as poller_module
 from gateway.polling.poller import Poller
 from nexus.contract.reading import Reading, Value
+
+NO_SETTINGS = create_model("NoSettings")()
 
 
 async def test_who_may_not_poll_asks_the_device_nothing() -> None:
@@ -34,8 +37,8 @@ async def test_who_may_not_poll_asks_the_device_nothing() -> None:
         yield DeviceSession(lambda tags: partial(read, tags), write)
 
     may = False
-    tag = Tag("t", None, interval=0.1, writable=True)
-    device = Device("d", "d", "fake", 1.0, None, (tag,))
+    tag: Tag = Tag("t", None, interval=0.1, writable=True)
+    device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (tag,))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
     poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may)
@@ -88,7 +91,7 @@ async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypa
             while not condition():
                 await asyncio.sleep(0.01)
 
-    device = Device("d", "d", "fake", 1.0, None, (Tag("t", None, interval=0.1),))
+    device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
     poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may)

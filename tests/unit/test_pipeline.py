@@ -4,6 +4,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ class Database:
 
 async def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = PAYLOAD % (b"x" * 300, int(time.time() * 1000))
-    monkeypatch.setattr(pipeline, "MOST_BYTES", 10 * Delivery("dev/10/t", payload, list).size)
+    monkeypatch.setattr(pipeline, "MOST_BYTES", 10 * Delivery("dev/10/t", payload, lambda: None).size)
     acknowledged: list[int] = []
 
     database, room = Database(), asyncio.Event()
@@ -59,7 +60,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypa
     running = asyncio.create_task(line.run())
     taken = 0
     while not line.full:
-        line.receive(Delivery(f"dev/{taken}/t", payload, lambda number=taken: acknowledged.append(number)))
+        line.receive(Delivery(f"dev/{taken}/t", payload, partial(acknowledged.append, taken)))
         taken += 1
         line.when_room(room.set)
         await asyncio.sleep(0)
@@ -87,7 +88,7 @@ def test_a_stop_while_all_room_is_taken_waits_for_the_database_and_blocks_nothin
         line = pipeline_of(settings, writers)
         running = asyncio.create_task(line.run())
         for number in range(25):
-            line.receive(Delivery(f"dev/{number}/t", payload, lambda number=number: acknowledged.append(number)))
+            line.receive(Delivery(f"dev/{number}/t", payload, partial(acknowledged.append, number)))
         await asyncio.sleep(0.05)
         line.finish()
         await asyncio.sleep(0.05)

@@ -1,5 +1,7 @@
 """Tags to block reads."""
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -53,13 +55,13 @@ places = st.lists(st.tuples(st.integers(0, 500), st.integers(1, 8)), min_size=1,
 
 
 @given(places, st.integers(8, 125), st.integers(0, 20))
-def test_every_span_lies_in_one_block_within_the_limits(where: list, limit: int, gap: int) -> None:
+def test_every_span_lies_in_one_block_within_the_limits(where: list[Any], limit: int, gap: int) -> None:
     blocks = plan(spans(*where), limit=limit, gap=gap)
     held = [span for block in blocks for span in block.spans]
     assert sorted((span.start, span.count) for span in held) == sorted(where)
     for block in blocks:
         assert block.count <= limit
-        covered = set()
+        covered: set[int] = set()
         for span in block.spans:
             assert block.start <= span.start
             assert span.start + span.count <= block.start + block.count

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from pydantic import create_model
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
@@ -18,7 +19,8 @@ from gateway.polling.poller import Poller
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
 
-TAGS = tuple(Tag(name, None, interval=0.1) for name in "abc")
+NO_SETTINGS = create_model("NoSettings")()
+TAGS: tuple[Tag, ...] = tuple(Tag(name, None, interval=0.1) for name in "abc")
 
 
 class Run:
@@ -52,7 +54,7 @@ class Run:
         self.states.append(status.state)
 
     async def until(self, done: Callable[[], bool]) -> "Run":
-        device = Device("plc", "plc", "test", self._timeout, None, TAGS)
+        device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, TAGS)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
         configured = ConfiguredDevice(device, driver, self.breaker, Outlet("plc", "tag", {}))
         task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True).run())

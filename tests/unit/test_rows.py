@@ -1,6 +1,7 @@
 """Messages to rows."""
 
 import tracemalloc
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -119,7 +120,7 @@ def test_a_unit_that_changes_each_time_does_not_drive_out_the_others() -> None:
     st.integers(0, NOW),
     st.dictionaries(st.text(max_size=9), st.integers(0, 255), max_size=2),
 )
-def test_every_message_becomes_rows_and_refusals(values: dict, time: int, qualities: dict) -> None:
+def test_every_message_becomes_rows_and_refusals(values: dict[str, Any], time: int, qualities: dict[str, Any]) -> None:
     rows, _, refused = encoded(Message("dev/x", time, dict(values), qualities))
     assert sorted([row[0].removeprefix("dev/x/") for row in rows] + [tag for tag, _ in refused]) == sorted(values)
     for topic, _, at, value, text, quality in rows:

@@ -10,6 +10,7 @@ from gateway.drivers.driver import Device, Tag, WriteError
 from gateway.drivers.s7 import driver as s7
 from gateway.drivers.s7 import plan as s7_plan
 from gateway.drivers.s7.address import Address, decoder, encode, parse
+from gateway.drivers.s7.settings import Settings
 
 DB, M, IN, OUT = 0x84, 0x83, 0x81, 0x82
 
@@ -134,7 +135,7 @@ def test_what_does_not_fit_is_refused(text: str, value: object) -> None:
     st.sampled_from([240, 480, 960]),
 )
 def test_requests_and_answers_fit_into_the_pdu(places: list[tuple[int, str]], pdu: int) -> None:
-    settings = s7.Settings(host="plc")
+    settings = Settings(host="plc")
     tags = [Tag(f"t{number}", parse(f"DB1:{at}:{kind}")) for number, (at, kind) in enumerate(places)]
     plan = s7_plan.planned(s7_plan.blocks(tags, settings.gap, pdu), pdu)
     for job in plan.jobs:
@@ -150,7 +151,7 @@ def test_requests_and_answers_fit_into_the_pdu(places: list[tuple[int, str]], pd
 
 
 def test_the_plan_is_shown() -> None:
-    settings = s7.Settings(host="plc")
+    settings = Settings(host="plc")
     tags = (Tag("a", parse("DB1.DBD0:REAL")), Tag("b", parse("DB1.DBD8:REAL")), Tag("c", parse("MW4:INT")))
     [request] = s7.requests(Device("plc", "plc", "s7", 1.0, settings, tags))
     assert (request.text, request.tags, request.size, request.wasted) == ("M 4..5, DB1 0..11", ("c", "a", "b"), 14, 4)
@@ -158,7 +159,7 @@ def test_the_plan_is_shown() -> None:
 
 @pytest.mark.parametrize("text", ["I0.0", "E0.0", "IW22:INT", "IB1:BYTE", "%I0.0", "EW4"])
 def test_inputs_are_not_written(text: str) -> None:
-    settings = s7.Settings(host="127.0.0.1")
+    settings = Settings(host="127.0.0.1")
     assert s7.parse_address(text, settings) == parse(text)
     with pytest.raises(ValueError, match="inputs can only be read: leave `writable` out"):
         s7.parse_address(text, settings, writable=True)
@@ -166,4 +167,4 @@ def test_inputs_are_not_written(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["Q0.0", "A0.0", "MW20:INT", "DB1.DBX4.0"])
 def test_what_holds_a_value_is_written(text: str) -> None:
-    assert s7.parse_address(text, s7.Settings(host="127.0.0.1"), writable=True) == parse(text)
+    assert s7.parse_address(text, Settings(host="127.0.0.1"), writable=True) == parse(text)

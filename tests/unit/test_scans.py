@@ -7,7 +7,7 @@ from gateway.drivers.driver import DeviceSession, Read, Tag
 from gateway.polling.scans import MOST_PLANS, Scans
 from nexus.contract.reading import Reading, Value
 
-TAGS = tuple(Tag(f"t{number}", None) for number in range(MOST_PLANS + 5))
+TAGS: tuple[Tag, ...] = tuple(Tag(f"t{number}", None) for number in range(MOST_PLANS + 5))
 
 
 def compiled_by(*scans: Sequence[Tag]) -> list[str]:

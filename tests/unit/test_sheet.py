@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from gateway.config import devices as config
 from gateway.config.schema import TagKeys
+from gateway.drivers.modbus.settings import TcpSettings
+from gateway.drivers.s7.settings import Settings as S7Settings
 from gateway.tools import sheet
 from gateway.tools.exported import TAG_COLUMNS, exported
 from gateway.tools.imported import imported
+from gateway.tools.sheet import Encoding, Separator
 from nexus.process.errors import ConfigError
 from tests.unit.test_docs import ROOT, examples
 
@@ -44,7 +47,7 @@ devices:
 ENVIRONMENT = {"DEVICE_HOST": "10.0.0.9", "DEVICE_PASSWORD": "a$b ${c}"}
 
 
-def back(file: Path, folder: Path, separator: str = ",", encoding: str = "utf-8") -> list[str]:
+def back(file: Path, folder: Path, separator: Separator = ",", encoding: Encoding = "utf-8") -> list[str]:
     text, _ = exported(file, "DEVICE_", separator)
     (folder / "tags.csv").write_bytes(sheet.encoded(text, encoding))
     lines, remarks = imported(folder / "tags.csv", ASSUMED)
@@ -55,7 +58,9 @@ def back(file: Path, folder: Path, separator: str = ",", encoding: str = "utf-8"
 
 @pytest.mark.parametrize("separator", SEPARATORS)
 @pytest.mark.parametrize("encoding", ENCODINGS)
-def test_nothing_is_lost(separator: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_lost(
+    separator: Separator, encoding: Encoding, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     (tmp_path / "plant.yaml").write_text(PLANT)
@@ -94,7 +99,7 @@ numbers = st.floats(-1e9, 1e9, allow_nan=False).filter(lambda value: not 0 < abs
     encoding=st.sampled_from(("utf-8", "utf-16")),
 )
 def test_nothing_of_any_text_or_number_is_lost(
-    name: str, unit: str, scale: float, offset: float, separator: str, encoding: str, tmp_path: Path
+    name: str, unit: str, scale: float, offset: float, separator: Separator, encoding: Encoding, tmp_path: Path
 ) -> None:
     (tmp_path / "plant.yaml").write_text(
         f"devices:\n  - name: {sheet.quoted(name)}\n    protocol: modbus-tcp\n    host: h\n    tags:\n"
@@ -128,7 +133,9 @@ def test_what_excel_has_saved_is_taken(tmp_path: Path) -> None:
         (tmp_path / "back.yaml").write_text("\n".join(lines))
         [one] = config.load(tmp_path / "back.yaml")
         temperature, setpoint = one.device.tags
+        assert isinstance(one.device.settings, TcpSettings)
         assert (one.device.name, one.device.settings.host) == ("oven", "10.0.0.5")
+        assert temperature.report is not None
         assert (temperature.unit, temperature.scale, temperature.report.deadband) == ("°C", 0.1, 0.005)
         assert (setpoint.writable, setpoint.low, setpoint.report) == (True, -1.5, None)
         assert remarks == [f"{tmp_path}/tags.csv: not taken over: note"]
@@ -140,6 +147,8 @@ def test_a_devices_keys_may_stand_in_any_of_its_rows(tmp_path: Path) -> None:
     lines, _ = imported(tmp_path / "tags.csv", ASSUMED)
     (tmp_path / "back.yaml").write_text("\n".join(lines))
     oven, mixer = (one.device for one in config.load(tmp_path / "back.yaml"))
+    assert isinstance(oven.settings, S7Settings)
+    assert isinstance(mixer.settings, TcpSettings)
     assert (oven.protocol, oven.settings.host, [tag.name for tag in oven.tags]) == ("s7", "10.0.0.5", ["a", "c", "d"])
     assert (mixer.protocol, mixer.settings.host) == ("modbus-tcp", "10.0.0.7"), "as is assumed"
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -502,7 +503,7 @@ def test_a_process_that_ends_while_it_saves_a_damaged_spool_loses_nothing(
 
     insert, calls = salvage._insert, []
 
-    def dies(new: sqlite3.Connection, rows: list) -> None:
+    def dies(new: sqlite3.Connection, rows: list[Any]) -> None:
         calls.append(len(rows))
         if len(calls) == 2:
             raise KilledError
@@ -527,7 +528,7 @@ def test_a_process_that_ends_while_it_saves_a_damaged_spool_loses_nothing(
 def test_a_copy_that_fills_the_disk_leaves_true_totals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     insert, calls = salvage._insert, []
 
-    def fills(new: sqlite3.Connection, rows: list) -> None:
+    def fills(new: sqlite3.Connection, rows: list[Any]) -> None:
         calls.append(len(rows))
         if len(calls) == 2:
             raise sqlite3.OperationalError("database or disk is full")
@@ -664,6 +665,7 @@ def test_a_closed_spool_says_so(tmp_path: Path) -> None:
 def test_a_disk_that_takes_nothing_is_an_error_and_leaves_what_is_there(tmp_path: Path) -> None:
     async def fill(spool: Spool) -> None:
         await spool.write([entry(1)])
+        assert spool._database is not None
         pages = spool._database.execute("PRAGMA page_count").fetchone()[0]
         spool._database.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(SpoolError, match="full"):

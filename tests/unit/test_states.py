@@ -39,7 +39,7 @@ class Broker:
 async def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) -> None:
     broker = Broker(room)
     states = States(Words(), Aside(), lambda _: True)
-    states.say("plant/a", Status("online", None, 1))
+    states.say("plant/a", Status("online", "", 1))
     running = asyncio.create_task(states.run(cast("mqtt.Connection", broker)))
     while not broker.kept:
         await asyncio.sleep(0)

@@ -10,7 +10,7 @@ from gateway.commands.writing import Written, confirmed
 from gateway.drivers.driver import DeviceError, Tag, WriteError
 from nexus.contract.reading import Reading, Value
 
-FLOAT = Tag("t", None)
+FLOAT: Tag = Tag("t", None)
 
 
 class Plc:
