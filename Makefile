@@ -8,7 +8,7 @@ demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 # On several workers; WORKERS=0 runs one test after another, in this process.
-test: WORKERS ?= 2
+test: WORKERS ?= 3
 test: setup lint
 	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-3}" \
 		$(RUN)/python -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
