@@ -48,6 +48,7 @@ def plant() -> Iterator[int]:
         serving.join()
 
 
+@pytest.mark.alone  # counts what is open at one moment
 def test_devices_leave_descriptors_for_the_broker_and_the_pages(
     nexus: Callable[..., Nexus], mosquitto: Callable[..., Mosquitto], tmp_path: Path
 ) -> None:
