@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.delivery import adoption, in_flight, replay, spool_file, spool_folder, states, words
+from gateway.delivery import adoption, in_flight, replay, spool_folder, states, words
 from gateway.delivery.aside import FIRST_SECONDS, Aside
 from gateway.delivery.batch import Batch
 from gateway.delivery.delivery import Delivery
