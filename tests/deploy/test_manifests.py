@@ -7,6 +7,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import yaml
@@ -63,16 +64,13 @@ def overlay(request: pytest.FixtureRequest) -> list[Resource]:
 
 def of_prod_with(*components: str) -> list[Resource]:
     """The production overlay with more of its components."""
-    folder = FOLDER / "overlays" / f"test-{'-'.join(components)}"
-    try:
-        shutil.copytree(FOLDER / "overlays/prod", folder)
-        file = folder / "kustomization.yaml"
+    with TemporaryDirectory(prefix="test-", dir=FOLDER / "overlays") as folder:
+        shutil.copytree(FOLDER / "overlays/prod", folder, dirs_exist_ok=True)
+        file = Path(folder, "kustomization.yaml")
         lines = yaml.safe_load(file.read_text())
         lines["components"] += [f"../../components/{name}" for name in components]
         file.write_text(yaml.safe_dump(lines))
-        return rendered(str(folder))
-    finally:
-        shutil.rmtree(folder)
+        return rendered(folder)
 
 
 @cache
