@@ -81,10 +81,10 @@ for _name, _command in COMMANDS:
 @app.callback()
 def _nexus(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version, and exit.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """PLCs to MQTT to TimescaleDB, losing nothing.
+    """Poll PLCs, publish their readings over MQTT, and store them in TimescaleDB, losing nothing.
 
     \b
     Examples:

@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 group = typer.Typer(
     no_args_is_help=True,
-    help="The historian's schema: create, inspect, back up.\n\n\b\nExamples:\n  nexus db migrate\n  nexus db status",
+    help="Migrate, inspect, monitor and back up the database.\n\n\b\nExamples:\n  nexus db migrate\n  nexus db status",
 )
 
 
 @group.command()
 def migrate(
-    wait: Annotated[float, typer.Option(metavar="SECONDS", help="How long a database may take to start.")] = 0,
+    wait: Annotated[float, typer.Option(metavar="SECONDS", help="Wait this long for the database to start.")] = 0,
 ) -> int:
-    """Bring the schema, its policies and its roles up to date.
+    """Bring schema, policies and roles up to date.
 
     \b
     Examples:
@@ -43,7 +43,7 @@ def migrate(
 
 @group.command()
 def status() -> int:
-    """Say what the database is, and what it holds.
+    """Show the database's tier, migrations, sizes and jobs.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def status() -> int:
 
 @group.command()
 def monitor() -> int:
-    """Serve the database's own metrics.
+    """Serve the database's metrics to Prometheus.
 
     \b
     Examples:
@@ -79,7 +79,7 @@ def monitor() -> int:
 
 @group.command()
 def refresh() -> int:
-    """Bring loaded history into the rollups and the list of topics.
+    """Add loaded history to the rollups and the list of topics.
 
     \b
     Examples:
@@ -95,10 +95,10 @@ def refresh() -> int:
 
 @group.command()
 def backup(
-    to: Annotated[Path, typer.Argument(metavar="TO", help="File, or a folder that gets a file for each dump.")],
-    keep: Annotated[int | None, typer.Option(metavar="N", help="In a folder: keep only the newest N.")] = None,
+    to: Annotated[Path, typer.Argument(metavar="TO", help="File, or a folder for one file per dump.")],
+    keep: Annotated[int | None, typer.Option(metavar="N", help="In a folder: keep the newest N dumps.")] = None,
 ) -> int:
-    """Dump the database while everything goes on.
+    """Dump the database, without stopping anything.
 
     \b
     Examples:
@@ -115,7 +115,7 @@ def backup(
 
 
 @group.command()
-def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="What `nexus db backup` wrote.")]) -> int:
+def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="Dump from `nexus db backup`.")]) -> int:
     """Load a dump into an empty database.
 
     \b

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gateway.config.devices import ConfiguredDevice
 
 DevicesOption = Annotated[
-    Path | None, typer.Option("--devices", metavar="PATH", help="Device file, or a directory of them (NEXUS_DEVICES).")
+    Path | None, typer.Option("--devices", metavar="PATH", help="Device file or directory; default: NEXUS_DEVICES.")
 ]
 
 

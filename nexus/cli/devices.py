@@ -10,10 +10,10 @@ from nexus.cli.running import once
 from nexus.process.errors import ConfigError
 
 _DEVICE = typer.Argument(metavar="DEVICE", help="Name of the device.", autocompletion=device_names)
-_TAG = typer.Argument(metavar="TAG", help="Name of a tag that is `writable`.", autocompletion=tag_names)
-_TAGS = typer.Argument(metavar="TAG", help="Some of its tags; else all.", autocompletion=tag_names)
+_TAG = typer.Argument(metavar="TAG", help="Name of a `writable` tag.", autocompletion=tag_names)
+_TAGS = typer.Argument(metavar="TAG", help="Tags to read; default: all.", autocompletion=tag_names)
 DeviceArgument = Annotated[str, _DEVICE]
-EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="Like opc.tcp://192.168.1.30:4840.")]
+EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="For example opc.tcp://192.168.1.30:4840.")]
 
 
 def read(
@@ -21,11 +21,11 @@ def read(
     tags: Annotated[list[str] | None, _TAGS] = None,
     devices: DevicesOption = None,
     *,
-    everything: Annotated[bool, typer.Option("--all", help="Every device, once.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Read every device once.")] = False,
 ) -> int:
-    """Read a device once, or all of them with --all.
+    """Read a device once, or all devices with --all.
 
-    The exit code is 1 if a device is not to be had, or a tag is bad.
+    The exit code is 1 if a device cannot be read, or a tag is bad.
 
     \b
     Examples:
@@ -48,10 +48,10 @@ def read(
 def write(
     device: DeviceArgument,
     tag: Annotated[str, _TAG],
-    value: Annotated[str, typer.Argument(metavar="VALUE", help="A number, true, false or a text.")],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="A number, true, false or a string.")],
     devices: DevicesOption = None,
 ) -> int:
-    """Write one tag of a device, and read it back.
+    """Write one tag of a device and read it back.
 
     \b
     Examples:
@@ -67,9 +67,9 @@ def write(
 def plan(
     device: DeviceArgument,
     devices: DevicesOption = None,
-    measure: Annotated[bool, typer.Option("--measure", help="Connect, and time the scans.")] = False,
+    measure: Annotated[bool, typer.Option("--measure", help="Connect to the device and time its scans.")] = False,
 ) -> int:
-    """Show each request of a device's read plan.
+    """Show the requests that a device is read with.
 
     \b
     Examples:
@@ -84,17 +84,17 @@ def plan(
 
 
 def probe(
-    host: Annotated[str, typer.Argument(metavar="HOST", help="Name or address of the device.")],
-    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="Like holding:40001.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="Host name or address of the device.")],
+    address: Annotated[str, typer.Argument(metavar="ADDRESS", help="For example holding:40001.")],
     *,
     port: Annotated[int, typer.Option(help="Port of the device.")] = 502,
     unit: Annotated[int, typer.Option(help="Unit id of the device.")] = 1,
     addressing: Annotated[
-        Literal["modicon", "zero", "one"], typer.Option(help="What the address counts from.")
+        Literal["modicon", "zero", "one"], typer.Option(help="What the number in ADDRESS counts from.")
     ] = "modicon",
-    expect: Annotated[float | None, typer.Option(help="What the device itself shows now.")] = None,
+    expect: Annotated[float | None, typer.Option(help="The value that the device itself shows.")] = None,
 ) -> int:
-    """Show Modbus registers as every type, in every order.
+    """Show Modbus registers as every type and word order.
 
     \b
     Examples:
@@ -112,16 +112,16 @@ def probe(
 def browse(
     endpoint: EndpointArgument,
     *,
-    username: Annotated[str | None, typer.Option(help="User of the server; anonymous without.")] = None,
-    password_file: Annotated[Path | None, typer.Option(help="File with the user's password.")] = None,
-    policy: Annotated[str, typer.Option(help="None, Basic256Sha256, …")] = "None",
-    mode: Annotated[str, typer.Option(help="Sign or SignAndEncrypt, with a policy.")] = "SignAndEncrypt",
+    username: Annotated[str | None, typer.Option(help="User name; default: anonymous.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File with the password.")] = None,
+    policy: Annotated[str, typer.Option(help="Security policy: None, Basic256Sha256, …")] = "None",
+    mode: Annotated[str, typer.Option(help="With a policy: Sign or SignAndEncrypt.")] = "SignAndEncrypt",
     insecure_password: Annotated[
-        bool, typer.Option("--insecure-password", help="Send the password although the policy is None.")
+        bool, typer.Option("--insecure-password", help="Send the password in clear text if the policy is None.")
     ] = False,
     most: Annotated[int, typer.Option(help="Stop after this many variables.")] = 5000,
 ) -> int:
-    """Print a device file of everything an OPC UA server offers.
+    """Print a device file with all variables of an OPC UA server.
 
     \b
     Examples:
@@ -144,17 +144,17 @@ def browse(
 
 opcua = typer.Typer(
     no_args_is_help=True,
-    help="OPC UA certificates: ours, and whom we trust.\n\n\b\nExamples:\n"
+    help="Show our OPC UA certificate, and trust servers'.\n\n\b\nExamples:\n"
     "  nexus opcua cert\n  nexus opcua trust opc.tcp://192.168.1.30:4840",
 )
 
 
 @opcua.command("cert")
 def certificate(
-    new: Annotated[bool, typer.Option("--new", help="Make a new one.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Export it to this file, as DER.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Create a new one.")] = False,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Export it to this file (DER).")] = None,
 ) -> int:
-    """Show our own certificate; it is made if there is none.
+    """Show our own certificate, and create it if there is none.
 
     \b
     Examples:
@@ -170,9 +170,9 @@ def certificate(
 @opcua.command("trust")
 def trust(
     endpoint: EndpointArgument,
-    fingerprint: Annotated[str | None, typer.Option(help="Trust the certificate if its SHA-256 is this.")] = None,
+    fingerprint: Annotated[str | None, typer.Option(help="Trust it if its SHA-256 fingerprint is this.")] = None,
 ) -> int:
-    """Show a server's certificate, and trust it.
+    """Show a server's certificate, or trust it by its fingerprint.
 
     \b
     Examples:

@@ -10,10 +10,10 @@ from nexus.cli.device_files import checked, place
 from nexus.process.errors import ConfigError
 
 
-def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file, or a directory of them.")]) -> int:
-    """Report every mistake in device files, with line and fix.
+def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file or directory.")]) -> int:
+    """List every mistake in device files, with line and fix.
 
-    Warnings are of what works, and is hardly meant, such as tags that overlap.
+    Warnings are about what works but is hardly intended, such as overlapping tags.
 
     \b
     Examples:
@@ -38,7 +38,9 @@ def _count(number: int, thing: str) -> str:
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Of `nexus export`, Kepware, or name,address,…")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="From `nexus export`, Kepware, or columns name,address,…")
+    ],
     name: Annotated[str, typer.Option(help="Name of the device.")] = "imported",
     protocol: Annotated[
         Literal["modbus-tcp", "modbus-rtu-tcp", "s7"], typer.Option(help="Protocol of the device.")
@@ -47,7 +49,7 @@ def import_(
 ) -> int:
     """Turn a CSV file of tags into a device file.
 
-    A device that the file does not describe itself has the name, protocol and host that are given here.
+    The options name the device if the file itself does not describe one.
 
     \b
     Examples:
@@ -64,19 +66,23 @@ def import_(
 
 
 def export(
-    path: Annotated[Path | None, typer.Argument(metavar="PATH", help="Device files (NEXUS_DEVICES).")] = None,
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help="Device file or directory; default: NEXUS_DEVICES.")
+    ] = None,
     *,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file; else standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file; default: standard output.")
+    ] = None,
     separator: Annotated[
-        Literal[",", ";", "tab"], typer.Option(help="Of the cells; with ; numbers have decimal commas.")
+        Literal[",", ";", "tab"], typer.Option(help="Separates the cells; with ; numbers get decimal commas.")
     ] = ",",
     encoding: Annotated[
-        Literal["utf-8", "utf-16", "cp1252"], typer.Option(help="Of the file; Excel opens all three.")
+        Literal["utf-8", "utf-16", "cp1252"], typer.Option(help="Encoding of the file; Excel opens all three.")
     ] = "utf-8",
 ) -> int:
     """Write the tags of device files as CSV, for a spreadsheet.
 
-    `nexus import` turns it into a device file again, without loss.
+    `nexus import` turns the CSV back into a device file without loss.
 
     \b
     Examples:
@@ -100,9 +106,11 @@ def export(
 
 
 def schema(
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write this file; else standard output.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to this file; default: standard output.")
+    ] = None,
 ) -> int:
-    """Print a JSON Schema of device files, for editors.
+    """Print a JSON Schema for device files, for editors.
 
     \b
     Examples:

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
 
 group = typer.Typer(
     no_args_is_help=True,
-    help="What could not be stored.\n\n\b\nExamples:\n  nexus rejects list\n  nexus rejects retry --reason decoder",
+    help="Show, retry or delete what could not be stored.\n\n\b\nExamples:\n"
+    "  nexus rejects list\n  nexus rejects retry --reason decoder",
 )
 
-Topic = Annotated[str | None, typer.Option(help="Only of topics like this; * stands for anything.")]
-Reason = Annotated[str | None, typer.Option(help="Only with this text in the reason.")]
-OlderThan = Annotated[str | None, typer.Option(metavar="AGE", help="Only older ones; like 12h or 30d.")]
+Topic = Annotated[str | None, typer.Option(help="Only topics like this; * matches anything.")]
+Reason = Annotated[str | None, typer.Option(help="Only reasons that contain this text.")]
+OlderThan = Annotated[str | None, typer.Option(metavar="AGE", help="Only rejects older than this: 12h, 30d.")]
 
 
 @group.command("list")
@@ -25,9 +26,9 @@ def list_(
     topic: Topic = None,
     reason: Reason = None,
     older_than: OlderThan = None,
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Show this many.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="How many to show.")] = 20,
 ) -> int:
-    """Show the newest, and how many there are for each reason.
+    """Show the newest rejects, and how many there are for each reason.
 
     \b
     Examples:
@@ -43,7 +44,7 @@ def list_(
 
 @group.command()
 def retry(topic: Topic = None, reason: Reason = None, older_than: OlderThan = None) -> int:
-    """Decode and store again, after a fix of the decoders or the schema.
+    """Decode and store them again, after a fix.
 
     \b
     Examples:
@@ -74,7 +75,7 @@ def purge(
     topic: Topic = None,
     reason: Reason = None,
     older_than: OlderThan = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Delete all of them.")] = False,
 ) -> int:
     """Delete rejects.
 
@@ -89,7 +90,7 @@ def purge(
         raise ConfigError("say which: --topic, --reason, --older-than, or --all")
     which = _which(topic, reason, older_than)
     with connected() as connection:
-        print(f"{purge(connection, which)} thrown away")
+        print(f"{purge(connection, which)} deleted")
     return 0
 
 

@@ -12,7 +12,7 @@ from nexus.process.errors import ConfigError
 
 
 def gateway(devices: DevicesOption = None) -> int:
-    """Poll devices, and publish their readings.
+    """Poll devices and publish their readings.
 
     \b
     Examples:
@@ -28,9 +28,9 @@ def gateway(devices: DevicesOption = None) -> int:
 
 
 def ingest() -> int:
-    """Store what is published in the database.
+    """Store published readings in the database.
 
-    Several beside each other share the messages.
+    Run several to share the load: each message goes to one of them.
 
     \b
     Examples:
@@ -45,8 +45,8 @@ def ingest() -> int:
 
 
 def simulate(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Simulation; by default the demo's.")] = None,
-    host: Annotated[str | None, typer.Option(help="Listen there, whatever the file says.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="Simulation file; default: the demo's.")] = None,
+    host: Annotated[str | None, typer.Option(help="Listen on this address instead of the file's.")] = None,
 ) -> int:
     """Serve simulated devices.
 
@@ -66,7 +66,7 @@ def simulate(
 
 
 def health() -> int:
-    """Ask the service on this machine whether it is alive.
+    """Check that the service on this machine is alive.
 
     \b
     Examples:
@@ -92,12 +92,12 @@ def health() -> int:
 def secrets(
     users: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the broker's users there: for EMQX (.json), else for Mosquitto."),
+        typer.Option(metavar="FILE", help="Write the broker's users to this file: for EMQX (.json) or Mosquitto."),
     ] = None,
 ) -> int:
     """Check a deployment's secrets.
 
-    They are given in the variables MQTT_USER_name and SECRET_name.
+    It reads them from the variables MQTT_USER_name and SECRET_name.
 
     \b
     Examples:
@@ -116,10 +116,10 @@ def secrets(
 
 
 def demo(
-    seconds: Annotated[float | None, typer.Option(help="Stop by itself, and fail if a device has no rows.")] = None,
-    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Leave the data and the logs there.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Stop after this time; fail if a device has no rows.")] = None,
+    keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the data and the logs in this folder.")] = None,
 ) -> int:
-    """Run everything on embedded parts, and show what flows.
+    """Run everything on this machine with simulated devices.
 
     \b
     Examples:

@@ -13,17 +13,17 @@ NOTED = Path("load.json")
 
 def load(
     *,
-    publish: Annotated[Literal["tag", "device"], typer.Option(help="One message for each tag, or scan.")] = "device",
+    publish: Annotated[Literal["tag", "device"], typer.Option(help="One message per tag, or per scan.")] = "device",
     devices: Annotated[int, typer.Option(help="Number of devices.")] = 100,
-    tags: Annotated[int, typer.Option(help="Tags of each device.")] = 100,
-    rate: Annotated[float, typer.Option(help="Points a second; 0: as many as possible.")] = 10_000,
+    tags: Annotated[int, typer.Option(help="Tags per device.")] = 100,
+    rate: Annotated[float, typer.Option(help="Points per second; 0: as fast as possible.")] = 10_000,
     seconds: Annotated[float | None, typer.Option(help="Stop after this time.")] = None,
     points: Annotated[int | None, typer.Option(help="Stop after this many points.")] = None,
-    path: Annotated[str | None, typer.Option(help="Of the devices; default: load/ and a random name.")] = None,
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the last confirmations.")] = 60,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="What was sent, for `nexus verify`.")] = NOTED,
+    path: Annotated[str | None, typer.Option(help="Path of the devices; default: load/ and a random name.")] = None,
+    wait: Annotated[float, typer.Option(help="Wait this many seconds for the last confirmations.")] = 60,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Note what was sent here, for `nexus verify`.")] = NOTED,
 ) -> int:
-    """Publish counters at a set rate, as a real plant would.
+    """Publish counters at a given rate, as a plant would.
 
     \b
     Examples:
@@ -43,10 +43,10 @@ def load(
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `nexus load --out` wrote.")] = NOTED,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File from `nexus load --out`.")] = NOTED,
     wait: Annotated[float, typer.Option(help="Give up after this many seconds without a new row.")] = 30,
 ) -> int:
-    """Compare the table with what a load has sent.
+    """Check that everything `nexus load` sent is in the table once.
 
     \b
     Examples:
