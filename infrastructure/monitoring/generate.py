@@ -21,7 +21,7 @@ def generated() -> dict[Path, str]:
     text = yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
     return {
         **{HERE / "grafana/dashboards" / name: board for name, board in dashboards.written().items()},
-        HERE.parent / "k8s/components/monitoring/rules.yaml": f"# Made of {RULES.name} by `make monitoring`.\n{text}",
+        HERE.parent / "k8s/components/monitoring/rules.yaml": f"# Generated from {RULES.name} by `make monitoring`.\n{text}",
     }
 
 

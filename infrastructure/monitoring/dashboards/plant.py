@@ -148,7 +148,12 @@ def device() -> models.Dashboard:
                     (f"sum(rate(nexus_gateway_readings_total{of}[1m]))", "readings"),
                     (f"sum(rate(nexus_gateway_bad_readings_total{of}[1m]))", "bad"),
                 ),
-                lines("Scan time", "s", (f"max(nexus_gateway_scan_seconds{of})", "last scan")),
+                lines(
+                    "Scan time",
+                    "s",
+                    (f"max(nexus_gateway_scan_seconds{of})", "last scan"),
+                    text="scans that take longer than the interval miss ticks",
+                ),
                 lines(
                     "Problems in 5 minutes",
                     "short",

@@ -37,12 +37,14 @@ def ingestion() -> models.Dashboard:
                     "s",
                     ("max(nexus_ingestion_lag_seconds)", "age of the newest reading at commit"),
                     ("max(nexus_ingestion_oldest_seconds)", "wait of the oldest unacknowledged message"),
+                    text="how far the table is behind the devices, and the ingesters behind the broker",
                 ),
                 lines(
                     "Batch write time",
                     "s",
                     ("histogram_quantile(0.5, sum by (le) (rate(nexus_ingestion_write_seconds_bucket[5m])))", "median"),
                     ("histogram_quantile(0.99, sum by (le) (rate(nexus_ingestion_write_seconds_bucket[5m])))", "p99"),
+                    text="from the start of COPY to the commit",
                 ),
                 lines(
                     "Rows per batch",
@@ -58,12 +60,14 @@ def ingestion() -> models.Dashboard:
                     "short",
                     ("sum(nexus_ingestion_buffered_points)", "decoded points"),
                     ("sum(nexus_ingestion_undecoded_messages)", "undecoded messages"),
+                    text="waits for the database; messages stay undecoded while the buffer is full",
                 ),
                 lines(
                     "Gateway spools",
                     "short",
                     ("sum(nexus_gateway_spool_readings)", "readings not confirmed yet"),
                     ("sum(rate(nexus_gateway_readings_sent_again_total[5m]))", "readings sent again per second"),
+                    text="rises while the broker, the ingesters or the database are away or slow",
                 ),
             ],
             "Rejects": [
@@ -111,6 +115,7 @@ def infrastructure() -> models.Dashboard:
                     "short",
                     ("sum(increase(emqx_delivery_dropped_queue_full[5m]))", "queue full"),
                     ("sum(increase(emqx_messages_dropped_no_subscribers[5m]))", "no subscriber"),
+                    text="a full queue means that its consumer has been away for long",
                 ),
                 lines(
                     "Sessions",
