@@ -127,6 +127,7 @@ CREATE TABLE rejects (
     key uuid,
     PRIMARY KEY (id)
 );
+CREATE INDEX rejects_late_refused ON rejects ("time") WHERE (reason ~~ 'the database refused the late row: %'::text);
 CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
 CREATE INDEX rejects_time ON rejects ("time");
 CREATE UNIQUE INDEX rejects_key ON rejects (key);
@@ -286,24 +287,28 @@ $function$;
 REVOKE EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
 
--- 035_late_refused.community.sql
+-- 036_late_refused_row.community.sql
+-- Moves late rows of a range of time to where they belong. Of what is there already, only another value is of interest.
+-- Gives false where something is in the way: then with fewer rows, down to one, which is set aside if it is that row.
 CREATE FUNCTION bring_home(start timestamp with time zone, stop timestamp with time zone, most integer)
  RETURNS boolean
  LANGUAGE plpgsql
 AS $function$
 DECLARE
     others metrics[];
+    -- Once: another query may choose other rows, and the one that failed is the one to set aside.
+    chosen CONSTANT tid[] := ARRAY(SELECT ctid FROM metrics_late WHERE time >= start AND time < stop LIMIT most);
 BEGIN
     WITH moved AS (
-        DELETE FROM metrics_late
-        WHERE ctid = ANY (ARRAY(SELECT ctid FROM metrics_late WHERE time >= start AND time < stop LIMIT most))
-        RETURNING time, topic, value, value_str, quality, unit
+        DELETE FROM metrics_late WHERE ctid = ANY (chosen) RETURNING time, topic, value, value_str, quality, unit
     ), stored AS (
         INSERT INTO metrics (time, topic, value, value_str, quality, unit)
         SELECT time, topic, value, value_str, quality, unit FROM moved
         ORDER BY topic, time
         ON CONFLICT DO NOTHING
         RETURNING time, topic, value, value_str, quality, unit
+    ), touched AS (
+        INSERT INTO late_ranges SELECT start, stop WHERE EXISTS (TABLE stored)
     )
     SELECT array_agg(ROW(time, topic, value, value_str, quality, unit)::metrics) INTO others
     FROM (TABLE moved EXCEPT TABLE stored) AS others;
@@ -312,14 +317,14 @@ BEGIN
     END IF;
     RETURN true;
 EXCEPTION WHEN OTHERS THEN
-    IF most = 1 THEN
-        -- Data, constraints, limits and triggers; anything else is not the row's fault.
-        IF left(SQLSTATE, 2) NOT IN ('22', '23', '54') AND SQLSTATE NOT IN ('P0001', 'XX000') THEN
-            RAISE;
-        END IF;
-        PERFORM set_refused_aside(start, stop, SQLERRM);
+    IF most > 1 THEN
+        RETURN false;
     END IF;
-    RETURN most = 1;
+    -- Data, constraints, limits and triggers; anything else is not the row's fault.
+    IF left(SQLSTATE, 2) NOT IN ('22', '23', '54') AND SQLSTATE NOT IN ('P0001', 'XX000') THEN
+        RAISE;
+    END IF;
+    RETURN set_refused_aside(chosen[1], SQLERRM);
 END
 $function$;
 
@@ -566,10 +571,11 @@ AS $function$
                     ELSE to_jsonb(late.value_str::numeric) END))::text, 'UTF8') FROM 1 FOR 1000000)
 $function$;
 
--- 035_late_refused.community.sql
+-- 036_late_refused_row.community.sql
 -- Brings late rows home, and refreshes what they touched. A transaction marks all from its first row to its last to be
 -- refreshed: so it takes a day whole where that costs less than another call, and elsewhere only minutes that are close
--- together. Times are cut by UTC, as the aggregates are, whatever the time zone of the server.
+-- together. Times are cut by UTC, as the aggregates are, whatever the time zone of the server. Ranges with a refused row
+-- that has to wait are passed over: they stay, and the job fails at its end.
 CREATE PROCEDURE merge_late(IN job_id integer DEFAULT NULL::integer, IN config jsonb DEFAULT NULL::jsonb)
  LANGUAGE plpgsql
 AS $procedure$
@@ -580,11 +586,14 @@ DECLARE
     start timestamptz;
     stop timestamptz;
     until timestamptz;
+    passed timestamptz := '-infinity';
+    waiting timestamptz;
     pause interval;
     part record;
 BEGIN
     LOOP
-        SELECT time_bucket('1 day', min(time)), time_bucket('1 minute', min(time)) INTO day, start FROM metrics_late;
+        SELECT time_bucket('1 day', min(time)), time_bucket('1 minute', min(time)) INTO day, start
+        FROM metrics_late WHERE time >= passed;
         EXIT WHEN start IS NULL;
         pause := make_interval(mins =>
             least(1440, 1440 * few / greatest(rolled_up('metrics_1day', day, day + INTERVAL '24 hours'), 1))::int);
@@ -601,8 +610,14 @@ BEGIN
                 WHERE time >= minute + INTERVAL '1 minute' AND time < minute + INTERVAL '2 minutes' + pause AND time < until
             );
         END IF;
-        INSERT INTO late_ranges VALUES (start, stop);
-        most := CASE WHEN bring_home(start, stop, most) THEN least(50000, most * 4) ELSE greatest(1, most / 8) END;
+        IF bring_home(start, stop, most) THEN
+            most := least(50000, most * 4);
+        ELSIF most > 1 THEN
+            most := greatest(1, most / 8);
+        ELSE
+            waiting := coalesce(waiting, start);
+            passed := stop;
+        END IF;
         COMMIT;
     END LOOP;
 
@@ -645,6 +660,10 @@ BEGIN
     END LOOP;
     DELETE FROM late_ranges;
     COMMIT;
+    IF waiting IS NOT NULL THEN
+        RAISE EXCEPTION 'the database refuses more than 100,000 late rows a day: some of % and later wait in metrics_late',
+            waiting USING HINT = 'Why it refuses them: nexus rejects list --reason "the database refused the late row"';
+    END IF;
 END
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE merge_late(IN job_id integer, IN config jsonb) FROM PUBLIC;
@@ -760,21 +779,32 @@ BEGIN
 END
 $function$;
 
--- 035_late_refused.community.sql
--- Sets aside a late row of a range that the table refuses, and the reason.
-CREATE FUNCTION set_refused_aside(start timestamp with time zone, stop timestamp with time zone, why text)
- RETURNS void
- LANGUAGE sql
+-- 036_late_refused_row.community.sql
+CREATE FUNCTION set_refused_aside(refused tid, why text)
+ RETURNS boolean
+ LANGUAGE plpgsql
 AS $function$
+DECLARE
+    most_a_day CONSTANT int := 100000;
+BEGIN
+    IF most_a_day <= (
+        SELECT count(*) FROM rejects
+        WHERE reason LIKE 'the database refused the late row: %' AND time > now() - INTERVAL '1 day'
+    ) THEN
+        RETURN false;
+    END IF;
     WITH gone AS (
-        DELETE FROM metrics_late
-        WHERE ctid = (SELECT ctid FROM metrics_late WHERE time >= start AND time < stop LIMIT 1)
-        RETURNING time, topic, value, value_str, quality, unit
+        DELETE FROM metrics_late WHERE ctid = refused RETURNING time, topic, value, value_str, quality, unit
     )
-    INSERT INTO rejects (topic, payload, reason, tags)
-    SELECT topic, late_payload(ROW(time, topic, value, value_str, quality, unit)::metrics),
-           left('the database refused it: ' || why, 500), '{}'
-    FROM gone
+    INSERT INTO rejects (topic, payload, reason, tags, key)
+    SELECT topic, payload, left('the database refused the late row: ' || why, 500), '{}',
+           md5(convert_to(topic || chr(1), 'UTF8') || payload)::uuid
+    FROM (
+        SELECT topic, late_payload(ROW(time, topic, value, value_str, quality, unit)::metrics) FROM gone
+    ) AS late (topic, payload)
+    ON CONFLICT DO NOTHING;
+    RETURN true;
+END
 $function$;
 
 -- 021_retention.community.sql

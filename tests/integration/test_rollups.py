@@ -57,6 +57,17 @@ def policies(url: str) -> None:
         query(url, f"CALL run_job({job})")
 
 
+def record_ranges(url: str) -> None:
+    """In a table `seen`: what merging has noted to refresh."""
+    query(url, "CREATE TABLE seen AS SELECT * FROM late_ranges")
+    query(
+        url,
+        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$BEGIN INSERT INTO seen SELECT (NEW).*; RETURN NEW; END$$",
+    )
+    query(url, "CREATE TRIGGER see AFTER INSERT ON late_ranges FOR EACH ROW EXECUTE FUNCTION see()")
+
+
 def counts(url: str) -> list[int]:
     return [int(query(url, f"SELECT coalesce(sum(count), 0) FROM {view}")[0][0]) for view in VIEWS]
 
@@ -169,13 +180,7 @@ def test_a_dense_day_is_refreshed_only_where_rows_arrived(database: str) -> None
                 "INSERT INTO metrics_late VALUES (%s, 'dev/late/t', 2, NULL, 192, NULL)",
                 (day + timedelta(hours=hour, seconds=1),),
             )
-    query(database, "CREATE TABLE seen AS SELECT * FROM late_ranges")
-    query(
-        database,
-        "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS"
-        " $$BEGIN INSERT INTO seen SELECT (NEW).*; RETURN NEW; END$$",
-    )
-    query(database, "CREATE TRIGGER see AFTER INSERT ON late_ranges FOR EACH ROW EXECUTE FUNCTION see()")
+    record_ranges(database)
     query(database, "CALL merge_late()")
     ranges = query(database, "SELECT first, after FROM seen ORDER BY 1")
     assert [(first, after - first) for first, after in ranges] == [
@@ -266,9 +271,64 @@ def test_late_rows_that_the_table_refuses_are_set_aside_and_the_others_merged(da
     assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
     assert query(database, "SELECT count(*) FROM metrics") == [(197,)]
     assert query(database, "SELECT sum(count)::int FROM metrics_1day") == [(197,)]
-    found = query(database, "SELECT topic, payload, reason LIKE 'the database refused it: new row%', tags FROM rejects")
+    is_said = "reason LIKE 'the database refused the late row: new row%'"
+    found = query(database, f"SELECT topic, payload, {is_said}, tags FROM rejects")
     assert [(topic, is_said, tags) for topic, _, is_said, tags in found] == [("dev/a/t", True, [])] * 3
     assert {codec.decode("dev/a/t", bytes(payload)).points[0].value for _, payload, *_ in found} == {13.0}
+
+
+def test_the_late_row_that_is_refused_is_the_one_that_is_set_aside(database: str) -> None:
+    rest(database)
+    query(database, "ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+    day = TODAY - timedelta(days=30)
+    late = """
+        INSERT INTO metrics_late
+        SELECT %s + at * interval '1 second', %s, %s, NULL, 192, NULL
+        FROM generate_series(1, %s) AS n, LATERAL (SELECT {}) AS mixed (at)"""
+    with psycopg.connect(as_role(database, "nexus_writer")) as connection:
+        halfway = late.format("43200 + n")  # in the index; on the heap they are the first
+        connection.execute(halfway.encode(), (day, "dev/bad/t", 13, 8))
+        connection.execute(late.format("10 * (n * 919 %% 8000)").encode(), (day, "dev/good/t", 1, 8_000))
+    query(database, "VACUUM ANALYZE metrics_late")  # as autovacuum does: index or heap, each query is planned by itself
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT topic, count(*) FROM rejects GROUP BY 1") == [("dev/bad/t", 8)]
+    assert query(database, "SELECT topic, count(*) FROM metrics GROUP BY 1") == [("dev/good/t", 8_000)]
+    assert query(database, "SELECT sum(count)::int FROM metrics_1day") == [(8_000,)]
+
+
+def test_a_late_row_that_is_refused_twice_is_one_reject_and_nothing_to_refresh(database: str) -> None:
+    rest(database)
+    query(database, "ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+    record_ranges(database)
+    for _ in range(2):
+        query(database, "INSERT INTO metrics_late VALUES ('2026-11-01 00:00+00', 'dev/bad/t', 13, NULL, 192, NULL)")
+        query(database, "CALL merge_late()")
+    assert query(database, "SELECT topic FROM rejects") == [("dev/bad/t",)]
+    assert query(database, "SELECT count(*) FROM seen") == [(0,)]
+
+
+def test_late_rows_refused_beyond_the_quota_wait_and_the_job_fails_once_the_others_are_merged(database: str) -> None:
+    rest(database)
+    query(database, "ALTER TABLE metrics ADD CHECK (value IS DISTINCT FROM 13)")
+    query(
+        database,
+        "INSERT INTO rejects (topic, payload, reason)"
+        " SELECT 'dev/bad/t', '', 'the database refused the late row: ' || n FROM generate_series(1, 100000) AS n",
+    )
+    with psycopg.connect(as_role(database, "nexus_writer")) as connection:
+        for days, value in ((40, 1), (30, 13), (20, 1)):
+            connection.execute(
+                "INSERT INTO metrics_late VALUES (%s, 'dev/a/t', %s, NULL, 192, NULL)",
+                (TODAY - timedelta(days=days), value),
+            )
+    with pytest.raises(psycopg.errors.RaiseException, match="refuses more than 100,000 late rows a day"):
+        query(database, "CALL merge_late()")
+    assert query(database, "SELECT value FROM metrics_late") == [(13,)]
+    assert query(database, "SELECT sum(count)::int FROM metrics_1day") == [(2,)]
+    query(database, "UPDATE rejects SET time = time - interval '25 hours'")
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT count(*) FROM metrics_late") == [(0,)]
+    assert query(database, "SELECT topic FROM rejects WHERE payload <> ''") == [("dev/a/t",)]
 
 
 def test_a_text_that_no_reject_can_hold_does_not_stop_the_merging(database: str) -> None:
