@@ -18,10 +18,11 @@ def generated() -> dict[Path, str]:
         "metadata": {"name": "nexus", "labels": {"app.kubernetes.io/part-of": "nexus"}},
         "spec": yaml.safe_load(RULES.read_text(encoding="utf-8")),
     }
+    head = f"# Generated from {RULES.name} by `make monitoring`.\n"
     text = yaml.safe_dump(resource, sort_keys=False, width=120, allow_unicode=True)
     return {
         **{HERE / "grafana/dashboards" / name: board for name, board in dashboards.written().items()},
-        HERE.parent / "k8s/components/monitoring/rules.yaml": f"# Generated from {RULES.name} by `make monitoring`.\n{text}",
+        HERE.parent / "k8s/components/monitoring/rules.yaml": head + text,
     }
 
 
