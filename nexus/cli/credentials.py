@@ -14,7 +14,7 @@ from nexus.process.settings import SHORTEST_SECRET
 
 USER, SECRET = "MQTT_USER_", "SECRET_"
 SAMPLES = frozenset({"changeme", "password", "secret", "admin", "public", "postgres", "nexus", "grafana", "emqx"})
-_REMEDY = "make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
+_REMEDY = "generate a real one with scripts/k8s-secrets or `openssl rand -hex 24`"
 _TURNS = 1_000  # of the hash: the passwords are long and random, and Mosquitto checks one at each connection
 _UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")
 
@@ -24,7 +24,7 @@ def faults(environment: Mapping[str, str], *, development: bool) -> list[str]:
     found = []
     for name, secret in sorted(environment.items()):
         if name.startswith(USER) and _UNSAFE.search(name.removeprefix(USER)):
-            found.append(f"{name}: a user's name is of letters, digits, - and _")
+            found.append(f"{name}: a user name has only letters, digits, - and _")
         if name.startswith((USER, SECRET)) and (fault := _fault(secret, development=development)):
             found.append(f"{name}: {fault}")
     return found
@@ -34,11 +34,11 @@ def _fault(secret: str, *, development: bool) -> str | None:
     if not secret:
         return "it is empty"
     if _UNSAFE.search(secret):
-        return "only letters, digits and . _ ~ - are allowed: it becomes a part of URLs"
+        return "only letters, digits and . _ ~ - are allowed: it becomes part of a URL"
     if development:
         return None
     if re.sub(r"[\W_0-9]", "", secret).lower() in SAMPLES:
-        return f"this is a sample's; {_REMEDY}"
+        return f"this is a sample; {_REMEDY}"
     if len(secret) < SHORTEST_SECRET:
         return f"shorter than {SHORTEST_SECRET} characters; {_REMEDY}"
     return None
@@ -51,7 +51,7 @@ def check(environment: Mapping[str, str], *, development: bool, users: Path | No
     """
     named = [name for name in environment if name.startswith((USER, SECRET))]
     if not named:
-        raise ConfigError(f"no secrets: give them in variables {USER}name and {SECRET}name")
+        raise ConfigError(f"no secrets: set them in variables {USER}name and {SECRET}name")
     if wrong := faults(environment, development=development):
         raise ConfigError("\n".join(wrong))
     if users is not None:

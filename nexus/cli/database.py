@@ -125,7 +125,7 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE", help="Dump from
     from db.backup import restore as load_dump
 
     load_dump(database_settings().database_url, file)
-    print("restored; now run `nexus db migrate`, which sets passwords and what is new since the dump")
+    print("restored; now run `nexus db migrate`, which sets passwords and applies newer migrations")
     return 0
 
 

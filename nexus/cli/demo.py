@@ -81,7 +81,7 @@ def demo(seconds: float | None, keep: Path | None) -> int:
             _say_next(keep, console)
             return code
         except (_DemoError, OSError, psycopg.Error) as error:
-            console.print(f"the demo has failed: {error}", style="red", markup=False, highlight=False)
+            console.print(f"the demo failed: {error}", style="red", markup=False, highlight=False)
             return 1
 
 
@@ -156,7 +156,7 @@ def _check(command: list[str], environment: dict[str, str]) -> None:
 def _mosquitto() -> str:
     found = os.environ.get("NEXUS_MOSQUITTO") or shutil.which("mosquitto", path=_PLACES["PATH"])
     if found is None:
-        raise ConfigError("the demo needs Mosquitto: apt-get install mosquitto, or NEXUS_MOSQUITTO=path of its program")
+        raise ConfigError("the demo needs Mosquitto: apt-get install mosquitto, or set NEXUS_MOSQUITTO to its path")
     return found
 
 
@@ -276,9 +276,9 @@ def _summary(parts: _Parts, database: "psycopg.Connection[tuple[object, ...]]", 
 
 def _say_next(keep: Path | None, console: Console) -> None:
     nexus = sys.argv[0]
-    kept = f"The database and the logs are in {keep}; the same command goes on with them.\n" if keep else ""
+    kept = f"The database and the logs are in {keep}; the same command continues with them.\n" if keep else ""
     console.print(
-        f"\n{kept}Next: describe a PLC of your own as README.md shows; `{nexus} check FILE` says whether it is right.",
+        f"\n{kept}Next: describe your own PLC as shown in README.md, and check the file with `{nexus} check FILE`.",
         highlight=False,
         soft_wrap=True,
     )

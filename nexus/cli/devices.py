@@ -36,7 +36,7 @@ def read(
     from gateway.tools import oneshot
 
     if (device is None) != everything:
-        raise ConfigError("read what? Name a device, or give --all for every one of them")
+        raise ConfigError("name a device, or use --all")
     configured, bad = loaded(place(devices)), list[str]()
     if device is None:
         code = once(oneshot.read_all(configured, bad))

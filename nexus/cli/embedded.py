@@ -84,8 +84,8 @@ def running(folder: Path) -> Iterator[Server]:
     free = shutil.disk_usage(folder).free
     if free < NEEDED_BYTES:
         raise ConfigError(
-            f"{folder} has {free / 1e6:.0f} MB left, and {NEEDED_BYTES / 1e6:.0f} MB are needed: make room, or choose "
-            "another place (TMPDIR=/var/tmp, or KEEP=FOLDER)"
+            f"{folder} has {free / 1e6:.0f} MB free, but {NEEDED_BYTES / 1e6:.0f} MB are needed: free some space, or "
+            "choose another folder (TMPDIR=/var/tmp, or KEEP=FOLDER)"
         )
     server = Server(folder)
     try:
@@ -100,8 +100,8 @@ def _reachable(programs: Path, folder: Path) -> Path:
     closed = next((path for path in (folder, *folder.parents) if not path.stat().st_mode & 0o001), None)
     if closed is not None:
         raise ConfigError(
-            f"{folder}: PostgreSQL does not run as root, and another user cannot get there through {closed}: choose a "
-            "folder below /var/tmp, say, or run this as an ordinary user"
+            f"{folder}: PostgreSQL does not run as root, and {closed} is closed to other users: choose a "
+            "folder below /var/tmp, or run this as an ordinary user"
         )
     if all(path.stat().st_mode & 0o001 for path in programs.resolve().parents):
         return programs

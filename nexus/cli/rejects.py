@@ -87,7 +87,7 @@ def purge(
     from ingestion.store.rejects import purge
 
     if not (everything or topic or reason or older_than):
-        raise ConfigError("say which: --topic, --reason, --older-than, or --all")
+        raise ConfigError("choose which: --topic, --reason, --older-than or --all")
     which = _which(topic, reason, older_than)
     with connected() as connection:
         print(f"{purge(connection, which)} deleted")

@@ -57,7 +57,7 @@ def verify(
     from nexus.cli.database import database_settings
 
     if not file.is_file():
-        raise ConfigError(f"{file} is not there: it is what `nexus load --out` writes")
+        raise ConfigError(f"{file} does not exist: `nexus load --out` writes it")
     report = verification.verify(file, database_settings().database_url, wait)
     print(report)
     return 0 if report.good else 1

@@ -245,7 +245,7 @@ def test_compose_starts_nothing_with_a_samples_secrets(compose: Callable[..., st
     compose(file, "up", "--detach", "--no-build", fails=True, NEXUS_ENVIRONMENT="production")
     faults = compose(file, "logs", "--no-log-prefix", "secrets").splitlines()
     assert {fault.partition(":")[2] for fault in faults} == {
-        " this is a sample's; make a real one, with scripts/k8s-secrets or `openssl rand -hex 24`"
+        " this is a sample; generate a real one with scripts/k8s-secrets or `openssl rand -hex 24`"
     }
     assert len(faults) == 11, "all of them"
     assert compose(file, "ps", "--status", "running", "--services").split() in ([], ["simulator"])

@@ -79,7 +79,7 @@ def test_keep_keeps_data_and_logs(temporary: Path) -> None:
 
 def test_a_full_disk_is_said_before_anything_starts(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "NEEDED_BYTES", 10**18)
-    with pytest.raises(ConfigError, match="MB are needed: make room"), embedded.running(temporary):
+    with pytest.raises(ConfigError, match="MB are needed: free some space"), embedded.running(temporary):
         pass
 
 

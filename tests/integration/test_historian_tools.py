@@ -159,7 +159,7 @@ def test_rejects_are_listed_tried_again_and_thrown_away(database: str, mosquitto
     assert run(database, "rejects", "retry", decoders=table).stdout == "2 stored, 2 still refused\n"
     found = query(database, "SELECT topic, value FROM metrics ORDER BY 1")
     assert found == [("dev/legacy/a", 21.5), ("dev/legacy/b", 1.0), ("dev/x/good", 1.0)]
-    assert "say which" in run(database, "rejects", "purge").stderr
+    assert "choose which" in run(database, "rejects", "purge").stderr
     assert run(database, "rejects", "purge", "--older-than", "1h").stdout == "0 deleted\n"
     assert run(database, "rejects", "purge", "--topic", "dev/x*").stdout == "1 deleted\n"
     assert run(database, "rejects", "purge", "--all").stdout == "1 deleted\n"

@@ -119,7 +119,7 @@ def test_all_devices_are_read_at_once(tool: Tool, ports: dict[str, int], tmp_pat
     assert re.search(r"^plc +setpoint +bad .* illegal address", text, re.MULTILINE)
     for arguments in (("read",), ("read", "plc", "--all")):
         code, text = tool(*arguments)
-        assert (code, "Name a device, or give --all" in text) == (2, True)
+        assert (code, "name a device, or use --all" in text) == (2, True)
 
 
 def test_tags_go_to_a_spreadsheet_and_back(tool: Tool, tmp_path: Path) -> None:

@@ -78,8 +78,8 @@ def test_exit_codes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["check", "--nonsense"], 2, "No such option"),
         (["check", str(tmp_path / "none.yaml")], 2, "cannot be read"),
         (["load", "--rate", "fast"], 2, "--rate"),
-        (["rejects", "purge"], 2, "say which"),
-        (["verify", str(tmp_path / "none.json")], 2, "it is what `nexus load --out` writes"),
+        (["rejects", "purge"], 2, "choose which"),
+        (["verify", str(tmp_path / "none.json")], 2, "`nexus load --out` writes it"),
     ):
         assert run(*arguments) == code, arguments
         assert said.lower() in "".join(capsys.readouterr()).lower(), arguments
