@@ -108,7 +108,7 @@ def _summary(one: ConfiguredDevice, statuses: dict[str, Status]) -> dict[str, An
 
 
 def _tag(one: ConfiguredDevice, tag: str, reading: Reading | None, good: Reading | None) -> dict[str, Any]:
-    shown: dict[str, Any] = {"tag": tag, "unit": one.outlet.units.get(tag)}
+    shown: dict[str, Any] = {"tag": tag, "unit": one.publish_options.units.get(tag)}
     if reading is not None:
         age = round(time() - reading.time / 1000, 3)
         shown |= {"value": reading.value, "quality": reading.quality, "ts": reading.time, "age_seconds": age}

@@ -18,10 +18,10 @@ from gateway.config import device_files
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.watcher import ConfigWatcher
 from gateway.delivery import spool_folder
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
-from gateway.delivery.subscribing import subscribe
-from gateway.delivery.words import Words
+from gateway.delivery.subscription import subscribe
 from gateway.http import DeviceCache
 from gateway.polling import descriptors
 from gateway.polling.manager import PollerManager
@@ -54,15 +54,15 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     configured = await asyncio.to_thread(watch.start)
     loop = asyncio.get_running_loop()
     metrics.tasks.set_function(lambda: len(asyncio.all_tasks(loop)))
-    words = Words()
+    control = ControlTopics()
     async with (
         spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
-        _coordinator(own, broker.user, disk.number, words) as coordinator,
+        _coordinator(own, broker.user, disk.number, control) as coordinator,
         task_group() as group,
     ):
-        delivery = Delivery(own, disk, words, coordinator.may_state)
+        delivery = Delivery(own, disk, control, coordinator.may_state)
         gateway = _Gateway(
-            own, broker, coordinator=coordinator, watch=watch, delivery=delivery, words=words, group=group
+            own, broker, coordinator=coordinator, watch=watch, delivery=delivery, control=control, group=group
         )
         gateway.reload(configured)
         async with gateway.pages(process):
@@ -77,7 +77,9 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
 
 
 @asynccontextmanager
-async def _coordinator(own: Settings, user: str | None, number: int, words: Words) -> AsyncIterator[GroupCoordinator]:
+async def _coordinator(
+    own: Settings, user: str | None, number: int, control: ControlTopics
+) -> AsyncIterator[GroupCoordinator]:
     """Our part in the group. A user's gateways are named below it: that is where the broker's rules let them speak."""
     name = (own.member or user or socket.gethostname()) + (f"-{number}" if number else "")
     member = name if user in (None, name) else f"{user}/{name}"
@@ -89,7 +91,7 @@ async def _coordinator(own: Settings, user: str | None, number: int, words: Word
             own.group,
             member,
             own.lease,
-            words,
+            control,
             alone=not own.is_one_of_several,
             away=own.broker_away or ("poll" if witness is None else "yield"),
             leases=witness,
@@ -114,11 +116,11 @@ class _Gateway:
         coordinator: GroupCoordinator,
         watch: ConfigWatcher,
         delivery: Delivery,
-        words: Words,
+        control: ControlTopics,
         group: asyncio.TaskGroup,
     ) -> None:
         self._own, self._broker, self._group = own, broker, group
-        self._coordinator, self._watch, self._words = coordinator, watch, words
+        self._coordinator, self._watch, self._control = coordinator, watch, control
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._cache = DeviceCache(())
         self._pollers = PollerManager(group, self._on_scan, self._on_status, self._on_release, coordinator.may_poll)
@@ -233,7 +235,7 @@ class _Gateway:
         self._away = "it has not answered our subscriptions yet"
         try:
             await self._coordinator.join(connection)
-            await subscribe(self._words, connection, f"{COMMANDS}#", only_new=True)
+            await subscribe(self._control, connection, f"{COMMANDS}#", only_new=True)
             self._connected = True
             metrics.connected.set(1)
             await self._delivery.serve(connection)
@@ -254,7 +256,7 @@ class _Gateway:
             self._commands.take(connection, message)
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
-        self._publisher.scan(one.outlet, readings)
+        self._publisher.scan(one.publish_options, readings)
         self._cache.scan(one, readings)
 
     def _on_status(self, path: str, status: Status) -> None:

@@ -66,4 +66,4 @@ class DevicesByKey:
 def definition(one: ConfiguredDevice) -> str:
     """What is asked of a device, in one line: two gateways that agree on it may poll it for each other."""
     device = one.device
-    return repr((device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.outlet))
+    return repr((device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.publish_options))

@@ -18,8 +18,8 @@ from gateway.cluster.membership import Membership
 from gateway.cluster.problems import Problems
 from gateway.cluster.report import Report
 from gateway.config.devices import ConfiguredDevice
-from gateway.delivery.subscribing import subscribe
-from gateway.delivery.words import Words
+from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.subscription import subscribe
 from gateway.polling.manager import PollerManager
 from nexus import mqtt
 from nexus.contract import presence as contract
@@ -42,15 +42,15 @@ class GroupCoordinator:
         group: str,
         member: str,
         lease: float,
-        words: Words,
+        control: ControlTopics,
         *,
         alone: bool,
         away: Literal["poll", "yield"],
         leases: Leases | None = None,
         instance_file: InstanceFile | None = None,
     ) -> None:
-        self._group, self._member, self._lease, self._words = group, member, lease, words
-        words.urgent = self.topic
+        self._group, self._member, self._lease, self._control = group, member, lease, control
+        control.urgent = self.topic
         self._membership = Membership(
             member,
             lease,
@@ -69,7 +69,7 @@ class GroupCoordinator:
         self._announced: tuple[Presence, float] | None = None
         self._problems = Problems()
         self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self, self._problems)
-        self._list = DeviceList(group, member, words, self._problems)
+        self._list = DeviceList(group, member, control, self._problems)
         self._report = Report(member, self._membership, self._problems)
         self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
@@ -129,7 +129,7 @@ class GroupCoordinator:
 
     async def join(self, connection: mqtt.Connection) -> None:
         """Subscribes to the members' presences; `run` announces ours."""
-        heard = await subscribe(self._words, connection, topic.presences(self._group))
+        heard = await subscribe(self._control, connection, topic.presences(self._group))
         unheard = "the broker does not let us hear the other gateways: see its rules"
         self._problems.note("unheard", None if heard else unheard)
         self._connection, self._announced = connection, None
@@ -227,7 +227,7 @@ class GroupCoordinator:
 
     def _is_left_out(self) -> bool:
         """Whether the broker would end the connection over our presence."""
-        left_out = self._words.is_left_out(self.topic, asyncio.get_running_loop().time())
+        left_out = self._control.is_excluded(self.topic, asyncio.get_running_loop().time())
         if left_out:
             self._refused()
         return left_out
@@ -246,7 +246,7 @@ class GroupCoordinator:
         with suppress(mqtt.MqttError, TimeoutError):
             async with asyncio.timeout(TICK_SECONDS):
                 answer = await connection.publish(self.topic, encode_presence(word), retain=True, urgent=True)
-                self._words.out(self.topic)
+                self._control.sent(self.topic)
             self._announced = (content, now)
             answer.add_done_callback(lambda answer: self._acknowledged(answer, now))
 
@@ -254,7 +254,7 @@ class GroupCoordinator:
         if answer.cancelled() or answer.exception() is not None:
             return
         taken = answer.result() < mqtt.REFUSED
-        self._words.answered(self.topic, asyncio.get_running_loop().time(), taken=taken)
+        self._control.answered(self.topic, asyncio.get_running_loop().time(), taken=taken)
         if not taken:
             self._refused()
         else:

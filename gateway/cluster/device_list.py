@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 
 from gateway.cluster.problems import Problems
-from gateway.delivery.words import Words
+from gateway.delivery.control_topics import ControlTopics
 from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic
@@ -16,9 +16,9 @@ from nexus.contract.presence import Key, Mark
 class DeviceList:
     """Keeps what is still to be published across connections; a chunk that the broker refuses is tried again."""
 
-    def __init__(self, group: str, member: str, words: Words, problems: Problems) -> None:
+    def __init__(self, group: str, member: str, control: ControlTopics, problems: Problems) -> None:
         self._group, self._member = group, member
-        self._words, self._problems = words, problems
+        self._control, self._problems = control, problems
         self._announced: str | None = None
         self._pending: dict[int, bytes] = {}
         self._in_flight: set[int] = set()
@@ -43,25 +43,25 @@ class DeviceList:
     def go_on(self, connection: mqtt.Connection) -> None:
         """Sends more of what is pending. After the broker hung up over a message, one at a time."""
         now = self._clock()
-        if not self._pending or not self._words.may_say(now, others_suspected=False):
+        if not self._pending or not self._control.may_send(now, others_suspected=False):
             return
         with suppress(mqtt.MqttError):
             for number in list(self._pending):
                 name = self._name(number)
-                if connection.room <= 0 or (self._words.careful and self._in_flight):
+                if connection.room <= 0 or (self._control.careful and self._in_flight):
                     return
-                if self._words.is_left_out(name, now):
+                if self._control.is_excluded(name, now):
                     self._refused(name)
                     continue
                 payload = self._pending.pop(number)
                 self._in_flight.add(number)
-                self._words.out(name)
+                self._control.sent(name)
                 connection.send(name, payload, partial(self._answered, self._announced, number, payload), retain=True)
 
     async def clear(self, connection: mqtt.Connection) -> None:
         """Clears the retained list: we are leaving."""
         names = [self._name(number) for number in range(self._chunks)]
-        names = [name for name in names if not self._words.is_left_out(name, self._clock())]
+        names = [name for name in names if not self._control.is_excluded(name, self._clock())]
         await asyncio.gather(*[await connection.publish(name, b"", retain=True) for name in names])
 
     def _name(self, number: int) -> str:
@@ -69,7 +69,7 @@ class DeviceList:
 
     def _answered(self, announced: str | None, number: int, payload: bytes, code: int) -> None:
         taken, name = code < mqtt.REFUSED, self._name(number)
-        self._words.answered(name, self._clock(), taken=taken)
+        self._control.answered(name, self._clock(), taken=taken)
         if announced != self._announced:
             return
         self._in_flight.discard(number)

@@ -19,7 +19,7 @@ from gateway.config.location import SourceLocation
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.tags import Tags, shown_name
 from gateway.config.yaml_source import Reader
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, Driver
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
@@ -37,7 +37,7 @@ class ConfiguredDevice:
     device: Device
     driver: Driver
     breaker: BreakerKeys
-    outlet: Outlet
+    publish_options: PublishOptions
     digest: bytes = field(default=b"", compare=False)
 
 
@@ -233,7 +233,7 @@ def _device(location: SourceLocation) -> ConfiguredDevice | None:
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, tuple(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit}
     digest = blake2b(repr(raw).encode(), digest_size=16).digest()
-    return ConfiguredDevice(device, driver, keys.breaker, Outlet(device.path, keys.publish, units), digest)
+    return ConfiguredDevice(device, driver, keys.breaker, PublishOptions(device.path, keys.publish, units), digest)
 
 
 def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | None:

@@ -72,8 +72,8 @@ async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice]) -> list[Co
         if not drivers.is_loaded(protocol):
             await asyncio.to_thread(drivers.load, protocol)
         driver = drivers.load(protocol)
-        device, breaker, outlet, digest = pickle.loads(packed)  # noqa: S301  likewise
-        found.append(ConfiguredDevice(device, driver, breaker, outlet, digest))
+        device, breaker, publish_options, digest = pickle.loads(packed)  # noqa: S301  likewise
+        found.append(ConfiguredDevice(device, driver, breaker, publish_options, digest))
     await asyncio.sleep(0)
     return found
 
@@ -123,7 +123,7 @@ def _answers(job: Job) -> Iterator[object]:
             tags += 1
         else:
             # Modules cannot be pickled: without its driver.
-            packed = pickle.dumps((device, one.breaker, one.outlet, one.digest))
+            packed = pickle.dumps((device, one.breaker, one.publish_options, one.digest))
             some.append((device.path, device.protocol, packed))
             tags += len(device.tags)
         if tags >= _TAGS_AT_ONCE:

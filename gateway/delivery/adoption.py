@@ -4,8 +4,9 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.delivery import keeping, spool_folder
-from gateway.delivery.aside import Aside
+from gateway.delivery import housekeeping, spool_folder
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.in_flight import InFlight
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.receipts import Receipts
@@ -13,7 +14,6 @@ from gateway.delivery.replay import Replay
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.spool_folder import Abandoned
 from gateway.delivery.spool_gauges import SpoolGauges
-from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.process import guard, log
@@ -27,27 +27,29 @@ _LOOK_SECONDS = 1.0
 class Adopted:
     """A spool that another gateway left; it keeps its name and numbers, so that nothing is stored twice."""
 
-    def __init__(self, spool: Abandoned, own: Settings, words: Words) -> None:
+    def __init__(self, spool: Abandoned, own: Settings, control: ControlTopics) -> None:
         self.outbox = Outbox(spool.spool, 1, own.wanted)
-        self.receipts = Receipts(own.ingestion_group, self.outbox, words)
+        self.receipts = Receipts(own.ingestion_group, self.outbox, control)
         self._gauges = SpoolGauges(spool.spool)
-        self.aside = Aside()
-        self.in_flight = InFlight(self.outbox, self.aside)
-        self._words = words
+        self.blocked = BlockedTopics()
+        self.in_flight = InFlight(self.outbox, self.blocked)
+        self._control = control
 
     async def drain(self, connection: mqtt.Connection) -> None:
         """Sends what is in it, for as long as the connection lasts."""
         self.in_flight.put_back()
-        self.aside.connected(asyncio.get_running_loop().time())
+        self.blocked.connected(asyncio.get_running_loop().time())
         await self.receipts.join(connection)
-        await Replay(self.outbox, self.in_flight, self._gauges, connection, aside=self.aside, words=self._words).run()
+        await Replay(
+            self.outbox, self.in_flight, self._gauges, connection, blocked=self.blocked, control=self._control
+        ).run()
 
 
 class Adoption:
     """Finds the spools that no process has, and empties them over one connection after the other."""
 
-    def __init__(self, own: Settings, words: Words) -> None:
-        self._own, self._words = own, words
+    def __init__(self, own: Settings, control: ControlTopics) -> None:
+        self._own, self._control = own, control
         self._spools: list[Adopted] = []
         self._said: set[Path] = set()
         self._connection: mqtt.Connection | None = None
@@ -56,7 +58,7 @@ class Adoption:
     @property
     def denied(self) -> list[str]:
         """Topics that the broker denies."""
-        return [topic for one in self._spools for topic in one.aside.denied]
+        return [topic for one in self._spools for topic in one.blocked.denied]
 
     def connected(self, connection: mqtt.Connection) -> None:
         """There is a connection."""
@@ -72,7 +74,7 @@ class Adoption:
         if mqtt.blames_a_message(reason):
             for one in self._spools:
                 under_way = [batch.topic for batch in one.in_flight.batches]
-                one.aside.disconnected(under_way, asyncio.get_running_loop().time())
+                one.blocked.suspect(under_way, asyncio.get_running_loop().time())
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
@@ -97,7 +99,7 @@ class Adoption:
             log.get("spool").error("an abandoned spool cannot be emptied", file=str(file), reason=str(error))
 
     async def _empty(self, file: Path, left: Abandoned) -> None:
-        is_empty, one = False, Adopted(left, self._own, self._words)
+        is_empty, one = False, Adopted(left, self._own, self._control)
         try:
             await one.outbox.open()
             log.get("spool").info("emptying the spool of a gateway that is no more", messages=one.outbox.stored)
@@ -115,8 +117,8 @@ class Adoption:
         """All that uses the spool ends before it is closed."""
         async with task_group() as group:
             tasks = [
-                guard.part(group, keeping.store(one.outbox), name="adopted-spool-store"),
-                guard.part(group, keeping.expire(one.outbox), name="adopted-spool-age"),
+                guard.part(group, housekeeping.store(one.outbox), name="adopted-spool-store"),
+                guard.part(group, housekeeping.expire(one.outbox), name="adopted-spool-age"),
                 guard.keep(group, "file", lambda: self._drain(one), name="adopted-replay"),
             ]
             while one.outbox.stored:

@@ -5,7 +5,7 @@ from operator import attrgetter
 
 import msgspec
 
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from nexus.contract import codec
 from nexus.contract.halves import halves
 from nexus.contract.reading import Reading
@@ -27,7 +27,7 @@ class Batch(msgspec.Struct, gc=False):
     _payload: bytes  # empty until somebody needs it
     count: int
     first: int = 0
-    outlet: Outlet | None = None  # while it is live
+    publish_options: PublishOptions | None = None  # while it is live
     readings: Sequence[Reading] = ()
     kept: bool = False  # on its way to the disk, or there
 
@@ -51,8 +51,8 @@ class Batch(msgspec.Struct, gc=False):
 
     def encode(self) -> bytes:
         """Makes the payload, once."""
-        if not self._payload and self.outlet is not None:
-            self._payload = codec.encode_device(self.readings, self.readings[0].time, self.outlet.units)
+        if not self._payload and self.publish_options is not None:
+            self._payload = codec.encode_device(self.readings, self.readings[0].time, self.publish_options.units)
         return self._payload
 
     def whole(self, publisher: str | None) -> list[tuple[str, bytes]]:
@@ -64,13 +64,13 @@ class Batch(msgspec.Struct, gc=False):
 
     def live(self, publisher: str | None) -> list[tuple[str, bytes]]:
         """Topics and payloads as the device's `publish` asks for."""
-        outlet = self.outlet
-        if outlet is None or outlet.publish == "device":
+        publish_options = self.publish_options
+        if publish_options is None or publish_options.publish == "device":
             return self.whole(publisher)
-        publisher, units, topics = publisher if self.first else None, outlet.units, outlet.topics
+        publisher, units, topics = publisher if self.first else None, publish_options.units, publish_options.topics
         return [
             (
-                topics.get(reading.tag) or outlet.tag(reading.tag),
+                topics.get(reading.tag) or publish_options.tag(reading.tag),
                 codec.encode_tag(reading, units.get(reading.tag), publisher, number),
             )
             for number, reading in enumerate(self.readings, self.first if publisher else 0)
@@ -85,16 +85,16 @@ class Batch(msgspec.Struct, gc=False):
         return parts
 
 
-def of_scan(outlet: Outlet, readings: Sequence[Reading]) -> list[Batch]:
+def of_scan(publish_options: PublishOptions, readings: Sequence[Reading]) -> list[Batch]:
     """What a device said at one time. A tag stands once in a batch: what was heard of it twice goes into two."""
     if len(readings) <= READINGS_A_MESSAGE and len(set(map(_tag, readings))) == len(readings):
-        return [Batch(outlet.topic, b"", len(readings), 0, outlet, readings)]
+        return [Batch(publish_options.topic, b"", len(readings), 0, publish_options, readings)]
     parts: list[dict[str, Reading]] = [{}]
     for reading in readings:
         if reading.tag in parts[-1] or len(parts[-1]) == READINGS_A_MESSAGE:
             parts.append({})
         parts[-1][reading.tag] = reading
-    return [Batch(outlet.topic, b"", len(part), 0, outlet, list(part.values())) for part in parts]
+    return [Batch(publish_options.topic, b"", len(part), 0, publish_options, list(part.values())) for part in parts]
 
 
 def is_message(topic: object, payload: object, readings: object, number: object) -> bool:

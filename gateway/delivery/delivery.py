@@ -8,9 +8,11 @@ from itertools import islice
 from pathlib import Path
 
 from gateway import metrics
-from gateway.delivery import keeping
+from gateway.delivery import housekeeping
 from gateway.delivery.adoption import Adoption
-from gateway.delivery.aside import Aside
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.device_states import DeviceStates
 from gateway.delivery.in_flight import InFlight
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.publisher import Publisher
@@ -19,8 +21,6 @@ from gateway.delivery.replay import Replay
 from gateway.delivery.spool import Spool
 from gateway.delivery.spool_file import wall_clock
 from gateway.delivery.spool_gauges import SpoolGauges
-from gateway.delivery.states import States
-from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract import topic
@@ -35,26 +35,26 @@ CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
 class Delivery:
     """What takes readings, and what sends them on one connection after the other."""
 
-    def __init__(self, own: Settings, spool: Spool, words: Words, may_state: Callable[[str], bool]) -> None:
-        self._own, self._words, self._spool = own, words, spool
-        self._aside = Aside()
+    def __init__(self, own: Settings, spool: Spool, control: ControlTopics, may_state: Callable[[str], bool]) -> None:
+        self._own, self._control, self._spool = own, control, spool
+        self._blocked = BlockedTopics()
         self.outbox = Outbox(spool, own.queue_readings, own.wanted)
-        self._in_flight = InFlight(self.outbox, self._aside)
-        self.publisher = Publisher(self.outbox, self._in_flight, self._aside, words)
-        self.states = States(words, self._aside, may_state)
-        self._receipts = Receipts(own.ingestion_group, self.outbox, words)
-        self._adoption = Adoption(own, words)
+        self._in_flight = InFlight(self.outbox, self._blocked)
+        self.publisher = Publisher(self.outbox, self._in_flight, self._blocked, control)
+        self.states = DeviceStates(control, self._blocked, may_state)
+        self._receipts = Receipts(own.ingestion_group, self.outbox, control)
+        self._adoption = Adoption(own, control)
         self.gauges = SpoolGauges(spool)
         self.gauges.show()
         metrics.spool_waiting.set_function(lambda: self.outbox.waiting)
-        metrics.denied.set_function(lambda: len(self._aside.denied) + len(self._adoption.denied))
-        metrics.words_denied.set_function(lambda: len(words.denied))
+        metrics.denied.set_function(lambda: len(self._blocked.denied) + len(self._adoption.denied))
+        metrics.words_denied.set_function(lambda: len(control.denied))
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Starts what keeps the disk up to date, and opens the spool first of all."""
         return [
-            guard.keep(group, "timer", lambda: keeping.store(self.outbox), name="spool"),
-            guard.keep(group, "timer", lambda: keeping.expire(self.outbox, self.gauges), name="spool-age"),
+            guard.keep(group, "timer", lambda: housekeeping.store(self.outbox), name="spool"),
+            guard.keep(group, "timer", lambda: housekeeping.expire(self.outbox, self.gauges), name="spool-age"),
         ]
 
     async def opened(self) -> None:
@@ -83,16 +83,16 @@ class Delivery:
         if unsaved := self._spool.unsaved:
             found.append(f"the damaged spool {unsaved[0]} waits for room on the disk: free it, and start again")
         rules = "let the gateway's user have them in the broker's rules"
-        if denied := [*self._aside.denied, *self._adoption.denied]:
+        if denied := [*self._blocked.denied, *self._adoption.denied]:
             found.append(f"the broker denies {_named(denied)}, whose readings wait: {rules}")
-        if self._words.denied:
-            found.append(f"the broker refuses {_named(self._words.denied)}: {rules}")
+        if self._control.denied:
+            found.append(f"the broker refuses {_named(self._control.denied)}: {rules}")
         return found
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Sends until the publisher has finished, or the connection is lost."""
         self._in_flight.connected()
-        self._aside.connected(asyncio.get_running_loop().time())
+        self._blocked.connected(asyncio.get_running_loop().time())
         await self._receipts.join(connection)
         async with task_group(mqtt.MqttError) as group:
             parts = [
@@ -114,7 +114,9 @@ class Delivery:
         await self._replay(connection).run()
 
     def _replay(self, connection: mqtt.Connection) -> Replay:
-        return Replay(self.outbox, self._in_flight, self.gauges, connection, aside=self._aside, words=self._words)
+        return Replay(
+            self.outbox, self._in_flight, self.gauges, connection, blocked=self._blocked, control=self._control
+        )
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
@@ -123,7 +125,7 @@ class Delivery:
 
     def released(self, path: str) -> None:
         """A device that is polled here no more."""
-        self._aside.released(topic.device(path), asyncio.get_running_loop().time())
+        self._blocked.release(topic.device(path), asyncio.get_running_loop().time())
 
     async def adopt(self, folder: Path) -> None:
         """Empties the spools of gateways that are no more; ends with that, or when it is cancelled."""

@@ -5,9 +5,9 @@ from functools import partial
 
 import msgspec
 
-from gateway.delivery.answers import Answers, Verdict
-from gateway.delivery.aside import Aside
+from gateway.delivery.acknowledgements import Acknowledgements, Verdict
 from gateway.delivery.batch import Batch
+from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.outbox import Outbox
 from nexus import mqtt
 
@@ -41,9 +41,9 @@ class InFlight:
     is requeued or given up; what is acknowledged is confirmed; and the oldest unanswered one has PUBACK_SECONDS.
     """
 
-    def __init__(self, outbox: Outbox, aside: Aside) -> None:
+    def __init__(self, outbox: Outbox, blocked: BlockedTopics) -> None:
         self._outbox = outbox
-        self._answers = Answers(outbox.wanted, aside)
+        self._answers = Acknowledgements(outbox.wanted, blocked)
         self._flights: dict[int, Flight] = {}
         self._number = 0
         self._landed = asyncio.Event()

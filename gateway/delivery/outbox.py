@@ -11,9 +11,9 @@ from typing import Literal
 
 from gateway import metrics
 from gateway.delivery.batch import Batch, holes
+from gateway.delivery.memory_queue import MemoryQueue
 from gateway.delivery.retransmit_queue import RetransmitQueue
 from gateway.delivery.spool import Spool, SpoolError
-from gateway.delivery.waiting import Waiting
 from nexus.contract.ranges import Ranges
 from nexus.process.errors import InvariantError
 
@@ -34,7 +34,7 @@ class Outbox:
         self.wanted = wanted
         self._receipts = wanted == "always"
         self.publisher: str | None = None  # under which name our messages are numbered; none without receipts
-        self._batches = Waiting(limit)
+        self._batches = MemoryQueue(limit)
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
         self._queue = RetransmitQueue(0)
         self._finished = Ranges()  # numbers that the disk need not keep
@@ -257,7 +257,7 @@ class Outbox:
     # For the replay.
 
     async def due(
-        self, limit: int, after: int = 0, aside: Collection[str] = (), largest: int | None = None
+        self, limit: int, after: int = 0, blocked: Collection[str] = (), largest: int | None = None
     ) -> list[Batch]:
         """The first batches on disk, from number `after` on, that should be sent; none of the topics `aside`, and no
         single reading of more than `largest` bytes.
@@ -272,20 +272,20 @@ class Outbox:
         due: list[Batch] = []
         number = after
         while len(due) < limit and (first := self._queue.due(number, upto)) is not None:
-            batches = await self.spool.between(first, upto, limit, aside, largest)
+            batches = await self.spool.between(first, upto, limit, blocked, largest)
             number = batches[-1].last + 1 if len(batches) == limit else upto + 1
-            for hole in [] if aside or largest is not None else holes(first, number - 1, batches):
+            for hole in [] if blocked or largest is not None else holes(first, number - 1, batches):
                 self._queue.nowhere(*hole)
             due += [batch for batch in batches if self._queue.due(batch.first, batch.last) is not None]
         return due[:limit]
 
-    def due_in_memory(self, limit: int, aside: Collection[str], largest: int) -> list[Batch]:
+    def due_in_memory(self, limit: int, blocked: Collection[str], largest: int) -> list[Batch]:
         """While the disk refuses: the first batches of at most `largest` bytes that wait for it and should be sent."""
         if self.failing is None or (waiting := self._batches.first) is None:
             return []
         first, due = self._queue.due(max(1, waiting), self._next - 1), list[Batch]()
         for batch in self._batches if first is not None else ():
-            if first is None or not first <= batch.last or batch.topic in aside or not self._is_due(batch):
+            if first is None or not first <= batch.last or batch.topic in blocked or not self._is_due(batch):
                 continue
             if batch.length <= largest:
                 due.append(batch)

@@ -5,12 +5,12 @@ from collections import deque
 from collections.abc import Sequence
 
 from gateway import metrics
-from gateway.delivery.aside import Aside
 from gateway.delivery.batch import Batch, of_scan
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.in_flight import InFlight
-from gateway.delivery.message import Outlet
 from gateway.delivery.outbox import Outbox
-from gateway.delivery.words import Words
+from gateway.delivery.publish_options import PublishOptions
 from nexus import mqtt
 from nexus.contract.reading import Reading
 from nexus.process import log
@@ -25,11 +25,11 @@ ABRUPT_SECONDS, MOST_ABRUPT = 10.0, 3
 class Publisher:
     """Sends what pollers give it over one connection after the other; between them all goes to the outbox."""
 
-    def __init__(self, outbox: Outbox, in_flight: InFlight, aside: Aside, words: Words) -> None:
+    def __init__(self, outbox: Outbox, in_flight: InFlight, blocked: BlockedTopics, control: ControlTopics) -> None:
         self._outbox = outbox
         self._in_flight = in_flight
-        self._aside = aside
-        self._words = words
+        self._blocked = blocked
+        self._control = control
         self._denials = 0  # of topics, before this connection
         self._abrupt = 0  # connections in a row that the broker ended at once, without a word
         self._queue: deque[Batch] = deque()
@@ -41,9 +41,9 @@ class Publisher:
         self._log = log.get("publisher")
         self._connection: mqtt.Connection | None = None
 
-    def scan(self, outlet: Outlet, readings: Sequence[Reading]) -> None:
+    def scan(self, publish_options: PublishOptions, readings: Sequence[Reading]) -> None:
         """Takes a device's scan: it leaves at once if the broker keeps up, and none is before it."""
-        for batch in of_scan(outlet, readings):
+        for batch in of_scan(publish_options, readings):
             self._take(batch)
 
     def record(self, name: str, payload: bytes) -> None:
@@ -53,7 +53,7 @@ class Publisher:
     def _take(self, batch: Batch) -> None:
         outbox, connection = self._outbox, self._connection
         outbox.put(batch)
-        if connection is None or self._finishing or (self._aside.holds_any and self._aside.holds(batch.topic)):
+        if connection is None or self._finishing or (self._blocked.blocks_any and self._blocked.blocks(batch.topic)):
             outbox.requeue(batch)
             return
         outbox.mark_sent(batch)
@@ -85,7 +85,7 @@ class Publisher:
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
         self._in_flight.put_back()  # what the end of a stop left
-        self._connection, began, self._denials = connection, self._clock(), self._aside.denials
+        self._connection, began, self._denials = connection, self._clock(), self._blocked.denials
         self._roomy.set()
         try:
             await self._send_queued(connection)
@@ -100,15 +100,15 @@ class Publisher:
     def _suspect(self, lost: str | None, lasted: float) -> None:
         """If the broker ended the connection over a topic, which one it was is found out one by one."""
         under_way = [batch.topic for batch in self._in_flight.batches]
-        is_explained = self._words.refused_any or self._aside.denials > self._denials
-        is_abrupt = lasted < ABRUPT_SECONDS and bool(under_way or self._words.any_out) and not is_explained
+        is_explained = self._control.refused_any or self._blocked.denials > self._denials
+        is_abrupt = lasted < ABRUPT_SECONDS and bool(under_way or self._control.has_unanswered) and not is_explained
         self._abrupt = self._abrupt + 1 if lost is not None and is_abrupt else 0
         now = self._clock()
         if not mqtt.blames_a_message(lost) and self._abrupt < MOST_ABRUPT:
-            self._words.lost(now)
+            self._control.connection_lost(now)
             return
-        guilty = self._aside.disconnected(under_way, now)
-        for topic in self._words.hung_up(now, excused=guilty is not None):
+        guilty = self._blocked.suspect(under_way, now)
+        for topic in self._control.disconnected(now, excused=guilty is not None):
             self._log.error("the broker disconnects us over what we say of ourselves: it is left out", topic=topic)
         if guilty is not None:
             self._log.error("the broker disconnects us over a topic: its readings wait", topic=guilty)

@@ -1,9 +1,9 @@
 """What ingesters say of our messages, and whether they say anything."""
 
 from gateway import metrics
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.outbox import Outbox
-from gateway.delivery.subscribing import subscribe
-from gateway.delivery.words import Words
+from gateway.delivery.subscription import subscribe
 from gateway.settings import ANY
 from nexus import mqtt
 from nexus.contract import topic
@@ -17,9 +17,9 @@ _MOST_OFFERS = 100
 class Receipts:
     """Listens for receipts on behalf of an outbox: of one group of ingesters, of any (ANY), or of none."""
 
-    def __init__(self, group: str | None, outbox: Outbox, words: Words) -> None:
+    def __init__(self, group: str | None, outbox: Outbox, control: ControlTopics) -> None:
         self._outbox = outbox
-        self._words = words
+        self._control = control
         self._filter = topic.receipt_offer("#" if group == ANY else group) if group else None
         self._offers: set[str] = set()
         self._topic: str | None = None
@@ -34,14 +34,14 @@ class Receipts:
             self._set_offered()
             if self._outbox.opened.is_set():
                 await self.follow(connection)
-            await subscribe(self._words, connection, self._filter)
+            await subscribe(self._control, connection, self._filter)
 
     async def follow(self, connection: mqtt.Connection) -> None:
         """Subscribes to our own receipts, as soon as the spool is open and has a name."""
         if self._filter is not None and self._topic is None:
             await self._outbox.opened.wait()
             self._topic = topic.receipt(self._outbox.name or "")
-            await subscribe(self._words, connection, self._topic)
+            await subscribe(self._control, connection, self._topic)
 
     def heard(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is one of ours; tells whether it is."""

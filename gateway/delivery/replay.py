@@ -4,16 +4,16 @@ import asyncio
 from collections import deque
 
 from gateway import metrics
-from gateway.delivery.answers import Verdict
-from gateway.delivery.aside import Aside
+from gateway.delivery.acknowledgements import Verdict
 from gateway.delivery.batch import Batch
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.housekeeping import RETRY_SECONDS
 from gateway.delivery.in_flight import Flight, InFlight, largest
-from gateway.delivery.keeping import RETRY_SECONDS
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.retransmit_queue import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.spool_gauges import SpoolGauges
-from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.process import guard, log
 from nexus.process.run import task_group
@@ -41,14 +41,14 @@ class Replay:
         gauges: SpoolGauges,
         connection: mqtt.Connection,
         *,
-        aside: Aside,
-        words: Words,
+        blocked: BlockedTopics,
+        control: ControlTopics,
     ) -> None:
         self._outbox = outbox
         self._in_flight, self._gauges = in_flight, gauges
-        self._words = words
+        self._control = control
         self._connection = connection
-        self._aside = aside
+        self._blocked = blocked
         self._clock = asyncio.get_running_loop().time
         self._under_way: deque[tuple[float, Batch]] = deque()
         self._readings = 0
@@ -66,7 +66,7 @@ class Replay:
             await self._run()
 
     async def _run(self) -> None:
-        self._aside.somebody()
+        self._blocked.may_have_subscribers()
         await self._outbox.opened.wait()
         if (most := self._connection.maximum_packet_size) < SMALLEST_PACKET:
             log.get("publisher").error("the broker takes too small packets only: what is on disk waits", bytes=most)
@@ -90,7 +90,7 @@ class Replay:
         """Sends what is due; gives how long to wait before the next, None until something happens."""
         began = self._clock()
         self._look_anew(began)
-        topic = None if self._words.is_presence_in_doubt(began) else self._aside.trial(began)
+        topic = None if self._control.is_presence_in_doubt(began) else self._blocked.trial(began)
         if topic is not None and await self._try(topic):
             return 0.0
         batches = await self._due() if self._has_room() else []
@@ -98,7 +98,7 @@ class Replay:
             return None
         flights = await self._send(batches)
         await self._follow(flights)
-        if all(flight.held in (Verdict.UNHEARD, Verdict.DENIED) for flight in flights):
+        if all(flight.held in (Verdict.NO_SUBSCRIBERS, Verdict.DENIED) for flight in flights):
             return _UNHEARD_PAUSE
         sent = sum(flight.batch.count for flight in flights if flight.held is None)
         if not sent:
@@ -114,7 +114,7 @@ class Replay:
         self._was_offered = self._outbox.offered
         if came or now - self._from_start_at > UNHEARD_SECONDS:
             self._from_start_at, self._after = now, 0
-            self._aside.somebody()
+            self._blocked.may_have_subscribers()
 
     async def _due(self) -> list[Batch]:
         """From the disk; then, if it refuses what comes, from memory, which it also must not hold up."""
@@ -126,13 +126,13 @@ class Replay:
         return batches or self._due_in_memory()
 
     def _due_in_memory(self) -> list[Batch]:
-        return self._outbox.due_in_memory(MESSAGES_AT_ONCE, self._aside.topics, self._room)
+        return self._outbox.due_in_memory(MESSAGES_AT_ONCE, self._blocked.topics, self._room)
 
     async def _due_on_disk(self) -> list[Batch]:
-        if not (aside := self._aside.topics) and self._largest is None:
+        if not (blocked := self._blocked.topics) and self._largest is None:
             self._after = 0
             return await self._outbox.due(MESSAGES_AT_ONCE)
-        batches = await self._outbox.due(MESSAGES_AT_ONCE, self._after, aside, self._largest)
+        batches = await self._outbox.due(MESSAGES_AT_ONCE, self._after, blocked, self._largest)
         if batches:
             self._after = batches[0].first
         return batches
@@ -153,11 +153,11 @@ class Replay:
         """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
         batch = await self._outbox.spool.first_of(topic, self._largest)
         if batch is None:
-            self._aside.untried(topic, self._clock())
+            self._blocked.skip_trial(topic, self._clock())
             return False
         [flight] = await self._send([batch])
         if flight.held is not Verdict.TOO_LARGE:
-            self._aside.tried(topic, taken=flight.held is not Verdict.DENIED, now=self._clock())
+            self._blocked.finish_trial(topic, taken=flight.held is not Verdict.DENIED, now=self._clock())
             self._after = 0
         await self._follow([flight])
         return True
@@ -193,8 +193,8 @@ class Replay:
             batch = flight.batch
             if flight.held is Verdict.TOO_LARGE:
                 await self._divide(batch)
-            elif flight.held is Verdict.UNHEARD:
-                self._aside.nobody(batch.topic)
+            elif flight.held is Verdict.NO_SUBSCRIBERS:
+                self._blocked.no_subscribers(batch.topic)
             elif flight.taken and wants_receipts:
                 self._under_way.append((self._clock(), batch))
                 self._readings += batch.count

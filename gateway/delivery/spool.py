@@ -81,18 +81,18 @@ class Spool:
         await self._do(lambda database: self._write(database, batches, ranges))
 
     async def between(
-        self, first: int, last: int, limit: int, aside: Collection[str] = (), largest: int | None = None
+        self, first: int, last: int, limit: int, blocked: Collection[str] = (), largest: int | None = None
     ) -> list[Batch]:
         """The first batches that have a number in the range, but none of the topics `aside`.
 
         Nor single readings whose topic and payload have more than `largest` bytes. Raises SpoolError.
         """
-        but = " AND topic NOT IN (SELECT value FROM json_each(?))" if aside else ""
+        but = " AND topic NOT IN (SELECT value FROM json_each(?))" if blocked else ""
         asked = (
             "SELECT topic, payload, readings, id FROM message"  # noqa: S608  our own texts
             f" WHERE id BETWEEN ? AND ? AND id + readings > ?{_FITS}{but} ORDER BY id LIMIT ?"
         )
-        topics = [json.dumps(list(aside))] if aside else []
+        topics = [json.dumps(list(blocked))] if blocked else []
         keys = (first - READINGS_A_MESSAGE, last, first, largest, largest, *topics, limit)
         return await self._do(lambda database: self._batches(database, database.execute(asked, keys).fetchall()))
 

@@ -13,11 +13,11 @@ from time import time
 from typing import Literal, NamedTuple
 
 from gateway.delivery import spool_folder
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
-from gateway.delivery.message import Outlet
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.publish_options import PublishOptions
 from gateway.delivery.publisher import Publisher
-from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract.reading import Reading
@@ -113,7 +113,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="nexus-load-"))
         disk = await stack.enter_async_context(spool_folder.claimed(Path(folder), _SPOOL_BYTES, own.spool_age))
         group = await stack.enter_async_context(task_group())
-        delivery = Delivery(own, disk, Words(), lambda _: True)
+        delivery = Delivery(own, disk, ControlTopics(), lambda _: True)
         publisher, outbox = delivery.publisher, delivery.outbox
 
         async def serve(connection: mqtt.Connection) -> None:
@@ -142,7 +142,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
 
 async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
     """Scans of one device after the other, evenly; late ones are made up for."""
-    outlets = [Outlet(load.device(number), load.publish, {}) for number in range(load.devices)]
+    outlets = [PublishOptions(load.device(number), load.publish, {}) for number in range(load.devices)]
     tags = [load.tag(number) for number in range(load.tags)]
     times = [0] * load.devices
     clock = asyncio.get_running_loop().time

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from mqtt5 import PubAckReasonCode
 
-NOBODY = 0x10  # the broker took it, and had no subscriber to give it to
+NO_MATCHING_SUBSCRIBERS = 0x10  # the broker took it, and had no subscriber to give it to
 REFUSED = 0x80  # and above: reason codes of failure
 PACKET_TOO_LARGE = 0x95  # of ours: the broker would end the connection
 # Why brokers disconnect over what was sent, and not over who sent it.

@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, Tag
 from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus.settings import TcpSettings
@@ -109,7 +109,7 @@ def _configured(port: int, unit: int, interval: float, timeout: float) -> Config
     tag = Tag("n", modbus.parse_address("holding:40001:uint16", settings), interval=interval)
     device: Any = Device(f"u{unit}", f"u{unit}", "modbus-tcp", timeout, settings, (tag,))
     driver: Any = modbus.DRIVER  # whose types are opaque to all others
-    return ConfiguredDevice(device, driver, BreakerKeys(), Outlet(device.path, "tag", {}))
+    return ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions(device.path, "tag", {}))
 
 
 def main() -> None:

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.delivery import adoption, in_flight, replay, spool_folder, states, words
-from gateway.delivery.aside import FIRST_SECONDS, Aside
+from gateway.delivery import adoption, control_topics, device_states, in_flight, replay, spool_folder
 from gateway.delivery.batch import Batch
+from gateway.delivery.blocked_topics import FIRST_SECONDS, BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.delivery.receipts import Receipts
-from gateway.delivery.words import Words
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract.codec import Status
@@ -37,7 +37,7 @@ async def delivering(
     """A gateway's way out, on its own."""
     own = Settings(spool_dir=folder, receipts=receipts)
     async with spool_folder.claimed(folder, own.spool_bytes, own.spool_age) as spool, task_group() as group:
-        delivery = Delivery(own, spool, Words(), may_state)
+        delivery = Delivery(own, spool, ControlTopics(), may_state)
 
         async def serve(connection: mqtt.Connection) -> None:
             await delivery.serve(connection)
@@ -81,7 +81,7 @@ class Ear:
 
 
 def say(delivery: Delivery, device: str, value: int) -> None:
-    delivery.publisher.scan(Outlet(device, "tag", {}), [Reading("t", value, value)])  # a source time of 1970
+    delivery.publisher.scan(PublishOptions(device, "tag", {}), [Reading("t", value, value)])  # a source time of 1970
 
 
 def values(ear: Ear, device: str) -> set[int]:
@@ -498,7 +498,7 @@ async def test_a_denied_topic_waits_and_the_others_flow(
         for value in range(1, 4):
             for device in ("good", "bad", "fine"):
                 say(delivery, device, value)
-        await until(lambda: "dev/bad" in delivery._aside.denied, "the guilty one is found out")
+        await until(lambda: "dev/bad" in delivery._blocked.denied, "the guilty one is found out")
         await until(lambda: delivery.publisher._connection, "connected again")
         connections = broker.connections
         for value in range(4, 10):
@@ -510,9 +510,11 @@ async def test_a_denied_topic_waits_and_the_others_flow(
         assert ["dev/bad" in said for said in delivery.problems()] == [True], "/health names it"
         allowed = True
         now = asyncio.get_running_loop().time
-        monkeypatch.setattr(delivery._aside, "trial", lambda _: Aside.trial(delivery._aside, now() + FIRST_SECONDS))
+        monkeypatch.setattr(
+            delivery._blocked, "trial", lambda _: BlockedTopics.trial(delivery._blocked, now() + FIRST_SECONDS)
+        )
         await until(lambda: broker.has("bad") >= 9, "it is tried again")
-        assert not delivery._aside.denied
+        assert not delivery._blocked.denied
 
 
 async def test_acknowledgements_that_stay_away_show_and_end_the_connection(
@@ -535,7 +537,7 @@ async def test_acknowledgements_that_stay_away_show_and_end_the_connection(
 @pytest.mark.parametrize("publish", ["device", "tag"])
 async def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path, publish: str) -> None:
     broker = Wayward(lambda _: 0, largest=1000)
-    outlet = Outlet("plc", publish, {"t7": "bar"})  # type: ignore[arg-type]
+    publish_options = PublishOptions("plc", publish, {"t7": "bar"})  # type: ignore[arg-type]
     readings = [Reading(f"t{number}", 1000 + number % 3, number) for number in range(300)]
     readings[100] = Reading("t100", 1000, "x" * 3000)
 
@@ -553,7 +555,7 @@ async def test_what_is_larger_than_the_broker_takes_goes_in_parts(tmp_path: Path
 
     async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
         await until(lambda: delivery.publisher._connection, "connected")
-        delivery.publisher.scan(outlet, readings)
+        delivery.publisher.scan(publish_options, readings)
         await until(lambda: len(came()) == 299, "all but the one that is too large by itself")
         await until(lambda: len(parted()) == 299, "by way of the disk")
         await until(lambda: delivery.outbox.stored == 1, "the one waits")
@@ -579,8 +581,8 @@ def online(delivery: Delivery, *devices: str) -> None:
 async def test_a_state_that_is_refused_is_left_out_and_all_else_flows(
     tmp_path: Path, refusal: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(words, "FIRST_PAUSE", 0.2)
-    monkeypatch.setattr(words, "PATIENCE", 5.0)
+    monkeypatch.setattr(control_topics, "FIRST_PAUSE", 0.2)
+    monkeypatch.setattr(control_topics, "PATIENCE", 5.0)
     broker = Wayward(lambda topic: refusal if topic == "status/bad" else 0)
     devices = ["good", "bad", *(f"d{number}" for number in range(20))]
 
@@ -588,8 +590,8 @@ async def test_a_state_that_is_refused_is_left_out_and_all_else_flows(
         await until(lambda: delivery.publisher._connection, "connected")
         online(delivery, *devices)
         say(delivery, "plc", 1)
-        await until(lambda: list(delivery._words.denied) == ["status/bad"], "the guilty one is found out", 40)
-        assert delivery._aside.denied == {}.keys()
+        await until(lambda: list(delivery._control.denied) == ["status/bad"], "the guilty one is found out", 40)
+        assert delivery._blocked.denied == {}.keys()
         await until(lambda: delivery.publisher._connection, "connected again")
         connections = broker.connections
         broker.taken.clear()
@@ -604,8 +606,8 @@ async def test_a_state_that_is_refused_is_left_out_and_all_else_flows(
 async def test_the_broker_forgets_the_states_of_who_is_gone(
     tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(states, "EXPIRY_SECONDS", 3)
-    monkeypatch.setattr(states, "AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr(device_states, "EXPIRY_SECONDS", 3)
+    monkeypatch.setattr(device_states, "AGAIN_SECONDS", 1.0)
     broker = mosquitto()
 
     async def known() -> dict[str, str]:
@@ -646,7 +648,7 @@ async def test_a_subscription_that_is_refused_costs_itself_only(
         name = await wait_for_name(delivery)
         say(delivery, "plc", 1)
         await until(lambda: broker.has("plc"), "readings flow")
-        assert list(delivery._words.denied) == [f"receipt/{name}"]
+        assert list(delivery._control.denied) == [f"receipt/{name}"]
         [said] = delivery.problems()
         assert "receipt/…" in said
         assert name not in said, "it is a secret"
@@ -659,7 +661,7 @@ async def test_a_broker_that_takes_next_to_nothing_does_not_blow_up_the_spool(tm
 
     async with broker.listening() as where, delivering(tmp_path, where, "none") as delivery:
         await until(lambda: delivery.publisher._connection, "connected")
-        delivery.publisher.scan(Outlet("plc", "device", {}), [Reading(f"t{n}", 1000, n) for n in range(200)])
+        delivery.publisher.scan(PublishOptions("plc", "device", {}), [Reading(f"t{n}", 1000, n) for n in range(200)])
         await until(lambda: delivery.outbox.stored == 1, "it waits on the disk")
         say(delivery, "other", 1)
         await until(lambda: broker.has("other"), "what is small enough flows")

@@ -16,7 +16,7 @@ from cryptography import x509
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag, WriteError
 from gateway.drivers.opcua import client as opcua_client
 from gateway.drivers.opcua import driver as opcua
@@ -494,9 +494,9 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
             plc = device(port, {"count": "ns=2;s=Count", "force": "ns=2;s=Force"}, timeout=1.0)
             scans: list[Reading] = []
             states: list[str] = []
-            outlet = Outlet("plc", "device", {})
+            publish_options = PublishOptions("plc", "device", {})
             poller = Poller(
-                ConfiguredDevice(plc, opcua, BreakerKeys(), outlet),  # type: ignore[arg-type]
+                ConfiguredDevice(plc, opcua, BreakerKeys(), publish_options),  # type: ignore[arg-type]
                 lambda _, readings: scans.extend(readings),
                 lambda _, status: states.append(status.state),
                 lambda: True,

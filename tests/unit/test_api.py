@@ -9,7 +9,7 @@ from pydantic import create_model
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, Tag
 from gateway.http import DeviceCache
 from nexus.contract.reading import Quality, Reading
@@ -19,7 +19,7 @@ NO_SETTINGS = create_model("NoSettings")()
 
 def configured(*tags: str) -> ConfiguredDevice:
     device: Device = Device("plc", "plc", "test", 1.0, NO_SETTINGS, tuple(Tag(name, None) for name in tags))
-    return ConfiguredDevice(device, cast(Any, SimpleNamespace()), BreakerKeys(), Outlet("plc", "tag", {}))
+    return ConfiguredDevice(device, cast(Any, SimpleNamespace()), BreakerKeys(), PublishOptions("plc", "tag", {}))
 
 
 async def test_a_tag_without_a_value_keeps_its_last_good_one() -> None:

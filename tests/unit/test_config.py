@@ -74,8 +74,8 @@ def device(tags: str = '{name: t, address: "holding:40001:int16"}', **keys: str)
 
 def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
     plc, meter7, meter8 = load(tmp_path, GOOD, DEVICE_METER="10.0.0.8")
-    assert (plc.device.path, plc.device.timeout, plc.outlet.publish) == ("plant/line1/plc001", 3.0, "tag")
-    assert plc.outlet.units == {"temperature": "°C"}
+    assert (plc.device.path, plc.device.timeout, plc.publish_options.publish) == ("plant/line1/plc001", 3.0, "tag")
+    assert plc.publish_options.units == {"temperature": "°C"}
     assert [tag.interval for tag in plc.device.tags] == [1.0, 1.0, 0.1]
     assert meter7.device.path == "meter7"
     assert isinstance(meter7.device.settings, TcpSettings)
@@ -88,7 +88,7 @@ def test_a_good_file_is_read_whole(tmp_path: Path) -> None:
         ("energy", 60.0),
         ("on", 60.0),
     ]
-    assert meter8.outlet.units == {"voltage": "V", "energy": "kWh"}
+    assert meter8.publish_options.units == {"voltage": "V", "energy": "kWh"}
 
 
 @pytest.mark.parametrize(
@@ -237,12 +237,12 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 def test_yaml_holds_no_surprises(tmp_path: Path) -> None:
     [one] = load(tmp_path, device("{name: off, address: 'coil:1', unit: no}"))
     assert one.device.tags[0].name == "off"
-    assert one.outlet.units == {"off": "no"}
+    assert one.publish_options.units == {"off": "no"}
 
 
 def test_a_dollar_can_be_written(tmp_path: Path) -> None:
     [one] = load(tmp_path, device("{name: t, address: 'coil:1', unit: $$}"))
-    assert one.outlet.units == {"t": "$"}
+    assert one.publish_options.units == {"t": "$"}
 
 
 SLOW_LINE = """

@@ -8,7 +8,7 @@ from gateway.cluster import catalogue
 from gateway.cluster.catalogue import Catalogue
 from gateway.cluster.device_list import DeviceList
 from gateway.cluster.problems import Problems
-from gateway.delivery.words import FIRST_PAUSE, FIRST_SECONDS, STRIKES, Words
+from gateway.delivery.control_topics import FIRST_PAUSE, FIRST_SECONDS, STRIKES, ControlTopics
 from nexus.contract.presence import chunks, decode_chunk, digest
 
 MARKS = dict.fromkeys(range(1, 10_000), 7)  # several chunks
@@ -37,8 +37,8 @@ class Broker:
 class Telling:
     def __init__(self) -> None:
         self.now = 1000.0
-        self.words, self.problems, self.broker = Words(), Problems(), Broker()
-        self.list = DeviceList("g", "a", self.words, self.problems)
+        self.control, self.problems, self.broker = ControlTopics(), Problems(), Broker()
+        self.list = DeviceList("g", "a", self.control, self.problems)
         self.list._clock = lambda: self.now
 
     def tell(self) -> None:
@@ -51,14 +51,14 @@ async def test_a_device_list_that_is_refused_is_said_and_tried_again() -> None:
     assert len(telling.broker.answer(0x87)) == COUNT
     [problem] = telling.problems.all
     assert "the broker refuses our device list on gateway/g/a/devices/" in problem
-    assert len(telling.words.denied) == COUNT
+    assert len(telling.control.denied) == COUNT
     telling.tell()
     assert telling.broker.said == [], "not at once"
     telling.now += FIRST_SECONDS
     telling.tell()
     assert len(telling.broker.answer(0)) == COUNT
     assert telling.problems.all == []
-    assert not telling.words.denied
+    assert not telling.control.denied
 
 
 async def test_a_broker_that_hangs_up_over_a_device_list_does_so_a_few_times_only() -> None:
@@ -69,7 +69,7 @@ async def test_a_broker_that_hangs_up_over_a_device_list_does_so_a_few_times_onl
         telling.tell()
         if telling.broker.said:
             telling.broker.said.clear()
-            telling.words.hung_up(telling.now, excused=False)
+            telling.control.disconnected(telling.now, excused=False)
             hung_up += 1
         telling.now += FIRST_PAUSE
     assert hung_up <= STRIKES * COUNT + 1

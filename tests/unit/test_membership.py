@@ -116,7 +116,7 @@ class Member:
         self.polling: frozenset[int] = frozenset()
         self.said: object = None
         self.heartbeat = self.listed = -1e9
-        self.words: dict[int, float] = {}
+        self.control: dict[int, float] = {}
         self.queue: list[tuple[Name, str, bytes]] = []
         self.seen: dict[str, bytes] | None = None
 
@@ -136,8 +136,8 @@ class Member:
             return
         presence = decode_presence(payload)
         self.membership.heard(witness, member, presence, self.now, retained=retained)
-        if member == self.name and witness == "broker" and presence.seq in self.words:
-            self.membership.showed("broker", self.words[presence.seq])
+        if member == self.name and witness == "broker" and presence.seq in self.control:
+            self.membership.showed("broker", self.control[presence.seq])
 
     def step(self) -> None:
         if self.stopped:
@@ -184,7 +184,7 @@ class Member:
 
     def speak(self, content: Presence) -> None:
         word = msgspec.structs.replace(content, seq=self.membership.next_number())
-        self.said, self.heartbeat, self.words = content, self.now, {word.seq: self.now}
+        self.said, self.heartbeat, self.control = content, self.now, {word.seq: self.now}
         for witness in self.reaches:
             if witness == "broker" and not self.subscribed:
                 continue

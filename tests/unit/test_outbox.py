@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.delivery.aside import Aside
 from gateway.delivery.batch import Batch
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.in_flight import InFlight
-from gateway.delivery.message import Outlet
 from gateway.delivery.outbox import Outbox, Wanted
+from gateway.delivery.publish_options import PublishOptions
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.receipts import Receipts
 from gateway.delivery.spool_folder import claimed
-from gateway.delivery.words import Words
 from nexus.contract import topic
 from nexus.contract.reading import Reading
 from nexus.process.errors import InvariantError
@@ -34,7 +34,7 @@ def on(folder: Path, work: Callable[[Outbox], Awaitable[None]], receipts: Wanted
 
 
 def put(outbox: Outbox, readings: list[Reading]) -> Batch:
-    batch = Batch("dev/plc", b"", len(readings), 0, Outlet("plc", "device", {}), readings)
+    batch = Batch("dev/plc", b"", len(readings), 0, PublishOptions("plc", "device", {}), readings)
     outbox.put(batch)
     return batch
 
@@ -91,7 +91,7 @@ def test_a_receipt_for_another_publisher_is_none_of_ours(tmp_path: Path) -> None
 
     async def look(outbox: Outbox) -> None:
         [sent] = await stored(outbox, 1)
-        ours = Receipts("ingestion", outbox, Words())
+        ours = Receipts("ingestion", outbox, ControlTopics())
         await ours.follow(Connection())  # type: ignore[arg-type]
         numbers = b"[[%d,%d]]" % (sent.first, sent.last)
         assert not ours.heard(topic.receipt("0f" * 16), numbers)
@@ -105,7 +105,7 @@ def test_a_receipt_for_another_publisher_is_none_of_ours(tmp_path: Path) -> None
 def test_a_record_goes_to_the_disk_as_it_is_with_one_number(tmp_path: Path) -> None:
     async def look(outbox: Outbox) -> None:
         [before] = await stored(outbox, 1)
-        publisher = Publisher(outbox, InFlight(outbox, Aside()), Aside(), Words())
+        publisher = Publisher(outbox, InFlight(outbox, BlockedTopics()), BlockedTopics(), ControlTopics())
         publisher.record("audit/plc/valve", b'{"id":"1","ok":true}')
         await outbox.flush()
         outbox.requeue(before)

@@ -12,7 +12,7 @@ from pydantic import create_model
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling import poller as poller_module
 from gateway.polling.poller import Poller
@@ -40,7 +40,7 @@ async def test_who_may_not_poll_asks_the_device_nothing() -> None:
     tag: Tag = Tag("t", None, interval=0.1, writable=True)
     device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (tag,))
     driver: Any = SimpleNamespace(connect=connect)
-    configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+    configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
     poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may)
     running = asyncio.create_task(poller.run())
     await asyncio.sleep(0.4)
@@ -93,7 +93,7 @@ async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypa
 
     device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
     driver: Any = SimpleNamespace(connect=connect)
-    configured = ConfiguredDevice(device, driver, BreakerKeys(), Outlet("d", "tag", {}))
+    configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
     poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may)
     running = asyncio.create_task(poller.run())
     await until(lambda: said.count("scan") > 3)

@@ -13,7 +13,7 @@ from pydantic import create_model
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
-from gateway.delivery.message import Outlet
+from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling.poller import Poller
 from nexus.contract.codec import Status
@@ -56,7 +56,7 @@ class Run:
     async def until(self, done: Callable[[], bool]) -> "Run":
         device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, TAGS)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
-        configured = ConfiguredDevice(device, driver, self.breaker, Outlet("plc", "tag", {}))
+        configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}))
         task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True).run())
         async with asyncio.timeout(10):
             while not done():

@@ -4,7 +4,7 @@ import asyncio
 from enum import Enum
 
 from gateway import metrics
-from gateway.delivery.aside import Aside
+from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.outbox import Wanted
 from nexus import mqtt
 from nexus.process import log
@@ -16,26 +16,26 @@ class Verdict(Enum):
     """What becomes of a message."""
 
     TAKEN = "taken"
-    UNHEARD = "nobody was there to get it: it is kept"
+    NO_SUBSCRIBERS = "nobody was there to get it: it is kept"
     TOO_LARGE = "the disk gives it in parts"
     DENIED = "the topic is denied: it waits"
     REFUSED = "it will never be taken: keeping it would help nobody"
 
 
-def verdict(code: int, *, keeps_unheard: bool) -> Verdict:
+def verdict(code: int, *, keep_unmatched: bool) -> Verdict:
     """By the PUBACK's reason code. Pure."""
-    if code == mqtt.NOBODY and keeps_unheard:
-        return Verdict.UNHEARD
+    if code == mqtt.NO_MATCHING_SUBSCRIBERS and keep_unmatched:
+        return Verdict.NO_SUBSCRIBERS
     if code < mqtt.REFUSED:
         return Verdict.TAKEN
     return Verdict.DENIED if mqtt.is_denied(code) else Verdict.REFUSED
 
 
-class Answers:
+class Acknowledgements:
     """Takes the answers for one outbox's messages. What is sent again is counted again."""
 
-    def __init__(self, wanted: Wanted, aside: Aside) -> None:
-        self._wanted, self._aside = wanted, aside
+    def __init__(self, wanted: Wanted, blocked: BlockedTopics) -> None:
+        self._wanted, self._blocked = wanted, blocked
         self._was_connected = False
         self._patience_until = float("-inf")
         self._said: set[str] = set()
@@ -50,18 +50,18 @@ class Answers:
 
     def take(self, topic: str, code: int) -> Verdict:
         """What an answer means. Those TAKEN are for the caller to count, many at once: see `taken`."""
-        found = verdict(code, keeps_unheard=self._keeps_unheard)
+        found = verdict(code, keep_unmatched=self._keep_unmatched)
         if found is Verdict.REFUSED:
             self.refuse(topic, mqtt.reason(code))
         elif found is Verdict.DENIED:
             reason = mqtt.reason(code)
             metrics.refused.labels(reason).inc()
-            if self._aside.deny(topic, self._clock()):
+            if self._blocked.deny(topic, self._clock()):
                 self._log.error("the broker denies a topic: its readings wait", topic=topic, reason=reason)
         return found
 
     @property
-    def _keeps_unheard(self) -> bool:
+    def _keep_unmatched(self) -> bool:
         """Whether what the broker had nobody to give to is kept, and sent again."""
         return self._wanted != "never" or self._clock() < self._patience_until
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 from functools import partial
 
 from gateway import metrics
-from gateway.delivery.aside import Aside
-from gateway.delivery.words import Words
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
 from nexus import mqtt
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
@@ -24,16 +24,16 @@ HANDOVER_SECONDS = 60
 _LOOK_SECONDS = 1.0
 
 
-class States:
+class DeviceStates:
     """The last state of each device that is ours; says them over one connection after the other.
 
     `may_state` tells whether it is ours at that moment: after a while without the broker another may have it.
     """
 
-    def __init__(self, words: Words, aside: Aside, may_state: Callable[[str], bool]) -> None:
-        self._words, self._aside, self._may_state = words, aside, may_state
+    def __init__(self, control: ControlTopics, blocked: BlockedTopics, may_state: Callable[[str], bool]) -> None:
+        self._control, self._blocked, self._may_state = control, blocked, may_state
         self._states: dict[str, Status] = {}
-        self._unsaid: dict[str, None] = {}
+        self._dirty: dict[str, None] = {}
         self._ended: set[str] = set()  # said once more, and then nobody's
         self._connection: mqtt.Connection | None = None
         self._turn = 0  # which is the next to be said again
@@ -45,7 +45,7 @@ class States:
     def say(self, path: str, status: Status) -> None:
         """Takes a device's new state; only the last one of each device is kept."""
         self._states[path] = status
-        self._unsaid[path] = None
+        self._dirty[path] = None
         self._ended.discard(path)
         self._changed.set()
 
@@ -57,9 +57,9 @@ class States:
     def forget(self, path: str) -> None:
         """A device that is ours no more: its state is somebody else's to say."""
         self._states.pop(path, None)
-        self._unsaid.pop(path, None)
+        self._dirty.pop(path, None)
         self._ended.discard(path)
-        self._words.forget(topic.status(path))
+        self._control.forget(topic.status(path))
 
     def hand_over(self, path: str) -> None:
         """A device that another should have now: unless that one says how it is, the broker soon forgets what we said.
@@ -67,9 +67,9 @@ class States:
         This leaves before our presence says that we have let go, so it comes before what the other says.
         """
         status, name, connection = self._states.get(path), topic.status(path), self._connection
-        is_said = path not in self._unsaid and not self._words.is_left_out(name, self._clock())
+        is_said = path not in self._dirty and not self._control.is_excluded(name, self._clock())
         self.forget(path)
-        if status is None or not is_said or connection is None or connection.room <= 0 or self._words.careful:
+        if status is None or not is_said or connection is None or connection.room <= 0 or self._control.careful:
             return
         with suppress(mqtt.MqttError):
             payload = codec.encode_status(status)
@@ -84,11 +84,11 @@ class States:
             self._connection = None
 
     async def _run(self, connection: mqtt.Connection) -> None:
-        self._unsaid.update(dict.fromkeys(self._states))  # a broker may have lost what it retained
+        self._dirty.update(dict.fromkeys(self._states))  # a broker may have lost what it retained
         self._renewed = self._clock()
         while True:
             self._changed.clear()
-            await self._say_unsaid(connection)
+            await self._publish_dirty(connection)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._changed.wait()
@@ -100,7 +100,7 @@ class States:
         answers = []
         for path in self._states:
             name = topic.status(path)
-            if self._words.is_left_out(name, self._clock()) or not self._may_state(path):
+            if self._control.is_excluded(name, self._clock()) or not self._may_state(path):
                 continue
             answers.append(await connection.publish(name, stopped, retain=True))
         await asyncio.gather(*answers)
@@ -113,30 +113,30 @@ class States:
             return
         paths, self._renewed = list(self._states), now
         for turn in range(self._turn, self._turn + count):
-            self._unsaid[paths[turn % most]] = None
+            self._dirty[paths[turn % most]] = None
         self._turn = (self._turn + count) % most
 
-    async def _say_unsaid(self, connection: mqtt.Connection) -> None:
-        for path in list(self._unsaid):
+    async def _publish_dirty(self, connection: mqtt.Connection) -> None:
+        for path in list(self._dirty):
             if not self._may_say():
                 return
             await connection.has_room()
-            if path not in self._unsaid or not self._may_state(path):
+            if path not in self._dirty or not self._may_state(path):
                 continue
-            del self._unsaid[path]
+            del self._dirty[path]
             name, status = topic.status(path), self._states[path]
-            if self._words.is_left_out(name, self._clock()):
+            if self._control.is_excluded(name, self._clock()):
                 if path in self._ended:
                     self.forget(path)  # the broker keeps no state of it
                 continue
             answer = await connection.publish(name, codec.encode_status(status), retain=True, expiry=EXPIRY_SECONDS)
-            self._words.out(name)
+            self._control.sent(name)
             answer.add_done_callback(partial(self._answered, path, status))
-            if self._words.careful:
+            if self._control.careful:
                 await answer
 
     def _may_say(self) -> bool:
-        return self._words.may_say(self._clock(), others_suspected=self._aside.has_suspects)
+        return self._control.may_send(self._clock(), others_suspected=self._blocked.has_suspects)
 
     def _answered(self, path: str, said: Status, answer: "asyncio.Future[int]") -> None:
         if answer.cancelled() or answer.exception() is not None:
@@ -145,7 +145,7 @@ class States:
         taken = code < mqtt.REFUSED
         if not taken:
             metrics.refused.labels(mqtt.reason(code)).inc()
-        if self._words.answered(name, self._clock(), taken=taken):
+        if self._control.answered(name, self._clock(), taken=taken):
             self._log.error("the broker refuses a state", topic=name, reason=mqtt.reason(code))
         if path in self._ended and self._states.get(path) is said:
             self.forget(path)

@@ -6,9 +6,9 @@ from typing import cast
 
 import pytest
 
-from gateway.delivery.aside import Aside
-from gateway.delivery.states import EXPIRY_SECONDS, HANDOVER_SECONDS, States
-from gateway.delivery.words import Words
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.device_states import EXPIRY_SECONDS, HANDOVER_SECONDS, DeviceStates
 from nexus import mqtt
 from nexus.contract.codec import Status
 
@@ -38,7 +38,7 @@ class Broker:
 @pytest.mark.parametrize("room", [10, 0])
 async def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) -> None:
     broker = Broker(room)
-    states = States(Words(), Aside(), lambda _: True)
+    states = DeviceStates(ControlTopics(), BlockedTopics(), lambda _: True)
     states.say("plant/a", Status("online", "", 1))
     running = asyncio.create_task(states.run(cast("mqtt.Connection", broker)))
     while not broker.kept:

@@ -5,36 +5,36 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.delivery.answers import Verdict, verdict
-from gateway.delivery.aside import Aside
+from gateway.delivery.acknowledgements import Verdict, verdict
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.in_flight import InFlight
-from gateway.delivery.message import Outlet
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.publish_options import PublishOptions
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.replay import Replay
 from gateway.delivery.spool_folder import claimed
 from gateway.delivery.spool_gauges import SpoolGauges
-from gateway.delivery.words import Words
 from nexus import mqtt
 from nexus.contract.reading import Reading
 
-OUTLET = Outlet("plc", "device", {})
+OPTIONS = PublishOptions("plc", "device", {})
 
 
 @pytest.mark.parametrize(
     ("code", "keeps_unheard", "meaning"),
     [
         (0, True, Verdict.TAKEN),
-        (mqtt.NOBODY, True, Verdict.UNHEARD),
-        (mqtt.NOBODY, False, Verdict.TAKEN),
+        (mqtt.NO_MATCHING_SUBSCRIBERS, True, Verdict.NO_SUBSCRIBERS),
+        (mqtt.NO_MATCHING_SUBSCRIBERS, False, Verdict.TAKEN),
         (0x87, True, Verdict.DENIED),
         (0x97, True, Verdict.DENIED),
         (0x99, True, Verdict.REFUSED),
         (mqtt.PACKET_TOO_LARGE, True, Verdict.REFUSED),
     ],
 )
-def test_what_a_code_means(code: int, keeps_unheard: bool, meaning: Verdict) -> None:
-    assert verdict(code, keeps_unheard=keeps_unheard) is meaning
+def test_what_a_code_means(code: int, keep_unmatched: bool, meaning: Verdict) -> None:
+    assert verdict(code, keep_unmatched=keep_unmatched) is meaning
 
 
 class Broker:
@@ -58,25 +58,25 @@ def counted(code: int) -> tuple[float, float, float]:
     return tuple(metric._value.get() for metric in found)
 
 
-@pytest.mark.parametrize("code", [0, mqtt.NOBODY, 0x87, 0x99, mqtt.PACKET_TOO_LARGE])
+@pytest.mark.parametrize("code", [0, mqtt.NO_MATCHING_SUBSCRIBERS, 0x87, 0x99, mqtt.PACKET_TOO_LARGE])
 async def test_it_is_counted_alike_live_and_from_the_disk(code: int, tmp_path: Path) -> None:
     broker, found = Broker(code), []
     for live in (True, False):
         async with claimed(tmp_path / str(live), 10**9, 1000.0) as spool:
-            outbox, aside = Outbox(spool, 1000, "auto"), Aside()
+            outbox, blocked = Outbox(spool, 1000, "auto"), BlockedTopics()
             await outbox.open()
-            in_flight = InFlight(outbox, aside)
-            publisher = Publisher(outbox, in_flight, aside, Words())
+            in_flight = InFlight(outbox, blocked)
+            publisher = Publisher(outbox, in_flight, blocked, ControlTopics())
             before = counted(code)
             if live:
                 publisher._connection = broker  # type: ignore[assignment]
-                publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
+                publisher.scan(OPTIONS, [Reading("t", 1, 1.0)])
                 assert not in_flight.batches
             else:
-                publisher.scan(OUTLET, [Reading("t", 1, 1.0)])
+                publisher.scan(OPTIONS, [Reading("t", 1, 1.0)])
                 await outbox.flush()
-                replay = Replay(outbox, in_flight, SpoolGauges(spool), broker, aside=aside, words=Words())  # type: ignore[arg-type]
+                replay = Replay(outbox, in_flight, SpoolGauges(spool), broker, blocked=blocked, control=ControlTopics())  # type: ignore[arg-type]
                 await replay._step()
             found.append(tuple(after - old for after, old in zip(counted(code), before, strict=True)))
     assert found[0] == found[1]
-    assert sum(found[0]) == {0: 1, mqtt.NOBODY: 0, 0x87: 1}.get(code, 2)
+    assert sum(found[0]) == {0: 1, mqtt.NO_MATCHING_SUBSCRIBERS: 0, 0x87: 1}.get(code, 2)

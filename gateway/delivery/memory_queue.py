@@ -7,7 +7,7 @@ from itertools import chain
 from gateway.delivery.batch import Batch
 
 
-class Waiting:
+class MemoryQueue:
     """At most `limit` readings. Some are `taken` for the disk, and done with once it has them."""
 
     def __init__(self, limit: int) -> None:

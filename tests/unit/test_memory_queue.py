@@ -4,14 +4,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.delivery.batch import Batch
-from gateway.delivery.waiting import Waiting
+from gateway.delivery.memory_queue import MemoryQueue
 
 STEPS = st.one_of(st.integers(1, 50).map(lambda number: ("add", number)), st.sampled_from([("take", 3), ("back", 0)]))
 
 
 @given(st.lists(STEPS, max_size=60))
 def test_the_lowest_number_is_known_whatever_comes_and_goes(steps: list[tuple[str, int]]) -> None:
-    waiting, there, taken = Waiting(20), [], []
+    waiting, there, taken = MemoryQueue(20), [], []
     for step, number in steps:
         if step == "add":
             there.append(number)

@@ -8,7 +8,7 @@ from nexus.contract import topic
 
 
 @dataclass(frozen=True)
-class Outlet:
+class PublishOptions:
     """On the device's path, as a message a tag or a message a scan, with the tags' units. Its topics are made once."""
 
     path: str

@@ -7,7 +7,7 @@ one that was out alone twice when it did is the one. Some do both (Mosquitto 2.0
 from collections.abc import Collection
 from typing import Any
 
-from gateway.delivery.aside import LONGEST_SECONDS, MOST_TOPICS
+from gateway.delivery.blocked_topics import LONGEST_SECONDS, MOST_TOPICS
 
 STRIKES = 2  # the broker may have hung up over something else
 FIRST_SECONDS = 300.0  # until a refused one is said again: it may cost the connection, and no reading waits for it
@@ -15,17 +15,17 @@ FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # after it hung up, before anything but
 PATIENCE, PRESENCE_SECONDS = 60.0, 10.0
 
 
-class Words:
+class ControlTopics:
     """What is out, what is refused, and when to say no more. `now` is the event loop's time; all is bounded."""
 
     def __init__(self) -> None:
         self.careful = False  # one at a time, as the broker has hung up over one
         self.urgent: str | None = None  # our presence, which is said first
-        self._out: dict[str, None] = {}
+        self._unanswered: dict[str, None] = {}
         self._strikes: dict[str, int] = {}
         self._denied: dict[str, tuple[float, float]] = {}  # until when, and how long the next time
         self.refused_any = False  # on this connection
-        self._quiet_until = self._hung_up = float("-inf")
+        self._quiet_until = self._disconnected_at = float("-inf")
         self._pause = FIRST_PAUSE
 
     @property
@@ -34,20 +34,20 @@ class Words:
         return self._denied.keys()
 
     @property
-    def any_out(self) -> bool:
+    def has_unanswered(self) -> bool:
         """Whether there is something that is not answered."""
-        return bool(self._out)
+        return bool(self._unanswered)
 
     def forget(self, topic: str) -> None:
         """Nobody here will say this any more."""
-        for known in (self._out, self._strikes, self._denied):
+        for known in (self._unanswered, self._strikes, self._denied):
             known.pop(topic, None)
 
-    def may_say(self, now: float, *, others_suspected: bool) -> bool:
+    def may_send(self, now: float, *, others_suspected: bool) -> bool:
         """Whether it is time to say anything that can wait; for a while also until others are cleared of suspicion."""
-        return now >= self._quiet_until and not (others_suspected and now < self._hung_up + PATIENCE)
+        return now >= self._quiet_until and not (others_suspected and now < self._disconnected_at + PATIENCE)
 
-    def is_left_out(self, topic: str, now: float) -> bool:
+    def is_excluded(self, topic: str, now: float) -> bool:
         """Whether saying this would have the broker hang up."""
         until, _ = self._denied.get(topic, (now, 0.0))
         return until > now
@@ -55,61 +55,61 @@ class Words:
     def is_presence_in_doubt(self, now: float) -> bool:
         """Whether the broker may just have hung up over our presence, so that nothing else should be tried now."""
         doubted = self.urgent in self._strikes and self.urgent not in self._denied
-        return doubted and now < self._hung_up + PRESENCE_SECONDS
+        return doubted and now < self._disconnected_at + PRESENCE_SECONDS
 
-    def out(self, topic: str) -> None:
+    def sent(self, topic: str) -> None:
         """This leaves now."""
-        if len(self._out) < MOST_TOPICS:
-            self._out[topic] = None
+        if len(self._unanswered) < MOST_TOPICS:
+            self._unanswered[topic] = None
 
     def answered(self, topic: str, now: float, *, taken: bool) -> bool:
         """The broker's answer; tells whether it is a refusal that is new."""
-        self._out.pop(topic, None)
+        self._unanswered.pop(topic, None)
         self._strikes.pop(topic, None)
         if taken:
             self._denied.pop(topic, None)
             return False
         self.refused_any = True
-        return self._leave_out(topic, now)
+        return self._exclude(topic, now)
 
-    def hung_up(self, now: float, *, excused: bool) -> list[str]:
+    def disconnected(self, now: float, *, excused: bool) -> list[str]:
         """The broker ended the connection over a topic, `excused` if it is known to be another's; names the refused."""
-        out = list(self._out)
+        out = list(self._unanswered)
         is_known = excused or self.refused_any
         if out and not excused:
-            self._be_quiet(now)
-        self.lost(now)
+            self._pause_for_a_while(now)
+        self.connection_lost(now)
         if is_known:
             return []
         guilty = []
         for topic in out:
             self._strikes[topic] = self._strikes.pop(topic, 0) + 1
             _bound(self._strikes)
-            if self._strikes[topic] >= STRIKES and len(out) <= STRIKES and self._leave_out(topic, now):
+            if self._strikes[topic] >= STRIKES and len(out) <= STRIKES and self._exclude(topic, now):
                 guilty.append(topic)
         return guilty
 
-    def refuse(self, name: str, now: float) -> bool:
+    def deny(self, name: str, now: float) -> bool:
         """The broker has hung up over this alone; tells whether that is new."""
-        self._out.pop(name, None)
-        return self._leave_out(name, now)
+        self._unanswered.pop(name, None)
+        return self._exclude(name, now)
 
-    def lost(self, now: float) -> None:
+    def connection_lost(self, now: float) -> None:
         """The connection is gone for another reason; or because of what was refused, though nothing says so."""
         if self.refused_any:
-            self._be_quiet(now)
-        self._out.clear()
+            self._pause_for_a_while(now)
+        self._unanswered.clear()
         self.refused_any = False
 
-    def _be_quiet(self, now: float) -> None:
-        if self._hung_up == now:
+    def _pause_for_a_while(self, now: float) -> None:
+        if self._disconnected_at == now:
             return
-        if now - self._hung_up > 2 * LONGEST_PAUSE:
+        if now - self._disconnected_at > 2 * LONGEST_PAUSE:
             self._pause = FIRST_PAUSE
-        self.careful, self._hung_up, self._quiet_until = True, now, now + self._pause
+        self.careful, self._disconnected_at, self._quiet_until = True, now, now + self._pause
         self._pause = min(LONGEST_PAUSE, 2 * self._pause)
 
-    def _leave_out(self, topic: str, now: float) -> bool:
+    def _exclude(self, topic: str, now: float) -> bool:
         """Tells whether that is new."""
         is_new = topic not in self._denied
         _, pause = self._denied.pop(topic, (now, FIRST_SECONDS))

@@ -2,29 +2,29 @@
 
 import asyncio
 
-from gateway.delivery.words import Words
+from gateway.delivery.control_topics import ControlTopics
 from nexus import mqtt
 from nexus.mqtt import SubscriptionError
 from nexus.process import log
 
 
-async def subscribe(words: Words, connection: mqtt.Connection, name: str, *, only_new: bool = False) -> bool:
+async def subscribe(control: ControlTopics, connection: mqtt.Connection, name: str, *, only_new: bool = False) -> bool:
     """Whether the broker lets us hear this. Raises MqttError when the connection is lost."""
     clock = asyncio.get_running_loop().time
-    if words.is_left_out(name, clock()):
+    if control.is_excluded(name, clock()):
         return False
     try:
         await connection.subscribe(name, only_new=only_new)
     except SubscriptionError as error:
-        if words.answered(name, clock(), taken=False):
+        if control.answered(name, clock(), taken=False):
             _say(name, error)
         return False
     except mqtt.MqttError as error:
-        if mqtt.blames_a_message(connection.lost) and words.refuse(name, clock()):
+        if mqtt.blames_a_message(connection.lost) and control.deny(name, clock()):
             _say(name, error)
         raise
     else:
-        words.answered(name, clock(), taken=True)
+        control.answered(name, clock(), taken=True)
         return True
 
 

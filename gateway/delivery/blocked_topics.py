@@ -8,7 +8,7 @@ AGAIN_SECONDS = 30.0  # after one that is still denied: it may have cost the con
 SUSPECT_SECONDS = 60.0  # for a suspect's messages to come to the disk
 
 
-class Aside:
+class BlockedTopics:
     """Topics that the broker denies, ones under suspicion, and ones that nobody is there for; each set is bounded.
 
     When a broker ends the connection instead of denying a topic, all that was under way is suspected, and tried one by
@@ -18,11 +18,11 @@ class Aside:
     def __init__(self) -> None:
         self._denied: dict[str, tuple[float, float]] = {}  # until when, and how long the next time
         self._suspects: dict[str, float] = {}  # since when
-        self._unheard: set[str] = set()
+        self._unmatched: set[str] = set()
         self._trial: str | None = None
         self._again_at = float("-inf")  # when the next denied topic may be tried
         self.denials = 0
-        self.holds_any = False  # whether live messages of some topic have to wait
+        self.blocks_any = False  # whether live messages of some topic have to wait
 
     @property
     def denied(self) -> Collection[str]:
@@ -32,14 +32,14 @@ class Aside:
     @property
     def topics(self) -> list[str]:
         """All that the disk should not send now."""
-        return [*self._denied, *self._suspects, *self._unheard]
+        return [*self._denied, *self._suspects, *self._unmatched]
 
     @property
     def has_suspects(self) -> bool:
         """Whether some are still to be tried one by one."""
         return bool(self._suspects)
 
-    def holds(self, topic: str) -> bool:
+    def blocks(self, topic: str) -> bool:
         """Whether live messages of this topic have to wait."""
         return topic in self._denied or topic in self._suspects
 
@@ -53,24 +53,24 @@ class Aside:
         self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
         self._again_at = now + AGAIN_SECONDS
         self._suspects.pop(topic, None)
-        self._noted()
+        self._update()
         return is_new
 
-    def nobody(self, topic: str) -> None:
+    def no_subscribers(self, topic: str) -> None:
         """Nobody has subscribed to this topic."""
-        if len(self._unheard) < MOST_TOPICS:
-            self._unheard.add(topic)
+        if len(self._unmatched) < MOST_TOPICS:
+            self._unmatched.add(topic)
 
-    def somebody(self) -> None:
+    def may_have_subscribers(self) -> None:
         """There may be subscribers for everything again."""
-        self._unheard.clear()
+        self._unmatched.clear()
 
     def connected(self, now: float) -> None:
         """A new connection, perhaps new rights: what is denied is due, unless a denial may have cost the last one."""
         if now >= self._again_at:
             self._denied = {topic: (now, pause) for topic, (_, pause) in self._denied.items()}
 
-    def disconnected(self, under_way: Iterable[str], now: float) -> str | None:
+    def suspect(self, under_way: Iterable[str], now: float) -> str | None:
         """The broker ended the connection over a topic; gives the one that is proven to be the reason."""
         if (guilty := self._trial) is not None:
             self._trial = None
@@ -79,7 +79,7 @@ class Aside:
         for topic in under_way:
             if len(self._suspects) < MOST_TOPICS and topic not in self._denied:
                 self._suspects[topic] = now
-        self._noted()
+        self._update()
         return None
 
     def trial(self, now: float) -> str | None:
@@ -90,7 +90,7 @@ class Aside:
         self._trial = next(iter(self._suspects), due)
         return self._trial
 
-    def tried(self, topic: str, *, taken: bool, now: float) -> None:
+    def finish_trial(self, topic: str, *, taken: bool, now: float) -> None:
         """What came of it."""
         self._trial = None
         self._suspects.pop(topic, None)
@@ -98,12 +98,12 @@ class Aside:
             self._denied.pop(topic, None)
         else:
             self.deny(topic, now)
-        self._noted()
+        self._update()
 
-    def _noted(self) -> None:
-        self.holds_any = bool(self._denied or self._suspects)
+    def _update(self) -> None:
+        self.blocks_any = bool(self._denied or self._suspects)
 
-    def untried(self, topic: str, now: float) -> None:
+    def skip_trial(self, topic: str, now: float) -> None:
         """There is no message to try it with: it is another one's turn; one that stays without is nobody's concern."""
         self._trial = None
         since = self._suspects.pop(topic, None)
@@ -111,9 +111,9 @@ class Aside:
             self._suspects[topic] = since
         elif since is None:
             self._denied.pop(topic, None)
-        self._noted()
+        self._update()
 
-    def released(self, topic: str, now: float) -> None:
+    def release(self, topic: str, now: float) -> None:
         """Nothing more comes of it here: it is tried with what the disk has, and forgotten if that is nothing."""
         if topic in self._denied:
             self._denied[topic] = (now, self._denied[topic][1])
