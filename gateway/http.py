@@ -54,7 +54,7 @@ class DeviceCache:
         self._statuses[path] = status
 
     @property
-    def has_heard(self) -> bool:
+    def has_statuses(self) -> bool:
         """Whether a device has answered, or it is known that it does not."""
         return bool(self._statuses)
 

@@ -205,7 +205,7 @@ class _Gateway:
         """What keeps us from being ready."""
         waiting = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         waiting += self._delivery.waiting_for()
-        if not self._cache.has_heard and self._clock() < self._ready_at:
+        if not self._cache.has_statuses and self._clock() < self._ready_at:
             waiting.append("the first device to answer, or not to")
         return waiting
 
@@ -251,8 +251,8 @@ class _Gateway:
         guard.call("message", self._take, connection, message)
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
-        heard = self._delivery.heard(message.topic, message.payload)
-        if not heard and not self._coordinator.heard(message):
+        heard = self._delivery.handle(message.topic, message.payload)
+        if not heard and not self._coordinator.handle(message):
             self._commands.take(connection, message)
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:

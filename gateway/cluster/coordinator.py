@@ -152,7 +152,7 @@ class GroupCoordinator:
             await (await connection.publish(self.topic, b"", retain=True))
             await self._list.clear(connection)
 
-    def heard(self, message: mqtt.Message) -> bool:
+    def handle(self, message: mqtt.Message) -> bool:
         """Takes a message if it is a member's."""
         if (found := topic.member_of(self._group, message.topic)) is None:
             return False
@@ -182,7 +182,7 @@ class GroupCoordinator:
             for number, sent in self._sent:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
-        if not self._membership.heard("broker", member, presence, now, retained=retained):
+        if not self._membership.note("broker", member, presence, now, retained=retained):
             raise DecodeError("there are too many members, or too many of one user")
 
     # What follows.

@@ -48,7 +48,7 @@ class DeviceList:
         with suppress(mqtt.MqttError):
             for number in list(self._pending):
                 name = self._name(number)
-                if connection.room <= 0 or (self._control.careful and self._in_flight):
+                if connection.send_quota <= 0 or (self._control.careful and self._in_flight):
                     return
                 if self._control.is_excluded(name, now):
                     self._refused(name)

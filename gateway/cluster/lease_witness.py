@@ -100,7 +100,7 @@ class LeaseWitness:
             presence = decode_presence(lease.presence)
             if presence.state == "left" and lease.member != self._member:
                 self._gone.add(lease.member)
-            if not self._membership.heard("leases", lease.member, presence, boottime(), retained=retained):
+            if not self._membership.note("leases", lease.member, presence, boottime(), retained=retained):
                 raise DecodeError("there are too many members, or too many of one user")
             self._problems.accept(place)
         except DecodeError as error:

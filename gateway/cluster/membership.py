@@ -130,13 +130,13 @@ class Membership:
         """The witness has shown us everything up to then."""
         self._witnesses.by_name[witness].showed(sent, self._lease)
 
-    def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
+    def note(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
         """Takes a member's presence; False when there are too many. `retained` if it is an old one."""
         if member == self._me:
             if presence.id not in self._ids:
-                self._twin.heard(witness, presence, now, retained=retained)
+                self._twin.note(witness, presence, now, retained=retained)
             return True
-        return self._group.heard(witness, member, presence, now, retained=retained)
+        return self._group.note(witness, member, presence, now, retained=retained)
 
     # What follows.
 
@@ -292,7 +292,7 @@ class Membership:
     def _rival(self, name: str, peer: Peer, now: float) -> Rival:
         said = peer.presence
         known = self.lists.known(said.devices)
-        fresh = max(peer.heard.values()) >= self._fresh_from
+        fresh = max(peer.last_heard.values()) >= self._fresh_from
         room = fresh and f"{self._id}:{self.lists.digest}" in said.view
         doubted = (said.polls and now < self._doubtful_until) or not self._witnesses.vouch_for_us(peer, now)
         taken = peer.live and not peer.knows(self._id) and doubted

@@ -25,12 +25,12 @@ class Peer:
     since: float = float("-inf")
     lost: bool = False  # the broker says that its connection is gone
     live: bool = False
-    heard: dict[Name, float] = field(default_factory=dict)
+    last_heard: dict[Name, float] = field(default_factory=dict)
     words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # id and number that each witness showed last
     granted: str | None = None  # the token that we have made room for
 
     def note(self, witness: Name, presence: Presence, now: float) -> None:
-        self.heard[witness] = now
+        self.last_heard[witness] = now
         self.words[witness] = (presence.id, presence.seq)
 
     def lease(self, ours: float) -> float:
@@ -54,7 +54,7 @@ class Peers:
         self.living: dict[str, Peer] = {}
         self._past: dict[tuple[str, str], int] = {}
 
-    def heard(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
+    def note(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
         """Takes a member's presence; False when there are too many. `retained` if it is an old one."""
         peer = self.living.get(member)
         if presence.seq <= self._past.get((member, presence.id), -1):

@@ -18,7 +18,7 @@ class Twin:
         """Whether it is alive and comes before us, who have this id; None if we have not announced ourselves yet."""
         return self._peer is not None and self._peer.live and (own is None or self._peer.presence.id < own)
 
-    def heard(self, witness: Name, presence: Presence, now: float, *, retained: bool) -> None:
+    def note(self, witness: Name, presence: Presence, now: float, *, retained: bool) -> None:
         """Takes a presence under our name that is not ours."""
         peer = self._peer
         if peer is None or peer.presence.id != presence.id:
@@ -34,9 +34,9 @@ class Twin:
 
     def expire(self, witnesses: Witnesses, lease: float, subscribed: float | None, now: float) -> None:
         """Removes a silent one, by time alone: we announce nothing while it may be there."""
-        if (peer := self._peer) is None or (subscribed is None and "broker" in peer.heard):
+        if (peer := self._peer) is None or (subscribed is None and "broker" in peer.last_heard):
             return
-        last = max(peer.heard.values(), default=peer.known)
-        wait = peer.lease(lease) * max(one.leases for name, one in witnesses.by_name.items() if name in peer.heard)
+        last = max(peer.last_heard.values(), default=peer.known)
+        wait = peer.lease(lease) * max(one.leases for name, one in witnesses.by_name.items() if name in peer.last_heard)
         if now >= max(last, subscribed or 0) + wait + MARGIN_SECONDS:
             self._peer = None

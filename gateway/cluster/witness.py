@@ -66,7 +66,7 @@ class Witnesses:
     def unvouched(self, peer: Peer, now: float) -> float | None:
         """For how many seconds the Leases could have shown a member, and did not; None if its presence counts alone."""
         one = self.leases
-        if one is None or one.since is None or "leases" in peer.heard or not one.is_readable(now, self._lease):
+        if one is None or one.since is None or "leases" in peer.last_heard or not one.is_readable(now, self._lease):
             return None
         return now - max(peer.met, one.since)
 
@@ -91,8 +91,8 @@ class Witnesses:
         By a witness that we cannot read it may have renewed since anything was heard of it; and what we have not looked
         at for a lease since then may show it, as a member that loses one witness goes on by the other.
         """
-        one, theirs, last = self.by_name[name], peer.lease(self._lease), max(peer.heard.values())
+        one, theirs, last = self.by_name[name], peer.lease(self._lease), max(peer.last_heard.values())
         if one.seen is None or one.since is None or not one.is_readable(now, self._lease):
             return now - last >= UNREADABLE_LEASES * theirs
-        heard = max(peer.heard.get(name, peer.known), one.since)
+        heard = max(peer.last_heard.get(name, peer.known), one.since)
         return one.seen - heard >= theirs * one.leases + MARGIN_SECONDS and one.seen - last >= theirs

@@ -1,4 +1,4 @@
-"""What a broker's answer to a message means: decided, counted and said at one point, for live ones and the disk's."""
+"""What a PUBACK means: decided, counted and logged in one place, for live messages and replayed ones."""
 
 import asyncio
 from enum import Enum
@@ -9,17 +9,17 @@ from gateway.delivery.outbox import Wanted
 from nexus import mqtt
 from nexus.process import log
 
-PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to come back too
+PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to reconnect too
 
 
 class Verdict(Enum):
     """What becomes of a message."""
 
     TAKEN = "taken"
-    NO_SUBSCRIBERS = "nobody was there to get it: it is kept"
-    TOO_LARGE = "the disk gives it in parts"
-    DENIED = "the topic is denied: it waits"
-    REFUSED = "it will never be taken: keeping it would help nobody"
+    NO_SUBSCRIBERS = "no matching subscribers: it is kept and sent again"
+    TOO_LARGE = "larger than the broker takes: it is sent in parts, from the disk"
+    DENIED = "the topic is denied: it waits on the disk"
+    REFUSED = "refused for good: it is dropped"
 
 
 def verdict(code: int, *, keep_unmatched: bool) -> Verdict:
@@ -32,7 +32,7 @@ def verdict(code: int, *, keep_unmatched: bool) -> Verdict:
 
 
 class Acknowledgements:
-    """Takes the answers for one outbox's messages. What is sent again is counted again."""
+    """Interprets the PUBACKs for one outbox. Messages that are sent again are counted again."""
 
     def __init__(self, wanted: Wanted, blocked: BlockedTopics) -> None:
         self._wanted, self._blocked = wanted, blocked
@@ -43,13 +43,13 @@ class Acknowledgements:
         self._clock = asyncio.get_running_loop().time
 
     def connected(self) -> None:
-        """There is a connection. After an outage those who listen may still be on their way back, as we were."""
+        """Called on each connection. After an outage subscribers may still be reconnecting, as we were."""
         if self._was_connected:
             self._patience_until = self._clock() + PATIENCE_SECONDS
         self._was_connected = True
 
     def take(self, topic: str, code: int) -> Verdict:
-        """What an answer means. Those TAKEN are for the caller to count, many at once: see `taken`."""
+        """What a PUBACK means. The caller counts what is TAKEN, many messages at once: see `taken`."""
         found = verdict(code, keep_unmatched=self._keep_unmatched)
         if found is Verdict.REFUSED:
             self.refuse(topic, mqtt.reason(code))
@@ -62,11 +62,11 @@ class Acknowledgements:
 
     @property
     def _keep_unmatched(self) -> bool:
-        """Whether what the broker had nobody to give to is kept, and sent again."""
+        """Whether messages without matching subscribers are kept and sent again."""
         return self._wanted != "never" or self._clock() < self._patience_until
 
     def refuse(self, topic: str, reason: str, text: str = "the broker refuses messages", **details: int) -> None:
-        """Counts a message that will not leave, and says so once a reason."""
+        """Counts a message that the broker will not take, and logs each reason once."""
         metrics.refused.labels(reason).inc()
         if reason not in self._said:
             self._said.add(reason)
@@ -74,7 +74,7 @@ class Acknowledgements:
 
     @staticmethod
     def taken(messages: int) -> None:
-        """Counts messages that the broker took for somebody."""
+        """Counts messages that the broker took."""
         metrics.published.inc(messages)
 
     @staticmethod

@@ -37,7 +37,7 @@ class Adopted:
 
     async def drain(self, connection: mqtt.Connection) -> None:
         """Sends what is in it, for as long as the connection lasts."""
-        self.in_flight.put_back()
+        self.in_flight.requeue_all()
         self.blocked.connected(asyncio.get_running_loop().time())
         await self.receipts.join(connection)
         await Replay(
@@ -76,10 +76,10 @@ class Adoption:
                 under_way = [batch.topic for batch in one.in_flight.batches]
                 one.blocked.suspect(under_way, asyncio.get_running_loop().time())
 
-    def heard(self, name: str, payload: bytes) -> bool:
+    def handle(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
-        heard = [one.receipts.heard(name, payload) for one in self._spools]  # an offer is for all
-        return any(heard)
+        taken = [one.receipts.handle(name, payload) for one in self._spools]  # an offer is for all
+        return any(taken)
 
     async def run(self, folder: Path) -> None:
         """Looks for them again and again, until it is cancelled."""

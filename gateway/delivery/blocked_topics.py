@@ -1,18 +1,18 @@
-"""Topics that are left out for a while, so that they neither block the others nor disconnect us. Pure."""
+"""Topics that are not sent for a while, so that they neither hold up the others nor cost the connection. Pure."""
 
 from collections.abc import Collection, Iterable
 
 MOST_TOPICS = 10_000
 FIRST_SECONDS, LONGEST_SECONDS = 60.0, 14_400.0  # until a denied topic is tried again
-AGAIN_SECONDS = 30.0  # after one that is still denied: it may have cost the connection
-SUSPECT_SECONDS = 60.0  # for a suspect's messages to come to the disk
+AGAIN_SECONDS = 30.0  # after a denial, before the next trial: it may have cost the connection
+SUSPECT_SECONDS = 60.0  # how long a suspect may stay without a message on disk to try it with
 
 
 class BlockedTopics:
-    """Topics that the broker denies, ones under suspicion, and ones that nobody is there for; each set is bounded.
+    """Topics that the broker denies, that are suspected, or that have no subscribers; each set is bounded.
 
-    When a broker ends the connection instead of denying a topic, all that was under way is suspected, and tried one by
-    one. What is suspected or denied waits on the disk. `now` is the event loop's time.
+    When a broker disconnects us instead of denying a topic, every topic in flight is suspected and tried on its own.
+    Messages of suspected and denied topics wait on the disk. `now` is the event loop's time.
     """
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class BlockedTopics:
 
     @property
     def topics(self) -> list[str]:
-        """All that the disk should not send now."""
+        """All topics that the replay leaves on the disk for now."""
         return [*self._denied, *self._suspects, *self._unmatched]
 
     @property
     def has_suspects(self) -> bool:
-        """Whether some are still to be tried one by one."""
+        """Whether some topics are still to be tried on their own."""
         return bool(self._suspects)
 
     def blocks(self, topic: str) -> bool:
@@ -44,7 +44,7 @@ class BlockedTopics:
         return topic in self._denied or topic in self._suspects
 
     def deny(self, topic: str, now: float) -> bool:
-        """The broker takes nothing on this topic; tells whether that is new."""
+        """The broker denies this topic; tells whether that is new."""
         self.denials += 1
         until, pause = self._denied.get(topic, (0.0, FIRST_SECONDS))
         is_new = topic not in self._denied
@@ -57,21 +57,21 @@ class BlockedTopics:
         return is_new
 
     def no_subscribers(self, topic: str) -> None:
-        """Nobody has subscribed to this topic."""
+        """The topic has no subscribers."""
         if len(self._unmatched) < MOST_TOPICS:
             self._unmatched.add(topic)
 
     def may_have_subscribers(self) -> None:
-        """There may be subscribers for everything again."""
+        """Subscribers may have come back."""
         self._unmatched.clear()
 
     def connected(self, now: float) -> None:
-        """A new connection, perhaps new rights: what is denied is due, unless a denial may have cost the last one."""
+        """A new connection, perhaps new rights: denied topics are due, unless one may have cost the last one."""
         if now >= self._again_at:
             self._denied = {topic: (now, pause) for topic, (_, pause) in self._denied.items()}
 
     def suspect(self, under_way: Iterable[str], now: float) -> str | None:
-        """The broker ended the connection over a topic; gives the one that is proven to be the reason."""
+        """The broker disconnected us over a topic; gives the one that is proven to be the cause."""
         if (guilty := self._trial) is not None:
             self._trial = None
             self.deny(guilty, now)
@@ -83,7 +83,7 @@ class BlockedTopics:
         return None
 
     def trial(self, now: float) -> str | None:
-        """The topic that is to be tried next, all by itself; None if there is none."""
+        """The topic to try next, alone in flight; None if there is none."""
         due = None
         if now >= self._again_at:
             due = next((topic for topic, (until, _) in self._denied.items() if until <= now), None)
@@ -91,7 +91,7 @@ class BlockedTopics:
         return self._trial
 
     def finish_trial(self, topic: str, *, taken: bool, now: float) -> None:
-        """What came of it."""
+        """The result of a trial."""
         self._trial = None
         self._suspects.pop(topic, None)
         if taken:
@@ -104,7 +104,7 @@ class BlockedTopics:
         self.blocks_any = bool(self._denied or self._suspects)
 
     def skip_trial(self, topic: str, now: float) -> None:
-        """There is no message to try it with: it is another one's turn; one that stays without is nobody's concern."""
+        """No message is on disk to try the topic with: it is another's turn. One that stays without is forgotten."""
         self._trial = None
         since = self._suspects.pop(topic, None)
         if since is not None and now - since < SUSPECT_SECONDS:
@@ -114,6 +114,6 @@ class BlockedTopics:
         self._update()
 
     def release(self, topic: str, now: float) -> None:
-        """Nothing more comes of it here: it is tried with what the disk has, and forgotten if that is nothing."""
+        """No more readings come on this topic: it is tried with what the disk has, and forgotten if that is nothing."""
         if topic in self._denied:
             self._denied[topic] = (now, self._denied[topic][1])

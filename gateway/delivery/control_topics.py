@@ -1,7 +1,8 @@
-"""Topics of what we say beside the readings, such as states and presence, that the broker refuses. Pure.
+"""Which control messages (states, presence, subscriptions) the broker refuses. Pure.
 
-One that is refused is left out for a while. Where a broker hangs up instead of answering, words are said one at a time:
-one that was out alone twice when it did is the one. Some do both (Mosquitto 2.0), so after a hang-up there is a pause.
+A refused topic is excluded for a while. A broker that disconnects us instead of answering has us send one message at a
+time: a topic that was unanswered alone at two disconnections is the culprit. Some brokers do both (Mosquitto 2.0), so
+each disconnection is followed by a pause.
 """
 
 from collections.abc import Collection
@@ -9,18 +10,18 @@ from typing import Any
 
 from gateway.delivery.blocked_topics import LONGEST_SECONDS, MOST_TOPICS
 
-STRIKES = 2  # the broker may have hung up over something else
-FIRST_SECONDS = 300.0  # until a refused one is said again: it may cost the connection, and no reading waits for it
-FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # after it hung up, before anything but presence is said again
+STRIKES = 2  # the first disconnection may have had another cause
+FIRST_SECONDS = 300.0  # until a refused topic is tried again: that may cost the connection, and no reading waits for it
+FIRST_PAUSE, LONGEST_PAUSE = 5.0, 300.0  # after a disconnection, before anything but presence is sent
 PATIENCE, PRESENCE_SECONDS = 60.0, 10.0
 
 
 class ControlTopics:
-    """What is out, what is refused, and when to say no more. `now` is the event loop's time; all is bounded."""
+    """What is unanswered, what is refused, and when to send nothing. `now` is the event loop's time; all is bounded."""
 
     def __init__(self) -> None:
-        self.careful = False  # one at a time, as the broker has hung up over one
-        self.urgent: str | None = None  # our presence, which is said first
+        self.careful = False  # one message at a time, as the broker disconnected us over one
+        self.urgent: str | None = None  # the topic of our presence, which is sent first
         self._unanswered: dict[str, None] = {}
         self._strikes: dict[str, int] = {}
         self._denied: dict[str, tuple[float, float]] = {}  # until when, and how long the next time
@@ -35,35 +36,35 @@ class ControlTopics:
 
     @property
     def has_unanswered(self) -> bool:
-        """Whether there is something that is not answered."""
+        """Whether a message is still unanswered."""
         return bool(self._unanswered)
 
     def forget(self, topic: str) -> None:
-        """Nobody here will say this any more."""
+        """Nothing will be sent on this topic any more."""
         for known in (self._unanswered, self._strikes, self._denied):
             known.pop(topic, None)
 
     def may_send(self, now: float, *, others_suspected: bool) -> bool:
-        """Whether it is time to say anything that can wait; for a while also until others are cleared of suspicion."""
+        """Whether what can wait may be sent now; after a disconnection not before readings are cleared of suspicion."""
         return now >= self._quiet_until and not (others_suspected and now < self._disconnected_at + PATIENCE)
 
     def is_excluded(self, topic: str, now: float) -> bool:
-        """Whether saying this would have the broker hang up."""
+        """Whether sending on this topic might cost the connection."""
         until, _ = self._denied.get(topic, (now, 0.0))
         return until > now
 
     def is_presence_in_doubt(self, now: float) -> bool:
-        """Whether the broker may just have hung up over our presence, so that nothing else should be tried now."""
+        """Whether our presence may have caused the last disconnection, so that nothing else should be tried now."""
         doubted = self.urgent in self._strikes and self.urgent not in self._denied
         return doubted and now < self._disconnected_at + PRESENCE_SECONDS
 
     def sent(self, topic: str) -> None:
-        """This leaves now."""
+        """A message leaves on this topic now."""
         if len(self._unanswered) < MOST_TOPICS:
             self._unanswered[topic] = None
 
     def answered(self, topic: str, now: float, *, taken: bool) -> bool:
-        """The broker's answer; tells whether it is a refusal that is new."""
+        """The broker's answer; tells whether it is a new refusal."""
         self._unanswered.pop(topic, None)
         self._strikes.pop(topic, None)
         if taken:
@@ -73,7 +74,10 @@ class ControlTopics:
         return self._exclude(topic, now)
 
     def disconnected(self, now: float, *, excused: bool) -> list[str]:
-        """The broker ended the connection over a topic, `excused` if it is known to be another's; names the refused."""
+        """The broker disconnected us over a topic; `excused` if a reading's is known to be the cause.
+
+        Gives the topics that are found guilty.
+        """
         out = list(self._unanswered)
         is_known = excused or self.refused_any
         if out and not excused:
@@ -90,12 +94,12 @@ class ControlTopics:
         return guilty
 
     def deny(self, name: str, now: float) -> bool:
-        """The broker has hung up over this alone; tells whether that is new."""
+        """The broker disconnected us over this topic alone; tells whether that is new."""
         self._unanswered.pop(name, None)
         return self._exclude(name, now)
 
     def connection_lost(self, now: float) -> None:
-        """The connection is gone for another reason; or because of what was refused, though nothing says so."""
+        """The connection was lost for another reason, or over a refused message without a word of it."""
         if self.refused_any:
             self._pause_for_a_while(now)
         self._unanswered.clear()
@@ -110,7 +114,7 @@ class ControlTopics:
         self._pause = min(LONGEST_PAUSE, 2 * self._pause)
 
     def _exclude(self, topic: str, now: float) -> bool:
-        """Tells whether that is new."""
+        """Tells whether the topic was not excluded before."""
         is_new = topic not in self._denied
         _, pause = self._denied.pop(topic, (now, FIRST_SECONDS))
         self._denied[topic] = (now + pause, min(LONGEST_SECONDS, 2 * pause))
@@ -119,6 +123,6 @@ class ControlTopics:
 
 
 def _bound(topics: dict[str, Any]) -> None:
-    """The one that was refused longest ago goes, and is tried again."""
+    """Drops the topic that was refused longest ago: it is tried again."""
     if len(topics) > MOST_TOPICS:
         del topics[next(iter(topics))]

@@ -118,10 +118,10 @@ class Delivery:
             self.outbox, self._in_flight, self.gauges, connection, blocked=self._blocked, control=self._control
         )
 
-    def heard(self, name: str, payload: bytes) -> bool:
+    def handle(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
-        heard = self._receipts.heard(name, payload)
-        return self._adoption.heard(name, payload) or heard
+        heard = self._receipts.handle(name, payload)
+        return self._adoption.handle(name, payload) or heard
 
     def released(self, path: str) -> None:
         """A device that is polled here no more."""

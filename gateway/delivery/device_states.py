@@ -69,7 +69,7 @@ class DeviceStates:
         status, name, connection = self._states.get(path), topic.status(path), self._connection
         is_said = path not in self._dirty and not self._control.is_excluded(name, self._clock())
         self.forget(path)
-        if status is None or not is_said or connection is None or connection.room <= 0 or self._control.careful:
+        if status is None or not is_said or connection is None or connection.send_quota <= 0 or self._control.careful:
             return
         with suppress(mqtt.MqttError):
             payload = codec.encode_status(status)
@@ -120,7 +120,7 @@ class DeviceStates:
         for path in list(self._dirty):
             if not self._may_say():
                 return
-            await connection.has_room()
+            await connection.has_quota()
             if path not in self._dirty or not self._may_state(path):
                 continue
             del self._dirty[path]

@@ -33,7 +33,7 @@ class Flight(msgspec.Struct):
     taken: int = 0
     refused: int = 0
     held: Verdict | None = None  # why it is to be sent again
-    landed: asyncio.Future[None] | None = None  # for who waits
+    answered: asyncio.Future[None] | None = None  # for who waits
 
 
 class InFlight:
@@ -46,7 +46,7 @@ class InFlight:
         self._answers = Acknowledgements(outbox.wanted, blocked)
         self._flights: dict[int, Flight] = {}
         self._number = 0
-        self._landed = asyncio.Event()
+        self._progress = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._silent_since: float | None = None
 
@@ -66,28 +66,28 @@ class InFlight:
 
     def send_at_once(self, connection: mqtt.Connection, batch: Batch, messages: Messages) -> bool:
         """Sends a batch if there is room for all of it; tells whether there was. Raises MqttError."""
-        if len(messages) > connection.room:
+        if len(messages) > connection.send_quota:
             return False
         self._send(connection, self._begin(batch, messages), messages)
         return True
 
     async def send(self, connection: mqtt.Connection, batch: Batch, messages: Messages) -> Flight:
-        """Sends a batch as the broker makes room; it has `landed` once all is answered. Raises MqttError."""
+        """Sends a batch as the broker makes room; it has `answered` once all is answered. Raises MqttError."""
         flight = self._begin(batch, messages)
-        flight.landed = asyncio.get_running_loop().create_future()
+        flight.answered = asyncio.get_running_loop().create_future()
         while messages:
-            await connection.has_room()
-            some = max(1, connection.room)
+            await connection.has_quota()
+            some = max(1, connection.send_quota)
             self._send(connection, flight, messages[:some])
             messages = messages[some:]
         return flight
 
-    async def landed(self) -> None:
+    async def drained(self) -> None:
         """Waits until all that is in flight now is answered."""
         upto = self._number
         while self._flights and next(iter(self._flights)) < upto:
-            self._landed.clear()
-            await self._landed.wait()
+            self._progress.clear()
+            await self._progress.wait()
 
     async def watch(self) -> None:
         """Raises MqttError when the oldest batch has waited too long for its PUBACK."""
@@ -99,7 +99,7 @@ class InFlight:
                 raise mqtt.MqttError(f"no PUBACK for {waited:.0f} s")
             await asyncio.sleep(PUBACK_SECONDS - waited)
 
-    def put_back(self) -> None:
+    def requeue_all(self) -> None:
         """The connection is over. What was under way may have arrived or not: it is sent again, and the historian knows
         it when it sees it.
         """
@@ -157,9 +157,9 @@ class InFlight:
     def _answered(self, flight: Flight) -> None:
         flight.left -= 1
         if not flight.left and self._flights.pop(flight.number, None) is not None:
-            self._land(flight)
+            self._finish(flight)
 
-    def _land(self, flight: Flight) -> None:
+    def _finish(self, flight: Flight) -> None:
         """All messages of a batch are answered."""
         batch = flight.batch
         if flight.held is not Verdict.TOO_LARGE:
@@ -172,6 +172,6 @@ class InFlight:
             self._outbox.forget(batch)
         else:
             self._outbox.confirm(batch)
-        self._landed.set()
-        if flight.landed is not None and not flight.landed.done():
-            flight.landed.set_result(None)
+        self._progress.set()
+        if flight.answered is not None and not flight.answered.done():
+            flight.answered.set_result(None)

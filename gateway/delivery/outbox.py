@@ -156,9 +156,9 @@ class Outbox:
             return True
         return is_known and (first < self._start or self._queue.is_committed(first, last))
 
-    def heard_within(self, seconds: float) -> bool:
+    def receipt_within(self, seconds: float) -> bool:
         """Whether a receipt has come lately."""
-        return self._clock() - self._queue.heard < seconds
+        return self._clock() - self._queue.last_receipt < seconds
 
     async def receipts(self, seconds: float) -> None:
         """Waits until what was sent lately is in the database; at most so long."""

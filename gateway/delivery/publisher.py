@@ -67,10 +67,10 @@ class Publisher:
 
     async def has_room(self) -> None:
         """Waits until a scan would leave at once; where there is no connection, for one."""
-        while self._connection is None or self._queue or self._connection.room < self._connection.window // 2:
+        while self._connection is None or self._queue or self._connection.send_quota < self._connection.window // 2:
             self._roomy.clear()
             if self._connection is not None and not self._queue:
-                await self._connection.has_room(self._connection.window // 2)
+                await self._connection.has_quota(self._connection.window // 2)
                 await asyncio.sleep(0)  # a connection that is lost lets nobody wait
             else:
                 await self._roomy.wait()
@@ -84,18 +84,18 @@ class Publisher:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
-        self._in_flight.put_back()  # what the end of a stop left
+        self._in_flight.requeue_all()  # what the end of a stop left
         self._connection, began, self._denials = connection, self._clock(), self._blocked.denials
         self._roomy.set()
         try:
             await self._send_queued(connection)
-            await self._in_flight.landed()
+            await self._in_flight.drained()
             await self._outbox.sent_from_memory()
             await self._outbox.receipts(RECEIPT_SECONDS)
         finally:
             self._connection = None
             self._suspect(connection.lost, self._clock() - began)
-            self._put_back()
+            self._requeue_all()
 
     def _suspect(self, lost: str | None, lasted: float) -> None:
         """If the broker ended the connection over a topic, which one it was is found out one by one."""
@@ -113,8 +113,8 @@ class Publisher:
         if guilty is not None:
             self._log.error("the broker disconnects us over a topic: its readings wait", topic=guilty)
 
-    def _put_back(self) -> None:
-        self._in_flight.put_back()
+    def _requeue_all(self) -> None:
+        self._in_flight.requeue_all()
         while self._queue:
             self._outbox.requeue(self._next())
         metrics.queued.set(0)

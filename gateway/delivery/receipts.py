@@ -43,7 +43,7 @@ class Receipts:
             self._topic = topic.receipt(self._outbox.name or "")
             await subscribe(self._control, connection, self._topic)
 
-    def heard(self, name: str, payload: bytes) -> bool:
+    def handle(self, name: str, payload: bytes) -> bool:
         """Takes a message if it is one of ours; tells whether it is."""
         if self._filter is not None and mqtt.matches(self._filter, name):
             if payload and len(self._offers) < _MOST_OFFERS:

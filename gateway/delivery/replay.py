@@ -164,7 +164,7 @@ class Replay:
 
     def _has_room(self) -> bool:
         """What has had no receipt for long is under way no more: it is due again, or lost."""
-        heard = self._outbox.heard_within(2 * SILENCE_SECONDS)
+        heard = self._outbox.receipt_within(2 * SILENCE_SECONDS)
         patience = TOLERANCE_SECONDS if heard else SILENCE_SECONDS
         while self._under_way:
             at, batch = self._under_way[0]
@@ -182,8 +182,8 @@ class Replay:
             outbox.mark_sent(batch)
             flights.append(await self._in_flight.send(self._connection, batch, batch.whole(publisher)))
         for flight in flights:
-            assert flight.landed is not None
-            await flight.landed
+            assert flight.answered is not None
+            await flight.answered
         return flights
 
     async def _follow(self, flights: list[Flight]) -> None:

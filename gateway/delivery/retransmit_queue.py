@@ -38,7 +38,7 @@ class RetransmitQueue:
         self._committed = Ranges()
         self._left = Ranges()  # all that ever left from here, and may get a receipt
         self._horizon = float("-inf")  # what was sent before this is due
-        self.heard = self._fell_silent = float("-inf")  # when the last receipt came
+        self.last_receipt = self._fell_silent = float("-inf")  # when the last receipt came
 
     def mark_sent(self, first: int, last: int, now: float) -> bool:
         """Numbers that leave now; tells whether it is for another time."""
@@ -85,7 +85,7 @@ class RetransmitQueue:
 
     def confirm(self, first: int, last: int, now: float) -> tuple[int, int]:
         """A receipt; gives the range without gaps that it is part of."""
-        self.heard = now
+        self.last_receipt = now
         at = self._at(last)
         if at < len(self._spans) and self._spans[at].first <= last and not self._spans[at].again:
             self._horizon = self._spans[at].at - TOLERANCE_SECONDS
@@ -111,8 +111,8 @@ class RetransmitQueue:
 
     def listen(self, now: float) -> None:
         """Finds out whether receipts, which are offered, stay away: then what waited long enough for one is due."""
-        patience = TOLERANCE_SECONDS if self.heard > self._fell_silent else SILENCE_SECONDS
-        if self._spans and now - max(self.heard, self._spans[0].at) > patience:
+        patience = TOLERANCE_SECONDS if self.last_receipt > self._fell_silent else SILENCE_SECONDS
+        if self._spans and now - max(self.last_receipt, self._spans[0].at) > patience:
             self._horizon, self._fell_silent = max(self._horizon, now - patience), now
 
     def due(self, first: int, last: int) -> int | None:

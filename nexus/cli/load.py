@@ -120,13 +120,13 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
             await delivery.serve(connection)
             await delivery.settling(connection)
 
-        def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
+        def receive(connection: mqtt.Connection, message: mqtt.Message) -> None:
             connection.acknowledge(message.packet_id)
-            delivery.heard(message.topic, message.payload)
+            delivery.handle(message.topic, message.payload)
 
         client = Client(f"load-{secrets.token_hex(4)}")
         tasks = [
-            guard.part(group, stay_connected(broker, client, serve, heard), name="publisher"),
+            guard.part(group, stay_connected(broker, client, serve, receive), name="publisher"),
             *delivery.start(group),
         ]
         await delivery.opened()

@@ -62,7 +62,7 @@ class Connection:
         self.maximum_packet_size = 268_435_460  # what the protocol can say, until the broker says what it takes
 
     @property
-    def room(self) -> int:
+    def send_quota(self) -> int:
         """Messages that may be sent now without waiting."""
         return 0 if self._end.done() or not self.stream.writable else self._sending.window - len(self._sending.messages)
 
@@ -76,11 +76,11 @@ class Connection:
         """Why the connection is lost; None while it is not."""
         return self.stream.ended
 
-    async def has_room(self, messages: int = 1) -> None:
+    async def has_quota(self, messages: int = 1) -> None:
         """Waits for room, or for the end of the connection: then sending says so."""
         self._waiting += 1
         try:
-            while self.room < messages and not self._end.done():
+            while self.send_quota < messages and not self._end.done():
                 self._freed.clear()
                 await self._freed.wait()
         finally:
@@ -125,7 +125,7 @@ class Connection:
         """Sends with QoS 1, when there is room (some is for `urgent` ones only); gives the PUBACK's reason code when it
         comes, or MqttError if the connection is lost first. Raises MqttError; ValueError for what is no topic.
         """
-        await self.has_room(1 - self._sending.reserved if urgent else 1)
+        await self.has_quota(1 - self._sending.reserved if urgent else 1)
         acknowledged: asyncio.Future[int] = self._loop.create_future()
 
         def done(code: int) -> None:

@@ -88,8 +88,8 @@ async def publish(broker: Broker, messages: int) -> None:
     async with connect(broker, Client("publish")) as connection:
         sent = 0
         while sent < messages:
-            await connection.has_room(WINDOW // 10)
-            for number in range(sent, min(messages, sent + connection.room)):
+            await connection.has_quota(WINDOW // 10)
+            for number in range(sent, min(messages, sent + connection.send_quota)):
                 connection.send(TOPICS[number % len(TOPICS)], PAYLOAD, acknowledged)
                 sent += 1
             await asyncio.sleep(0)

@@ -45,7 +45,7 @@ async def delivering(
 
         def heard(connection: mqtt.Connection, message: mqtt.Message) -> None:
             connection.acknowledge(message.packet_id)
-            delivery.heard(message.topic, message.payload)
+            delivery.handle(message.topic, message.payload)
 
         tasks = [
             *delivery.start(group),

@@ -436,11 +436,11 @@ def test_what_is_larger_than_the_broker_takes_is_not_sent() -> None:
 @pytest.mark.parametrize("topic", ["", "a/#", "+/a", "a\0b", "a" * 65536, "\ud800"])
 async def test_what_is_no_topic_is_not_sent(shared_mosquitto: Mosquitto, topic: str) -> None:
     async with connect(at(shared_mosquitto), Client("c")) as connection:
-        room = connection.room
+        room = connection.send_quota
         with pytest.raises(ValueError, match="no topic to publish on"):
             connection.send(topic, b"", lambda _: None)
         assert await (await connection.publish("a", b"")) in (0, NO_MATCHING_SUBSCRIBERS)
-        assert connection.room == room
+        assert connection.send_quota == room
 
 
 def test_a_broker_that_falls_silent_is_left() -> None:
@@ -492,7 +492,7 @@ async def test_a_network_that_takes_nothing_leaves_no_room_and_is_left_in_time()
     async with spoken(deaf) as broker:
         async with connect(broker, Client("c")) as connection:
             sent = 0
-            while connection.room or await asyncio.sleep(0.05, connection.room):
+            while connection.send_quota or await asyncio.sleep(0.05, connection.send_quota):
                 await connection.publish("a", b"x" * 1_000_000)
                 sent += 1
             assert sent < 50 < connection.window
@@ -692,7 +692,7 @@ async def test_a_wrong_password_is_named(mosquitto: Make) -> None:
 
 async def test_a_full_window_leaves_room_for_what_is_urgent(shared_mosquitto: Mosquitto) -> None:
     async with connect(at(shared_mosquitto), Client("full")) as connection:
-        while connection.room:  # nothing is acknowledged before we yield
+        while connection.send_quota:  # nothing is acknowledged before we yield
             connection.send("test/full", b"x", lambda _: None)
         waiting = asyncio.ensure_future(connection.publish("test/full", b"x"))
         urgent = asyncio.ensure_future(connection.publish("test/urgent", b"x", urgent=True))

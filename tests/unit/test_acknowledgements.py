@@ -48,7 +48,7 @@ class Broker:
     def send_many(self, _: list[tuple[str, bytes]], done) -> None:  # type: ignore[no-untyped-def]
         done(self.code)
 
-    async def has_room(self) -> None:
+    async def has_quota(self) -> None:
         pass
 
 

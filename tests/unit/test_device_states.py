@@ -16,11 +16,11 @@ from nexus.contract.codec import Status
 class Broker:
     """Notes for how long it is to keep what."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, quota: int) -> None:
+        self.send_quota = quota
         self.kept: list[tuple[str, int]] = []
 
-    async def has_room(self) -> None: ...
+    async def has_quota(self) -> None: ...
 
     async def publish(self, name: str, _: bytes, *, retain: bool, expiry: int) -> asyncio.Future[int]:
         assert retain
@@ -35,9 +35,9 @@ class Broker:
         done(0)
 
 
-@pytest.mark.parametrize("room", [10, 0])
-async def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) -> None:
-    broker = Broker(room)
+@pytest.mark.parametrize("quota", [10, 0])
+async def test_the_state_of_a_device_that_was_given_away_ends_soon(quota: int) -> None:
+    broker = Broker(quota)
     states = DeviceStates(ControlTopics(), BlockedTopics(), lambda _: True)
     states.say("plant/a", Status("online", "", 1))
     running = asyncio.create_task(states.run(cast("mqtt.Connection", broker)))
@@ -47,5 +47,5 @@ async def test_the_state_of_a_device_that_was_given_away_ends_soon(room: int) ->
     running.cancel()
     await asyncio.wait([running])
     states.hand_over("plant/a")
-    given = [("status/plant/a", HANDOVER_SECONDS)] if room else []
+    given = [("status/plant/a", HANDOVER_SECONDS)] if quota else []
     assert broker.kept == [("status/plant/a", EXPIRY_SECONDS), *given]

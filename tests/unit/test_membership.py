@@ -135,7 +135,7 @@ class Member:
         if self.stopped or not payload:
             return
         presence = decode_presence(payload)
-        self.membership.heard(witness, member, presence, self.now, retained=retained)
+        self.membership.note(witness, member, presence, self.now, retained=retained)
         if member == self.name and witness == "broker" and presence.seq in self.control:
             self.membership.showed("broker", self.control[presence.seq])
 
@@ -582,7 +582,7 @@ def test_a_member_whose_device_list_has_not_come_is_named() -> None:
     one = Membership("a", LEASE, 0.0, new_id=lambda: "1")
     one.has({1: 7})
     for name, devices in (("b", {1: 7}), ("c", {2: 7})):
-        one.heard("broker", name, Presence("online", name, LEASE, 1, digest(devices)), 0.0, retained=False)
+        one.note("broker", name, Presence("online", name, LEASE, 1, digest(devices)), 0.0, retained=False)
     assert one.lists.missing == ["c"]
     one.lists.details({2: 7})
     assert one.lists.missing == []

@@ -94,9 +94,9 @@ def test_a_receipt_for_another_publisher_is_none_of_ours(tmp_path: Path) -> None
         ours = Receipts("ingestion", outbox, ControlTopics())
         await ours.follow(Connection())  # type: ignore[arg-type]
         numbers = b"[[%d,%d]]" % (sent.first, sent.last)
-        assert not ours.heard(topic.receipt("0f" * 16), numbers)
+        assert not ours.handle(topic.receipt("0f" * 16), numbers)
         assert outbox.unsettled == 10
-        assert ours.heard(topic.receipt(outbox.name or ""), numbers)
+        assert ours.handle(topic.receipt(outbox.name or ""), numbers)
         assert outbox.unsettled == 0
 
     on(tmp_path, look)
