@@ -1,4 +1,4 @@
-"""The spools of gateways that are no more: each is emptied beside our own, under its own name and numbers."""
+"""Abandoned spools: each is emptied beside our own, under its own name and numbers."""
 
 import asyncio
 from contextlib import suppress
@@ -25,7 +25,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Adopted:
-    """A spool that another gateway left; it keeps its name and numbers, so that nothing is stored twice."""
+    """A spool that another gateway abandoned; it keeps its name and numbers, so that nothing is stored twice."""
 
     def __init__(self, spool: Abandoned, own: Settings, control: ControlTopics) -> None:
         self.outbox = Outbox(spool.spool, 1, own.wanted)
@@ -46,7 +46,7 @@ class Adopted:
 
 
 class Adoption:
-    """Finds the spools that no process has, and empties them over one connection after the other."""
+    """Finds spools that no process has, and empties them over one connection after the other."""
 
     def __init__(self, own: Settings, control: ControlTopics) -> None:
         self._own, self._control = own, control
@@ -61,13 +61,13 @@ class Adoption:
         return [topic for one in self._spools for topic in one.blocked.denied]
 
     def connected(self, connection: mqtt.Connection) -> None:
-        """There is a connection."""
+        """Called on each connection."""
         self._connection = connection
         self._parted.clear()
         self._joined.set()
 
     def lost(self, reason: str | None) -> None:
-        """It is over. If the broker ended it over a topic, it may be one of these."""
+        """The connection is lost. If the broker ended it over a topic, it may be one of these."""
         self._connection = None
         self._joined.clear()
         self._parted.set()
@@ -77,12 +77,12 @@ class Adoption:
                 one.blocked.suspect(under_way, asyncio.get_running_loop().time())
 
     def handle(self, name: str, payload: bytes) -> bool:
-        """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
+        """Handles a receipt, or an offer of receipts; tells whether it was one."""
         taken = [one.receipts.handle(name, payload) for one in self._spools]  # an offer is for all
         return any(taken)
 
     async def run(self, folder: Path) -> None:
-        """Looks for them again and again, until it is cancelled."""
+        """Looks for abandoned spools again and again, until it is cancelled."""
         async with task_group() as group:
             while True:
                 free = spool_folder.free(folder, self._cannot)
@@ -93,7 +93,7 @@ class Adoption:
                 await asyncio.sleep(AGAIN_SECONDS)
 
     def _cannot(self, file: Path, error: Exception) -> None:
-        """Says once that a spool stays."""
+        """Logs once why a spool stays."""
         if file not in self._said:
             self._said.add(file)
             log.get("spool").error("an abandoned spool cannot be emptied", file=str(file), reason=str(error))
@@ -114,7 +114,7 @@ class Adoption:
             left.close(remove=is_empty)
 
     async def _emptied(self, one: Adopted) -> None:
-        """All that uses the spool ends before it is closed."""
+        """Everything that uses the spool ends before it is closed."""
         async with task_group() as group:
             tasks = [
                 guard.part(group, housekeeping.store(one.outbox), name="adopted-spool-store"),
@@ -127,7 +127,7 @@ class Adoption:
                 task.cancel()
 
     async def _drain(self, one: Adopted) -> None:
-        """Over one connection after the other. Whatever fails here ends no connection: that is for our own readings."""
+        """Over one connection after the other. A fault here ends no connection, which is for our own readings."""
         while True:
             await self._joined.wait()
             if (connection := self._connection) is not None:

@@ -77,7 +77,7 @@ class Batch(msgspec.Struct, gc=False):
         ]
 
     def halved(self) -> "list[Batch]":
-        """As two batches with the same numbers; none if it holds one reading, or cannot be divided."""
+        """Two batches with the same numbers as this one; none if it holds one reading, or cannot be divided."""
         parts, number = [], self.first
         for payload, count in halves(self.payload, self.count) or ():
             parts.append(Batch(self.topic, payload, count, number, kept=self.kept))
@@ -86,7 +86,7 @@ class Batch(msgspec.Struct, gc=False):
 
 
 def of_scan(publish_options: PublishOptions, readings: Sequence[Reading]) -> list[Batch]:
-    """What a device said at one time. A tag stands once in a batch: what was heard of it twice goes into two."""
+    """The batches of one scan. A tag is in a batch only once: a second reading of it starts another batch."""
     if len(readings) <= READINGS_A_MESSAGE and len(set(map(_tag, readings))) == len(readings):
         return [Batch(publish_options.topic, b"", len(readings), 0, publish_options, readings)]
     parts: list[dict[str, Reading]] = [{}]
@@ -98,7 +98,7 @@ def of_scan(publish_options: PublishOptions, readings: Sequence[Reading]) -> lis
 
 
 def is_message(topic: object, payload: object, readings: object, number: object) -> bool:
-    """Whether these can be a batch's."""
+    """Whether these columns can be a batch's."""
     return (
         isinstance(topic, str)
         and 0 < len(topic) < 60_000
@@ -128,7 +128,7 @@ def chunks(batches: Sequence[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 def holes(first: int, last: int, batches: list[Batch]) -> list[tuple[int, int]]:
-    """The numbers of the range that are in none of the batches: evicted, or never used."""
+    """The numbers of the range that no batch has: evicted, or never used."""
     holes = []
     for batch in batches:
         if batch.first > first:

@@ -1,4 +1,4 @@
-"""The way out, as a whole: publisher, spool, receipts, and the spools of gateways that are no more."""
+"""The way out of the gateway: publisher, spool, replay, receipts, and the adoption of abandoned spools."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -33,7 +33,7 @@ CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
 
 
 class Delivery:
-    """What takes readings, and what sends them on one connection after the other."""
+    """Takes readings, and delivers them over one connection after the other."""
 
     def __init__(self, own: Settings, spool: Spool, control: ControlTopics, may_state: Callable[[str], bool]) -> None:
         self._own, self._control, self._spool = own, control, spool
@@ -51,20 +51,20 @@ class Delivery:
         metrics.words_denied.set_function(lambda: len(control.denied))
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
-        """Starts what keeps the disk up to date, and opens the spool first of all."""
+        """Starts the tasks that keep the disk up to date; they open the spool first."""
         return [
             guard.keep(group, "timer", lambda: housekeeping.store(self.outbox), name="spool"),
             guard.keep(group, "timer", lambda: housekeeping.expire(self.outbox, self.gauges), name="spool-age"),
         ]
 
     async def opened(self) -> None:
-        """Waits until the spool is open, or cannot be opened for now."""
+        """Waits until the spool is open, or could not be opened for now."""
         with suppress(TimeoutError):
             async with asyncio.timeout(OPEN_SECONDS):
                 await self.outbox.tried.wait()
 
     def waiting_for(self) -> list[str]:
-        """What is wrong with the way out, beside the connection."""
+        """What keeps readings from leaving, apart from the connection."""
         silent = self._in_flight.silent_for
         missing = [] if silent is None else [f"the broker's acknowledgements, for {silent:.0f} s"]
         if self.outbox.failing is not None:
@@ -72,7 +72,7 @@ class Delivery:
         return missing
 
     def problems(self) -> list[str]:
-        """What needs a person."""
+        """What needs a person's attention."""
         found = []
         if (behind := self.outbox.ahead(wall_clock())) >= CLOCK_SECONDS:
             ago = timedelta(seconds=round(behind))
@@ -110,7 +110,7 @@ class Delivery:
             await self.states.leave(connection)
 
     async def settling(self, connection: mqtt.Connection) -> None:
-        """Goes on sending what is missing, after the publisher has finished, until the connection is lost."""
+        """Goes on sending what is unconfirmed after the publisher has finished, until the connection is lost."""
         await self._replay(connection).run()
 
     def _replay(self, connection: mqtt.Connection) -> Replay:
@@ -119,21 +119,21 @@ class Delivery:
         )
 
     def handle(self, name: str, payload: bytes) -> bool:
-        """Takes a message if it is a receipt, or an offer of some; tells whether it is."""
+        """Handles a receipt, or an ingester's offer of receipts; tells whether it was one."""
         heard = self._receipts.handle(name, payload)
         return self._adoption.handle(name, payload) or heard
 
     def released(self, path: str) -> None:
-        """A device that is polled here no more."""
+        """A device is not polled here any more."""
         self._blocked.release(topic.device(path), asyncio.get_running_loop().time())
 
     async def adopt(self, folder: Path) -> None:
-        """Empties the spools of gateways that are no more; ends with that, or when it is cancelled."""
+        """Empties abandoned spools; returns when there are none, or when it is cancelled."""
         await self._adoption.run(folder)
 
 
 def _named(topics: Collection[str]) -> str:
-    """Some of the topics by name, but for ours in receipts, which is a secret; and how many more there are."""
+    """Some topics by name, and how many more there are; not our receipt topic, which is a secret."""
     shown = ["receipt/…" if name.startswith("receipt/") else name for name in islice(topics, MOST_NAMED)]
     more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
     return ", ".join(shown) + more

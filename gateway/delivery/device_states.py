@@ -1,7 +1,7 @@
-"""The retained states of our devices: said when they change, and again before the broker forgets them.
+"""The retained states of our devices: published when they change, and again before they expire at the broker.
 
-The broker keeps each for EXPIRY_SECONDS only. So what nobody says any more, because its gateway died or its device was
-taken out of the files meanwhile, is not "online" for ever.
+Each expires after EXPIRY_SECONDS. So the state of a device whose gateway died, or that was taken out of the files
+meanwhile, does not stay "online" for ever.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ _LOOK_SECONDS = 1.0
 
 
 class DeviceStates:
-    """The last state of each device that is ours; says them over one connection after the other.
+    """The last state of each device that is ours, published over one connection after the other.
 
-    `may_state` tells whether it is ours at that moment: after a while without the broker another may have it.
+    `may_state` tells whether a device is ours at that moment: after a while without the broker another may have it.
     """
 
     def __init__(self, control: ControlTopics, blocked: BlockedTopics, may_state: Callable[[str], bool]) -> None:
@@ -43,28 +43,28 @@ class DeviceStates:
         self._log = log.get("states")
 
     def say(self, path: str, status: Status) -> None:
-        """Takes a device's new state; only the last one of each device is kept."""
+        """Sets a device's state; only the last one of each device is kept."""
         self._states[path] = status
         self._dirty[path] = None
         self._ended.discard(path)
         self._changed.set()
 
     def end(self, path: str, status: Status) -> None:
-        """Takes the last state of a device that is no more."""
+        """Sets the last state of a device that no longer exists."""
         self.say(path, status)
         self._ended.add(path)
 
     def forget(self, path: str) -> None:
-        """A device that is ours no more: its state is somebody else's to say."""
+        """A device is not ours any more: another gateway publishes its state."""
         self._states.pop(path, None)
         self._dirty.pop(path, None)
         self._ended.discard(path)
         self._control.forget(topic.status(path))
 
     def hand_over(self, path: str) -> None:
-        """A device that another should have now: unless that one says how it is, the broker soon forgets what we said.
+        """A device goes to another gateway: unless that one publishes its state, ours expires soon.
 
-        This leaves before our presence says that we have let go, so it comes before what the other says.
+        This is sent before the presence that releases the device, so it arrives before what the other publishes.
         """
         status, name, connection = self._states.get(path), topic.status(path), self._connection
         is_said = path not in self._dirty and not self._control.is_excluded(name, self._clock())
@@ -76,7 +76,7 @@ class DeviceStates:
             connection.send(name, payload, lambda _: None, retain=True, expiry=HANDOVER_SECONDS)
 
     async def run(self, connection: mqtt.Connection) -> None:
-        """Says what there is to say, for as long as the connection lasts."""
+        """Publishes states for as long as the connection lasts."""
         self._connection = connection
         try:
             await self._run(connection)
@@ -95,7 +95,7 @@ class DeviceStates:
             self._renew()
 
     async def leave(self, connection: mqtt.Connection) -> None:
-        """Says that nobody polls these devices now, which is true until somebody says otherwise."""
+        """Publishes that nobody polls these devices now, which is true until another gateway says otherwise."""
         stopped = codec.encode_status(Status("offline", "the gateway was stopped", now_ms()))
         answers = []
         for path in self._states:
@@ -106,7 +106,7 @@ class DeviceStates:
         await asyncio.gather(*answers)
 
     def _renew(self) -> None:
-        """Notes some as unsaid, so that in AGAIN_SECONDS each has its turn."""
+        """Marks some states as dirty, so that each is published again within AGAIN_SECONDS."""
         now, most = self._clock(), len(self._states)
         count = min(most, int(most * (now - self._renewed) / AGAIN_SECONDS))
         if not count:

@@ -1,4 +1,4 @@
-"""Keeps the disk up to date with an outbox, for ever, whatever the disk says."""
+"""Keeps the disk up to date with an outbox, whatever the disk answers."""
 
 import asyncio
 from time import monotonic
@@ -19,7 +19,7 @@ SET_ON_SECONDS = (
 
 
 async def store(outbox: Outbox) -> None:
-    """Opens the spool, and brings to it what comes. A disk that is full is tried again."""
+    """Opens the spool and stores what comes. A disk that refuses, because it is full for instance, is tried again."""
     said = log.get("spool")
     while True:
         if outbox.opened.is_set() and outbox.failing is None:

@@ -1,4 +1,4 @@
-"""Batches that are with the broker: the one way out, for what is live and for what is sent again."""
+"""Batches that were sent and are not acknowledged: the one way out, for live batches and replayed ones."""
 
 import asyncio
 from functools import partial
@@ -18,12 +18,12 @@ Messages = list[tuple[str, bytes]]
 
 
 def largest(connection: mqtt.Connection) -> int:
-    """How many bytes topic and payload, without numbers, may have. What is larger would end the connection."""
+    """The most bytes that topic and payload, without numbers, may have: a larger packet would end the connection."""
     return connection.maximum_packet_size - _OVERHEAD
 
 
 class Flight(msgspec.Struct):
-    """A batch with the broker: of its messages `left` are unanswered, `taken` acknowledged, `refused` for good."""
+    """A batch with the broker: of its messages `left` are unanswered, `taken` accepted, `refused` for good."""
 
     number: int
     batch: Batch
@@ -37,8 +37,10 @@ class Flight(msgspec.Struct):
 
 
 class InFlight:
-    """Decides for each batch, over one connection after the other: what is too large, refused, denied, or for nobody
-    is requeued or given up; what is acknowledged is confirmed; and the oldest unanswered one has PUBACK_SECONDS.
+    """Sends batches over one connection after the other, and settles each when its messages are acknowledged.
+
+    What is too large, denied, or without subscribers is requeued; what is refused for good is dropped; the rest is
+    confirmed. A broker that leaves the oldest batch unacknowledged for PUBACK_SECONDS is given up.
     """
 
     def __init__(self, outbox: Outbox, blocked: BlockedTopics) -> None:
@@ -51,28 +53,28 @@ class InFlight:
         self._silent_since: float | None = None
 
     def connected(self) -> None:
-        """There is a connection."""
+        """Called on each connection."""
         self._answers.connected()
 
     @property
     def batches(self) -> list[Batch]:
-        """What the broker has, and has not answered."""
+        """The batches that are not acknowledged."""
         return [flight.batch for flight in self._flights.values()]
 
     @property
     def silent_for(self) -> float | None:
-        """For how many seconds the broker has acknowledged nothing, if that is too long."""
+        """For how many seconds the broker has acknowledged nothing; None while that is not too long."""
         return self._clock() - self._silent_since if self._silent_since is not None else None
 
     def send_at_once(self, connection: mqtt.Connection, batch: Batch, messages: Messages) -> bool:
-        """Sends a batch if there is room for all of it; tells whether there was. Raises MqttError."""
+        """Sends a batch if the send quota allows all of it; tells whether it did. Raises MqttError."""
         if len(messages) > connection.send_quota:
             return False
         self._send(connection, self._begin(batch, messages), messages)
         return True
 
     async def send(self, connection: mqtt.Connection, batch: Batch, messages: Messages) -> Flight:
-        """Sends a batch as the broker makes room; it has `answered` once all is answered. Raises MqttError."""
+        """Sends a batch as the send quota allows; its `answered` is set once all is acknowledged. Raises MqttError."""
         flight = self._begin(batch, messages)
         flight.answered = asyncio.get_running_loop().create_future()
         while messages:
@@ -83,7 +85,7 @@ class InFlight:
         return flight
 
     async def drained(self) -> None:
-        """Waits until all that is in flight now is answered."""
+        """Waits until all that is in flight now is acknowledged."""
         upto = self._number
         while self._flights and next(iter(self._flights)) < upto:
             self._progress.clear()
@@ -100,9 +102,7 @@ class InFlight:
             await asyncio.sleep(PUBACK_SECONDS - waited)
 
     def requeue_all(self) -> None:
-        """The connection is over. What was under way may have arrived or not: it is sent again, and the historian knows
-        it when it sees it.
-        """
+        """The connection is lost. What was in flight may have arrived: it is sent again, and stored once."""
         flights, self._flights = self._flights, {}
         for flight in flights.values():
             self._answers.taken(flight.taken)
@@ -115,12 +115,12 @@ class InFlight:
         self._answers.refuse(batch.topic, reason, said, bytes=batch.length, largest=largest)
 
     def malformed(self, batch: Batch) -> None:
-        """What is too large, and cannot be divided, is given up."""
+        """A batch that is too large and cannot be divided is dropped."""
         self._answers.refuse(batch.topic, "Malformed Packet")
         self._answers.lost(batch.count)
 
     def _begin(self, batch: Batch, messages: Messages) -> Flight:
-        """A batch is noted as under way before its first message leaves."""
+        """Notes a batch as in flight, before its first message leaves."""
         is_whole = messages[0][0] == batch.topic
         flight = Flight(self._number, batch, self._clock(), len(messages), is_whole)
         self._flights[self._number] = flight
@@ -128,7 +128,7 @@ class InFlight:
         return flight
 
     def _send(self, connection: mqtt.Connection, flight: Flight, messages: Messages) -> None:
-        """Sends what there is room for."""
+        """Sends messages that the quota allows."""
         most, fitting = connection.maximum_packet_size - _OVERHEAD, []
         for message in messages:
             if len(message[1]) + 4 * len(message[0]) > most and self._size(flight, *message) > most:
@@ -144,7 +144,7 @@ class InFlight:
         return flight.batch.length if flight.is_whole else len(payload) + len(name.encode())
 
     def _settle(self, flight: Flight, code: int) -> None:
-        """The broker has a message, or refuses it."""
+        """The broker accepts a message, or refuses it."""
         verdict = Verdict.TAKEN if code == 0 else self._answers.take(flight.batch.topic, code)
         if verdict is Verdict.TAKEN:
             flight.taken += 1

@@ -8,7 +8,7 @@ from gateway.delivery.batch import Batch
 
 
 class MemoryQueue:
-    """At most `limit` readings. Some are `taken` for the disk, and done with once it has them."""
+    """At most `limit` readings. Those `taken` are being written, and leave when the disk has them."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -25,7 +25,7 @@ class MemoryQueue:
         return chain(self._taken, self._batches)
 
     def add(self, batch: Batch) -> list[Batch]:
-        """Takes a batch; gives the oldest ones that have to go for it."""
+        """Adds a batch; gives the oldest ones, which are dropped for it."""
         self._batches.append(batch)
         self._note(batch)
         self.readings += batch.count
@@ -36,11 +36,11 @@ class MemoryQueue:
         return gone
 
     def has_room(self, batch: Batch) -> bool:
-        """Whether none has to go for it."""
+        """Whether it can be added without dropping another."""
         return self.readings + batch.count <= self._limit
 
     def drop(self, unwanted: Callable[[Batch], bool]) -> None:
-        """Lets go of what need not be kept; none are taken now."""
+        """Drops unwanted batches; only while none are taken."""
         kept = [batch for batch in self._batches if not unwanted(batch)]
         self._batches.clear()
         self._lowest.clear()
@@ -50,7 +50,7 @@ class MemoryQueue:
         self.readings = sum(batch.count for batch in kept)
 
     def take(self, count: int) -> list[Batch]:
-        """The oldest ones, for the disk."""
+        """The oldest batches, to be written."""
         self._taken = [self._next() for _ in range(min(count, len(self._batches)))]
         self._lowest_taken = min((batch.first for batch in self._taken), default=None)
         return self._taken
@@ -61,7 +61,7 @@ class MemoryQueue:
         self._taken, self._lowest_taken = [], None
 
     def put_back(self) -> None:
-        """The disk does not take it now."""
+        """The disk refused what was taken."""
         for batch in reversed(self._taken):
             self._batches.appendleft(batch)
             if not self._lowest or batch.first <= self._lowest[0]:
@@ -69,7 +69,7 @@ class MemoryQueue:
         self._taken, self._lowest_taken = [], None
 
     def number(self, give: Callable[[Batch], None]) -> None:
-        """Has each given its numbers, now that there are some."""
+        """Gives every batch its numbers, now that the spool is open."""
         self._lowest.clear()
         for batch in self._batches:
             give(batch)
@@ -77,7 +77,7 @@ class MemoryQueue:
 
     @property
     def first(self) -> int | None:
-        """The lowest number of all; None when nothing waits."""
+        """The lowest number of all; None when the queue is empty."""
         if not self._lowest:
             return self._lowest_taken
         if self._lowest_taken is None:

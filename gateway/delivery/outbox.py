@@ -1,7 +1,7 @@
-"""What is not known to have arrived: in memory until the disk has it, on disk until it has.
+"""What is not known to have arrived: in memory until the disk has it, on disk until it has arrived.
 
-Without receipts a batch has arrived when the broker acknowledges it, and only what the broker does not take comes here.
-With receipts it has arrived when it is in the database, and all that is read comes here before it leaves.
+Without receipts a batch has arrived when the broker acknowledges it; only what the broker does not take comes here.
+With receipts it has arrived when it is in the database; every reading comes here before it is sent.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ Wanted = Literal["auto", "always", "never"]
 
 
 class Outbox:
-    """Batches on their way to the disk, and the book of all that is under way; at most `limit` readings wait in memory.
+    """Batches on their way to the disk, and the state of every number; at most `limit` readings wait in memory.
 
-    When that is full, because the disk takes nothing, the oldest go, and are counted. Times are the event loop's.
-    Receipts are waited for always, never, or (auto) from the first time on that somebody offers them. While the spool
-    cannot be opened nothing has a number, and the broker's word has to do.
+    When memory is full, because the disk refuses, the oldest are dropped and counted. Times are the event loop's.
+    Receipts are waited for always, never, or (auto) from the first offer on. While the spool cannot be opened nothing
+    has a number, and the broker's acknowledgement has to do.
     """
 
     def __init__(self, spool: Spool, limit: int, wanted: Wanted) -> None:
@@ -48,14 +48,14 @@ class Outbox:
         self.failing: str | None = None  # why the disk takes nothing
 
     def fails(self, reason: str | None) -> bool:
-        """What came of bringing the disk up to date; tells whether it fails now and did not, or the other way round."""
+        """Takes the result of writing to the disk; tells whether it began to fail, or ceased to."""
         is_new = (reason is None) != (self.failing is None)
         self.failing = reason
         self.tried.set()
         return is_new
 
     async def open(self) -> None:
-        """Opens the spool, and goes on where the process before ended. Raises SpoolError."""
+        """Opens the spool, and continues where the process before ended. Raises SpoolError."""
         await self.spool.open()
         if (owner := self.spool.owner) is None or self.opened.is_set():
             return
@@ -83,7 +83,7 @@ class Outbox:
         return self._batches.readings
 
     def offer(self, offered: bool) -> None:
-        """Ingesters say that they send receipts, or do no more. Who has heard it once goes on waiting for them."""
+        """Ingesters offer receipts, or no longer do. Once offered, receipts are waited for from then on."""
         self.offered = offered
         if offered and self.wanted == "auto":
             self._receipts, self.publisher = True, self.name
@@ -91,7 +91,7 @@ class Outbox:
         self.news.set()
 
     def put(self, batch: Batch) -> None:
-        """Takes what is new: gives it its numbers and, with receipts, has it on its way to the disk."""
+        """Takes a new batch: gives it its numbers and, with receipts, queues it for the disk."""
         if self._start:
             self._number(batch)
             if self._receipts:
@@ -104,47 +104,47 @@ class Outbox:
         self._next += batch.count
 
     def set_on(self, clock: int) -> None:
-        """Goes on with the numbers from the wall clock on, so that one who runs on a copy of the spool meets none."""
+        """Moves the numbers on to the wall clock's, so that a gateway that runs on a copy of the spool uses others."""
         if 0 < self._next < clock:
             self._queue.forget(self._next, clock - 1)
             self._next = clock
 
     def ahead(self, clock: int) -> float:
-        """By how many seconds the numbers, which follow the wall clock, are ahead of it: it was set back."""
+        """By how many seconds the numbers, which follow the wall clock, are ahead of it: the clock was set back."""
         saw = self.spool.owner.saw if self.spool.owner else 0
         return max(0, self._next - clock, saw - clock) / 1e6
 
     def mark_sent(self, batch: Batch) -> None:
-        """The batch is about to be sent: nobody else sends it."""
+        """The batch is about to be sent; the replay leaves it alone."""
         if batch.first and self._queue.mark_sent(batch.first, batch.last, self._clock()):
             metrics.sent_again.inc(batch.count)
 
     def requeue(self, batch: Batch) -> None:
-        """The batch was not sent, or not so that it is known to have arrived."""
+        """The batch is unconfirmed: it is to be sent again."""
         if batch.first:
             self._queue.requeue(batch.first, batch.last)
         if not batch.kept:
             self._store(batch)
 
     def keep(self, batch: Batch) -> None:
-        """The batch is under way, and the disk is to have it should nothing come of that."""
+        """The batch is in flight; queues it for the disk in case it is not acknowledged."""
         if not batch.kept and self._batches.has_room(batch):
             self._store(batch)
 
     def confirm(self, batch: Batch) -> None:
-        """The broker has the batch; with receipts, the disk keeps it until there is one."""
+        """The broker has acknowledged the batch; with receipts, the disk keeps it until its receipt."""
         if not (batch.kept and self._receipts):
             self.forget(batch)
 
     def forget(self, batch: Batch) -> None:
-        """The batch needs nothing more."""
+        """The batch is done with."""
         if batch.first:
             whole = self._queue.forget(batch.first, batch.last)
             if batch.kept:
                 self._finished.add(*whole)
 
     def committed(self, first: int, last: int) -> bool:
-        """A receipt: the database has these numbers. Only those count that were sent; tells whether they may come."""
+        """A receipt: the database has these numbers. Only numbers that were sent count; tells if it is plausible."""
         is_known = 1 <= first <= last < self._next
         parts = self._queue.have_left(first, last) if is_known else []
         for part in parts:
@@ -157,11 +157,11 @@ class Outbox:
         return is_known and (first < self._start or self._queue.is_committed(first, last))
 
     def receipt_within(self, seconds: float) -> bool:
-        """Whether a receipt has come lately."""
+        """Whether a receipt has come in the last `seconds`."""
         return self._clock() - self._queue.last_receipt < seconds
 
     async def receipts(self, seconds: float) -> None:
-        """Waits until what was sent lately is in the database; at most so long."""
+        """Waits until what was sent lately is in the database; at most `seconds`."""
         if not (self._receipts and self.offered):
             return
         sent = self._queue.recent(self._clock())
@@ -176,7 +176,7 @@ class Outbox:
         return self._queue.missing(self._next) + unnumbered
 
     async def changed(self, seconds: float) -> None:
-        """Waits until something is stored, or has a receipt; at most so long."""
+        """Waits until something is stored, or has a receipt; at most `seconds`."""
         self.news.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -194,7 +194,7 @@ class Outbox:
         self.wake.set()
 
     def _is_due(self, batch: Batch) -> bool:
-        """Whether it is not with the broker, as far as we know."""
+        """Whether the broker does not have it, as far as we know."""
         return not batch.first or self._queue.due(batch.first, batch.last) is not None
 
     def _is_settled(self, batch: Batch) -> bool:
@@ -202,7 +202,7 @@ class Outbox:
 
     @property
     def unstored(self) -> int:
-        """Readings that are in memory alone: not on disk, and not with the broker."""
+        """Readings that only memory has: not the disk, and not the broker."""
         return sum(batch.count for batch in self._batches if self._is_due(batch))
 
     async def sent_from_memory(self) -> None:
@@ -211,7 +211,7 @@ class Outbox:
             await self.changed(0.1)
 
     def lose(self) -> int:
-        """What is in memory alone is lost with it, at the end; gives how many readings."""
+        """At the end: readings that only memory has are lost, and counted; gives how many."""
         if lost := self.unstored:
             metrics.dropped.labels("memory").inc(lost)
         return lost
@@ -246,9 +246,7 @@ class Outbox:
             self.news.set()
 
     async def shrink(self) -> None:
-        """Has the disk forget what needs nothing more; a full one may not even take deletions: then they are sent again
-        after a restart.
-        """
+        """Deletes what is done with from the disk. A full one may refuse even that: then a restart sends it again."""
         try:
             await self.flush()
         except SpoolError:
@@ -259,10 +257,8 @@ class Outbox:
     async def due(
         self, limit: int, after: int = 0, blocked: Collection[str] = (), largest: int | None = None
     ) -> list[Batch]:
-        """The first batches on disk, from number `after` on, that should be sent; none of the topics `aside`, and no
-        single reading of more than `largest` bytes.
-
-        Raises SpoolError.
+        """The first batches on disk, from number `after` on, that are due; none of the topics `blocked`, and no single
+        reading of more than `largest` bytes. Raises SpoolError.
         """
         if self.offered:
             self._queue.listen(self._clock())
@@ -280,7 +276,7 @@ class Outbox:
         return due[:limit]
 
     def due_in_memory(self, limit: int, blocked: Collection[str], largest: int) -> list[Batch]:
-        """While the disk refuses: the first batches of at most `largest` bytes that wait for it and should be sent."""
+        """While the disk refuses: the first batches of at most `largest` bytes in memory that are due."""
         if self.failing is None or (waiting := self._batches.first) is None:
             return []
         first, due = self._queue.due(max(1, waiting), self._next - 1), list[Batch]()

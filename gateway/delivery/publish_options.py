@@ -1,4 +1,4 @@
-"""How a device's readings leave."""
+"""How a device's readings are published."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from nexus.contract import topic
 
 @dataclass(frozen=True)
 class PublishOptions:
-    """On the device's path, as a message a tag or a message a scan, with the tags' units. Its topics are made once."""
+    """The device's path, a message a tag or a message a scan, and the tags' units. Topics are built once."""
 
     path: str
     publish: Literal["tag", "device"]

@@ -1,4 +1,4 @@
-"""Readings to messages to PUBACK. What the broker does not acknowledge goes to the outbox."""
+"""Publishes readings live. What the broker does not acknowledge goes to the outbox."""
 
 import asyncio
 from collections import deque
@@ -23,7 +23,7 @@ ABRUPT_SECONDS, MOST_ABRUPT = 10.0, 3
 
 
 class Publisher:
-    """Sends what pollers give it over one connection after the other; between them all goes to the outbox."""
+    """Sends what pollers give it over one connection after the other; without one all goes to the outbox."""
 
     def __init__(self, outbox: Outbox, in_flight: InFlight, blocked: BlockedTopics, control: ControlTopics) -> None:
         self._outbox = outbox
@@ -42,12 +42,12 @@ class Publisher:
         self._connection: mqtt.Connection | None = None
 
     def scan(self, publish_options: PublishOptions, readings: Sequence[Reading]) -> None:
-        """Takes a device's scan: it leaves at once if the broker keeps up, and none is before it."""
+        """Publishes a device's scan: at once if the broker keeps up and nothing is queued."""
         for batch in of_scan(publish_options, readings):
             self._take(batch)
 
     def record(self, name: str, payload: bytes) -> None:
-        """Takes a message of one number that is no reading: a JSON object, kept and sent again like a reading."""
+        """Publishes a JSON object that is no reading, under one number; it is kept and sent again like a reading."""
         self._take(Batch(name, payload, 1))
 
     def _take(self, batch: Batch) -> None:
@@ -66,7 +66,7 @@ class Publisher:
         self._wake.set()
 
     async def has_room(self) -> None:
-        """Waits until a scan would leave at once; where there is no connection, for one."""
+        """Waits until a scan would be sent at once; without a connection, for one."""
         while self._connection is None or self._queue or self._connection.send_quota < self._connection.window // 2:
             self._roomy.clear()
             if self._connection is not None and not self._queue:
@@ -76,7 +76,7 @@ class Publisher:
                 await self._roomy.wait()
 
     def finish(self) -> None:
-        """No more will come: `serve` returns when all is acknowledged. The disk is to have what is not, from now on."""
+        """Nothing more will come: `serve` returns when all is acknowledged. From now on the disk gets what is not."""
         self._finishing = True
         for batch in (*self._in_flight.batches, *self._queue):
             self._outbox.keep(batch)
@@ -98,7 +98,7 @@ class Publisher:
             self._requeue_all()
 
     def _suspect(self, lost: str | None, lasted: float) -> None:
-        """If the broker ended the connection over a topic, which one it was is found out one by one."""
+        """If the broker disconnected us over a topic, the suspects are tried one by one."""
         under_way = [batch.topic for batch in self._in_flight.batches]
         is_explained = self._control.refused_any or self._blocked.denials > self._denials
         is_abrupt = lasted < ABRUPT_SECONDS and bool(under_way or self._control.has_unanswered) and not is_explained
@@ -120,7 +120,7 @@ class Publisher:
         metrics.queued.set(0)
 
     async def _send_queued(self, connection: mqtt.Connection) -> None:
-        """Sends what comes, until `finish` was called and nothing is left."""
+        """Sends what is queued, until `finish` was called and the queue is empty."""
         while True:
             while self._queue:
                 batch = self._next()

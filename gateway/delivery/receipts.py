@@ -1,4 +1,4 @@
-"""What ingesters say of our messages, and whether they say anything."""
+"""Receipts from ingesters for our messages, and whether any are offered."""
 
 from gateway import metrics
 from gateway.delivery.control_topics import ControlTopics
@@ -15,7 +15,7 @@ _MOST_OFFERS = 100
 
 
 class Receipts:
-    """Listens for receipts on behalf of an outbox: of one group of ingesters, of any (ANY), or of none."""
+    """Receives receipts for an outbox: from one group of ingesters, from any (ANY), or from none."""
 
     def __init__(self, group: str | None, outbox: Outbox, control: ControlTopics) -> None:
         self._outbox = outbox
@@ -27,7 +27,7 @@ class Receipts:
         self._log = log.get("receipts")
 
     async def join(self, connection: mqtt.Connection) -> None:
-        """Subscribes, on a connection that is new."""
+        """Subscribes, on a new connection."""
         self._topic = None
         if self._filter is not None:
             self._offers.clear()  # until the broker says what it retained
@@ -44,7 +44,7 @@ class Receipts:
             await subscribe(self._control, connection, self._topic)
 
     def handle(self, name: str, payload: bytes) -> bool:
-        """Takes a message if it is one of ours; tells whether it is."""
+        """Handles a receipt, or an offer of receipts; tells whether it was one."""
         if self._filter is not None and mqtt.matches(self._filter, name):
             if payload and len(self._offers) < _MOST_OFFERS:
                 self._offers.add(name)

@@ -1,4 +1,4 @@
-"""From the disk to the broker: what never left, and what is to be sent again, beside the live readings."""
+"""Replays the outbox: sends what never left, and what has to be sent again, beside the live readings."""
 
 import asyncio
 from collections import deque
@@ -32,7 +32,7 @@ _LOOK_SECONDS = 1.0
 
 
 class Replay:
-    """Empties an outbox over one connection, oldest first, and never takes more than its share of it."""
+    """Empties an outbox over one connection, oldest first, with no more than its share of the send quota."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class Replay:
                 await asyncio.sleep(pause)
 
     async def _step(self) -> float | None:
-        """Sends what is due; gives how long to wait before the next, None until something happens."""
+        """Sends what is due; gives how long to wait before the next step, None until something happens."""
         began = self._clock()
         self._look_anew(began)
         topic = None if self._control.is_presence_in_doubt(began) else self._blocked.trial(began)
@@ -109,7 +109,7 @@ class Replay:
         return pause
 
     def _look_anew(self, now: float) -> None:
-        """Once in a while, and when an ingester comes, what nobody wanted is due again, from the oldest on."""
+        """From time to time, and when an ingester appears, what had no subscribers is due again, from the oldest on."""
         came = self._outbox.offered and not self._was_offered
         self._was_offered = self._outbox.offered
         if came or now - self._from_start_at > UNHEARD_SECONDS:
@@ -117,7 +117,7 @@ class Replay:
             self._blocked.may_have_subscribers()
 
     async def _due(self) -> list[Batch]:
-        """From the disk; then, if it refuses what comes, from memory, which it also must not hold up."""
+        """From the disk; then, while it refuses writes, from memory, which it must not hold up."""
         try:
             batches = await self._due_on_disk()
         except SpoolError:
@@ -138,7 +138,7 @@ class Replay:
         return batches
 
     async def _divide(self, batch: Batch) -> None:
-        """Halves take the place of what is too large on the disk. A single reading waits there."""
+        """Replaces a batch on disk that is too large by its halves. A single reading waits there."""
         halves = batch.halved()
         if halves or batch.count > 1:
             await self._outbox.spool.divide(batch, halves)
@@ -150,7 +150,7 @@ class Replay:
                 self._in_flight.too_large(one, self._room)
 
     async def _try(self, topic: str) -> bool:
-        """Sends one message of a suspected topic by itself: a broker that disconnects us now means this one."""
+        """Sends one message of a suspected topic alone: if the broker disconnects us now, this topic is the cause."""
         batch = await self._outbox.spool.first_of(topic, self._largest)
         if batch is None:
             self._blocked.skip_trial(topic, self._clock())
@@ -163,7 +163,7 @@ class Replay:
         return True
 
     def _has_room(self) -> bool:
-        """What has had no receipt for long is under way no more: it is due again, or lost."""
+        """Whether more may be in flight. What has had no receipt for too long is not in flight any more."""
         heard = self._outbox.receipt_within(2 * SILENCE_SECONDS)
         patience = TOLERANCE_SECONDS if heard else SILENCE_SECONDS
         while self._under_way:
@@ -175,7 +175,7 @@ class Replay:
         return self._readings < (MOST_UNDER_WAY if heard else MOST_IN_SILENCE)
 
     async def _send(self, batches: list[Batch]) -> list[Flight]:
-        """Sends these, and waits until each is answered."""
+        """Sends batches, and waits until each is acknowledged."""
         outbox, publisher = self._outbox, self._outbox.publisher
         flights = []
         for batch in batches:
@@ -187,7 +187,7 @@ class Replay:
         return flights
 
     async def _follow(self, flights: list[Flight]) -> None:
-        """What the answers ask for: halves, another topic, a receipt, or room on the disk."""
+        """Does what the acknowledgements ask for: halves, another topic, a receipt, or room on the disk."""
         wants_receipts, is_done = self._outbox.publisher is not None, False
         for flight in flights:
             batch = flight.batch

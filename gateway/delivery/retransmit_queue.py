@@ -1,4 +1,4 @@
-"""Which messages were sent, which are committed, and which are to be sent again. By their numbers. Pure."""
+"""Which numbers were sent, which are committed, and which have to be sent again. Pure."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class _Span:
 
 
 class RetransmitQueue:
-    """Numbers that were sent and are not committed yet. `floor` is the first number that may be missing.
+    """The numbers that were sent and are not committed. `floor` is the first number that may be missing.
 
-    Due is what was never sent here; what was sent TOLERANCE_SECONDS before something that is committed by now; and,
-    once no receipt comes any more, all that is older than the silence. A receipt for what was sent once shows
-    that the broker still has what was sent since, so that silence is over.
+    Due is what was never sent from here; what was sent TOLERANCE_SECONDS before something that is committed; and,
+    when receipts stay away, all that is older than the silence. A receipt for what was sent only once shows that the
+    broker still has what was sent since, which ends the silence.
     """
 
     def __init__(self, floor: int) -> None:
@@ -41,7 +41,7 @@ class RetransmitQueue:
         self.last_receipt = self._fell_silent = float("-inf")  # when the last receipt came
 
     def mark_sent(self, first: int, last: int, now: float) -> bool:
-        """Numbers that leave now; tells whether it is for another time."""
+        """These numbers are sent now; tells whether not for the first time."""
         self._left.add(first, last)
         at = self._at(first) if self._spans and self._spans[-1].last >= first else len(self._spans)
         again = at < len(self._spans) and self._spans[at].first <= last
@@ -58,11 +58,11 @@ class RetransmitQueue:
         return again
 
     def requeue(self, first: int, last: int) -> None:
-        """Nobody was there to get them."""
+        """These numbers have to be sent again."""
         self._cut(first, last)
 
     def forget(self, first: int, last: int) -> tuple[int, int]:
-        """Numbers that need no receipt any more; gives the range without gaps that they are part of."""
+        """Numbers that need no receipt any more; gives the gapless range that they are part of."""
         whole = self._committed.add(first, last)
         self._floor = self._committed.after(self._floor)
         self._committed.forget(self._floor - 1)
@@ -73,7 +73,7 @@ class RetransmitQueue:
         return whole
 
     def nowhere(self, first: int, last: int) -> None:
-        """Numbers that the disk has not need no receipt any more; but what is under way may yet come back to it."""
+        """Numbers that the disk does not have need no receipt; but what is in flight may yet come back to it."""
         for span in self._spans[self._at(first) : self._at(last) + 1]:
             if span.at <= self._horizon or span.first > last:
                 continue
@@ -84,7 +84,7 @@ class RetransmitQueue:
             self.forget(first, last)
 
     def confirm(self, first: int, last: int, now: float) -> tuple[int, int]:
-        """A receipt; gives the range without gaps that it is part of."""
+        """A receipt; gives the gapless range that its numbers are part of."""
         self.last_receipt = now
         at = self._at(last)
         if at < len(self._spans) and self._spans[at].first <= last and not self._spans[at].again:
@@ -92,11 +92,11 @@ class RetransmitQueue:
         return self.forget(first, last)
 
     def have_left(self, first: int, last: int) -> list[tuple[int, int]]:
-        """The parts of these numbers that were sent from here, and may have a receipt."""
+        """The parts of this range that were sent from here, and may have a receipt."""
         return self._left.within(max(first, self._floor), last)
 
     def is_committed(self, first: int, last: int) -> bool:
-        """Whether all of these numbers need nothing more."""
+        """Whether all of this range is done with."""
         return last < self._floor or self._committed.holds(max(first, self._floor), last)
 
     def missing(self, following: int) -> int:
@@ -105,18 +105,18 @@ class RetransmitQueue:
         return following - self._floor - known
 
     def recent(self, now: float) -> tuple[int, int] | None:
-        """The numbers that were sent for the first time within TOLERANCE_SECONDS; None if there are none."""
+        """The numbers that were first sent within TOLERANCE_SECONDS; None if there are none."""
         fresh = [span for span in self._spans if not span.again and now - span.at < TOLERANCE_SECONDS]
         return (fresh[0].first, fresh[-1].last) if fresh else None
 
     def listen(self, now: float) -> None:
-        """Finds out whether receipts, which are offered, stay away: then what waited long enough for one is due."""
+        """Detects that receipts, which are offered, stay away: then what has waited long enough is due."""
         patience = TOLERANCE_SECONDS if self.last_receipt > self._fell_silent else SILENCE_SECONDS
         if self._spans and now - max(self.last_receipt, self._spans[0].at) > patience:
             self._horizon, self._fell_silent = max(self._horizon, now - patience), now
 
     def due(self, first: int, last: int) -> int | None:
-        """The first number of these that should be sent; None if there is none."""
+        """The first number of the range that is due; None if there is none."""
         number = self._committed.after(max(first, self._floor))
         at = self._at(number)
         while number <= last:
@@ -130,11 +130,11 @@ class RetransmitQueue:
         return None
 
     def _at(self, number: int) -> int:
-        """Where the first span is that ends at `number` or later."""
+        """The index of the first span that ends at `number` or later."""
         return bisect_left(self._spans, number, key=_last)
 
     def _cut(self, first: int, last: int) -> None:
-        """Takes these numbers out of the spans."""
+        """Removes a range from the spans."""
         at = self._at(first)
         while at < len(self._spans) and self._spans[at].first <= last:
             span = self._spans.pop(at)

@@ -83,7 +83,7 @@ class Spool:
     async def between(
         self, first: int, last: int, limit: int, blocked: Collection[str] = (), largest: int | None = None
     ) -> list[Batch]:
-        """The first batches that have a number in the range, but none of the topics `aside`.
+        """The first batches that have a number in the range, but none of the topics `blocked`.
 
         Nor single readings whose topic and payload have more than `largest` bytes. Raises SpoolError.
         """

@@ -1,4 +1,4 @@
-"""A folder of spools: each gateway has one for itself, finds it again, and empties what nobody has."""
+"""A folder of spools: each gateway claims one, finds it again, and empties abandoned ones."""
 
 import errno
 import fcntl
@@ -55,7 +55,7 @@ def _claim(folder: Path) -> tuple[Path, int]:
 
 
 class Abandoned:
-    """The spool of a gateway that is no more: ours until it is empty, under its own name and numbers."""
+    """The spool of a gateway that no longer exists: ours until it is empty, under its own name and numbers."""
 
     def __init__(self, file: Path, lock: int, max_bytes: int, max_age: float) -> None:
         self._file = file

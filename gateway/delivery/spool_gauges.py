@@ -7,7 +7,7 @@ from gateway.delivery.spool import Spool
 
 
 class SpoolGauges:
-    """Of one spool; they are shown for the gateway's own."""
+    """Of the gateway's own spool."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
@@ -15,18 +15,18 @@ class SpoolGauges:
         self._rate = 0.0  # readings a second that leave the disk
 
     def show(self) -> None:
-        """What is asked for these metrics looks here from now on."""
+        """Has the metrics read this spool from now on."""
         metrics.spool_readings.set_function(lambda: self._spool.contents.readings)
         metrics.spool_bytes.set_function(lambda: self._spool.contents.size)
         metrics.spool_oldest.set_function(lambda: self._kept() or 0.0)
         metrics.spool_drain.set_function(self._drain)
 
     def sent(self, readings: int, seconds: float) -> None:
-        """So many have left the disk in that time."""
+        """So many messages left the disk in `seconds`."""
         self._rate += (readings / seconds - self._rate) * (0.1 if self._rate else 1)
 
     def idle(self) -> None:
-        """Nothing leaves."""
+        """Nothing leaves the disk."""
         self._rate = 0.0
 
     async def show_growth(self, seconds: float, *, failing: bool) -> None:

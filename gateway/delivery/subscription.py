@@ -1,4 +1,4 @@
-"""Subscriptions of the gateway: one that the broker refuses is said and left out, and all else goes on."""
+"""Subscribes; a subscription that the broker refuses is logged and left out, and all else goes on."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from nexus.process import log
 
 
 async def subscribe(control: ControlTopics, connection: mqtt.Connection, name: str, *, only_new: bool = False) -> bool:
-    """Whether the broker lets us hear this. Raises MqttError when the connection is lost."""
+    """Tells whether the broker grants the subscription. Raises MqttError when the connection is lost."""
     clock = asyncio.get_running_loop().time
     if control.is_excluded(name, clock()):
         return False
@@ -29,7 +29,7 @@ async def subscribe(control: ControlTopics, connection: mqtt.Connection, name: s
 
 
 def _say(name: str, error: mqtt.MqttError) -> None:
-    """Not our name in receipts, which is a secret."""
+    """Logs a refusal; without our name in receipts, which is a secret."""
     shown = f"{name.partition('/')[0]}/…" if name.startswith("receipt/") else name
     said = "a subscription is refused, and all else goes on: see the broker's rules"
     log.get("gateway").error(said, filter=shown, reason=str(error).rpartition(": ")[2])

@@ -22,7 +22,7 @@ OPTIONS = PublishOptions("plc", "device", {})
 
 
 @pytest.mark.parametrize(
-    ("code", "keeps_unheard", "meaning"),
+    ("code", "keep_unmatched", "meaning"),
     [
         (0, True, Verdict.TAKEN),
         (mqtt.NO_MATCHING_SUBSCRIBERS, True, Verdict.NO_SUBSCRIBERS),
@@ -40,7 +40,7 @@ def test_what_a_code_means(code: int, keep_unmatched: bool, meaning: Verdict) ->
 class Broker:
     """A connection that answers everything with one code."""
 
-    maximum_packet_size, room, window, lost = 10**6, 100, 100, None
+    maximum_packet_size, send_quota, window, lost = 10**6, 100, 100, None
 
     def __init__(self, code: int) -> None:
         self.code = code
