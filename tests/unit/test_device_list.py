@@ -18,7 +18,7 @@ COUNT = len(list(chunks(MARKS)))
 class Broker:
     """A connection whose answers are given by hand."""
 
-    room = 100
+    send_quota = 100
 
     def __init__(self) -> None:
         self.said: list[tuple[str, Callable[[int], None]]] = []
