@@ -31,20 +31,20 @@ _ALWAYS = {
     "SELECT pg_database_size(current_database())": [_gauge("size_bytes", "Size of the whole database")],
     "SELECT (SELECT count(*) FROM topics), (SELECT count(*) FROM rejects), pg_total_relation_size('rejects')": [
         _gauge("topics", "Topics that were ever stored"),
-        _gauge("rejects", "Messages and rows that are set aside"),
-        _gauge("rejects_bytes", "What these take on the disk"),
+        _gauge("rejects", "Rejects kept"),
+        _gauge("rejects_bytes", "Disk space of the rejects"),
     ],
     "SELECT sum(numbackends), current_setting('max_connections')::int FROM pg_stat_database": [
-        _gauge("connections", "Connections that are open"),
-        _gauge("connections_max", "Connections that the server allows"),
+        _gauge("connections", "Open connections"),
+        _gauge("connections_max", "Allowed connections"),
     ],
     "SELECT max(age(datfrozenxid)) FROM pg_database": [
-        _gauge("transaction_ids_age", "Transactions since the oldest row that is not frozen"),
+        _gauge("transaction_ids_age", "Transactions since the oldest unfrozen row"),
     ],
     "SELECT extract(epoch FROM finished), seconds, bytes FROM backups ORDER BY finished DESC LIMIT 1": [
         _gauge("backup_timestamp_seconds", "When the last backup was complete; 0: there is none"),
-        _gauge("backup_seconds", "How long it took"),
-        _gauge("backup_bytes", "Its size"),
+        _gauge("backup_seconds", "Duration of the last backup"),
+        _gauge("backup_bytes", "Size of the last backup"),
     ],
 }
 _CHUNKS = """
@@ -65,15 +65,15 @@ _COMMUNITY = {
     _CHUNKS: [
         _gauge("chunks", "Chunks of the table"),
         _gauge("chunks_compressed", "Of these, chunks in the columnstore"),
-        _gauge("chunks_overdue", "Chunks that should be in the columnstore for a day or longer, and are not"),
+        _gauge("chunks_overdue", "Chunks that should have been in the columnstore for a day or longer"),
         _gauge("retention_overdue_seconds", "How long ago the oldest chunk should have been dropped; 0: there is none"),
-        _gauge("chunks_misplaced", "Chunks of more than a day, or beyond tomorrow: they are dropped late, or never"),
+        _gauge("chunks_misplaced", "Chunks longer than a day, or beyond tomorrow: they are dropped late, or never"),
     ],
-    "SELECT days_not_rolled_up()": [_gauge("days_not_rolled_up", "Days of which the aggregates have nothing")],
+    "SELECT days_not_rolled_up()": [_gauge("days_not_rolled_up", "Days that are missing from the rollups")],
     "SELECT sum(before_compression_total_bytes), sum(after_compression_total_bytes)"
     " FROM hypertable_compression_stats('metrics')": [
-        _gauge("compressed_before_bytes", "Size that the compressed chunks had"),
-        _gauge("compressed_after_bytes", "Size that they have"),
+        _gauge("compressed_before_bytes", "Size of the compressed chunks before compression"),
+        _gauge("compressed_after_bytes", "Size of the compressed chunks now"),
     ],
 }
 _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states()"

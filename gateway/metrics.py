@@ -25,12 +25,12 @@ readings = Counter("nexus_gateway_readings", "Readings taken, of any quality", _
 bad_readings = Counter("nexus_gateway_bad_readings", "Readings of bad quality", _DEVICE, registry=registry)
 failures = Counter("nexus_gateway_device_failures", "Scans and connects that failed", _DEVICE, registry=registry)
 missed = Counter("nexus_gateway_ticks_missed", "Ticks skipped because a scan overran", _DEVICE, registry=registry)
-scan_seconds = Gauge("nexus_gateway_scan_seconds", "Time that the last scan took", _DEVICE, registry=registry)
+scan_seconds = Gauge("nexus_gateway_scan_seconds", "Duration of the last scan", _DEVICE, registry=registry)
 breaker = Gauge("nexus_gateway_breaker_state", "0 closed, 1 half-open, 2 open", _DEVICE, registry=registry)
 openings = Counter("nexus_gateway_breaker_openings", "Times that the breaker opened", _DEVICE, registry=registry)
 lateness = Histogram(
     "nexus_gateway_lateness_seconds",
-    "How far behind its grid a scan started",
+    "How late scans start against their schedule",
     buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
     registry=registry,
 )
@@ -63,92 +63,102 @@ published = Counter(
 refused = Counter("nexus_gateway_messages_refused", "Messages that the broker refused", ["reason"], registry=registry)
 dropped = Counter(
     "nexus_gateway_readings_dropped",
-    "Readings lost: memory, the disk takes nothing; bytes, age: the spool's limits; refused by the broker for good;"
-    " damaged on the disk, one where it cannot be told how many",
+    "Readings lost: bytes, age: the spool's limits; memory: the disk takes nothing; refused by the broker for good;"
+    " damaged on disk, counted as one where the number cannot be told",
     ["reason"],
     registry=registry,
 )
 for _reason in ("memory", "bytes", "age", "refused", "damaged"):
     dropped.labels(_reason)
-queued = Gauge("nexus_gateway_readings_queued", "Readings that wait for the broker in memory", registry=registry)
+queued = Gauge("nexus_gateway_readings_queued", "Readings in memory that wait for the broker", registry=registry)
 connected = Gauge("nexus_gateway_broker_connected", "1 while connected to the broker", registry=registry)
-spool_waiting = Gauge("nexus_gateway_spool_waiting_readings", "Readings in memory for the disk", registry=registry)
+spool_waiting = Gauge(
+    "nexus_gateway_spool_waiting_readings", "Readings in memory that wait for the disk", registry=registry
+)
 spool_readings = Gauge("nexus_gateway_spool_readings", "Readings on disk", registry=registry)
 spool_bytes = Gauge("nexus_gateway_spool_bytes", "Bytes of the messages on disk", registry=registry)
 spool_oldest = Gauge("nexus_gateway_spool_oldest_seconds", "Age of the oldest message on disk", registry=registry)
 spool_drain = Gauge(
-    "nexus_gateway_spool_drain_seconds", "Until the spool is empty; +Inf while it does not drain", registry=registry
+    "nexus_gateway_spool_drain_seconds",
+    "Time until the spool is empty; +Inf while it does not drain",
+    registry=registry,
 )
 spool_full = Gauge(
     "nexus_gateway_spool_full_seconds",
-    "Until the spool or its disk is full; +Inf while it does not grow",
+    "Time until the spool or its disk is full; +Inf while it does not grow",
     registry=registry,
 )
 spool_loss = Gauge(
     "nexus_gateway_spool_loss_seconds",
-    "Until the oldest message on disk is lost, by its age or for lack of room; +Inf while nothing waits",
+    "Time until the oldest message is lost, by its age or for lack of room; +Inf while nothing waits",
     registry=registry,
 )
 spool_loss.set(float("inf"))
 sent_again = Counter(
-    "nexus_gateway_readings_sent_again", "Readings that left again for want of a receipt", registry=registry
+    "nexus_gateway_readings_sent_again", "Readings retransmitted because no receipt came", registry=registry
 )
 receipts_offered = Gauge(
     "nexus_gateway_receipts_offered", "1 while ingesters say that they send receipts", registry=registry
 )
 receipts = Counter(
-    "nexus_gateway_receipts", "Receipts that came: ingesters have stored what was sent", registry=registry
+    "nexus_gateway_receipts", "Receipts received: ingesters have stored what was sent", registry=registry
 )
 receipts_refused = Counter(
-    "nexus_gateway_receipts_refused", "Receipts that are none, or for numbers that were never sent", registry=registry
+    "nexus_gateway_receipts_refused",
+    "Receipts that are malformed, or for numbers that were never sent",
+    registry=registry,
 )
 denied = Gauge("nexus_gateway_topics_denied", "Topics that the broker denies; their readings wait", registry=registry)
 words_denied = Gauge(
     "nexus_gateway_control_topics_denied",
-    "Topics of states, presence and device lists, and subscriptions, that the broker refuses",
+    "States, presence, device lists and subscriptions that the broker denies",
     registry=registry,
 )
-spool_failures = Counter("nexus_gateway_spool_failures", "Times that the disk refused", registry=registry)
+spool_failures = Counter("nexus_gateway_spool_failures", "Writes that the disk refused", registry=registry)
 reloads = Counter(
     "nexus_gateway_reloads", "Changed device files that were taken or refused", ["result"], registry=registry
 )
 for _result in ("taken", "refused"):
     reloads.labels(_result)
-config_error = Gauge("nexus_gateway_config_error", "1 while the device files on disk are wrong", registry=registry)
+config_error = Gauge("nexus_gateway_config_error", "1 while the device files on disk have errors", registry=registry)
 last_good = Gauge(
     "nexus_gateway_config_last_good",
-    "1 while the last good device files are polled, because those on disk were wrong at the start",
+    "1 while the last good device files are polled, because those on disk had errors at the start",
     registry=registry,
 )
-members = Gauge("nexus_gateway_group_members", "Gateways of the group, with this one", registry=registry)
+members = Gauge("nexus_gateway_group_members", "Gateways of the group, including this one", registry=registry)
 contested = Gauge(
-    "nexus_gateway_devices_contested", "Devices that a gateway of the group defines otherwise", registry=registry
+    "nexus_gateway_devices_contested",
+    "Devices that another gateway of the group defines differently",
+    registry=registry,
 )
 unlisted = Gauge(
     "nexus_gateway_group_members_unlisted",
-    "Members whose device list has not come: no device is taken beside them",
+    "Members whose device list is missing: no device is taken while they are there",
     registry=registry,
 )
 name_taken = Gauge(
-    "nexus_gateway_name_taken", "1 while another gateway has our name, and this one polls nothing", registry=registry
+    "nexus_gateway_name_taken",
+    "1 while another gateway has this one's name, and this one polls nothing",
+    registry=registry,
 )
 presences_refused = Counter(
-    "nexus_gateway_presences_refused", "Presences in the group that no gateway can have said", registry=registry
+    "nexus_gateway_presences_refused", "Presences in the group that no gateway can have published", registry=registry
 )
 lease_renewed = Gauge(
     "nexus_gateway_lease_renewed",
-    "1 while the API server renews our Lease; 1 too where none is used",
+    "1 while the API server renews this gateway's Lease, or where none is used",
     registry=registry,
 )
 lease_renewed.set(1)
 owned = Gauge("nexus_gateway_devices_polled", "Devices that this gateway polls now", registry=registry)
 certificate_days = Gauge(
     "nexus_gateway_certificate_days",
-    "Until our certificate expires, as of the last connect",
+    "Days until our OPC UA certificate expires, as of the last connect",
     _DEVICE,
     registry=registry,
 )
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
 for _result in ("done", "failed", "refused"):
     commands.labels(_result)
-tasks = Gauge("nexus_gateway_tasks", "Tasks of the event loop: a few, and one a device", registry=registry)
+tasks = Gauge("nexus_gateway_tasks", "Tasks of the event loop: a few, plus one per device", registry=registry)

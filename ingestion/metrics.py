@@ -20,22 +20,22 @@ registry.register(guard.faults)
 messages = Counter("nexus_ingestion_messages", "Messages taken from the broker", registry=registry)
 rows = Counter("nexus_ingestion_rows", "Rows written", registry=registry)
 duplicates = Counter("nexus_ingestion_duplicates", "Rows that were in the table already", registry=registry)
-late = Counter("nexus_ingestion_late_rows", "Rows for chunks that were compressed already", registry=registry)
-rejects = Counter("nexus_ingestion_rejects", "Messages and rows set aside", registry=registry)
+late = Counter("nexus_ingestion_late_rows", "Rows for chunks that are already compressed", registry=registry)
+rejects = Counter("nexus_ingestion_rejects", "Messages and rows rejected", registry=registry)
 rejects_dropped = Counter(
-    "nexus_ingestion_rejects_dropped", "Messages and rows beyond the day's quota of rejects", registry=registry
+    "nexus_ingestion_rejects_dropped", "Rejects beyond the day's quota, which are not kept", registry=registry
 )
 conflicts = Counter(
     "nexus_ingestion_conflicts", "Rows for a topic and time that have another value already", registry=registry
 )
 misnumbered = Counter(
-    "nexus_ingestion_misnumbered", "Messages whose numbers cannot be, stored as unnumbered", registry=registry
+    "nexus_ingestion_misnumbered", "Messages with impossible numbers: stored, without a receipt", registry=registry
 )
 audit = Counter("nexus_ingestion_audit_records", "Audit records written", registry=registry)
 receipts = Counter("nexus_ingestion_receipts", "Receipts sent to gateways", registry=registry)
 batch_points = Histogram(
     "nexus_ingestion_batch_points",
-    "Rows in a batch",
+    "Rows per batch",
     buckets=(1, 10, 100, 500, 1000, 2500, 5000, 10000, 25000, 50000),
     registry=registry,
 )
@@ -55,9 +55,9 @@ buffered = Gauge("nexus_ingestion_buffered_points", "Points that wait to be writ
 undecoded = Gauge(
     "nexus_ingestion_undecoded_messages", "Messages that wait undecoded: the buffer is full", registry=registry
 )
-database_up = Gauge("nexus_ingestion_database_up", "1 while the database takes what is written", registry=registry)
+database_up = Gauge("nexus_ingestion_database_up", "1 while the database accepts writes", registry=registry)
 connected = Gauge("nexus_ingestion_broker_connected", "1 while connected to the broker", registry=registry)
 subscriptions_refused = Gauge(
-    "nexus_ingestion_subscriptions_refused", "Subscriptions that the broker refuses us", registry=registry
+    "nexus_ingestion_subscriptions_refused", "Subscriptions that the broker's rules deny", registry=registry
 )
 slot = Gauge("nexus_ingestion_slot", "The number in this ingester's client id; -1 while it has none", registry=registry)
