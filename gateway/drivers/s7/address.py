@@ -44,6 +44,7 @@ _TYPE = re.compile(r":([A-Z]\w*)(\[\d+\])?(?:\[\d+\])?$")
 _BITLESS = re.compile(r"(?:DB\d+\.DB[XBWD]|[MIQ][XBWD]?)\d+:")
 _GERMAN = re.compile(r"^[EA](?=[XBWD]?\d)")
 _LENGTH = re.compile(r"(W?STRING)[(\[](\d+)[)\]]$")
+_NEVER = re.compile(r"[-+_]")  # the parser of addresses takes -1 and 1_0 for numbers
 
 
 def _any_case(text: str) -> str:
@@ -89,7 +90,7 @@ def parse(text: str) -> Address:
     written = _GERMAN.sub(lambda match: "I" if match[0] == "E" else "Q", written)
     _check_type(written)
     try:
-        tag = parse_tag(written, strict=False)
+        tag = parse_tag("" if _NEVER.search(written) else written, strict=False)
         size = tag.size
     except ValueError:
         raise ValueError(
