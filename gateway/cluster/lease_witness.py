@@ -80,7 +80,9 @@ class LeaseWitness:
             word = replace(self._owner.content, seq=self._membership.next_number())
             await self._leases.renew(self._member, word, WORTH * lease)
             self._membership.confirmed("leases", now)
-            self._renewed = now
+            is_first, self._renewed = self._renewed == float("-inf"), now
+            if is_first:  # who began at the same moment is listed by now, or will find us
+                await self._list()
         while self._gone:
             await self._leases.clear(self._gone.pop())
 

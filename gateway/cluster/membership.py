@@ -185,7 +185,8 @@ class Membership:
 
     def expired(self, now: float) -> list[str]:
         """Removes members whose leases have expired, and names them."""
-        self._twin.expire(self._witnesses, self._lease, self._subscribed, now)
+        if self._is_attended or self._away == "poll":
+            self._twin.expire(self._witnesses, self._lease, self._subscribed, now)
         gone = [name for name, peer in self._peers.items() if self._witnesses.are_silent(peer, now)]
         for name in gone:
             self._group.forget(name, self._peers[name].presence.seq)
@@ -264,8 +265,8 @@ class Membership:
         if leases is None:
             waited = broker.since is not None and now >= broker.since + wait
             self._settled = heard and (self._alone or welcome or waited)
-        elif leases.since is not None:
-            self._settled = heard or now >= self._born + wait
+        elif leases.seen is not None and leases.is_mutual:
+            self._settled = heard or leases.seen >= self._born + wait
         else:
             self._settled = heard and (welcome or now >= self._born + UNREADABLE_LEASES * self._lease)
 

@@ -1,7 +1,7 @@
 """Another gateway with our name, if there is one. Pure."""
 
 from gateway.cluster.peers import Name, Peer
-from gateway.cluster.witness import MARGIN_SECONDS, Witnesses
+from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witnesses
 from nexus.contract.presence import Presence
 
 
@@ -33,10 +33,16 @@ class Twin:
         peer.note(witness, presence, now)
 
     def expire(self, witnesses: Witnesses, lease: float, subscribed: float | None, now: float) -> None:
-        """Removes a silent one, by time alone: we announce nothing while it may be there."""
-        if (peer := self._peer) is None or (subscribed is None and "broker" in peer.last_heard):
+        """Removes a silent one, by time alone: we announce nothing while it may be there.
+
+        While we cannot hear the broker, what it showed counts for longer, and not for ever: most often that was what
+        the process before us had left there.
+        """
+        if (peer := self._peer) is None:
             return
-        last = max(peer.last_heard.values(), default=peer.known)
-        wait = peer.lease(lease) * max(one.leases for name, one in witnesses.by_name.items() if name in peer.last_heard)
-        if now >= max(last, subscribed or 0) + wait + MARGIN_SECONDS:
+        worth = {name: one.leases for name, one in witnesses.by_name.items() if name in peer.last_heard}
+        if subscribed is None and "broker" in worth:
+            worth["broker"] = UNREADABLE_LEASES
+        wait = peer.lease(lease) * max(worth.values()) + MARGIN_SECONDS
+        if now >= max(*peer.last_heard.values(), subscribed or 0) + wait:
             self._peer = None

@@ -20,6 +20,7 @@ class Witness:
     acked: float = field(default=float("-inf"))  # when we sent the last presence that it confirmed
     since: float | None = None  # it has shown us everything since then …
     seen: float | None = None  # … up to then
+    is_mutual: bool = False  # that is later than our own presence there: who starts beside us is shown, or is shown us
 
     def confirmed(self, sent: float) -> None:
         """It has the presence that we sent then."""
@@ -30,10 +31,11 @@ class Witness:
         if self.seen is None or self.since is None or sent - self.seen > lease * self.leases:
             self.since = self.seen = sent
         self.seen = max(self.seen, sent)
+        self.is_mutual |= float("-inf") < self.acked < sent
 
     def lost(self) -> None:
         """We cannot read it any more."""
-        self.since = self.seen = None
+        self.since, self.seen, self.is_mutual = None, None, False
 
     def is_readable(self, now: float, lease: float) -> bool:
         return self.seen is not None and now - self.seen <= lease * self.leases

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -43,6 +44,19 @@ class World:
         self.promised: dict[tuple[str, str], float] = {}
         self.together: dict[tuple[str, str], float] = {}
         self.numbers = itertools.count()
+        self.lag = 0.0  # seconds until the API server answers
+        self.answers: list[tuple[float, Callable[[], None]]] = []
+
+    def answer(self, then: Callable[[], None]) -> None:
+        """The API server's answer to what is asked now."""
+        self.answers.append((self.now + self.lag, then))
+        self.deliver()
+
+    def deliver(self) -> None:
+        due = [then for at, then in self.answers if at <= self.now]
+        self.answers = [one for one in self.answers if one[0] > self.now]
+        for then in due:
+            then()
 
     def member(self, name: str, devices: dict[int, int] | None = None, **keys: Any) -> "Member":
         self.members[name] = Member(self, name, DEVICES if devices is None else devices, **keys)
@@ -59,6 +73,7 @@ class World:
         end = self.now + seconds
         while self.now < end:
             self.now = round(self.now + TICK, 6)
+            self.deliver()
             for member in list(self.members.values()):
                 member.step()
                 self.check()
@@ -116,6 +131,7 @@ class Member:
         self.polling: frozenset[int] = frozenset()
         self.said: object = None
         self.heartbeat = self.listed = -1e9
+        self.has_lease = False
         self.control: dict[int, float] = {}
         self.queue: list[tuple[Name, str, bytes]] = []
         self.seen: dict[str, bytes] | None = None
@@ -174,13 +190,19 @@ class Member:
                 self.world.say("broker", self.name, encode_presence(self.membership.will))
 
     def _list(self) -> None:
-        self.listed = self.now
-        if "leases" in self.reaches:
-            before, self.seen = self.seen, dict(self.world.retained["leases"])
-            for member, payload in self.seen.items():
+        self.listed = asked = self.now
+        if "leases" not in self.reaches:
+            return
+        found = dict(self.world.retained["leases"])
+
+        def take() -> None:
+            before, self.seen = self.seen, found
+            for member, payload in found.items():
                 if before is None or before.get(member) != payload:
                     self.hear("leases", member, payload, retained=before is None)
-            self.membership.showed("leases", self.now)
+            self.membership.showed("leases", asked)
+
+        self.world.answer(take)
 
     def speak(self, content: Presence) -> None:
         word = msgspec.structs.replace(content, seq=self.membership.next_number())
@@ -188,8 +210,16 @@ class Member:
         for witness in self.reaches:
             if witness == "broker" and not self.subscribed:
                 continue
-            self.membership.confirmed(witness, self.now)
+            if witness == "leases":
+                self.world.answer(partial(self._renewed, self.now))
+            else:
+                self.membership.confirmed(witness, self.now)
             self.world.say(witness, self.name, encode_presence(word))
+
+    def _renewed(self, asked: float) -> None:
+        self.membership.confirmed("leases", asked)
+        if not self.has_lease:
+            self.has_lease, self.listed = True, -1e9
 
     def leave(self) -> None:
         self.polling = frozenset()
@@ -409,6 +439,40 @@ def test_a_process_that_starts_again_knows_its_own_past() -> None:
     one = world.member("a", alone=True, before=before)
     world.run(1.5)
     assert one.polling == set(DEVICES)
+
+
+@pytest.mark.parametrize("lag", [1.0, 2.5])
+@pytest.mark.parametrize("wait", [0.25, 1.0, 2.0])
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_two_that_start_together_beside_a_slow_api_server_share(lag: float, wait: float, names: str) -> None:
+    world = World(leases=True)
+    world.lag = lag
+    for name in names:
+        world.member(name).link["broker"] = name == "a"
+        world.run(wait)
+    for _ in range(int(8 * LEASE / TICK)):
+        world.run(TICK)
+        assert not world.members["a"].polling & world.members["b"].polling
+    assert world.all_polled()
+
+
+@pytest.mark.parametrize("leases", [False, True])
+@pytest.mark.parametrize("twin_is_there", [False, True])
+def test_one_that_starts_without_its_past_polls_though_the_broker_goes_away(leases: bool, twin_is_there: bool) -> None:
+    world = group("a", leases=leases, alone=True, away="poll")
+    if twin_is_there:
+        world.members["first"] = world.members.pop("a")
+    else:
+        world.members["a"].die()
+    second = world.member("a", alone=True, away="poll")
+    world.run(1)
+    if twin_is_there:
+        world.run(2 * LEASE)
+        assert not second.polling
+        del world.members["first"]
+    world.up["broker"] = False
+    world.run(UNREADABLE_LEASES * LEASE + 2 * MARGIN_SECONDS)
+    assert second.polling == set(DEVICES)
 
 
 @pytest.mark.parametrize("away", ["poll", "yield"])
