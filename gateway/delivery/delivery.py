@@ -81,7 +81,8 @@ class Delivery:
         if self.outbox.failing is not None:
             found.append(f"the spool takes nothing, and readings wait in memory: {self.outbox.failing}")
         if unsaved := self._spool.unsaved:
-            found.append(f"the damaged spool {unsaved[0]} waits for room on the disk: free it, and start again")
+            mend = "free disk space, or let the gateway's user read and rename it, and start again"
+            found.append(f"the damaged spool {unsaved[0]} is not saved yet, and the log says why: {mend}")
         rules = "let the gateway's user have them in the broker's rules"
         if denied := [*self._blocked.denied, *self._adoption.denied]:
             found.append(f"the broker denies {_named(denied)}, whose readings wait: {rules}")

@@ -20,6 +20,8 @@ _UNREADABLE = (sqlite3.Error, TypeError, ValueError, OverflowError)
 
 _Row = tuple[str, bytes, int, int, int]
 
+_failed: set[Path] = set()  # damaged files that this process could not read or rename: said, and not copied again
+
 
 def text(raw: bytes) -> str | bytes:
     """What is no UTF-8 is no text: whoever reads it finds bytes."""
@@ -39,9 +41,8 @@ def move_aside(file: Path, reason: str) -> None:
 
 def unsaved(file: Path) -> list[Path]:
     """Damaged files that are not copied yet, or not to the end; the oldest first."""
-    return sorted(
-        aside for aside in file.parent.glob(f"{file.name}.unsaved-*") if aside.name.rpartition("-")[2].isdecimal()
-    )
+    found = (path for path in file.parent.glob(f"{file.name}.unsaved-*") if path.name.rpartition("-")[2].isdecimal())
+    return sorted(path for path in found if not path.is_symlink() and path.is_file())
 
 
 def finish_move(file: Path) -> None:
@@ -55,26 +56,39 @@ def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> 
 
     The rest is counted as lost: of `known` readings, where the file does not say how many it holds. Whatever ends this,
     it begins anew at the next opening: a file counts as copied when it has its last name. Only the last one of these
-    stays, for a person to look at. One for which the disk has no room waits.
+    stays, for a person to look at. One for which the disk has no room waits, and one that cannot be read or renamed.
     Raises sqlite3.Error when the new file takes no more.
     """
     for aside in unsaved(file):
-        if (missing := _missing_bytes(aside)) > 0:
-            said = "a damaged spool waits for room on the disk: free it, and start again"
-            log.get("spool").error(said, file=str(aside), missing_bytes=missing)
-            _take_name(aside, database)
+        if aside in _failed:
             continue
-        readings = _readings(aside) or known or 1
-        saved = _copy(aside, database, largest)
-        for old in file.parent.glob(f"{file.name}.damaged-*"):
-            old.unlink(missing_ok=True)
-        done = file.with_name(aside.name.replace(".unsaved-", ".damaged-"))
-        aside.rename(done)
-        _rename_log(aside, done)
-        lost = max(0, readings - saved)
-        metrics.dropped.labels("damaged").inc(lost)
-        said = "what could be read of a damaged spool is saved"
-        log.get("spool").error(said, file=str(done), readings_saved=saved, readings_lost=lost)
+        try:
+            _save(file, aside, database, largest, known)
+        except OSError as error:
+            _failed.add(aside)
+            said = "a damaged spool cannot be saved: let the gateway's user read and rename it, and start again"
+            log.get("spool").error(said, file=str(aside), reason=str(error))
+
+
+def _save(file: Path, aside: Path, database: sqlite3.Connection, largest: int, known: int) -> None:
+    """Raises OSError for the damaged file, and sqlite3.Error for the new one."""
+    if (missing := _missing_bytes(aside)) > 0:
+        said = "a damaged spool waits for room on the disk: free it, and start again"
+        log.get("spool").error(said, file=str(aside), missing_bytes=missing)
+        _take_name(aside, database)
+        return
+    readings = _readings(aside) or known or 1
+    saved = _copy(aside, database, largest)
+    for old in file.parent.glob(f"{file.name}.damaged-*"):
+        with suppress(OSError):
+            old.unlink()
+    done = file.with_name(aside.name.replace(".unsaved-", ".damaged-"))
+    aside.rename(done)
+    _rename_log(aside, done)
+    lost = max(0, readings - saved)
+    metrics.dropped.labels("damaged").inc(lost)
+    said = "what could be read of a damaged spool is saved"
+    log.get("spool").error(said, file=str(done), readings_saved=saved, readings_lost=lost)
 
 
 def _rename_log(old: Path, new: Path) -> None:
@@ -90,10 +104,20 @@ def _missing_bytes(aside: Path) -> int:
     return sum(part.stat().st_size for part in parts if part.exists()) + _MARGIN - disk.f_bavail * disk.f_frsize
 
 
+def _connected(damaged: Path) -> sqlite3.Connection:
+    """Raises OSError when the file cannot be opened, so that no error of it is taken for one of the new file."""
+    try:
+        old = sqlite3.connect(damaged)
+    except sqlite3.Error as error:
+        raise OSError(str(error)) from None
+    old.text_factory = text
+    return old
+
+
 def _readings(damaged: Path) -> int:
     """How many a damaged file says it holds; 0 where it does not say."""
     try:
-        with closing(sqlite3.connect(damaged)) as old:
+        with closing(_connected(damaged)) as old:
             [found] = old.execute("SELECT readings FROM total").fetchone()
         return max(0, int(found))
     except _UNREADABLE:
@@ -102,8 +126,7 @@ def _readings(damaged: Path) -> int:
 
 def _take_name(damaged: Path, new: sqlite3.Connection) -> None:
     """The new file has the name and what else is known of the old one."""
-    with closing(sqlite3.connect(damaged)) as old:
-        old.text_factory = text
+    with closing(_connected(damaged)) as old:
         name, offered = _about(old)
     with new:
         new.execute("INSERT INTO owner (id) SELECT ? WHERE NOT EXISTS (SELECT 1 FROM owner)", (name,))
@@ -114,8 +137,7 @@ def _copy(damaged: Path, new: sqlite3.Connection, largest: int) -> int:
     """Copies the messages, and whose they are; tells of how many readings. What is there already stays."""
     readings = 0
     _take_name(damaged, new)
-    with closing(sqlite3.connect(damaged)) as old:
-        old.text_factory = text
+    with closing(_connected(damaged)) as old:
         rows = _readable(old, 1, largest, 0)
         while some := list(islice(rows, _ROWS_AT_ONCE)):
             _insert(new, some)

@@ -54,7 +54,7 @@ class Spool:
         self._reserved = 0
         self._log = log.get("spool")
         self.contents = Contents()
-        self.unsaved: list[Path] = []  # damaged files that wait for room on the disk
+        self.unsaved: list[Path] = []  # damaged files that are not copied yet
         self._closed = False
 
     @property

@@ -7,9 +7,10 @@ import re
 import shutil
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -625,6 +626,116 @@ def test_a_damaged_spool_waits_for_room_on_the_disk(tmp_path: Path, monkeypatch:
     on(tmp_path, look)
     assert len(set(names)) == 1
     assert 0 < dropped("damaged") - before <= 100
+
+
+def put_in_the_way(path: Path, kind: str) -> None:
+    if kind == "another user's":
+        path.write_bytes(b"SQLite format 3\0" + bytes(9000))
+        path.chmod(0)
+    elif kind == "directory":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to({"dangling link": "nothing", "link to itself": path.name, "link": "spool-0.db"}[kind])
+
+
+@contextmanager
+def without_privileges(folder: Path) -> Iterator[None]:
+    """All but root have none; root reads every file, so it is somebody else for a while."""
+    if os.geteuid() != 0:
+        yield
+        return
+    for path in (folder, *folder.glob("spool-?.*")):
+        if "unsaved" not in path.name:
+            os.chown(path, 65534, 65534)
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+async def holds_five(spool: Spool) -> None:
+    assert [found.topic for found in await spool.between(0, 10**9, 10)] == [f"dev/plc{number}" for number in range(5)]
+
+
+async def holds_nothing(spool: Spool) -> None:
+    assert not spool.contents.messages
+
+
+async def store_five(spool: Spool) -> None:
+    await spool.write([entry(number) for number in range(5)])
+
+
+KINDS = ["another user's", "directory", "pipe", "dangling link", "link to itself", "link"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_only_has_the_name_of_a_damaged_spool_or_cannot_be_read_costs_itself(kind: str) -> None:
+    async def look(spool: Spool) -> None:
+        await holds_five(spool)
+        assert spool.unsaved == ([aside] if kind == "another user's" else [])
+
+    with TemporaryDirectory() as name:  # others have no access to `tmp_path`
+        aside = Path(name, "spool-0.db.unsaved-5")
+        on(Path(name), store_five)
+        put_in_the_way(aside, kind)
+        with without_privileges(Path(name)):
+            on(Path(name), look)
+            on(Path(name), look)
+        assert os.path.lexists(aside)
+
+
+def test_a_damaged_spool_that_cannot_be_read_is_said_once_and_saved_after_a_start_that_can(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with TemporaryDirectory() as name:
+        folder, aside = Path(name), Path(name, "spool-0.db.unsaved-5")
+        on(folder, store_five)
+        (folder / "spool-0.db").rename(aside)
+        aside.chmod(0)
+        with without_privileges(folder):
+            on(folder, holds_nothing)
+            on(folder, holds_nothing)
+        assert "".join(capsys.readouterr()).count(str(aside)) == 1
+        aside.chmod(0o600)
+        monkeypatch.setattr(salvage, "_failed", set())  # another process
+        on(folder, holds_five)
+
+
+def test_a_damaged_spool_of_an_abandoned_one_that_cannot_be_read_costs_itself() -> None:
+    async def scenario(folder: Path) -> None:
+        left = abandoned(folder / "spool-0.db", 10**9, DAY)
+        assert left
+        await holds_five(left.spool)
+        left.close(remove=True)
+
+    with TemporaryDirectory() as name:
+        on(Path(name), store_five)
+        put_in_the_way(Path(name, "spool-0.db.unsaved-5"), "another user's")
+        with without_privileges(Path(name)):
+            asyncio.run(scenario(Path(name)))
+        assert Path(name, "spool-0.db.unsaved-5").exists()
+
+
+@pytest.mark.parametrize("number", [1, 5])
+def test_a_directory_with_the_name_of_a_saved_spool_is_no_hindrance_and_nothing_is_copied_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    copy, copied = salvage._copy, []
+
+    def noted(damaged: Path, new: sqlite3.Connection, largest: int) -> int:
+        copied.append(damaged)
+        return copy(damaged, new, largest)
+
+    monkeypatch.setattr(salvage, "_copy", noted)
+    on(tmp_path, store_five)
+    (tmp_path / "spool-0.db").rename(tmp_path / "spool-0.db.unsaved-5")
+    (tmp_path / f"spool-0.db.damaged-{number}").mkdir()
+    on(tmp_path, holds_five)
+    on(tmp_path, holds_five)
+    assert len(copied) == 1
 
 
 def test_numbers_of_a_clock_that_was_ahead_end_with_the_last_message(tmp_path: Path) -> None:
