@@ -33,7 +33,8 @@ class Parts:
     """A batch, to be written whole; after a write that took too long in halves, down to single messages.
 
     A message that takes too long by itself is the last one to be tried again, and is set aside after PATIENCE times if
-    the table can be written in between. Otherwise, and if it is a single row, it is the database that is away.
+    the table can be written in between. Otherwise, and if it is a single row, it is the database that is away. What the
+    server cancels is halved too, but never set aside.
     """
 
     def __init__(self, encoding: Encoding, quota: Quota, batch: Batch) -> None:
@@ -55,8 +56,8 @@ class Parts:
                     self.written += await write(part)
                 else:
                     self.written += await _reject(self._quota, write, part, "it takes too long", self._receipts)
-            except TooSlowError:
-                self._split(part)
+            except TooSlowError as error:
+                self._split(part, is_slow=not error.cancelled)
                 raise
             self._left.popleft()
 
@@ -67,13 +68,13 @@ class Parts:
             self._slow[part] = 0
             raise
 
-    def _split(self, part: Batch) -> None:
+    def _split(self, part: Batch, *, is_slow: bool) -> None:
         self._left.popleft()
         if (middle := len(part.deliveries) // 2) > 0:
             halves = (slice(middle, None), slice(None, middle))
             self._left.extendleft(self._encoding.again(part, half) for half in halves)
         else:
-            self._slow[part] += 1
+            self._slow[part] += is_slow
             self._left.append(part)
 
 

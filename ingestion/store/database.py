@@ -17,7 +17,14 @@ class DatabaseAwayError(Exception):
 
 
 class TooSlowError(DatabaseAwayError):
-    """No answer in time: the database is away, or the batch is more than it can do in that time."""
+    """No answer in time: the database is away, or the batch is more than it can do in that time.
+
+    `cancelled` is true where the server ended it, by a limit or for an administrator: no message is to blame for that.
+    """
+
+    def __init__(self, text: str, *, cancelled: bool = False) -> None:
+        super().__init__(text)
+        self.cancelled = cancelled
 
 
 class ClocksApartError(DatabaseAwayError):
@@ -40,17 +47,20 @@ def is_of_the_data(error: psycopg.Error) -> bool:
     return (error.sqlstate or "")[:2] in _DATA_CLASSES
 
 
-def is_outage(error: psycopg.Error) -> bool:
-    """Whether anything else would be refused just as well; without a code it is the connection that was lost."""
-    code = error.sqlstate
-    if code is None:
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return code[:2] in _OUTAGE_CLASSES or code in _DAMAGED
-
-
 def is_rolled_back(error: psycopg.Error) -> bool:
     """Whether the database gave the transaction up for another's sake."""
     return (error.sqlstate or "")[:2] == _ROLLED_BACK
+
+
+def outage(error: psycopg.Error) -> DatabaseAwayError | None:
+    """What it means if it is not the batch that is refused; without a code it is the connection that was lost."""
+    if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout):
+        return TooSlowError(explain(error), cancelled=True)
+    if (code := error.sqlstate) is None:
+        is_away = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    else:
+        is_away = code[:2] in _OUTAGE_CLASSES or code in _DAMAGED or is_rolled_back(error)
+    return DatabaseAwayError(explain(error)) if is_away else None
 
 
 # The server too has to notice within half a minute that we are gone, or our locks would stay.
@@ -62,6 +72,7 @@ _SERVER_OPTIONS = " ".join(
         ("tcp_keepalives_count", 3),
         ("tcp_user_timeout", 25_000),
         ("idle_in_transaction_session_timeout", 60_000),
+        ("statement_timeout", 60_000),  # as long as a writer waits: the role's own limit may be shorter
         ("lock_timeout", 10_000),  # whatever waits for another's lock is not slow itself: the database is away
     )
 )

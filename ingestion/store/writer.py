@@ -16,8 +16,8 @@ from ingestion.store.database import (
     connect,
     explain,
     is_of_the_data,
-    is_outage,
     is_rolled_back,
+    outage,
 )
 from ingestion.store.tables import Written
 
@@ -67,12 +67,11 @@ class Writer:
                 await self.close()
                 raise TooSlowError(f"no answer within {WRITE_SECONDS:g} s") from None
             except psycopg.Error as error:
-                rolled_back = is_rolled_back(error)
-                if attempt < attempts and rolled_back:
+                if attempt < attempts and is_rolled_back(error):
                     continue
                 await self._recover(of_data=is_of_the_data(error))
-                if rolled_back or is_outage(error):
-                    raise DatabaseAwayError(explain(error)) from error
+                if away := outage(error):
+                    raise away from error
                 if attempt == attempts:
                     raise BatchRefusedError(explain(error), of_data=is_of_the_data(error)) from error
             except (DatabaseAwayError, asyncio.CancelledError):

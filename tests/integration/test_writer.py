@@ -11,6 +11,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import Encoder, Rows, Window, parsed
@@ -156,6 +157,34 @@ def test_a_lock_on_the_table_is_an_outage_and_an_empty_batch_finds_it(database: 
                     with pytest.raises(DatabaseAwayError, match="lock timeout") as caught:
                         await writer.write(batch)
                 assert not isinstance(caught.value, TooSlowError)
+            await writer.write(Batch(rows(*series(2))))
+
+    asyncio.run(scenario())
+    assert query(database, "SELECT count(*) FROM metrics") == [(2,)]
+
+
+def test_a_time_limit_of_the_role_does_not_hold_for_ingesters(database: str) -> None:
+    with psycopg.connect(database) as owner:
+        owner.execute(
+            sql.SQL("ALTER DATABASE {} SET statement_timeout = '1ms'").format(sql.Identifier(owner.info.dbname))
+        )
+    assert write(database, series(5_000)) == [Written(5_000, 0, 0)]
+
+
+@pytest.mark.parametrize("limit", ["statement_timeout", "transaction_timeout"])
+def test_what_the_server_cancels_is_too_much_at_once(database: str, limit: str) -> None:
+    async def scenario() -> None:
+        async with Writer(as_role(database, "nexus_writer"), ExactInsert()) as writer:
+            await writer.write(Batch())
+            assert writer._connection is not None
+            if limit == "transaction_timeout" and writer._connection.info.server_version < 170_000:
+                pytest.skip("PostgreSQL 17 was the first to have it")
+            await writer._connection.execute(f"SET {limit} = '200ms'")
+            with psycopg.connect(database) as other:
+                other.execute("LOCK TABLE metrics IN SHARE ROW EXCLUSIVE MODE")
+                with pytest.raises(TooSlowError) as caught:
+                    await writer.write(Batch(rows(*series(2))))
+            assert caught.value.cancelled
             await writer.write(Batch(rows(*series(2))))
 
     asyncio.run(scenario())

@@ -140,8 +140,9 @@ def test_what_cannot_be_kept_even_as_a_reject_gets_no_receipt() -> None:
 class Slow:
     """A database that takes too long for more than so many messages at once, or for what is called `bad`."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, *, cancels: bool = False) -> None:
         self.most = most
+        self.cancels = cancels
         self.away = False
         self.topics: list[str] = []
         self.aside: list[str] = []
@@ -149,7 +150,7 @@ class Slow:
     async def write(self, batch: Batch) -> Written:
         topics = list(batch.rows.by_topic)
         if self.away or len(topics) > self.most or any(topic.startswith("dev/bad") for topic in topics):
-            raise TooSlowError("no answer")
+            raise TooSlowError("no answer", cancelled=self.cancels)
         self.topics += topics
         self.aside += [reject.topic for reject in batch.rejects]
         return Written(len(topics), 0, len(batch.rejects))
@@ -165,8 +166,9 @@ class Slow:
         return 30
 
 
-def test_what_takes_too_long_is_written_in_halves() -> None:
-    encoding, database = Encoding(Decoders([])), Slow(3)
+@pytest.mark.parametrize("cancels", [False, True])
+def test_what_takes_too_long_is_written_in_halves(*, cancels: bool) -> None:
+    encoding, database = Encoding(Decoders([])), Slow(3, cancels=cancels)
     topics = [f"dev/{number}" for number in range(10)]
     parts = Parts(encoding, Quota(), arrived(encoding, *((topic, GOOD) for topic in topics)))
     database.try_often(parts)
@@ -180,6 +182,14 @@ def test_a_message_that_always_takes_too_long_costs_itself() -> None:
     assert database.try_often(parts) < 6
     assert (sorted(database.topics), database.aside) == (["dev/a", "dev/b"], ["dev/bad"])
     assert parts.written == Written(2, 0, 1)
+
+
+def test_what_the_server_cancels_is_never_a_reject() -> None:
+    encoding, database = Encoding(Decoders([])), Slow(100, cancels=True)
+    bad = ("dev/bad", b'{"v":{"x":1,"y":2},"ts":1700000000000}')
+    parts = Parts(encoding, Quota(), arrived(encoding, bad, ("dev/a", GOOD)))
+    assert database.try_often(parts) == 30 > 3 * PATIENCE
+    assert (database.topics, database.aside) == (["dev/a"], [])
 
 
 def test_a_single_row_that_takes_too_long_is_an_outage_and_never_a_reject() -> None:
