@@ -9,8 +9,8 @@ from pydantic import AfterValidator
 _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 
-def _host(text: str) -> str:
-    """Raises ValueError that says what would be right."""
+def checked(text: str) -> str:
+    """The same text. Raises ValueError that says what would be right."""
     if "://" in text:
         raise ValueError(f"{text!r} is a URL: write the name or the address only, like 192.168.1.10")
     if text.count(":") == 1 and not text.startswith("["):
@@ -27,4 +27,4 @@ def _host(text: str) -> str:
     return text
 
 
-Host = Annotated[str, AfterValidator(_host)]
+Host = Annotated[str, AfterValidator(checked)]

@@ -298,6 +298,18 @@ def test_tag_keys_that_make_no_sense_are_refused(tmp_path: Path, keys: str, said
     [
         ('protocol: opcua, endpoint: "http://plc", tags: [{name: x, address: "i=1"}]', "endpoint "),
         (
+            'protocol: opcua, endpoint: "opc.tcp://plc:99999", tags: [{name: x, address: "i=1"}]',
+            "endpoint: ports are 1 to 65535, not 99999",
+        ),
+        (
+            'protocol: opcua, endpoint: "opc.tcp://[plc/press", tags: [{name: x, address: "i=1"}]',
+            "endpoint: '[plc' is no host",
+        ),
+        (
+            'protocol: opcua, endpoint: "opc.tcp://plc..lan:4840", tags: [{name: x, address: "i=1"}]',
+            "endpoint: 'plc..lan' is no host",
+        ),
+        (
             'protocol: opcua, endpoint: "opc.tcp://plc", tags: [{name: x, address: Force}]',
             "write it like ns=2;s=Press.Force",
         ),

@@ -36,7 +36,7 @@ devices:
   - {name: "'quoted'", template: meter, host: "${DEVICE_HOST}", tags: [{name: -x, address: "coil:1", writable: true}]}
   - name: "1,5"
     protocol: opcua
-    endpoint: "opc.tcp://h;x:4840/a,b"
+    endpoint: "opc.tcp://h:4840/a;x,b"
     security: {policy: Basic256Sha256, mode: Sign, trust: any, application_uri: "urn:a$$b"}
     username: "007"
     password: ${DEVICE_PASSWORD}

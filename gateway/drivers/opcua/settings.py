@@ -3,18 +3,30 @@
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from gateway.config import host
 from gateway.drivers.opcua.security import Security
 from gateway.drivers.opcua.values import Clock
 from nexus.process.duration import Seconds
+
+
+def _reachable(endpoint: str) -> str:
+    """Raises ValueError for a host or a port that cannot be."""
+    name, _, port = endpoint.removeprefix("opc.tcp://").partition("/")[0].partition(":")
+    host.checked(name)
+    if port and not 1 <= int(port) <= 65_535:
+        raise ValueError(f"ports are 1 to 65535, not {port}")
+    return endpoint
 
 
 class Settings(BaseModel):
     """An OPC UA server's own keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-    endpoint: str = Field(pattern=r"^opc\.tcp://[^/:]+(:\d+)?(/.*)?$", examples=["opc.tcp://192.168.1.30:4840"])
+    endpoint: Annotated[str, AfterValidator(_reachable)] = Field(
+        pattern=r"^opc\.tcp://[^/:]+(:[0-9]{1,5})?(/.*)?$", examples=["opc.tcp://192.168.1.30:4840"]
+    )
     security: Security = Security()
     username: str | None = None
     password: str | None = None
