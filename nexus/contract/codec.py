@@ -239,12 +239,22 @@ def _qualities(said: Mapping[str, str | int], values: dict[str, Value], faults: 
 
 
 def _carried(value: Value, quality: int) -> tuple[Value, int]:
-    """The value, or None where JSON cannot carry it: NaN, infinities, integers beyond 64 bits."""
+    """The value, or None where JSON cannot carry it: NaN, infinities, half a surrogate pair in a text."""
+    if isinstance(value, str):
+        return (value, quality) if value.isascii() or _is_unicode(value) else (None, Quality.BAD)
     if isinstance(value, float) and not math.isfinite(value):
         return None, Quality.BAD
     if isinstance(value, int) and abs(value) > _LARGEST_INT:
         return float(value), quality
     return value, quality
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def quality(value: object) -> int:

@@ -29,6 +29,7 @@ from gateway.drivers.opcua.settings import Settings
 from gateway.polling.poller import Poller
 from gateway.polling.report import Report
 from gateway.tools import browse
+from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Quality, Reading
 from simulators import opcua as simulator
 from simulators.fault import Fault, Faults
@@ -365,6 +366,20 @@ async def own_server():  # type: ignore[no-untyped-def]
     server.set_endpoint("opc.tcp://127.0.0.1:0")
     async with server:
         yield server, server.bserver.port, server.nodes.objects
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_a_text_in_latin_1_is_read_and_can_be_published(mode: str) -> None:
+    async def scenario() -> None:
+        async with own_server() as (_, port, objects):
+            node = await objects.add_variable("ns=1;s=Unit", "Unit", b"\xb0C".decode("utf-8", "surrogateescape"))
+            plc = device(port, {"unit": node.nodeid.to_string()}, mode=mode)
+            async with opcua.connect(plc) as link:
+                [found] = await heard(link, bool) if link.next_changes else await link.compile(plc.tags)()
+            assert found.value == "°C"
+            assert "°C".encode() in encode_tag(found)
+
+    run(scenario)
 
 
 def test_changes_within_one_tick_of_a_coarse_clock_are_all_kept() -> None:

@@ -80,8 +80,8 @@ def test_device_message_is_as_the_contract_shows_it() -> None:
     }
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_what_json_cannot_carry_is_null_and_bad(value: float) -> None:
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, "half a \ud83d pair", "\udcb0C"])
+def test_what_json_cannot_carry_is_null_and_bad(value: Value) -> None:
     [point] = decode("dev/a/t", encode_tag(Reading("t", TIME, value))).points
     assert (point.value, point.quality) == (None, Quality.BAD)
     [point] = decode("dev/a", encode_device([Reading("t", TIME, value)], TIME)).points

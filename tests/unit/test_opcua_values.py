@@ -1,6 +1,7 @@
 """What is taken of what a server says: the clock that is believed for a value that holds on, and the value."""
 
 import struct
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,6 +58,14 @@ def test_a_text_that_no_message_should_carry_is_bad(value: Any) -> None:
 def test_texts_of_every_kind_are_read() -> None:
     values = ["x" * 65_536, b"\1\2", ua.LocalizedText("neu"), ua.LocalizedText(None)]
     assert [read(value)[0].value for value in values] == ["x" * 65_536, "0102", "neu", None]
+
+
+@pytest.mark.parametrize("make", [str, ua.LocalizedText, lambda text: ua.QualifiedName(text, 1)])
+def test_a_text_of_a_server_that_knows_no_utf_8_is_latin_1(make: Callable[[str], Any]) -> None:
+    """The library gives each byte that is no UTF-8 as half a surrogate pair, which no message can carry."""
+    for sent, text in ((b"\xb0C", "°C"), ("°C µ".encode(), "°C µ"), (b"\xed\xa0\x80", "í\xa0\x80")):
+        value = read(make(sent.decode("utf-8", "surrogateescape")))[0].value
+        assert value in (text, f"1:{text}")
 
 
 def test_an_array_of_nothing_takes_no_time_and_no_memory() -> None:

@@ -90,7 +90,7 @@ class Session:
         self._searches += 1
         namespaces: list[str] = []
         if any(tag.address.uri for tag in unknown):
-            namespaces = await self.client.get_namespace_array()
+            namespaces = [opcua_values.readable(uri) for uri in await self.client.get_namespace_array()]
         for tag in unknown:
             node = ua.NodeId.from_string(tag.address.node)
             if (uri := tag.address.uri) is not None:

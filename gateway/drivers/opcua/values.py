@@ -97,8 +97,22 @@ def _value(value: Any) -> Value:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = _text(value)
-    if text is not None and len(text) > LONGEST_TEXT:
+    if text is None:
+        return None
+    text = readable(text)
+    if len(text) > LONGEST_TEXT:
         raise TypeError(f"a text of {len(text):,} characters: at most {LONGEST_TEXT:,} are published")
+    return text
+
+
+def readable(text: str) -> str:
+    """A server's text; those that know no UTF-8 use Latin-1, of which the library leaves what nobody can encode."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
     return text
 
 
