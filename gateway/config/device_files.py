@@ -4,6 +4,7 @@ import json
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def read(path: Path, diagnostics: Diagnostics) -> Files:
             continue
         left -= len(data)
         found[file] = data
+    _warn_of_folders(path, diagnostics)
     return found
 
 
@@ -87,7 +89,7 @@ def _listed(path: Path) -> list[Path]:
     try:
         if not path.is_dir():
             return [path]
-        files = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml") and file.name[0] != ".")
+        files = sorted(file for file in path.iterdir() if _is_ours(file))
     except OSError as error:
         raise ConfigError(f"{path}: {_unreadable(path, error)}") from None
     if not files:
@@ -95,6 +97,18 @@ def _listed(path: Path) -> list[Path]:
     if len(files) > MOST_FILES:
         raise ConfigError(f"{path}: this directory holds more than {MOST_FILES:,} .yaml files")
     return files
+
+
+def _is_ours(file: Path) -> bool:
+    return file.suffix.lower() in (".yaml", ".yml") and file.name[0] != "."
+
+
+def _warn_of_folders(path: Path, diagnostics: Diagnostics) -> None:
+    with suppress(OSError):
+        # A mounted ConfigMap has its files in hidden folders, too.
+        folders = {file.parent for file in path.glob("*/*") if _is_ours(file) and file.parent.name[0] != "."}
+        for folder in sorted(folders):
+            diagnostics.warn(folder, None, "is a folder, whose files are not read: move them up")
 
 
 def _content(file: Path, most: int) -> bytes:

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.config import device_files
-from gateway.config.block import Block, Items, merged
+from gateway.config.block import Block, Items
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
 from gateway.config.device_files import Files
 from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
 from gateway.config.location import SourceLocation
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.tags import Tags, shown_name
+from gateway.config.templates import Templates
 from gateway.config.yaml_source import Reader
 from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, Driver
@@ -46,7 +47,7 @@ class _Found:
     """What the files hold, before it is checked."""
 
     diagnostics: Diagnostics
-    templates: dict[str, Block] = field(default_factory=dict)
+    templates: Templates = field(default_factory=Templates)
     devices: list[Block] = field(default_factory=list)
 
 
@@ -103,7 +104,7 @@ def described(files: Files, environment: Mapping[str, str] = os.environ, prefix:
     for file, data in files.items():
         if (document := reader.read(file, data)) is not None:
             _collect(found, file, document)
-    locations = [_completed(SourceLocation(found.diagnostics, raw, ""), found.templates) for raw in found.devices]
+    locations = [found.templates.completed(SourceLocation(found.diagnostics, raw, "")) for raw in found.devices]
     return [location.block for location in locations if location is not None]
 
 
@@ -122,19 +123,7 @@ def _collect(found: _Found, file: Path, document: Any) -> None:
     location = SourceLocation(found.diagnostics, document, "device file")
     for key in document.keys() - {"devices", "templates"}:
         location.fault(key, unknown(key, ("devices", "templates")))
-    templates = document.get("templates") or {}
-    if not isinstance(templates, dict):
-        location.fault("templates", "templates must be a mapping: name, then the keys that devices take from it")
-        templates = {}
-    for name, template in templates.items():
-        if name in found.templates:
-            location.fault("templates", f"template {shown(name)} appears twice: rename one")
-        elif not isinstance(template, Block):
-            location.fault(
-                "templates", f"template {shown(name)} must be a mapping of the keys that devices take from it"
-            )
-        else:
-            found.templates[name] = template
+    found.templates.add(location, document.get("templates") or {})
     devices = document.get("devices") or Items(document.line)
     if not isinstance(devices, Items):
         location.fault("devices", "devices must be a list: each one starts with `- name:`")
@@ -152,7 +141,7 @@ def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
     for raw in _affordable(found):
         location = SourceLocation(found.diagnostics, raw, f"device {shown_name(raw)}")
         try:
-            completed = _completed(location, found.templates)
+            completed = found.templates.completed(location)
             locations.append(completed or location)
             if completed is None:
                 continue
@@ -163,6 +152,7 @@ def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
         if device is not None:
             made.append((completed, device))
     refuse_doubles(locations)
+    found.templates.warn_of_unused()
     return made
 
 
@@ -171,43 +161,13 @@ def _affordable(found: _Found) -> list[Block]:
     tags: dict[Path, int] = {}
     for raw in found.devices:
         before = tags.get(raw.file, 0)
-        tags[raw.file] = after = before + _tags_of(raw, found.templates)
+        tags[raw.file] = after = before + found.templates.most_tags(raw)
         if before <= MOST_TAGS < after:
             found.diagnostics.add(raw.file, raw.line, f"with this device the file has more than {MOST_TAGS:,} tags")
     if sum(count for count in tags.values() if count <= MOST_TAGS) > MOST_TAGS:
         found.diagnostics.add(found.devices[-1].file, None, f"with this file there are more than {MOST_TAGS:,} tags")
         return []
     return [raw for raw in found.devices if tags[raw.file] <= MOST_TAGS]
-
-
-def _tags_of(raw: Block, templates: Mapping[str, Block]) -> int:
-    """So many at most."""
-    name = raw.get("template")
-    listed = [raw.get("tags"), templates[name].get("tags") if isinstance(name, str) and name in templates else None]
-    return sum(len(tags) for tags in listed if isinstance(tags, list))
-
-
-def _completed(location: SourceLocation, templates: Mapping[str, Block]) -> SourceLocation | None:
-    """The device's own keys over the template's; its tags join the template's, and replace those of the same name."""
-    raw = location.block
-    if (name := raw.get("template")) is None:
-        return location
-    if not isinstance(name, str) or name not in templates:
-        known = ", ".join(templates) or "none"
-        location.fault("template", f"there is no template {shown(name)}; known: {known}")
-        return None
-    template = templates[name]
-    whole = merged(template, raw)
-    base, own = template.get("tags"), raw.get("tags")
-    if isinstance(base, list) and isinstance(own, list):
-        replaced = {tag["name"] for tag in own if isinstance(tag, dict) and isinstance(tag.get("name"), str)}
-        kept = [tag for tag in base if not (isinstance(tag, dict) and _is_one_of(tag.get("name"), replaced))]
-        whole["tags"] = kept + own
-    return SourceLocation(location.diagnostics, whole, location.label)
-
-
-def _is_one_of(name: object, names: set[str]) -> bool:
-    return isinstance(name, str) and name in names
 
 
 def _device(location: SourceLocation) -> ConfiguredDevice | None:

@@ -12,7 +12,7 @@ from nexus.process.duration import EXAMPLES, PATTERN, Seconds, seconds
 SHORTEST_INTERVAL = 0.1
 _SMALLEST_SCALE = 1e-30  # its inverse must be a number, too
 _STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_PERCENT = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")  # of 100 % or more, 0 would be no change
 
 
 def _interval(text: object) -> float:
@@ -35,7 +35,7 @@ def _deadband(text: object) -> tuple[float, bool]:
         return float(match[1]) / 100, True
     if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
         return float(text), False
-    raise ValueError(f"{shown(text)} is no deadband: a number of the tag's unit, or a share of the value like 0.5%")
+    raise ValueError(f"{shown(text)} is no deadband: a number in the tag's unit, or a share below 100%, like 0.5%")
 
 
 _NO_LESS_THAN_100MS = r"(?!\s*\d{1,2}(\.\d+)?\s*ms)"

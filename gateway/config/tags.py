@@ -10,6 +10,8 @@ from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.drivers.driver import Driver, Tag
 from nexus.contract import topic
 
+_FOR_NUMBERS = {"scale", "offset", "deadband", "min", "max"}
+
 
 class Tags:
     """`settings` may be none, or lack keys that are wrong; then the tags are read only to report what is wrong."""
@@ -79,11 +81,18 @@ class Tags:
             if self._is_whole:
                 raise
             return None
-        if found.on_change and found.deadband is not None:
-            location.warn("on_change", "deadband decides alone what is sent: leave on_change out")
+        _warn_of_useless_keys(found, location, is_number=self._driver.is_number(address))
         interval = found.interval or self._interval
         limits = (found.writable, found.min, found.max)
         return Tag(name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
+
+
+def _warn_of_useless_keys(tag: TagKeys, location: SourceLocation, *, is_number: bool) -> None:
+    if tag.on_change and tag.deadband is not None:
+        location.warn("on_change", "deadband decides alone what is sent: leave on_change out")
+    for key in () if is_number else sorted(_FOR_NUMBERS & tag.model_fields_set):
+        remedy = "write `on_change: true` instead" if key == "deadband" else "leave it out"
+        location.warn(key, f"{key} is for numbers, and this tag is none: {remedy}")
 
 
 def _ordered(settings: BaseModel, tag: TagKeys, location: SourceLocation) -> BaseModel:

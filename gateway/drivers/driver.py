@@ -190,7 +190,8 @@ class Driver(Generic[SettingsT, AddressT]):
 
     `requests` is the read plan as far as it is known without the device. `bus` names the line that devices share if its
     speed is known. `extent` is where in its memory an address lies, if it is not a bit and memory is what the protocol
-    has. `address_pattern` and `address_examples` are for editors.
+    has. `is_number` is false for an address whose values are booleans or strings. `address_pattern` and
+    `address_examples` are for editors.
     """
 
     settings: Mapping[str, type[SettingsT]]
@@ -199,5 +200,6 @@ class Driver(Generic[SettingsT, AddressT]):
     requests: Callable[[Device[SettingsT, AddressT]], list[Request]] = _one_by_interval
     bus: Callable[[SettingsT], str | None] = lambda _: None
     extent: Callable[[AddressT], Extent | None] = lambda _: None
+    is_number: Callable[[AddressT], bool] = lambda _: True
     address_pattern: str | None = None
     address_examples: tuple[str, ...] = ()

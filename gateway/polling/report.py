@@ -6,6 +6,8 @@ from math import isnan
 
 from nexus.contract.reading import Reading
 
+_NoNumber = bool | str | None  # a deadband means nothing to these: they are sent on each change
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -85,9 +87,11 @@ def _differs(reading: Reading, last: Reading, report: Report) -> bool:
     if report.max_silence is not None and _is_long(reading.time - last.time, report.max_silence):
         return True
     value, before = reading.value, last.value
-    if not isinstance(value, int | float) or not isinstance(before, int | float):
-        return value != before
-    if value == before or (isnan(value) and isnan(before)):
+    if value == before:
+        return False
+    if isinstance(value, _NoNumber) or isinstance(before, _NoNumber):
+        return True
+    if isnan(value) and isnan(before):
         return False
     band = report.deadband * abs(before) if report.relative else report.deadband
     return not abs(value - before) <= band

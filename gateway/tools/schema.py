@@ -88,6 +88,8 @@ def _switch(protocols: list[str], *, is_device: bool) -> Schema:
     if is_device:
         whole["required"] = ["name"]
         cases.append({"anyOf": [{"required": ["protocol"]}, {"required": ["template"]}]})
+    else:
+        common["template"] = {"not": {}}
     return {**whole, "allOf": cases}
 
 

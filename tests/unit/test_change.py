@@ -25,6 +25,9 @@ def sent(report: Report, values: list[Value], step: int = 1000) -> list[Value]:
         (Report(deadband=0.5), [1.0, 1.4, 1.5, 1.51, 1.2, 1.0], [1.0, 1.51, 1.0]),
         (Report(deadband=0.1, relative=True), [100.0, 109.0, 111.0, 100.0, 99.0], [100.0, 111.0, 99.0]),
         (Report(deadband=0.1, relative=True), [0.0, 0.001, 0.0], [0.0, 0.001, 0.0]),
+        (Report(deadband=5), [False, True, True, False], [False, True, False]),
+        (Report(deadband=0.5, relative=True), [True, False, False, True], [True, False, True]),
+        (Report(deadband=5), [True, 0, 1, 7], [True, 0, 7]),
         (Report(deadband=5, max_silence=3), [1, 1, 1, 1, 1, 1, 1], [1, 1, 1]),
     ],
 )

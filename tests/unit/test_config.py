@@ -114,6 +114,57 @@ def test_what_a_template_repeats_is_warned_of_once(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("protocol", "address", "keys", "warning"),
+    [
+        (
+            "modbus-tcp",
+            "coil:1",
+            "deadband: 1",
+            "deadband is for numbers, and this tag is none: write `on_change: true`",
+        ),
+        (
+            "modbus-tcp",
+            "holding:40001.3:bool",
+            "scale: 0.1",
+            "scale is for numbers, and this tag is none: leave it out",
+        ),
+        ("modbus-tcp", "coil:1", "writable: true, min: 0", "min is for numbers"),
+        ("modbus-tcp", "holding:40001:string(8)", "deadband: 1%", "deadband is for numbers"),
+        ("modbus-tcp", "holding:40001:int16", "deadband: 1, scale: 0.1", None),
+        ("s7", "DB1.DBX4.0:BOOL", "deadband: 1", "deadband is for numbers"),
+        ("s7", "DB1.DBB10:STRING(16)", "offset: 1", "offset is for numbers"),
+        ("s7", "DB1.DBD0:REAL", "deadband: 1, scale: 0.1", None),
+    ],
+)
+def test_keys_for_numbers_are_warned_of_elsewhere(
+    tmp_path: Path, protocol: str, address: str, keys: str, warning: str | None
+) -> None:
+    text = device(f"{{name: t, address: '{address}', {keys}}}", protocol=protocol)
+    assert [f"device plc, tag t: {warning}" in line for line in warnings(tmp_path, text)] == ([True] if warning else [])
+
+
+def test_a_template_that_no_device_uses_is_warned_of(tmp_path: Path) -> None:
+    text = "templates:\n  meter:\n    protokol: modbus-tcp\n" + device()
+    assert warnings(tmp_path, text) == [
+        "plant.yaml:3: template 'meter': no device uses it, so its keys are not checked"
+    ]
+
+
+def test_folders_in_the_directory_are_warned_of_and_files_may_have_capital_letters(tmp_path: Path) -> None:
+    for folder in ("line2", "notes", "..2026_11_26"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "notes/readme.txt").write_text("not: ours")
+    for file in ("LINE1.YAML", "line2/b.yml", "..2026_11_26/c.yaml"):
+        (tmp_path / file).write_text(device())
+    diagnostics = Diagnostics()
+    _, devices = config.read(tmp_path, {}, diagnostics=diagnostics)
+    assert [one.device.name for one in devices] == ["plc"]
+    assert [str(one) for one in diagnostics.warnings] == [
+        f"{tmp_path}/line2: is a folder, whose files are not read: move them up"
+    ]
+
+
 def test_a_directory_is_all_its_yaml_files(tmp_path: Path) -> None:
     (tmp_path / "templates.yml").write_text(
         "templates:\n  m: {protocol: modbus-tcp, tags: [{name: a, address: 'coil:1'}]}\n"
@@ -147,6 +198,14 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
         (device(path="plant//x"), "plant.yaml:6: device plc: path 'plant//x' has an empty level"),
         (device(path="plant/+"), "plant.yaml:6: device plc: path 'plant/+' contains '+', which MQTT reserves"),
         (device(template="meter"), "plant.yaml:6: device plc: there is no template 'meter'; known: none"),
+        (
+            "templates:\n  base: {protocol: modbus-tcp}\n  meter:\n    template: base\n" + device(template="meter"),
+            "plant.yaml:4: template 'meter': a template takes nothing from another one",
+        ),
+        (
+            "templates:\n  meter:\n    tags: {a: {address: 'coil:1'}}\n" + device(template="meter"),
+            "plant.yaml:3: template 'meter': tags must be a list",
+        ),
         (
             device("{name: t, address: 'coil:1', scale: '0,1'}"),
             "tag t: scale must be a number, not the text '0,1': write 0.1",
@@ -282,6 +341,7 @@ def test_a_pause_between_requests_counts_too(tmp_path: Path) -> None:
         ("writable: true, min: 2, max: 1", "min is greater than max"),
         ("deadband: wide", "'wide' is no deadband"),
         ("deadband: -1", "-1 is no deadband"),
+        ("deadband: 100%", "'100%' is no deadband: .* a share below 100%"),
     ],
 )
 def test_tag_keys_that_make_no_sense_are_refused(tmp_path: Path, keys: str, said: str) -> None:

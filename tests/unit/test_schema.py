@@ -114,6 +114,8 @@ def test_the_right_one_is_right() -> None:
         ("template: meter, host: h", "template: meter, hots: h", "devices.3: Additional properties"),
         ("templates:", "template:", "('template' was unexpected)"),
         ("  meter: {protocol: modbus-tcp, ", "  meter: {protocol: modbus-tcp, hots: h, ", "templates.meter"),
+        ("  meter: {protocol: modbus-tcp, ", "  meter: {protocol: modbus-tcp, template: base, ", "templates.meter"),
+        ("interval: 1s", "deadband: 100%", "devices.2.tags.0.deadband: '100%' does not match"),
     ],
 )
 def test_what_is_wrong_is_shown(right: str, wrong: str, said: str) -> None:

@@ -47,6 +47,7 @@ DRIVER: Driver[Settings, Address] = Driver(
     requests=requests,
     bus=bus,
     extent=extent,
+    is_number=lambda address: address.type in modbus_address.NUMBERS,
     address_pattern=modbus_address.PATTERN,
     address_examples=("holding:40001:float32", "holding:40020.3:bool", "input:30010:string(8)", "coil:1:bool"),
 )

@@ -11,7 +11,7 @@ from gateway.commands.encoding import packed, shown, text, truth
 from gateway.drivers.driver import WriteError
 from nexus.contract.reading import Value
 
-_NUMBERS = {
+NUMBERS = {
     "BYTE": ">B",
     "USINT": ">B",
     "SINT": ">b",
@@ -37,7 +37,7 @@ _WIDTH = re.compile(r"%?(?:DB\d+\.DB|[MIQEA])([BWD])\d", re.IGNORECASE)
 _BIT = re.compile(r"(?:DB\d+\.DBX|[MIQEA]X?)\d+\.\d+:", re.IGNORECASE)
 _BLOCK = re.compile(r"DB(\d+)", re.IGNORECASE)
 _LONGEST = {"STRING": 254, "WSTRING": 16_382}
-_KNOWN = frozenset(("BOOL", "CHAR", *_NUMBERS, *_LONGEST))
+_KNOWN = frozenset(("BOOL", "CHAR", *NUMBERS, *_LONGEST))
 _OTHERWISE = {"FLOAT": "REAL", "FLOAT32": "REAL", "FLOAT64": "LREAL", "DOUBLE": "LREAL", "BIT": "BOOL"}
 _OTHERWISE |= {"INT16": "INT", "UINT16": "UINT", "INT32": "DINT", "UINT32": "UDINT"}
 _TYPE = re.compile(r":([A-Z]\w*)(\[\d+\])?(?:\[\d+\])?$")
@@ -114,7 +114,7 @@ def _check_type(written: str) -> None:
         raise ValueError(f"a {kind} needs its length, like {kind}(20)")
     if kind not in _KNOWN:
         right = _OTHERWISE.get(kind)
-        known = ", ".join(("BOOL", "CHAR", *_NUMBERS, "STRING(n)", "WSTRING(n)"))
+        known = ", ".join(("BOOL", "CHAR", *NUMBERS, "STRING(n)", "WSTRING(n)"))
         raise ValueError(f"the type {kind} is not read: use {right or f'one of {known}'}")
     if kind == "BOOL" and _BITLESS.match(written):
         raise ValueError("a BOOL is one bit: name it, like DB1.DBX4.0:BOOL or M4.0")
@@ -155,7 +155,7 @@ def decoder(address: Address) -> Callable[[bytes, int], Value]:
         return lambda data, at: _text(data[at : at + count], 1, "latin-1")
     if kind == "WSTRING":
         return lambda data, at: _text(data[at : at + count], 2, "utf-16-be")
-    unpack = struct.Struct(_NUMBERS[kind]).unpack_from
+    unpack = struct.Struct(NUMBERS[kind]).unpack_from
     return lambda data, at: unpack(data, at)[0]
 
 
@@ -174,7 +174,7 @@ def encode(address: Address, value: Value) -> bytes:
         return bytes([truth(value, "BOOL")])
     if kind in ("CHAR", "STRING", "WSTRING"):
         return _encoded_text(address, text(value, kind))
-    return packed(_NUMBERS[kind], value, kind)
+    return packed(NUMBERS[kind], value, kind)
 
 
 def capacity_bytes(address: Address) -> int:
