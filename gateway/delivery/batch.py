@@ -30,6 +30,7 @@ class Batch(msgspec.Struct, gc=False):
     publish_options: PublishOptions | None = None  # while it is live
     readings: Sequence[Reading] = ()
     kept: bool = False  # on its way to the disk, or there
+    in_flight: bool = False  # sent, or about to be, and not acknowledged
 
     @property
     def last(self) -> int:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from gateway import metrics
 from gateway.delivery.batch import Batch, holes
+from gateway.delivery.broker_only import BrokerOnly
 from gateway.delivery.memory_queue import MemoryQueue
 from gateway.delivery.retransmit_queue import RetransmitQueue
 from gateway.delivery.spool import Spool, SpoolError
@@ -38,6 +39,7 @@ class Outbox:
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
         self._queue = RetransmitQueue(0)
         self._finished = Ranges()  # numbers that the disk need not keep
+        self._broker_only = BrokerOnly()
         self._flushing = asyncio.Lock()
         self._clock = asyncio.get_running_loop().time
         self.wake = asyncio.Event()  # there is something for the disk
@@ -116,11 +118,18 @@ class Outbox:
 
     def mark_sent(self, batch: Batch) -> None:
         """The batch is about to be sent; the replay leaves it alone."""
-        if batch.first and self._queue.mark_sent(batch.first, batch.last, self._clock()):
+        if not batch.first:
+            return
+        if self._queue.mark_sent(batch.first, batch.last, self._clock()):
             metrics.sent_again.inc(batch.count)
+        batch.in_flight = True
+        if not batch.kept:
+            self._broker_only.sent(batch)
 
     def requeue(self, batch: Batch) -> None:
         """The batch is unconfirmed: it is to be sent again."""
+        batch.in_flight = False
+        self._broker_only.returned(batch)
         if batch.first:
             self._queue.requeue(batch.first, batch.last)
         if not batch.kept:
@@ -133,11 +142,14 @@ class Outbox:
 
     def confirm(self, batch: Batch) -> None:
         """The broker has acknowledged the batch; with receipts, the disk keeps it until its receipt."""
-        if not (batch.kept and self._receipts):
+        batch.in_flight = False
+        if not self._broker_only.acknowledged(batch) and not (batch.kept and self._receipts):
             self.forget(batch)
 
     def forget(self, batch: Batch) -> None:
         """The batch is done with."""
+        batch.in_flight = False
+        self._broker_only.returned(batch)
         if batch.first:
             whole = self._queue.forget(batch.first, batch.last)
             if batch.kept:
@@ -184,14 +196,22 @@ class Outbox:
 
     def _store(self, batch: Batch) -> None:
         batch.kept = True
+        self._broker_only.returned(batch)
         if self._start and not batch.first:  # it left before the spool was open
             self._number(batch)
         for oldest in self._batches.add(batch):
-            if self._is_due(oldest):
-                metrics.dropped.labels("memory").inc(oldest.count)
-            if oldest.first:
-                self._queue.forget(oldest.first, oldest.last)
+            self._evict(oldest)
         self.wake.set()
+
+    def _evict(self, batch: Batch) -> None:
+        """Memory is full: what the broker has is left to it, and the rest is lost."""
+        batch.kept = False
+        if batch.in_flight or not self._is_due(batch):
+            self._broker_only.evicted(batch, self._queue.floor)
+            return
+        metrics.dropped.labels("memory").inc(batch.count)
+        if batch.first:
+            self._queue.forget(batch.first, batch.last)
 
     def _is_due(self, batch: Batch) -> bool:
         """Whether the broker does not have it, as far as we know."""
@@ -270,10 +290,19 @@ class Outbox:
         while len(due) < limit and (first := self._queue.due(number, upto)) is not None:
             batches = await self.spool.between(first, upto, limit, blocked, largest)
             number = batches[-1].last + 1 if len(batches) == limit else upto + 1
-            for hole in [] if blocked or largest is not None else holes(first, number - 1, batches):
-                self._queue.nowhere(*hole)
+            if not blocked and largest is None:
+                self._pass_over(holes(first, number - 1, batches))
             due += [batch for batch in batches if self._queue.due(batch.first, batch.last) is not None]
         return due[:limit]
+
+    def _pass_over(self, numbers: list[tuple[int, int]]) -> None:
+        """The disk does not have these numbers: only those that may yet come to it are still of interest."""
+        if not numbers:
+            return
+        lowest = min(self._next, self._batches.first or self._next, self._broker_only.lowest or self._next)
+        for first, last in numbers:
+            for gone in self._queue.nowhere(first, min(last, lowest - 1)):
+                metrics.dropped.labels("memory").inc(self._broker_only.lost(*gone))
 
     def due_in_memory(self, limit: int, blocked: Collection[str], largest: int) -> list[Batch]:
         """While the disk refuses: the first batches of at most `largest` bytes in memory that are due."""

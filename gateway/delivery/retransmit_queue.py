@@ -33,7 +33,7 @@ class RetransmitQueue:
     """
 
     def __init__(self, floor: int) -> None:
-        self._floor = floor
+        self.floor = floor
         self._spans: list[_Span] = []
         self._committed = Ranges()
         self._left = Ranges()  # all that ever left from here, and may get a receipt
@@ -64,24 +64,31 @@ class RetransmitQueue:
     def forget(self, first: int, last: int) -> tuple[int, int]:
         """Numbers that need no receipt any more; gives the gapless range that they are part of."""
         whole = self._committed.add(first, last)
-        self._floor = self._committed.after(self._floor)
-        self._committed.forget(self._floor - 1)
+        self.floor = self._committed.after(self.floor)
+        self._committed.forget(self.floor - 1)
         if len(self._left) > 1:
-            self._left.forget(self._floor)
-        keep = self._at(self._floor)
+            self._left.forget(self.floor)
+        keep = self._at(self.floor)
         del self._spans[:keep]
         return whole
 
-    def nowhere(self, first: int, last: int) -> None:
-        """Numbers that the disk does not have need no receipt; but what is in flight may yet come back to it."""
+    def nowhere(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Numbers that the disk does not have need no receipt; but what is in flight may yet come back to it.
+
+        Gives those that were given up.
+        """
+        gone = []
         for span in self._spans[self._at(first) : self._at(last) + 1]:
             if span.at <= self._horizon or span.first > last:
                 continue
             if first < span.first:
-                self.forget(first, span.first - 1)
+                gone.append((first, span.first - 1))
             first = span.last + 1
         if first <= last:
-            self.forget(first, last)
+            gone.append((first, last))
+        for part in gone:
+            self.forget(*part)
+        return gone
 
     def confirm(self, first: int, last: int, now: float) -> tuple[int, int]:
         """A receipt; gives the gapless range that its numbers are part of."""
@@ -93,16 +100,16 @@ class RetransmitQueue:
 
     def have_left(self, first: int, last: int) -> list[tuple[int, int]]:
         """The parts of this range that were sent from here, and may have a receipt."""
-        return self._left.within(max(first, self._floor), last)
+        return self._left.within(max(first, self.floor), last)
 
     def is_committed(self, first: int, last: int) -> bool:
         """Whether all of this range is done with."""
-        return last < self._floor or self._committed.holds(max(first, self._floor), last)
+        return last < self.floor or self._committed.holds(max(first, self.floor), last)
 
     def missing(self, following: int) -> int:
         """How many numbers before `following` are not committed."""
-        known = sum(last - max(first, self._floor) + 1 for first, last in self._committed if last >= self._floor)
-        return following - self._floor - known
+        known = sum(last - max(first, self.floor) + 1 for first, last in self._committed if last >= self.floor)
+        return following - self.floor - known
 
     def recent(self, now: float) -> tuple[int, int] | None:
         """The numbers that were first sent within TOLERANCE_SECONDS; None if there are none."""
@@ -117,7 +124,7 @@ class RetransmitQueue:
 
     def due(self, first: int, last: int) -> int | None:
         """The first number of the range that is due; None if there is none."""
-        number = self._committed.after(max(first, self._floor))
+        number = self._committed.after(max(first, self.floor))
         at = self._at(number)
         while number <= last:
             if at >= len(self._spans):

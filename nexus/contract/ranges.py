@@ -39,7 +39,9 @@ class Ranges:
         return self.after(first) > last
 
     def within(self, first: int, last: int) -> list[tuple[int, int]]:
-        """The parts of first to last that are in the set."""
+        """The parts of first to last that are in the set; none of an empty range."""
+        if first > last:
+            return []
         at, end = bisect_right(self._lasts, first - 1), bisect_right(self._firsts, last)
         return [(max(first, self._firsts[n]), min(last, self._lasts[n])) for n in range(at, end)]
 

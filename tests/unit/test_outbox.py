@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway import metrics
 from gateway.delivery.batch import Batch
 from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.control_topics import ControlTopics
@@ -15,6 +16,7 @@ from gateway.delivery.outbox import Outbox, Wanted
 from gateway.delivery.publish_options import PublishOptions
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.receipts import Receipts
+from gateway.delivery.retransmit_queue import SILENCE_SECONDS
 from gateway.delivery.spool_folder import claimed
 from nexus.contract import topic
 from nexus.contract.reading import Reading
@@ -203,5 +205,83 @@ def test_readings_are_numbered_once(tmp_path: Path) -> None:
         batch = put(outbox, [Reading("t", 1, 1.0)])
         with pytest.raises(InvariantError):
             outbox.put(batch)
+
+    on(tmp_path, look)
+
+
+def dropped() -> float:
+    return float(metrics.dropped.labels("memory")._value.get())
+
+
+def sent(outbox: Outbox, at: int) -> Batch:
+    """A tenth of what memory has room for, in flight."""
+    batch = put(outbox, [Reading(f"t{n}", at, 1.0) for n in range(LIMIT // 10)])
+    outbox.mark_sent(batch)
+    return batch
+
+
+@pytest.mark.parametrize("receipts", ["never", "auto", "always"])
+def test_what_memory_has_no_room_for_in_flight_comes_back_or_is_counted(tmp_path: Path, receipts: Wanted) -> None:
+    async def look(outbox: Outbox) -> None:
+        before = dropped()
+        batches = [sent(outbox, at) for at in range(50)]
+        for batch in batches:  # the connection is lost, and the disk has taken nothing
+            outbox.requeue(batch)
+        assert outbox.waiting <= LIMIT
+        assert outbox.waiting == outbox.unsettled
+        assert outbox.waiting + dropped() - before == 5 * LIMIT
+
+    on(tmp_path, look, receipts)
+
+
+def test_what_memory_has_no_room_for_until_its_receipt_is_lost_only_if_that_stays_away(tmp_path: Path) -> None:
+    async def look(outbox: Outbox) -> None:
+        before, now = dropped(), 0.0
+        outbox._clock = lambda: now
+        outbox.offer(True)
+        batches = [sent(outbox, at) for at in range(20)]
+        for batch in batches:
+            outbox.confirm(batch)
+        assert dropped() == before, "the broker has them"
+        outbox.committed(batches[0].first, batches[4].last)
+        await outbox.flush()
+        now += 10 * SILENCE_SECONDS
+        due = await outbox.due(20)
+        assert [batch.first for batch in due] == [batch.first for batch in batches[10:]]
+        assert dropped() - before == sum(batch.count for batch in batches[5:10])
+
+    on(tmp_path, look)
+
+
+@pytest.mark.parametrize("receipts", ["never", "auto"])
+def test_what_comes_back_while_the_disk_is_asked_is_not_taken_for_lost(tmp_path: Path, receipts: Wanted) -> None:
+    async def look(outbox: Outbox) -> None:
+        before, flying, after = [put(outbox, [Reading("t", at, 1.0)]) for at in range(3)]
+        for batch in (before, after):
+            outbox.requeue(batch)
+        outbox.mark_sent(flying)
+        await outbox.flush()
+        asked = asyncio.create_task(outbox.due(20))
+        await asyncio.sleep(0)
+        outbox.requeue(flying)
+        assert [batch.first for batch in await asked] == [before.first, after.first]
+        await outbox.flush()
+        assert outbox.stored == outbox.unsettled == 3
+
+    on(tmp_path, look, receipts)
+
+
+def test_a_receipt_that_comes_again_in_parts_keeps_nothing_on_disk(tmp_path: Path) -> None:
+    async def look(outbox: Outbox) -> None:
+        batches = [put(outbox, [Reading("t", at, 1.0)]) for at in range(5)]
+        for batch in batches:
+            outbox.mark_sent(batch)
+        await outbox.flush()
+        outbox.committed(batches[0].first, batches[3].last)
+        for batch in batches[:2]:
+            outbox.committed(batch.first, batch.last)
+        outbox.committed(batches[4].first, batches[4].last)
+        await outbox.flush()
+        assert outbox.stored == outbox.unsettled == 0
 
     on(tmp_path, look)
