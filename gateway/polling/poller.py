@@ -14,7 +14,7 @@ from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
 from gateway.polling.report import Changes, Gap
 from gateway.polling.scans import Scans
-from gateway.polling.schedule import Schedule
+from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.status import DeviceStatus, OnStatus
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process import guard
@@ -55,13 +55,13 @@ class Poller:
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
         self._writing = asyncio.Lock()  # one write after the other, until it is read back
         self._unread: tuple[Tag, ...] = ()  # of a scan that failed
-        self._worked = False  # whether this connection did, and for more than a moment
+        self._worked = False  # whether this connection did, and for more than a `_moment`
         self._partial = False  # whether a part of the failed scan was read
         self._failure = ""  # why
         self._unread_because: dict[str, str] = {}  # by tag, until a whole scan succeeds
         self._progressed = False  # it read a part of a scan before it was lost
         self._gap = Gap()
-        self._shortest = min(tag.interval for tag in self._device.tags)
+        self._moment = min(FIRST_SECONDS, *(tag.interval for tag in self._device.tags))
         self._metrics = metrics.Device(self._device.name)
 
     async def run(self) -> None:
@@ -71,8 +71,7 @@ class Poller:
         while True:
             # A connection that worked until now is renewed at once: many devices close idle ones.
             if not self._worked:
-                self._leave_unread()
-                schedule.take(self._clock())  # skip what was due meanwhile
+                self._leave_unread(schedule)
                 await self._sleep_until(max(schedule.next_due, self._breaker.until))
             if not self._breaker.may_try(self._clock()):
                 continue
@@ -115,16 +114,25 @@ class Poller:
 
         return taking_turns
 
-    def _leave_unread(self) -> None:
-        """Marks the rest of a partly read scan bad; a scan of which nothing was read is the breaker's matter."""
+    def _leave_unread(self, schedule: Schedule[Tag]) -> None:
+        """Marks the rest of a partly read scan bad; what was due and not read at all is tried again after a pause."""
+        now = self._clock()
+        again, is_all_bad = now + self._breaker.delay(1), self._breaker.openings > 0
         if self._unread and self._partial and self._may_poll():
-            now = now_ms()
-            readings = [tag.bad(now) for tag in self._unread]
-            names = [tag.name for tag in self._unread]
-            self._unread_because = dict.fromkeys(names, self._failure)
-            self._status.read(readings, names, self._unread_because)
-            self._publish(readings, len(readings))
+            self._mark_bad(self._unread)
+        elif self._unread:
+            schedule.put_back(again)
         self._unread, self._partial = (), False
+        schedule.take(now)
+        schedule.put_back(again, everything=is_all_bad)
+
+    def _mark_bad(self, tags: tuple[Tag, ...]) -> None:
+        now = now_ms()
+        readings = [tag.bad(now) for tag in tags]
+        names = [tag.name for tag in tags]
+        self._unread_because = dict.fromkeys(names, self._failure)
+        self._status.read(readings, names, self._unread_because)
+        self._publish(readings, len(readings))
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
@@ -141,7 +149,7 @@ class Poller:
                     await self._poll(Scans(session, self._device.timeout), schedule)
             finally:
                 self._session = None
-                self._worked &= self._progressed or self._clock() - began >= self._shortest
+                self._worked &= self._progressed or self._clock() - began >= self._moment
 
     async def _connect(self, stack: AsyncExitStack) -> DeviceSession:
         timeout = self._device.timeout

@@ -1,12 +1,14 @@
-"""When to read what: a drift-free grid for each interval; ticks that were missed are skipped. Pure."""
+"""When to read what: a drift-free grid for each interval, and what was not read once more in between. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from math import floor
+from math import floor, inf
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+
+FIRST_SECONDS = 5.0  # everything is read once within; with the time to connect, a device is taken over within 10 s
 
 
 @dataclass(slots=True)
@@ -14,6 +16,7 @@ class _Grid(Generic[T]):
     interval: float
     items: tuple[T, ...]
     due: float
+    again: float  # it is read then too: for the first time, or because it was not read when it was due
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,32 +29,44 @@ class Tick(Generic[T]):
 
 
 class Schedule(Generic[T]):
-    """Items by their intervals, in seconds; `phase`, from 0 to 1, spreads devices over an interval."""
+    """Items by their intervals, in seconds; `phase`, from 0 to 1, spreads devices over an interval.
+
+    Ticks that were missed are skipped.
+    """
 
     def __init__(self, items: Iterable[tuple[T, float]], *, now: float, phase: float) -> None:
         groups: dict[float, list[T]] = {}
         for item, interval in items:
             groups.setdefault(interval, []).append(item)
-        first = now + phase * min(groups)
-        self._grids = [_Grid(interval, tuple(group), first) for interval, group in sorted(groups.items())]
+        due, first = now + phase * min(groups), now + phase * min(*groups, FIRST_SECONDS)
+        self._grids = [_Grid(interval, tuple(group), due, first) for interval, group in sorted(groups.items())]
+        self._taken: list[_Grid[T]] = []
 
     @property
     def next_due(self) -> float:
-        """The moment of the next tick, on the clock of `now`."""
-        return min(grid.due for grid in self._grids)
+        """When there is something to read next, on the clock of `now`."""
+        return min(min(grid.due, grid.again) for grid in self._grids)
 
     def take(self, now: float) -> Tick[T]:
         """What is due at `now`; moves each grid to its first tick after `now`."""
-        due: list[tuple[T, ...]] = []
+        self._taken = taken = []
         lateness, missed = 0.0, 0
         for grid in self._grids:
             late = now - grid.due
-            if late < 0:
+            if late >= 0:
+                steps = floor(late / grid.interval) + 1
+                lateness = max(lateness, late - (steps - 1) * grid.interval)
+                missed += steps - 1
+                grid.due += steps * grid.interval
+            elif now < grid.again:
                 continue
-            due.append(grid.items)
-            steps = floor(late / grid.interval) + 1
-            lateness = max(lateness, late - (steps - 1) * grid.interval)
-            missed += steps - 1
-            grid.due += steps * grid.interval
-        items = due[0] if len(due) == 1 else tuple(chain.from_iterable(due))  # mostly the very same ones
-        return Tick(items, lateness, missed)
+            grid.again = inf
+            taken.append(grid)
+        if len(taken) == 1:  # mostly, and then they are the very same ones
+            return Tick(taken[0].items, lateness, missed)
+        return Tick(tuple(chain.from_iterable(grid.items for grid in taken)), lateness, missed)
+
+    def put_back(self, again: float, *, everything: bool = False) -> None:
+        """What was taken last, or `everything`, was not read: it is due at `again`, unless its grid is before that."""
+        for grid in self._grids if everything else self._taken:
+            grid.again = again

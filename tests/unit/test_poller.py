@@ -23,6 +23,12 @@ NO_SETTINGS = create_model("NoSettings")()
 TAGS: tuple[Tag, ...] = tuple(Tag(name, None, interval=0.1) for name in "abc")
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first scan comes after 0.05 s at most."""
+    monkeypatch.setattr("gateway.polling.poller.random", lambda: 0.01)
+
+
 class Run:
     """A poller on a device that reads as `read` says; what it published and said."""
 
@@ -31,12 +37,13 @@ class Run:
         read: Callable[[Sequence[Tag]], Awaitable[list[Reading]]],
         waited: Callable[[], float] | None = None,
         timeout: float = 1.0,
+        tags: tuple[Tag, ...] = TAGS,
     ) -> None:
         self.scans: list[dict[str, Any]] = []
         self.states: list[str] = []
         self.connections = 0
         self.breaker = BreakerKeys()
-        self._read, self._waited, self._timeout = read, waited, timeout
+        self._read, self._waited, self._timeout, self._tags = read, waited, timeout, tags
 
     @asynccontextmanager
     async def _connect(self, _: Device) -> AsyncIterator[DeviceSession]:
@@ -54,7 +61,7 @@ class Run:
         self.states.append(status.state)
 
     async def until(self, done: Callable[[], bool]) -> "Run":
-        device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, TAGS)
+        device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, self._tags)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
         configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}))
         task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True).run())
@@ -113,6 +120,58 @@ async def test_no_fault_of_a_driver_ends_the_poller(error: Exception) -> None:
     run = Run(read)
     await run.until(lambda: bool(run.scans))
     assert run.connections == 3
+
+
+def rarely_read(read: Callable[[Sequence[Tag]], Awaitable[list[Reading]]], *intervals: float) -> Run:
+    """A device of which tag `a` has the first of the intervals, and so on; its breaker is a quick one."""
+    tags: tuple[Tag, ...] = tuple(
+        Tag(name, None, interval=interval) for name, interval in zip("abc", intervals, strict=False)
+    )
+    run = Run(read, tags=tags)
+    run.breaker = BreakerKeys.model_validate({"failures": 3, "open_for": "100ms", "max_open_for": "200ms"})
+    return run
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_reading_that_is_due_once_an_hour_is_not_lost_by_a_moment_s_absence() -> None:
+    calls = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            raise DeviceError("refused")
+        return good(tags)
+
+    run = rarely_read(read, 3600.0)
+    await run.until(lambda: bool(run.scans))
+    assert (run.scans, run.states) == ([{"a": 1.0}], ["degraded", "online"])
+
+
+@pytest.mark.usefixtures("soon")
+async def test_of_a_device_that_stays_away_bad_readings_come_long_before_the_next_hour() -> None:
+    async def read(_: Sequence[Tag]) -> list[Reading]:
+        raise DeviceError("refused")
+
+    run = rarely_read(read, 3600.0, 7200.0)
+    await run.until(lambda: "offline" in run.states and bool(run.scans))
+    assert run.scans == [{"a": Quality.BAD, "b": Quality.BAD}]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_what_was_said_bad_is_read_as_soon_as_the_device_is_back() -> None:
+    asked: list[str] = []
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        asked.append("".join(tag.name for tag in tags))
+        if 1 < len(asked) < 8:  # the first one has both
+            raise DeviceError("refused")
+        return good(tags)
+
+    run = rarely_read(read, 0.1, 3600.0)
+    await run.until(lambda: run.scans.count({"a": 1.0, "b": 1.0}) + run.scans.count({"b": 1.0}) >= 2)
+    assert asked[:2] == ["ab", "a"]
+    assert {"a": Quality.BAD, "b": Quality.BAD} in run.scans
 
 
 def test_a_scan_is_not_hung_while_it_waits_for_its_turn() -> None:

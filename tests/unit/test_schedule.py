@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.polling.schedule import Schedule
+from gateway.polling.schedule import FIRST_SECONDS, Schedule
 
 
 def test_ticks_stay_on_the_grid_however_late_they_are_taken() -> None:
@@ -38,10 +38,49 @@ def test_nothing_is_due_before_its_time() -> None:
     assert schedule.take(10.2).items == ()
 
 
+def test_everything_is_read_soon_however_long_its_interval_and_devices_stay_spread_over_theirs() -> None:
+    schedules = [Schedule([("a", 3600.0)], now=100.0, phase=phase) for phase in (0.25, 0.75)]
+    firsts = [schedule.next_due - 100.0 for schedule in schedules]
+    assert firsts == [0.25 * FIRST_SECONDS, 0.75 * FIRST_SECONDS]
+    for schedule in schedules:
+        assert schedule.take(schedule.next_due).items == ("a",)
+    assert [schedule.next_due for schedule in schedules] == [1000.0, 2800.0]
+
+
+def test_what_was_not_read_is_due_again_before_its_next_tick_and_stays_on_the_grid() -> None:
+    schedule = Schedule([("a", 3600.0)], now=0.0, phase=0.0)
+    schedule.take(0.0)
+    schedule.put_back(6.0)
+    assert (schedule.next_due, schedule.take(5.9).items) == (6.0, ())
+    tick = schedule.take(6.5)
+    assert (tick.items, tick.lateness, tick.missed, schedule.next_due) == (("a",), 0.0, 0, 3600.0)
+
+
+def test_what_is_put_back_is_read_once_if_its_tick_comes_first() -> None:
+    schedule = Schedule([("fast", 1.0), ("slow", 60.0)], now=0.0, phase=0.0)
+    schedule.take(0.0)
+    schedule.put_back(5.5)
+    assert [schedule.take(float(second)).items for second in range(1, 6)] == [("fast",)] * 5
+    assert schedule.next_due == 5.5
+    assert [schedule.take(moment).items for moment in (5.5, 6.0)] == [("slow",), ("fast",)]
+
+
+def test_only_what_was_taken_last_is_put_back_or_everything() -> None:
+    schedule = Schedule([("fast", 10.0), ("slow", 60.0)], now=0.0, phase=0.0)
+    schedule.take(0.0)
+    schedule.take(10.0)
+    schedule.put_back(12.0)
+    assert schedule.take(12.0).items == ("fast",)
+    schedule.put_back(14.0, everything=True)
+    assert schedule.take(14.0).items == ("fast", "slow")
+
+
 @given(st.floats(0.1, 60), st.lists(st.floats(0, 200), min_size=1), st.floats(0, 0.999))
 def test_no_tick_is_lost_or_taken_twice(interval: float, moments: list[float], phase: float) -> None:
     schedule = Schedule([("a", interval)], now=0.0, phase=phase)
     last = max(moments)
+    if interval > FIRST_SECONDS:
+        schedule.take(phase * FIRST_SECONDS)  # the first one, apart from the grid
     counted = sum(
         (tick.missed + 1) if tick.items else 0 for tick in (schedule.take(moment) for moment in sorted(moments))
     )
