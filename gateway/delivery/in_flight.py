@@ -12,6 +12,7 @@ from gateway.delivery.outbox import Outbox
 from nexus import mqtt
 
 PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no broker: connect again
+LONGEST_SECONDS = 300.0  # for one batch, on a slow link
 _OVERHEAD = 128  # bytes of a packet beside topic and payload; a publisher's name and numbers are among them
 
 Messages = list[tuple[str, bytes]]
@@ -40,7 +41,7 @@ class InFlight:
     """Sends batches over one connection after the other, and settles each when its messages are acknowledged.
 
     What is too large, denied, or without subscribers is requeued; what is refused for good is dropped; the rest is
-    confirmed. A broker that leaves the oldest batch unacknowledged for PUBACK_SECONDS is given up.
+    confirmed. A broker that acknowledges nothing for PUBACK_SECONDS is given up.
     """
 
     def __init__(self, outbox: Outbox, blocked: BlockedTopics) -> None:
@@ -51,6 +52,7 @@ class InFlight:
         self._progress = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._silent_since: float | None = None
+        self._answered_at = float("-inf")
 
     def connected(self) -> None:
         """Called on each connection."""
@@ -92,14 +94,15 @@ class InFlight:
             await self._progress.wait()
 
     async def watch(self) -> None:
-        """Raises MqttError when the oldest batch has waited too long for its PUBACK."""
+        """Raises MqttError when the broker acknowledges nothing, or does not come to the oldest batch."""
         while True:
-            oldest = next(iter(self._flights.values()), None)
-            waited = self._clock() - oldest.at if oldest is not None else 0.0
-            if oldest is not None and waited >= PUBACK_SECONDS:
-                self._silent_since = self._silent_since or oldest.at
-                raise mqtt.MqttError(f"no PUBACK for {waited:.0f} s")
-            await asyncio.sleep(PUBACK_SECONDS - waited)
+            oldest, now = next(iter(self._flights.values()), None), self._clock()
+            began = oldest.at if oldest is not None else now
+            silent = now - max(began, self._answered_at)
+            if silent >= PUBACK_SECONDS or now - began >= LONGEST_SECONDS:
+                self._silent_since = self._silent_since or began
+                raise mqtt.MqttError(f"no PUBACK for {now - began:.0f} s")
+            await asyncio.sleep(min(PUBACK_SECONDS - silent, LONGEST_SECONDS - (now - began)))
 
     def requeue_all(self) -> None:
         """The connection is lost. What was in flight may have arrived: it is sent again, and stored once."""
@@ -145,6 +148,7 @@ class InFlight:
 
     def _settle(self, flight: Flight, code: int) -> None:
         """The broker accepts a message, or refuses it."""
+        self._answered_at = self._clock()
         verdict = Verdict.TAKEN if code == 0 else self._answers.take(flight.batch.topic, code)
         if verdict is Verdict.TAKEN:
             flight.taken += 1

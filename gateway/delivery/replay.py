@@ -18,7 +18,8 @@ from nexus import mqtt
 from nexus.process import guard, log
 from nexus.process.run import task_group
 
-MESSAGES_AT_ONCE = 20  # of the connection's window
+MESSAGES_AT_ONCE = 20  # of the connection's window, if the link carries them in ROUND_SECONDS
+ROUND_SECONDS = 0.3  # live readings may have to wait for so much
 SHARE = 0.3  # of the time; the rest is for live readings
 # Readings that may be on their way from the disk to the database, so that no broker has to hold what we hold; fewer
 # while there are no receipts.
@@ -55,6 +56,7 @@ class Replay:
         self._after = 0  # while topics are left out: what is before this number was looked at
         self._from_start_at = 0.0
         self._was_offered = False
+        self._at_once = 1  # grows with the link
         self._refused: set[str] = set()  # reasons that are said already
         self._room = largest(connection)
         self._largest: int | None = None  # once there is a single reading that is larger
@@ -108,6 +110,13 @@ class Replay:
         self._gauges.sent(sent, elapsed + pause)
         return pause
 
+    def _pace(self, elapsed: float) -> None:
+        """On a slow link the next round is smaller, so that little stands before what is live."""
+        if elapsed > ROUND_SECONDS:
+            self._at_once = max(1, self._at_once // 2)
+        elif elapsed < ROUND_SECONDS / 2:
+            self._at_once = min(MESSAGES_AT_ONCE, self._at_once * 2)
+
     def _look_anew(self, now: float) -> None:
         """From time to time, and when an ingester appears, what had no subscribers is due again, from the oldest on."""
         came = self._outbox.offered and not self._was_offered
@@ -126,13 +135,13 @@ class Replay:
         return batches or self._due_in_memory()
 
     def _due_in_memory(self) -> list[Batch]:
-        return self._outbox.due_in_memory(MESSAGES_AT_ONCE, self._blocked.topics, self._room)
+        return self._outbox.due_in_memory(self._at_once, self._blocked.topics, self._room)
 
     async def _due_on_disk(self) -> list[Batch]:
         if not (blocked := self._blocked.topics) and self._largest is None:
             self._after = 0
-            return await self._outbox.due(MESSAGES_AT_ONCE)
-        batches = await self._outbox.due(MESSAGES_AT_ONCE, self._after, blocked, self._largest)
+            return await self._outbox.due(self._at_once)
+        batches = await self._outbox.due(self._at_once, self._after, blocked, self._largest)
         if batches:
             self._after = batches[0].first
         return batches
@@ -177,13 +186,14 @@ class Replay:
     async def _send(self, batches: list[Batch]) -> list[Flight]:
         """Sends batches, and waits until each is acknowledged."""
         outbox, publisher = self._outbox, self._outbox.publisher
-        flights = []
+        flights, began = [], self._clock()
         for batch in batches:
             outbox.mark_sent(batch)
             flights.append(await self._in_flight.send(self._connection, batch, batch.whole(publisher)))
         for flight in flights:
             assert flight.answered is not None
             await flight.answered
+        self._pace(self._clock() - began)
         return flights
 
     async def _follow(self, flights: list[Flight]) -> None:

@@ -1,11 +1,12 @@
 """The way out on real sockets: brokers that are empty, silent, hostile, or deny a topic; disks that cannot be opened."""
 
 import asyncio
+import dataclasses
 import json
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -532,6 +533,47 @@ async def test_acknowledgements_that_stay_away_show_and_end_the_connection(
         answer = 0
         say(delivery, "plc", 2)
         await until(lambda: broker.has("plc") >= 2 and delivery.waiting_for() == [], "and all is well", 40)
+
+
+async def test_on_a_slow_link_live_readings_pass_a_backlog_and_the_connection_lasts(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_flight, "PUBACK_SECONDS", 3.0)
+    broker, ear = mosquitto(), Ear()
+    slow = asyncio.Event()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, bytes_a_second: int | None) -> None:
+        with suppress(ConnectionError):
+            while data := await reader.read(4096):
+                await asyncio.sleep(len(data) / bytes_a_second if bytes_a_second else 0)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await slow.wait()
+        onward, back = await asyncio.open_connection("127.0.0.1", broker.port)
+        await asyncio.gather(carry(reader, back, 100_000), carry(onward, writer, None))
+
+    async with listening(link) as port:
+        where = dataclasses.replace(broker.login("gateway"), port=port)
+        async with delivering(tmp_path, where, "none") as delivery, connected(broker, ear) as connection:
+            await connection.subscribe("dev/#")
+            for at in range(10):
+                readings = [Reading(f"temperature_of_tank_{n:04}", at, 20.5 + n / 7) for n in range(1000)]
+                delivery.publisher.scan(PublishOptions("big", "device", {}), readings)
+            await until(lambda: delivery.outbox.stored == 10, "the backlog is on disk")
+            slow.set()
+            await until(lambda: delivery.publisher._connection, "connected")
+            first = delivery.publisher._connection
+            for value in range(1, 6):
+                await until(lambda value=value: len(ear.messages) >= value, "the backlog flows")  # type: ignore[misc]
+                say(delivery, "live", value)
+            await until(lambda: values(ear, "live") == {1, 2, 3, 4, 5}, "live readings pass")
+            before = [message.topic for message in ear.messages].index("dev/live/t")
+            assert before < 5
+            await until(lambda: not delivery.outbox.stored, "all of the backlog comes", 60)
+            assert delivery.publisher._connection is first
 
 
 @pytest.mark.parametrize("publish", ["device", "tag"])
