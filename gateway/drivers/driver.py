@@ -132,7 +132,8 @@ class DeviceSession(Generic[AddressT]):
 
     `tag_errors` says, by tag, why the device does not give it; the driver adds to it as it learns. `certificate_days`
     is how long our certificate is still valid, where there is one. `waited` gives the seconds that requests have waited
-    so far for others, on a line that is shared: a scan's deadline does not count them.
+    so far for others, on a line that is shared: a scan's deadline does not count them. `rest` gives the seconds that
+    the next scan must wait, because this device took such a line for longer than the others can spare.
     """
 
     compile: Callable[[Sequence[Tag[AddressT]]], Read]
@@ -141,6 +142,7 @@ class DeviceSession(Generic[AddressT]):
     tag_errors: Mapping[str, str] = field(default_factory=dict)
     certificate_days: float | None = None
     waited: Callable[[], float] | None = None
+    rest: Callable[[], float] = lambda: 0.0
 
 
 @dataclass(frozen=True, slots=True)

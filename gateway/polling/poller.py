@@ -146,7 +146,7 @@ class Poller:
                 if session.next_changes is not None:
                     await self._listen(session, session.next_changes)
                 else:
-                    await self._poll(Scans(session, self._device.timeout), schedule)
+                    await self._poll(session, schedule)
             finally:
                 self._session = None
                 self._worked &= self._progressed or self._clock() - began >= self._moment
@@ -160,11 +160,14 @@ class Poller:
             asked = "is it on, does a firewall drop what we send, is `timeout` too short?"
             raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
 
-    async def _poll(self, scans: Scans, schedule: Schedule[Tag]) -> None:
+    async def _poll(self, session: DeviceSession, schedule: Schedule[Tag]) -> None:
+        scans = Scans(session, self._device.timeout)
         if not self._unread:
             self._unread = schedule.take(self._clock()).items
         while True:
             if self._unread:
+                if rest := session.rest():
+                    await asyncio.sleep(rest)
                 await self._permitted()
                 await self._scan(scans, self._unread)
             await self._sleep_until(schedule.next_due)

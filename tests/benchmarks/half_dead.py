@@ -68,7 +68,7 @@ async def share_of_readings(
 
     async with converter(silent, gives_up) as port, asyncio.TaskGroup() as group:
         pollers = [
-            Poller(_configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True)
+            Poller(configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True)
             for unit in _all(units)
         ]
         tasks = [group.create_task(poller.run()) for poller in pollers]
@@ -104,7 +104,7 @@ def _all(units: int) -> range:
     return range(1, units + 1)
 
 
-def _configured(port: int, unit: int, interval: float, timeout: float) -> ConfiguredDevice:
+def configured(port: int, unit: int, interval: float, timeout: float) -> ConfiguredDevice:
     settings = TcpSettings.model_validate({"host": "127.0.0.1", "port": port, "unit": unit})
     tag = Tag("n", modbus.parse_address("holding:40001:uint16", settings), interval=interval)
     device: Any = Device(f"u{unit}", f"u{unit}", "modbus-tcp", timeout, settings, (tag,))

@@ -38,12 +38,14 @@ class Run:
         waited: Callable[[], float] | None = None,
         timeout: float = 1.0,
         tags: tuple[Tag, ...] = TAGS,
+        rest: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.scans: list[dict[str, Any]] = []
         self.states: list[str] = []
         self.connections = 0
         self.breaker = BreakerKeys()
-        self._read, self._waited, self._timeout, self._tags = read, waited, timeout, tags
+        self._read, self._waited, self._rest = read, waited, rest
+        self._timeout, self._tags = timeout, tags
 
     @asynccontextmanager
     async def _connect(self, _: Device) -> AsyncIterator[DeviceSession]:
@@ -52,7 +54,7 @@ class Run:
         async def write(_: Tag, value: Value) -> Value:
             return value
 
-        yield DeviceSession(lambda tags: partial(self._read, tags), write, waited=self._waited)
+        yield DeviceSession(lambda tags: partial(self._read, tags), write, waited=self._waited, rest=self._rest)
 
     def _on_scan(self, _: ConfiguredDevice, readings: list[Reading]) -> None:
         self.scans.append({one.tag: one.value if one.quality == Quality.GOOD else Quality.BAD for one in readings})
@@ -207,3 +209,16 @@ async def test_a_device_whose_turn_comes_later_is_asked_then_whatever_its_breake
     await run.until(lambda: len(calls) >= 9)
     assert all(0.19 < after - then < 0.5 for then, after in pairwise(calls[6:]))
     assert run.states[-1] == "offline"
+
+
+async def test_a_device_that_took_too_much_of_its_line_rests_between_scans_and_is_not_lost() -> None:
+    times: list[float] = []
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        times.append(asyncio.get_running_loop().time())
+        return good(tags)
+
+    run = Run(read, rest=lambda: 0.35 if times else 0.0)
+    await run.until(lambda: len(times) >= 4)
+    assert all(after - then >= 0.34 for then, after in pairwise(times))
+    assert (run.states, run.connections) == (["online"], 1)

@@ -1,11 +1,12 @@
-"""Silent units of a shared line get a bounded share of its time, and one lost answer makes no unit silent."""
+"""Silent and slow units of a shared line get a bounded share of its time; one lost answer makes no unit silent."""
 
+from collections.abc import Iterator, Mapping
 from heapq import heappop, heappush
-from itertools import pairwise
+from itertools import chain, count, cycle, pairwise, repeat
 
 import pytest
 
-from gateway.drivers.modbus.turns import SHARE, SHORTEST_PATIENCE, Turns
+from gateway.drivers.modbus.turns import SHARE, SHORTEST_PATIENCE, SLOW_SHARE, Turns
 from gateway.polling.breaker import Breaker
 
 
@@ -177,3 +178,89 @@ def test_where_nobody_answers_nobody_rests() -> None:
     for unit in range(50):
         turns.missed(unit, float(unit), 1.0)
         assert turns.rest(unit, float(unit)) == 0
+
+
+LOST = 3.0  # seconds: the timeout of a request
+
+
+def scans_of(
+    units: Mapping[int, Iterator[float]], seconds: float, turns: Turns, interval: float = 1.0
+) -> dict[int, int]:
+    """How often units of a line are read that take so long for each of their answers; LOST is no answer."""
+    counted, free_at, slow_free_at, arrivals = dict.fromkeys(units, 0), 0.0, 0.0, count()
+    due = [(0.0, next(arrivals), unit) for unit in units]
+    for unit in units:
+        turns.polled(unit, interval)
+    while due[0][0] < seconds:
+        now, arrival, unit = heappop(due)
+        if rest := turns.slow_rest(unit, now):
+            heappush(due, (now + rest, arrival, unit))
+            continue
+        if (slow := turns.is_slow(unit)) and slow_free_at > now:
+            heappush(due, (slow_free_at, arrival, unit))
+            continue
+        takes = next(units[unit])
+        free_at = max(now, free_at) + takes
+        slow_free_at = free_at if slow else slow_free_at
+        if takes == LOST:
+            turns.missed(unit, free_at, takes)
+        else:
+            turns.answered(unit, takes, takes, free_at)
+            counted[unit] += 1
+        heappush(due, (now + interval * max(1, int((free_at - now) / interval)), next(arrivals), unit))
+    return counted
+
+
+@pytest.mark.parametrize("slow", [[2.9], [1.5], [0.9], [ANSWER, LOST], [*[ANSWER] * 9, LOST]])
+@pytest.mark.parametrize(("many", "quick"), [(1, 1), (4, 20)])
+def test_slow_units_cost_the_others_a_tenth_and_are_still_read(slow: list[float], many: int, quick: int) -> None:
+    units = {unit: repeat(ANSWER) if unit < quick else cycle(slow) for unit in range(quick + many)}
+    counted = scans_of(units, 3600.0, Turns())
+    assert min(counted[unit] for unit in range(quick)) > 3600 * (1 - SLOW_SHARE) * 0.97
+    assert min(counted[unit] for unit in range(quick, quick + many)) > 3600 / (LOST / SLOW_SHARE) / many / 2
+
+
+def test_many_slow_units_get_their_fair_part_of_the_line() -> None:
+    counted = scans_of({0: repeat(ANSWER), **{unit: repeat(2.9) for unit in range(1, 11)}}, 3600.0, Turns())
+    assert min(counted.values()) * 2.9 > 3600 / len(counted) * 0.9
+
+
+def test_units_that_lose_an_answer_now_and_then_do_not_slow_each_other_down() -> None:
+    lossy = {unit: chain(repeat(ANSWER, unit * 50), cycle([*[ANSWER] * 999, LOST])) for unit in range(20)}
+    assert min(scans_of(lossy, 3600.0, Turns()).values()) > 3600 * 0.9
+
+
+def test_units_that_are_all_slow_are_read_as_fast_as_they_answer() -> None:
+    counted = scans_of({unit: repeat(2.0) for unit in range(5)}, 3600.0, Turns())
+    assert sum(counted.values()) * 2.0 > 3600 * 0.95
+    assert max(counted.values()) - min(counted.values()) < 10
+
+
+def test_a_unit_rests_for_no_single_lost_or_late_answer() -> None:
+    turns = Turns()
+    slow = chain([ANSWER] * 10, [LOST], [ANSWER] * 50, [2.5], repeat(ANSWER))
+    scans_of({0: repeat(ANSWER), 1: slow}, 300.0, turns)
+    assert turns.slow_news(1) == 0
+    assert turns.slow_rest(1, 300.0) == 0
+
+
+def test_a_unit_that_is_alone_does_not_rest() -> None:
+    turns = Turns()
+    scans_of({0: repeat(ANSWER), 1: repeat(2.5)}, 100.0, turns)
+    assert scans_of({1: repeat(2.5)}, 100.0, Turns())[1] == 40
+    turns.left(0)
+    before = turns.slow_rest(1, 100.0)
+    turns.answered(1, 2.5, 2.5, 100.0)
+    assert turns.slow_rest(1, 100.0) == before
+
+
+def test_a_slow_unit_is_told_of_once_and_again_when_it_had_been_well() -> None:
+    turns = Turns()
+    turns.polled(0, 1.0)
+    turns.polled(1, 1.0)
+    news = []
+    for now in chain(range(0, 100, 3), range(2000, 2100, 3)):
+        turns.answered(1, 2.5, 2.5, float(now))
+        if turns.slow_rest(1, float(now)):
+            news.append(turns.slow_news(1))
+    assert [takes for takes in news if takes] == [2.5, 2.5]

@@ -25,7 +25,16 @@ async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSess
     """A session with one unit, on a connection that it shares with the others there. Raises DeviceError."""
     async with shared(device.settings.where) as line:
         unit = Unit(line, device)
-        yield DeviceSession(unit.compile, unit.write, tag_errors=unit.tag_errors, waited=unit.timing.seconds_waited)
+        try:
+            yield DeviceSession(
+                unit.compile,
+                unit.write,
+                tag_errors=unit.tag_errors,
+                waited=unit.timing.seconds_waited,
+                rest=unit.rest,
+            )
+        finally:
+            line.turns.left(device.settings.unit)
 
 
 def bus(settings: Settings) -> str | None:

@@ -54,6 +54,7 @@ class Line:
     def __init__(self, where: Tcp | Serial, turns: Turns) -> None:
         self._where = where
         self._turn = asyncio.Lock()
+        self._slow_turn = asyncio.Lock()  # of slow units, among themselves
         self._clock = asyncio.get_running_loop().time
         self._quiet: dict[int, float] = {}  # by unit: until when a late answer could be taken for the next one's
         self._unanswered = 0
@@ -73,6 +74,10 @@ class Line:
         self.lost = True
         self._opening.cancel()
         self._hang_up()
+
+    def rest(self, unit: int) -> float:
+        """How long a unit must not be scanned yet, because its answers took the others' time; usually 0."""
+        return self.turns.slow_rest(unit, self._clock()) if self.users > 1 else 0.0
 
     async def read(self, unit: int, table: Table, start: int, count: int, timing: RequestTiming) -> Sequence[int]:
         """Registers, or bits, from `start`. Raises ModbusExceptionError and DeviceError."""
@@ -99,12 +104,12 @@ class Line:
 
     async def _ask(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
         """One request and its answer, when it is the unit's turn. Raises ModbusExceptionError and DeviceError."""
-        timing.since = self._clock()
+        timing.since, slow = self._clock(), self.turns.is_slow(unit)
         try:
             if (quiet := self._quiet.pop(unit, 0.0)) > timing.since:
                 await asyncio.sleep(quiet - timing.since)
             self._may_try(unit)
-            await self._turn.acquire()
+            await self._wait_for_turn(slow)
         finally:
             timing.waited += self._clock() - timing.since
             timing.since = None
@@ -115,9 +120,22 @@ class Line:
             answer = await self._timed(unit, request, timing)
         finally:
             self._turn.release()
+            if slow:
+                self._slow_turn.release()
         if answer[0] & 0x80:
             raise ModbusExceptionError(answer[1])
         return answer
+
+    async def _wait_for_turn(self, slow: bool) -> None:
+        """Of the slow units one at a time waits with the others, who so wait for one of them at most."""
+        if slow:
+            await self._slow_turn.acquire()
+        try:
+            await self._turn.acquire()
+        except asyncio.CancelledError:
+            if slow:
+                self._slow_turn.release()
+            raise
 
     def _may_try(self, unit: int) -> None:
         if self.lost:
@@ -149,7 +167,7 @@ class Line:
         if answer[0] & 0x80 and answer[1] in _ABSENT:
             self.turns.missed(unit, now, now - began)
         else:
-            self.turns.answered(unit, now - self._sent, now - began + timing.delay)
+            self.turns.answered(unit, now - self._sent, now - began + timing.delay, now)
         return answer
 
     async def _answered(self, unit: int, request: Request, limit: float) -> bytes:

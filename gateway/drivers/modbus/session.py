@@ -13,6 +13,7 @@ from gateway.drivers.modbus.line import Line, ModbusExceptionError, NoAnswerErro
 from gateway.drivers.modbus.plan import Job, blocks, job
 from gateway.drivers.modbus.settings import Settings
 from nexus.contract.reading import Reading, Value
+from nexus.process import log
 from nexus.process.clock import now_ms
 
 # Exceptions that mean "not this address": function, address, value. The others are the device's trouble, not the tag's.
@@ -27,6 +28,8 @@ _TROUBLES = {
     11: "the device behind the gateway does not answer",
 }
 
+_REMEDY = "check its wiring and line speed, ask for fewer registers (`max_registers`), or give it a line of its own"
+
 
 class Unit:
     """One unit's reads and writes; `tag_errors` says, by tag, why the device does not give it."""
@@ -36,6 +39,7 @@ class Unit:
         self._line = line
         self._settings = settings
         self._clock = asyncio.get_running_loop().time
+        self._log = log.get("modbus").bind(device=device.name)
         self.timing = RequestTiming(device.timeout, settings.request_delay)
         line.turns.polled(settings.unit, min(tag.interval for tag in device.tags))
         self.tag_errors: dict[str, str] = {}
@@ -43,6 +47,14 @@ class Unit:
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
         """Plans the requests, once."""
         return partial(self._scan, AdaptivePlan([job(block) for block in blocks(tags, self._settings)]))
+
+    def rest(self) -> float:
+        """How long the next scan must wait, because this unit held up others on its line; usually 0."""
+        unit = self._settings.unit
+        if (rest := self._line.rest(unit)) and (takes := self._line.turns.slow_news(unit)):
+            said, line = "a slow unit is read less often, to leave time to the others on its line", self._settings.where
+            self._log.warning(said, unit=unit, line=str(line), takes_seconds=round(takes, 2), remedy=_REMEDY)
+        return rest
 
     async def _scan(self, kept: AdaptivePlan[list[Job]]) -> list[Reading]:
         """One scan. Blocks that the device refuses are split until the refused tags stand alone.

@@ -1,4 +1,4 @@
-"""How a shared line's time is divided: units that do not answer get a bounded share, and try one at a time. Pure."""
+"""How a shared line's time is divided: silent units and slow ones get a bounded share of it. Pure."""
 
 from dataclasses import dataclass, field
 from math import inf
@@ -8,12 +8,17 @@ MOST = 1 / 2  # of the time that the living leave, if it takes that to ask each 
 ROUND = 140.0  # seconds; about as long as a breaker stays open at most
 PATIENT_SHARE = 0.01  # of the living's scans, for giving a unit that never answered its whole timeout
 SOON = 0.001  # seconds; timers are not more exact
+SLOW_SHARE = 0.1  # of the others' scans, which slow units may cost
+SLOW_CREDIT = 30.0  # seconds of rest that are waived, so that a single lost answer costs none
+SLOW_FROM = 0.1  # of the shortest interval: several units that take the line for longer may cost the others scans
+SLOW_FORGOTTEN = 600.0  # seconds; of who is slow again later the log tells again
 LATE = 5.0  # who comes so late does not hold up those behind it
 LONGEST_REST = 30.0  # then it is told again
 SHORTEST_PATIENCE = 0.5  # seconds
 SOONEST_REPEAT = 0.2
 _MARGIN = 4  # times the slowest answer that was seen lately
 _FADES = 0.99  # what one slow answer counts for, an answer later
+_SLOW_FADES = 0.9  # likewise how long a unit takes
 _HOLD_FADES = 0.9  # likewise how long a converter is held up, when the next one is answered at once
 
 
@@ -26,11 +31,20 @@ class Turns:
 
     Silent units have turns. How far these lie apart follows from what a silence costs, how busy the line is, and how
     often the living are read; it changes, so each is told again when it comes too early.
+
+    Slow units answer late, or lose each second answer. They have one place in the queue of those who wait for the line,
+    so that others wait for one of them at most; and where that is longer than an interval they rest between their
+    scans, until all of them have cost the others no more than SLOW_SHARE of theirs, or until each had its fair part of
+    the line's time.
     """
 
     _misses: dict[int, float] = field(default_factory=dict)
     _met: set[int] = field(default_factory=set)
     _intervals: dict[int, float] = field(default_factory=dict)  # how often units are read
+    _shortest: float = inf  # of these
+    _takes: dict[int, float] = field(default_factory=dict)  # for how long slow units took the line lately
+    _even_at: dict[int, float] = field(default_factory=dict)  # when they have made up for that
+    _told: set[int] = field(default_factory=set)  # slow units of which that was said
     _slowest: float = 0.0
     _hold: float | None = None  # how long one silent unit holds up the converter, if that is known
     _row: int = 0  # requests in a row without an answer
@@ -46,6 +60,27 @@ class Turns:
     def polled(self, unit: int, interval: float) -> None:
         """A unit is read that often."""
         self._intervals[unit] = interval
+        self._shortest = min(self._intervals.values())
+
+    def left(self, unit: int) -> None:
+        """A unit is not read any more, for now."""
+        self._intervals.pop(unit, None)
+        self._shortest = min(self._intervals.values(), default=inf)
+
+    def is_slow(self, unit: int) -> bool:
+        """Whether a unit took the line for long lately, by itself."""
+        return unit in self._takes
+
+    def slow_rest(self, unit: int, now: float) -> float:
+        """How long a unit must not be scanned yet, because it is slow; usually 0."""
+        return max(0.0, self._even_at[unit] - now) if unit in self._even_at else 0.0
+
+    def slow_news(self, unit: int) -> float:
+        """How long a slow unit takes the line, if that was not said yet; else 0."""
+        takes = 0.0 if unit in self._told else self._takes.get(unit, 0.0)
+        if takes:
+            self._told.add(unit)
+        return takes
 
     def rest(self, unit: int, now: float) -> float:
         """How long a unit must not be asked yet, because it is silent and others have their turn; usually 0."""
@@ -74,7 +109,7 @@ class Turns:
         tries = self._misses.get(unit, 0) + 1
         if unit not in self._met and now >= self._patient_at and tries >= 2 * self._patient.get(unit, 2):
             self._patient[unit] = tries
-            self._patient_at = now + self._lost(timeout) / PATIENT_SHARE
+            self._patient_at = now + self._lost(timeout, unit) / PATIENT_SHARE
             return timeout
         patience = self.patience(timeout)
         return min(timeout, patience * 2.0 ** min(self._row, 8) if self._hold is None else max(patience, self._hold))
@@ -93,13 +128,15 @@ class Turns:
         """After how long a request of a unit that is there is sent once more: doing it in vain costs little."""
         return min(timeout, max(min(SOONEST_REPEAT, timeout / 3), self._slowest * _MARGIN)) if self._met else timeout
 
-    def answered(self, unit: int, took: float, busy: float = 0.0) -> None:
+    def answered(self, unit: int, took: float, busy: float = 0.0, now: float = 0.0) -> None:
         """A unit answered; the line was `busy` with that."""
         self._busy += busy
         if self._row:
             self._learn_hold(took)
         else:
             self._slowest = max(took, self._slowest * _FADES)
+            if busy > self._shortest * SLOW_FROM or unit in self._takes:
+                self._charge(unit, busy, now)
         if unit not in self._met or self._misses:
             self._met.add(unit)
             for known in (self._misses, self._queue, self._patient):
@@ -111,6 +148,8 @@ class Turns:
         It counts half if the one before did not either and may have held up the converter.
         """
         misses = self._misses.get(unit, 0)
+        if not misses and not self._row and unit in self._met:
+            self._charge(unit, cost, now)
         self._misses[unit] = misses + (0.5 if self._row and self._hold is None else 1)
         self._queue.pop(unit, None)
         self._row += 1
@@ -118,10 +157,23 @@ class Turns:
         if self._is_silent(unit):
             pause = self._pause(cost, now)
             if misses + 1 != self._patient.get(unit):  # that has a share of its own
-                pause = max(pause, self._lost(cost) / SHARE)
+                pause = max(pause, self._lost(cost, unit) / SHARE)
                 self._apart = cost + pause if pause else 0.0
             self._free_at = now + pause
         self._busy, self._silence_ended = 0.0, now
+
+    def _charge(self, unit: int, seconds: float, now: float) -> None:
+        """A unit that is there took the line for so long; nobody else held it up meanwhile."""
+        self._takes[unit] = takes = max(seconds, self._takes.get(unit, 0.0) * _SLOW_FADES)
+        if takes <= self._shortest * SLOW_FROM:
+            del self._takes[unit]
+        if lost := self._lost(seconds, unit):
+            even_at, long_ago = self._even_at.get(unit, -inf), now - SLOW_CREDIT
+            if even_at < now - SLOW_FORGOTTEN:
+                self._told.discard(unit)
+            slow = 1 + sum(takes > self._shortest for other, takes in self._takes.items() if other != unit)
+            alone, fair = lost / SLOW_SHARE, seconds * len(self._intervals)
+            self._even_at[unit] = max(even_at, long_ago) + max(alone, min(alone * slow, fair))
 
     def _pause(self, cost: float, now: float) -> float:
         """How long to leave the line to the living, after one silence."""
@@ -133,10 +185,17 @@ class Turns:
         share = max(SHARE, min(silent * cost / ROUND, (1 - load) * MOST))
         return cost * (1 / share - 1)
 
-    def _lost(self, cost: float) -> float:
-        """Of the time that the line is held up, what costs a living unit scans: it makes up for one interval."""
-        shortest = min((at for unit, at in self._intervals.items() if not self._is_silent(unit)), default=inf)
-        return max(0.0, cost - shortest)
+    def _lost(self, cost: float, unit: int) -> float:
+        """Of the time that a unit took the line, what costs the others scans: these make up for one interval.
+
+        Those that take longer than their interval themselves make up for that.
+        """
+        others = (
+            max(interval, self._takes.get(other, 0.0))
+            for other, interval in self._intervals.items()
+            if other != unit and not self._is_silent(other)
+        )
+        return max(0.0, cost - min(others, default=inf))
 
     def _learn_hold(self, took: float) -> None:
         if not self._slowest:
