@@ -10,6 +10,7 @@ from gateway.drivers.driver import DeviceError
 from gateway.drivers.opcua import client as opcua
 from gateway.drivers.opcua import security as opcua_security
 from gateway.drivers.opcua.client import endpoints
+from gateway.drivers.opcua.limits import MOST_BYTES
 from gateway.drivers.opcua.settings import Settings
 from gateway.tools.sheet import quoted, tag_name
 
@@ -18,7 +19,7 @@ _DEEPEST = 12
 
 async def browse(settings: Settings, timeout: float, most: int) -> list[str]:
     """A device file with the variables of the server, at most so many. Raises DeviceError."""
-    async with opcua.session(settings, timeout) as client:
+    async with opcua.session(settings, timeout, asked=MOST_BYTES) as client:
         try:
             names: dict[str, str] = {}
             namespaces = await client.get_namespace_array()

@@ -12,6 +12,7 @@ from typing import Any
 import asyncua
 import pytest
 from asyncua import ua
+from asyncua.server.internal_subscription import InternalSubscription
 from cryptography import x509
 
 from gateway.config.devices import ConfiguredDevice
@@ -563,6 +564,59 @@ def test_a_message_without_an_end_is_not_kept() -> None:
 
     run(scenario)
     assert sent < 60_000_000
+
+
+def test_a_report_of_more_changes_than_were_asked_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoding it would keep all other devices waiting."""
+
+    def flood(_: object, result: ua.PublishResult) -> None:
+        item = ua.MonitoredItemNotification(ClientHandle=0, Value=ua.DataValue(ua.Variant(1.5)))
+        changes = ua.DataChangeNotification(MonitoredItems=[item] * 20_000)
+        result.NotificationMessage.NotificationData.append(changes)
+
+    async def scenario() -> None:
+        async with own_server() as (_, port, objects):
+            await objects.add_variable(ua.NodeId("Part", 1), "Part", 0)
+            monkeypatch.setattr(InternalSubscription, "_pop_triggered_datachanges", flood)
+            async with opcua.connect(device(port, {"part": "ns=1;s=Part"})) as link:
+                with pytest.raises(DeviceError, match="more in it than was asked for"):
+                    await heard(link, lambda _: False)
+
+    run(scenario)
+
+
+def test_full_queues_of_many_items_are_heard_whole() -> None:
+    """In one report: this server knows no limit of notifications."""
+
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            nodes = [await objects.add_variable(ua.NodeId(f"N{n}", 1), f"N{n}", 0) for n in range(500)]
+            tags = {f"n{n}": f"ns=1;s=N{n}" for n in range(500)}
+            async with opcua.connect(device(port, tags, timeout=WAIT)) as link:
+                found = await heard(link, lambda found: len(found) == 500)
+                for change in range(1, 11):
+                    for node in nodes:
+                        data = ua.DataValue(ua.Variant(change, ua.VariantType.Int64), SourceTimestamp=datetime.now(UTC))
+                        await server.write_attribute_value(node.nodeid, data)
+                found += await heard(link, lambda found: len(found) == 5000)
+        for tag in ("n7", "n499"):
+            assert [r.value for r in found if r.tag == tag] == list(range(11))
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_an_array_with_a_value_in_each_byte_is_not_decoded(mode: str) -> None:
+    async def scenario() -> None:
+        async with own_server() as (_, port, objects):
+            array, kind = ua.Variant([ua.Variant()] * 100_000), ua.NodeId(ua.ObjectIds.BaseDataType)
+            await objects.add_variable(ua.NodeId("Part", 1), "Part", array, datatype=kind)
+            plc = device(port, {"part": "ns=1;s=Part"}, mode=mode, timeout=WAIT)
+            with pytest.raises(DeviceError, match="more in it than was asked for"):
+                async with opcua.connect(plc) as link:
+                    await (link.next_changes() if link.next_changes else link.compile(plc.tags)())
+
+    run(scenario)
 
 
 def test_what_the_server_tells_and_cannot_be_read_is_a_lost_device(monkeypatch: pytest.MonkeyPatch) -> None:

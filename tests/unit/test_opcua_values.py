@@ -74,3 +74,9 @@ def test_an_array_of_nothing_takes_no_time_and_no_memory() -> None:
     with pytest.raises(ua.UaError, match="times nothing"):
         ua_binary.variant_from_binary(ua.utils.Buffer(hostile))
     assert ua_binary.variant_from_binary(ua.utils.Buffer(bytes([0x80]) + struct.pack("<i", 0))).Value == []
+
+
+def test_an_array_is_not_filled_up_to_its_dimensions() -> None:
+    """Thirty bytes that would become a million lists, in each value of a message."""
+    hostile = struct.pack("<BiBii", 0xC0 | ua.VariantType.Byte.value, 1, 7, 1, 1_000_000)
+    assert ua_binary.variant_from_binary(ua.utils.Buffer(hostile)).Value == [7]

@@ -40,10 +40,13 @@ logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
 @asynccontextmanager
-async def session(settings: Settings, timeout: float) -> AsyncIterator[Client]:
-    """A session of the library's own, for as long as the block runs. Raises DeviceError."""
+async def session(settings: Settings, timeout: float, asked: int, changes: int = 0) -> AsyncIterator[Client]:
+    """A session of the library's own, for as long as the block runs. Raises DeviceError.
+
+    `asked` is how many values a call asks for at most, `changes` how many the server may report at once.
+    """
     client = Client(settings.endpoint, timeout=timeout, watchdog_intervall=max(5.0, timeout))
-    opcua_limits.bound(client)
+    opcua_limits.bound(client, asked, changes)
     client.name = "Nexus Edge"
     client.session_timeout = _SESSION_MS
     try:

@@ -10,7 +10,7 @@ from gateway.drivers.opcua import address as opcua_address
 from gateway.drivers.opcua import security as opcua_security
 from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.client import explained, session
-from gateway.drivers.opcua.plan import requests
+from gateway.drivers.opcua.plan import LARGEST_BATCH, requests
 from gateway.drivers.opcua.session import Profile, Session
 from gateway.drivers.opcua.settings import Settings
 from gateway.drivers.opcua.subscription import Subscription
@@ -25,7 +25,8 @@ def parse_address(text: str, _: Settings, writable: bool = False) -> Address:  #
 async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSession[Address]]:
     """A session with one server; in subscribe mode its tags are heard. Raises DeviceError."""
     settings = device.settings
-    async with session(settings, device.timeout) as client:
+    asked = min(len(device.tags), settings.batch or LARGEST_BATCH)
+    async with session(settings, device.timeout, asked, len(device.tags) * settings.queue) as client:
         made = Session(client, device, settings.clock)
         try:
             await made.prepare(Profile(settings.profile), settings.batch)

@@ -1,11 +1,21 @@
 """What a server may send at most: the library's own limits are whatever the server says."""
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from asyncua import Client, ua
+from asyncua.client.ua_session import UaSession
 from asyncua.ua import ua_binary
 
-MOST_BYTES = 16_000_000  # of one message
+MOST_BYTES = 4_000_000  # of one message
+_MOST_CHUNKS = 1_000  # of one message; those of the standard have 8 kB
+_MOST_PARTS = 20_000  # of one message, where no more was asked for; decoding them takes some 30 ms
+_LARGE = 50_000  # bytes; a thousand changes have some 35,000
+_PARTS_EACH = 40  # of a value with its times; most have fewer than ten, in fewer bytes than this: those need no count
+
+_TOO_LONG = f"a message of more than {MOST_BYTES // 1_000_000} MB, or {_MOST_CHUNKS:,} chunks"
+_TOO_MANY = "a message with more in it than was asked for"
 
 
 class _Nothing:
@@ -19,22 +29,76 @@ class _Nothing:
 
 # Where the library looks for what unpacks a whole array.
 ua_binary.Primitives1.Null = _Nothing()
+# It would fill an array up to what its dimensions say. We publish no arrays.
+ua_binary._reshape = lambda flat, _: flat
 
 
-def bound(client: Client) -> None:
-    """Hangs up on a server whose message has no end."""
+class _Counted:
+    """The library's buffer of a message; it ends the decoding of more parts than are `left`. Copies share the count."""
+
+    def __init__(self, buffer: Any, left: list[int]) -> None:
+        self._buffer = buffer
+        self._left = left
+        self.skip = buffer.skip
+
+    def __len__(self) -> int:
+        return len(self._buffer)
+
+    def read(self, size: int) -> Any:
+        self._left[0] -= 1
+        if self._left[0] < 0:
+            raise ua.UaError(_TOO_MANY)
+        return self._buffer.read(size)
+
+    def copy(self, size: int = -1) -> "_Counted":
+        return _Counted(self._buffer.copy(size), self._left)
+
+
+def bound(client: Client, asked: int = 0, changes: int = 0) -> None:
+    """Refuses messages that have no end, or more parts than `asked` values in a call, or `changes` in a report, have.
+
+    Bytes do not tell how long decoding takes: an array can have a value in each of them.
+    """
     make = client.uaclient._make_protocol
 
     def bounded() -> Any:
         protocol = make()
-        receive = protocol.data_received
+        receive, send = protocol.data_received, protocol.send_request
 
         def data_received(data: bytes) -> None:
             receive(data)
-            if len(protocol.receive_buffer or b"") + protocol._connection._incoming_size > MOST_BYTES:
+            connection = protocol._connection
+            size = len(protocol.receive_buffer or b"") + connection._incoming_size
+            if size > MOST_BYTES or len(connection._incoming_parts) > _MOST_CHUNKS:
+                protocol._fail_all_pending(ua.UaError(_TOO_LONG))
                 protocol.disconnect_socket()
 
-        protocol.data_received = data_received
+        async def send_request(request: Any, *args: Any, **kwargs: Any) -> Any:
+            data = await send(request, *args, **kwargs)
+            values = changes if isinstance(request, ua.PublishRequest) else asked
+            most = min(max(_MOST_PARTS, values * _PARTS_EACH), MOST_BYTES // 4)
+            return data if len(data) <= most else _Counted(data, [most])
+
+        protocol.data_received, protocol.send_request = data_received, send_request
         return protocol
 
     client.uaclient._make_protocol = bounded
+
+
+def decode_reports(session: UaSession, unreadable: Callable[[Exception], None]) -> None:
+    """Decodes large reports of changes in a thread, and tells of those that cannot be: the library drops them."""
+
+    async def publish(acks: list[ua.SubscriptionAcknowledgement]) -> ua.PublishResponse:
+        request = ua.PublishRequest(Parameters=ua.PublishParameters(SubscriptionAcknowledgements=acks))
+        try:
+            data = await session._send_request(request, timeout=0)
+            if len(data) > _LARGE:
+                return await asyncio.to_thread(ua_binary.struct_from_binary, ua.PublishResponse, data)
+            return ua_binary.struct_from_binary(ua.PublishResponse, data)
+        except (ua.UaStatusCodeError, OSError):
+            raise
+        except Exception as error:
+            unreadable(error)
+            raise
+
+    session.publish = publish

@@ -2,11 +2,12 @@
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from asyncua import ua
 
 from gateway.drivers.driver import DeviceError, Tag
+from gateway.drivers.opcua import limits as opcua_limits
 from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.session import ASK_AGAIN_SECONDS, WRONG_COUNT, Session
 from nexus.contract.reading import Reading
@@ -14,6 +15,8 @@ from nexus.process.clock import now_ms
 
 _KEEP_ALIVE_SECONDS = 5.0
 _LONGEST_SILENCE = 600.0  # a server that wants to be silent for longer cannot be told from a dead one
+_AT_ONCE = 1_000  # changes in one report, and those that are taken without a pause
+_SECONDS_EACH = 1 / 30_000  # a server that always has more to tell gets about half of the gateway's time
 _HEARD_AT_MOST = 200_000  # changes that wait for the poller; beyond, the connection is made anew
 _LOST = "the connection was lost"
 
@@ -37,6 +40,7 @@ class Subscription:
         self._stale_after = 0.0
         self._lost: str | None = None
         session.client.connection_lost_callback = self._on_lost
+        opcua_limits.decode_reports(self._services, self._on_unreadable)
 
     async def next_changes(self) -> list[Reading]:
         """The changes that came since. A server says when nothing changes: Raises DeviceError when it is silent."""
@@ -71,7 +75,7 @@ class Subscription:
             RequestedPublishingInterval=publishing * 1000,
             RequestedLifetimeCount=keep_alive * 10,
             RequestedMaxKeepAliveCount=keep_alive,
-            MaxNotificationsPerPublish=0,
+            MaxNotificationsPerPublish=_AT_ONCE,
             PublishingEnabled=True,
         )
         self._published = asyncio.get_running_loop().time()
@@ -130,27 +134,36 @@ class Subscription:
         results: list[ua.MonitoredItemCreateResult] = await self._services.create_monitored_items(parameters)
         return results
 
-    def _on_publish(self, result: ua.PublishResult) -> None:
+    async def _on_publish(self, result: ua.PublishResult) -> None:
+        """Takes what the server tells; it is asked for more afterwards."""
         try:
-            self._take(result)
+            for notification in result.NotificationMessage.NotificationData or ():
+                if isinstance(notification, ua.DataChangeNotification):
+                    await self._take(notification.MonitoredItems)
+                elif isinstance(notification, ua.StatusChangeNotification):
+                    self._lost = f"the server ended the subscription: {notification.Status.name}"
         except Exception as error:  # whatever the server told: the library would drop it without a word
-            self._lost = f"what the server told cannot be read: {error!r:.200}"
+            self._on_unreadable(error)
+        self._published = asyncio.get_running_loop().time()
         self._told.set()
 
-    def _take(self, result: ua.PublishResult) -> None:
-        self._published = asyncio.get_running_loop().time()
-        for notification in result.NotificationMessage.NotificationData or ():
-            if isinstance(notification, ua.DataChangeNotification):
-                for item in notification.MonitoredItems:
-                    if (tag := self._by_handle.get(item.ClientHandle)) is not None:
-                        self._heard.append(self._change(self._session.reading(tag, item.Value)))
-            elif isinstance(notification, ua.StatusChangeNotification):
-                self._lost = f"the server ended the subscription: {notification.Status.name}"
-        if len(self._heard) > _HEARD_AT_MOST:
-            self._lost = "more changes came than could be taken"
+    async def _take(self, items: Sequence[ua.MonitoredItemNotification]) -> None:
+        for at in range(0, len(items), _AT_ONCE):
+            some = items[at : at + _AT_ONCE]
+            for item in some:
+                if (tag := self._by_handle.get(item.ClientHandle)) is not None:
+                    self._heard.append(self._change(self._session.reading(tag, item.Value)))
+            if len(self._heard) > _HEARD_AT_MOST:
+                self._lost = "more changes came than could be taken"
+            self._told.set()
+            await asyncio.sleep(len(some) * _SECONDS_EACH)
+
+    def _on_unreadable(self, error: Exception) -> None:
+        self._lost = f"what the server told cannot be read: {error!s:.200}"
+        self._told.set()
 
     async def _on_lost(self, error: Exception) -> None:
-        self._lost = f"{_LOST}: {error}" if str(error) else _LOST
+        self._lost = self._lost or (f"{_LOST}: {error}" if str(error) else _LOST)
         self._told.set()
 
     def _change(self, reading: Reading) -> Reading:
