@@ -38,6 +38,7 @@ FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is 
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
 # A stop has less than the process has for it, see nexus.process.run; each of its steps has what is left, or less.
 STOP_SECONDS = 7.5
+FLUSH_SECONDS = 1.5  # after that, for what is in memory alone
 LET_GO_SECONDS = 3.5  # for drivers to say goodbye to their devices
 LEASE_SECONDS = 2.0  # for the API server to take our farewell
 DRAIN_SECONDS = 5.0  # for the broker to take what waits; then it stays on the disk
@@ -195,10 +196,12 @@ class _Gateway:
         await _ended(self._publishing)
         outbox = self._delivery.outbox
         try:
-            await outbox.flush()
-        except SpoolError as error:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await outbox.flush()
+        except (SpoolError, TimeoutError) as error:
             if lost := outbox.lose():
-                log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=str(error))
+                reason = str(error) or f"{FLUSH_SECONDS:g} s were not enough"
+                log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=reason)
         await _ended(*self._storing)
 
     def _waiting_for(self) -> list[str]:

@@ -17,6 +17,7 @@ RESERVED = 1_000_000
 _DAY = 86_400_000_000  # microseconds; numbers so far ahead are of a clock that was wrong
 _LATEST = 2**52  # microseconds: the year 2112; a clock that is later is wrong
 _USED_UP = 2**53 - 2**50
+_LOCK_SECONDS = 1.0  # to wait for who has locked the file, a backup for instance; a stop has little time
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -109,7 +110,7 @@ def opened(file: Path, owner: Owner | None, readings: int = 0) -> tuple[sqlite3.
 def _connected(file: Path, owner: Owner | None, readings: int) -> tuple[sqlite3.Connection, Owner, Contents]:
     file.touch(0o600)
     file.chmod(0o600)  # one that an older version made
-    database = sqlite3.connect(file, check_same_thread=False)
+    database = sqlite3.connect(file, timeout=_LOCK_SECONDS, check_same_thread=False)
     try:
         database.text_factory = salvage.text
         database.executescript(_SCHEMA)

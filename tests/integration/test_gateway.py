@@ -344,3 +344,23 @@ def test_at_a_stop_the_disk_has_what_was_read_before_the_broker_is_waited_for(
         assert gateway.process.wait(10) == 0
     finally:
         broker.process.send_signal(signal.SIGCONT)
+
+
+def test_a_stop_while_another_process_has_locked_the_spool_is_orderly_and_counts_what_is_lost(
+    nexus: Start, plant: Plant, mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    plant.device("a", 1)
+    broker = mosquitto()
+    simulator = nexus("simulate", str(plant.simulation))
+    until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
+    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, receipts="none").until_ready()
+    with closing(sqlite3.connect(tmp_path / "spool/spool-0.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = gateway.metric("nexus_gateway_readings_total")
+        broker.stop()
+        until(lambda: gateway.metric("nexus_gateway_readings_total") > before + 5, "readings that nobody takes")
+        assert gateway.stop() == 0
+        other.execute("ROLLBACK")
+    [lost] = [event for event in gateway.events() if event["event"].startswith("readings are lost")]
+    assert lost["readings"] >= 5
+    assert "locked" in lost["reason"]
