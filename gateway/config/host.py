@@ -16,6 +16,8 @@ def checked(text: str) -> str:
     if text.count(":") == 1 and not text.startswith("["):
         name, _, port = text.partition(":")
         raise ValueError(f"{text!r} has a port in it: write `host: {name}` and `port: {port}`")
+    if text.startswith("["):
+        raise ValueError(f"{text!r} is an address as in a URL: write it without brackets")
     bare = text.removesuffix(".")
     if ":" in bare or re.fullmatch(r"[0-9.]+", bare):
         try:

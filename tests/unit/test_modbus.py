@@ -165,6 +165,7 @@ def test_what_cannot_be_written_is_not_writable(text: str, remedy: str) -> None:
         ("http://192.168.1.10", "is a URL"),
         ("127.0.0.1:15502", "write `host: 127.0.0.1` and `port: 15502`"),
         ("192.168.1.999", "is no IP address"),
+        ("[::1]", "without brackets"),
         ("192.168.1", "is no IP address"),
         ("plc 1", "is no host"),
         ("", "is no host"),

@@ -1,5 +1,6 @@
 """The keys of OPC UA servers."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,13 +11,17 @@ from gateway.drivers.opcua.security import Security
 from gateway.drivers.opcua.values import Clock
 from nexus.process.duration import Seconds
 
+_PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?")
+
 
 def _reachable(endpoint: str) -> str:
     """Raises ValueError for a host or a port that cannot be."""
-    name, _, port = endpoint.removeprefix("opc.tcp://").partition("/")[0].partition(":")
-    host.checked(name)
-    if port and not 1 <= int(port) <= 65_535:
-        raise ValueError(f"ports are 1 to 65535, not {port}")
+    place = endpoint.removeprefix("opc.tcp://").partition("/")[0]
+    if not (match := _PLACE.fullmatch(place)):
+        raise ValueError(f"{place!r} is no host and port: write opc.tcp://plc1:4840 or opc.tcp://[2001:db8::7]:4840")
+    host.checked(match[1] or match[2])
+    if match[3] and not 1 <= int(match[3]) <= 65_535:
+        raise ValueError(f"ports are 1 to 65535, not {match[3]}")
     return endpoint
 
 
@@ -25,7 +30,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     endpoint: Annotated[str, AfterValidator(_reachable)] = Field(
-        pattern=r"^opc\.tcp://[^/:]+(:[0-9]{1,5})?(/.*)?$", examples=["opc.tcp://192.168.1.30:4840"]
+        pattern=r"^opc\.tcp://[^/]+(/.*)?$",
+        examples=["opc.tcp://192.168.1.30:4840"],
     )
     security: Security = Security()
     username: str | None = None
