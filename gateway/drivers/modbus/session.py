@@ -13,7 +13,6 @@ from gateway.drivers.modbus.line import Line, ModbusExceptionError, NoAnswerErro
 from gateway.drivers.modbus.plan import Job, blocks, job
 from gateway.drivers.modbus.settings import Settings
 from nexus.contract.reading import Reading, Value
-from nexus.process import log
 from nexus.process.clock import now_ms
 
 # Exceptions that mean "not this address": function, address, value. The others are the device's trouble, not the tag's.
@@ -39,7 +38,7 @@ class Unit:
         self._line = line
         self._settings = settings
         self._clock = asyncio.get_running_loop().time
-        self._log = log.get("modbus").bind(device=device.name)
+        self._device = device.name
         self.timing = RequestTiming(device.timeout, settings.request_delay)
         line.turns.polled(settings.unit, min(tag.interval for tag in device.tags))
         self.tag_errors: dict[str, str] = {}
@@ -52,9 +51,21 @@ class Unit:
         """How long the next scan must wait, because this unit held up others on its line; usually 0."""
         unit = self._settings.unit
         if (rest := self._line.rest(unit)) and (takes := self._line.turns.slow_news(unit)):
-            said, line = "a slow unit is read less often, to leave time to the others on its line", self._settings.where
-            self._log.warning(said, unit=unit, line=str(line), takes_seconds=round(takes, 2), remedy=_REMEDY)
+            self._warn_of(takes)
         return rest
+
+    def _warn_of(self, takes: float) -> None:
+        from nexus.process import log  # noqa: PLC0415  `nexus check` loads drivers, and needs no log
+
+        said, line = "a slow unit is read less often, to leave time to the others on its line", self._settings.where
+        log.get("modbus").warning(
+            said,
+            device=self._device,
+            unit=self._settings.unit,
+            line=str(line),
+            takes_seconds=round(takes, 2),
+            remedy=_REMEDY,
+        )
 
     async def _scan(self, kept: AdaptivePlan[list[Job]]) -> list[Reading]:
         """One scan. Blocks that the device refuses are split until the refused tags stand alone.
