@@ -23,7 +23,7 @@ from ingestion.store.tables import Written
 
 WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
 CHECK_SECONDS = 60.0  # how often to look whether the table is as our strategy needs it
-ATTEMPTS = 3  # of a transaction that the database gave up for another's sake
+ATTEMPTS = 3  # of a batch that fails, before it is bisected: a deadlock with another ingester passes
 
 _STATE = """
 SELECT indisunique, coalesce(current_setting('timescaledb.restoring', true) = 'on', false)
