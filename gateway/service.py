@@ -37,8 +37,8 @@ from nexus.process.run import task_group
 FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
 # A stop has less than the process has for it, see nexus.process.run; each of its steps has what is left, or less.
-STOP_SECONDS = 7.5
-FLUSH_SECONDS = 1.5  # after that, for what is in memory alone
+STOP_SECONDS = 5.5
+FLUSH_SECONDS = 1.2  # after that, and after _CANCEL_SECONDS, for what is in memory alone
 LET_GO_SECONDS = 3.5  # for drivers to say goodbye to their devices
 LEASE_SECONDS = 2.0  # for the API server to take our farewell
 DRAIN_SECONDS = 5.0  # for the broker to take what waits; then it stays on the disk
@@ -172,7 +172,7 @@ class _Gateway:
         self._publishing = guard.keep(group, "peer", self._publish, name="publisher")
 
     async def stop(self) -> None:
-        """Stops in order, within STOP_SECONDS. What was read is on the disk before anybody is waited for."""
+        """Stops in order, within STOP_SECONDS. The disk is given what was read before the broker is waited for."""
         until = self._clock() + STOP_SECONDS
         try:
             await _ended(*self._polling)
@@ -180,7 +180,7 @@ class _Gateway:
             self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
             self._publisher.finish()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(until - LEASE_SECONDS):
                     await self._delivery.outbox.flush()
             await _ended(*self._beating)
             if self._has_let_go:
@@ -200,7 +200,7 @@ class _Gateway:
                 await outbox.flush()
         except (SpoolError, TimeoutError) as error:
             if lost := outbox.lose():
-                reason = str(error) or f"{FLUSH_SECONDS:g} s were not enough"
+                reason = str(error) or outbox.failing or f"the disk did not answer within {FLUSH_SECONDS:g} s"
                 log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=reason)
         await _ended(*self._storing)
 

@@ -1,12 +1,10 @@
 """What is not yet known to have arrived, on disk: messages in the order of their numbers, bounded in bytes and age."""
 
-import asyncio
 import json
 import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +12,10 @@ from gateway import metrics
 from gateway.delivery import salvage, spool_file
 from gateway.delivery.batch import READINGS_A_MESSAGE, ROW_BYTES, Batch, chunks, is_message
 from gateway.delivery.spool_file import RESERVED, Contents, Owner
+from gateway.delivery.spool_thread import SpoolThread
 from nexus.process import log
 
+CLOSE_SECONDS = 0.5  # a stop has no more; what is on disk is whole anyway
 _EVICTED_AT_ONCE = 200
 _LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside the file
 
@@ -46,7 +46,7 @@ class Spool:
         self.max_age = max_age
         self._chunk = min(_LARGEST_CHUNK, max_bytes // 10)
         self._room = max_bytes - 3 * self._chunk  # for the file itself
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._thread = SpoolThread()
         self._database: sqlite3.Connection | None = None
         self._owner: Owner | None = None
         self._since = time.monotonic()
@@ -127,22 +127,25 @@ class Spool:
         await self._do(remember)
 
     def close(self) -> None:
-        """Closes the file; what is in it stays."""
+        """Closes the file; what is in it stays. A disk that hangs is not waited for."""
         self._closed = True
-        self._thread.shutdown()
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        if not self._thread.end(self._close, CLOSE_SECONDS):
+            self._log.error("the disk does not answer: the spool is not closed", file=str(self._file))
 
     async def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._closed:
             raise SpoolError(f"{self._file} is closed")
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, self._with_database, work)
+            return await self._thread.do(lambda: self._with_database(work))
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(f"{self._file}: {error}") from error
 
     # What follows runs in the spool's thread.
+
+    def _close(self) -> None:
+        if self._database is not None:
+            self._database.close()
+            self._database = None
 
     def _with_database(self, work: Callable[[sqlite3.Connection], T]) -> T:
         if self._database is None:

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,19 @@ MORE = (
     '{name: free, address: "holding:40002:int16", scale: 0.1, writable: true, on_change: true}, '
     '{name: pump, address: "coil:1", writable: true, on_change: true, max_silence: 1s}'
 )
+
+# Put before the gateway's own: while the file is there, its disk answers nobody.
+HANGS = """
+import functools, os, sqlite3, time
+
+class Database(sqlite3.Connection):
+    def executemany(self, *given):
+        while os.path.exists(%r):
+            time.sleep(0.05)
+        return super().executemany(*given)
+
+sqlite3.connect = functools.partial(sqlite3.connect, factory=Database)
+"""
 
 
 class Plant:
@@ -364,3 +378,40 @@ def test_a_stop_while_another_process_has_locked_the_spool_is_orderly_and_counts
     [lost] = [event for event in gateway.events() if event["event"].startswith("readings are lost")]
     assert lost["readings"] >= 5
     assert "locked" in lost["reason"]
+
+
+@pytest.mark.parametrize("is_frozen", [False, True], ids=["broker gone", "broker frozen"])
+def test_a_stop_while_the_disk_hangs_is_orderly_and_counts_what_is_lost(
+    nexus: Start,
+    plant: Plant,
+    mosquitto: Callable[..., Mosquitto],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_frozen: bool,
+) -> None:
+    plant.device("a", 1)
+    broker = mosquitto()
+    simulator = nexus("simulate", str(plant.simulation))
+    until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
+    hung = tmp_path / "hung"
+    (tmp_path / "sitecustomize.py").write_text(HANGS % str(hung))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, receipts="none").until_ready()
+    hung.touch()
+    before = gateway.metric("nexus_gateway_readings_total")
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        if not is_frozen:
+            broker.stop(signal.SIGKILL)
+        until(lambda: gateway.metric("nexus_gateway_readings_total") > before + 5, "readings that nobody takes")
+        assert gateway.stop() == 0
+    finally:
+        if is_frozen:
+            broker.process.send_signal(signal.SIGCONT)
+    at = {event["event"].partition(":")[0]: datetime.fromisoformat(event["timestamp"]) for event in gateway.events()}
+    [lost] = [event for event in gateway.events() if event["event"].startswith("readings are lost")]
+    assert lost["readings"] >= 5
+    assert "did not answer" in lost["reason"]
+    assert "the disk does not answer" in at
+    assert at["the disk does not answer"] - at["stopping"] < timedelta(seconds=9), "docker kills after 10"
