@@ -180,6 +180,8 @@ def _device(location: SourceLocation) -> ConfiguredDevice | None:
         for key, name, is_path in (("name", keys.name, False), ("path", keys.path, True)):
             if name is not None and (fault := topic.name_fault(name, path=is_path or "/" in name)):
                 location.fault(key, f"{key} {shown(name)} {fault}")
+            elif name is not None:
+                location.warn_of_unseen(key, name)
     driver = _driver(location, raw.get("protocol"))
     settings = assumed = None
     if driver is not None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.block import Block
-from gateway.config.diagnostics import Diagnostics, messages_of
+from gateway.config.diagnostics import Diagnostics, messages_of, shown
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,6 +28,11 @@ class SourceLocation:
     def warn(self, key: str | None, message: str) -> None:
         """Notes what is allowed, but hardly meant."""
         self.diagnostics.warn(self.block.file, self.block.line_of(key), f"{self.label}: {message}")
+
+    def warn_of_unseen(self, key: str, name: str) -> None:
+        """Of a name that looks like another one: two topics could not be told apart."""
+        if name != name.strip() or not name.isprintable():
+            self.warn(key, f"{key} {shown(name)} has spaces at an end, or characters that cannot be seen: remove them")
 
     def checked(self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
         """`raw` as a model, or None if it is wrong; keys of `beside` are offered as right spellings too."""

@@ -66,6 +66,7 @@ class Tags:
         name = found.name
         if fault := topic.name_fault(name):
             location.fault("name", f"the tag's name {fault}")
+        location.warn_of_unseen("name", name)
         if name in self._names:
             location.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
         self._names.add(name)

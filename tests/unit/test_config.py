@@ -1,5 +1,6 @@
 """Device files: what is accepted, and what is said of the rest."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,19 @@ def test_keys_for_numbers_are_warned_of_elsewhere(
 ) -> None:
     text = device(f"{{name: t, address: '{address}', {keys}}}", protocol=protocol)
     assert [f"device plc, tag t: {warning}" in line for line in warnings(tmp_path, text)] == ([True] if warning else [])
+
+
+@pytest.mark.parametrize("name", ["t ", " t", "t\u00a0", "t\u200b", "a\u00a0b"])
+@pytest.mark.parametrize("key", ["name", "path", "tag"])
+def test_names_that_look_like_others_are_warned_of(tmp_path: Path, name: str, key: str) -> None:
+    written = json.dumps(name)
+    text = device(f"{{name: {written}, address: 'coil:1'}}") if key == "tag" else device(**{key: written})
+    (found,) = warnings(tmp_path, text)
+    assert f"{key.replace('tag', 'name')} {name!r} has spaces at an end, or characters that cannot be seen" in found
+
+
+def test_names_that_can_be_read_are_not_warned_of(tmp_path: Path) -> None:
+    assert warnings(tmp_path, device("{name: Kühlung 3 °C 温度, address: 'coil:1'}", path="werk 1/linie é")) == []
 
 
 def test_a_template_that_no_device_uses_is_warned_of(tmp_path: Path) -> None:
