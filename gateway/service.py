@@ -209,7 +209,7 @@ class _Gateway:
         waiting = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         waiting += self._delivery.waiting_for()
         if not self._cache.has_statuses and self._clock() < self._ready_at:
-            waiting.append("the first device to answer, or not to")
+            waiting.append("the first device to answer or fail")
         return waiting
 
     async def _publish(self) -> None:
@@ -235,7 +235,7 @@ class _Gateway:
         return [*away, *(text for part in parts for text in part.problems())]
 
     async def _serve(self, connection: mqtt.Connection) -> None:
-        self._away = "it has not answered our subscriptions yet"
+        self._away = "not subscribed yet"
         try:
             await self._coordinator.join(connection)
             await subscribe(self._control, connection, f"{COMMANDS}#", only_new=True)

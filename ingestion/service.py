@@ -58,7 +58,7 @@ class _Ingester:
             try:
                 await self._run_with(slot)
             except SlotLostError as error:
-                self._log.warning("taking another number", reason=str(error))
+                self._log.warning("taking another consumer number", reason=str(error))
             finally:
                 self._consumer = self._pipeline = None
                 await slot.release()
@@ -119,7 +119,7 @@ class _Ingester:
                     if consumer.connected:
                         await asyncio.wait({consuming})
             if not writing.done():
-                self._log.error("stopped without the database: the broker keeps what is not committed")
+                self._log.error("stopped while the database is away: uncommitted messages stay with the broker")
             for task in (keeping, judging, writing, consuming):
                 task.cancel()
 

@@ -130,7 +130,7 @@ class GroupCoordinator:
     async def join(self, connection: mqtt.Connection) -> None:
         """Subscribes to the members' presences; `run` announces ours."""
         heard = await subscribe(self._control, connection, topic.presences(self._group))
-        unheard = "the broker does not let us hear the other gateways: see its rules"
+        unheard = "the broker refuses our subscription to the other gateways' presence: check its ACL"
         self._problems.note("unheard", None if heard else unheard)
         self._connection, self._announced = connection, None
         self._list.connected()
@@ -183,7 +183,7 @@ class GroupCoordinator:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
         if not self._membership.note("broker", member, presence, now, retained=retained):
-            raise DecodeError("there are too many members, or too many of one user")
+            raise DecodeError("too many members, or too many of one user")
 
     # What follows.
 
@@ -193,7 +193,7 @@ class GroupCoordinator:
         while True:
             now = boottime()
             for member in self._membership.expired(now):
-                self._log.warning("a gateway of the group is gone: its devices are shared out", member=member)
+                self._log.warning("a gateway of the group is gone: the others take over its devices", member=member)
                 if self._leases is not None:
                     self._leases.forget(member)
             self._learn()
@@ -233,7 +233,7 @@ class GroupCoordinator:
         return left_out
 
     def _refused(self) -> None:
-        self._problems.note("refused", f"the broker refuses our presence on {self.topic}: see its rules of access")
+        self._problems.note("refused", f"the broker refuses our presence on {self.topic}: check its ACL")
 
     @property
     def _heartbeat(self) -> float:

@@ -80,5 +80,5 @@ class DeviceList:
             self._problems.note("list", None)
 
     def _refused(self, name: str) -> None:
-        said = f"the broker refuses our device list on {name}, so nobody takes devices beside us"
-        self._problems.note("list", f"{said}: see its rules of access")
+        said = f"the broker refuses our device list on {name}, so no other gateway takes devices"
+        self._problems.note("list", f"{said}: check its ACL")

@@ -56,7 +56,7 @@ class LeaseWitness:
                 self._problems.note("leases", None)
             except LeasesError as error:
                 metrics.lease_renewed.set(0)
-                text = f"the Kubernetes Lease cannot be renewed, the broker alone counts: {error}"
+                text = f"the Kubernetes Lease cannot be renewed, relying on the broker alone: {error}"
                 self._problems.note("leases", text)
                 await asyncio.sleep(pause)
             with suppress(TimeoutError):
@@ -103,7 +103,7 @@ class LeaseWitness:
             if presence.state == "left" and lease.member != self._member:
                 self._gone.add(lease.member)
             if not self._membership.note("leases", lease.member, presence, boottime(), retained=retained):
-                raise DecodeError("there are too many members, or too many of one user")
+                raise DecodeError("too many members, or too many of one user")
             self._problems.accept(place)
         except DecodeError as error:
             self._problems.refuse(place, str(error))

@@ -23,16 +23,16 @@ class Problems:
             self._problems.pop(kind, None)
         elif self._problems.get(kind) != text:
             self._problems[kind] = text
-            self._log.error("the group is not as it should be", problem=text)
+            self._log.error("the group has a problem", problem=text)
 
     def refuse(self, place: str, reason: str) -> None:
         """Notes what no gateway can have sent, and where."""
         metrics.presences_refused.inc()
         if self._refused_at is None:
-            self._log.error("a presence was refused: it is not a gateway's", where=place, reason=reason)
+            self._log.error("an invalid presence was refused", where=place, reason=reason)
             self._refused_at = place
         if self._refused_at == place:
-            self._problems["presence"] = f"{place} holds no presence of a gateway: {reason}"
+            self._problems["presence"] = f"{place} holds an invalid presence: {reason}"
 
     def accept(self, place: str) -> None:
         """What was refused there has been replaced."""

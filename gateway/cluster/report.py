@@ -23,7 +23,7 @@ class Report:
         """Brings all up to date."""
         metrics.members.set(self._membership.members)
         metrics.name_taken.set(self._membership.has_twin)
-        twin = f"another gateway of the group is named {self._member}: set NEXUS_MEMBER; this one polls nothing"
+        twin = f"another gateway of the group is also named {self._member}, so this one polls nothing: set NEXUS_MEMBER"
         self._problems.note("twin", twin if self._membership.has_twin else None)
         self._show_contested(by_key)
         self._show_unlisted(now)
@@ -34,7 +34,7 @@ class Report:
         text = None
         if contested:
             named = [f"{by_key[one].device.path} ({contested[one]})" for one in contested if one in by_key]
-            text = "defined otherwise by another gateway of the group, and polled by one only: "
+            text = "defined differently by another gateway of the group, and polled by one only: "
             text += f"{_some(named)}: make the files agree, or change path or group"
         self._problems.note("contested", text)
 
@@ -43,8 +43,8 @@ class Report:
         self._unlisted = {name: self._unlisted.get(name, now) for name in self._membership.lists.missing}
         late = [name for name, since in self._unlisted.items() if now - since > LIST_SECONDS]
         metrics.unlisted.set(len(late))
-        text = f"the device list of {_some(late)} has not come, so no device is taken beside it"
-        self._problems.note("unlisted", f"{text}: see its problems, and the broker's rules" if late else None)
+        text = f"no device list from {_some(late)}, so no gateway takes devices"
+        self._problems.note("unlisted", f"{text}: see its /health, and the broker's ACL" if late else None)
 
 
 def _some(names: list[str]) -> str:

@@ -97,7 +97,8 @@ class Commands:
             return
         if message.response_topic is not None and not message.response_topic.startswith(ANSWERS):
             # We may publish in many places, and say there in our own name whatever we are asked to.
-            self._note(message, None, None, Answer(ok=False, error=f"answers go below {ANSWERS} only"), "refused")
+            refused = Answer(ok=False, error=f"the response topic must be below {ANSWERS}")
+            self._note(message, None, None, refused, "refused")
             return
         task = guard.start(
             self._group, "command", self._handled(connection, message, poller, path, name), name=f"write {path}"
@@ -120,7 +121,7 @@ class Commands:
             self._taken.clear()
         taken = self._taken[path] = self._taken.get(path, 0) + 1
         if taken == COMMANDS_A_SECOND + 1:
-            self._log.warning("more commands than are taken", device=path, a_second=COMMANDS_A_SECOND)
+            self._log.warning("too many commands: the rest are refused", device=path, a_second=COMMANDS_A_SECOND)
         return taken > COMMANDS_A_SECOND
 
     async def _handled(
@@ -142,7 +143,7 @@ class Commands:
     ) -> tuple[Answer, str]:
         """Waits for the device's turn, and writes. Raises WriteError for what is not even tried."""
         if poller is None:
-            raise WriteError("no gateway polls this device now: its own is gone, and another takes it over; ask again")
+            raise WriteError("no gateway polls this device now, another is taking over: try again")
         turns = self._turns.setdefault(path, _Turns())
         if turns.waiting >= WAITING:
             raise WriteError("too many writes wait for this device: try again later")
@@ -150,9 +151,9 @@ class Commands:
         try:
             async with turns.lock:
                 if self._stopping:
-                    raise WriteError("the gateway is being stopped: ask again")
+                    raise WriteError("the gateway is stopping: try again")
                 if self._clock() > until:
-                    raise WriteError("the request has expired while others were before it: it was not executed")
+                    raise WriteError("the request expired while it waited its turn: not executed")
                 return await self._written(poller, path, name, request)
         finally:
             turns.waiting -= 1
@@ -162,7 +163,7 @@ class Commands:
     async def _written(self, poller: Poller, path: str, name: str, request: Request) -> tuple[Answer, str]:
         """One write, recorded whatever becomes of it."""
         result = "failed"
-        unknown = Written(False, None, None, now_ms(), "it was cut short: whether it was written is not known")
+        unknown = Written(False, None, None, now_ms(), "interrupted: it is not known whether the value was written")
         written = unknown
         try:
             written = await write(poller, name, request.value)
@@ -196,7 +197,7 @@ class Commands:
                 code = await (await sent)
             reason = mqtt.reason(code) if code >= mqtt.REFUSED else None
         except TimeoutError:
-            reason = "the broker did not take it in time"
+            reason = "the broker did not acknowledge it in time"
         except (mqtt.MqttError, ValueError) as error:  # ValueError: it is no topic to publish on
             reason = str(error)
         if reason is not None:

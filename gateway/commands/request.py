@@ -95,7 +95,7 @@ def check(tag: Tag, value: Value) -> None:
     if not tag.writable:
         raise WriteError(f"tag {tag.name} is not marked `writable: true` in the device file")
     if isinstance(value, float) and not isfinite(value):
-        raise WriteError(f"{shown(value)} is not a number that a device can be told")
+        raise WriteError(f"{shown(value)} is not a finite number")
     if tag.low is None and tag.high is None:
         return
     if isinstance(value, bool) or not isinstance(value, int | float):

@@ -57,7 +57,7 @@ class Acknowledgements:
             reason = mqtt.reason(code)
             metrics.refused.labels(reason).inc()
             if self._blocked.deny(topic, self._clock()):
-                self._log.error("the broker denies a topic: its readings wait", topic=topic, reason=reason)
+                self._log.error("the broker denies a topic, readings wait: check its ACL", topic=topic, reason=reason)
         return found
 
     @property

@@ -102,7 +102,7 @@ class Adoption:
         is_empty, one = False, Adopted(left, self._own, self._control)
         try:
             await one.outbox.open()
-            log.get("spool").info("emptying the spool of a gateway that is no more", messages=one.outbox.stored)
+            log.get("spool").info("emptying an abandoned spool", messages=one.outbox.stored)
             self._spools.append(one)
             await self._emptied(one)
             is_empty = not one.outbox.stored

@@ -76,16 +76,16 @@ class Delivery:
         found = []
         if (behind := self.outbox.ahead(wall_clock())) >= CLOCK_SECONDS:
             ago = timedelta(seconds=round(behind))
-            wrong = "readings get wrong times; if it was ahead then, start again once the spool is empty"
-            found.append(f"the clock is {ago} behind what this spool already saw: set it, or {wrong}")
+            remedy = "correct it; if it was ahead before, restart once the spool is empty"
+            found.append(f"the clock is {ago} behind the newest time in the spool, so times are wrong: {remedy}")
         if self.outbox.failing is not None:
             found.append(f"the spool takes nothing, and readings wait in memory: {self.outbox.failing}")
         if unsaved := self._spool.unsaved:
-            mend = "free disk space, or let the gateway's user read and rename it, and start again"
-            found.append(f"the damaged spool {unsaved[0]} is not saved yet, and the log says why: {mend}")
-        rules = "let the gateway's user have them in the broker's rules"
+            remedy = "free disk space, or let the gateway's user read and rename it, then restart"
+            found.append(f"the damaged spool {unsaved[0]} is not saved yet (the log says why): {remedy}")
+        rules = "allow the gateway's user in the broker's ACL"
         if denied := [*self._blocked.denied, *self._adoption.denied]:
-            found.append(f"the broker denies {_named(denied)}, whose readings wait: {rules}")
+            found.append(f"the broker denies {_named(denied)}, and the readings wait: {rules}")
         if self._control.denied:
             found.append(f"the broker refuses {_named(self._control.denied)}: {rules}")
         return found

@@ -146,6 +146,6 @@ class DeviceStates:
         if not taken:
             metrics.refused.labels(mqtt.reason(code)).inc()
         if self._control.answered(name, self._clock(), taken=taken):
-            self._log.error("the broker refuses a state", topic=name, reason=mqtt.reason(code))
+            self._log.error("the broker refuses a device state", topic=name, reason=mqtt.reason(code))
         if path in self._ended and self._states.get(path) is said:
             self.forget(path)

@@ -113,7 +113,7 @@ class InFlight:
 
     def too_large(self, batch: Batch, largest: int) -> None:
         """A single reading waits on the disk for a broker that takes more, or for the spool's limits."""
-        said = "a single reading is larger than what the broker takes, and waits on the disk"
+        said = "a single reading exceeds the broker's maximum packet size: it waits on disk"
         reason = mqtt.reason(mqtt.PACKET_TOO_LARGE)
         self._answers.refuse(batch.topic, reason, said, bytes=batch.length, largest=largest)
 

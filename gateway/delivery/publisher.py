@@ -109,7 +109,7 @@ class Publisher:
             return
         guilty = self._blocked.suspect(under_way, now)
         for topic in self._control.disconnected(now, excused=guilty is not None):
-            self._log.error("the broker disconnects us over what we say of ourselves: it is left out", topic=topic)
+            self._log.error("the broker disconnects us over a control topic: skipped for now", topic=topic)
         if guilty is not None:
             self._log.error("the broker disconnects us over a topic: its readings wait", topic=guilty)
 

@@ -57,7 +57,7 @@ class Receipts:
         try:
             for first, last in decode_receipt(payload):
                 if not self._outbox.committed(first, last):
-                    self._refuse("for numbers that were never sent", first=first, last=last)
+                    self._refuse("it confirms numbers that were never sent", first=first, last=last)
         except DecodeError as error:
             self._refuse(str(error))
         return True
@@ -71,6 +71,6 @@ class Receipts:
     def _set_offered(self) -> None:
         offered = bool(self._offers)
         if offered and not self._outbox.offered:
-            self._log.info("receipts are offered", by=sorted(self._offers))
+            self._log.info("ingesters offer receipts", by=sorted(self._offers))
         self._outbox.offer(offered)
         metrics.receipts_offered.set(offered)

@@ -71,7 +71,7 @@ class Replay:
         self._blocked.may_have_subscribers()
         await self._outbox.opened.wait()
         if (most := self._connection.maximum_packet_size) < SMALLEST_PACKET:
-            log.get("publisher").error("the broker takes too small packets only: what is on disk waits", bytes=most)
+            log.get("publisher").error("the broker's maximum packet size is too small: readings wait", bytes=most)
             await asyncio.Event().wait()
         while True:
             try:
@@ -80,7 +80,7 @@ class Replay:
                 metrics.spool_failures.inc()
                 if str(error) not in self._refused:
                     self._refused.add(str(error))
-                    log.get("spool").error("the spool cannot be read, or kept in parts", reason=str(error))
+                    log.get("spool").error("the spool cannot be read, or a message in it split", reason=str(error))
                 pause = RETRY_SECONDS
             if pause is None:
                 self._gauges.idle()

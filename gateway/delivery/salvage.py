@@ -36,7 +36,7 @@ def move_aside(file: Path, reason: str) -> None:
     aside = file.with_name(f"{file.name}.unsaved-{time.time_ns() // 1000}")
     file.rename(aside)
     _rename_log(file, aside)
-    log.get("spool").error("the spool is damaged, and put aside", file=str(aside), reason=reason)
+    log.get("spool").error("the spool is damaged: moved aside", file=str(aside), reason=reason)
 
 
 def unsaved(file: Path) -> list[Path]:
@@ -66,14 +66,14 @@ def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> 
             _save(file, aside, database, largest, known)
         except OSError as error:
             _failed.add(aside)
-            said = "a damaged spool cannot be saved: let the gateway's user read and rename it, and start again"
+            said = "a damaged spool cannot be saved: let the gateway's user read and rename it, then restart"
             log.get("spool").error(said, file=str(aside), reason=str(error))
 
 
 def _save(file: Path, aside: Path, database: sqlite3.Connection, largest: int, known: int) -> None:
     """Raises OSError for the damaged file, and sqlite3.Error for the new one."""
     if (missing := _missing_bytes(aside)) > 0:
-        said = "a damaged spool waits for room on the disk: free it, and start again"
+        said = "no room to save a damaged spool: free disk space, then restart"
         log.get("spool").error(said, file=str(aside), missing_bytes=missing)
         _take_name(aside, database)
         return
@@ -87,7 +87,7 @@ def _save(file: Path, aside: Path, database: sqlite3.Connection, largest: int, k
     _rename_log(aside, done)
     lost = max(0, readings - saved)
     metrics.dropped.labels("damaged").inc(lost)
-    said = "what could be read of a damaged spool is saved"
+    said = "saved the readable part of a damaged spool"
     log.get("spool").error(said, file=str(done), readings_saved=saved, readings_lost=lost)
 
 

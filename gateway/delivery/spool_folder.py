@@ -46,7 +46,7 @@ def _claim(folder: Path) -> tuple[Path, int]:
         except OSError as error:
             if not file.with_suffix(".lock").exists() or error.errno in _NO_LOCKS:
                 raise
-            said = "a spool's lock cannot be used, so another spool is: give the file to this user, or remove it"
+            said = "a spool cannot be locked, using another: give the lock file to the gateway's user, or remove it"
             log.get("spool").error(said, file=str(file.with_suffix(".lock")), reason=error.strerror)
             continue
         if lock is not None:

@@ -31,5 +31,5 @@ async def subscribe(control: ControlTopics, connection: mqtt.Connection, name: s
 def _say(name: str, error: mqtt.MqttError) -> None:
     """Logs a refusal; without our name in receipts, which is a secret."""
     shown = f"{name.partition('/')[0]}/…" if name.startswith("receipt/") else name
-    said = "a subscription is refused, and all else goes on: see the broker's rules"
+    said = "the broker refuses a subscription, the rest works: check its ACL"
     log.get("gateway").error(said, filter=shown, reason=str(error).rpartition(": ")[2])

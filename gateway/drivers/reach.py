@@ -7,8 +7,8 @@ import socket
 _NUMBER = re.compile(r"\[Errno (-?\d+)\]")
 
 _REFUSED = "refused: the host is there, but nothing listens on that port; is the port right, and the service on?"
-_UNREACHABLE = "unreachable: is it on, and is there a way from this machine's network into its?"
-_SILENT = "no answer in time: is it on, and does a firewall drop what we send?"
+_UNREACHABLE = "unreachable: is it on, and is there a route from this machine to its network?"
+_SILENT = "no answer in time: is it on, and does a firewall drop our packets?"
 _UNKNOWN = "unknown host: is the name right, and does this machine's DNS know it?"
 _BY_NUMBER = {
     errno.ECONNREFUSED: _REFUSED,
@@ -16,12 +16,12 @@ _BY_NUMBER = {
     errno.ENETUNREACH: _UNREACHABLE,
     errno.EHOSTDOWN: _UNREACHABLE,
     errno.ETIMEDOUT: _SILENT,
-    errno.ECONNRESET: "it hung up at once: has it a connection left, and is this its protocol?",
-    errno.EPIPE: "it hung up at once: has it a connection left, and is this its protocol?",
+    errno.ECONNRESET: "it closed the connection at once: does it have one free, and is the protocol right?",
+    errno.EPIPE: "it closed the connection at once: does it have one free, and is the protocol right?",
     errno.EACCES: "not permitted: a firewall of this machine forbids it",
     errno.EPERM: "not permitted: a firewall of this machine forbids it",
-    errno.EMFILE: "this process has no descriptors left: raise its limit (ulimit -n)",
-    errno.ENFILE: "this machine has no descriptors left",
+    errno.EMFILE: "this process has no file descriptors left: raise its limit (ulimit -n)",
+    errno.ENFILE: "this machine has no file descriptors left",
 }
 
 

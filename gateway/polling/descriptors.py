@@ -21,7 +21,7 @@ def warn(devices: int) -> None:
     """Logs a warning if the devices may need more than there are."""
     if devices > (most := for_devices()):
         log.get("gateway").warning(
-            "not all devices may be connected at once: raise the limit of open files (LimitNOFILE= in a systemd unit, "
+            "too few file descriptors to connect all devices at once: raise the limit (LimitNOFILE= in a systemd unit, "
             "`ulimit -n`, `ulimits:` in compose)",
             devices=devices,
             connections=most,
@@ -70,7 +70,7 @@ def _in_use() -> int:
 
 def _none_left() -> DeviceError:
     return DeviceError(
-        f"no descriptors are left for devices: this process may open {_limit()} files; raise that limit (ulimit -n)"
+        f"no file descriptors left for devices: this process may open {_limit()} files; raise the limit (ulimit -n)"
     )
 
 

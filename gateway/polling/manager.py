@@ -60,7 +60,7 @@ class PollerManager:
                 await _cancelled(self._ending)  # also those of an `apply` that was cut short
         except TimeoutError:
             names = sorted(task.get_name() for task in self._ending)
-            log.get("poller").error("devices are not let go of in time by their drivers", devices=names)
+            log.get("poller").error("drivers did not release their devices in time", devices=names)
         return not self._ending
 
     async def _end(self, paths: list[str]) -> list[Poller]:

@@ -157,7 +157,7 @@ class Poller:
             async with asyncio.timeout(timeout):
                 return await stack.enter_async_context(spared(self.configured.driver.connect(self._device)))
         except TimeoutError:
-            asked = "is it on, does a firewall drop what we send, is `timeout` too short?"
+            asked = "is it on, does a firewall drop our packets, is `timeout` too short?"
             raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
 
     async def _poll(self, session: DeviceSession, schedule: Schedule[Tag]) -> None:

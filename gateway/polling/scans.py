@@ -46,7 +46,7 @@ class Scans:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise DeviceError(f"a scan was not done within {self._deadline:g} s") from None
+            raise DeviceError(f"a scan took longer than {self._deadline:g} s") from None
 
     def _compiled(self, tags: tuple[Tag, ...]) -> Read:
         if self._latest is not None and self._latest[0] is tags:  # as with one interval for all

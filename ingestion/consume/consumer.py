@@ -88,7 +88,7 @@ class Consumer:
             except MqttError as error:
                 self._lost_at[one] = self._lost_at.get(one, 0) + 1
                 if self._lost_at[one] == LOST_AT_MOST:
-                    self._say(one, f"at {one} the broker hangs up: {error}")
+                    self._say(one, f"the broker disconnects us over {one}: {error}")
                 raise
             else:
                 self._lost_at.pop(one, None)
@@ -98,7 +98,7 @@ class Consumer:
     def _say(self, one: str, reason: str) -> None:
         if one not in self._said:
             self._said.add(one)
-            self._log.error("a subscription is refused, and the others go on: see the broker's rules", reason=reason)
+            self._log.error("the broker refuses a subscription, the rest works: check its ACL", reason=reason)
 
     def _received(self, connection: Connection, message: Message) -> None:
         if connection is not self._latest:

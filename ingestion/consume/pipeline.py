@@ -263,7 +263,7 @@ class Pipeline:
         metrics.audit.inc(len(batch.records))
         if written.conflicts and not self._warned_of_conflicts:
             self._warned_of_conflicts = True
-            self._log.warning("readings for a topic and time that have another value already are set aside")
+            self._log.warning("readings that conflict with a stored value are kept as rejects")
         if newest := max(batch.rows.newest, batch.late.newest):
             metrics.lag.set(max(0.0, time() - newest / 1000))
 

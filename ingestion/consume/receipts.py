@@ -61,4 +61,4 @@ class Receipts:
         if answer.result() >= mqtt.REFUSED and not self._refused:
             self._refused = True
             reason = mqtt.reason(answer.result())
-            self._log.error("the broker refuses receipts: gateways will send again", reason=reason)
+            self._log.error("the broker refuses receipts, so gateways will send again: check its ACL", reason=reason)

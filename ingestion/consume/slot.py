@@ -87,12 +87,12 @@ class Slot:
                 await self._disconnect()
                 if self.away is None:
                     self.away = explain(error) if isinstance(error, psycopg.Error) else "no answer"
-                    self._log.warning("the database does not confirm our number", error=self.away)
+                    self._log.warning("the database does not confirm our consumer number", error=self.away)
 
     async def _check(self) -> None:
         async with self._checking:
             if await self._claimed(self.number) is None:
-                raise SlotLostError(f"consumer {self.number} is another process now")
+                raise SlotLostError(f"another process has consumer number {self.number} now")
 
     async def release(self) -> None:
         """Frees the number."""

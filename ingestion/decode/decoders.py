@@ -49,7 +49,7 @@ class Rule(BaseModel):
     @classmethod
     def _is_filter(cls, text: str) -> str:
         if not mqtt.is_filter(text) or text.startswith("$"):
-            raise ValueError(f"{text!r} is no MQTT filter: + stands for a whole level, # for all the rest at the end")
+            raise ValueError(f"{text!r} is not an MQTT filter: + stands for one level, # for the rest")
         return text
 
     @model_validator(mode="after")
@@ -172,7 +172,7 @@ class _Json:
             return {tag: value for tag, value in found.items() if value is not None} or found
         found = self._object.search(content)
         if not isinstance(found, dict):
-            raise DecodeError(f"{self._rule.values!r} gives no object here")
+            raise DecodeError(f"{self._rule.values!r} is not an object here")
         return {tag: value for tag, value in found.items() if tag}
 
 
@@ -200,7 +200,7 @@ def _milliseconds(found: Any, unit: str) -> int:
         try:
             moment = datetime.fromisoformat(found)
         except ValueError:
-            raise DecodeError(f"time {found!r} is neither a number nor as ISO 8601 has it") from None
+            raise DecodeError(f"time {found!r} is neither a number nor in ISO 8601") from None
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
     if isinstance(found, bool) or not isinstance(found, int | float | str):
         raise DecodeError("there is no time where the rule looks for it")

@@ -108,7 +108,7 @@ class Encoding:
         metrics.misnumbered.inc()
         if not self._said_misnumbered:
             self._said_misnumbered = True
-            log.get("receipts").warning("numbers that cannot be: no receipt for such messages", topic=topic[:200])
+            log.get("receipts").warning("impossible message numbers: such messages get no receipt", topic=topic[:200])
 
 
 def _kept(batch: Batch, reject: Reject, admits: Callable[[Reject], bool]) -> bool:

@@ -11,7 +11,7 @@ from ingestion.store.tables import Written
 
 Write = Callable[[Batch], Awaitable[Written]]
 PATIENCE = 3  # times that one message may take too long
-_LAST_WORD = "this message makes writing fail, and cannot be kept"
+_LAST_WORD = "this message makes the write fail, and cannot be kept"
 
 
 async def write_bisecting(

@@ -81,7 +81,7 @@ class LatenessMonitor:
 
     def _note(self, fault: str | None) -> None:
         if fault is not None and self.fault is None:
-            self._log.error("times cannot be judged: messages stay with the broker", error=fault)
+            self._log.error("late readings cannot be told apart: messages stay with the broker", error=fault)
         elif fault is None and self.fault is not None:
-            self._log.info("times can be judged again", after=self.fault)
+            self._log.info("late readings can be told apart again", after=self.fault)
         self.fault = fault

@@ -62,7 +62,7 @@ class Quota:
         if now - self._said > SAID_AGAIN_SECONDS:
             self._said = now
             log.get("rejects").error(
-                "too much cannot be stored: beyond NEXUS_REJECTS_ROWS and _MB it is not kept, and gets no receipt",
+                "too many rejects: beyond NEXUS_REJECTS_ROWS or NEXUS_REJECTS_MB they are dropped, without a receipt",
                 topic=reject.topic[:200],
                 reason=reject.reason[:200],
             )

@@ -126,4 +126,4 @@ class Writer:
         if restoring:  # who connects meanwhile sees no hypertables, to the connection's end
             raise DatabaseAwayError("the database is being restored")
         if unique != self._strategy.unique:
-            raise DatabaseAwayError("NEXUS_INGEST_MODE is not the one that `nexus db migrate` was run with")
+            raise DatabaseAwayError("NEXUS_INGEST_MODE differs from the one that `nexus db migrate` was run with")

@@ -14,11 +14,11 @@ def seconds(text: object) -> float:
     """Reads a duration. Raises ValueError that says how to write one."""
     if isinstance(text, str) and (match := _FORM.fullmatch(text.strip())):
         if (found := float(match[1]) * _UNITS[match[2]]) > _LONGEST:
-            raise ValueError("longer than ten years is no duration here")
+            raise ValueError("must not be longer than ten years")
         return found
     # What a container holds may be without end.
     shown = f"{text!r:.60}" if isinstance(text, str | int | float) else "this"
-    raise ValueError(f"{shown} is no duration: write it with its unit, like 500ms, 1s or 2m")
+    raise ValueError(f"{shown} is not a duration: write it with its unit, like 500ms, 1s or 2m")
 
 
 # As a JSON Schema says it: what an editor checks while it is typed.

@@ -245,4 +245,4 @@ async def _contained(request: web.Request, handler: Handler) -> web.StreamRespon
         raise
     except Exception as error:
         guard.failed("request", f"{request.method} {request.path[:200]}", error)
-        return web.Response(status=500, text="a fault of ours; the log has it\n")
+        return web.Response(status=500, text="internal error; see the log\n")

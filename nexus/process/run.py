@@ -34,10 +34,10 @@ def run(service: Service) -> int:
             logger.error("bad configuration", error=line)
         return 2
     except asyncio.CancelledError:
-        logger.error("stop was cut short", seconds=STOP_SECONDS)
+        logger.error("the stop timed out", seconds=STOP_SECONDS)
         return 1
     except InvariantError:
-        logger.exception("an invariant is broken")
+        logger.exception("an invariant was violated")
         return 1
     except Exception:
         logger.exception("the service failed")

@@ -69,9 +69,7 @@ def refuse_weak(name: str, secret: str | None, environment: str) -> None:
     """As refuse_placeholder, and too short, for a password that we set ourselves. Raises ConfigError."""
     refuse_placeholder(name, secret, environment)
     if secret is not None and len(secret) < SHORTEST_SECRET and environment != "development":
-        raise ConfigError(
-            f"{name}: a password of {SHORTEST_SECRET} characters at least, or NEXUS_ENVIRONMENT=development"
-        )
+        raise ConfigError(f"{name}: use at least {SHORTEST_SECRET} characters, or set NEXUS_ENVIRONMENT=development")
 
 
 def check_database_url(url: str, environment: str) -> None:
@@ -82,7 +80,7 @@ def check_database_url(url: str, environment: str) -> None:
     try:
         given = conninfo_to_dict(url)
     except UnicodeEncodeError:
-        raise ConfigError(f"NEXUS_DATABASE_URL: it is no UTF-8; {ENCODED}") from None
+        raise ConfigError(f"NEXUS_DATABASE_URL: not UTF-8; {ENCODED}") from None
     except ProgrammingError as error:
         # libpq quotes what it could not read, and the password is in it.
         said = re.sub(r'".*"', "…", str(error).strip(), flags=re.DOTALL)
@@ -90,6 +88,6 @@ def check_database_url(url: str, environment: str) -> None:
         raise ConfigError(f"NEXUS_DATABASE_URL: {said}; write it like {example}, and {ENCODED}") from None
     is_url = url.startswith(("postgresql://", "postgres://"))
     if is_url and any("@" in str(given.get(part) or "") for part in ("host", "dbname")):
-        raise ConfigError(f"NEXUS_DATABASE_URL: a @ stands in the host or the database's name; {ENCODED}")
+        raise ConfigError(f"NEXUS_DATABASE_URL: an @ in the host or the database's name; {ENCODED}")
     password = given.get("password")
     refuse_placeholder("NEXUS_DATABASE_URL", str(password) if password else None, environment)

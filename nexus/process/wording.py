@@ -6,7 +6,7 @@ from pydantic_core import ErrorDetails
 # By pydantic's names for what it found; `{…}` are its own figures.
 _WORDS = {
     "missing": "is missing",
-    "extra_forbidden": "is no key here",
+    "extra_forbidden": "is not a known key",
     "json_invalid": "is not JSON",
     "model_type": "must be a mapping of keys",
     "model_attributes_type": "must be a mapping of keys",
@@ -15,7 +15,7 @@ _WORDS = {
     "string_too_long": "must not be longer than {max_length} characters",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
-    "int_parsing_size": "must be a whole number, and not such a long one",
+    "int_parsing_size": "must be a whole number with fewer digits",
     "int_from_float": "must be a whole number",
     "float_type": "must be a number",
     "float_parsing": "must be a number",
@@ -40,4 +40,4 @@ def words(fault: ErrorDetails, field: FieldInfo | None) -> str:
         return fault["msg"].partition(", ")[2]
     if kind == "string_pattern_mismatch" and field is not None and field.examples:
         return f"must be written like {field.examples[0]}"
-    return _WORDS.get(kind, "must be of another form").format_map(fault.get("ctx", {}))
+    return _WORDS.get(kind, "has the wrong form").format_map(fault.get("ctx", {}))

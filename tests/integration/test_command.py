@@ -77,7 +77,7 @@ def test_bad_usage_exits_with_2(arguments: list[str]) -> None:
         (["gateway", "--devices", "{devices}"], {"mqtt_ca_file": "/x"}, "need mqtts://"),
         (["gateway", "--devices", "{devices}"], {"health_port": "99999"}, "NEXUS_HEALTH_PORT"),
         (["gateway", "--devices", "{devices}"], {"group": "a/b"}, "NEXUS_GROUP: must be written like line-1: not"),
-        (["gateway", "--devices", "{devices}"], {"lease": "1"}, "NEXUS_LEASE: '1' is no duration"),
+        (["gateway", "--devices", "{devices}"], {"lease": "1"}, "NEXUS_LEASE: '1' is not a duration"),
         (["gateway", "--devices", "{devices}"], {"api_port": "x"}, "NEXUS_API_PORT: must be a whole number"),
         (["gateway", "--devices", "{devices}"], {"device_prefix": "NEXUS_MQ"}, "NEXUS_DEVICE_PREFIX: write the"),
         (["ingest"], {"batch_points": "30000"}, "must be at least 90000, which is"),

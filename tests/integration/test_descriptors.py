@@ -64,11 +64,11 @@ def test_devices_leave_descriptors_for_the_broker_and_the_pages(
         resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
         gateway.until_ready()
         said = [event["event"] for event in gateway.events()]
-        assert any("raise the limit of open files" in event for event in said)
+        assert any("too few file descriptors" in event for event in said)
 
         def offline() -> set[str]:
             told = [event for event in gateway.events() if event["event"] == "device offline"]
-            return {event["device"] for event in told if "no descriptors are left" in event["reason"]}
+            return {event["device"] for event in told if "no file descriptors left" in event["reason"]}
 
         until(lambda: len(offline()) > DEVICES - LIMIT, "devices that find no room say so")
         until(

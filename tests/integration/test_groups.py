@@ -156,7 +156,7 @@ def test_another_definition_is_refused_and_said_aloud(
     until(lambda: polled(first) == COUNT and plant.once(), "the plant's gateway polls", 30)
     laptop = nexus("gateway", "--devices", str(plant.write(tmp_path / "trial", "1s")), mqtt_url=url, member="laptop")
     until(lambda: laptop.metric("nexus_gateway_devices_contested") == COUNT, "the trial is refused", 30)
-    until(lambda: "defined otherwise" in problems(laptop) and "defined otherwise" in problems(first), "both say so")
+    until(lambda: "defined differently" in problems(laptop) and "defined differently" in problems(first), "both say so")
     assert polled(first) == COUNT
     assert polled(laptop) == 0
     assert plant.once()

@@ -162,8 +162,8 @@ async def closes(_: int, __: bytes, ___: int) -> None:
 @pytest.mark.parametrize(
     ("answer", "number", "said"),
     [
-        (short, None, "answered something else than was asked"),
-        (other_function, None, "answered something else than was asked"),
+        (short, None, "gave an answer that does not match the request"),
+        (other_function, None, "gave an answer that does not match the request"),
         (right, 0x7777, "no answer from unit 1"),
         (busy, None, "device busy"),
         (hangs, None, "no answer from unit 1"),

@@ -197,8 +197,8 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
         line.startswith("plant.yaml:13: device plc001: unknown key 'hots'; did you mean 'host'?") for line in shown
     )
     assert any(line.startswith("plant.yaml:10: device plc001: key 'host' is missing") for line in shown)
-    assert any("device plc001: breaker.open_for: '5 sec' is no duration" in line for line in shown)
-    assert any("device meter7: interval: '5 sec' is no duration" in line for line in shown)
+    assert any("device plc001: breaker.open_for: '5 sec' is not a duration" in line for line in shown)
+    assert any("device meter7: interval: '5 sec' is not a duration" in line for line in shown)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,7 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
         (device(protocol="modbus_tcp"), "plant.yaml:4: device plc: unknown protocol 'modbus_tcp'; did you mean"),
         (device(word_order="middle"), "plant.yaml:6: device plc: word_order must be 'big' or 'little' (CDAB is"),
         (device(interval="50ms"), "plant.yaml:6: device plc: interval: '50ms' is shorter than 100ms"),
-        (device(interval="1"), "plant.yaml:6: device plc: interval: 1 is no duration: write it with its unit"),
+        (device(interval="1"), "plant.yaml:6: device plc: interval: 1 is not a duration: write it with its unit"),
         (device(path="plant//x"), "plant.yaml:6: device plc: path 'plant//x' has an empty level"),
         (device(path="plant/+"), "plant.yaml:6: device plc: path 'plant/+' contains '+', which MQTT reserves"),
         (device(template="meter"), "plant.yaml:6: device plc: there is no template 'meter'; known: none"),

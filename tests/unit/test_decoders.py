@@ -101,7 +101,7 @@ def test_what_no_float_holds_is_bad_and_not_infinite(payload: bytes) -> None:
         ({"decoder": "json", "value": "v"}, b"{", "not JSON"),
         ({"decoder": "json", "value": "v"}, b"[" * 100_000, "not JSON"),
         ({"decoder": "json", "value": "v"}, b'{"v":[1]}', "no number"),
-        ({"decoder": "json", "values": "o"}, b'{"o":1}', "no object"),
+        ({"decoder": "json", "values": "o"}, b'{"o":1}', "not an object"),
         ({"decoder": "json", "value": "v", "time": "t"}, b'{"v":1}', "no time"),
         ({"decoder": "json", "value": "v", "time": "t"}, b'{"v":1,"t":"soon"}', "ISO 8601"),
         ({"decoder": "json", "value": "v", "quality": "q"}, b'{"v":1,"q":"fine"}', "quality"),
@@ -116,8 +116,8 @@ def test_what_cannot_be_read_is_said(rule: dict[str, Any], payload: bytes, said:
 @pytest.mark.parametrize(
     ("rule", "said"),
     [
-        ({"topic": "a/#/b", "decoder": "plain"}, "no MQTT filter"),
-        ({"topic": "a/b+", "decoder": "plain"}, "no MQTT filter"),
+        ({"topic": "a/#/b", "decoder": "plain"}, "not an MQTT filter"),
+        ({"topic": "a/b+", "decoder": "plain"}, "not an MQTT filter"),
         ({"topic": "a", "decoder": "plain", "value": "v"}, "only the decoder json"),
         ({"topic": "a", "decoder": "json"}, "either value or values"),
         ({"topic": "a", "decoder": "json", "value": "a["}, "no JMESPath"),

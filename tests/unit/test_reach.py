@@ -30,8 +30,8 @@ def caused(error: BaseException) -> BaseException:
         (OSError(errno.ENETUNREACH, "Network is unreachable"), "unreachable: "),
         (TimeoutError(), "no answer in time: "),
         (OSError(errno.ETIMEDOUT, "Connection timed out"), "no answer in time: "),
-        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "it hung up at once: "),
-        (OSError(errno.EMFILE, "Too many open files"), "this process has no descriptors left"),
+        (ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "it closed the connection at once: "),
+        (OSError(errno.EMFILE, "Too many open files"), "this process has no file descriptors left"),
     ],
 )
 @pytest.mark.parametrize("wrapped", [lambda error: error, caused], ids=["itself", "wrapped"])

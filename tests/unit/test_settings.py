@@ -115,7 +115,7 @@ def test_all_settings_are_known_by_name() -> None:
 
 
 def test_a_database_url_of_no_utf8_is_refused_in_a_line() -> None:
-    with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL: it is no UTF-8"):
+    with pytest.raises(ConfigError, match="NEXUS_DATABASE_URL: not UTF-8"):
         check_database_url("postgresql://127.0.0.1/\udcff", "production")
 
 

@@ -196,7 +196,7 @@ class Wire(asyncio.Protocol):
             if number not in self._asked and (number != 0 or self._where.numbered):
                 continue  # the late answer to an earlier request
             if from_unit != unit or not request.fits(pdu):
-                raise DeviceError(f"unit {unit} answered something else than was asked")
+                raise DeviceError(f"unit {unit} gave an answer that does not match the request")
             return pdu
         return None
 

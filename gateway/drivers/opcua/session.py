@@ -18,7 +18,7 @@ from gateway.drivers.opcua.values import Clock
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
 
-WRONG_COUNT = "the server answered something else than was asked"
+WRONG_COUNT = "the server gave an answer that does not match the request"
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
 _WRITE_REMEDIES = {

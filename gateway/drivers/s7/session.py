@@ -99,7 +99,7 @@ class Plc:
         request = self._client.protocol.build_write_request(area, address.block, start, length, data)
         parameters, items = await self._exchange(request)
         if parameters[:1] != bytes([_WRITE]) or len(items) < 1:
-            raise DeviceError("the PLC answered something else than was asked")
+            raise DeviceError("the PLC gave an answer that does not match the request")
         if items[0] != _GOOD:
             raise WriteError(f"the PLC refuses: {_refused(items[0])}")
         return value if is_bit or skipped else self._decoders[tag.name](data, 0)
@@ -124,7 +124,7 @@ class Plc:
         head = struct.pack(">BBHHHH", 0x32, 1, 0, sequence, len(job.parameters), 0)
         parameters, data = await self._exchange(head + job.parameters)
         if parameters != job.parameters[:2]:
-            raise DeviceError("the PLC answered something else than was asked")
+            raise DeviceError("the PLC gave an answer that does not match the request")
         at = 0
         for number, count in job.items:
             if at + 4 > len(data):
@@ -136,7 +136,7 @@ class Plc:
                 continue
             size = length if kind in _BY_BYTES else length // 8
             if size != count or at + size > len(data):
-                raise DeviceError("the PLC answered something else than was asked")
+                raise DeviceError("the PLC gave an answer that does not match the request")
             before = answers[number]
             answers[number] = before if isinstance(before, int) else before + data[at : at + size]
             at += size + size % 2
@@ -156,7 +156,7 @@ class Plc:
         except S7Error as error:
             raise DeviceError(str(error)) from error
         if len(answer) < 12 or answer[0] != 0x32 or answer[1] not in (2, 3) or answer[4:6] != request[4:6]:
-            raise DeviceError("the PLC answered something else than was asked")
+            raise DeviceError("the PLC gave an answer that does not match the request")
         self._is_lost = False
         parameters, data, code = struct.unpack_from(">HHH", answer, 6)
         if code:
