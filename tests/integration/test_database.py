@@ -188,7 +188,7 @@ def test_an_owner_who_is_no_superuser_can_migrate(postgres: Postgres) -> None:
         ({"writer_password": ""}, "NEXUS_WRITER_PASSWORD: the password is empty"),
         ({"reader_password": " "}, "NEXUS_READER_PASSWORD: the password is empty"),
         ({"writer_password": "Change-Me"}, "NEXUS_WRITER_PASSWORD: the password is still 'change-me'"),
-        ({"reader_password": "short"}, "NEXUS_READER_PASSWORD: a password of 12 characters"),
+        ({"reader_password": "short"}, "NEXUS_READER_PASSWORD: use at least 12 characters"),
         ({"retention": "8d"}, "NEXUS_RETENTION (8d) must be longer than NEXUS_COMPRESS_AFTER (7d) by two days"),
         ({"retention": "20d", "compress_after": "19d"}, "NEXUS_RETENTION (20d) must be longer"),
         ({"retention": "10d", "spool_age": "14d"}, "must not be shorter than the gateways' NEXUS_SPOOL_AGE (14d)"),
