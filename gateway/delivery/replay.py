@@ -110,11 +110,14 @@ class Replay:
         self._gauges.sent(sent, elapsed + pause)
         return pause
 
-    def _pace(self, elapsed: float) -> None:
-        """On a slow link the next round is smaller, so that little stands before what is live."""
-        if elapsed > ROUND_SECONDS:
+    def _pace(self, seconds: float) -> None:
+        """On a slow link the next round is smaller, so that little stands before what is live.
+
+        The `seconds` from the first acknowledgement of a round to its last: a long way there and back is none of them.
+        """
+        if seconds > ROUND_SECONDS:
             self._at_once = max(1, self._at_once // 2)
-        elif elapsed < ROUND_SECONDS / 2:
+        elif seconds < ROUND_SECONDS / 2:
             self._at_once = min(MESSAGES_AT_ONCE, self._at_once * 2)
 
     def _look_anew(self, now: float) -> None:
@@ -186,14 +189,16 @@ class Replay:
     async def _send(self, batches: list[Batch]) -> list[Flight]:
         """Sends batches, and waits until each is acknowledged."""
         outbox, publisher = self._outbox, self._outbox.publisher
-        flights, began = [], self._clock()
+        flights = []
         for batch in batches:
             outbox.mark_sent(batch)
             flights.append(await self._in_flight.send(self._connection, batch, batch.whole(publisher)))
+        first: float | None = None
         for flight in flights:
             assert flight.answered is not None
             await flight.answered
-        self._pace(self._clock() - began)
+            first = first or self._clock()
+        self._pace(self._clock() - (first or 0.0))
         return flights
 
     async def _follow(self, flights: list[Flight]) -> None:
