@@ -115,13 +115,13 @@ class Poller:
         return taking_turns
 
     def _leave_unread(self, schedule: Schedule[Tag]) -> None:
-        """Marks the rest of a partly read scan bad; what was due and not read at all is tried again after a pause."""
+        """What was due and not read is tried again after a pause; the rest of a partly read scan is bad until then."""
         now = self._clock()
         again, is_all_bad = now + self._breaker.delay(1), self._breaker.openings > 0
-        if self._unread and self._partial and self._may_poll():
-            self._mark_bad(self._unread)
-        elif self._unread:
+        if self._unread:
             schedule.put_back(again)
+            if self._partial and self._may_poll():
+                self._mark_bad(self._unread)
         self._unread, self._partial = (), False
         schedule.take(now)
         schedule.put_back(again, everything=is_all_bad)

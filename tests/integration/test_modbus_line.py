@@ -1,7 +1,10 @@
 """Modbus lines that lose, delay, garble, echo and hang up: what is read from them is right, or is not there."""
 
 import asyncio
+import os
+import pty
 import struct
+import tty
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -16,7 +19,7 @@ from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus import session as modbus_session
 from gateway.drivers.modbus import wire as modbus_wire
 from gateway.drivers.modbus.address import Address
-from gateway.drivers.modbus.settings import RtuTcpSettings, Settings, TcpSettings
+from gateway.drivers.modbus.settings import RtuSettings, RtuTcpSettings, Settings, TcpSettings
 from nexus.contract.reading import Quality
 from tests.modbus_peer import peer, registers, serial
 
@@ -172,6 +175,48 @@ async def test_a_device_that_hangs_up_after_each_answer_is_read_all_the_same() -
 
     async with peer(answer) as port:
         assert await scans(device(port, FAR), times=3) == [RIGHT] * 3
+
+
+async def test_on_a_serial_line_a_late_answer_is_not_another_devices_of_the_same_unit() -> None:
+    master, slave = pty.openpty()
+    for end in (master, slave):
+        tty.setraw(end)
+    loop, waiting, free_at = asyncio.get_running_loop(), bytearray(), 0.0
+    delays: list[float] = []
+
+    def on_request() -> None:
+        """Answers one request after the other, as a PLC does."""
+        nonlocal free_at
+        waiting.extend(os.read(master, 1000))
+        while len(waiting) >= 8:
+            frame = bytes(waiting[:8])
+            del waiting[:8]
+            free_at = max(free_at, loop.time()) + (delays.pop() if delays else 0.02)
+            loop.call_at(free_at, os.write, master, serial(frame[0], registers(frame[1:-2])))
+
+    line: Settings = RtuSettings.model_validate(
+        {"serial": os.ttyname(slave), "unit": 1, "addressing": "zero", "parity": "none"}
+    )
+    one, two = (
+        Device(name, name, "modbus-rtu", 0.3, line, (Tag(text, modbus.parse_address(text, line)),))
+        for name, text in (("one", FAR[0]), ("two", FAR[1]))
+    )
+    loop.add_reader(master, on_request)
+    try:
+        async with modbus.connect(one) as first, modbus.connect(two) as second:
+            reads = [first.compile(one.tags), second.compile(two.tags)]
+            for read in reads:
+                await read()
+            delays.append(0.65)  # also after its repetition
+            late, other = await asyncio.gather(*(read() for read in reads), return_exceptions=True)
+            assert isinstance(late, DeviceError)
+            assert isinstance(other, list)
+            assert [reading.value for reading in other] == [300]
+            assert [reading.value for read in reads for reading in await read()] == [100, 300]
+    finally:
+        loop.remove_reader(master)
+        for end in (master, slave):
+            os.close(end)
 
 
 async def test_what_is_refused_for_a_moment_is_read_at_once_again_later(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,6 +151,24 @@ async def test_a_reading_that_is_due_once_an_hour_is_not_lost_by_a_moment_s_abse
 
 
 @pytest.mark.usefixtures("soon")
+async def test_the_rest_of_a_scan_that_was_lost_is_read_as_soon_as_the_device_is_back() -> None:
+    calls = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            error = DeviceError("no answer")
+            error.readings = good(tags[:1]) if calls == 1 else []
+            raise error
+        return good(tags)
+
+    run = rarely_read(read, 3600.0, 3600.0)
+    await run.until(lambda: any(scan.get("b") == 1.0 for scan in run.scans))
+    assert run.scans[:2] == [{"a": 1.0}, {"b": Quality.BAD}]
+
+
+@pytest.mark.usefixtures("soon")
 async def test_of_a_device_that_stays_away_bad_readings_come_long_before_the_next_hour() -> None:
     async def read(_: Sequence[Tag]) -> list[Reading]:
         raise DeviceError("refused")

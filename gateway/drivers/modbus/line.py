@@ -106,10 +106,8 @@ class Line:
         """One request and its answer, when it is the unit's turn. Raises ModbusExceptionError and DeviceError."""
         timing.since, slow = self._clock(), self.turns.is_slow(unit)
         try:
-            if (quiet := self._quiet.pop(unit, 0.0)) > timing.since:
-                await asyncio.sleep(quiet - timing.since)
             self._may_try(unit)
-            await self._wait_for_turn(slow)
+            await self._wait_for_turn(unit, slow)
         finally:
             timing.waited += self._clock() - timing.since
             timing.since = None
@@ -119,14 +117,23 @@ class Line:
                 await asyncio.sleep(timing.delay)
             answer = await self._timed(unit, request, timing)
         finally:
-            self._turn.release()
-            if slow:
-                self._slow_turn.release()
+            self._end_turn(slow)
         if answer[0] & 0x80:
             raise ModbusExceptionError(answer[1])
         return answer
 
-    async def _wait_for_turn(self, slow: bool) -> None:
+    async def _wait_for_turn(self, unit: int, slow: bool) -> None:
+        """While an answer that nobody awaits may still come, its unit is not asked: not by another device either."""
+        while True:
+            if (quiet := self._quiet.get(unit, 0.0) - self._clock()) > 0:
+                await asyncio.sleep(quiet)
+            await self._begin_turn(slow)
+            if self._quiet.get(unit, 0.0) <= self._clock():
+                self._quiet.pop(unit, None)
+                return
+            self._end_turn(slow)
+
+    async def _begin_turn(self, slow: bool) -> None:
         """Of the slow units one at a time waits with the others, who so wait for one of them at most."""
         if slow:
             await self._slow_turn.acquire()
@@ -136,6 +143,11 @@ class Line:
             if slow:
                 self._slow_turn.release()
             raise
+
+    def _end_turn(self, slow: bool) -> None:
+        self._turn.release()
+        if slow:
+            self._slow_turn.release()
 
     def _may_try(self, unit: int) -> None:
         if self.lost:
