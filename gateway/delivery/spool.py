@@ -15,6 +15,7 @@ from gateway.delivery.spool_file import RESERVED, Contents, Owner
 from gateway.delivery.spool_thread import SpoolThread
 from nexus.process import log
 
+ANSWER_SECONDS = 10.0  # a disk that takes longer, for as much as is asked of it at once, hangs
 CLOSE_SECONDS = 0.5  # a stop has no more; what is on disk is whole anyway
 _EVICTED_AT_ONCE = 200
 _LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside the file
@@ -136,7 +137,7 @@ class Spool:
         if self._closed:
             raise SpoolError(f"{self._file} is closed")
         try:
-            return await self._thread.do(lambda: self._with_database(work))
+            return await self._thread.do(lambda: self._with_database(work), ANSWER_SECONDS)
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(f"{self._file}: {error}") from error
 

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from functools import partial
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -16,11 +17,21 @@ class SpoolThread:
 
     def __init__(self) -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._busy_since: float | None = None
         Thread(target=self._run, name="spool", daemon=True).start()
 
-    async def do(self, work: Callable[[], T]) -> T:
-        """Does it after what was asked for before; not at all if this is cancelled before it begins."""
-        return await asyncio.wrap_future(self._submit(work))
+    async def do(self, work: Callable[[], T], seconds: float) -> T:
+        """Does it after what was asked for before; not at all if this is cancelled before it begins.
+
+        Raises OSError when that takes longer, and at once while an earlier job does. A job that has begun goes on.
+        """
+        try:
+            if (since := self._busy_since) is not None and monotonic() - since > seconds:
+                raise TimeoutError
+            async with asyncio.timeout(seconds):
+                return await asyncio.wrap_future(self._submit(work))
+        except TimeoutError:
+            raise OSError(f"the disk has not answered for {seconds:g} s") from None
 
     def end(self, last: Callable[[], None], seconds: float) -> bool:
         """Does the last job. Waits for it so long, and tells whether it was done."""
@@ -39,7 +50,9 @@ class SpoolThread:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
+            self._busy_since = monotonic()
             job()
+            self._busy_since = None
             del job  # or it keeps its batches until there is another
 
 

@@ -4,6 +4,7 @@ import asyncio
 import dataclasses
 import json
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from gateway import metrics
-from gateway.delivery import adoption, control_topics, device_states, in_flight, replay, spool_folder
+from gateway.delivery import adoption, control_topics, device_states, in_flight, replay, spool, spool_folder
 from gateway.delivery.batch import Batch
 from gateway.delivery.blocked_topics import FIRST_SECONDS, BlockedTopics
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.publish_options import PublishOptions
 from gateway.delivery.receipts import Receipts
+from gateway.delivery.spool import SpoolError
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract.codec import Status
@@ -287,6 +289,31 @@ async def test_what_a_full_disk_refuses_goes_to_the_broker_once_it_is_back(
                 await connection.publish(f"receipt/{said[0]['p']}", json.dumps(numbers).encode())
             await until(lambda: outbox.waiting == outbox.stored == 0 and not outbox.failing, "nothing is left")
             assert outbox.lose() == 0
+
+
+async def test_a_disk_that_hangs_is_one_that_refuses(
+    tmp_path: Path, mosquitto: Callable[..., Mosquitto], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "ANSWER_SECONDS", 1.0)
+    broker, ear, answers = mosquitto(), Ear(), threading.Event()
+
+    async with delivering(tmp_path, broker.login("gateway"), "none") as delivery:
+        await until(lambda: delivery.publisher._connection, "connected")
+        hung = asyncio.create_task(delivery.outbox.spool._do(lambda _: answers.wait()))
+        broker.stop()
+        await until(lambda: not delivery.publisher._connection, "the broker is missed")
+        for value in range(1, 101):
+            say(delivery, "plc", value)
+        await until(lambda: "has not answered" in " ".join(delivery.problems()), "it is a problem")
+        assert "has not answered" in " ".join(delivery.waiting_for())
+        broker.start()
+        async with connected(broker, ear) as connection:
+            await connection.subscribe("dev/#")
+            await until(lambda: values(ear, "plc") == set(range(1, 101)), "memory goes to the broker")
+        answers.set()
+        await until(lambda: not delivery.problems() and not delivery.outbox.waiting, "the disk is there again")
+        with pytest.raises(SpoolError, match="has not answered"):
+            await hung
 
 
 async def keeping_shown(delivery: Delivery) -> None:
