@@ -55,9 +55,8 @@ class Membership:
         self._doubtful_until = now  # until then peers may report that they have taken over
         self._doubted: frozenset[Key] = frozenset()  # what we had before
         self._fresh_from = now  # what peers announced before that no longer counts
-        self._all: frozenset[Key] = frozenset()
+        self._all = self._holding = frozenset[Key]()
         self._pruned: frozenset[Key] | None = None
-        self._holding: frozenset[Key] = frozenset()
         self._assignment = Assignment(frozenset(), frozenset())
         self._basis: object = None
         self._decided = now

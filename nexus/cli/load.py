@@ -1,4 +1,4 @@
-"""`nexus load`: a plant that is not there, at any rate, to see what a site can take; `nexus verify` counts it."""
+"""`nexus load`: a simulated plant that publishes at any rate, to try what a site can take; `nexus verify` counts it."""
 
 import asyncio
 import json
