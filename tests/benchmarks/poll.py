@@ -11,6 +11,8 @@ import asyncio
 import json
 import os
 import resource
+import struct
+import subprocess
 import sys
 import tempfile
 import time
@@ -20,13 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pymodbus.client import AsyncModbusTcpClient
-
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
 from tests.parts import Mosquitto, Nexus, ended_with_block, free_port, until
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LATENESS = "nexus_gateway_lateness_seconds"
+SLOTS = 50  # a second, in which the floor asks
 
 
 class Usage:
@@ -65,6 +67,10 @@ class Histogram:
                 found[float(line.split('le="')[1].split('"')[0])] = float(line.rsplit(" ", 1)[1])
         return found
 
+    def count(self) -> float:
+        """So many were observed since."""
+        return self._read()[float("inf")] - self._before[float("inf")]
+
     def percentile(self, share: float) -> float:
         """An upper bound: the bucket's, interpolated."""
         now = self._read()
@@ -78,29 +84,42 @@ class Histogram:
         return lower
 
 
+def _allow_most_files() -> None:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 @contextmanager
 def parts(simulation: str, devices: str, **environment: str) -> Iterator[tuple[Nexus, Nexus, Mosquitto]]:
     """Simulator, gateway and broker, ready."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    _allow_most_files()
     with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name:
         folder = Path(name)
         (folder / "plant.yaml").write_text(simulation)
+        simulator = Nexus(folder, ["simulate", str(folder / "plant.yaml")], {})
+        with ended_with_block(simulator):
+            until(lambda: simulator.get("/ready")[0] == 200 or simulator.ended(), "the simulator serves", 60)
+            with _gateway(devices, **environment) as (gateway, broker):
+                yield simulator, gateway, broker
+
+
+@contextmanager
+def _gateway(devices: str, **environment: str) -> Iterator[tuple[Nexus, Mosquitto]]:
+    """Gateway and broker, ready."""
+    with tempfile.TemporaryDirectory(prefix="nexus-bench-") as name:
+        folder = Path(name)
         (folder / "devices.yaml").write_text(devices)
         broker = Mosquitto(folder, "allow_anonymous true\nlog_type none").start()
-        simulator = Nexus(folder, ["simulate", str(folder / "plant.yaml")], {})
         try:
-            with ended_with_block(simulator):
-                until(lambda: simulator.get("/ready")[0] == 200 or simulator.ended(), "the simulator serves", 60)
-                keys = {f"NEXUS_{key.upper()}": text for key, text in environment.items()}
-                gateway = Nexus(
-                    folder,
-                    ["gateway", "--devices", str(folder / "devices.yaml")],
-                    {"NEXUS_MQTT_URL": broker.url, "NEXUS_RECEIPTS": "none", **keys},  # nobody has subscribed,
-                )
-                with ended_with_block(gateway):
-                    gateway.until_ready()
-                    yield simulator, gateway, broker
+            keys = {f"NEXUS_{key.upper()}": text for key, text in environment.items()}
+            gateway = Nexus(
+                folder,
+                ["gateway", "--devices", str(folder / "devices.yaml")],
+                {"NEXUS_MQTT_URL": broker.url, "NEXUS_RECEIPTS": "none", **keys},  # nobody has subscribed,
+            )
+            with ended_with_block(gateway):
+                gateway.until_ready()
+                yield gateway, broker
         finally:
             broker.stop()
 
@@ -170,7 +189,7 @@ def _scans(
             time.sleep(2)
             spoil(simulator)
         time.sleep(wait)  # the connections are made, the first plans too
-        lateness = Histogram(gateway, "nexus_gateway_lateness_seconds")
+        lateness = Histogram(gateway, LATENESS)
         readings, missed = (
             gateway.metric("nexus_gateway_readings_total"),
             gateway.metric("nexus_gateway_ticks_missed_total"),
@@ -189,57 +208,92 @@ def _scans(
         }
 
 
-def cost_of_a_read(seconds: float) -> dict[str, Any]:
-    """CPU of one Modbus read, from socket to PUBACK, against a bare pymodbus loop that throws the registers away.
+def scan_cost(seconds: float) -> dict[str, Any]:
+    """CPU of one scan of 20 tags, from timer to PUBACK, at 1 s and `publish: device`.
 
-    Both read the 1,000 devices of `thousand_devices`, 40 registers each once a second.
+    The floor sends the same requests to the same devices over bare asyncio, and throws the answers away.
     """
-    port, devices, tags = 21000, 1000, 20
-    simulation, polled = modbus_plant(devices, tags, port, spread=devices)
-    with parts(simulation, polled) as (_, gateway, _):
-        until(lambda: gateway.metric("nexus_gateway_devices_polled") == devices, "polling")
-        time.sleep(4)
-        published, usage = gateway.metric("nexus_gateway_messages_published_total"), Usage(gateway.process.pid)
-        time.sleep(seconds)
-        ours = usage.seconds() / (reads := gateway.metric("nexus_gateway_messages_published_total") - published)
-        gateway.stop()
-        bare_reads, bare_seconds = asyncio.run(_bare_loop(port, devices, 2 * tags, seconds))
-        bare = bare_seconds / bare_reads
-        return {
-            "reads_per_s": round(reads / seconds),
-            "bare_reads_per_s": round(bare_reads / seconds),
-            "cpu_us_per_read": round(ours * 1e6, 1),
-            "bare_pymodbus_cpu_us_per_read": round(bare * 1e6, 1),
-            "ratio": round(ours / bare, 2),
-        }
+    return {f"{devices}_devices": _scan_cost(devices, 20, seconds) for devices in (100, 500, 1000)}
 
 
-async def _bare_loop(port: int, connections: int, registers: int, seconds: float) -> tuple[int, float]:
-    """The same reads at the same pace, once a second, with pymodbus alone in this process: reads and CPU seconds."""
-    clients = [
-        AsyncModbusTcpClient("127.0.0.1", port=port + n, retries=0, reconnect_delay=0) for n in range(connections)
-    ]
-    for client in clients:
-        await client.connect()
-    done = 0
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + seconds
+def _scan_cost(devices: int, tags: int, seconds: float) -> dict[str, Any]:
+    port = 21000
+    _, polled = modbus_plant(devices, tags, port, spread=devices)
+    command = [sys.executable, "-m", "tests.benchmarks.modbus_server", str(port), str(devices)]
+    _allow_most_files()
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            server.stdout.readline()
+            with _gateway(polled) as (gateway, _):
+                found = _scanned(gateway, devices, seconds)
+            floor = asyncio.run(_bare_scans(port, devices, 2 * tags, seconds))
+        finally:
+            server.kill()
+    cost = found["cpu_us_per_scan"]
+    return {
+        **found,
+        "cpu_us_per_value": round(cost / tags, 2),
+        "floor_cpu_us_per_scan": round(floor, 1),
+        "ratio": round(cost / floor, 2),
+    }
 
-    async def loop(client: AsyncModbusTcpClient, phase: float) -> None:
-        nonlocal done
-        due = clock() + phase
-        while (wait := due - clock()) + clock() < deadline:
-            await asyncio.sleep(max(0, wait))
-            await client.read_holding_registers(0, count=registers, device_id=1)
-            done += 1
-            due += 1
 
-    began = time.process_time()
-    await asyncio.gather(*(loop(client, n / connections) for n, client in enumerate(clients)))
-    used = time.process_time() - began
-    for client in clients:
-        client.close()
-    return done, used
+def _scanned(gateway: Nexus, devices: int, seconds: float) -> dict[str, Any]:
+    until(lambda: gateway.metric("nexus_gateway_devices_polled") == devices, "polling")
+    time.sleep(4)  # the connections are made, the first plans too
+    lateness, missed = Histogram(gateway, LATENESS), gateway.metric("nexus_gateway_ticks_missed_total")
+    usage = Usage(gateway.process.pid)
+    time.sleep(seconds)
+    used, scans = usage.seconds(), lateness.count()
+    return {
+        "scans_per_s": round(scans / seconds),
+        "cpu_us_per_scan": round(used / scans * 1e6, 1),
+        "lateness_p50_ms": round(lateness.percentile(0.5) * 1000, 1),
+        "lateness_p99_ms": round(lateness.percentile(0.99) * 1000, 1),
+        "lateness_p999_ms": round(lateness.percentile(0.999) * 1000, 1),
+        "ticks_missed": gateway.metric("nexus_gateway_ticks_missed_total") - missed,
+        "rss_mb": usage.rss_mb(),
+    }
+
+
+class _BareDevice(asyncio.Protocol):
+    """A connection that sends the same request again and again."""
+
+    def __init__(self, registers: int) -> None:
+        self._request = struct.pack(">HHHBBHH", 1, 0, 6, 1, 3, 0, registers)
+        self._size = 9 + 2 * registers
+        self.answers = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.answers += len(data) == self._size
+
+    def ask(self) -> None:
+        self.transport.write(self._request)
+
+
+async def _bare_scans(port: int, devices: int, registers: int, seconds: float) -> float:
+    """Each device once a second, those of the same 20 ms together: CPU of this process in µs a request."""
+    loop = asyncio.get_running_loop()
+    made = [_BareDevice(registers) for _ in range(devices)]
+    for number, one in enumerate(made):
+        await loop.create_connection(lambda one=one: one, "127.0.0.1", port + number)  # type: ignore[misc]
+
+    slots, began = [made[first::SLOTS] for first in range(SLOTS)], loop.time()
+    used = time.process_time()
+    for number in range(round(seconds * SLOTS)):
+        await asyncio.sleep(began + number / SLOTS - loop.time())
+        for one in slots[number % SLOTS]:
+            one.ask()
+    await asyncio.sleep(0.1)
+    used = time.process_time() - used
+    for one in made:
+        one.transport.close()
+    return used / sum(one.answers for one in made) * 1e6
 
 
 def tag_messages(seconds: float) -> dict[str, Any]:
@@ -327,7 +381,7 @@ def s7_devices(seconds: float) -> dict[str, Any]:
 
 CASES = {
     case.__name__: case
-    for case in (thousand_devices, shared_lines, cost_of_a_read, tag_messages, opcua_items, s7_devices, dead_devices)
+    for case in (thousand_devices, shared_lines, scan_cost, tag_messages, opcua_items, s7_devices, dead_devices)
 }
 
 
