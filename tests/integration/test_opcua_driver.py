@@ -612,9 +612,106 @@ def test_an_array_with_a_value_in_each_byte_is_not_decoded(mode: str) -> None:
             array, kind = ua.Variant([ua.Variant()] * 100_000), ua.NodeId(ua.ObjectIds.BaseDataType)
             await objects.add_variable(ua.NodeId("Part", 1), "Part", array, datatype=kind)
             plc = device(port, {"part": "ns=1;s=Part"}, mode=mode, timeout=WAIT)
-            with pytest.raises(DeviceError, match="more in it than was asked for"):
-                async with opcua.connect(plc) as link:
-                    await (link.next_changes() if link.next_changes else link.compile(plc.tags)())
+            async with opcua.connect(plc) as link:
+                found = await (link.next_changes() if link.next_changes else link.compile(plc.tags)())
+                assert values(found) == {"part": Quality.BAD}
+                assert "too large" in link.tag_errors["part"]
+
+    run(scenario)
+
+
+@asynccontextmanager
+async def with_lists(count: int, length: int, **keys: Any) -> AsyncIterator[tuple[Any, Any, DeviceSession[Address]]]:
+    """A server with numbers, and lists of texts among them; gives it, the device and a session."""
+    async with own_server() as (server, port, objects):
+        tags = {f"n{n}": f"ns=1;s=N{n}" for n in range(10)} | {f"list{n}": f"ns=1;s=List{n}" for n in range(count)}
+        texts = ua.Variant([f"alarm {n}" for n in range(length)], ua.VariantType.String)
+        for n in range(10):
+            await objects.add_variable(ua.NodeId(f"N{n}", 1), f"N{n}", n)
+        for n in range(count):
+            await objects.add_variable(ua.NodeId(f"List{n}", 1), f"List{n}", texts)
+        plc = device(port, dict(sorted(tags.items(), key=lambda item: item[0][::-1])), timeout=WAIT, **keys)
+        async with opcua.connect(plc) as link:
+            yield server, plc, link
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "why"),
+    [(1, 12_000, "too large"), (3, 12_000, "too large"), (6, 3_000, "an array")],
+    ids=["one", "several", "together"],
+)
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_tags_whose_values_are_too_large_are_bad_and_alone(mode: str, count: int, length: int, why: str) -> None:
+    async def scenario() -> None:
+        async with with_lists(count, length, mode=mode) as (server, plc, link):
+            good: dict[str, Any] = {f"n{n}": n for n in range(10)}
+            bad = {f"list{n}": Quality.BAD for n in range(count)}
+            found = (
+                await heard(link, lambda found: values(found) == good | bad)
+                if link.next_changes
+                else await link.compile(plc.tags)()
+            )
+            assert values(found) == good | bad
+            for tag in bad:
+                assert why in link.tag_errors[tag]
+                assert "name one element's own node" in link.tag_errors[tag]
+            await server.get_node("ns=1;s=N3").write_value(33)
+            if link.next_changes:
+                assert values(await heard(link, bool)) == {"n3": 33}
+            else:
+                assert values(await link.compile(plc.tags)())["n3"] == 33
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("count", "length"), [(1, 12_000), (6, 3_000)])
+def test_what_was_found_too_large_costs_the_next_scans_nothing(
+    count: int, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[int] = []
+    read = opcua_session.Session._values
+
+    async def counted(self: opcua_session.Session, parameters: ua.ReadParameters) -> list[ua.DataValue] | None:
+        if (found := await read(self, parameters)) is None:
+            refused.append(len(parameters.NodesToRead))
+        return found
+
+    monkeypatch.setattr(opcua_session.Session, "_values", counted)
+
+    async def scenario() -> None:
+        async with with_lists(count, length, mode="poll") as (_, plc, link):
+            scan = link.compile(plc.tags)
+            first = await scan()
+            assert refused[0] == 10 + count
+            refused.clear()
+            assert values(await scan()) == values(first)
+            assert refused == []
+
+    run(scenario)
+
+
+def test_a_list_that_grows_leaves_a_gap_in_what_is_heard() -> None:
+    async def scenario() -> None:
+        async with with_lists(1, 3, mode="subscribe") as (server, _, link):
+            found = await heard(link, lambda found: len(values(found)) == 11)
+            texts = ua.Variant(["alarm"] * 12_000, ua.VariantType.String)
+            await server.get_node("ns=1;s=List0").write_value(texts)
+            found += await heard(link, lambda more: values(more).get("n3") == 3)
+            assert [r.quality for r in found if r.tag == "n3"] == [Quality.GOOD, Quality.BAD, Quality.GOOD]
+            times = [r.time for r in found if r.tag == "n3"]
+            assert times == sorted(set(times))
+            assert "too large" in link.tag_errors["list0"]
+
+    run(scenario)
+
+
+def test_a_list_cannot_be_written_and_the_device_is_not_lost() -> None:
+    async def scenario() -> None:
+        async with with_lists(1, 12_000, mode="poll") as (_, plc, link):
+            tags = {tag.name: tag for tag in plc.tags}
+            with pytest.raises(WriteError, match="too large"):
+                await link.write(tags["list0"], 1)
+            assert values(await link.compile(plc.tags)())["n3"] == 3
 
     run(scenario)
 

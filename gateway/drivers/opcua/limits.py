@@ -7,6 +7,7 @@ from typing import Any
 from asyncua import Client, ua
 from asyncua.client.ua_session import UaSession
 from asyncua.ua import ua_binary
+from asyncua.ua.uaerrors import UaStructParsingError
 
 MOST_BYTES = 4_000_000  # of one message
 _MOST_CHUNKS = 1_000  # of one message; those of the standard have 8 kB
@@ -23,7 +24,7 @@ class _Nothing:
 
     def unpack_array(self, _: Any, length: int) -> tuple[()]:
         if length > 0:
-            raise ua.UaError(f"an array of {length} times nothing")
+            raise UaStructParsingError(f"an array of {length} times nothing")
         return ()
 
 
@@ -47,7 +48,7 @@ class _Counted:
     def read(self, size: int) -> Any:
         self._left[0] -= 1
         if self._left[0] < 0:
-            raise ua.UaError(_TOO_MANY)
+            raise UaStructParsingError(_TOO_MANY)
         return self._buffer.read(size)
 
     def copy(self, size: int = -1) -> "_Counted":

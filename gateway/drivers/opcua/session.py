@@ -8,7 +8,9 @@ from enum import Enum
 from typing import TypeVar
 
 from asyncua import Client, ua
+from asyncua.ua.uaerrors import BadEncodingLimitsExceeded, BadResponseTooLarge, UaStructParsingError
 
+from gateway.drivers.blocks import AdaptivePlan
 from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
 from gateway.drivers.opcua import values as opcua_values
 from gateway.drivers.opcua.address import Address
@@ -20,6 +22,9 @@ from nexus.process.clock import now_ms
 
 WRONG_COUNT = "the server gave an answer that does not match the request"
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
+
+_OVERSIZED = "its value is too large, as an array's or a structure's: name one element's own node"
+_TOO_LARGE = (UaStructParsingError, BadResponseTooLarge, BadEncodingLimitsExceeded)  # for us, for the server
 
 _WRITE_REMEDIES = {
     "BadNotWritable": ": the node's AccessLevel has no CurrentWrite; permit it in the server, or leave `writable` out",
@@ -51,13 +56,17 @@ _LIMITS = {Profile.STANDARD: Limits(), Profile.S7_1200: Limits(100, 100, 1000)}
 
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
-    """The calls that read what is known of some tags since a `search` for nodes."""
+class _Call:
+    tags: Sequence[Tag[Address]]
+    parameters: ua.ReadParameters
 
-    search: int
-    tags: list[Tag[Address]]
-    unknown: list[Tag[Address]]
-    calls: list[ua.ReadParameters]
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """The calls that read some tags; those that cannot be read are bad without being asked for."""
+
+    calls: list[_Call]
+    unread: list[Tag[Address]]
 
 
 class Session:
@@ -71,7 +80,6 @@ class Session:
         self.limits = Limits()
         self.nodes: dict[str, ua.NodeId] = {}
         self._last: dict[str, int] = {}
-        self._searches = 0
         self.ask_again_at = math.inf
         self.tag_errors: dict[str, str] = {}
 
@@ -87,7 +95,6 @@ class Session:
     async def find_nodes(self) -> None:
         """Looks up the namespaces of the nodes that are not known yet."""
         unknown = [tag for tag in self.device.tags if tag.name not in self.nodes]
-        self._searches += 1
         namespaces: list[str] = []
         if any(tag.address.uri for tag in unknown):
             namespaces = [opcua_values.readable(uri) for uri in await self.client.get_namespace_array()]
@@ -103,36 +110,79 @@ class Session:
         self.ask_again_at = asyncio.get_running_loop().time() + ASK_AGAIN_SECONDS if missing else math.inf
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
-        """Plans one scan, in as few calls as the server allows; anew whenever nodes were looked up."""
-        plan = self._plan(tags)
+        """Plans one scan, in as few calls as the server allows; anew whenever nodes were found."""
+        known, kept = len(self.nodes), AdaptivePlan(self._plan(tags))
 
         async def read() -> list[Reading]:
-            nonlocal plan
+            nonlocal known, kept
             if asyncio.get_running_loop().time() >= self.ask_again_at:
                 await self.call(self.find_nodes())
-            if plan.search != self._searches:
-                plan = self._plan(tags)
-            return await self._scan(plan)
+            if known != len(self.nodes):
+                known, kept = len(self.nodes), AdaptivePlan(self._plan(tags))
+            return await self._scan(kept)
 
         return read
 
-    async def _scan(self, plan: _Plan) -> list[Reading]:
-        """Raises DeviceError."""
-        values: list[ua.DataValue] = []
-        for parameters in plan.calls:
-            values += await self.call(self.services.read(parameters))
-        if len(values) != len(plan.tags):
-            raise DeviceError(WRONG_COUNT)
+    async def _scan(self, kept: AdaptivePlan[_Plan]) -> list[Reading]:
+        """One scan. Tags whose values are too large are left out for a while. Raises DeviceError."""
+        clock = asyncio.get_running_loop().time
+        plan = kept.current(clock())
+        answered, oversized = await self._read(plan.calls)
+        unread = plan.unread + oversized
+        if oversized or len(answered) > len(plan.calls):
+            kept.split(_Plan([call for call, _ in answered], unread), clock())
         now = now_ms()
-        found = zip(plan.tags, values, strict=True)
-        readings = [self._fresh(self.reading(tag, data), data, now) for tag, data in found]
-        return readings + [tag.bad(now) for tag in plan.unknown]
+        readings: list[Reading] = []
+        for call, values in answered:
+            found = zip(call.tags, values, strict=True)
+            readings += [self._fresh(self.reading(tag, data), data, now) for tag, data in found]
+        return readings + [tag.bad(now) for tag in unread]
+
+    async def unfit(self, tags: Iterable[Tag[Address]]) -> set[str]:
+        """The names of tags whose values no reading can hold. Raises DeviceError."""
+        answered, oversized = await self._read(self._plan(tags).calls)
+        names = {tag.name for tag in oversized}
+        for call, values in answered:
+            for tag, data in zip(call.tags, values, strict=True):
+                if (reason := opcua_values.unfit(data)) is not None:
+                    self.tag_errors[tag.name] = reason
+                    names.add(tag.name)
+        return names
+
+    async def _read(self, calls: Sequence[_Call]) -> tuple[list[tuple[_Call, list[ua.DataValue]]], list[Tag[Address]]]:
+        """Answers to these calls, or to their halves where the whole is too large; and the tags that are it alone."""
+        answered: list[tuple[_Call, list[ua.DataValue]]] = []
+        oversized: list[Tag[Address]] = []
+        waiting = list(reversed(calls))
+        while waiting:
+            call = waiting.pop()
+            values = await self.call(self._values(call.parameters))
+            if values is None and len(call.tags) > 1:
+                waiting += reversed(self._calls(call.tags, math.ceil(len(call.tags) / 2)))
+            elif values is None:
+                self.tag_errors[call.tags[0].name] = _OVERSIZED
+                oversized.append(call.tags[0])
+            elif len(values) != len(call.tags):
+                raise DeviceError(WRONG_COUNT)
+            else:
+                answered.append((call, values))
+        return answered, oversized
+
+    async def _values(self, parameters: ua.ReadParameters) -> list[ua.DataValue] | None:
+        """None when the answer is too large."""
+        try:
+            values: list[ua.DataValue] = await self.services.read(parameters)
+        except _TOO_LARGE:
+            return None
+        return values
 
     async def write(self, tag: Tag[Address], value: Value) -> Value:
         """Writes a value in the type that the node has. Raises WriteError and DeviceError."""
         if (node := self.nodes.get(tag.name)) is None:
             raise WriteError(self.tag_errors[tag.name])
-        [now] = await self.call(self.services.read(_parameters([node])))
+        if (found := await self.call(self._values(_parameters([node])))) is None:
+            raise WriteError(_OVERSIZED)
+        [now] = found
         if now.Value is None or now.Value.VariantType == ua.VariantType.Null:
             raise WriteError("the node has no value now, so its type is not known")
         variant = opcua_values.variant(value, now.Value.VariantType)
@@ -167,9 +217,11 @@ class Session:
         unknown: list[Tag[Address]] = []
         for tag in tags:
             (known if tag.name in self.nodes else unknown).append(tag)
-        nodes, size = [self.nodes[tag.name] for tag in known], self.limits.read
-        calls = [_parameters(nodes[at : at + size]) for at in range(0, len(nodes), size)]
-        return _Plan(self._searches, known, unknown, calls)
+        return _Plan(self._calls(known, self.limits.read), unknown)
+
+    def _calls(self, tags: Sequence[Tag[Address]], size: int) -> list[_Call]:
+        parts = [tags[at : at + size] for at in range(0, len(tags), size)]
+        return [_Call(part, _parameters([self.nodes[tag.name] for tag in part])) for part in parts]
 
     async def call(self, call: Awaitable[T]) -> T:
         try:

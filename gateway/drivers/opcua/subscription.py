@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from asyncua import ua
+from asyncua.ua.uaerrors import UaStructParsingError
 
 from gateway.drivers.driver import DeviceError, Tag
 from gateway.drivers.opcua import limits as opcua_limits
@@ -31,6 +32,7 @@ class Subscription:
         self._options: tuple[float | None, int] = (None, 1)  # sampling, queue
         self._by_handle: dict[int, Tag[Address]] = {}
         self._unmonitored: dict[int, Tag[Address]] = {}
+        self._unfit: set[str] = set()  # tags that are not monitored in this session
         self._ask_again_at = math.inf
         self._stamps: dict[str, tuple[int, int]] = {}  # by tag: its last change's time, as it came and as it went on
         self._began_ms = now_ms()
@@ -38,6 +40,7 @@ class Subscription:
         self._told = asyncio.Event()
         self._published = 0.0
         self._stale_after = 0.0
+        self._oversized = False
         self._lost: str | None = None
         session.client.connection_lost_callback = self._on_lost
         opcua_limits.decode_reports(self._services, self._on_unreadable)
@@ -46,6 +49,9 @@ class Subscription:
         """The changes that came since. A server says when nothing changes: Raises DeviceError when it is silent."""
         clock = asyncio.get_running_loop().time
         while not self._heard:
+            if self._oversized:
+                await self._session.call(self._leave_out_unfit())
+                continue
             if self._lost is not None:
                 raise DeviceError(self._lost, silent_for=clock() - self._published)
             if clock() >= self._ask_again_at:
@@ -89,6 +95,24 @@ class Subscription:
         await self._monitor_all(self._by_handle)
         self._heard += [tag.bad(now_ms()) for tag in self._unmonitored.values()]
 
+    async def _leave_out_unfit(self) -> None:
+        """Subscribes anew without what made a report too large; the others' changes in that report are a gap."""
+        self._oversized = False
+        tags = [tag for handle, tag in self._by_handle.items() if handle not in self._unmonitored]
+        if not (unfit := await self._session.unfit(tags)):
+            return
+        self._unfit |= unfit
+        await self._services.delete_subscriptions([self._id])
+        now = now_ms()
+        last_report = now - int((asyncio.get_running_loop().time() - self._published) * 1000)
+        for tag in tags:
+            if (last := self._stamps.get(tag.name)) is not None:
+                moment = max(last_report, last[1] + 1)
+                self._heard.append(tag.bad(moment))
+                self._stamps[tag.name] = (last[0], max(moment, now))
+        self._began_ms, self._lost = now, None
+        await self.subscribe(*self._options)
+
     async def _monitor_again(self) -> None:
         """Nodes come later than their server, or with a download of the PLC's program."""
         await self._session.find_nodes()
@@ -96,11 +120,10 @@ class Subscription:
 
     async def _monitor_all(self, wanted: Mapping[int, Tag[Address]]) -> None:
         """Monitors these, and keeps in `_unmonitored` those that the server does not take."""
-        self._unmonitored = {handle: tag for handle, tag in wanted.items() if tag.name not in self._session.nodes}
+        nodes = {name: node for name, node in self._session.nodes.items() if name not in self._unfit}
+        self._unmonitored = {handle: tag for handle, tag in wanted.items() if tag.name not in nodes}
         items = [
-            _item(tag, self._session.nodes[tag.name], handle, *self._options)
-            for handle, tag in wanted.items()
-            if tag.name in self._session.nodes
+            _item(tag, nodes[tag.name], handle, *self._options) for handle, tag in wanted.items() if tag.name in nodes
         ]
         for at in range(0, len(items), self._session.limits.monitor):
             await self._monitor(items[at : at + self._session.limits.monitor])
@@ -159,6 +182,7 @@ class Subscription:
             await asyncio.sleep(len(some) * _SECONDS_EACH)
 
     def _on_unreadable(self, error: Exception) -> None:
+        self._oversized = isinstance(error, UaStructParsingError)
         self._lost = f"what the server told cannot be read: {error!s:.200}"
         self._told.set()
 

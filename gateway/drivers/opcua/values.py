@@ -65,6 +65,15 @@ def reading(tag: Tag[Address], data: ua.DataValue, clock: Clock, refused: Callab
     return made if quality == Quality.GOOD else Reading(made.tag, moment, made.value, quality)
 
 
+def unfit(data: ua.DataValue) -> str | None:
+    """Why no reading can hold it, if none can."""
+    try:
+        _value(data.Value.Value if data.Value is not None else None)
+    except TypeError as error:
+        return str(error)
+    return None
+
+
 def server_time(data: ua.DataValue, clock: Clock, now: int) -> int:
     """When the server looked at the value; `now`, our own clock's, where its clock is not to be used or not right."""
     moment = _ms(data.ServerTimestamp) if clock != "gateway" else None
