@@ -30,12 +30,13 @@ def gateway(devices: DevicesOption = None) -> int:
 def ingest() -> int:
     """Store published readings in the database.
 
-    Run several to share the load: each message goes to one of them.
+    Run several to share the load: each message goes to one of them. On one machine, each needs its own health port, and
+    another than a gateway's 8081.
 
     \b
     Examples:
-      NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus nexus ingest
-      NEXUS_HEALTH_PORT=8092 nexus ingest
+      NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus NEXUS_HEALTH_PORT=8090 nexus ingest
+      NEXUS_HEALTH_PORT=8091 nexus ingest
     """
     from ingestion.service import serve
     from nexus.process.run import run

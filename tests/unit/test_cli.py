@@ -15,6 +15,8 @@ from nexus.cli import main
 from nexus.cli.app import COMMANDS, app
 
 README = Path(__file__).parents[2] / "README.md"
+DOCS = README.parent / "docs"
+PAGES = [README, *sorted(DOCS.glob("**/*.md"))]
 
 
 def everything(command: Any, words: tuple[str, ...] = ("nexus",)) -> Iterator[tuple[tuple[str, ...], Any]]:
@@ -46,6 +48,33 @@ def test_every_help_has_examples_that_parse(words: tuple[str, ...], capsys: pyte
             continue  # an example of its commands, or of any
         assert given[: len(words)] == list(words)
         ALL[words].make_context(words[-1], given[len(words) :])
+
+
+def shell(page: Path) -> list[list[str]]:
+    """The `nexus` commands that a page tells to type, with the variables before them."""
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)).replace("\\\n", " ")
+    lines = re.findall(r"^(?:\w+=\S+ )*(?:\S+/)?nexus .+$", blocks, re.MULTILINE)
+    return [shlex.split(re.split(r" [>&|](?: |$)", line)[0], comments=True) for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_that_a_page_shows_parses(page: Path) -> None:
+    for given in shell(page):
+        words = [word for word in given if not re.match(r"NEXUS_\w+=", word)][1:]
+        command = ROOT
+        while isinstance(command, TyperGroup) and words and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        command.make_context("nexus", words)
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "index.md"], ids=lambda page: page.name)
+def test_gateway_and_ingester_of_the_first_steps_run_side_by_side(page: Path) -> None:
+    ports = [
+        next((word for word in given if word.startswith("NEXUS_HEALTH_PORT=")), "the default")
+        for given in shell(page)
+        if {"gateway", "ingest"} & set(given)
+    ]
+    assert len(ports) == len(set(ports)) == 2
 
 
 def test_every_summary_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
