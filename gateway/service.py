@@ -25,6 +25,7 @@ from gateway.delivery.subscription import subscribe
 from gateway.http import DeviceCache
 from gateway.polling import descriptors
 from gateway.polling.manager import PollerManager
+from gateway.polling.slots import Slots
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract.codec import Status
@@ -124,7 +125,9 @@ class _Gateway:
         self._coordinator, self._watch, self._control = coordinator, watch, control
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._cache = DeviceCache(())
-        self._pollers = PollerManager(group, self._on_scan, self._on_status, self._on_release, coordinator.may_poll)
+        self._pollers = PollerManager(
+            group, self._on_scan, self._on_status, self._on_release, coordinator.may_poll, slots=Slots(own.scan_slot)
+        )
         self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
         self._connected = False
         self._away = "not connected yet"

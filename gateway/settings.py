@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
+from gateway.polling.slots import SLOT_SECONDS
 from nexus.process import paths
 from nexus.process.duration import Seconds
 from nexus.process.settings import CONFIG
@@ -43,6 +44,7 @@ class Settings(BaseSettings):
     broker_away: Literal["poll", "yield"] | None = None
     devices: Path | None = None
     device_prefix: Annotated[str, AfterValidator(_prefix)] = "DEVICE_"
+    scan_slot: Seconds = Field(SLOT_SECONDS, ge=0.001, le=0.1)
     api_host: str = "127.0.0.1"
     api_port: int = Field(8080, ge=0, le=65535)
     spool_dir: Path = Field(default_factory=lambda: paths.state_folder("spool"))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection
 from gateway import metrics
 from gateway.config.devices import ConfiguredDevice
 from gateway.polling.poller import MayPoll, OnScan, Poller
+from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
 from nexus.process import guard, log
 from nexus.process.errors import InvariantError
@@ -19,13 +20,21 @@ class PollerManager:
     """Pollers by the path of their device. Tasks belong to `group`."""
 
     def __init__(
-        self, group: asyncio.TaskGroup, on_scan: OnScan, on_status: OnStatus, on_release: OnRelease, may_poll: MayPoll
+        self,
+        group: asyncio.TaskGroup,
+        on_scan: OnScan,
+        on_status: OnStatus,
+        on_release: OnRelease,
+        may_poll: MayPoll,
+        *,
+        slots: Slots,
     ) -> None:
         self._group = group
         self._on_scan = on_scan
         self._on_status = on_status
         self._on_release = on_release
         self._may_poll = may_poll
+        self._slots = slots
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -45,7 +54,7 @@ class PollerManager:
         for one in coming:
             if _task(one) in ending:
                 raise InvariantError(f"{one.device.name} would be polled twice at once")
-            poller = Poller(one, self._on_scan, self._on_status, self._may_poll)
+            poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots)
             task = guard.keep(self._group, "device", poller.run, name=_task(one))
             self._running[one.device.path] = (poller, task)
         metrics.owned.set(len(self._running))

@@ -15,6 +15,7 @@ from gateway.polling.descriptors import spared
 from gateway.polling.report import Changes, Gap
 from gateway.polling.scans import Scans
 from gateway.polling.schedule import FIRST_SECONDS, Schedule
+from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process import guard
@@ -40,8 +41,11 @@ class _NotOursError(Exception):
 class Poller:
     """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
 
-    def __init__(self, configured: ConfiguredDevice, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll) -> None:
+    def __init__(
+        self, configured: ConfiguredDevice, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll, slots: Slots
+    ) -> None:
         self.configured = configured
+        self._slots = slots
         self._device = configured.device
         self._on_scan = on_scan
         self._may_poll = may_poll
@@ -67,12 +71,13 @@ class Poller:
     async def run(self) -> None:
         """Scans on the grid for ever; reconnects after a failure."""
         tags = [(tag, tag.interval) for tag in self._device.tags]
-        schedule = Schedule(tags, now=self._clock(), phase=random())  # noqa: S311  spreads load, guards nothing
+        phase = random()  # noqa: S311  spreads load, guards nothing
+        schedule = Schedule(tags, now=self._clock(), phase=phase, width=self._slots.width)
         while True:
             # A connection that worked until now is renewed at once: many devices close idle ones.
             if not self._worked:
                 self._leave_unread(schedule)
-                await self._sleep_until(max(schedule.next_due, self._breaker.until))
+                await self._slots.reached(max(schedule.next_due, self._breaker.until))
             if not self._breaker.may_try(self._clock()):
                 continue
             self._metrics.breaker.set(self._breaker.state)
@@ -164,13 +169,17 @@ class Poller:
         scans = Scans(session, self._device.timeout)
         if not self._unread:
             self._unread = schedule.take(self._clock()).items
+        async with scans.watched():
+            await self._scan_on_time(session, schedule, scans)
+
+    async def _scan_on_time(self, session: DeviceSession, schedule: Schedule[Tag], scans: Scans) -> None:
         while True:
             if self._unread:
                 if rest := session.rest():
                     await asyncio.sleep(rest)
                 await self._permitted()
                 await self._scan(scans, self._unread)
-            await self._sleep_until(schedule.next_due)
+            await self._slots.reached(schedule.next_due)
             tick = schedule.take(self._clock())
             self._unread = tick.items
             metrics.lateness.observe(tick.lateness)
@@ -274,6 +283,3 @@ class Poller:
         """Waits while it is uncertain that the device is still ours: we were suspended, or cut off."""
         while not self._may_poll():  # noqa: ASYNC110  it is a matter of time
             await asyncio.sleep(NOT_OURS_SECONDS)
-
-    async def _sleep_until(self, moment: float) -> None:
-        await asyncio.sleep(max(0.0, moment - self._clock()))

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from math import floor, inf
+from math import ceil, floor, inf
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -11,10 +11,16 @@ T = TypeVar("T")
 FIRST_SECONDS = 5.0  # everything is read once within; with the time to connect, a device is taken over within 10 s
 
 
+def slot(moment: float, width: float) -> int:
+    """The number of the first slot of so many seconds that begins at `moment` or later, give or take a microsecond."""
+    return ceil((moment - 1e-6) / width)
+
+
 @dataclass(slots=True)
 class _Grid(Generic[T]):
     interval: float
     items: tuple[T, ...]
+    start: float
     due: float
     again: float  # it is read then too: for the first time, or because it was not read when it was due
 
@@ -29,17 +35,19 @@ class Tick(Generic[T]):
 
 
 class Schedule(Generic[T]):
-    """Items by their intervals, in seconds; `phase`, from 0 to 1, spreads devices over an interval.
+    """Items by their intervals, in seconds; `phase`, from 0 to 1, spreads devices over the slots of an interval.
 
     Ticks that were missed are skipped.
     """
 
-    def __init__(self, items: Iterable[tuple[T, float]], *, now: float, phase: float) -> None:
+    def __init__(self, items: Iterable[tuple[T, float]], *, now: float, phase: float, width: float) -> None:
         groups: dict[float, list[T]] = {}
         for item, interval in items:
             groups.setdefault(interval, []).append(item)
-        due, first = now + phase * min(groups), now + phase * min(*groups, FIRST_SECONDS)
-        self._grids = [_Grid(interval, tuple(group), due, first) for interval, group in sorted(groups.items())]
+        due, first = (
+            slot(now + phase * seconds, width) * width for seconds in (min(groups), min(*groups, FIRST_SECONDS))
+        )
+        self._grids = [_Grid(interval, tuple(group), due, due, first) for interval, group in sorted(groups.items())]
         self._taken: list[_Grid[T]] = []
 
     @property
@@ -57,7 +65,8 @@ class Schedule(Generic[T]):
                 steps = floor(late / grid.interval) + 1
                 lateness = max(lateness, late - (steps - 1) * grid.interval)
                 missed += steps - 1
-                grid.due += steps * grid.interval
+                ticks = round((grid.due - grid.start) / grid.interval) + steps
+                grid.due = grid.start + ticks * grid.interval  # adding it up would drift
             elif now < grid.again:
                 continue
             grid.again = inf

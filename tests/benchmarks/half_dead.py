@@ -24,6 +24,7 @@ from gateway.drivers.driver import Device, Tag
 from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus.settings import TcpSettings
 from gateway.polling.poller import Poller
+from gateway.polling.slots import Slots
 from nexus.contract.reading import Quality, Reading
 from tests.modbus_peer import peer
 
@@ -67,8 +68,9 @@ async def share_of_readings(
         counted[configured.device.name] = counted.get(configured.device.name, 0) + good
 
     async with converter(silent, gives_up) as port, asyncio.TaskGroup() as group:
+        slots = Slots()
         pollers = [
-            Poller(configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True)
+            Poller(configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True, slots)
             for unit in _all(units)
         ]
         tasks = [group.create_task(poller.run()) for poller in pollers]

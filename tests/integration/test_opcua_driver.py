@@ -29,6 +29,7 @@ from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.settings import Settings
 from gateway.polling.poller import Poller
 from gateway.polling.report import Report
+from gateway.polling.slots import Slots
 from gateway.tools import browse
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Quality, Reading
@@ -516,6 +517,7 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
                 lambda _, readings: scans.extend(readings),
                 lambda _, status: states.append(status.state),
                 lambda: True,
+                Slots(),
             )
             running = asyncio.create_task(poller.run())
 

@@ -9,6 +9,7 @@ from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
 from gateway.polling import manager
 from gateway.polling.manager import PollerManager
+from gateway.polling.slots import Slots
 from nexus.process.errors import InvariantError
 
 DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
@@ -40,7 +41,7 @@ async def test_a_stubborn_driver_does_not_hold_up_the_stop(
 
     Stubborn.free = asyncio.Event()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        polling = PollerManager(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True)
+        polling = PollerManager(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True, slots=Slots())
         await polling.apply(configured)
         await asyncio.sleep(0)
         if cut_short:  # while the device was being let go of already

@@ -1,9 +1,12 @@
 """Scans: a read is planned once for each set of tags."""
 
 import asyncio
+import gc
 from collections.abc import Sequence
 
-from gateway.drivers.driver import DeviceSession, Read, Tag
+import pytest
+
+from gateway.drivers.driver import DeviceError, DeviceSession, Read, Tag
 from gateway.polling.scans import MOST_PLANS, Scans
 from nexus.contract.reading import Reading, Value
 
@@ -42,3 +45,36 @@ def test_a_set_of_tags_is_planned_once_however_often_it_is_due() -> None:
 def test_the_sets_that_are_kept_are_bounded() -> None:
     ever_others = [[tag] for tag in TAGS]
     assert len(compiled_by(*ever_others, *ever_others[:3])) == len(TAGS) + 3
+
+
+async def _write(_: Tag, value: Value) -> Value:
+    return value
+
+
+async def test_scans_leave_nothing_to_the_garbage_collector() -> None:
+    async def read() -> list[Reading]:
+        await asyncio.sleep(0)
+        return []
+
+    scans = Scans(DeviceSession(lambda _: read, _write), 1.0)
+    async with scans.watched():
+        gc.collect()
+        for _ in range(100):
+            await scans.read(TAGS[:1])
+        assert gc.collect() < 10
+
+
+async def test_only_a_scan_can_take_too_long_not_what_is_between_two() -> None:
+    async def read() -> list[Reading]:
+        reads.append(1)
+        await asyncio.sleep(0 if len(reads) < 3 else 3600)
+        return []
+
+    reads: list[int] = []
+    scans = Scans(DeviceSession(lambda _: read, _write), 0.01)
+    with pytest.raises(DeviceError, match=r"longer than 0\.1 s"):
+        async with asyncio.timeout(10), scans.watched():
+            while True:
+                await scans.read(TAGS[:1])
+                await asyncio.sleep(0.25)
+    assert len(reads) == 3
