@@ -191,25 +191,31 @@ TIERS = [
 ]
 
 
-def _create(server: str) -> tuple[str, str]:
-    name = f"nexus_test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    return name, make_conninfo(server, dbname=name)
-
-
-@pytest.fixture
-def empty_database(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The URL of a new database without a schema; of the tier that the test is parametrised with, or plain."""
+def _new_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Of the tier that the test is parametrised with, or plain."""
     tier = getattr(request, "param", "plain")
     if tier == "plain":
         server = request.getfixturevalue("embedded_postgres")
     elif (server := os.environ.get(SERVERS[tier])) is None:
         pytest.skip(f"{SERVERS[tier]} names no TimescaleDB server of the tier {tier}")
-    name, url = _create(server)
-    yield url
+    name = f"nexus_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield make_conninfo(server, dbname=name)
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a new database without a schema."""
+    yield from _new_database(request)
+
+
+@pytest.fixture
+def other_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """As empty_database, and another one, on a server of its own tier."""
+    yield from _new_database(request)
 
 
 @pytest.fixture

@@ -1,0 +1,85 @@
+"""Moving a historian to another tier, by the commands that the documentation shows."""
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.integration.test_historian_tools import client_programs
+from tests.integration.test_writer import Content, query, series, write
+from tests.parts import until
+
+PAGE = Path(__file__).parents[2] / "docs/operations/database.md"
+MOVED = (
+    "SELECT time, topic, value, value_str, quality, unit FROM metrics ORDER BY topic, time",
+    "SELECT time, topic, payload, reason, source, tags, key FROM rejects ORDER BY id",
+    "SELECT * FROM audit ORDER BY id",
+    "SELECT * FROM topics ORDER BY topic",
+    "SELECT * FROM committed ORDER BY publisher, first",
+    "SELECT bucket, topic, count, min, max, last FROM metrics_1hour ORDER BY topic, bucket",
+)
+DAY = 86_400_000
+
+
+def commands() -> str:
+    """What the page shows under its heading."""
+    section = PAGE.read_text().partition("### Moving to another tier")[2].partition("\n## ")[0]
+    [block] = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    return textwrap.dedent(block)
+
+
+def content(url: str) -> list[list[tuple[Any, ...]]]:
+    return [query(url, text) for text in MOVED]
+
+
+@pytest.mark.timescale
+@pytest.mark.parametrize(
+    ("empty_database", "other_database"),
+    [("community", "plain"), ("apache", "community"), ("plain", "community"), ("plain", "apache")],
+    indirect=True,
+)
+def test_all_that_is_stored_moves_to_another_tier(database: str, other_database: str, tmp_path: Path) -> None:
+    now = int(time.time() * 1000)
+    old = series(500, "dev/a/old", now - 20 * DAY)
+    odd: list[Content] = [
+        ("dev/b/text", None, now, "a\ttab, a \\ and\na line", 64),
+        ("dev/b/tenth", None, now, 0.1, 192),
+    ]
+    is_community = query(database, "SELECT tier FROM nexus_migrations LIMIT 1") == [("community",)]
+    write(database, series(500, "dev/a/new", now - 600_000), odd)
+    write(database, [] if is_community else old, late=old if is_community else [])
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO rejects (topic, payload, reason, tags, key)"
+            " VALUES ('dev/x', '\\x00ff', 'no', '{a,\"b,c\"}', gen_random_uuid()), ('dev/y', '', 'no', NULL, NULL)"
+        )
+        connection.execute("INSERT INTO audit VALUES (now(), '1', 'audit/x/t', 'write', 'anna', true, '{\"v\": 1}')")
+        connection.execute("INSERT INTO committed (publisher, first, last) VALUES ('p', 1, 9)")
+    if is_community:
+        until(lambda: query(database, "SELECT count(*) FROM metrics_late") == [(0,)], "late rows are moved", 60)
+    done = subprocess.run(
+        ["bash", "-ec", commands()],
+        cwd=tmp_path,
+        env={
+            "PATH": f"{client_programs()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "OLD": database,
+            "NEW": other_database,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    counts = re.findall(r"^COPY (\d+)$", done.stdout, re.MULTILINE)
+    assert counts[:5] == counts[5:] == ["1002", "2", "1", "4", "1"]
+    assert content(other_database) == content(database)
+    with psycopg.connect(other_database) as connection:  # its numbering goes on
+        connection.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('dev/z', '', 'no')")
