@@ -44,16 +44,16 @@ def refuse_twins(devices: Checked) -> None:
 
 def refuse_impossible(devices: Checked) -> None:
     """Where the time of the requests is known, it must fit into the interval."""
-    load: dict[str, float] = {}
-    for location, device, driver in devices:
+    load: dict[str | int, float] = {}  # by line; a device without one has its own
+    for index, (location, device, driver) in enumerate(devices):
         try:
             needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
             line = driver.bus(device.settings)
         except Exception as error:  # a driver's fault costs its device
             location.fault(None, drivers.unchecked(device.protocol, error))
             continue
-        before = load.get(line or device.name, 0.0)
-        load[line or device.name] = before + needed
+        before = load.get(line or index, 0.0)
+        load[line or index] = before + needed
         if before <= 1 < before + needed:
             share = f"{(before + needed) * 100:.0f} %"
             busy = f"with the devices before it, {line} is busy {share} of the time" if line else f"takes {share} of it"

@@ -15,7 +15,7 @@ from gateway.config.block import Block, Items
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
 from gateway.config.device_files import Files
 from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
-from gateway.config.location import SourceLocation
+from gateway.config.location import SourceLocation, without_wrong_keys
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.tags import Tags, shown_name
 from gateway.config.templates import Templates
@@ -86,10 +86,9 @@ def build(
         elif len(diagnostics) == before:
             diagnostics.add(file, None, "is empty: it needs `devices:`, a list")
     devices = _devices(found)
-    if not len(diagnostics):
-        whole = [(location, one.device, one.driver) for location, one in devices]
-        refuse_twins(whole)
-        refuse_impossible(whole)
+    whole = [(location, one.device, one.driver) for location, one in devices]
+    refuse_twins(whole)
+    refuse_impossible(whole)
     if not devices and not len(diagnostics):
         diagnostics.add(next(iter(files)), None, "no device is described here: add `devices:`, a list")
     if len(diagnostics):
@@ -176,18 +175,13 @@ def _device(location: SourceLocation) -> ConfiguredDevice | None:
     common = {key: value for key, value in raw.items() if key in DeviceKeys.model_fields}
     own = {key: value for key, value in raw.items() if key not in DeviceKeys.model_fields}
     keys = location.checked(DeviceKeys, common)
-    if keys is not None:
-        for key, name, is_path in (("name", keys.name, False), ("path", keys.path, True)):
-            if name is not None and (fault := topic.name_fault(name, path=is_path or "/" in name)):
-                location.fault(key, f"{key} {shown(name)} {fault}")
-            elif name is not None:
-                location.warn_of_unseen(key, name)
+    _check_topic(location)
     driver = _driver(location, raw.get("protocol"))
     settings = assumed = None
     if driver is not None:
         model = driver.settings[raw["protocol"]]
         settings = location.checked(model, own, DeviceKeys.model_fields)
-        assumed = settings or _assumed(model, own)
+        assumed = settings or without_wrong_keys(model, own)
     # What is wrong with the device does not hide what is wrong with its tags.
     tags = Tags(location, keys, driver, assumed, is_whole=settings is not None).read(raw.get("tags"))
     if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
@@ -198,16 +192,16 @@ def _device(location: SourceLocation) -> ConfiguredDevice | None:
     return ConfiguredDevice(device, driver, keys.breaker, PublishOptions(device.path, keys.publish, units), digest)
 
 
-def _assumed(model: type[BaseModel], own: Mapping[str, object]) -> BaseModel | None:
-    """Settings by which addresses can be read beside a wrong key; None if they may hang on that key."""
-    try:
-        return model.model_validate(own)
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_input=False, include_context=False)
-    if any(one["type"] == "literal_error" for one in errors):
-        return None
-    wrong = {one["loc"][0] for one in errors if one["loc"]}
-    return model.model_construct(None, **{key: value for key, value in own.items() if key not in wrong})
+def _check_topic(location: SourceLocation) -> None:
+    """The device's name and path, whatever else is wrong with it."""
+    for key in ("name", "path"):
+        name = location.block.get(key)
+        if not isinstance(name, str):
+            continue
+        if fault := topic.name_fault(name, path=key == "path" or "/" in name):
+            location.fault(key, f"{key} {shown(name)} {fault}")
+        else:
+            location.warn_of_unseen(key, name)
 
 
 def _driver(location: SourceLocation, protocol: object) -> Driver | None:

@@ -47,7 +47,7 @@ class Diagnostics:
         return len(self._found) + self._left_out
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        return iter(self._found)
+        return iter(sorted(self._found, key=_place))
 
     def hide(self, value: str, name: str) -> None:
         """`value` is that of the variable `name`: messages show the name."""
@@ -77,7 +77,11 @@ class Diagnostics:
 
     def __str__(self) -> str:
         more = [f"and {self._left_out} more faults"] if self._left_out else []
-        return "\n".join([*map(str, self._found), *more])
+        return "\n".join([*map(str, sorted(self._found, key=_place)), *more])
+
+
+def _place(one: Diagnostic) -> tuple[Path, int]:
+    return one.file, one.line or 0
 
 
 def shown(value: object) -> str:

@@ -1,6 +1,6 @@
 """Where in the files, and in which device and tag, something is being checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar, get_args
@@ -46,6 +46,18 @@ class SourceLocation:
             for key, message in messages_of(error, kind, beside):
                 self.fault(key, message)
             return None
+
+
+def without_wrong_keys(kind: type[M], raw: Mapping[str, object]) -> M | None:
+    """By which an address can be read beside a wrong key; None if it may hang on that key."""
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_input=False, include_context=False)
+    if any(one["type"] == "literal_error" for one in errors):
+        return None
+    wrong = {one["loc"][0] for one in errors if one["loc"]}
+    return kind.model_construct(None, **{key: value for key, value in raw.items() if key not in wrong})
 
 
 @cache

@@ -4,7 +4,7 @@ from pydantic import BaseModel
 
 from gateway.config.block import Block
 from gateway.config.diagnostics import shown
-from gateway.config.location import SourceLocation
+from gateway.config.location import SourceLocation, without_wrong_keys
 from gateway.config.overlaps import overlaps
 from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.drivers.driver import Driver, Tag
@@ -61,31 +61,37 @@ class Tags:
     def _tag(self, raw: Block) -> Tag | None:
         location = self._location(raw)
         found = location.checked(TagKeys, raw)
+        self._check_name(location, raw.get("name"))
+        # Neither does a wrong key of a tag hide a wrong address.
+        keys = found or without_wrong_keys(TagKeys, raw)
+        if self._driver is None or self._settings is None or keys is None or "address" not in keys.model_fields_set:
+            return None
+        settings = _ordered(self._settings, keys, location)
+        try:
+            address = self._driver.parse_address(str(keys.address), settings, keys.writable)
+        except ValueError as error:
+            location.fault("address", f"address {shown(keys.address)}: {error}")
+            return None
+        except AttributeError:
+            if self._is_whole:
+                raise
+            return None
         if found is None:
             return None
-        name = found.name
+        _warn_of_useless_keys(found, location, is_number=self._driver.is_number(address))
+        interval = found.interval or self._interval
+        limits = (found.writable, found.min, found.max)
+        return Tag(found.name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
+
+    def _check_name(self, location: SourceLocation, name: object) -> None:
+        if not isinstance(name, str):
+            return  # reported already
         if fault := topic.name_fault(name):
             location.fault("name", f"the tag's name {fault}")
         location.warn_of_unseen("name", name)
         if name in self._names:
             location.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
         self._names.add(name)
-        if self._driver is None or (settings := self._settings) is None:
-            return None
-        settings = _ordered(settings, found, location)
-        try:
-            address = self._driver.parse_address(found.address, settings, found.writable)
-        except ValueError as error:
-            location.fault("address", f"address {shown(found.address)}: {error}")
-            return None
-        except AttributeError:
-            if self._is_whole:
-                raise
-            return None
-        _warn_of_useless_keys(found, location, is_number=self._driver.is_number(address))
-        interval = found.interval or self._interval
-        limits = (found.writable, found.min, found.max)
-        return Tag(name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
 
 
 def _warn_of_useless_keys(tag: TagKeys, location: SourceLocation, *, is_number: bool) -> None:
@@ -107,5 +113,5 @@ def _ordered(settings: BaseModel, tag: TagKeys, location: SourceLocation) -> Bas
 
 def shown_name(raw: Block) -> str:
     """The name of a device or a tag, as far as it has one."""
-    name = raw.get("name", "(no name)")
+    name = raw.get("name") or "(no name)"
     return name if isinstance(name, str) and len(name) < 100 else shown(name)

@@ -472,3 +472,42 @@ def test_a_double_name_is_said_beside_other_faults(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="name already used at") as error:
         config.load(tmp_path)
     assert len(str(error.value).splitlines()) == 3
+
+
+def places(shown: list[str]) -> list[int]:
+    return [int(line.split(":")[1]) for line in shown]
+
+
+@pytest.mark.parametrize("wrong", [{"interval": "1"}, {"timeout": "often"}, {"publish": "scan"}])
+def test_a_wrong_key_does_not_hide_a_wrong_path(tmp_path: Path, wrong: dict[str, str]) -> None:
+    shown = faults(tmp_path, device(path="plant/line+/pump1", **wrong))
+    assert any("path 'plant/line+/pump1' contains '+'" in line for line in shown), shown
+    assert len(shown) == 2
+
+
+def test_a_wrong_key_of_a_tag_does_not_hide_its_name_or_its_address(tmp_path: Path) -> None:
+    shown = faults(tmp_path, device("{name: a/b, scale: much, address: 'holding:99:int16', interval: 1}"))
+    said = (
+        "the tag's name contains '/'",
+        "scale must be a number",
+        "address 'holding:99:int16': Modicon",
+        "interval: 1",
+    )
+    assert [sum(text in line for line in shown) for text in said] == [1, 1, 1, 1], shown
+
+
+def test_a_wrong_device_does_not_hide_what_is_wrong_between_others(tmp_path: Path) -> None:
+    one = "  - {name: %s, protocol: modbus-tcp, host: b, %stags: [{name: %s, address: 'coil:1'}]}\n"
+    text = "devices:\n" + one % ("a", "interval: 1, ", "x") + one % ("b", "", "c") + one % ("b/c", "", "t")
+    assert [line.partition(": ")[2][:40] for line in faults(tmp_path, text)] == [
+        "device a: interval: 1 is not a duration:",
+        "device b: tag c has the topic of device ",
+    ]
+
+
+def test_faults_stand_in_the_order_of_the_lines(tmp_path: Path) -> None:
+    tags = "{name: t, address: 'holding:99:int16'}\n      - {name: u, address: 'coil:1', scal: 2}"
+    text = device(tags, interval="1", hots="x", path="a/+") + "  - {name: plc, protocol: profibus}\n"
+    shown = faults(tmp_path, text.replace("devices:", "device: 1\ndevices:"))
+    assert places(shown) == sorted(places(shown))
+    assert len(shown) >= 8
