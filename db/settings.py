@@ -3,8 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, BeforeValidator, Field
 
 from nexus.process import settings
 from nexus.process.duration import seconds
@@ -29,7 +28,7 @@ Days = Annotated[int, BeforeValidator(_days), Field(ge=1, le=36_500)]
 DaysOrNever = Annotated[Days | None, BeforeValidator(_unless_never)]
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Ages in days, written like `90d`; without `retention_1day`, daily values are kept forever."""
 
     model_config = settings.CONFIG

@@ -56,7 +56,7 @@ def _entries() -> Iterator[tuple[str, EntryPoint]]:
 
 def _entries_of(distribution: Distribution) -> list[tuple[str, EntryPoint]]:
     try:
-        name = distribution.metadata["Name"] or "?"
-        return [(name, entry) for entry in distribution.entry_points.select(group=GROUP)]
+        entries = distribution.entry_points.select(group=GROUP)
+        return [(distribution.metadata["Name"] or "?", entry) for entry in entries]
     except Exception:  # its files are broken, which pip says: we do without it
         return []

@@ -3,8 +3,7 @@
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import Field
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, Field
 
 from nexus.mqtt.broker import Broker, Tls
 from nexus.process import settings
@@ -12,7 +11,7 @@ from nexus.process.errors import ConfigError
 from nexus.process.settings import CONFIG, ENCODED, refuse_placeholder
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """Where the broker is. TLS by `mqtts://`; the files are PEM. User and password may stand in the URL instead."""
 
     model_config = CONFIG

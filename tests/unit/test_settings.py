@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
-from pydantic_settings import BaseSettings
+from pydantic import BaseModel, ValidationError
 
 from db.settings import Settings as DatabaseSettings
 from gateway.settings import Settings as GatewaySettings
@@ -12,11 +11,11 @@ from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings, broker
 from nexus.process import names
 from nexus.process.errors import ConfigError
-from nexus.process.settings import Process, check_database_url
+from nexus.process.settings import Process, check_database_url, load
 
 
 def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:
-    made = broker(Settings(**settings), environment)  # type: ignore[arg-type]
+    made = broker(Settings(**settings), environment)
     return made.user, made.password
 
 
@@ -102,6 +101,26 @@ def test_an_answer_is_no_group_of_ingesters(value: str) -> None:
         GatewaySettings(receipts=value)
 
 
+def test_settings_come_from_the_environment_in_upper_or_lower_case(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = {"NEXUS_HEALTH_PORT": "8082", "nexus_log_level": "debug", "NEXUS_HTTP_HOSTS": "Edge-1, edge-1.plant"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    process = load(Process)
+    assert (process.health_port, process.log_level, process.http_hosts) == (8082, "debug", ("edge-1", "edge-1.plant"))
+    assert process.model_fields_set == {"health_port", "log_level", "http_hosts"}
+
+
+def test_each_wrong_setting_is_named_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEXUS_HEALTH_PORT", "hushhush")
+    monkeypatch.setenv("nexus_log_format", "hushhush")
+    with pytest.raises(ConfigError) as error:
+        load(Process)
+    assert str(error.value).splitlines() == [
+        "NEXUS_HEALTH_PORT: must be a whole number",
+        "NEXUS_LOG_FORMAT: must be 'json' or 'console'",
+    ]
+
+
 def test_names_that_are_no_settings_are_said_with_the_nearest() -> None:
     environment = {"NEXUS_SPOOLBYTES": "5", "NEXUS_SPOOL_BYTES": "5", "nexus_mqtt_url": "", "PATH": "", "NEXUS_": ""}
     found = names.unknown({**environment, "NEXUS_XYZ": "1", "NEXUS_DB_PORT_5432_TCP": "", "NEXUS_DB_SERVICE_HOST": ""})
@@ -109,7 +128,7 @@ def test_names_that_are_no_settings_are_said_with_the_nearest() -> None:
 
 
 def test_all_settings_are_known_by_name() -> None:
-    kinds: list[type[BaseSettings]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
+    kinds: list[type[BaseModel]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
     read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
     assert read | {"NEXUS_DEVICES", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
 
