@@ -14,6 +14,7 @@ from gateway.config.block import Block, Items
 from gateway.config.diagnostics import Diagnostics, shown
 from gateway.config.scalars import LONGEST, plain, text_fault
 from gateway.config.variables import Variables
+from gateway.config.yaml_problems import problem_of
 
 DEEPEST = 32
 MOST_NODES = 5_000_000  # of all files, copies by `<<` among them: 5,000 devices of 20 tags have 1.3 million
@@ -33,15 +34,16 @@ class Reader:
 
     def read(self, file: Path, data: bytes) -> Any:
         """The file's content; None if it has none, or is wrong as a whole."""
+        text = ""
         try:
-            document = _Document(file, data.decode("utf-8-sig"), self._diagnostics, self._variables, self._left)
+            text = data.decode("utf-8-sig")
+            document = _Document(file, text, self._diagnostics, self._variables, self._left)
             found = document.read()
             self._left = document.left
             return found
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = min(mark.line + 1, len(data.splitlines())) if mark else None  # not after the end
-            self._diagnostics.add(file, line, f"this is not YAML: {error.problem or error.context}")
+            line, problem = problem_of(error, text)
+            self._diagnostics.add(file, line, f"this is not YAML: {problem}")
         except yaml.YAMLError as error:
             reason = getattr(error, "reason", None) or str(error).partition("\n")[0]
             self._diagnostics.add(file, None, f"this is not YAML: {reason}")
@@ -51,6 +53,14 @@ class Reader:
         except _TooLargeError as error:
             self._diagnostics.add(file, error.line, str(error))
         return None
+
+
+def _with_comma(given: Any, event: Any) -> str | None:
+    """The number that was meant where `{scale: 0,1}` has the key 1 after the value 0."""
+    is_number = all(type(one) is yaml.ScalarEvent and one.implicit[0] for one in (given, event))
+    if not is_number or not event.value.isdecimal() or not given.value.lstrip("+-").isdecimal():
+        return None
+    return f"{given.value}.{event.value}"
 
 
 class _TooLargeError(Exception):
@@ -114,9 +124,17 @@ class _Document:
     def _mapping(self, line: int, depth: int) -> Block:
         block = Block(self._file, line)
         bases: list[Block] = []
+        key, given = None, None
         while type(event := self._next()) is not yaml.MappingEndEvent:
+            if (number := _with_comma(given, event)) is not None:  # of the key before
+                self._fault(event, f"{key}: the decimal sign is a point: write {number}")
+                if key is not None:
+                    block[key] = float(number)
+                self._value(self._next(), None, depth)
+                continue
             key = self._key(event, depth)
-            value = self._value(self._next(), key, depth)
+            given = self._next()
+            value = self._value(given, key, depth)
             self._count(2, line)
             if key is None:
                 continue

@@ -1,6 +1,7 @@
 """Device files: what is accepted, and what is said of the rest."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -511,3 +512,50 @@ def test_faults_stand_in_the_order_of_the_lines(tmp_path: Path) -> None:
     shown = faults(tmp_path, text.replace("devices:", "device: 1\ndevices:"))
     assert places(shown) == sorted(places(shown))
     assert len(shown) >= 8
+
+
+def broken(*tags: str, before: str = "    host: plc") -> str:
+    """A file that is no YAML: its device is on line 2, the line `before` the tags on line 4, the first tag on line 6."""
+    listed = "".join(f"      {tag}\n" for tag in tags)
+    return f"devices:\n  - name: plc\n    protocol: modbus-tcp\n{before}\n    tags:\n{listed}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (broken("\t- {name: t, address: 'coil:1'}"), "6: this is not YAML: a tab: YAML is indented with spaces only"),
+        (broken("- {name: t}", before="\thost: plc"), "4: this is not YAML: a tab"),
+        (broken("\t- {name: t}", "- {name: u}"), "6: this is not YAML: a tab"),
+        (broken('- {name: "t, address: "coil:1"}', "- {name: u}"), "6: this is not YAML: this ends without its '}': a"),
+        (broken("- {name: t, address: 'coil:1'", "- {name: u}"), "6: this is not YAML: this ends without its '}': a"),
+        (
+            broken('- {name: "t, address: coil}', "- {name: u}"),
+            "6: this is not YAML: the quote that begins here is nev",
+        ),
+        (broken("- {name: t}", before="    host:plc"), "4: this is not YAML: a key needs a colon and a space"),
+        (broken("- {name: t}", before="      host: plc"), "4: this is not YAML: wrong indentation: begin keys"),
+        (broken("- {name: t}", before="   host: plc"), "4: this is not YAML: wrong indentation: begin keys"),
+        (
+            broken("- name: t", "  unit: °C: x"),
+            "7: this is not YAML: wrong indentation: .*; or a text that contains `: `",
+        ),
+        (broken("- name: t", "  unit: %"), "7: this is not YAML: a text that begins with a special character must"),
+        (broken(r'- {name: t, unit: "\U"}'), "6: this is not YAML: a backslash in double quotes"),
+    ],
+)
+def test_what_is_no_yaml_has_its_line_and_a_remedy(tmp_path: Path, text: str, said: str) -> None:
+    (line,) = faults(tmp_path, text)
+    assert re.match(rf"plant\.yaml:{said}", line), line
+
+
+@pytest.mark.parametrize(("written", "meant"), [("scale: 0,1", "0.1"), ("scale: -0,50, offset: 1", "-0.50")])
+def test_a_decimal_comma_is_one_fault_and_the_remedy_is_right(tmp_path: Path, written: str, meant: str) -> None:
+    shown = faults(tmp_path, device(f"{{name: t, address: 'coil:1', {written}}}"))
+    assert shown == [f"plant.yaml:7: scale: the decimal sign is a point: write {meant}"]
+
+
+@pytest.mark.parametrize("key", ["name", "host", "interval"])
+def test_a_key_without_a_value_is_called_that(tmp_path: Path, key: str) -> None:
+    shown = faults(tmp_path, device(**{key: ""}))
+    assert any(f"key '{key}' has no value: write one after the colon" in line for line in shown), shown
+    assert "None" not in "".join(shown)
