@@ -1,8 +1,12 @@
 """Groups deliveries into batches: which rows are written together, and when. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Protocol
+
+import msgspec
 
 from ingestion.decode.rows import Rows, Window
 from nexus.contract.audit import Record
@@ -11,12 +15,19 @@ _MESSAGE_BYTES = 400  # what Python needs around a small one
 _TAG_BYTES = 150  # around a text, and around its copy when it is written
 
 
-class Delivery(NamedTuple):
-    """A message, and how to acknowledge it."""
+class Acknowledge(Protocol):
+    """Of a connection: tells the broker that it may forget messages, by their packet ids."""
+
+    def __call__(self, *packet_ids: int | None) -> None: ...
+
+
+class Delivery(msgspec.Struct, frozen=True, gc=False):
+    """A message, and what acknowledges it, together with others of its connection."""
 
     topic: str
     payload: bytes
-    acknowledge: Callable[[], None]
+    packet_id: int | None
+    acknowledge: Acknowledge
 
     @property
     def size(self) -> int:
@@ -87,3 +98,9 @@ class Batch:
         if not self.deliveries:
             return None
         return 0.0 if self.points >= points else max(0.0, self.began + seconds - now)
+
+
+def acknowledge(deliveries: Iterable[Delivery]) -> None:
+    """Tells the broker, in their order, that it may forget these messages."""
+    for together, some in groupby(deliveries, attrgetter("acknowledge")):
+        together(*(delivery.packet_id for delivery in some))

@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 
 from ingestion import metrics
-from ingestion.consume.batch import Delivery
+from ingestion.consume.batch import Acknowledge, Delivery
 from ingestion.consume.pipeline import Pipeline
 from ingestion.consume.receipts import Receipts
 from nexus.mqtt import Broker, Client, Connection, Message, MqttError, SubscriptionError, stay_connected
@@ -26,6 +25,7 @@ class Consumer:
         self._quiet = asyncio.Event()
         self._committed = asyncio.Event()
         self._latest: Connection | None = None
+        self._acknowledge: Acknowledge = lambda *_: None  # of the latest connection
         self._lost_at: dict[str, int] = {}  # by filter, how often subscribing to it lost the connection
         self._said: set[str] = set()
         self._log = log.get("consumer")
@@ -102,11 +102,10 @@ class Consumer:
 
     def _received(self, connection: Connection, message: Message) -> None:
         if connection is not self._latest:
-            self._latest = connection
+            self._latest, self._acknowledge = connection, connection.acknowledge
             if connection.session_present:
                 self._pipeline.forget_undecoded()
-        acknowledge = partial(connection.acknowledge, message.packet_id)
-        self._pipeline.receive(Delivery(message.topic, message.payload, acknowledge))
+        self._pipeline.receive(Delivery(message.topic, message.payload, message.packet_id, self._acknowledge))
         if self._pipeline.full and not self._stopping.is_set():
             connection.pause()
             self._pipeline.when_room(self._resume)

@@ -10,7 +10,7 @@ from time import time
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_random_exponential
 
 from ingestion import metrics
-from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.batch import Batch, Delivery, acknowledge
 from ingestion.consume.receipts import Receipts
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
@@ -96,14 +96,9 @@ class Pipeline:
 
     def receive(self, delivery: Delivery) -> None:
         """Takes one message; never waits."""
-        metrics.messages.inc()
-        if self._undecoded or not self._has_room():
-            self._undecoded.append(delivery)
-            self._undecoded_bytes += delivery.size
-            return
-        self._decode(delivery)
-        if len(self._open.deliveries) == 1 or self._open.points >= self._settings.batch_points:
-            self._wake.set()
+        self._undecoded.append(delivery)
+        self._undecoded_bytes += delivery.size
+        self._decode_soon()
 
     def forget_undecoded(self) -> None:
         """Drops undecoded messages: their connection is gone, and the broker sends them again."""
@@ -162,16 +157,15 @@ class Pipeline:
         for numbers in batch.receipts:
             self._receipts.add(*numbers)
         while self._writing and self._writing[0].committed:
-            for _, _, acknowledge in self._writing.popleft().deliveries:
-                acknowledge()
+            acknowledge(self._writing.popleft().deliveries)
         self._decode_soon()
 
-    def _has_room(self) -> bool:
-        if self._lateness.latest is None:
-            return False
+    def _room(self) -> int:
+        """How many points may be decoded now."""
+        if self._lateness.latest is None or self._bytes + self._open.size >= MOST_BYTES:
+            return 0
         points = self._open.points
-        enough = points >= self._settings.most_points or self._points + points >= self._settings.buffer_points
-        return not enough and self._bytes + self._open.size < MOST_BYTES
+        return min(self._settings.most_points - points, self._settings.buffer_points - self._points - points)
 
     def _decode_soon(self) -> None:
         """Decodes waiting messages, once the writer has its work."""
@@ -182,28 +176,31 @@ class Pipeline:
     def _decode_waiting(self) -> None:
         self._decoding = False
         was_full = self.full
-        enough = self._open.points + _DECODED_AT_ONCE
-        while self._undecoded and self._has_room() and self._open.points < enough:
-            delivery = self._undecoded.popleft()
-            self._undecoded_bytes -= delivery.size
-            self._decode(delivery)
-        if self._has_room():
+        if self._undecoded and (room := self._room()) > 0:
+            self._decode(self._open.points + min(room, _DECODED_AT_ONCE))
+        if self._room() > 0:
             self._decode_soon()
-        self._wake.set()
         if was_full and not self.full:
             waiting, self._when_room = self._when_room, set()
             for call in waiting:
                 call()
 
-    def _decode(self, delivery: Delivery) -> None:
-        batch, (topic, payload, _) = self._open, delivery
-        window = self._window_now()
-        if not batch.deliveries:
+    def _decode(self, enough: int) -> None:
+        """Decodes waiting messages until the open batch has `enough` points, or too many bytes."""
+        batch, undecoded, window, add = self._open, self._undecoded, self._window_now(), self._encoding.add
+        before, most_bytes = len(batch.deliveries), MOST_BYTES - self._bytes
+        if not before:
             batch.began = self._clock()
-        batch.deliveries.append(delivery)
-        batch.windows.append(window)
-        batch.size += delivery.size
-        self._encoding.add(batch, topic, payload, window)
+        while undecoded and batch.points < enough and batch.size < most_bytes:
+            delivery = undecoded.popleft()
+            self._undecoded_bytes -= (size := delivery.size)
+            batch.size += size
+            batch.deliveries.append(delivery)
+            batch.windows.append(window)
+            add(batch, delivery.topic, delivery.payload, window)
+        metrics.messages.inc(len(batch.deliveries) - before)
+        if not before or batch.points >= self._settings.batch_points or self._finishing:
+            self._wake.set()
 
     def _window_now(self) -> Window:
         """By which times are judged; made anew each millisecond at most."""

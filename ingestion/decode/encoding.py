@@ -40,37 +40,12 @@ class Encoding:
         *,
         wanted: Wanted | None = None,
         arrived: int | None = None,
-    ) -> None:
-        """Adds a payload to a batch, or what `wanted` leaves of it; it `arrived` now, or then (epoch ms)."""
-        self._take(batch, topic, payload, window, wanted=wanted, arrived=arrived)
-
-    def again(self, batch: Batch, part: slice = _ALL, wanted: Wanted | None = None) -> Batch:
-        """A batch of the same messages, or part of them, judged as of their arrival.
-
-        Their rejects have been charged to the quota already.
-        """
-        admitted = {(reject.came_on, reject.payload) for reject in batch.rejects}
-
-        def admits(reject: Reject) -> bool:
-            return (reject.came_on, reject.payload) in admitted
-
-        anew = Batch(deliveries=batch.deliveries[part], windows=batch.windows[part])
-        for (topic, payload, _), window in zip(anew.deliveries, anew.windows, strict=True):
-            self._take(anew, topic, payload, window, wanted=wanted, admits=admits)
-        return anew
-
-    def _take(
-        self,
-        batch: Batch,
-        topic: str,
-        payload: bytes,
-        window: Window,
-        *,
-        wanted: Wanted | None,
-        arrived: int | None = None,
         admits: Callable[[Reject], bool] | None = None,
     ) -> None:
-        """Adds rows, rejects as far as the quota or `admits` allows, and the sequence numbers of both."""
+        """Adds a payload to a batch, or what `wanted` leaves of it; it `arrived` now, or then (epoch ms).
+
+        That is its rows, its rejects as far as the quota or `admits` allows, and the sequence numbers of both.
+        """
         publisher, numbers = None, (0, -1)
         arrived = window.now if arrived is None else arrived
         reject = None
@@ -103,6 +78,21 @@ class Encoding:
             batch.receipts += spared  # the rest is nowhere: whoever sent it must not forget it
         elif publisher is not None:
             batch.receipts.append((publisher, *numbers))
+
+    def again(self, batch: Batch, part: slice = _ALL, wanted: Wanted | None = None) -> Batch:
+        """A batch of the same messages, or part of them, judged as of their arrival.
+
+        Their rejects have been charged to the quota already.
+        """
+        admitted = {(reject.came_on, reject.payload) for reject in batch.rejects}
+
+        def admits(reject: Reject) -> bool:
+            return (reject.came_on, reject.payload) in admitted
+
+        anew = Batch(deliveries=batch.deliveries[part], windows=batch.windows[part])
+        for delivery, window in zip(anew.deliveries, anew.windows, strict=True):
+            self.add(anew, delivery.topic, delivery.payload, window, wanted=wanted, admits=admits)
+        return anew
 
     def _misnumbered(self, topic: str) -> None:
         metrics.misnumbered.inc()

@@ -28,7 +28,7 @@ from nexus.mqtt.reader import Ack, Unreadable
 from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
 from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of, unexpected
 from nexus.mqtt.stream import PacketStream
-from nexus.mqtt.writer import Writer
+from nexus.mqtt.writer import Writer, pubacks
 from nexus.process import guard
 
 ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that gives none holds back what comes after it
@@ -163,15 +163,15 @@ class Connection:
         """Reads again."""
         self.stream.resume_reading()
 
-    def acknowledge(self, packet_id: int | None) -> None:
-        """Tells the broker, in the order of the calls, that it may forget the message.
+    def acknowledge(self, *packet_ids: int | None) -> None:
+        """Tells the broker, in this order, that it may forget the messages.
 
         Nothing for QoS 0, for what is acknowledged already, or once the connection is lost.
         """
-        if packet_id is not None and self._receiving.release(packet_id) and self.stream.ended is None:
-            self.stream.write(b"\x40\x02" + packet_id.to_bytes(2, "big"))
-
-    # What `connect` does with it.
+        release = self._receiving.release
+        held = [packet_id for packet_id in packet_ids if packet_id is not None and release(packet_id)]
+        if held and self.stream.ended is None:
+            self.stream.write(pubacks(held))
 
     async def open(self, packet: ConnectPacket) -> None:
         """Introduces us, on a stream that is connected. Raises MqttError."""

@@ -1,6 +1,5 @@
 """Messages in flight on one connection, both ways, and their limits. Pure."""
 
-from collections import Counter
 from collections.abc import Callable
 
 from mqtt5 import DisconnectReasonCode, PublishPacket, SubAckPacket, UnsubAckPacket
@@ -75,7 +74,7 @@ class Receiving:
     """
 
     def __init__(self) -> None:
-        self._held: Counter[int] = Counter()
+        self._held: dict[int, int] = {}  # how often, by packet id
 
     def take(self, packet: PublishPacket, packet_id: int) -> bool:
         """Whether the message is to be handed on: not so what we hold already. Raises PacketError."""
@@ -83,7 +82,7 @@ class Receiving:
             return False
         if not packet_id:
             raise _violation("a PUBLISH with packet id 0")
-        self._held[packet_id] += 1
+        self._held[packet_id] = self._held.get(packet_id, 0) + 1
         return True
 
     def release(self, packet_id: int) -> bool:

@@ -1,5 +1,6 @@
 """A message as bytes: what `mqtt5` writes, in two thirds of the time for what nearly all messages are. Pure."""
 
+from collections.abc import Iterable
 from struct import Struct
 
 from mqtt5 import PublishPacket, QoS
@@ -9,6 +10,12 @@ from nexus.mqtt.topics import is_topic
 _MOST_TOPICS = 65_536  # that are remembered
 _SHORT, _LONG = Struct(">BBH"), Struct(">BBBH")  # first byte, length of the rest in one or two, length of the topic
 _TAIL = Struct(">Hx")  # packet id, no properties
+_PUBACK = Struct(">HH")  # first byte and length, packet id; no properties
+
+
+def pubacks(packet_ids: Iterable[int]) -> bytes:
+    """The acknowledgements of messages that were taken."""
+    return b"".join([_PUBACK.pack(0x4002, packet_id) for packet_id in packet_ids])
 
 
 class Writer:

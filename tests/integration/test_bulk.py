@@ -52,7 +52,7 @@ def batch(encoding: Encoding, *payloads: bytes) -> Batch:
     found = Batch()
     for payload in payloads:
         found.windows.append(Window.at(NOW, 0))
-        found.deliveries.append(Delivery("dev/x", payload, lambda: None))
+        found.deliveries.append(Delivery("dev/x", payload, None, lambda *_: None))
         encoding.add(found, "dev/x", payload, Window.at(NOW, 0))
     return found
 
@@ -233,7 +233,7 @@ def test_a_repetition_beside_them_leaves_messages_without_a_time_where_they_arri
         found = batch(encoding, message(1, 10), message(1, 10))
         for later in (10, 20, 30):
             window = Window.at(NOW + later, 0)
-            found.deliveries.append(Delivery("plain/a", b"%d" % later, lambda: None))
+            found.deliveries.append(Delivery("plain/a", b"%d" % later, None, lambda *_: None))
             found.windows.append(window)
             encoding.add(found, "plain/a", b"%d" % later, window)
         async with Writer(as_role(bulk_database, "nexus_writer"), BulkInsert(encoding)) as writer:

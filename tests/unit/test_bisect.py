@@ -22,7 +22,7 @@ WINDOW = Window.at(1_700_000_000_000, 0)
 def arrived(encoding: Encoding, *messages: tuple[str, bytes]) -> Batch:
     batch = Batch()
     for topic, payload in messages:
-        batch.deliveries.append(Delivery(topic, payload, lambda: None))
+        batch.deliveries.append(Delivery(topic, payload, None, lambda *_: None))
         batch.windows.append(WINDOW)
         encoding.add(batch, topic, payload, WINDOW)
     return batch

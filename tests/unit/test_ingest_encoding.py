@@ -118,7 +118,7 @@ def test_what_is_refused_and_not_kept_gets_no_receipt() -> None:
     ):
         assert batch(payload).receipts == [(GATEWAY, 7, 10)]
         assert batch(payload, encoding=nothing).receipts == []
-        one = Batch(deliveries=[Delivery("dev/x", payload, lambda: None)], windows=[WINDOW])
+        one = Batch(deliveries=[Delivery("dev/x", payload, None, lambda *_: None)], windows=[WINDOW])
         assert nothing.again(one).receipts == [], "nor does it, if the batch is made anew"
 
 

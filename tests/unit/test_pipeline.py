@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import Any
 
 import pytest
@@ -51,8 +50,8 @@ class Database:
 
 async def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     payload = PAYLOAD % (b"x" * 300, int(time.time() * 1000))
-    monkeypatch.setattr(pipeline, "MOST_BYTES", 10 * Delivery("dev/10/t", payload, lambda: None).size)
-    acknowledged: list[int] = []
+    monkeypatch.setattr(pipeline, "MOST_BYTES", 10 * Delivery("dev/10/t", payload, None, lambda *_: None).size)
+    acknowledged: list[int | None] = []
 
     database, room = Database(), asyncio.Event()
     writer: Any = database  # as far as a pipeline knows
@@ -60,7 +59,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypa
     running = asyncio.create_task(line.run())
     taken = 0
     while not line.full:
-        line.receive(Delivery(f"dev/{taken}/t", payload, partial(acknowledged.append, taken)))
+        line.receive(Delivery(f"dev/{taken}/t", payload, taken, lambda *ids: acknowledged.extend(ids)))
         taken += 1
         line.when_room(room.set)
         await asyncio.sleep(0)
@@ -79,7 +78,7 @@ async def test_messages_that_wait_are_bounded_in_bytes_and_none_is_lost(monkeypa
 def test_a_stop_while_all_room_is_taken_waits_for_the_database_and_blocks_nothing() -> None:
     """One writer has all that may be decoded, the other one has nothing to do, and messages are held."""
     payload = PAYLOAD % (b"x", int(time.time() * 1000))
-    acknowledged: list[int] = []
+    acknowledged: list[int | None] = []
 
     async def scenario() -> None:
         databases = [Database(), Database()]
@@ -88,7 +87,7 @@ def test_a_stop_while_all_room_is_taken_waits_for_the_database_and_blocks_nothin
         line = pipeline_of(settings, writers)
         running = asyncio.create_task(line.run())
         for number in range(25):
-            line.receive(Delivery(f"dev/{number}/t", payload, partial(acknowledged.append, number)))
+            line.receive(Delivery(f"dev/{number}/t", payload, number, lambda *ids: acknowledged.extend(ids)))
         await asyncio.sleep(0.05)
         line.finish()
         await asyncio.sleep(0.05)
@@ -111,7 +110,7 @@ def test_a_stop_ends_once_the_held_messages_are_the_brokers_again() -> None:
         line = pipeline_of(settings, [writer, writer])
         running = asyncio.create_task(line.run())
         for number in range(25):
-            line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
+            line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), None, lambda *_: None))
         await asyncio.sleep(0.05)
         line.finish()
         await asyncio.sleep(0)
@@ -129,7 +128,7 @@ def test_what_is_acknowledged_a_second_time_is_a_broken_invariant() -> None:
         database.free.set()
         writer: Any = database
         line = pipeline_of(Settings(batch_seconds=0.01), [writer])
-        line.receive(Delivery("dev/a/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
+        line.receive(Delivery("dev/a/t", PAYLOAD % (b"x", int(time.time() * 1000)), None, lambda *_: None))
         batch = await line._next()
         assert batch is not None
         line._settle(batch)
@@ -146,7 +145,7 @@ def test_nothing_is_decoded_while_lateness_is_unknown_and_all_of_it_afterwards()
         line = pipeline_of(Settings(batch_seconds=0.01), [database], known)
         running = asyncio.create_task(line.run())
         for number in range(25):
-            line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), lambda: None))
+            line.receive(Delivery(f"dev/{number}/t", PAYLOAD % (b"x", int(time.time() * 1000)), None, lambda *_: None))
         await asyncio.sleep(0.05)
         assert database.stored == 0
         known.latest = ALL_ON_TIME

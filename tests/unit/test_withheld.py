@@ -16,7 +16,7 @@ def arrived(encoding: Encoding, *messages: tuple[str, dict[str, object]]) -> Bat
     batch, window = Batch(), Window.at(AT, 0)
     for topic, content in messages:
         payload = json.dumps({"ts": AT} | content).encode()
-        batch.deliveries.append(Delivery(topic, payload, lambda: None))
+        batch.deliveries.append(Delivery(topic, payload, None, lambda *_: None))
         batch.windows.append(window)
         encoding.add(batch, topic, payload, window)
     return batch
