@@ -3,7 +3,8 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings
 
 from nexus.process import settings
 from nexus.process.duration import seconds
@@ -28,7 +29,7 @@ Days = Annotated[int, BeforeValidator(_days), Field(ge=1, le=36_500)]
 DaysOrNever = Annotated[Days | None, BeforeValidator(_unless_never)]
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Ages in days, written like `90d`; without `retention_1day`, daily values are kept forever."""
 
     model_config = settings.CONFIG

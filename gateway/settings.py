@@ -4,7 +4,8 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
+from pydantic_settings import BaseSettings
 
 from gateway.polling.slots import SLOT_SECONDS
 from nexus.process import paths
@@ -28,7 +29,7 @@ def _ingestion_group(text: str) -> str:
     return text
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart.
 
     `receipts` is the group of ingesters whose receipts are waited for, `auto` for any that offers them, or `none`.

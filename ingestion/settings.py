@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_settings import BaseSettings, NoDecode
 
 from ingestion.decode.decoders import Rule
 from nexus.process.errors import ConfigError
@@ -24,7 +25,7 @@ def _table(value: object) -> object:
         raise ValueError(f"neither a list nor a readable file: {error}") from None
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Sizes in points, times in seconds. `receive_maximum` in messages."""
 
     model_config = CONFIG
@@ -36,7 +37,7 @@ class Settings(BaseModel):
     writers: int = Field(2, ge=1, le=16)
     buffer_points: int = Field(50_000, ge=1)
     receive_maximum: int = Field(20_000, ge=1, le=MQTT_MOST)
-    decoders: Annotated[tuple[Rule, ...], BeforeValidator(_table)] = ()
+    decoders: Annotated[tuple[Rule, ...], NoDecode, BeforeValidator(_table)] = ()
     session_seconds: int = Field(600, ge=10)
     connect_seconds: float = Field(60.0, ge=1, le=600)
     oldest_days: int = Field(3_650, ge=1, le=20_000)

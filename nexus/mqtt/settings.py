@@ -3,7 +3,8 @@
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import Field
+from pydantic_settings import BaseSettings
 
 from nexus.mqtt.broker import Broker, Tls
 from nexus.process import settings
@@ -11,7 +12,7 @@ from nexus.process.errors import ConfigError
 from nexus.process.settings import CONFIG, ENCODED, refuse_placeholder
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """Where the broker is. TLS by `mqtts://`; the files are PEM. User and password may stand in the URL instead."""
 
     model_config = CONFIG

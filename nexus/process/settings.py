@@ -1,11 +1,11 @@
 """Settings from `NEXUS_*` environment variables, and the errors that name them."""
 
-import os
 import re
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from nexus.process.errors import ConfigError
 from nexus.process.wording import words
@@ -13,18 +13,20 @@ from nexus.process.wording import words
 PREFIX = "NEXUS_"
 PLACEHOLDER = "change-me"
 SHORTEST_SECRET = 12
-CONFIG = ConfigDict(frozen=True, hide_input_in_errors=True)  # what was written may be a password
+CONFIG = SettingsConfigDict(
+    env_prefix=PREFIX, extra="ignore", hide_input_in_errors=True, frozen=True, validate_default=False
+)
 
 ENCODED = "write #, /, @ and other special characters of a password percent-encoded, like %23"
 
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T", bound=BaseSettings)
 
 
 def _names(value: object) -> object:
     return [name.strip().lower() for name in value.split(",") if name.strip()] if isinstance(value, str) else value
 
 
-class Process(BaseModel):
+class Process(BaseSettings):
     """What every service is told about itself, and by which names and for whom its pages are."""
 
     model_config = CONFIG
@@ -33,22 +35,20 @@ class Process(BaseModel):
     log_format: Literal["json", "console"] = "json"
     health_host: str = "127.0.0.1"
     health_port: int = Field(8081, ge=0, le=65535)
-    http_hosts: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    http_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_names)] = ()
     http_token: str | None = None
 
 
 def load(kind: type[T]) -> T:
-    """Reads settings from the environment, upper case or lower. Raises ConfigError that names each one at fault."""
-    given = {name.upper(): value for name, value in os.environ.items()}
-    names = {name: f"{PREFIX}{name.upper()}" for name in kind.model_fields}
+    """Reads settings from the environment. Raises ConfigError that names each variable at fault."""
     try:
-        return kind.model_validate({name: given[variable] for name, variable in names.items() if variable in given})
+        return kind()
     except ValidationError as error:
         lines = {_said(kind, fault) for fault in error.errors(include_url=False, include_input=False)}
         raise ConfigError("\n".join(sorted(lines))) from None
 
 
-def _said(kind: type[BaseModel], fault: ErrorDetails) -> str:
+def _said(kind: type[BaseSettings], fault: ErrorDetails) -> str:
     if not fault["loc"]:
         return words(fault, None)
     name = str(fault["loc"][0])

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
 
 from db.settings import Settings as DatabaseSettings
 from gateway.settings import Settings as GatewaySettings
@@ -15,7 +16,7 @@ from nexus.process.settings import Process, check_database_url, load
 
 
 def who(environment: str = "production", **settings: object) -> tuple[str | None, str | None]:
-    made = broker(Settings(**settings), environment)
+    made = broker(Settings(**settings), environment)  # type: ignore[arg-type]
     return made.user, made.password
 
 
@@ -128,7 +129,7 @@ def test_names_that_are_no_settings_are_said_with_the_nearest() -> None:
 
 
 def test_all_settings_are_known_by_name() -> None:
-    kinds: list[type[BaseModel]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
+    kinds: list[type[BaseSettings]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
     read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
     assert read | {"NEXUS_DEVICES", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
 
