@@ -138,6 +138,8 @@ def _run(program: str, *arguments: str, url: str | None = None) -> bytes:
     )
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
+        if any("server version mismatch" in line for line in said):
+            raise ConfigError(f"{path} is older than the server: install PostgreSQL's client programs of its version")
         text = "; ".join(said[-2:]) or f"{program}: exit code {done.returncode}"
         raise ConfigError(f"{text}: this needs the database's owner" if "permission denied" in text else text)
     return done.stdout

@@ -49,9 +49,9 @@ def describe(connection: Connection) -> str:
     is_revoked = connection.execute(_REVOKED).fetchone() == (True,)
     others = foreign_tables(connection)
     if not others:
-        return "taken away" if is_revoked else "PostgreSQL's own: a superuser has to run `nexus db migrate`"
+        return "revoked" if is_revoked else "not revoked: a superuser has to run `nexus db migrate`"
     named = ", ".join(others[:_SHOWN]) + (" and more" if len(others) > _SHOWN else "")
-    state = "were taken away, and whose they are may need them" if is_revoked else "are left alone"
+    state = "were revoked, and whose they are may need them" if is_revoked else "are left alone"
     return f"this database holds more than the historian ({named}), so they {state}: give it a database of its own"
 
 

@@ -56,7 +56,7 @@ def status(connection: Connection) -> tuple[Lines, bool]:
     missing = [name for name in names() if name not in done]
     rows += [("migrations applied", str(len(done))), ("migrations missing", ", ".join(missing) or "none")]
     if not missing:
-        rows.append(("rights of everybody", rights.describe(connection)))
+        rows.append(("public rights", rights.describe(connection)))
         rows.append(("topics", _text(connection, "SELECT count(*) FROM topics")))
         rows.append(("rejects", _text(connection, "SELECT count(*) FROM rejects")))
         rows += _plain(connection) if found is Tier.PLAIN else _hypertable(connection)

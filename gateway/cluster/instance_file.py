@@ -23,4 +23,6 @@ class InstanceFile:
         if self._kept != instance:
             self._kept = instance
             with suppress(OSError):
+                self._file.touch(0o600)
+                self._file.chmod(0o600)  # that of an older version
                 self._file.write_text(f"{member}\n{instance}")

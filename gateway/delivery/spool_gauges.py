@@ -13,6 +13,7 @@ class SpoolGauges:
         self._spool = spool
         self._size: int | None = None
         self._rate = 0.0  # readings a second that leave the disk
+        self._full_in = inf  # seconds, at the pace of late
 
     def show(self) -> None:
         """Has the metrics read this spool from now on."""
@@ -20,6 +21,7 @@ class SpoolGauges:
         metrics.spool_bytes.set_function(lambda: self._spool.contents.size)
         metrics.spool_oldest.set_function(lambda: self._kept() or 0.0)
         metrics.spool_drain.set_function(self._drain)
+        metrics.spool_loss.set_function(self._loss)
 
     def sent(self, readings: int, seconds: float) -> None:
         """So many messages left the disk in `seconds`."""
@@ -30,24 +32,24 @@ class SpoolGauges:
         self._rate = 0.0
 
     async def show_growth(self, seconds: float, *, failing: bool) -> None:
-        """When it will be full, at the pace of the last `seconds`; and when the oldest message is lost, if it stays.
-
-        It is full now while the disk is `failing`. Raises SpoolError.
-        """
+        """When it is full, at the pace of the last `seconds`; now, while the disk is `failing`. Raises SpoolError."""
         size, before = self._spool.contents.size, self._size
         self._size = size
         left = inf
         if before is not None and size > before:
             left = await self._spool.room() / ((size - before) / seconds)
-        left = 0.0 if failing else left
-        metrics.spool_full.set(left)
-        kept = self._kept()
-        metrics.spool_loss.set(max(0.0, min(left, self._spool.max_age - kept if kept is not None else inf)))
+        self._full_in = 0.0 if failing else left
+        metrics.spool_full.set(self._full_in)
 
     def _kept(self) -> float | None:
         """For how many seconds it has the oldest message."""
         oldest = self._spool.contents.oldest
         return (self._spool.clock - oldest) / 1000 if oldest is not None else None
+
+    def _loss(self) -> float:
+        """In how many seconds the oldest message is lost, if it stays."""
+        kept = self._kept()
+        return inf if kept is None else max(0.0, min(self._full_in, self._spool.max_age - kept))
 
     def _drain(self) -> float:
         readings = self._spool.contents.readings

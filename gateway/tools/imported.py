@@ -74,7 +74,9 @@ def imported(file: Path, device: Mapping[str, str]) -> tuple[list[str], list[str
 def _rows(file: Path) -> Rows:
     try:
         rows = list(sheet.rows(sheet.decoded(file.read_bytes())))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:
         raise ConfigError(f"{file}: cannot be read: {error}") from None
     if not rows:
         raise ConfigError(f"{file}: holds no rows below its header")

@@ -54,7 +54,12 @@ def shown(connection: Connection, which: Which, limit: int) -> list[str]:
     """The newest, a line each, and how many there are by reason."""
     query = sql.SQL("SELECT id, time::text, topic, reason, payload FROM rejects WHERE {} ORDER BY id DESC LIMIT {}")
     found = connection.execute(query.format(which.condition, limit)).fetchall()
-    lines = ["  ".join((*(_plain(str(one)) for one in row[:4]), _short(row[4]))) for row in found]
+    if not found:
+        return []
+    lines = ["number  arrived  topic  reason  payload"]
+    lines += ["  ".join((*(_plain(str(one)) for one in row[:4]), _short(row[4]))) for row in found]
+    total = connection.execute(sql.SQL("SELECT count(*) FROM rejects WHERE {}").format(which.condition)).fetchone()
+    lines += ["", f"{total[0] if total else 0} in all; by reason:"]
     counts = sql.SQL("SELECT count(*), left(reason, 100) FROM rejects WHERE {} GROUP BY 2 ORDER BY 1 DESC LIMIT 20")
     lines += [
         f"{number:>8}  {_plain(str(reason))}" for number, reason in connection.execute(counts.format(which.condition))

@@ -59,8 +59,10 @@ def simulate(
     from importlib.resources import as_file, files
 
     from nexus.process.run import run
-    from simulators.service import serve
+    from simulators.service import load, serve
 
+    if file is not None:
+        load(file)  # what is wrong with it is said as by any other tool
     configure_log("simulator")
     with as_file(files("simulators") / "demo/plant.yaml") as demo:
         return run(lambda stop: serve(stop, file or demo, host))
@@ -85,7 +87,11 @@ def health() -> int:
         with urlopen(f"http://{f'[{here}]' if ':' in here else here}:{port}/health", timeout=3) as answer:
             print(answer.read().decode())
     except OSError as error:
-        print(f"no answer on port {port}: {error}", file=sys.stderr)
+        reason = getattr(error, "reason", error)
+        said = getattr(reason, "strerror", None) or reason
+        print(
+            f"no answer on port {port} ({said}): is the service running, with this NEXUS_HEALTH_PORT?", file=sys.stderr
+        )
         return 1
     return 0
 

@@ -171,7 +171,8 @@ def decode(topic: str, payload: bytes) -> Message:
     try:
         message = _decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        return _decode_leniently(topic, payload, str(error))
+        reason = f"not in the format of a reading ({error}): messages of another format need a decoder"
+        return _decode_leniently(topic, payload, reason)
     values = message.v
     if isinstance(values, dict):
         return _device_message(topic, message, values, [])

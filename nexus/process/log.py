@@ -4,7 +4,7 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 Log = FilteringBoundLogger
 
@@ -13,8 +13,13 @@ _THIRD_PARTY_LEVEL = logging.WARNING
 
 def configure(service: str, level: str, fmt: str) -> None:
     """Sets up this process's log on standard error; the libraries' own lines join it from WARNING up."""
+
+    def named(_: object, __: str, event: EventDict) -> EventDict:  # in threads, too, which have no context of ours
+        event["service"] = service
+        return event
+
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        named,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
@@ -33,8 +38,6 @@ def configure(service: str, level: str, fmt: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    structlog.contextvars.clear_contextvars()
-    structlog.contextvars.bind_contextvars(service=service)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -1,5 +1,6 @@
 """The `nexus` command: exit codes, errors, and clean ends."""
 
+import json
 import signal
 import socket
 import subprocess
@@ -55,7 +56,7 @@ def test_check_shows_all_faults_and_exits_with_2(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("devices: [}")
     done = run_nexus("check", str(tmp_path))
     assert done.returncode == 2
-    assert [line.split(": ")[0].rpartition("/")[2] for line in done.stderr.splitlines()] == ["b.yaml:1", "a.yaml:3"]
+    assert [line.split(": ")[0].rpartition("/")[2] for line in done.stderr.splitlines()] == ["a.yaml:3", "b.yaml:1"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["check"], ["db"]])
@@ -96,6 +97,11 @@ def test_bad_configuration_exits_with_2_and_names_it(
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["simulate", "import"])
+def test_a_tool_without_its_file_says_so_in_words(command: str) -> None:
+    assert run_nexus(command, "/no/such").stderr == "/no/such: cannot be read: no such file or directory\n"
 
 
 def test_a_database_that_does_not_answer_is_no_fault_of_the_configuration() -> None:
@@ -144,6 +150,9 @@ def test_health_tells_whether_the_service_lives(nexus: Start, devices: str) -> N
     assert gateway.stop() == 0
     done = run_nexus("health", health_port=str(gateway.port))
     assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"no answer on port {gateway.port} (Connection refused): is the service running, with this NEXUS_HEALTH_PORT?\n"
+    )
 
 
 def test_metrics_are_served(nexus: Start, devices: str, mosquitto: Callable[..., Mosquitto]) -> None:
@@ -151,3 +160,19 @@ def test_metrics_are_served(nexus: Start, devices: str, mosquitto: Callable[...,
     until(lambda: gateway.metric("nexus_gateway_device_failures_total") >= 1, "the failure is counted")
     assert gateway.metric("nexus_gateway_devices") == 1
     assert gateway.metric("nexus_gateway_broker_connected") == 1
+
+
+IN_A_THREAD = """
+from threading import Thread
+from nexus.process import log
+log.configure("gateway", "info", "json")
+thread = Thread(target=lambda: log.get("spool").info("from a thread"))
+thread.start()
+thread.join()
+"""
+
+
+def test_lines_of_threads_name_the_service_too() -> None:
+    done = subprocess.run([sys.executable, "-c", IN_A_THREAD], capture_output=True, text=True, check=True, timeout=60)
+    line = json.loads(done.stderr)
+    assert (line["service"], line["part"], line["event"]) == ("gateway", "spool", "from a thread")

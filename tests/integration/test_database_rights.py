@@ -184,11 +184,11 @@ def test_a_database_that_others_use_too_keeps_what_everybody_may(empty_database:
     with schema.connect(empty_database) as connection:
         schema.migrate(connection, Settings())
         query(as_role(empty_database, "nexus_reader"), tool)
-        said = dict(status(connection)[0])["rights of everybody"]
+        said = dict(status(connection)[0])["public rights"]
         assert "(erp.orders, public.schema_history), so they are left alone: give it a database of its own" in said
         connection.execute("DROP TABLE erp.orders, schema_history")
         schema.migrate(connection, Settings())
-        assert dict(status(connection)[0])["rights of everybody"] == "taken away", "no table of ours is foreign"
+        assert dict(status(connection)[0])["public rights"] == "revoked", "no table of ours is foreign"
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         query(as_role(empty_database, "nexus_reader"), tool)
 

@@ -117,6 +117,16 @@ def test_a_backup_that_cannot_be_says_why(empty_database: str, tmp_path: Path) -
     assert (done.returncode, "pg_restore" in done.stderr) == (2, True)
 
 
+def test_a_backup_with_programs_older_than_the_server_says_the_remedy(database: str, tmp_path: Path) -> None:
+    (tmp_path / "pg_dump").write_text(
+        "#!/bin/sh\necho 'pg_dump: error: aborting because of server version mismatch' >&2\n"
+        "echo 'pg_dump: detail: server version: 18.1; pg_dump version: 15.14' >&2\nexit 1\n"
+    )
+    (tmp_path / "pg_dump").chmod(0o755)
+    done = run(database, "db", "backup", str(tmp_path / "x.dump"), programs=str(tmp_path))
+    assert (done.returncode, "install PostgreSQL's client programs of its version" in done.stderr) == (2, True)
+
+
 def test_a_backup_shows_its_password_to_nobody_and_its_file_to_its_owner(database: str, tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
@@ -153,6 +163,9 @@ def test_rejects_are_listed_tried_again_and_thrown_away(database: str, mosquitto
     listed = run(database, "rejects", "list", "--topic", "dev/legacy/*").stdout
     assert "dev/legacy/a" in listed
     assert "dev/x" not in listed
+    assert listed.splitlines()[0] == "number  arrived  topic  reason  payload"
+    assert "2 in all; by reason:" in listed
+    assert "messages of another format need a decoder" in listed
     assert "contains '/'" in run(database, "rejects", "list", "--reason", "separates the levels").stdout
     table = json.dumps([{"topic": "dev/legacy/#", "decoder": "plain"}])
     assert run(database, "rejects", "retry").stdout == "0 stored, 4 still refused\n"

@@ -124,7 +124,7 @@ async def test_several_units_behind_one_port_are_told_apart() -> None:
 
 
 async def test_a_unit_that_is_not_there_is_a_lost_device() -> None:
-    with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
+    with pytest.raises(DeviceError, match="no answer from this `unit` behind the converter"):
         async with simulator.serve([simulated()]) as servers:
             await scan(device(next(iter(servers)), {"a": "coil:1"}, unit=9))
 

@@ -190,7 +190,7 @@ async def test_modbus_refusals_and_absent_units(modbus_port: int) -> None:
         found = values(await link.compile(plc.tags)())
         assert (found["last"], found["first"]) == (999, 1990)
     absent = modbus_device(modbus_port, {"a": "holding:0:uint16"}, unit=9)
-    with pytest.raises(DeviceError, match="the device behind the gateway does not answer"):
+    with pytest.raises(DeviceError, match="no answer from this `unit` behind the converter"):
         async with modbus.connect(absent) as link:
             await link.compile(absent.tags)()
 

@@ -9,6 +9,7 @@ import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,10 +17,12 @@ from typing import Any
 import pytest
 
 from gateway import metrics
+from gateway.cluster.instance_file import InstanceFile
 from gateway.delivery import salvage
 from gateway.delivery.batch import Batch
 from gateway.delivery.spool import Spool, SpoolError
 from gateway.delivery.spool_folder import abandoned, claimed, free
+from gateway.delivery.spool_gauges import SpoolGauges
 from nexus.process.errors import ConfigError
 
 DAY = 86_400.0
@@ -846,3 +849,30 @@ def test_an_entry_in_parts_keeps_its_numbers_its_time_and_the_totals(tmp_path: P
 @pytest.mark.parametrize("payload", [b'{"ts":1,"v":{"a":1}}', b'{"id":"1"}', b"{}", b"[]", b"\xff", b'{"ts":1,"v":3}'])
 def test_what_is_no_message_of_several_readings_is_not_divided(payload: bytes) -> None:
     assert Batch("dev/x", payload, 2, 7).halved() == []
+
+
+def gauge(name: str) -> float:
+    return metrics.registry.get_sample_value(f"nexus_gateway_spool_{name}") or 0.0
+
+
+def test_the_time_until_a_loss_agrees_with_what_waits(tmp_path: Path) -> None:
+    async def work(spool: Spool) -> None:
+        gauges = SpoolGauges(spool)
+        gauges.show()
+        assert (gauge("readings"), gauge("loss_seconds")) == (0, inf)
+        await spool.write([entry(1)])
+        await gauges.show_growth(10, failing=False)
+        await spool.write([], finished=[(1, entry(1).last)])
+        assert (gauge("readings"), gauge("loss_seconds")) == (0, inf)
+        await spool.write([entry(2)])
+        assert gauge("readings") == entry(2).count
+        assert DAY - 60 < gauge("loss_seconds") <= DAY
+
+    on(tmp_path, work)
+
+
+def test_the_id_kept_beside_the_spool_is_for_our_user_alone(tmp_path: Path) -> None:
+    file = tmp_path / "member-0"
+    file.touch(0o644)
+    InstanceFile(file).keep("a", "1")
+    assert (file.stat().st_mode & 0o777, InstanceFile(file).recall("a")) == (0o600, "1")

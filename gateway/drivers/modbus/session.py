@@ -24,7 +24,7 @@ _TROUBLES = {
     6: "device busy",
     8: "memory parity error",
     10: "gateway path unavailable",
-    11: "the device behind the gateway does not answer",
+    11: "no answer from this `unit` behind the converter",
 }
 
 _REMEDY = "check its wiring and line speed, ask for fewer registers (`max_registers`), or give it a line of its own"
