@@ -35,7 +35,7 @@ class ConfigWatcher:
         """What is wrong with the files on disk; the devices go on as they were."""
         if self._error is None:
             return []
-        head = ["the device files are wrong: polled are the last good ones"] if self._is_last_good else []
+        head = ["the device files are wrong: polling the last good ones"] if self._is_last_good else []
         return [*head, *self._error.splitlines()]
 
     def start(self) -> tuple[ConfiguredDevice, ...]:
@@ -92,7 +92,7 @@ class ConfigWatcher:
         self._error, self._is_last_good = str(error), True
         metrics.config_error.set(1)
         metrics.last_good.set(1)
-        self._log.error("the device files are wrong: polled are the last good ones", errors=str(error).splitlines())
+        self._log.error("the device files are wrong: polling the last good ones", errors=str(error).splitlines())
         return configured
 
     def _refuse(self, error: str) -> None:

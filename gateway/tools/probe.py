@@ -46,7 +46,7 @@ async def probe(settings: TcpSettings, text: str, timeout: float, expected: floa
         return lines
     found = fits(registers, asked, expected)
     if not found:
-        return [*lines, "", f"nothing here is {expected:g}: is the address right, and the value now still the same?"]
+        return [*lines, "", f"nothing here is {expected:g}: check the address, and whether the value is still the same"]
     return [*lines, "", *(f"fits: {_yaml(fit, asked, settings)}" for fit in found[:5])]
 
 

@@ -53,7 +53,7 @@ def import_(
 
     \b
     Examples:
-      nexus import tags.csv > plant.yaml
+      nexus import tags.csv > plant-new.yaml
       nexus import kepware.csv --name mixer --host 192.168.1.10 > mixer.yaml
     """
     from gateway.tools.imported import imported

@@ -182,9 +182,9 @@ def test_a_start_beside_broken_files_polls_with_the_last_good_ones(
     assert gateway.metric("nexus_gateway_config_last_good") == 1
     assert gateway.metric("nexus_gateway_config_error") == 1
     problems = json.loads(gateway.get("/health")[1])["problems"]
-    assert problems[0] == "the device files are wrong: polled are the last good ones"
+    assert problems[0] == "the device files are wrong: polling the last good ones"
     assert "template_not_rendered.yaml:5" in problems[1]
-    assert [one["level"] for one in gateway.events() if "polled are the last good ones" in one["event"]] == ["error"]
+    assert [one["level"] for one in gateway.events() if "polling the last good ones" in one["event"]] == ["error"]
 
     (plant.devices / "template_not_rendered.yaml").unlink()
     plant.device("a", 2)

@@ -54,7 +54,7 @@ def shell(page: Path) -> list[list[str]]:
     """The `nexus` commands that a page tells to type, with the variables before them."""
     blocks = "\n".join(re.findall(r"```sh\n(.*?)```", page.read_text(), re.DOTALL)).replace("\\\n", " ")
     lines = re.findall(r"^(?:\w+=\S+ )*(?:\S+/)?nexus .+$", blocks, re.MULTILINE)
-    return [shlex.split(re.split(r" [>&|](?: |$)", line)[0], comments=True) for line in lines]
+    return [shlex.split(re.split(r" (?:>|&&?|\|)(?: |$)", line)[0], comments=True) for line in lines]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
