@@ -17,6 +17,7 @@ from gateway.config.device_files import Files
 from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
 from gateway.config.location import SourceLocation, without_wrong_keys
 from gateway.config.schema import BreakerKeys, DeviceKeys
+from gateway.config.shared_tags import SharedTags
 from gateway.config.tags import Tags, shown_name
 from gateway.config.templates import Templates
 from gateway.config.yaml_source import Reader
@@ -49,6 +50,7 @@ class _Found:
     diagnostics: Diagnostics
     templates: Templates = field(default_factory=Templates)
     devices: list[Block] = field(default_factory=list)
+    tags: SharedTags = field(default_factory=SharedTags)
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> tuple[ConfiguredDevice, ...]:
@@ -144,7 +146,7 @@ def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
             locations.append(completed or location)
             if completed is None:
                 continue
-            device = _device(completed)
+            device = _device(completed, found.tags)
         except Exception as error:  # of a driver, or ours: it costs this one device
             location.fault(None, drivers.unchecked(raw.get("protocol"), error))
             continue
@@ -169,7 +171,7 @@ def _affordable(found: _Found) -> list[Block]:
     return [raw for raw in found.devices if tags[raw.file] <= MOST_TAGS]
 
 
-def _device(location: SourceLocation) -> ConfiguredDevice | None:
+def _device(location: SourceLocation, shared: SharedTags) -> ConfiguredDevice | None:
     raw = location.block
     before = len(location.diagnostics)
     common = {key: value for key, value in raw.items() if key in DeviceKeys.model_fields}
@@ -186,7 +188,7 @@ def _device(location: SourceLocation) -> ConfiguredDevice | None:
     tags = Tags(location, keys, driver, assumed, is_whole=settings is not None).read(raw.get("tags"))
     if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
         return None
-    device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, tuple(tags))
+    device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, shared.of(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit}
     digest = blake2b(repr(raw).encode(), digest_size=16).digest()
     return ConfiguredDevice(device, driver, keys.breaker, PublishOptions(device.path, keys.publish, units), digest)

@@ -8,7 +8,7 @@ import resource
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +17,7 @@ from gateway import drivers
 from gateway.config import device_files
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
+from gateway.config.shared_tags import SharedTags
 from nexus.process.errors import ConfigError
 
 MOST_SECONDS = 120.0
@@ -50,16 +51,17 @@ class Loader:
         known = {one.device.path: one for one in current}
         job = Job(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
         found: list[ConfiguredDevice] = []
+        shared = SharedTags()
         try:
             async with asyncio.timeout(MOST_SECONDS):
                 async for frame in _frames(job):
-                    found += await _taken(frame, known)
+                    found += await _taken(frame, known, shared)
         except TimeoutError:
             raise ConfigError(f"{self._path}: cannot be checked within {MOST_SECONDS:g} s: use templates") from None
         return tuple(found)
 
 
-async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice]) -> list[ConfiguredDevice]:
+async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice], shared: SharedTags) -> list[ConfiguredDevice]:
     content = pickle.loads(frame)  # noqa: S301  from our own process
     if isinstance(content, str):
         raise ConfigError(content)
@@ -73,6 +75,7 @@ async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice]) -> list[Co
             await asyncio.to_thread(drivers.load, protocol)
         driver = drivers.load(protocol)
         device, breaker, publish_options, digest = pickle.loads(packed)  # noqa: S301  likewise
+        device = replace(device, tags=shared.of(device.tags))
         found.append(ConfiguredDevice(device, driver, breaker, publish_options, digest))
     await asyncio.sleep(0)
     return found

@@ -66,7 +66,7 @@ class Poller:
         self._progressed = False  # it read a part of a scan before it was lost
         self._gap = Gap()
         self._moment = min(FIRST_SECONDS, *(tag.interval for tag in self._device.tags))
-        self._metrics = metrics.Device(self._device.name)
+        self._metrics = metrics.device(self._device.name)
 
     async def run(self) -> None:
         """Scans on the grid for ever; reconnects after a failure."""
@@ -80,7 +80,7 @@ class Poller:
                 await self._slots.reached(max(schedule.next_due, self._breaker.until))
             if not self._breaker.may_try(self._clock()):
                 continue
-            self._metrics.breaker.set(self._breaker.state)
+            self._metrics.breaker = self._breaker.state
             self._worked = False
             await self._permitted()
             try:
@@ -93,7 +93,7 @@ class Poller:
             except Exception as error:  # a driver's fault must not stop the other devices
                 self._status.broken(error)
                 self._fail(f"internal error in {drivers.whose(self._device.protocol)}: {error!r}")
-            self._metrics.breaker.set(self._breaker.state)
+            self._metrics.breaker = self._breaker.state
 
     async def write(self, tag: Tag, value: Value) -> Written:
         """Writes between two scans, and reads back. `value` in the tag's unit.
@@ -184,7 +184,7 @@ class Poller:
             self._unread = tick.items
             metrics.lateness.observe(tick.lateness)
             if tick.missed:
-                self._metrics.missed.inc(tick.missed)
+                self._metrics.missed += tick.missed
 
     async def _scan(self, scans: Scans, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
@@ -198,7 +198,7 @@ class Poller:
                 self._unread = tuple(tag for tag in tags if tag.name not in read)
                 self._progressed = self._partial = True
             raise
-        self._metrics.scan_seconds.set(self._clock() - began)
+        self._metrics.scan_seconds = self._clock() - began
         self._unread, self._partial, self._unread_because = (), False, {}
         self._take(readings)
 
@@ -253,26 +253,26 @@ class Poller:
         """The device answered: publishes what is worth sending."""
         self._worked = True
         if self._breaker.succeed():
-            self._metrics.breaker.set(State.CLOSED)
+            self._metrics.breaker = State.CLOSED
         bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
         tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
         self._status.read(readings, bad, tag_errors)
         self._publish(readings, len(bad))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:
-        self._metrics.readings.inc(len(readings))
+        self._metrics.readings += len(readings)
         if bad:
-            self._metrics.bad_readings.inc(bad)
+            self._metrics.bad_readings += bad
         if self._reports:
             readings = self._changes.worth_sending(readings)
         if readings:
             self._on_scan(self.configured, readings)
 
     def _fail(self, reason: str) -> None:
-        self._metrics.failures.inc()
+        self._metrics.failures += 1
         opened = self._breaker.fail(self._clock())
         if opened:
-            self._metrics.openings.inc()
+            self._metrics.openings += 1
             now = now_ms()
             self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
         self._failure = reason

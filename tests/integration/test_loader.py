@@ -38,6 +38,17 @@ def test_a_reload_changes_only_what_changed(tmp_path: Path) -> None:
     assert device_files.kept_files(kept) != {file: file.read_bytes()}
 
 
+def test_devices_that_changed_together_share_their_equal_tags(tmp_path: Path) -> None:
+    one = "  - {{name: d{0}, protocol: modbus-tcp, host: {1}, tags: [{{name: t, address: 'coil:1'}}]}}\n"
+    file = tmp_path / "plant.yaml"
+    file.write_text("devices:\n" + "".join(one.format(number, "old") for number in range(100)))
+    before = config.load(file)
+    file.write_text("devices:\n" + "".join(one.format(number, "new") for number in range(100)))
+    after = asyncio.run(Loader(file, "DEVICE_", None).load(before))
+    assert len({id(one) for one in after}) == 100
+    assert len({id(one.device.tags[0]) for one in after}) == 1
+
+
 def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "plant.yaml").write_text(PLANT)
     loader = Loader(tmp_path / "plant.yaml", "DEVICE_", None)

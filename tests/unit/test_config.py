@@ -9,6 +9,8 @@ import pytest
 
 from gateway.config import devices as config
 from gateway.config.diagnostics import Diagnostics
+from gateway.config.shared_tags import SharedTags
+from gateway.drivers.driver import Tag
 from gateway.drivers.modbus.settings import TcpSettings
 from nexus.process.errors import ConfigError
 
@@ -157,6 +159,19 @@ def test_names_that_look_like_others_are_warned_of(tmp_path: Path, name: str, ke
 
 def test_names_that_can_be_read_are_not_warned_of(tmp_path: Path) -> None:
     assert warnings(tmp_path, device("{name: Kühlung 3 °C 温度, address: 'coil:1'}", path="werk 1/linie é")) == []
+
+
+def test_equal_tags_of_many_devices_are_one_object(tmp_path: Path) -> None:
+    text = GOOD + "  - {name: meter9, template: meter, host: 192.168.1.22, unit: 9}\n"
+    _, meter7, meter8, meter9 = (one.device.tags for one in load(tmp_path, text, DEVICE_METER="192.168.1.21"))
+    assert [one is two for one, two in zip(meter7, meter9, strict=True)] == [True, True]
+    assert meter8[0].name == meter7[0].name
+    assert meter8[0] != meter7[0], "its interval is another"
+
+
+def test_tags_whose_address_has_no_hash_are_as_good() -> None:
+    tags: list[Tag] = [Tag("a", {"register": 1}), Tag("a", {"register": 1}), Tag("b", 1)]
+    assert SharedTags().of(tags) == tuple(tags)
 
 
 def test_a_template_that_no_device_uses_is_warned_of(tmp_path: Path) -> None:

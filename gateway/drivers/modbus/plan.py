@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gateway.drivers.blocks import Block, Span, plan
 from gateway.drivers.driver import Device, Request, Tag
 from gateway.drivers.modbus.address import BITS, Address, Decode, Table, decoder
 from gateway.drivers.modbus.settings import RtuSettings, Settings
+
+_PLANS = 256  # that are remembered: as many templates, about
 
 
 def requests(device: Device[Settings, Address]) -> list[Request]:
@@ -14,14 +17,15 @@ def requests(device: Device[Settings, Address]) -> list[Request]:
     settings = device.settings
     found = []
     for interval in sorted({tag.interval for tag in device.tags}):
-        for block in blocks([tag for tag in device.tags if tag.interval == interval], settings):
+        tags = [tag for tag in device.tags if tag.interval == interval]
+        for block in blocks(tags, settings.max_bits, settings.max_registers, settings.gap):
             unit = "bits" if block.space in BITS else "registers"
             used = {at for span in block.spans for at in range(span.start, span.start + span.count)}
             text = f"unit {settings.unit} {block.space} {block.start}..{block.start + block.count - 1}"
-            tags = tuple(span.item.name for span in block.spans)
+            names = tuple(span.item.name for span in block.spans)
             waste = block.count - len(used)
             seconds = _bus_seconds(settings, block)
-            found.append(Request(text, tags, block.count, waste, unit, interval, seconds))
+            found.append(Request(text, names, block.count, waste, unit, interval, seconds))
     return found
 
 
@@ -35,16 +39,16 @@ def _bus_seconds(settings: Settings, block: Block[Tag[Address]]) -> float | None
     return (8 + 5 + data) * character + 2 * silence + settings.request_delay
 
 
-def blocks(tags: Sequence[Tag[Address]], settings: Settings) -> list[Block[Tag[Address]]]:
+def blocks(tags: Sequence[Tag[Address]], max_bits: int, max_registers: int, gap: int) -> list[Block[Tag[Address]]]:
     """Neighbours as one request each, of which devices with smaller buffers than most take less."""
     found: list[Block[Tag[Address]]] = []
-    for tables, limit in ((BITS, settings.max_bits), (("input", "holding"), settings.max_registers)):
+    for tables, limit in ((BITS, max_bits), (("input", "holding"), max_registers)):
         spans = [
             Span(tag.address.table, tag.address.start, tag.address.count, tag)
             for tag in tags
             if tag.address.table in tables
         ]
-        found += plan(spans, limit=limit, gap=settings.gap)
+        found += plan(spans, limit=limit, gap=gap)
     return found
 
 
@@ -62,3 +66,9 @@ def job(block: Block[Tag[Address]]) -> Job:
     """The request for a block."""
     tags = tuple(span.item for span in block.spans)
     return Job(tags[0].address.table, block, tags, decoder([tag.address for tag in tags], block.start))
+
+
+@lru_cache(maxsize=_PLANS)
+def jobs(tags: tuple[Tag[Address], ...], max_bits: int, max_registers: int, gap: int) -> tuple[Job, ...]:
+    """The requests for tags, which devices of one template share."""
+    return tuple(job(block) for block in blocks(tags, max_bits, max_registers, gap))

@@ -10,7 +10,7 @@ from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
 from gateway.drivers.modbus import address as modbus_address
 from gateway.drivers.modbus.address import Address, decoder
 from gateway.drivers.modbus.line import Line, ModbusExceptionError, NoAnswerError, RequestTiming
-from gateway.drivers.modbus.plan import Job, blocks, job
+from gateway.drivers.modbus.plan import Job, job, jobs
 from gateway.drivers.modbus.settings import Settings
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
@@ -45,7 +45,9 @@ class Unit:
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
         """Plans the requests, once."""
-        return partial(self._scan, AdaptivePlan([job(block) for block in blocks(tags, self._settings)]))
+        settings = self._settings
+        planned = jobs(tuple(tags), settings.max_bits, settings.max_registers, settings.gap)
+        return partial(self._scan, AdaptivePlan[Sequence[Job]](planned))
 
     def rest(self) -> float:
         """How long the next scan must wait, because this unit held up others on its line; usually 0."""
@@ -67,7 +69,7 @@ class Unit:
             remedy=_REMEDY,
         )
 
-    async def _scan(self, kept: AdaptivePlan[list[Job]]) -> list[Reading]:
+    async def _scan(self, kept: AdaptivePlan[Sequence[Job]]) -> list[Reading]:
         """One scan. Blocks that the device refuses are split until the refused tags stand alone.
 
         A block whose answer is lost costs its own tags, unless the next one is lost too.
@@ -75,7 +77,7 @@ class Unit:
         plan = kept.current(self._clock())
         readings: list[Reading] = []
         settled: list[Job] = []
-        waiting, lost = plan[::-1], True
+        waiting, lost = list(reversed(plan)), True
         while waiting:
             asked = waiting.pop()
             try:
