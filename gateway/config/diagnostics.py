@@ -151,8 +151,10 @@ def _message(fault: ErrorDetails, path: tuple[str, ...], model: type[BaseModel],
         return unknown(key, [*model.model_fields, *(beside if len(path) == 1 else ())])
     if kind == "missing":
         return f"key {key!r} is missing"
-    if path and fault.get("input", "") is None:
-        return f"key {key!r} has no value: write one after the colon, or leave the key out"
+    if path and kind != "list_type" and fault.get("input", "") is None:
+        field = model.model_fields.get(path[-1])
+        other = "" if field is None or field.is_required() else ", or leave the key out"
+        return f"key {key!r} has no value: write one after the colon{other}"
     if kind in ("model_type", "model_attributes_type", "dict_type", "mapping_type"):
         inner = _model(model.model_fields.get(path[-1])) if path else None
         text = f"must be a mapping of keys: {', '.join((inner or model).model_fields)}"

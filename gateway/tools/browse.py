@@ -89,6 +89,7 @@ def certificate(new: bool, out: Path | None) -> list[str]:
     return [
         f"certificate  {file}",
         f"key          {key}",
+        *([f"exported to  {out}"] if out else []),
         *_described(own),
         "Servers must trust it: copy it there, or connect once and move it from their rejected certificates.",
     ]

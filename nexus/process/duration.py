@@ -18,7 +18,7 @@ def seconds(text: object) -> float:
         return found
     # What a container holds may be without end.
     shown = f"{text!r:.60}" if isinstance(text, str | int | float) else "this"
-    raise ValueError(f"{shown} is not a duration: write it with its unit, like 500ms, 1s or 2m")
+    raise ValueError(f"{shown} is not a duration: write it with its unit, like 500ms, 1s, 2m, 12h or 7d")
 
 
 # As a JSON Schema says it: what an editor checks while it is typed.
