@@ -49,6 +49,7 @@ class PollerManager:
         going = [path for path, (poller, _) in self._running.items() if by_path.get(path) is not poller.configured]
         for poller in await self._end(going):
             self._on_release(poller.configured)
+        self._slots.share(len(by_path))
         coming = [one for path, one in by_path.items() if path not in self._running]
         ending = {task.get_name() for task in self._ending}
         for one in coming:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from random import random
 from typing import ParamSpec, TypeVar
 
 from gateway import drivers, metrics
@@ -71,8 +70,7 @@ class Poller:
     async def run(self) -> None:
         """Scans on the grid for ever; reconnects after a failure."""
         tags = [(tag, tag.interval) for tag in self._device.tags]
-        phase = random()  # noqa: S311  spreads load, guards nothing
-        schedule = Schedule(tags, now=self._clock(), phase=phase, width=self._slots.width)
+        schedule = Schedule(tags, now=self._clock(), spread=self._slots.spread())
         while True:
             # A connection that worked until now is renewed at once: many devices close idle ones.
             if not self._worked:

@@ -16,6 +16,20 @@ def slot(moment: float, width: float) -> int:
     return ceil((moment - 1e-6) / width)
 
 
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Spreads devices over an interval by `phase`, from 0 to 1: on so many `moments` of it, where slots begin."""
+
+    phase: float
+    width: float
+    moments: int
+
+    def first(self, now: float, interval: float) -> float:
+        """The device's moment within `interval` seconds from now on."""
+        apart = max(1, int(interval / self.moments / self.width)) * self.width
+        return (slot(now, apart) + int(self.phase * int(interval / apart + 1e-9))) * apart
+
+
 @dataclass(slots=True)
 class _Grid(Generic[T]):
     interval: float
@@ -35,18 +49,13 @@ class Tick(Generic[T]):
 
 
 class Schedule(Generic[T]):
-    """Items by their intervals, in seconds; `phase`, from 0 to 1, spreads devices over the slots of an interval.
+    """Items by their intervals, in seconds. Ticks that were missed are skipped."""
 
-    Ticks that were missed are skipped.
-    """
-
-    def __init__(self, items: Iterable[tuple[T, float]], *, now: float, phase: float, width: float) -> None:
+    def __init__(self, items: Iterable[tuple[T, float]], *, now: float, spread: Spread) -> None:
         groups: dict[float, list[T]] = {}
         for item, interval in items:
             groups.setdefault(interval, []).append(item)
-        due, first = (
-            slot(now + phase * seconds, width) * width for seconds in (min(groups), min(*groups, FIRST_SECONDS))
-        )
+        due, first = (spread.first(now, seconds) for seconds in (min(groups), min(*groups, FIRST_SECONDS)))
         self._grids = [_Grid(interval, tuple(group), due, due, first) for interval, group in sorted(groups.items())]
         self._taken: list[_Grid[T]] = []
 

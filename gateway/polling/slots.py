@@ -1,10 +1,13 @@
 """Slots of time: what is due within the same one begins together, because waking up costs more than most scans."""
 
 import asyncio
+from random import random
 
-from gateway.polling.schedule import slot
+from gateway.polling.schedule import Spread, slot
 
 SLOT_SECONDS = 0.02
+TOGETHER = 10  # devices that begin at the same moment, if there are enough; more save little
+FEWEST_MOMENTS = 10  # of an interval at which some begin, so that those of one line come one after the other
 
 
 class Slots:
@@ -13,7 +16,16 @@ class Slots:
     def __init__(self, width: float = SLOT_SECONDS) -> None:
         self.width = width
         self._loop = asyncio.get_running_loop()
+        self._moments = FEWEST_MOMENTS
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
+
+    def share(self, devices: int) -> None:
+        """So many devices share the slots from now on."""
+        self._moments = max(FEWEST_MOMENTS, devices // TOGETHER)
+
+    def spread(self) -> Spread:
+        """When a device's intervals begin."""
+        return Spread(random(), self.width, self._moments)  # noqa: S311  spreads load, guards nothing
 
     async def reached(self, moment: float) -> None:
         """Waits until the first slot that begins at `moment`, on the event loop's clock, or later."""

@@ -27,7 +27,7 @@ TAGS: tuple[Tag, ...] = tuple(Tag(name, None, interval=0.1) for name in "abc")
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first scan comes after 0.05 s at most."""
-    monkeypatch.setattr("gateway.polling.poller.random", lambda: 0.01)
+    monkeypatch.setattr("gateway.polling.slots.random", lambda: 0.01)
 
 
 class Run:
