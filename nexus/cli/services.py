@@ -30,8 +30,8 @@ def gateway(devices: DevicesOption = None) -> int:
 def ingest() -> int:
     """Store published readings in the database.
 
-    Run several to share the load: each message goes to one of them. On one machine, each needs its own health port, and
-    another than a gateway's 8081.
+    Run several to share the load: each message goes to one of them. On one machine, each needs a health port of its
+    own, different from a gateway's 8081.
 
     \b
     Examples:
