@@ -93,13 +93,20 @@ class TagKeys(BaseModel):
 
     @model_validator(mode="after")
     def _sensible(self) -> "TagKeys":
-        if self.max_silence is not None and not self.on_change and self.deadband is None:
-            raise ValueError("max_silence needs on_change or deadband: without them each reading is sent anyway")
-        if (self.min is not None or self.max is not None) and not self.writable:
-            raise ValueError("min and max limit what is written: add `writable: true`, or leave them out")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("min is greater than max")
+        if (said := self.contradiction) is not None:
+            raise ValueError(said)
         return self
+
+    @property
+    def contradiction(self) -> str | None:
+        """What keys that are right by themselves cannot mean together."""
+        if self.max_silence is not None and not self.on_change and self.deadband is None:
+            return "max_silence needs on_change or deadband: without them each reading is sent anyway"
+        if (self.min is not None or self.max is not None) and not self.writable:
+            return "min and max limit what is written: add `writable: true`, or leave them out"
+        if self.min is not None and self.max is not None and self.min > self.max:
+            return "min is greater than max"
+        return None
 
     @property
     def orders(self) -> dict[str, str]:

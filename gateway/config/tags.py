@@ -10,6 +10,7 @@ from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.drivers.driver import Driver, Tag
 from nexus.contract import topic
 
+_TOGETHER = {"on_change", "deadband", "max_silence", "writable", "min", "max"}
 _FOR_NUMBERS = {"scale", "offset", "deadband", "min", "max"}
 
 
@@ -64,6 +65,8 @@ class Tags:
         self._check_name(location, raw.get("name"))
         # Neither does a wrong key of a tag hide a wrong address.
         keys = found or without_wrong_keys(TagKeys, raw)
+        if found is None and keys is not None:
+            _check_contradiction(location, keys)
         if self._driver is None or self._settings is None or keys is None or "address" not in keys.model_fields_set:
             return None
         settings = _ordered(self._settings, keys, location)
@@ -92,6 +95,13 @@ class Tags:
         if name in self._names:
             location.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
         self._names.add(name)
+
+
+def _check_contradiction(location: SourceLocation, keys: TagKeys) -> None:
+    """Beside a wrong key; unless that is one of those that belong together."""
+    wrong = location.block.keys() - keys.model_fields_set
+    if wrong and not wrong & _TOGETHER and (said := keys.contradiction) is not None:
+        location.fault(None, said)
 
 
 def _warn_of_useless_keys(tag: TagKeys, location: SourceLocation, *, is_number: bool) -> None:

@@ -512,6 +512,23 @@ def test_a_wrong_key_of_a_tag_does_not_hide_its_name_or_its_address(tmp_path: Pa
     assert [sum(text in line for line in shown) for text in said] == [1, 1, 1, 1], shown
 
 
+@pytest.mark.parametrize(
+    ("keys", "faults_expected"),
+    [
+        ("scal: 1, writable: true, min: 2, max: 1", 2),
+        ("scal: 1, max_silence: 1m", 2),
+        ("writable: true, min: 2, max: 1", 1),
+        ("deadband: wide, max_silence: 1m", 1),
+        ("writable: yes please, min: 1", 1),
+    ],
+)
+def test_a_wrong_key_of_a_tag_does_not_hide_what_its_others_cannot_mean(
+    tmp_path: Path, keys: str, faults_expected: int
+) -> None:
+    shown = faults(tmp_path, device(f"{{name: t, address: 'holding:40001:int16', {keys}}}"))
+    assert len(shown) == faults_expected, shown
+
+
 def test_a_wrong_device_does_not_hide_what_is_wrong_between_others(tmp_path: Path) -> None:
     one = "  - {name: %s, protocol: modbus-tcp, host: b, %stags: [{name: %s, address: 'coil:1'}]}\n"
     text = "devices:\n" + one % ("a", "interval: 1, ", "x") + one % ("b", "", "c") + one % ("b/c", "", "t")
