@@ -13,8 +13,9 @@ from nexus.process.errors import ConfigError, InvariantError
 
 STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
 
-# The collector's default is to look at everything very often, for programs that make rubbish in circles. Ours do not.
-GC_THRESHOLDS = (100_000, 20, 10)
+# The collector's default is to look at everything very often, for programs that make rubbish in circles. Ours do not;
+# but each connection of asyncio is a circle, and waits for the collector: at 100,000, by the ten thousand.
+GC_THRESHOLDS = (10_000, 10, 10)
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
