@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from itertools import product
 
 from gateway.drivers.driver import DeviceError
-from gateway.drivers.modbus.address import NUMBERS, Address, Order, decoder, parse
+from gateway.drivers.modbus.address import NUMBERS, READS, Address, Order, decoder, parse
 from gateway.drivers.modbus.line import ModbusExceptionError, RequestTiming, shared
 from gateway.drivers.modbus.settings import TcpSettings
-from gateway.drivers.modbus.wire import Tcp
+from gateway.drivers.modbus.wire import Tcp, reading
 from gateway.tools.oneshot import table
 from nexus.contract.reading import Value
 
@@ -78,7 +78,7 @@ async def _registers(settings: TcpSettings, asked: Address, timeout: float) -> d
     async with shared(Tcp(settings.host, settings.port)) as line:
         for number in range(first, last + 1):
             try:
-                [found[number]] = await line.read(settings.unit, asked.table, number, 1, timing)
+                [found[number]] = await line.read(settings.unit, reading(READS[asked.table], number, 1), timing)
             except ModbusExceptionError:
                 continue
     if asked.start not in found:

@@ -15,6 +15,7 @@ Table = Literal["coil", "discrete", "input", "holding"]
 Order = Literal["big", "little"]
 
 BITS = ("coil", "discrete")
+READS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}  # the functions
 # For editors: what `parse` takes, nearly.
 PATTERN = (
     r"^\s*((coil|discrete):\d+(:bool)?"

@@ -4,16 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from struct import unpack_from
 
 from gateway.drivers.driver import DeviceError
 from gateway.drivers.modbus import wire
-from gateway.drivers.modbus.address import BITS, Table
 from gateway.drivers.modbus.turns import Turns
 from gateway.drivers.modbus.wire import AnswerTimeoutError, ConnectionClosedError, Request, Serial, Tcp, Wire
 
 _UNANSWERED = 3  # silences in a row, of all units, after which the connection itself is in doubt
-_READS: dict[Table, int] = {"coil": 1, "discrete": 2, "holding": 3, "input": 4}
 # The unit behind a converter does not answer: the converter says so, after waiting for it.
 _ABSENT = (10, 11)
 
@@ -79,12 +76,9 @@ class Line:
         """How long a unit must not be scanned yet, because its answers took the others' time; usually 0."""
         return self.turns.slow_rest(unit, self._clock()) if self.users > 1 else 0.0
 
-    async def read(self, unit: int, table: Table, start: int, count: int, timing: RequestTiming) -> Sequence[int]:
-        """Registers, or bits, from `start`. Raises ModbusExceptionError and DeviceError."""
-        answer = await self._ask(unit, wire.reading(_READS[table], start, count), timing)
-        if table in BITS:
-            return [answer[2 + at // 8] >> at % 8 & 1 for at in range(count)]
-        return unpack_from(f">{count}H", answer, 2)
+    async def read(self, unit: int, request: Request, timing: RequestTiming) -> Sequence[int]:
+        """What the request asks for. Raises ModbusExceptionError and DeviceError."""
+        return request.words(await self._ask(unit, request, timing))
 
     async def write_coil(self, unit: int, start: int, value: bool, timing: RequestTiming) -> None:
         """Sets one coil. Raises ModbusExceptionError and DeviceError."""
@@ -104,13 +98,11 @@ class Line:
 
     async def _ask(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
         """One request and its answer, when it is the unit's turn. Raises ModbusExceptionError and DeviceError."""
-        timing.since, slow = self._clock(), self.turns.is_slow(unit)
-        try:
-            self._may_try(unit)
-            await self._wait_for_turn(unit, slow)
-        finally:
-            timing.waited += self._clock() - timing.since
-            timing.since = None
+        slow = self.turns.is_slow(unit)
+        if self.users > 1 or self._quiet:
+            await self._wait_for_others(unit, slow, timing)
+        else:
+            await self._begin_turn(slow)
         try:
             self._may_try(unit)
             if timing.delay:
@@ -121,6 +113,15 @@ class Line:
         if answer[0] & 0x80:
             raise ModbusExceptionError(answer[1])
         return answer
+
+    async def _wait_for_others(self, unit: int, slow: bool, timing: RequestTiming) -> None:
+        timing.since = self._clock()
+        try:
+            self._may_try(unit)
+            await self._wait_for_turn(unit, slow)
+        finally:
+            timing.waited += self._clock() - timing.since
+            timing.since = None
 
     async def _wait_for_turn(self, unit: int, slow: bool) -> None:
         """While an answer that nobody awaits may still come, its unit is not asked: not by another device either."""
@@ -211,22 +212,23 @@ class Line:
             self._hang_up()
 
     async def _once(self, unit: int, request: Request, seconds: float, *, again: bool = False) -> bytes:
-        connection = await self._connected(seconds)
-        await connection.send(unit, request, again=again)
+        connection = self._wire
+        if connection is None or connection.closed or self._unanswered >= _UNANSWERED:
+            connection = await self._reopened(seconds)
+        if (silence := connection.silence()) > 0:
+            await asyncio.sleep(silence)
+        connection.send(unit, request, again=again)
         self._sent = self._clock()
         return await connection.answer(unit, request, seconds)
 
-    async def _connected(self, seconds: float) -> Wire:
-        """The connection; a new one if it was closed, or has been silent for too long."""
-        connection = self._wire
-        if connection is None or connection.closed or self._unanswered >= _UNANSWERED:
-            try:
-                async with asyncio.timeout(seconds):
-                    return await self._open()
-            except TimeoutError as error:
-                self.lost = True
-                raise DeviceError(f"no connection to {self._where}: {wire.remedy(self._where, error)}") from None
-        return connection
+    async def _reopened(self, seconds: float) -> Wire:
+        """A new connection: the old one was closed, or has been silent for too long."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._open()
+        except TimeoutError as error:
+            self.lost = True
+            raise DeviceError(f"no connection to {self._where}: {wire.remedy(self._where, error)}") from None
 
     async def _open(self) -> Wire:
         self._hang_up()

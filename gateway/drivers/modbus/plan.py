@@ -6,7 +6,8 @@ from functools import lru_cache
 
 from gateway.drivers.blocks import Block, Span, plan
 from gateway.drivers.driver import Device, Request, Tag
-from gateway.drivers.modbus.address import BITS, Address, Decode, Table, decoder
+from gateway.drivers.modbus import wire
+from gateway.drivers.modbus.address import BITS, READS, Address, Decode, decoder
 from gateway.drivers.modbus.settings import RtuSettings, Settings
 
 _PLANS = 256  # that are remembered: as many templates, about
@@ -56,7 +57,7 @@ def blocks(tags: Sequence[Tag[Address]], max_bits: int, max_registers: int, gap:
 class Job:
     """One request, and how its answer is read."""
 
-    table: Table
+    request: wire.Request
     block: Block[Tag[Address]]
     tags: tuple[Tag[Address], ...]
     decode: Decode
@@ -65,7 +66,8 @@ class Job:
 def job(block: Block[Tag[Address]]) -> Job:
     """The request for a block."""
     tags = tuple(span.item for span in block.spans)
-    return Job(tags[0].address.table, block, tags, decoder([tag.address for tag in tags], block.start))
+    request = wire.reading(READS[tags[0].address.table], block.start, block.count)
+    return Job(request, block, tags, decoder([tag.address for tag in tags], block.start))
 
 
 @lru_cache(maxsize=_PLANS)

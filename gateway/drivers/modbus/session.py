@@ -47,7 +47,8 @@ class Unit:
         """Plans the requests, once."""
         settings = self._settings
         planned = jobs(tuple(tags), settings.max_bits, settings.max_registers, settings.gap)
-        return partial(self._scan, AdaptivePlan[Sequence[Job]](planned))
+        kept: AdaptivePlan[Sequence[Job]] = AdaptivePlan(planned)
+        return partial(self._scan, kept)
 
     def rest(self) -> float:
         """How long the next scan must wait, because this unit held up others on its line; usually 0."""
@@ -143,7 +144,7 @@ class Unit:
         """The readings of one request, or None when the device refuses it. Raises DeviceError."""
         block, unit = asked.block, self._settings.unit
         try:
-            words = await self._line.read(unit, asked.table, block.start, block.count, self.timing)
+            words = await self._line.read(unit, asked.request, self.timing)
         except ModbusExceptionError as refusal:
             if refusal.code in _REFUSALS:
                 if len(block.spans) == 1:

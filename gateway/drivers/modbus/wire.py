@@ -3,8 +3,9 @@
 import asyncio
 import struct
 import termios
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from pymodbus.framer.rtu import FramerRTU
@@ -12,6 +13,7 @@ from pymodbus.transport.serialtransport import create_serial_connection
 
 from gateway.drivers import reach
 from gateway.drivers.driver import DeviceError
+from gateway.drivers.modbus import deadlines
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length of what follows, unit
 _MOST_UNREAD = 4096  # bytes; who sends more than that unasked is not a Modbus device
@@ -69,6 +71,7 @@ class Request:
     head: bytes
     size: int
     repeatable: bool = False
+    words: Callable[[bytes], Sequence[int]] = lambda _: ()  # that it gives
 
     def fits(self, answer: bytes) -> bool:
         """Whether this can only be the answer, or the unit's refusal."""
@@ -80,7 +83,13 @@ class Request:
 def reading(function: int, start: int, count: int) -> Request:
     """Asks for bits (functions 1 and 2) or registers (3 and 4)."""
     size = (count + 7) // 8 if function < 3 else count * 2
-    return Request(struct.pack(">BHH", function, start, count), bytes((function, size)), size + 2, repeatable=True)
+    words = partial(_bits, count) if function < 3 else struct.Struct(f">xx{count}H").unpack
+    pdu = struct.pack(">BHH", function, start, count)
+    return Request(pdu, bytes((function, size)), size + 2, repeatable=True, words=words)
+
+
+def _bits(count: int, answer: bytes) -> list[int]:
+    return [answer[2 + at // 8] >> at % 8 & 1 for at in range(count)]
 
 
 def writing(function: Literal[5, 6], start: int, word: int) -> Request:
@@ -119,69 +128,84 @@ class Wire(asyncio.Protocol):
 
     def __init__(self, where: Tcp | Serial) -> None:
         self._where = where
-        self._clock = asyncio.get_running_loop().time
+        self._loop = asyncio.get_running_loop()
+        self._deadlines = deadlines.shared()
+        self._find = self._find_rtu if where.rtu else self._find_tcp
         self._buffer = bytearray()
-        self._told: asyncio.Future[None] | None = None
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.WriteTransport | None = None
         self._number = 0
         self._asked: dict[int, Request] = {}  # by transaction
+        self._awaited: tuple[int, Request] | None = None  # whose answer is waited for, and what was asked
+        self._outcome: asyncio.Future[bytes | Exception | None] = self._loop.create_future()
         self._heard = 0.0
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.WriteTransport)
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        self._heard = self._clock()
+        self._heard = self._loop.time()
+        if self._awaited is not None and not self._outcome.done():
+            try:
+                if (found := self._find(*self._awaited)) is not None:
+                    self._outcome.set_result(found)
+            except DeviceError as error:
+                self._outcome.set_result(error)
         if len(self._buffer) > _MOST_UNREAD:
             self.close()
-        self._tell()
 
     def connection_lost(self, _: Exception | None) -> None:
         self.closed = True
-        self._tell()
+        if not self._outcome.done():
+            self._outcome.set_result(ConnectionClosedError())
 
     def close(self) -> None:
         """Lets go of the connection at once."""
-        self.closed = True
         if self._transport is not None:
             self._transport.close()
+        self.connection_lost(None)
 
-    async def send(self, unit: int, request: Request, *, again: bool = False) -> None:
+    def silence(self) -> float:
+        """Seconds until the next frame may be sent, on a serial line."""
+        return self._heard + self._where.silence - self._loop.time() if isinstance(self._where, Serial) else 0.0
+
+    def send(self, unit: int, request: Request, *, again: bool = False) -> None:
         """Sends a request; `again` while the answer to its first sending is still welcome."""
-        if self.closed:
+        if self.closed or self._transport is None:
             raise ConnectionClosedError
-        if isinstance(self._where, Serial):
-            await asyncio.sleep(max(0.0, self._heard + self._where.silence - self._clock()))
         if not again:
             self._asked.clear()
             if not self._where.numbered or self._where.rtu:
                 self._buffer.clear()  # nothing that is still there can be the answer
         self._number = self._number % _NUMBERS + 1
         self._asked[self._number] = request
-        frame = bytes((unit,)) + request.pdu
         if self._where.rtu:
-            frame += _crc(frame)
+            self._transport.write(_framed(unit, request.pdu))
         else:
-            frame = _HEADER.pack(self._number, 0, len(frame), unit) + request.pdu
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.write(frame)
+            self._transport.write(_HEADER.pack(self._number, 0, len(request.pdu) + 1, unit) + request.pdu)
 
     async def answer(self, unit: int, request: Request, seconds: float) -> bytes:
         """The answer to what was sent.
 
         Raises AnswerTimeoutError, ConnectionClosedError, and DeviceError for an answer that cannot be right.
         """
-        deadline = self._clock() + seconds
-        find: Callable[[int, Request], bytes | None] = self._find_rtu if self._where.rtu else self._find_tcp
-        while (found := find(unit, request)) is None:
-            if self.closed:
-                raise ConnectionClosedError
-            if self._clock() >= deadline:
-                raise AnswerTimeoutError(noise=bool(self._buffer))
-            await self._more(deadline)
-        return found
+        if self._buffer and (found := self._find(unit, request)) is not None:
+            return found
+        if self.closed:
+            raise ConnectionClosedError
+        self._outcome = outcome = self._loop.create_future()
+        self._awaited = unit, request
+        step = self._deadlines.add(outcome, self._loop.time() + seconds)
+        try:
+            came = await outcome
+        finally:
+            self._awaited = None
+            self._deadlines.remove(outcome, step)
+        if isinstance(came, bytes):
+            return came
+        raise came or AnswerTimeoutError(noise=bool(self._buffer))
 
     def _find_tcp(self, unit: int, request: Request) -> bytes | None:
         buffer = self._buffer
@@ -215,21 +239,6 @@ class Wire(asyncio.Protocol):
         # What was looked at to its end is not looked at again: noise that comes byte by byte would cost ever more.
         del buffer[: max(0, len(buffer) - max(request.size, len(request.pdu)) - _FRAMING + 1)]
         return None
-
-    async def _more(self, deadline: float) -> None:
-        """Waits until more has come, or the time is over."""
-        loop = asyncio.get_running_loop()
-        self._told = loop.create_future()
-        timer = loop.call_at(deadline, self._tell)
-        try:
-            await self._told
-        finally:
-            timer.cancel()
-            self._told = None
-
-    def _tell(self) -> None:
-        if self._told is not None and not self._told.done():
-            self._told.set_result(None)
 
 
 def _framed(unit: int, pdu: bytes) -> bytes:
