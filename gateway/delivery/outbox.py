@@ -7,6 +7,7 @@ With receipts it has arrived when it is in the database; every reading comes her
 import asyncio
 from collections.abc import Collection
 from contextlib import suppress
+from itertools import islice
 from typing import Literal
 
 from gateway import metrics
@@ -14,7 +15,7 @@ from gateway.delivery.batch import Batch, holes
 from gateway.delivery.broker_only import BrokerOnly
 from gateway.delivery.memory_queue import MemoryQueue
 from gateway.delivery.retransmit_queue import RetransmitQueue
-from gateway.delivery.spool import Spool, SpoolError
+from gateway.delivery.spool import Spool
 from nexus.contract.ranges import Ranges
 from nexus.process.errors import InvariantError
 
@@ -217,9 +218,6 @@ class Outbox:
         """Whether the broker does not have it, as far as we know."""
         return not batch.first or self._queue.due(batch.first, batch.last) is not None
 
-    def _is_settled(self, batch: Batch) -> bool:
-        return batch.first > 0 and self._queue.is_committed(batch.first, batch.last)
-
     @property
     def unstored(self) -> int:
         """Readings that only memory has: not the disk, and not the broker."""
@@ -247,11 +245,11 @@ class Outbox:
         if self._receipts and self.spool.owner and not self.spool.owner.offered and self.offered:
             await self.spool.remember_offer()
         if self.failing is not None:
-            self._batches.drop(self._is_settled)
+            self._batches.drop(self.is_done)
         while self._batches or self._finished:
             batches = self._batches.take(BATCHES_AT_ONCE)
             finished, self._finished = self._finished, Ranges()
-            wanted = [batch for batch in batches if not self._queue.is_committed(batch.first, batch.last)]
+            wanted = [batch for batch in batches if not self.is_done(batch)]
             for batch in wanted:
                 batch.encode()  # here, and not in the spool's thread
             try:
@@ -264,13 +262,6 @@ class Outbox:
                 raise
             self._batches.done()
             self.news.set()
-
-    async def shrink(self) -> None:
-        """Deletes what is done with from the disk. A full one may refuse even that: then a restart sends it again."""
-        try:
-            await self.flush()
-        except SpoolError:
-            metrics.spool_failures.inc()
 
     # For the replay.
 
@@ -297,8 +288,6 @@ class Outbox:
 
     def _pass_over(self, numbers: list[tuple[int, int]]) -> None:
         """The disk does not have these numbers: only those that may yet come to it are still of interest."""
-        if not numbers:
-            return
         lowest = min(self._next, self._batches.first or self._next, self._broker_only.lowest or self._next)
         for first, last in numbers:
             for gone in self._queue.nowhere(first, min(last, lowest - 1)):
@@ -308,16 +297,11 @@ class Outbox:
         """While the disk refuses: the first batches of at most `largest` bytes in memory that are due."""
         if self.failing is None or (waiting := self._batches.first) is None:
             return []
-        first, due = self._queue.due(max(1, waiting), self._next - 1), list[Batch]()
-        for batch in self._batches if first is not None else ():
-            if first is None or not first <= batch.last or batch.topic in blocked or not self._is_due(batch):
-                continue
-            if batch.length <= largest:
-                due.append(batch)
-                if len(due) == limit:
-                    break
-        return due
+        if (first := self._queue.due(max(1, waiting), self._next - 1)) is None:
+            return []
+        later = (batch for batch in self._batches if first <= batch.last and batch.topic not in blocked)
+        return list(islice((batch for batch in later if self._is_due(batch) and batch.length <= largest), limit))
 
     def is_done(self, batch: Batch) -> bool:
         """Whether it is known to have arrived."""
-        return self._queue.is_committed(batch.first, batch.last)
+        return batch.first > 0 and self._queue.is_committed(batch.first, batch.last)

@@ -216,4 +216,7 @@ class Replay:
             elif flight.held is None:
                 is_done = True
         if is_done:
-            await self._outbox.shrink()
+            try:
+                await self._outbox.flush()
+            except SpoolError:  # a full disk may refuse even to forget: then a restart sends it again
+                metrics.spool_failures.inc()
