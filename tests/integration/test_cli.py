@@ -47,6 +47,19 @@ def test_only_what_is_needed_is_imported(arguments: list[str], more: set[str], c
 
 
 @pytest.mark.parametrize(
+    ("service", "others"),
+    [
+        ("gateway.service", {"pymodbus", "serial", "asyncua", "snap7", "cryptography", "psycopg", "ingestion"}),
+        ("ingestion.service", {"pymodbus", "serial", "asyncua", "snap7", "cryptography", "sqlite3", "gateway"}),
+    ],
+)
+def test_a_service_imports_no_driver_before_a_device_needs_it(service: str, others: set[str]) -> None:
+    done = python("-c", f"import sys, {service}; print(*{{name.partition('.')[0] for name in sys.modules}})")
+    assert done.returncode == 0, done.stderr
+    assert not others & set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
     ("words", "expected"),
     [
         ("nexus ch", ["check"]),
