@@ -9,7 +9,7 @@ from psycopg import sql
 Connection = psycopg.Connection[tuple[object, ...]]
 
 _OURS = (
-    *("metrics", "metrics_late", "late_ranges", "topics", "rejects", "audit", "backups"),
+    *("metrics", "metrics_late", "late_hours", "topics", "rejects", "audit", "backups"),
     *("committed", "consumers", "nexus_migrations"),
 )
 # Neither the server's nor an extension's, as chunks are, and not ours.

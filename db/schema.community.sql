@@ -59,12 +59,13 @@ CREATE TABLE consumers (
 COMMENT ON TABLE consumers IS 'The number of each consumer in its group; taken while its connection is open';
 GRANT INSERT, SELECT, UPDATE ON consumers TO nexus_writer;
 
--- 008_late.community.sql
-CREATE TABLE late_ranges (
+-- 037_late_refresh.community.sql
+-- Each topic and day that late rows went into, until its rollups are computed again: whole hours, from its first to its last.
+CREATE TABLE late_hours (
+    topic text NOT NULL,
     first timestamp with time zone NOT NULL,
     after timestamp with time zone NOT NULL
 );
-COMMENT ON TABLE late_ranges IS 'Whole minutes that late rows went into, until the aggregates are refreshed';
 
 -- 001_metrics.sql
 CREATE TABLE metrics (
@@ -287,7 +288,7 @@ $function$;
 REVOKE EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION booked(publishers text[], firsts bigint[], lasts bigint[]) TO nexus_writer;
 
--- 036_late_refused_row.community.sql
+-- 037_late_refresh.community.sql
 -- Moves late rows of a range of time to where they belong. Of what is there already, only another value is of interest.
 -- Gives false where something is in the way: then with fewer rows, down to one, which is set aside if it is that row.
 CREATE FUNCTION bring_home(start timestamp with time zone, stop timestamp with time zone, most integer)
@@ -308,7 +309,9 @@ BEGIN
         ON CONFLICT DO NOTHING
         RETURNING time, topic, value, value_str, quality, unit
     ), touched AS (
-        INSERT INTO late_ranges SELECT start, stop WHERE EXISTS (TABLE stored)
+        INSERT INTO late_hours
+        SELECT topic, time_bucket('1 hour', min(time)), time_bucket('1 hour', max(time)) + INTERVAL '1 hour'
+        FROM stored GROUP BY topic
     )
     SELECT array_agg(ROW(time, topic, value, value_str, quality, unit)::metrics) INTO others
     FROM (TABLE moved EXCEPT TABLE stored) AS others;
@@ -571,44 +574,33 @@ AS $function$
                     ELSE to_jsonb(late.value_str::numeric) END))::text, 'UTF8') FROM 1 FOR 1000000)
 $function$;
 
--- 036_late_refused_row.community.sql
--- Brings late rows home, and refreshes what they touched. A transaction marks all from its first row to its last to be
--- refreshed: so it takes a day whole where that costs less than another call, and elsewhere only minutes that are close
--- together. Times are cut by UTC, as the aggregates are, whatever the time zone of the server. Ranges with a refused row
--- that has to wait are passed over: they stay, and the job fails at its end.
+-- 037_late_refresh.community.sql
+-- Moves late rows to where they belong, a day a transaction, and computes the rollups of what they touched. Times are cut
+-- by UTC, as the aggregates are, whatever the time zone of the server. Ranges with a refused row that has to wait are
+-- passed over: they stay, and the job fails at its end.
 CREATE PROCEDURE merge_late(IN job_id integer DEFAULT NULL::integer, IN config jsonb DEFAULT NULL::jsonb)
  LANGUAGE plpgsql
 AS $procedure$
 DECLARE
     most int := 50000;
-    few CONSTANT int := 10000; -- readings are aggregated in the time that one more call takes
-    day timestamptz;
+    -- From here on a policy refreshes all topics again, from a transaction's first row to its last.
+    refreshed_from CONSTANT timestamptz := (
+        SELECT now() - (j.config->>'start_offset')::interval
+        FROM timescaledb_information.jobs j JOIN timescaledb_information.continuous_aggregates c
+          ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)
+        WHERE j.proc_name = 'policy_refresh_continuous_aggregate' AND c.view_name = 'metrics_1min');
     start timestamptz;
     stop timestamptz;
-    until timestamptz;
     passed timestamptz := '-infinity';
     waiting timestamptz;
-    pause interval;
     part record;
 BEGIN
     LOOP
-        SELECT time_bucket('1 day', min(time)), time_bucket('1 minute', min(time)) INTO day, start
-        FROM metrics_late WHERE time >= passed;
+        SELECT min(time) INTO start FROM metrics_late WHERE time >= passed;
         EXIT WHEN start IS NULL;
-        pause := make_interval(mins =>
-            least(1440, 1440 * few / greatest(rolled_up('metrics_1day', day, day + INTERVAL '24 hours'), 1))::int);
-        IF pause = INTERVAL '24 hours' THEN
-            start := day;
-            stop := day + INTERVAL '24 hours';
-        ELSE
-            until := CASE WHEN pause < INTERVAL '1 hour' THEN time_bucket('1 hour', start) + INTERVAL '1 hour'
-                          ELSE day + INTERVAL '24 hours' END;
-            SELECT min(minute) + INTERVAL '1 minute' INTO stop
-            FROM generate_series(start, until - INTERVAL '1 minute', INTERVAL '1 minute') AS minute
-            WHERE NOT EXISTS (
-                SELECT 1 FROM metrics_late
-                WHERE time >= minute + INTERVAL '1 minute' AND time < minute + INTERVAL '2 minutes' + pause AND time < until
-            );
+        stop := time_bucket('1 day', start) + INTERVAL '24 hours';
+        IF stop > refreshed_from THEN
+            stop := time_bucket('1 minute', start) + INTERVAL '1 minute';
         END IF;
         IF bring_home(start, stop, most) THEN
             most := least(50000, most * 4);
@@ -622,44 +614,24 @@ BEGIN
     END LOOP;
 
     -- What retention has dropped cannot be computed again: older days stay as they are.
-    DELETE FROM late_ranges WHERE time_bucket('1 day', first) + INTERVAL '24 hours' <= kept_from();
+    DELETE FROM late_hours WHERE time_bucket('1 day', first) + INTERVAL '24 hours' <= kept_from();
     COMMIT;
 
-    -- Whole days have few readings: those that meet are one call. Other ranges never leave their day.
+    -- Topics that were away for the same hours, such as a gateway's, are computed together.
     FOR part IN
-        SELECT DISTINCT first, after FROM late_ranges WHERE after - first < INTERVAL '24 hours'
-        UNION ALL
-        SELECT lower(days), upper(days) FROM (
-            SELECT unnest(range_agg(tstzrange(first, after))) AS days
-            FROM late_ranges WHERE after - first = INTERVAL '24 hours'
-        ) AS few
-        ORDER BY 1
-    LOOP
-        CALL refresh_range('metrics_1min', part.first, part.after, 1440);
-    END LOOP;
-    FOR part IN
-        SELECT lower(hours) AS first, upper(hours) AS after FROM (
-            SELECT unnest(range_agg(tstzrange(
-                time_bucket('1 hour', first), time_bucket('1 hour', after + INTERVAL '59 minutes')))) AS hours
-            FROM late_ranges
-            GROUP BY CASE WHEN after - first < INTERVAL '24 hours' THEN time_bucket('1 day', first) END
+        SELECT day, first, after, array_agg(topic) AS topics FROM (
+            SELECT topic, time_bucket('1 day', first) AS day, min(first) AS first, max(after) AS after
+            FROM late_hours GROUP BY 1, 2
         ) AS touched
-        ORDER BY 1
+        GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
     LOOP
-        CALL refresh_range('metrics_1hour', part.first, part.after, 1440);
+        PERFORM refresh_topics('metrics_1min', part.topics, part.first, part.after);
+        PERFORM refresh_topics('metrics_1hour', part.topics, part.first, part.after);
+        PERFORM refresh_topics('metrics_1day', part.topics, part.day, part.day + INTERVAL '24 hours');
+        DELETE FROM late_hours
+        WHERE first >= part.first AND after <= part.after AND topic = ANY (part.topics);
+        COMMIT;
     END LOOP;
-    FOR part IN
-        SELECT lower(days) AS first, upper(days) AS after FROM (
-            SELECT unnest(range_agg(tstzrange(
-                time_bucket('1 day', first), time_bucket('1 day', first) + INTERVAL '24 hours'))) AS days
-            FROM late_ranges
-        ) AS touched
-        ORDER BY 1
-    LOOP
-        CALL refresh_range('metrics_1day', part.first, part.after, 1440);
-    END LOOP;
-    DELETE FROM late_ranges;
-    COMMIT;
     IF waiting IS NOT NULL THEN
         RAISE EXCEPTION 'the database refuses more than 100,000 late rows a day: some of % and later wait in metrics_late',
             waiting USING HINT = 'Why it refuses them: nexus rejects list --reason "the database refused the late row"';
@@ -730,6 +702,29 @@ BEGIN
 END
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE refresh_range(IN aggregate regclass, IN first timestamp with time zone, IN after timestamp with time zone, IN batch integer) FROM PUBLIC;
+
+-- 037_late_refresh.community.sql
+-- Computes buckets of some topics again, where TimescaleDB's own refresh would compute those of all topics: it reads what
+-- they read, a thousandth of it where one tag of a thousand was late. The lock keeps policies from writing the same buckets.
+CREATE FUNCTION refresh_topics(aggregate name, topics text[], first timestamp with time zone, after timestamp with time zone)
+ RETURNS void
+ LANGUAGE plpgsql
+AS $function$
+DECLARE
+    materialized text;
+    computed text;
+    buckets CONSTANT text := format('topic = ANY ($1) AND bucket >= %L AND bucket < %L', first, after);
+BEGIN
+    SELECT format('%I.%I', h.schema_name, h.table_name), format('%I.%I', c.partial_view_schema, c.partial_view_name)
+    INTO STRICT materialized, computed
+    FROM _timescaledb_catalog.continuous_agg c JOIN _timescaledb_catalog.hypertable h ON h.id = c.mat_hypertable_id
+    WHERE c.user_view_schema = current_schema() AND c.user_view_name = aggregate;
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', materialized);
+    EXECUTE format('DELETE FROM %s WHERE %s', materialized, buckets) USING topics;
+    EXECUTE format('INSERT INTO %s SELECT * FROM %s WHERE %s', materialized, computed, buckets) USING topics;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION refresh_topics(aggregate name, topics text[], first timestamp with time zone, after timestamp with time zone) FROM PUBLIC;
 
 -- 021_retention.community.sql
 -- How many readings an aggregate holds, without those that its view would add from finer ones.

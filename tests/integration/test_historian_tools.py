@@ -282,7 +282,7 @@ def test_late_rows_come_home_and_the_touched_buckets_are_refreshed(database: str
         10 + 58
     ]
     until(lambda: query(database, "SELECT count(*) FROM metrics_late") == [(0,)], "they are moved", 60)
-    until(lambda: query(database, "SELECT count(*) FROM late_ranges") == [(0,)], "buckets are refreshed", 60)
+    until(lambda: query(database, "SELECT count(*) FROM late_hours") == [(0,)], "buckets are refreshed", 60)
     assert query(database, "SELECT count(*) FROM metrics WHERE topic = 'dev/a/t' AND value IN (1, 3)") == [(604,)]
     minutes = query(database, "SELECT bucket, count FROM metrics_1min WHERE topic = 'dev/a/t' AND avg = 2 ORDER BY 1")
     assert minutes == [(day + timedelta(milliseconds=at - 30_000), 2) for at in touched]
