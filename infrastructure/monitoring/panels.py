@@ -73,7 +73,9 @@ def lines(title: str, unit: str, *queries: tuple[str, str], span: int = 12, text
     return panel.fill_opacity(8).line_width(1).legend(LEGEND)
 
 
-def states(title: str, expression: str, legend: str, mapping: dict[str, tuple[str, str]], span: int = 24) -> Builder:
+def states(
+    title: str, expression: str, legend: str, mapping: dict[str, tuple[str, str]], span: int = 24
+) -> Builder[models.Panel]:
     """States over time."""
     panel = statetimeline.Panel().title(title).datasource(METRICS).height(8).span(span).mappings(words(mapping))
     return panel.with_target(metric(expression, legend).range()).row_height(0.9).legend(LEGEND)
@@ -85,7 +87,12 @@ def rows(title: str, query: str, span: int = 12) -> table.Panel:
     return panel.with_target(SqlQuery(query, "table")).show_header(True)
 
 
-def board(uid: str, title: str, variables: Sequence[Builder], rows: dict[str, list[Builder]]) -> models.Dashboard:
+def board(
+    uid: str,
+    title: str,
+    variables: Sequence[Builder[models.VariableModel]],
+    rows: dict[str, list[Builder[models.Panel]]],
+) -> models.Dashboard:
     made = dashboard.Dashboard(title).uid(uid).tags(["nexus"]).refresh("30s").time("now-1h", "now").timezone("browser")
     links = dashboard.DashboardLink("Nexus Edge").type(models.DashboardLinkType.DASHBOARDS).tags(["nexus"])
     made.link(links.as_dropdown(True).keep_time(True))
