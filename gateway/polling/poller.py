@@ -175,7 +175,8 @@ class Poller:
             if self._unread:
                 if rest := session.rest():
                     await asyncio.sleep(rest)
-                await self._permitted()
+                if not self._may_poll():
+                    await self._permitted()
                 await self._scan(scans, self._unread)
             await self._slots.reached(schedule.next_due)
             tick = schedule.take(self._clock())

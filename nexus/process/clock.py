@@ -2,6 +2,8 @@
 
 import time
 
+_BOOTTIME: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def now_ms() -> int:
     """UTC, in milliseconds since the epoch: what readings and messages carry."""
@@ -10,4 +12,4 @@ def now_ms() -> int:
 
 def boottime() -> float:
     """Seconds, including those that the machine slept: for leases, which run out meanwhile."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+    return time.clock_gettime(_BOOTTIME)

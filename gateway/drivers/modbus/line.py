@@ -41,8 +41,7 @@ class RequestTiming:
 
     def seconds_waited(self) -> float:
         """Until now."""
-        now = asyncio.get_running_loop().time()
-        return self.waited + (now - self.since if self.since is not None else 0.0)
+        return self.waited if self.since is None else self.waited + asyncio.get_running_loop().time() - self.since
 
 
 class Line:
