@@ -8,14 +8,14 @@ demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 # On several workers; WORKERS=0 runs one test after another, in this process.
-test: WORKERS ?= 3
+test: WORKERS ?= 4
 test: setup lint
 	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-3}" \
 		$(RUN)/python -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
 
 # Half a minute, without a network or a process.
 unit: setup
-	@.venv/bin/python -m pytest tests/unit $(ARGS)
+	@.venv/bin/python -m pytest tests/unit -n auto $(ARGS)
 
 # What the tests run through, those processes included that they start; prints a line a module, and the sum.
 coverage: TESTS ?= tests/unit tests/conformance tests/integration
