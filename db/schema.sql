@@ -125,50 +125,51 @@ GRANT INSERT ON topics TO nexus_writer;
 
 -- Views
 
--- 004_rollups.sql
+-- 038_direct_rollups.sql
 CREATE VIEW metrics_1day AS
- SELECT date_bin('1 day'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
+ SELECT date_bin('1 day'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
     topic,
-    sum(sum) / NULLIF(sum(numbers), 0::numeric)::double precision AS avg,
-    min(min) AS min,
-    max(max) AS max,
-    (array_agg(first ORDER BY metrics_1hour.bucket) FILTER (WHERE first IS NOT NULL))[1] AS first,
-    (array_agg(last ORDER BY metrics_1hour.bucket DESC) FILTER (WHERE last IS NOT NULL))[1] AS last,
-    sum(count)::bigint AS count,
-    sum(good)::bigint AS good,
-    sum(sum) AS sum,
-    sum(numbers)::bigint AS numbers
-   FROM metrics_1hour
-  GROUP BY (date_bin('1 day'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
+    avg(value) FILTER (WHERE quality >= 64) AS avg,
+    min(value) FILTER (WHERE quality >= 64) AS min,
+    max(value) FILTER (WHERE quality >= 64) AS max,
+    (min(ARRAY[date_part('epoch'::text, "time"), value]) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[2] AS first,
+    (max(ARRAY[date_part('epoch'::text, "time"), value]) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[2] AS last,
+    count(*) AS count,
+    count(*) FILTER (WHERE quality >= 192) AS good,
+    sum(value) FILTER (WHERE quality >= 64) AS sum,
+    count(value) FILTER (WHERE quality >= 64) AS numbers
+   FROM metrics
+  GROUP BY (date_bin('1 day'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
 GRANT SELECT ON metrics_1day TO nexus_reader;
 
--- 004_rollups.sql
+-- 038_direct_rollups.sql
 CREATE VIEW metrics_1hour AS
- SELECT date_bin('01:00:00'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
+ SELECT date_bin('01:00:00'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
     topic,
-    sum(sum) / NULLIF(sum(numbers), 0::numeric)::double precision AS avg,
-    min(min) AS min,
-    max(max) AS max,
-    (array_agg(first ORDER BY metrics_1min.bucket) FILTER (WHERE first IS NOT NULL))[1] AS first,
-    (array_agg(last ORDER BY metrics_1min.bucket DESC) FILTER (WHERE last IS NOT NULL))[1] AS last,
-    sum(count)::bigint AS count,
-    sum(good)::bigint AS good,
-    sum(sum) AS sum,
-    sum(numbers)::bigint AS numbers
-   FROM metrics_1min
-  GROUP BY (date_bin('01:00:00'::interval, bucket, '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
+    avg(value) FILTER (WHERE quality >= 64) AS avg,
+    min(value) FILTER (WHERE quality >= 64) AS min,
+    max(value) FILTER (WHERE quality >= 64) AS max,
+    (min(ARRAY[date_part('epoch'::text, "time"), value]) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[2] AS first,
+    (max(ARRAY[date_part('epoch'::text, "time"), value]) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[2] AS last,
+    count(*) AS count,
+    count(*) FILTER (WHERE quality >= 192) AS good,
+    sum(value) FILTER (WHERE quality >= 64) AS sum,
+    count(value) FILTER (WHERE quality >= 64) AS numbers
+   FROM metrics
+  GROUP BY (date_bin('01:00:00'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
 GRANT SELECT ON metrics_1hour TO nexus_reader;
 
--- 004_rollups.sql
--- Without continuous aggregates the same queries work on views, which compute as they are read.
+-- 038_direct_rollups.sql
+-- Each straight from the readings, and so that several processes may compute it: an ordered array_agg leaves it to one. First and
+-- last are those with the least and the greatest time, of which a float8 keeps the microsecond until 2100.
 CREATE VIEW metrics_1min AS
  SELECT date_bin('00:01:00'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
     topic,
     avg(value) FILTER (WHERE quality >= 64) AS avg,
     min(value) FILTER (WHERE quality >= 64) AS min,
     max(value) FILTER (WHERE quality >= 64) AS max,
-    (array_agg(value ORDER BY "time") FILTER (WHERE quality >= 64 AND value IS NOT NULL))[1] AS first,
-    (array_agg(value ORDER BY "time" DESC) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[1] AS last,
+    (min(ARRAY[date_part('epoch'::text, "time"), value]) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[2] AS first,
+    (max(ARRAY[date_part('epoch'::text, "time"), value]) FILTER (WHERE quality >= 64 AND value IS NOT NULL))[2] AS last,
     count(*) AS count,
     count(*) FILTER (WHERE quality >= 192) AS good,
     sum(value) FILTER (WHERE quality >= 64) AS sum,

@@ -114,6 +114,35 @@ def test_rollups_are_exact_up_the_hierarchy(database: str) -> None:
 
 
 @pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_first_and_last_are_those_of_the_earliest_and_the_latest_good_number(database: str) -> None:
+    values: list[tuple[float | None, str | None, int]] = [
+        *((None, "starting", 192), (50.0, None, 0), (5.0, None, 192), (-9.0, None, 64)),
+        *((70.0, None, 192), (6.0, None, 192), (99.0, None, 0), (None, "stopped", 192)),
+    ]
+    insert(
+        database,
+        [
+            (MIDNIGHT + timedelta(microseconds=n), "dev/a/t", value, text, quality, None)
+            for n, (value, text, quality) in enumerate(values)
+        ],
+    )
+    with connect(database) as connection:
+        for view in ("metrics_1min", "metrics_1hour", "metrics_1day"):
+            found = connection.execute(f"SELECT first, last, count, good, numbers FROM {view}".encode()).fetchall()
+            assert found == [(5.0, 6.0, 8, 5, 4)]
+
+
+@pytest.mark.parametrize("empty_database", ["apache"], indirect=True)
+def test_a_range_of_rollups_reads_only_the_chunks_that_it_is_in(database: str) -> None:
+    insert(database, [(MIDNIGHT - timedelta(days=n), "dev/a/t", 1.0, None, 192, None) for n in range(10)])
+    with connect(database) as connection:
+        for view in ("metrics_1min", "metrics_1hour", "metrics_1day"):
+            query = f"EXPLAIN SELECT * FROM {view} WHERE topic = 'dev/a/t' AND bucket >= '{MIDNIGHT}'"
+            plan = "\n".join(str(line) for (line,) in connection.execute(query.encode()))
+            assert len(set(re.findall(r"_hyper_\d+_\d+_chunk\b", plan))) == 1, plan
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 def test_status_says_what_there_is(request: pytest.FixtureRequest, empty_database: str) -> None:
     with connect(empty_database) as connection:
         rows, newest = status(connection)

@@ -1,0 +1,1 @@
+-- Here they are continuous aggregates.
