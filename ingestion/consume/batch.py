@@ -21,13 +21,19 @@ class Acknowledge(Protocol):
     def __call__(self, *packet_ids: int | None) -> None: ...
 
 
-class Delivery(msgspec.Struct, frozen=True, gc=False):
-    """A message, and what acknowledges it, together with others of its connection."""
+class Delivery(msgspec.Struct, frozen=True):
+    """A message, and what acknowledges it, together with others of its connection.
+
+    `arrived` in epoch ms; `session` is the number of the broker's session that sends it again, unless it is of QoS 0
+    and has no packet id.
+    """
 
     topic: str
     payload: bytes
     packet_id: int | None
     acknowledge: Acknowledge
+    arrived: int
+    session: int = 0
 
     @property
     def size(self) -> int:

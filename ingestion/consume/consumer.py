@@ -9,6 +9,7 @@ from ingestion.consume.pipeline import Pipeline
 from ingestion.consume.receipts import Receipts
 from nexus.mqtt import Broker, Client, Connection, Message, MqttError, SubscriptionError, stay_connected
 from nexus.process import guard, log
+from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
 LOST_AT_MOST = 2  # some brokers hang up on a filter that they do not allow; then it is left out
@@ -26,6 +27,7 @@ class Consumer:
         self._committed = asyncio.Event()
         self._latest: Connection | None = None
         self._acknowledge: Acknowledge = lambda *_: None  # of the latest connection
+        self._session = 0  # the broker's: it sends again what came since that began
         self._lost_at: dict[str, int] = {}  # by filter, how often subscribing to it lost the connection
         self._said: set[str] = set()
         self._log = log.get("consumer")
@@ -51,6 +53,7 @@ class Consumer:
         self._committed.set()
 
     async def _serve(self, connection: Connection) -> None:
+        self._begin(connection)
         self.connected = True
         metrics.connected.set(1)
         try:
@@ -101,14 +104,22 @@ class Consumer:
             self._log.error("the broker refuses a subscription, the rest works: check its ACL", reason=reason)
 
     def _received(self, connection: Connection, message: Message) -> None:
-        if connection is not self._latest:
-            self._latest, self._acknowledge = connection, connection.acknowledge
-            if connection.session_present:
-                self._pipeline.forget_undecoded()
-        self._pipeline.receive(Delivery(message.topic, message.payload, message.packet_id, self._acknowledge))
+        self._begin(connection)
+        topic, payload, packet_id = message.topic, message.payload, message.packet_id
+        self._pipeline.receive(Delivery(topic, payload, packet_id, self._acknowledge, now_ms(), self._session))
         if self._pipeline.full and not self._stopping.is_set():
             connection.pause()
             self._pipeline.when_room(self._resume)
+
+    def _begin(self, connection: Connection) -> None:
+        """Takes note of a new connection, before its first message."""
+        if connection is self._latest:
+            return
+        self._latest, self._acknowledge = connection, connection.acknowledge
+        if connection.session_present:
+            self._pipeline.forget_undecoded(self._session)
+        else:
+            self._session += 1
 
     def _resume(self) -> None:
         if self._latest is not None:

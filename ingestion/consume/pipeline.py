@@ -100,10 +100,11 @@ class Pipeline:
         self._undecoded_bytes += delivery.size
         self._decode_soon()
 
-    def forget_undecoded(self) -> None:
-        """Drops undecoded messages: their connection is gone, and the broker sends them again."""
-        self._undecoded.clear()
-        self._undecoded_bytes = 0
+    def forget_undecoded(self, session: int) -> None:
+        """Drops undecoded messages of this session: their connection is gone, and the broker sends them again."""
+        left = [one for one in self._undecoded if one.session != session or one.packet_id is None]
+        self._undecoded = deque(left)
+        self._undecoded_bytes = sum(one.size for one in left)
         self._wake.set()
 
     def finish(self) -> None:
@@ -197,7 +198,7 @@ class Pipeline:
             batch.size += size
             batch.deliveries.append(delivery)
             batch.windows.append(window)
-            add(batch, delivery.topic, delivery.payload, window)
+            add(batch, delivery.topic, delivery.payload, window, arrived=delivery.arrived)
         metrics.messages.inc(len(batch.deliveries) - before)
         if not before or batch.points >= self._settings.batch_points or self._finishing:
             self._wake.set()

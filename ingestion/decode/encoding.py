@@ -91,7 +91,8 @@ class Encoding:
 
         anew = Batch(deliveries=batch.deliveries[part], windows=batch.windows[part])
         for delivery, window in zip(anew.deliveries, anew.windows, strict=True):
-            self.add(anew, delivery.topic, delivery.payload, window, wanted=wanted, admits=admits)
+            arrived = delivery.arrived
+            self.add(anew, delivery.topic, delivery.payload, window, wanted=wanted, arrived=arrived, admits=admits)
         return anew
 
     def _misnumbered(self, topic: str) -> None:

@@ -95,10 +95,10 @@ async def _bisected(
 
 async def _reject(quota: Quota, write: Write, one: Batch, reason: str, receipts: list[tuple[str, int, int]]) -> Written:
     """Keeps it as a reject; what is not even that gets none of the `receipts`."""
-    [delivery], [window] = one.deliveries, one.windows
+    [delivery] = one.deliveries
     publisher = one.receipts[0][0] if one.receipts else None
     said = f"writing it fails: {reason}"
-    reject = Reject(delivery.topic, delivery.payload, said, arrived=window.now, publisher=publisher)
+    reject = Reject(delivery.topic, delivery.payload, said, arrived=delivery.arrived, publisher=publisher)
     admitted = quota.admitted([reject])
     if not admitted:
         _withhold(receipts, one)

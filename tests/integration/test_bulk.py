@@ -9,7 +9,7 @@ import pytest
 
 from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
-from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.batch import Batch
 from ingestion.decode.decoders import Decoders, Rule
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
@@ -20,6 +20,7 @@ from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.writer import Writer
 from nexus.process.errors import ConfigError
+from tests.deliveries import delivery
 from tests.integration.test_historian_tools import run
 from tests.integration.test_writer import query
 from tests.parts import as_role, until
@@ -52,7 +53,7 @@ def batch(encoding: Encoding, *payloads: bytes) -> Batch:
     found = Batch()
     for payload in payloads:
         found.windows.append(Window.at(NOW, 0))
-        found.deliveries.append(Delivery("dev/x", payload, None, lambda *_: None))
+        found.deliveries.append(delivery("dev/x", payload))
         encoding.add(found, "dev/x", payload, Window.at(NOW, 0))
     return found
 
@@ -233,7 +234,7 @@ def test_a_repetition_beside_them_leaves_messages_without_a_time_where_they_arri
         found = batch(encoding, message(1, 10), message(1, 10))
         for later in (10, 20, 30):
             window = Window.at(NOW + later, 0)
-            found.deliveries.append(Delivery("plain/a", b"%d" % later, None, lambda *_: None))
+            found.deliveries.append(delivery("plain/a", b"%d" % later))
             found.windows.append(window)
             encoding.add(found, "plain/a", b"%d" % later, window)
         async with Writer(as_role(bulk_database, "nexus_writer"), BulkInsert(encoding)) as writer:

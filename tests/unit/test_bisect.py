@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from ingestion import metrics
-from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.batch import Batch
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
@@ -14,6 +14,7 @@ from ingestion.store.bisect import PATIENCE, Parts, write_bisecting
 from ingestion.store.database import BatchRefusedError, DatabaseAwayError, TooSlowError
 from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
+from tests.deliveries import delivery
 
 GOOD, WRONG = b'{"v":1,"ts":1700000000000}', b"not a message"
 WINDOW = Window.at(1_700_000_000_000, 0)
@@ -22,7 +23,7 @@ WINDOW = Window.at(1_700_000_000_000, 0)
 def arrived(encoding: Encoding, *messages: tuple[str, bytes]) -> Batch:
     batch = Batch()
     for topic, payload in messages:
-        batch.deliveries.append(Delivery(topic, payload, None, lambda *_: None))
+        batch.deliveries.append(delivery(topic, payload))
         batch.windows.append(WINDOW)
         encoding.add(batch, topic, payload, WINDOW)
     return batch

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from ingestion import metrics
+from ingestion.consume.batch import Delivery
 from ingestion.consume.consumer import Consumer
 from nexus.mqtt import MqttError, SubscriptionError
 
@@ -65,6 +66,21 @@ def test_an_outage_now_and_then_is_not_held_against_a_filter(consumer: Consumer)
         assert subscribe(consumer, {}) == FILTERS
 
 
+def test_what_came_in_a_session_that_the_broker_lost_is_kept_at_every_reconnect_that_follows() -> None:
+    """The broker sends again what came since its session began, and nothing from before."""
+    taken: list[Delivery] = []
+    forgotten: list[int] = []
+    pipeline: Any = SimpleNamespace(receive=taken.append, forget_undecoded=forgotten.append, full=False)
+    consumer = Consumer(FILTERS, pipeline, cast(Any, None))
+    for session_present, messages in ((False, 1), (True, 1), (False, 1), (True, 0), (True, 1)):
+        connection: Any = SimpleNamespace(session_present=session_present, acknowledge=lambda *_: None)
+        consumer._begin(connection)
+        for _ in range(messages):
+            consumer._received(connection, cast(Any, SimpleNamespace(topic="dev/a", payload=b"", packet_id=1)))
+    assert [one.session for one in taken] == [1, 1, 2, 2]
+    assert forgotten == [1, 2, 2]
+
+
 def test_it_is_subscribed_once_the_broker_has_said_so() -> None:
     """Before, the broker would keep nothing for us, and `/ready` must not say otherwise."""
     seen: list[bool] = []
@@ -80,7 +96,7 @@ def test_it_is_subscribed_once_the_broker_has_said_so() -> None:
             await answered.wait()
 
         connection, receipts, pipeline = (
-            SimpleNamespace(subscribe=subscribe),
+            SimpleNamespace(subscribe=subscribe, session_present=False, acknowledge=lambda *_: None),
             SimpleNamespace(run=wait),
             SimpleNamespace(),
         )

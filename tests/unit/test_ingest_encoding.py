@@ -5,12 +5,13 @@ import tracemalloc
 import pytest
 
 from ingestion import metrics
-from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.batch import Batch
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import MOST_ROWS_BYTES, Encoding
 from ingestion.decode.rows import Window
 from ingestion.store.quota import Quota
 from nexus.contract import codec
+from tests.deliveries import delivery
 
 NOW = 1_800_000_000_000
 WINDOW = Window.at(NOW, 0)
@@ -118,7 +119,7 @@ def test_what_is_refused_and_not_kept_gets_no_receipt() -> None:
     ):
         assert batch(payload).receipts == [(GATEWAY, 7, 10)]
         assert batch(payload, encoding=nothing).receipts == []
-        one = Batch(deliveries=[Delivery("dev/x", payload, None, lambda *_: None)], windows=[WINDOW])
+        one = Batch(deliveries=[delivery("dev/x", payload)], windows=[WINDOW])
         assert nothing.again(one).receipts == [], "nor does it, if the batch is made anew"
 
 

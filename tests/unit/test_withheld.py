@@ -2,11 +2,12 @@
 
 import json
 
-from ingestion.consume.batch import Batch, Delivery
+from ingestion.consume.batch import Batch
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
 from ingestion.decode.rows import Window
 from ingestion.store.withheld import receipts_left
+from tests.deliveries import delivery
 
 AT = 1_700_000_000_000
 ONE, TWO = "01" * 16, "02" * 16
@@ -16,7 +17,7 @@ def arrived(encoding: Encoding, *messages: tuple[str, dict[str, object]]) -> Bat
     batch, window = Batch(), Window.at(AT, 0)
     for topic, content in messages:
         payload = json.dumps({"ts": AT} | content).encode()
-        batch.deliveries.append(Delivery(topic, payload, None, lambda *_: None))
+        batch.deliveries.append(delivery(topic, payload))
         batch.windows.append(window)
         encoding.add(batch, topic, payload, window)
     return batch
