@@ -28,6 +28,8 @@ def verdict(code: int, *, keep_unmatched: bool) -> Verdict:
         return Verdict.NO_SUBSCRIBERS
     if code < mqtt.REFUSED:
         return Verdict.TAKEN
+    if code == mqtt.PACKET_TOO_LARGE:
+        return Verdict.TOO_LARGE
     return Verdict.DENIED if mqtt.is_denied(code) else Verdict.REFUSED
 
 
@@ -48,14 +50,14 @@ class Acknowledgements:
             self._patience_until = self._clock() + PATIENCE_SECONDS
         self._was_connected = True
 
-    def take(self, topic: str, code: int) -> Verdict:
-        """What a PUBACK means. The caller counts what is TAKEN, many messages at once: see `taken`."""
+    def take(self, topic: str, code: int, messages: int) -> Verdict:
+        """What the PUBACKs of so many messages mean. The caller counts what is TAKEN, a batch at once: see `taken`."""
         found = verdict(code, keep_unmatched=self._keep_unmatched)
         if found is Verdict.REFUSED:
-            self.refuse(topic, mqtt.reason(code))
+            self.refuse(topic, mqtt.reason(code), messages=messages)
         elif found is Verdict.DENIED:
             reason = mqtt.reason(code)
-            metrics.refused.labels(reason).inc()
+            metrics.refused.labels(reason).inc(messages)
             if self._blocked.deny(topic, self._clock()):
                 self._log.error("the broker denies a topic, readings wait: check its ACL", topic=topic, reason=reason)
         return found
@@ -65,9 +67,11 @@ class Acknowledgements:
         """Whether messages without matching subscribers are kept and sent again."""
         return self._wanted != "never" or self._clock() < self._patience_until
 
-    def refuse(self, topic: str, reason: str, text: str = "the broker refuses messages", **details: int) -> None:
-        """Counts a message that the broker will not take, and logs each reason once."""
-        metrics.refused.labels(reason).inc()
+    def refuse(
+        self, topic: str, reason: str, text: str = "the broker refuses messages", messages: int = 1, **details: int
+    ) -> None:
+        """Counts messages that the broker will not take, and logs each reason once."""
+        metrics.refused.labels(reason).inc(messages)
         if reason not in self._said:
             self._said.add(reason)
             self._log.error(text, topic=topic, reason=reason, **details)

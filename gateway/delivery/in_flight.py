@@ -132,34 +132,20 @@ class InFlight:
 
     def _send(self, connection: mqtt.Connection, flight: Flight, messages: Messages) -> None:
         """Sends messages that the quota allows."""
-        most, fitting = connection.maximum_packet_size - _OVERHEAD, []
-        for message in messages:
-            if len(message[1]) + 4 * len(message[0]) > most and self._size(flight, *message) > most:
-                flight.held = Verdict.TOO_LARGE  # the disk gives it in parts
-                self._answered(flight)
-            else:
-                fitting.append(message)
-        if fitting:
-            connection.send_many(fitting, partial(self._settle, flight))
+        connection.send_many(messages, partial(self._settle, flight))
 
-    @staticmethod
-    def _size(flight: Flight, name: str, payload: bytes) -> int:
-        return flight.batch.length if flight.is_whole else len(payload) + len(name.encode())
-
-    def _settle(self, flight: Flight, code: int) -> None:
-        """The broker accepts a message, or refuses it."""
-        self._answered_at = self._clock()
-        verdict = Verdict.TAKEN if code == 0 else self._answers.take(flight.batch.topic, code)
+    def _settle(self, flight: Flight, code: int, messages: int) -> None:
+        """The broker accepts so many messages, or refuses them; or they are larger than it takes."""
+        verdict = self._answers.take(flight.batch.topic, code, messages)
+        if verdict is not Verdict.TOO_LARGE:
+            self._answered_at = self._clock()
         if verdict is Verdict.TAKEN:
-            flight.taken += 1
+            flight.taken += messages
         elif verdict is Verdict.REFUSED:
-            flight.refused += 1
+            flight.refused += messages
         else:
             flight.held = verdict
-        self._answered(flight)
-
-    def _answered(self, flight: Flight) -> None:
-        flight.left -= 1
+        flight.left -= messages
         if not flight.left and self._flights.pop(flight.number, None) is not None:
             self._finish(flight)
 

@@ -1,7 +1,7 @@
 """One established MQTT 5 connection on the event loop."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mqtt5 import (
     ConnAckPacket,
@@ -24,9 +24,9 @@ from mqtt5 import (
 
 from nexus.mqtt import topics
 from nexus.mqtt.errors import MqttError, PacketError, SubscriptionError, fail
-from nexus.mqtt.reader import Ack, Unreadable
+from nexus.mqtt.reader import Acks, Unreadable
 from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
-from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of, unexpected
+from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of
 from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Writer, pubacks
 from nexus.process import guard
@@ -86,31 +86,34 @@ class Connection:
         finally:
             self._waiting -= 1
 
-    def send(self, topic: str, payload: bytes, done: Done, *, retain: bool = False, expiry: int = 0) -> None:
+    def send(
+        self, topic: str, payload: bytes, done: Callable[[int], None], *, retain: bool = False, expiry: int = 0
+    ) -> None:
         """Sends one message, as `send_many` does."""
-        self.send_many([(topic, payload)], done, retain=retain, expiry=expiry)
+        self.send_many([(topic, payload)], lambda code, _: done(code), retain=retain, expiry=expiry)
 
     def send_many(
         self, messages: Messages, done: Done, *, retain: bool = False, correlation: bytes | None = None, expiry: int = 0
     ) -> None:
-        """Sends with QoS 1, for which there must be room; `done` gets each PUBACK's reason code, if it ever comes.
+        """Sends with QoS 1, for which there must be room; `done` gets the PUBACKs' reason codes, if they ever come, and
+        of how many messages each is.
 
         After `expiry` seconds the broker forgets them; 0 is never. What is larger than the broker takes is not sent,
         and `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError for what is no topic, and then sends none.
         """
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
-        publish, packet_ids, packets = self._writer.publish, self._sending.take(done, len(messages)), list[bytes]()
+        packet_ids, largest = self._sending.take(done, len(messages)), self.maximum_packet_size
         try:
-            for packet_id, (topic, payload) in zip(packet_ids, messages, strict=True):
-                data = publish(topic, payload, packet_id, retain=retain, correlation=correlation, expiry=expiry)
-                packets.append(data)
+            packets, too_large = self._writer.publish(
+                messages, packet_ids, largest, retain=retain, correlation=correlation, expiry=expiry
+            )
         except ValueError:
             self._sending.forget(packet_ids)
             raise
-        if max(map(len, packets)) > self.maximum_packet_size:
-            packets = [one for at, one in enumerate(packets) if self._fits(one, packet_ids[at])]
-        self.stream.write(b"".join(packets))
+        if too_large:
+            self._loop.call_soon(self._too_large, too_large)
+        self.stream.write(packets)
 
     async def publish(
         self,
@@ -128,7 +131,7 @@ class Connection:
         await self.has_quota(1 - self._sending.reserved if urgent else 1)
         acknowledged: asyncio.Future[int] = self._loop.create_future()
 
-        def done(code: int) -> None:
+        def done(code: int, _: int) -> None:
             if not acknowledged.done():
                 acknowledged.set_result(code)
 
@@ -199,14 +202,14 @@ class Connection:
 
     # What the stream says.
 
-    def _received(self, packet: Ack | Packet | Unreadable) -> None:
+    def _received(self, packet: Acks | Packet | Unreadable) -> None:
         match packet:
-            case tuple():
-                self._acknowledged(*packet)
+            case Acks():
+                self._acknowledged(packet.packet_ids, packet.code)
             case PublishPacket() if self._open:
                 self._take(packet)
             case PubAckPacket():
-                self._acknowledged(packet.packet_id, int(packet.reason_code))
+                self._acknowledged([packet.packet_id], int(packet.reason_code))
             case SubAckPacket() | UnsubAckPacket():
                 self._sending.answered(packet)(packet)
             case PingRespPacket() if self._open:
@@ -220,25 +223,18 @@ class Connection:
             case _:
                 raise PacketError(_CODES.PROTOCOL_ERROR, f"a {kind_of(packet)} at this moment")
 
-    def _acknowledged(self, packet_id: int, code: int) -> None:
-        done = self._sending.messages.pop(packet_id, None)
-        if done is None:
-            raise unexpected("PUBACK", packet_id)
+    def _acknowledged(self, packet_ids: Iterable[int], code: int) -> None:
+        for done, messages in self._sending.acknowledged(packet_ids):
+            try:
+                done(code, messages)
+            except Exception as error:
+                guard.failed("message", "an acknowledged message", error)
         if self._waiting:
             self._freed.set()
-        try:
-            done(code)
-        except Exception as error:
-            guard.failed("message", "an acknowledged message", error)
 
-    def _fits(self, packet: bytes, packet_id: int) -> bool:
-        if not (fits := len(packet) <= self.maximum_packet_size):
-            self._loop.call_soon(self._too_large, packet_id)
-        return fits
-
-    def _too_large(self, packet_id: int) -> None:
+    def _too_large(self, packet_ids: list[int]) -> None:
         if self.stream.ended is None:
-            self._acknowledged(packet_id, PACKET_TOO_LARGE)
+            self._acknowledged(packet_ids, PACKET_TOO_LARGE)
 
     def _accepted(self, packet: ConnAckPacket) -> None:
         self._open = int(packet.reason_code) < REFUSED

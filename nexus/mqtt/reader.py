@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from struct import Struct
 
 from mqtt5 import DisconnectReasonCode, Packet, read
 
@@ -11,13 +12,19 @@ from nexus.mqtt.errors import PacketError
 LARGEST = 2 * 1024 * 1024  # bytes; we tell the broker, which keeps larger packets from us
 _CODES = DisconnectReasonCode
 _PUBLISH, _PUBACK = 3, 0x40
+_ACK, _CODED_ACK = Struct(">HH"), Struct(">HHB")  # first byte and length, packet id, reason code
 # Kind and flags: CONNACK, PUBLISH of QoS 0 and 1, PUBACK, SUBACK, UNSUBACK, PINGRESP, DISCONNECT.
 _FROM_A_BROKER = frozenset((0x20, 0x30, 0x31, 0x32, 0x33, 0x3A, 0x3B, 0x40, 0x90, 0xB0, 0xD0, 0xE0))
 _PUBACK_CODES = frozenset(reasons.TITLES)
 _OF_A_CLIENT = frozenset((1, 5, 6, 7, 8, 10, 12, 15))  # or of QoS 2, or of an authentication
 
 
-Ack = tuple[int, int]  # packet id and reason code
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """PUBACKs that came one after the other with the same reason code, and without properties."""
+
+    packet_ids: list[int]
+    code: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +42,10 @@ class PacketReader:
         self._begun = bytearray()  # a packet that is not whole yet
         self._wanted = 0  # bytes before it can be
 
-    def feed(self, data: bytes) -> Iterator[Ack | Packet | Unreadable]:
+    def feed(self, data: bytes) -> Iterator[Acks | Packet | Unreadable]:
         """The packets that are whole with `data`, each once. Raises PacketError.
 
-        A PUBACK without properties comes as an Ack, at half the cost: a gateway reads little else.
+        PUBACKs come together, at a tenth of the cost: a gateway reads little else.
         """
         if self._begun:
             self._begun += data
@@ -49,9 +56,9 @@ class PacketReader:
         view, at, end, is_ascii = memoryview(data), 0, len(data), data.isascii()
         while at < end:
             first = data[at]
-            if first == _PUBACK and (ack := _ack(data, at, end)) is not None:
-                yield ack
-                at += 2 + data[at + 1]
+            if first == _PUBACK and (acks := _acks(view[at:])) is not None:
+                at += len(acks.packet_ids) * (2 + data[at + 1])
+                yield acks
                 continue
             if first not in _FROM_A_BROKER:
                 raise _forbidden(first)
@@ -80,15 +87,21 @@ class PacketReader:
         self._wanted = size or 0
 
 
-def _ack(data: bytes, at: int, end: int) -> Ack | None:
-    """None for what is longer, or not whole, or has a reason code that is none: the parser is to say."""
-    if at + 4 > end:
-        return None
-    size = data[at + 1]
-    if size == 2:
-        return data[at + 2] << 8 | data[at + 3], 0
-    if size == 3 and at + 5 <= end and (code := data[at + 4]) in _PUBACK_CODES:
-        return data[at + 2] << 8 | data[at + 3], code
+def _acks(data: memoryview) -> Acks | None:
+    """None for one that is longer, or not whole, or has a reason code that is none: the parser is to say."""
+    packet_ids: list[int] = []
+    if len(data) >= 4 and data[1] == 2:
+        for head, packet_id in _ACK.iter_unpack(data[: len(data) & ~3]):
+            if head != 0x4002:
+                break
+            packet_ids.append(packet_id)
+        return Acks(packet_ids)
+    if len(data) >= 5 and data[1] == 3 and (code := data[4]) in _PUBACK_CODES:
+        for head, packet_id, other in _CODED_ACK.iter_unpack(data[: len(data) // 5 * 5]):
+            if head != 0x4003 or other != code:
+                break
+            packet_ids.append(packet_id)
+        return Acks(packet_ids, code)
     return None
 
 

@@ -1,6 +1,7 @@
 """Messages in flight on one connection, both ways, and their limits. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import groupby
 
 from mqtt5 import DisconnectReasonCode, PublishPacket, SubAckPacket, UnsubAckPacket
 
@@ -10,7 +11,7 @@ WINDOW = 1000  # messages that are not acknowledged; what is lost with the conne
 RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
 _LAST_MESSAGE, _LAST_ID = 65_000, 65_535  # packet ids: the rest is for SUBSCRIBE and UNSUBSCRIBE
 
-Done = Callable[[int], None]
+Done = Callable[[int, int], None]  # a reason code, and how many messages got it
 Answer = SubAckPacket | UnsubAckPacket
 
 
@@ -46,6 +47,13 @@ class Sending:
         """The messages are not sent after all."""
         for packet_id in packet_ids:
             del self.messages[packet_id]
+
+    def acknowledged(self, packet_ids: Iterable[int]) -> list[tuple[Done, int]]:
+        """Who waits for these PUBACKs, and for how many of them in a row. Raises PacketError."""
+        try:
+            return [(done, len(list(same))) for done, same in groupby(map(self.messages.pop, packet_ids))]
+        except KeyError as error:
+            raise unexpected("PUBACK", error.args[0]) from None
 
     def ask(self, kind: type[Answer], answered: Callable[[Answer], None]) -> int:
         """The packet id of a SUBSCRIBE or UNSUBSCRIBE of one filter that is about to be sent."""

@@ -8,7 +8,7 @@ from contextlib import suppress
 from mqtt5 import DisconnectPacket, DisconnectReasonCode, Packet, PingReqPacket
 
 from nexus.mqtt.errors import PacketError
-from nexus.mqtt.reader import Ack, PacketReader, Unreadable
+from nexus.mqtt.reader import Acks, PacketReader, Unreadable
 from nexus.process import guard
 
 _FLUSH_SECONDS = 0.004  # a busy connection is written to this often, and an idle one at once
@@ -18,7 +18,7 @@ _TICK_SECONDS = 1.0
 _PING = PingReqPacket().write()
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux; it has to be said after each read
 
-Handler = Callable[[Ack | Packet | Unreadable], None]  # as the reader gives them
+Handler = Callable[[Acks | Packet | Unreadable], None]  # as the reader gives them
 
 
 class PacketStream(asyncio.Protocol):

@@ -1,6 +1,6 @@
-"""A message as bytes: what `mqtt5` writes, in two thirds of the time for what nearly all messages are. Pure."""
+"""Messages as bytes: what `mqtt5` writes, in a third of the time for what nearly all messages are. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from struct import Struct
 
 from mqtt5 import PublishPacket, QoS
@@ -8,7 +8,7 @@ from mqtt5 import PublishPacket, QoS
 from nexus.mqtt.topics import is_topic
 
 _MOST_TOPICS = 65_536  # that are remembered
-_SHORT, _LONG = Struct(">BBH"), Struct(">BBBH")  # first byte, length of the rest in one or two, length of the topic
+_SHORT, _LONG = Struct(">BB"), Struct(">BBB")  # first byte, length of the rest in one or two
 _TAIL = Struct(">Hx")  # packet id, no properties
 _PUBACK = Struct(">HH")  # first byte and length, packet id; no properties
 
@@ -22,30 +22,43 @@ class Writer:
     """Writes PUBLISH packets of QoS 1. A topic is looked at once, because the same ones come again and again."""
 
     def __init__(self) -> None:
-        self._topics: dict[str, bytes] = {}
+        self._topics: dict[str, bytes] = {}  # as a packet has them: their length first
 
     def publish(
-        self, topic: str, payload: bytes, packet_id: int, *, retain: bool, correlation: bytes | None, expiry: int
-    ) -> bytes:
-        """The packet. Raises ValueError for what is no topic."""
-        name = self._topics.get(topic) or self._name(topic)
-        size = len(name) + len(payload) + 5
-        if retain or expiry or correlation is not None or size > 16_383:
-            packet = PublishPacket(
-                topic,
-                payload=payload,
-                qos=QoS.AT_LEAST_ONCE,
-                packet_id=packet_id,
-                retain=retain,
-                correlation_data=correlation,
-                message_expiry_interval=expiry or None,
-            )
-            return packet.write()
-        if size < 128:
-            head = _SHORT.pack(0x32, size, len(name))
-        else:
-            head = _LONG.pack(0x32, size & 127 | 128, size >> 7, len(name))
-        return head + name + _TAIL.pack(packet_id) + payload
+        self,
+        messages: Sequence[tuple[str, bytes]],
+        packet_ids: Sequence[int],
+        largest: int,
+        *,
+        retain: bool = False,
+        correlation: bytes | None = None,
+        expiry: int = 0,
+    ) -> tuple[bytes, list[int]]:
+        """The packets of topics and payloads, but for those larger than `largest`, whose ids it gives.
+
+        Raises ValueError for what is no topic.
+        """
+        is_plain = not retain and not expiry and correlation is None
+        parts, too_large, known = list[bytes](), list[int](), self._topics
+        short, long, tail = _SHORT.pack, _LONG.pack, _TAIL.pack
+        for packet_id, (topic, payload) in zip(packet_ids, messages, strict=True):
+            name = known.get(topic) or self._name(topic)
+            size = len(name) + len(payload) + 3
+            if not is_plain or size > 16_383:
+                packet = _whole(topic, payload, packet_id, retain=retain, correlation=correlation, expiry=expiry)
+                size = len(packet)
+                fields: tuple[bytes, ...] = (packet,)
+            elif size < 128:
+                size += 2
+                fields = (short(0x32, size - 2), name, tail(packet_id), payload)
+            else:
+                fields = (long(0x32, size & 127 | 128, size >> 7), name, tail(packet_id), payload)
+                size += 3
+            if size <= largest:
+                parts += fields
+            else:
+                too_large.append(packet_id)
+        return b"".join(parts), too_large
 
     def _name(self, topic: str) -> bytes:
         try:
@@ -56,5 +69,21 @@ class Writer:
             raise ValueError(f"{topic[:100]!r} is no topic to publish on")
         if len(self._topics) >= _MOST_TOPICS:
             self._topics.clear()
-        self._topics[topic] = name
+        self._topics[topic] = name = len(name).to_bytes(2, "big") + name
         return name
+
+
+def _whole(
+    topic: str, payload: bytes, packet_id: int, *, retain: bool, correlation: bytes | None, expiry: int
+) -> bytes:
+    """A packet as `mqtt5` writes it."""
+    packet = PublishPacket(
+        topic,
+        payload=payload,
+        qos=QoS.AT_LEAST_ONCE,
+        packet_id=packet_id,
+        retain=retain,
+        correlation_data=correlation,
+        message_expiry_interval=expiry or None,
+    )
+    return packet.write()

@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.mqtt [--messages N] [--rounds N]
 
-The other side is a broker that does no more than it must, a process of its own: it acknowledges what it gets, and sends what
+`scan` is a gateway's way of tag messages, from the poller's readings to their PUBACKs; `publish` its client alone. The other side is a broker that does no more than it must, a process of its own: it acknowledges what it gets, and sends what
 is asked of it. The floor does the same with bare asyncio and packets made beforehand: what no client can be cheaper than.
 """
 
@@ -11,16 +11,27 @@ import asyncio
 import json
 import multiprocessing
 import socket
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
+from pathlib import Path
 
 import mqtt5
 
+from gateway.delivery import spool_folder
+from gateway.delivery.blocked_topics import BlockedTopics
+from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.in_flight import InFlight
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.publish_options import PublishOptions
+from gateway.delivery.publisher import Publisher
+from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Connection, Message, connect
 
 TOPICS = [f"dev/plant/line{line}/plc{plc:03}/temperature" for line in range(4) for plc in range(50)]
 PAYLOAD = '{"v":84.5,"q":"good","ts":1703289600000,"u":"°C","p":"0123456789abcdef0123456789abcdef","n":123456}'.encode()
+TAGS = 20
 WINDOW = 1000
 IDS = 60_000
 
@@ -79,21 +90,37 @@ def _talk(peer: socket.socket) -> None:
 async def publish(broker: Broker, messages: int) -> None:
     left, done = messages, asyncio.Event()
 
-    def acknowledged(_: int) -> None:
+    def acknowledged(_: int, count: int) -> None:
         nonlocal left
-        left -= 1
-        if not left:
+        left -= count
+        if left <= 0:
             done.set()
 
+    scans = [[(topic, PAYLOAD) for topic in TOPICS[at : at + TAGS]] for at in range(0, len(TOPICS), TAGS)]
     async with connect(broker, Client("publish")) as connection:
-        sent = 0
-        while sent < messages:
-            await connection.has_quota(WINDOW // 10)
-            for number in range(sent, min(messages, sent + connection.send_quota)):
-                connection.send(TOPICS[number % len(TOPICS)], PAYLOAD, acknowledged)
-                sent += 1
-            await asyncio.sleep(0)
+        for number in range(messages // TAGS):
+            if connection.send_quota < TAGS:
+                await connection.has_quota(WINDOW // 2)
+            connection.send_many(scans[number % len(scans)], acknowledged)
         await done.wait()
+
+
+async def scan(broker: Broker, messages: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        async with spool_folder.claimed(Path(folder), 10**9, 1e6) as spool:
+            outbox, blocked = Outbox(spool, 10**6, "never"), BlockedTopics()
+            publisher = Publisher(outbox, InFlight(outbox, blocked), blocked, ControlTopics())
+            units = {f"t{tag:02}": "°C" for tag in range(TAGS)}
+            devices = [PublishOptions(f"plant/line{one // 50}/plc{one:03}", "tag", units) for one in range(200)]
+            readings = [Reading(tag, 1703289600000, 84.5) for tag in units]
+            async with connect(broker, Client("publish")) as connection:
+                serving = asyncio.create_task(publisher.serve(connection))
+                for number in range(messages // TAGS):
+                    if number % 10 == 0:
+                        await publisher.has_room()
+                    publisher.scan(devices[number % len(devices)], readings)
+                publisher.finish()
+                await serving
 
 
 async def consume(broker: Broker, messages: int) -> None:
@@ -160,7 +187,7 @@ async def consume_floor(broker: Broker, messages: int) -> None:
     await _floor(broker, lambda: Floor(hello, made(ack), 0, len(message(0)), messages))
 
 
-CASES = {"publish": (publish, publish_floor), "consume": (consume, consume_floor)}
+CASES = {"scan": (scan, publish_floor), "publish": (publish, publish_floor), "consume": (consume, consume_floor)}
 
 
 def microseconds(case: Callable[[Broker, int], Awaitable[None]], broker: Broker, messages: int) -> float:

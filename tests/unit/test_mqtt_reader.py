@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from nexus.mqtt import text
 from nexus.mqtt.errors import PacketError
-from nexus.mqtt.reader import LARGEST, PacketReader, Unreadable
+from nexus.mqtt.reader import LARGEST, Acks, PacketReader, Unreadable
 
 # At text of a packet that is broken otherwise too, the parser panics, and says so besides.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -48,7 +48,10 @@ def read(pieces: list[bytes]) -> list[object]:
     try:
         for piece in filter(None, pieces):
             for packet in reader.feed(piece):
-                out.append(puback(*packet) if isinstance(packet, tuple) else packet)
+                if isinstance(packet, Acks):
+                    out += [puback(packet_id, packet.code) for packet_id in packet.packet_ids]
+                else:
+                    out.append(packet)
     except PacketError as error:
         out.append(error)
     return out
