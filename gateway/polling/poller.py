@@ -190,6 +190,7 @@ class Poller:
         try:
             async with self._turn:
                 readings = await scans.read(tags)
+            await self._still_ours()
         except DeviceError as error:
             if error.readings:
                 self._take(list(error.readings))

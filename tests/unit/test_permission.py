@@ -60,6 +60,35 @@ async def test_who_may_not_poll_asks_the_device_nothing() -> None:
     running.cancel()
 
 
+async def test_what_was_read_while_the_permission_ended_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(poller_module, "LEAVE_SECONDS", 0.05)
+    may, reads, said = True, 0, list[str]()
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal may, reads
+        may, reads = False, reads + 1
+        return [Reading(tag.name, 0, 1) for tag in tags]
+
+    async def write(_: Tag, value: Value) -> Value:
+        return value
+
+    @asynccontextmanager
+    async def connect(_: Device) -> AsyncIterator[DeviceSession]:
+        yield DeviceSession(lambda tags: partial(read, tags), write)
+
+    device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
+    driver: Any = SimpleNamespace(connect=connect)
+    configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
+    poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: None, lambda: may, Slots())
+    running = asyncio.create_task(poller.run())
+    async with asyncio.timeout(10):
+        while not reads:
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.2)
+    running.cancel()
+    assert (said, reads) == ([], 1)
+
+
 async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another gateway has the device: what it tells us, and that we lost it, is not ours to say."""
     monkeypatch.setattr(poller_module, "LEAVE_SECONDS", 0.2)

@@ -130,6 +130,7 @@ class Wire(asyncio.Protocol):
         self._where = where
         self._loop = asyncio.get_running_loop()
         self._deadlines = deadlines.shared()
+        self._numbered = where.numbered and not where.rtu
         self._find = self._find_rtu if where.rtu else self._find_tcp
         self._buffer = bytearray()
         self._transport: asyncio.WriteTransport | None = None
@@ -137,7 +138,7 @@ class Wire(asyncio.Protocol):
         self._asked: dict[int, Request] = {}  # by transaction
         self._awaited: tuple[int, Request] | None = None  # whose answer is waited for, and what was asked
         self._outcome: asyncio.Future[bytes | Exception | None] = self._loop.create_future()
-        self._heard = 0.0
+        self._heard = self._due = 0.0
         self.closed = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -145,8 +146,12 @@ class Wire(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self._buffer += data
         self._heard = self._loop.time()
+        if self._awaited is not None and self._heard > self._due:  # we were suspended: what comes is from before
+            self._forget_asked()
+            if not self._numbered:
+                return
+        self._buffer += data
         if self._awaited is not None and not self._outcome.done():
             try:
                 if (found := self._find(*self._awaited)) is not None:
@@ -167,6 +172,12 @@ class Wire(asyncio.Protocol):
             self._transport.close()
         self.connection_lost(None)
 
+    def _forget_asked(self) -> None:
+        """No answer to what was asked is welcome any more."""
+        self._asked.clear()
+        if not self._numbered:
+            self._buffer.clear()  # nothing that is still there can be the answer
+
     def silence(self) -> float:
         """Seconds until the next frame may be sent, on a serial line."""
         return self._heard + self._where.silence - self._loop.time() if isinstance(self._where, Serial) else 0.0
@@ -176,9 +187,7 @@ class Wire(asyncio.Protocol):
         if self.closed or self._transport is None:
             raise ConnectionClosedError
         if not again:
-            self._asked.clear()
-            if not self._where.numbered or self._where.rtu:
-                self._buffer.clear()  # nothing that is still there can be the answer
+            self._forget_asked()
         self._number = self._number % _NUMBERS + 1
         self._asked[self._number] = request
         if self._where.rtu:
@@ -197,7 +206,8 @@ class Wire(asyncio.Protocol):
             raise ConnectionClosedError
         self._outcome = outcome = self._loop.create_future()
         self._awaited = unit, request
-        step = self._deadlines.add(outcome, self._loop.time() + seconds)
+        self._due = self._loop.time() + seconds
+        step = self._deadlines.add(outcome, self._due)
         try:
             came = await outcome
         finally:
