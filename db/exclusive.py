@@ -1,7 +1,7 @@
 """One migration at a time; no step waits so long for a lock that others queue up behind it."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import LiteralString, TypeVar
 
 import psycopg
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
@@ -59,6 +59,18 @@ def exclusively(connection: Connection, step: str, do: Callable[[], _Result]) ->
             f"{step}: no lock for {PATIENCE_SECONDS:g} s, and nothing of this step is done. {_holders(connection)}."
             " Wait for them or end them with SELECT pg_terminate_backend(pid), and run this again"
         ) from None
+
+
+def refresh(connection: Connection, call: LiteralString, given: tuple[object, ...]) -> tuple[object, ...] | None:
+    """Calls what refreshes, again while a policy refreshes the same buckets; returns its row."""
+    attempts = Retrying(
+        retry=retry_if_exception_type(psycopg.errors.LockNotAvailable),
+        stop=stop_after_delay(PATIENCE_SECONDS),
+        wait=wait_random_exponential(max=5),
+        reraise=True,
+    )
+    done = attempts(connection.execute, call, given)
+    return done.fetchone() if done.description else None
 
 
 def _holders(connection: Connection) -> str:

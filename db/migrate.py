@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from db import rights
+from db import days, rights
 from db.exclusive import exclusively
 from db.settings import Settings
 from nexus.process.errors import ConfigError, UnavailableError
@@ -117,8 +117,12 @@ def migrate(connection: Connection, settings: Settings) -> list[str]:
 def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
     """Runs at every migration: settings may have changed, or the database may have been restored."""
     exclusively(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
+    has_aggregates = found is Tier.COMMUNITY
+    set_zone = partial(days.set_zone, connection, settings.time_zone, has_aggregates=has_aggregates)
+    exclusively(connection, "NEXUS_TIME_ZONE", set_zone)
     exclusively(connection, "the rights", partial(rights.revoke, connection))
-    if found is Tier.COMMUNITY:
+    if has_aggregates:
+        days.compute(connection)
         exclusively(connection, "the policies", partial(_set_policies, connection, settings))
     else:
         _drop_old(connection, settings)
@@ -127,8 +131,8 @@ def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
 
 def _drop_old(connection: Connection, settings: Settings) -> None:
     kept = {"rejects": settings.retention_rejects, "audit": settings.retention_audit}
-    days = {table: days for table, days in kept.items() if days is not None}
-    connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(days),))
+    ages = {table: age for table, age in kept.items() if age is not None}
+    connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(ages),))
 
 
 def _begin(connection: Connection) -> Tier:

@@ -2,12 +2,8 @@
 
 from collections.abc import Iterator
 
-import psycopg
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
-
+from db import exclusive
 from db.migrate import Connection, Tier, tier
-
-_WAIT_SECONDS = 120.0  # for a policy that refreshes the same buckets at the moment
 
 _DAYS = "SELECT stored_days(time_bucket('1 day', now()) - INTERVAL '1 day')"
 # Each day has its topics in the daily values; the newest readings are added by the view.
@@ -31,11 +27,5 @@ def refresh(connection: Connection) -> Iterator[str]:
 
 def _refresh_day(connection: Connection, day: object) -> bool:
     """Returns whether the day was incomplete."""
-    attempts = Retrying(
-        retry=retry_if_exception_type(psycopg.errors.LockNotAvailable),
-        stop=stop_after_delay(_WAIT_SECONDS),
-        wait=wait_random_exponential(max=5),
-        reraise=True,
-    )
-    row = attempts(connection.execute, "CALL refresh_day(%s)", (day,)).fetchone()
+    row = exclusive.refresh(connection, "CALL refresh_day(%s)", (day,))
     return row is not None and row != (0,)

@@ -125,9 +125,9 @@ GRANT INSERT ON topics TO nexus_writer;
 
 -- Views
 
--- 038_direct_rollups.sql
+-- 039_plant_days.sql
 CREATE VIEW metrics_1day AS
- SELECT date_bin('1 day'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone) AS bucket,
+ SELECT date_trunc('day'::text, "time", plant_time_zone()) AS bucket,
     topic,
     avg(value) FILTER (WHERE quality >= 64) AS avg,
     min(value) FILTER (WHERE quality >= 64) AS min,
@@ -139,7 +139,7 @@ CREATE VIEW metrics_1day AS
     sum(value) FILTER (WHERE quality >= 64) AS sum,
     count(value) FILTER (WHERE quality >= 64) AS numbers
    FROM metrics
-  GROUP BY (date_bin('1 day'::interval, "time", '2000-01-03 00:00:00+00'::timestamp with time zone)), topic;
+  GROUP BY (date_trunc('day'::text, "time", plant_time_zone())), topic;
 GRANT SELECT ON metrics_1day TO nexus_reader;
 
 -- 038_direct_rollups.sql
@@ -387,3 +387,11 @@ AS $function$
     WHERE found.last >= came.first
 $function$;
 REVOKE EXECUTE ON FUNCTION overlapping(publishers text[], firsts bigint[], lasts bigint[]) FROM PUBLIC;
+
+-- 039_plant_days.sql
+-- Whose days the daily values are: NEXUS_TIME_ZONE, set by `nexus db migrate`.
+CREATE FUNCTION plant_time_zone()
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ SELECT 'UTC' $function$;

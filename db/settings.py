@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     model_config = settings.CONFIG
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
     ingest_mode: Literal["exact", "bulk"] = "exact"
+    time_zone: str = "UTC"  # of the plant, by the name that the server knows
     compress_after: Days = 7
     retention: Days = 90
     retention_1min: Days = 365

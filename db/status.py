@@ -5,7 +5,7 @@ Any role may ask; what it may not see is shown as hidden.
 
 import psycopg
 
-from db import rights
+from db import days, rights
 from db.migrate import Connection, Tier, applied, names, tier
 
 Lines = list[tuple[str, str]]
@@ -57,6 +57,8 @@ def status(connection: Connection) -> tuple[Lines, bool]:
     rows += [("migrations applied", str(len(done))), ("migrations missing", ", ".join(missing) or "none")]
     if not missing:
         rows.append(("public rights", rights.describe(connection)))
+        zone = days.describe(connection, has_aggregates=found is Tier.COMMUNITY)
+        rows.append(("time zone of the daily values", zone))
         rows.append(("topics", _text(connection, "SELECT count(*) FROM topics")))
         rows.append(("rejects", _text(connection, "SELECT count(*) FROM rejects")))
         rows += _plain(connection) if found is Tier.PLAIN else _hypertable(connection)

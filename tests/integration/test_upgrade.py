@@ -61,6 +61,8 @@ def first_release(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(schema, "names", lambda: FIRST_RELEASE)
         patched.setattr(schema, "_set_policies", policies)
         patched.setattr(schema, "_drop_old", lambda *_: None)
+        patched.setattr("db.days.set_zone", lambda *_, **__: None)
+        patched.setattr("db.days.compute", lambda *_: None)
         assert schema.migrate(connection, Settings()) == FIRST_RELEASE
     with psycopg.connect(url) as connection:
         connection.execute(

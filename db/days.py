@@ -1,0 +1,82 @@
+"""The plant's days: `metrics_1day` is made anew when NEXUS_TIME_ZONE has changed."""
+
+from difflib import get_close_matches
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+from db.exclusive import Connection, refresh
+from nexus.process import log
+from nexus.process.errors import ConfigError
+
+_SET = "CREATE OR REPLACE FUNCTION plant_time_zone() RETURNS text LANGUAGE sql IMMUTABLE AS {}"
+# Made from hours, unless in some years the plant's do not begin with those of UTC.
+_FINER = """
+SELECT CASE WHEN bool_and(extract(minute FROM (at AT TIME ZONE %s) - (at AT TIME ZONE 'UTC')) = 0)
+            THEN 'metrics_1hour' ELSE 'metrics_1min' END
+FROM generate_series(timestamptz '1990-01-01 00:00+00', '2050-01-01 00:00+00', INTERVAL '7 days') AS at
+"""
+# The refresh policy comes last: without it the days are not, or not all, computed yet.
+IS_UNFINISHED = """
+SELECT NOT EXISTS (
+    SELECT FROM timescaledb_information.jobs AS j JOIN timescaledb_information.continuous_aggregates AS c
+      ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)
+    WHERE j.proc_name = 'policy_refresh_continuous_aggregate' AND c.view_name = 'metrics_1day')
+"""
+# What is refreshed in a call; one that is interrupted is done again.
+_MONTHS = """
+SELECT min(first), max(after) FROM (
+    SELECT first, after, row_number() OVER (ORDER BY first) AS number
+    FROM plant_days((SELECT min(bucket) FROM {}), now() - INTERVAL '1 day')
+) AS days
+GROUP BY number / 30 ORDER BY 1
+"""
+
+
+def set_zone(connection: Connection, zone: str, *, has_aggregates: bool) -> None:
+    """Makes the daily values those of a time zone. Raises ConfigError for one that the server does not know."""
+    if connection.execute("SELECT plant_time_zone()").fetchone() == (zone,):
+        return
+    _check(connection, zone)
+    if has_aggregates:
+        finer = str((connection.execute(_FINER, (zone,)).fetchone() or ("",))[0])
+        text = (files("db") / "days.sql").read_text(encoding="utf-8")
+        query = text.replace("{finer}", finer).replace("{zone}", sql.Literal(zone).as_string(connection))
+        try:
+            connection.execute(query.encode())
+        except psycopg.errors.DependentObjectsStillExist as error:
+            raise ConfigError(
+                f"NEXUS_TIME_ZONE: metrics_1day cannot be made anew: {error.diag.message_detail}. Drop that, run this"
+                " again, and then create it anew"
+            ) from None
+    connection.execute(sql.SQL(_SET).format(sql.Literal(f"SELECT {sql.Literal(zone).as_string(connection)}")))
+
+
+def compute(connection: Connection) -> None:
+    """Computes the days, from the oldest, that were made anew; again if that was interrupted."""
+    if connection.execute(IS_UNFINISHED).fetchone() != (True,):
+        return
+    [(finer,)] = connection.execute("SELECT days_made_from()").fetchall()
+    months = connection.execute(sql.SQL(_MONTHS).format(sql.Identifier(str(finer)))).fetchall()
+    for first, after in months:
+        log.get("migrate").info("computing the daily values again", since=f"{first:%Y-%m-%d}")
+        refresh(connection, "CALL refresh_range('metrics_1day', %s, %s, 30)", (first, after))
+
+
+def describe(connection: Connection, *, has_aggregates: bool) -> str:
+    """Whose days they are, for `nexus db status`."""
+    [(zone,)] = connection.execute("SELECT plant_time_zone()").fetchall()
+    is_unfinished = has_aggregates and connection.execute(IS_UNFINISHED).fetchone() == (True,)
+    return f"{zone}; still to be computed: run `nexus db migrate`" if is_unfinished else str(zone)
+
+
+def _check(connection: Connection, zone: str) -> None:
+    known = [str(name) for (name,) in connection.execute("SELECT name FROM pg_timezone_names")]
+    if zone not in known:
+        near = get_close_matches(zone, known, 1)
+        raise ConfigError(
+            f"NEXUS_TIME_ZONE: this server knows no time zone {zone!r}"
+            + (f": did you mean {near[0]}?" if near else ": write one like Europe/Berlin.")
+            + " The view pg_timezone_names lists them"
+        )

@@ -1,0 +1,147 @@
+"""Daily values are of the plant's days, whatever its time zone, on each tier."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import psycopg
+import pytest
+
+from db.migrate import connect, migrate
+from db.refresh import refresh
+from db.settings import Settings
+from db.status import status
+from nexus.process.errors import ConfigError
+from tests.conftest import TIERS
+from tests.integration.test_rollups import TODAY, load, policies, query, rest
+from tests.parts import as_role
+
+# Two days before the clocks changed in Europe.
+SPRING, AUTUMN = datetime(2026, 3, 27, tzinfo=UTC), datetime(2025, 10, 24, tzinfo=UTC)
+ZONES = pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata", "America/New_York"])
+COMMUNITY = pytest.mark.parametrize("empty_database", ["community"], indirect=True)
+
+
+def move(url: str, zone: str) -> None:
+    with connect(url) as connection:
+        migrate(connection, Settings(time_zone=zone))
+
+
+def rolled_up(url: str) -> None:
+    with connect(url) as connection:
+        list(refresh(connection))
+
+
+def differing(url: str, zone: str) -> list[tuple[Any, ...]]:
+    """Days whose daily values are not those of the readings."""
+    return query(
+        url,
+        "SELECT bucket, a.count, b.count FROM metrics_1day a FULL JOIN ("
+        f" SELECT date_trunc('day', time, '{zone}') AS bucket, topic, count(*) FROM metrics GROUP BY 1, 2"
+        ") b USING (bucket, topic) WHERE a.count IS DISTINCT FROM b.count",
+    )
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_a_day_begins_at_the_plants_midnight_and_has_23_to_25_hours(database: str) -> None:
+    is_community = query(database, "SELECT tier FROM nexus_migrations LIMIT 1") == [("community",)]
+    if is_community:
+        rest(database)
+    for first in (SPRING, AUTUMN):
+        load(database, first, 4)
+    dates = "'2025-10-25', '2025-10-26', '2026-03-28', '2026-03-29', '2026-03-30'"  # clocks change on the 26th and 29th
+    day = "bucket AT TIME ZONE plant_time_zone()"
+    days = f"SELECT count / 6 FROM metrics_1day WHERE {day} IN ({dates}) ORDER BY bucket"
+    for zone, hours in (("UTC", [24, 24, 24, 24, 24]), ("Europe/Berlin", [24, 25, 24, 23, 24])):
+        move(database, zone)
+        if is_community:
+            rolled_up(database)
+        assert query(database, days) == [(count,) for count in hours]
+        with connect(database) as connection:
+            assert dict(status(connection)[0])["time zone of the daily values"] == zone
+
+
+@pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_a_time_zone_that_the_server_does_not_know_is_refused_with_the_remedy(database: str) -> None:
+    with pytest.raises(ConfigError, match=r"NEXUS_TIME_ZONE.*'Europe/Berln': did you mean Europe/Berlin\?"):
+        move(database, "Europe/Berln")
+    assert query(database, "SELECT plant_time_zone()") == [("UTC",)]
+
+
+@pytest.mark.timescale
+@COMMUNITY
+@ZONES
+def test_another_time_zone_computes_the_days_again_and_late_and_loaded_readings_go_into_them(
+    database: str, zone: str
+) -> None:
+    rest(database)
+    for first in (SPRING, AUTUMN):
+        load(database, first, 4)
+    rolled_up(database)
+    assert differing(database, "UTC") == []
+    query(database, "GRANT SELECT ON metrics_1day TO nexus_writer")
+    move(database, zone)
+    rest(database)
+    assert differing(database, zone) == []
+    assert query(as_role(database, "nexus_writer"), "SELECT count(*) FROM metrics_1day") != [(0,)]
+    load(database, TODAY - timedelta(days=30, hours=-6), 3, "7 minutes")
+    assert query(database, "SELECT days_not_rolled_up()") == [(4,)]
+    rolled_up(database)
+    assert query(database, "SELECT days_not_rolled_up()") == [(0,)]
+    assert differing(database, zone) == []
+    query(database, "SELECT compress_chunk(c) FROM show_chunks('metrics') c")
+    query(
+        database,
+        "INSERT INTO metrics_late SELECT t, 'dev/late/t', 2, NULL, 192, NULL"
+        f" FROM generate_series(timestamptz '{TODAY - timedelta(days=35)}', '{TODAY - timedelta(days=25)}', '37 min') AS t",
+    )
+    query(database, "CALL merge_late()")
+    assert differing(database, zone) == []
+    with connect(database) as connection:
+        assert next(iter(refresh(connection))).startswith("0 of")
+    load(database, TODAY - timedelta(days=3), 3, "11 minutes")
+    policies(database)
+    assert {day for day, *_ in differing(database, zone) if day < TODAY - timedelta(days=2)} == set()
+
+
+@pytest.mark.timescale
+@COMMUNITY
+def test_days_that_cannot_be_computed_again_stay(database: str) -> None:
+    rest(database)
+    first = TODAY - timedelta(days=90)
+    load(database, first, 60, "1 hour")
+    rolled_up(database)
+    query(database, f"SELECT drop_chunks('metrics_1hour', older_than => '{TODAY - timedelta(days=50)}'::timestamptz)")
+    [(oldest,)] = query(database, "SELECT min(bucket) FROM metrics_1hour")
+    assert first < oldest < TODAY - timedelta(days=50)
+    move(database, "Europe/Berlin")
+    rest(database)
+    assert query(database, "SELECT sum(count)::int, min(bucket) FROM metrics_1day") == [(60 * 24, first)]
+    assert query(database, f"SELECT min(bucket) FROM metrics_1day WHERE bucket > '{oldest}'") != [(oldest,)]
+
+
+@pytest.mark.timescale
+@COMMUNITY
+def test_computing_days_again_goes_on_when_it_was_interrupted(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rest(database)
+    load(database, TODAY - timedelta(days=60), 50, "1 hour")
+    rolled_up(database)
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr("db.days.refresh", lambda *_: 1 / 0)
+        move(database, "Europe/Berlin")
+    with connect(database) as connection:
+        assert "run `nexus db migrate`" in dict(status(connection)[0])["time zone of the daily values"]
+    move(database, "Europe/Berlin")
+    rest(database)
+    assert differing(database, "Europe/Berlin") == []
+
+
+@pytest.mark.timescale
+@COMMUNITY
+def test_a_view_that_is_in_the_way_is_named(database: str) -> None:
+    query(database, "CREATE VIEW mine AS SELECT * FROM metrics_1day")
+    with pytest.raises(ConfigError, match="view mine depends on view metrics_1day"):
+        move(database, "Europe/Berlin")
+    assert query(database, "SELECT plant_time_zone()") == [("UTC",)]
+    query(database, "DROP VIEW mine")
+    with psycopg.connect(database) as connection:
+        assert connection.execute("SELECT count(*) FROM metrics_1day").fetchone() == (0,)
