@@ -167,7 +167,7 @@ class Poller:
         scans = Scans(session, self._device.timeout)
         if not self._unread:
             self._unread = schedule.take(self._clock()).items
-        async with scans.watched():
+        with scans.watched():
             await self._scan_on_time(session, schedule, scans)
 
     async def _scan_on_time(self, session: DeviceSession, schedule: Schedule[Tag], scans: Scans) -> None:

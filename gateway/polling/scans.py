@@ -1,8 +1,8 @@
 """Scans of a connected device: planned once for each set of tags that is due together, and each with a deadline."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from gateway.drivers.driver import DeviceError, DeviceSession, Read, Tag
 from nexus.contract.reading import Reading
@@ -20,44 +20,54 @@ class Scans:
         self._waited = session.waited or (lambda: 0.0)
         self._deadline = timeout * HUNG_AFTER_TIMEOUTS
         self._loop = asyncio.get_running_loop()
+        self._task: asyncio.Task[object] | None = None  # which scans
+        self._cancelled = 0  # how often the scan that runs now was, by us
         self._must_end: float | None = None  # when the scan that runs now must, but for what it waits for others
         self._reads: dict[tuple[str, ...], Read] = {}
         self._latest: tuple[tuple[Tag, ...], Read] | None = None
 
     async def read(self, tags: tuple[Tag, ...]) -> list[Reading]:
-        """Reads these tags once. Raises DeviceError."""
-        read = self._compiled(tags)
+        """Reads these tags once, within `watched`. Raises DeviceError, also when it takes too long.
+
+        What the scan waits for others on a shared line does not count.
+        """
+        read, self._cancelled = self._compiled(tags), 0
         self._must_end = self._loop.time() + self._deadline - self._waited()
         try:
             return await read()
-        finally:
-            self._must_end = None
-
-    @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
-        """Ends the block with DeviceError when a scan takes too long.
-
-        What it waits for others on a shared line does not count. One timer serves all scans, one after the other.
-        """
-        try:
-            async with asyncio.timeout(None) as limit:
-                self._watch(limit)
-                try:
-                    yield
-                finally:
-                    self._timer.cancel()
-        except TimeoutError:
-            if not limit.expired():
+        except asyncio.CancelledError:
+            if self._task is None or not 0 < self._task.cancelling() <= self._cancelled:  # by somebody else
                 raise
             raise DeviceError(f"a scan took longer than {self._deadline:g} s") from None
+        finally:
+            self._must_end = None
+            while self._cancelled and self._task is not None:
+                self._cancelled -= 1
+                self._task.uncancel()
 
-    def _watch(self, limit: asyncio.Timeout) -> None:
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watches over the scans of this task. One timer serves all of them, one after the other."""
+        self._task = asyncio.current_task()
+        self._watch()
+        try:
+            yield
+        finally:
+            self._timer.cancel()
+
+    def _watch(self) -> None:
         now = self._loop.time()
         due = now + self._deadline if self._must_end is None else self._must_end + self._waited()
-        if due > now:
-            self._timer = self._loop.call_at(max(due, now + self._deadline / 100), self._watch, limit)
-        else:
-            limit.reschedule(now)
+        if self._must_end is not None and due <= now:
+            self._loop.call_soon(self._cancel, self._must_end)  # not before an answer that is there has been taken
+        self._timer = self._loop.call_at(max(due, now + self._deadline / 100), self._watch)
+
+    def _cancel(self, scan: float) -> None:
+        """Cancels the scan if it still runs; one whose driver takes no notice is cancelled again later."""
+        if scan == self._must_end and self._task is not None:
+            self._must_end += self._deadline
+            self._cancelled += 1
+            self._task.cancel()
 
     def _compiled(self, tags: tuple[Tag, ...]) -> Read:
         if self._latest is not None and self._latest[0] is tags:  # as with one interval for all

@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
@@ -57,7 +59,7 @@ async def test_scans_leave_nothing_to_the_garbage_collector() -> None:
         return []
 
     scans = Scans(DeviceSession(lambda _: read, _write), 1.0)
-    async with scans.watched():
+    with scans.watched():
         gc.collect()
         for _ in range(100):
             await scans.read(TAGS[:1])
@@ -73,8 +75,59 @@ async def test_only_a_scan_can_take_too_long_not_what_is_between_two() -> None:
     reads: list[int] = []
     scans = Scans(DeviceSession(lambda _: read, _write), 0.01)
     with pytest.raises(DeviceError, match=r"longer than 0\.1 s"):
-        async with asyncio.timeout(10), scans.watched():
-            while True:
-                await scans.read(TAGS[:1])
-                await asyncio.sleep(0.25)
+        async with asyncio.timeout(10):
+            with scans.watched():
+                while True:
+                    await scans.read(TAGS[:1])
+                    await asyncio.sleep(0.25)
     assert len(reads) == 3
+
+
+async def test_a_driver_that_takes_no_notice_of_one_cancellation_is_cancelled_at_its_next_scan_too() -> None:
+    async def read() -> list[Reading]:
+        reads.append(1)
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        if len(reads) > 1:
+            await asyncio.sleep(3600)
+        return []
+
+    reads: list[int] = []
+    scans = Scans(DeviceSession(lambda _: read, _write), 0.01)
+    async with asyncio.timeout(10):
+        with scans.watched():
+            assert await scans.read(TAGS[:1]) == []
+            with pytest.raises(DeviceError, match=r"longer than 0\.1 s"):
+                await scans.read(TAGS[:1])
+
+
+async def test_a_scan_whose_answer_is_there_after_a_stall_has_succeeded() -> None:
+    answered = asyncio.get_running_loop().create_future()
+
+    async def read() -> list[Reading]:
+        await answered
+        return []
+
+    scans = Scans(DeviceSession(lambda _: read, _write), 0.01)
+    with scans.watched():
+        asyncio.get_running_loop().call_soon(time.sleep, 0.3)  # the process is suspended
+        asyncio.get_running_loop().call_soon(answered.set_result, None)
+        assert await scans.read(TAGS[:1]) == []
+        await asyncio.sleep(0.3)
+
+
+async def test_who_is_cancelled_by_others_is_not_told_that_the_device_is_slow() -> None:
+    async def scan() -> None:
+        scans = Scans(DeviceSession(lambda _: read, _write), 0.01)
+        with scans.watched():
+            await scans.read(TAGS[:1])
+
+    async def read() -> list[Reading]:
+        await asyncio.sleep(3600)
+        return []
+
+    task = asyncio.create_task(scan())
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
