@@ -12,6 +12,7 @@ from ingestion.decode.rows import Rows, Window
 from nexus.contract.audit import Record
 
 _MESSAGE_BYTES = 400  # what Python needs around a small one
+_CHARACTER_BYTES = 8  # of a text that is not ASCII, with its copy in UTF-8, at most
 _TAG_BYTES = 150  # around a text, and around its copy when it is written
 
 
@@ -38,7 +39,8 @@ class Delivery(msgspec.Struct, frozen=True):
     @property
     def size(self) -> int:
         """Bytes, about. A broker may send more small ones than the receive maximum allows: Mosquitto 2.0.11 does."""
-        return _MESSAGE_BYTES + len(self.topic) + len(self.payload)
+        topic = len(self.topic) * (1 if self.topic.isascii() else _CHARACTER_BYTES)
+        return _MESSAGE_BYTES + topic + len(self.payload)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import sys
 import time
 import weakref
 from collections.abc import Callable, Coroutine
@@ -125,6 +126,11 @@ def test_a_stop_ends_once_the_held_messages_are_the_brokers_again() -> None:
         assert database.stored == 10
 
     within(20, scenario)
+
+
+def test_a_message_counts_with_all_the_bytes_that_its_topic_takes() -> None:
+    topic = "dev/" + "\N{GRINNING FACE}" * 16_000
+    assert delivery(topic, b"1").size >= sys.getsizeof(topic) + len(topic.encode())
 
 
 async def test_only_what_the_broker_sends_again_is_forgotten() -> None:
