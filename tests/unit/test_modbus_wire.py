@@ -43,5 +43,20 @@ async def test_an_answer_from_before_a_suspension_is_not_taken(numbered: bool) -
     assert await waiting == FRESH
 
 
+async def test_an_answer_that_came_before_its_question_is_not_taken() -> None:
+    sent = Sent()
+    wire = Wire(Tcp("plc", 502))
+    wire.connection_made(sent)
+    wire.send(1, REQUEST)
+    early = bytes((0, 2)) + answer(sent.frames[0], STALE, True)[2:]
+    wire.data_received(answer(sent.frames[0], FRESH, True) + early)
+    assert await wire.answer(1, REQUEST, 5) == FRESH
+    wire.send(1, REQUEST)
+    waiting = asyncio.create_task(wire.answer(1, REQUEST, 5))
+    await asyncio.sleep(0)
+    wire.data_received(answer(sent.frames[1], FRESH, True))
+    assert await waiting == FRESH
+
+
 def answer(frame: bytes, pdu: bytes, numbered: bool) -> bytes:
     return (frame[:2] if numbered else bytes(2)) + bytes((0, 0, 0, len(pdu) + 1, frame[6])) + pdu

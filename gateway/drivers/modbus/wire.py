@@ -188,6 +188,8 @@ class Wire(asyncio.Protocol):
             raise ConnectionClosedError
         if not again:
             self._forget_asked()
+            if self._buffer:
+                self._find(unit, request)  # drops what came before it was asked for
         self._number = self._number % _NUMBERS + 1
         self._asked[self._number] = request
         if self._where.rtu:
