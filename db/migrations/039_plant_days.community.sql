@@ -18,8 +18,9 @@ CREATE FUNCTION days_made_from() RETURNS name LANGUAGE sql STABLE AS $$
 $$;
 
 -- Computes buckets of some topics again, where TimescaleDB's own refresh would compute those of all topics: it reads what
--- they read, a thousandth of it where one tag of a thousand was late. The plant's days are computed whole. The lock keeps
--- policies from writing the same buckets.
+-- they read, a thousandth of it where one tag of a thousand was late. The plant's days are computed whole. A bucket that
+-- holds more than can be computed is left, because its readings are dropped already. The lock keeps policies from writing
+-- the same buckets.
 CREATE OR REPLACE FUNCTION refresh_topics(aggregate name, topics text[], first timestamptz, after timestamptz) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -36,8 +37,17 @@ BEGIN
     FROM _timescaledb_catalog.continuous_agg c JOIN _timescaledb_catalog.hypertable h ON h.id = c.mat_hypertable_id
     WHERE c.user_view_schema = current_schema() AND c.user_view_name = aggregate;
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', materialized);
-    EXECUTE format('DELETE FROM %s WHERE %s', materialized, buckets) USING topics;
-    EXECUTE format('INSERT INTO %s SELECT * FROM %s WHERE %s', materialized, computed, buckets) USING topics;
+    EXECUTE format($sql$
+        WITH computed AS MATERIALIZED (SELECT * FROM %2$s WHERE %3$s), fuller AS (
+            SELECT topic, bucket FROM %1$s AS old JOIN computed USING (topic, bucket)
+            WHERE %3$s AND old.count > computed.count
+        ), replaced AS (
+            DELETE FROM %1$s AS old USING computed
+            WHERE old.topic = computed.topic AND old.bucket = computed.bucket AND old.count <= computed.count
+        )
+        INSERT INTO %1$s SELECT * FROM computed
+        WHERE NOT EXISTS (SELECT FROM fuller WHERE fuller.topic = computed.topic AND fuller.bucket = computed.bucket)
+        $sql$, materialized, computed, buckets) USING topics;
 END
 $$;
 

@@ -197,6 +197,19 @@ def test_late_rows_have_only_their_own_topics_rollups_computed_again(database: s
         assert found == (1442, 1446, 3)
 
 
+def test_a_late_row_takes_nothing_out_of_rollups_whose_readings_are_dropped(database: str) -> None:
+    rest(database)
+    day = TODAY - timedelta(days=40)
+    rows = load(database, day, 1, "1 minute")
+    assert run(database, "db", "refresh").returncode == 0
+    query(database, f"SELECT drop_chunks('metrics', older_than => '{day + timedelta(days=1)}'::timestamptz)")
+    late = f"'{day + timedelta(hours=13, seconds=3)}', 'dev/loaded/t', 5, NULL, 192, NULL"
+    query(database, f"INSERT INTO metrics_late (time, topic, value, value_str, quality, unit) VALUES ({late})")
+    query(database, "CALL merge_late()")
+    assert query(database, "SELECT count(*) FROM metrics") == [(1,)]
+    assert counts(database) == [rows] * 3
+
+
 def test_a_refresh_and_the_merging_of_late_rows_at_once_make_no_bucket_twice(database: str) -> None:
     rest(database)
     day = TODAY - timedelta(days=20)
