@@ -6,6 +6,8 @@ import sys
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from nexus.process.lines import standard_error
+
 Log = FilteringBoundLogger
 
 _THIRD_PARTY_LEVEL = logging.WARNING
@@ -32,13 +34,14 @@ def configure(service: str, level: str, fmt: str) -> None:
             structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
         ]
     )
+    lines = standard_error()
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(lines),
         cache_logger_on_first_use=True,
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
