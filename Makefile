@@ -8,14 +8,14 @@ demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
 
 # On several workers; WORKERS=0 runs one test after another, in this process.
-test: WORKERS ?= 4
+test: WORKERS ?= 5
 test: setup lint
-	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-3}" \
+	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-4}" \
 		$(RUN)/python -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
 
 # Half a minute, without a network or a process.
 unit: setup
-	@.venv/bin/python -m pytest tests/unit -n auto $(ARGS)
+	@.venv/bin/python -m pytest tests/unit -n 3 $(ARGS)
 
 # What the tests run through, those processes included that they start; prints a line a module, and the sum.
 coverage: TESTS ?= tests/unit tests/conformance tests/integration
