@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -238,7 +239,7 @@ def test_a_fault_is_a_lost_device_and_ends_with_its_cause(
                     while True:
                         await (link.next_changes() if link.next_changes else link.compile(plc.tags)())
             faults.set("plc", None)
-            async with opcua.connect(plc) as link:
+            async with opcua.connect(replace(plc, timeout=WAIT)) as link:
                 assert values(await (link.next_changes() if link.next_changes else link.compile(plc.tags)())) == {
                     "force": 84.5
                 }
