@@ -268,7 +268,9 @@ class Pipeline:
     def _age(self) -> float:
         """Seconds since the oldest unacknowledged message arrived."""
         oldest = self._writing[0] if self._writing else self._open
-        return self._clock() - oldest.began if oldest.deliveries else 0.0
+        if oldest.deliveries:
+            return self._clock() - oldest.began
+        return max(0.0, time() - self._undecoded[0].arrived / 1000) if self._undecoded else 0.0
 
     def _away(self, state: RetryCallState) -> None:
         reason = str(state.outcome.exception()) if state.outcome else ""

@@ -145,6 +145,14 @@ async def test_only_what_the_broker_sends_again_is_forgotten() -> None:
     assert line._undecoded_bytes == sum(one.size for one in line._undecoded) == line._undecoded[0].size
 
 
+async def test_the_oldest_message_counts_also_while_nothing_can_be_decoded() -> None:
+    line = pipeline_of(Settings(), [], lateness(None))
+    assert line._age() == 0
+    line.receive(delivery("dev/a/t", b"1", arrived=int(time.time() * 1000) - 60_000))
+    await asyncio.sleep(0)
+    assert line._age() == pytest.approx(60, abs=10)
+
+
 async def test_a_reading_without_a_time_has_that_of_its_arrival_however_late_it_is_decoded() -> None:
     rule = Rule(topic="dev/p/#", decoder="plain")
     known = lateness(None)
