@@ -88,8 +88,8 @@ setup:
 
 # After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
 constraints:
-	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra demo --extra dev --output-file constraints.txt pyproject.toml
-	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra console --extra export --extra demo --extra dev --output-file constraints.txt pyproject.toml
+	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra console --extra export --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra docs --constraint constraints.txt --output-file constraints-docs.txt pyproject.toml
 	@echo hatchling | .venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-build.txt -
 COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \

@@ -1,6 +1,10 @@
 """What is installed only for those who need it: `pip install nexus-edge[modbus]` and its like."""
 
-_EXTRAS = {"pymodbus": "modbus", "serial": "modbus", "asyncua": "opcua", "cryptography": "opcua", "snap7": "s7"}
+_EXTRAS = {
+    **{"pymodbus": "modbus", "serial": "modbus", "asyncua": "opcua", "cryptography": "opcua", "snap7": "s7"},
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "joserfc", "psycopg_pool", "websockets"), "console"),
+    "pyarrow": "export",
+}
 
 
 def missing(error: ModuleNotFoundError) -> str | None:

@@ -3,9 +3,7 @@
 import asyncio
 import errno
 import hmac
-import ipaddress
 import logging
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -16,6 +14,7 @@ from aiohttp.typedefs import Handler
 
 from nexus.process import guard
 from nexus.process.errors import ConfigError
+from nexus.process.host_names import HostNames
 from nexus.process.settings import Process, refuse_weak
 
 CONNECTIONS = 64  # of one port; for one more, the one that asked least lately is closed, if its answer is complete
@@ -210,28 +209,19 @@ class _Door:
     """Lets in who calls us by a name of ours, and knows the token if there is one."""
 
     def __init__(self, process: Process) -> None:
-        self._hosts = {"localhost", socket.gethostname().lower(), *process.http_hosts}
+        self._names = HostNames(process.http_hosts)
         self._token = f"Bearer {process.http_token}".encode() if process.http_token else None
 
     @web.middleware
     async def checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """A page of another site, whose name was made to lead here, calls us by that name."""
-        if (host := request.headers.get("Host")) is not None and not self._is_ours(host):
+        if (host := request.headers.get("Host")) is not None and not self._names.is_ours(host):
             return web.Response(status=421, text=f"{host[:100]!r} is none of our names: see NEXUS_HTTP_HOSTS\n")
         if self._token is not None and request.path not in OPEN_PAGES:
             given = request.headers.get("Authorization", "").encode()
             if not hmac.compare_digest(given, self._token):
                 return web.Response(status=401, headers={"WWW-Authenticate": "Bearer"}, text="see NEXUS_HTTP_TOKEN\n")
         return await handler(request)
-
-    def _is_ours(self, host: str) -> bool:
-        name = host.lower()
-        name = name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
-        try:
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name.removesuffix(".") in self._hosts
-        return True
 
 
 @web.middleware

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import uvicorn
 from asyncua import Client
 from asyncua.ua import ua_binary
 from snap7.async_client import AsyncClient
@@ -16,11 +17,12 @@ from snap7.async_client import AsyncClient
 from gateway.drivers.opcua import limits as opcua_limits
 
 ROOT = Path(__file__).parents[2]
-OURS = ("nexus", "gateway", "ingestion", "simulators", "db")
+OURS = ("nexus", "gateway", "ingestion", "console", "simulators", "db")
 PUBLIC = {"_replace", "_make", "_fields", "_asdict"}  # of a named tuple
 USED = {
     "gateway/drivers/opcua/limits.py": "asyncua",
     "gateway/drivers/s7/session.py": "python-snap7",
+    "console/service.py": "uvicorn",
 }
 
 
@@ -43,8 +45,10 @@ def test_no_other_module_uses_private_parts() -> None:
 
 @pytest.mark.parametrize("library", USED.values())
 def test_whose_private_parts_we_use_is_pinned_to_one_version(library: str) -> None:
-    wanted = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["all"]
-    assert f"{library}=={version(library)}" in wanted, f"{library} {version(library)} is not the one that we take"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert f"{library}=={version(library)}" in extras["all"] + extras["console"], (
+        f"{library} {version(library)} is not the one that we take"
+    )
 
 
 def _asyncua() -> bool:
@@ -67,7 +71,13 @@ def _snap7() -> bool:
     return protocol._next_sequence() != protocol._next_sequence() and callable(protocol.build_write_request)
 
 
-@pytest.mark.parametrize(("library", "is_there"), [("asyncua", _asyncua), ("python-snap7", _snap7)])
+def _uvicorn() -> bool:
+    return asyncio.iscoroutinefunction(uvicorn.Server._serve)
+
+
+@pytest.mark.parametrize(
+    ("library", "is_there"), [("asyncua", _asyncua), ("python-snap7", _snap7), ("uvicorn", _uvicorn)]
+)
 def test_the_parts_are_there(library: str, is_there: Callable[[], bool]) -> None:
     async def look() -> bool:
         return is_there()

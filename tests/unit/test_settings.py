@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from console.settings import Settings as ConsoleSettings
 from db.settings import Settings as DatabaseSettings
 from gateway.settings import Settings as GatewaySettings
 from ingestion.settings import Settings as IngestionSettings
@@ -129,7 +130,8 @@ def test_names_that_are_no_settings_are_said_with_the_nearest() -> None:
 
 
 def test_all_settings_are_known_by_name() -> None:
-    kinds: list[type[BaseSettings]] = [Process, Settings, GatewaySettings, IngestionSettings, DatabaseSettings]
+    own = (GatewaySettings, IngestionSettings, ConsoleSettings, DatabaseSettings)
+    kinds: list[type[BaseSettings]] = [Process, Settings, *own]
     read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
     assert read | {"NEXUS_DEVICES", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
 

@@ -1,0 +1,34 @@
+"""The console's web application: its routes, and what holds for all of them."""
+
+from fastapi import APIRouter, FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+from console import problems
+from console.api import about
+from console.headers import Headers
+from console.names import Names
+from console.parts import Parts
+from nexus.process.version import program
+
+PREFIX = "/api/v1"
+_SMALLEST_ZIPPED = 1_000  # bytes
+_ROUTERS: tuple[APIRouter, ...] = (about.router,)
+
+
+def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
+    """The application; `hosts` are the names, besides this machine's own and addresses, by which it may be called."""
+    app = FastAPI(
+        title="Nexus Edge",
+        version=program(),
+        openapi_url=f"{PREFIX}/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.parts = parts
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router, prefix=PREFIX)
+    app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
+    app.add_middleware(Names, hosts=hosts)
+    app.add_middleware(Headers)
+    return app

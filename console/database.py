@@ -1,0 +1,53 @@
+"""Connections to the database, as few as are allowed, each with a time by which a query ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from psycopg import AsyncConnection
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import AsyncConnectionPool
+
+WAIT_SECONDS = 3.0  # for a free connection, or one to a database that is away
+_CONNECT_SECONDS = 3
+
+
+class Database:
+    """A pool of connections, whose queries are cancelled after `query_seconds`."""
+
+    def __init__(self, url: str, connections: int, query_seconds: float) -> None:
+        options = f"-c statement_timeout={round(query_seconds * 1000)} -c default_transaction_read_only=off"
+        info = make_conninfo(url, application_name="nexus console", connect_timeout=_CONNECT_SECONDS, options=options)
+        self._pool = AsyncConnectionPool(
+            info,
+            min_size=0,
+            max_size=connections,
+            timeout=WAIT_SECONDS,
+            max_idle=60,
+            kwargs={"autocommit": True},
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Connects on demand while entered."""
+        await self._pool.open()
+        try:
+            yield
+        finally:
+            await self._pool.close(timeout=1)
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection that commits each statement. Raises PoolTimeout and psycopg.OperationalError when it is away."""
+        async with self._pool.connection() as connection:
+            yield connection
+
+    async def away(self) -> str | None:
+        """Why the database does not answer; None if it does."""
+        try:
+            async with self.connection() as connection:
+                await connection.execute("SELECT 1")
+        except Exception as error:
+            return str(error).partition("\n")[0] or type(error).__name__
+        return None

@@ -1,0 +1,26 @@
+"""What the console is made of, for its routes."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from console.database import Database
+from console.settings import Settings
+
+
+@dataclass(frozen=True)
+class Parts:
+    """One of each; `app.state.parts` holds them."""
+
+    settings: Settings
+    database: Database
+
+
+def _parts(connection: HTTPConnection) -> Parts:
+    parts: Parts = connection.app.state.parts
+    return parts
+
+
+PartsDep = Annotated[Parts, Depends(_parts)]

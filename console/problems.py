@@ -1,0 +1,64 @@
+"""What went wrong, as problem documents (RFC 9457) that name the remedy."""
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import psycopg
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from psycopg_pool import PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+TYPE = "application/problem+json"
+NARROW = "the database took too long for this: ask for fewer topics, a shorter time, or fewer points"
+
+
+class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
+    """An answer that is not what was asked for: a status, what it is, and what to do about it."""
+
+    def __init__(self, status: int, title: str, detail: str, **more: Any) -> None:
+        super().__init__(f"{status} {title}: {detail}")
+        self.status, self.title, self.detail, self.more = status, title, detail, more
+        self.headers: dict[str, str] = {}
+
+
+def answer(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
+    """The problem as a document."""
+    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    return Response(msgspec.json.encode(content), status, headers, TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Answers every error of a request with such a document."""
+
+    @app.exception_handler(Problem)
+    async def problem(_: Request, error: Problem) -> Response:
+        return answer(error.status, error.title, error.detail, error.headers, **error.more)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> Response:
+        return answer(422, "The request is not valid", _said(error.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        title = HTTPStatus(error.status_code).phrase
+        said = error.detail if error.detail != title else f"{request.method} {request.url.path[:200]}"
+        return answer(error.status_code, title, said, dict(error.headers or {}))
+
+    @app.exception_handler(psycopg.errors.QueryCanceled)
+    async def too_slow(_: Request, __: Exception) -> Response:
+        return answer(503, "The query took too long", NARROW)
+
+    @app.exception_handler(PoolTimeout)
+    @app.exception_handler(psycopg.OperationalError)
+    async def away(_: Request, __: Exception) -> Response:
+        retry = {"Retry-After": "5"}
+        return answer(503, "The database does not answer", "try again: /ready on the health port says why", retry)
+
+
+def _said(faults: Sequence[Any]) -> str:
+    """Each fault with its place: `points: Input should be less than or equal to 10000`."""
+    return "; ".join(f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)

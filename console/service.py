@@ -1,0 +1,90 @@
+"""The console: serves the API and the pages until it is told to stop."""
+
+import asyncio
+import errno
+import os
+import socket
+from contextlib import AsyncExitStack
+
+import uvicorn
+
+from console import app, metrics
+from console.database import Database
+from console.parts import Parts
+from console.settings import Settings
+from nexus.process import cleartext, log, names, probe, settings
+from nexus.process.errors import ConfigError
+
+_BACKLOG = 2048
+_LOOK_SECONDS = 5.0  # how often the database is looked at, for /ready
+_GRACE_SECONDS = 3  # for answers that are on their way at a stop
+
+
+class _Console:
+    """The parts, and the server in front of them."""
+
+    def __init__(self, own: Settings, process: settings.Process) -> None:
+        self._own = own
+        self._process = process
+        self._database = Database(own.database_url, own.console_connections, own.console_query_seconds)
+        self._away: str | None = "not asked yet"
+
+    def waiting_for(self) -> list[str]:
+        """What keeps it from answering."""
+        return [f"the database: {self._away}"] if self._away else []
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serves until `stop` is set."""
+        listening = _listen(self._own.console_host, self._own.console_port)
+        async with AsyncExitStack() as stack:
+            stack.callback(listening.close)
+            await stack.enter_async_context(self._database.open())
+            looking = asyncio.create_task(self._look(), name="database")
+            stack.callback(looking.cancel)
+            parts = Parts(self._own, self._database)
+            config = uvicorn.Config(
+                app.create(parts, self._process.http_hosts),
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                ws="websockets-sansio",
+                ws_max_size=65_536,
+                timeout_graceful_shutdown=_GRACE_SECONDS,
+            )
+            server = uvicorn.Server(config)
+            host, port = listening.getsockname()[:2]
+            log.get("console").info("serving", address=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            # Not `serve`, which would take the signals that stop us for itself.
+            serving = asyncio.create_task(server._serve([listening]), name="http")
+            await asyncio.wait({serving, asyncio.create_task(stop.wait(), name="stop")}, return_when="FIRST_COMPLETED")
+            server.should_exit = True
+            await serving
+
+    async def _look(self) -> None:
+        while True:
+            self._away = await self._database.away()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises ConfigError."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        remedy = "; set NEXUS_CONSOLE_PORT to another port, or to 0 for any" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigError(f"NEXUS_CONSOLE_PORT: cannot listen on {host}:{port}: {error.strerror}{remedy}") from error
+
+
+async def serve(stop: asyncio.Event) -> None:
+    """Runs until `stop` is set. Raises ConfigError."""
+    process, own = settings.load(settings.Process), settings.load(Settings)
+    own.check()
+    settings.check_database_url(own.database_url, process.environment)
+    names.warn(os.environ)
+    cleartext.warn("", own.database_url)
+    console = _Console(own, process)
+    async with probe.serve(process, metrics.registry, console.waiting_for, problems=console.waiting_for):
+        await console.run(stop)
