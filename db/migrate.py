@@ -30,12 +30,14 @@ class Tier(StrEnum):
     PLAIN = "plain"  # PostgreSQL
 
 
-# Of a reader's login, unless somebody has set others.
+# Of a login that only looks, unless somebody has set others: settings, and its share of all connections.
 _LIMITS = {
     "statement_timeout": "1h",
     "idle_in_transaction_session_timeout": "10min",  # nothing that it looks at can be compressed or dropped meanwhile
     "temp_file_limit": "4GB",  # for a superuser alone to set, and to lift
 }
+
+_SHARES = {"nexus_reader": 2, "nexus_console": 4}
 
 LICENSE = "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
 
@@ -130,7 +132,8 @@ def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
 
 
 def _drop_old(connection: Connection, settings: Settings) -> None:
-    kept = {"rejects": settings.retention_rejects, "audit": settings.retention_audit}
+    audit = settings.retention_audit
+    kept = {"rejects": settings.retention_rejects, "audit": audit, "console_audit": audit}
     ages = {table: age for table, age in kept.items() if age is not None}
     connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(ages),))
 
@@ -237,7 +240,7 @@ def _set_policies(connection: Connection, settings: Settings) -> None:
 
 def _set_passwords(connection: Connection, settings: Settings) -> None:
     """A role with a password may log in. The server, which may log what it is told, is given a verifier only."""
-    for role, password in (("nexus_writer", settings.writer_password), ("nexus_reader", settings.reader_password)):
+    for role, password in settings.passwords.items():
         if password is not None:
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
             statement = sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(
@@ -246,12 +249,12 @@ def _set_passwords(connection: Connection, settings: Settings) -> None:
             with connection.transaction():
                 _silence_log(connection)
                 connection.execute(statement)
-            if role == "nexus_reader":
+            if role in _SHARES:
                 _limit(connection, role)
 
 
 def _limit(connection: Connection, role: str) -> None:
-    """Half of the connections, and an end to what is forgotten; what somebody has set for the role stays."""
+    """A share of the connections, and an end to what is forgotten; what somebody has set for the role stays."""
     found = connection.execute(
         "SELECT rolconnlimit, coalesce(rolconfig, '{}'), current_setting('max_connections')::int"
         " FROM pg_roles WHERE rolname = %s",
@@ -261,7 +264,7 @@ def _limit(connection: Connection, role: str) -> None:
     given = {one.partition("=")[0] for one in config}
     limits = [f"SET {name} = '{value}'" for name, value in _LIMITS.items() if name not in given]
     if connections < 0:
-        limits.append(f"CONNECTION LIMIT {most // 2}")
+        limits.append(f"CONNECTION LIMIT {most // _SHARES[role]}")
     for limit in limits:
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(f"ALTER ROLE {role} {limit}".encode())

@@ -22,7 +22,8 @@ BEGIN
             'metrics', {retention}, 'metrics_1min', {retention_1min}, 'metrics_1hour', {retention_1hour},
             'metrics_1day', {retention_1day})),
         ('drop_old_records', NULL, INTERVAL '1 day', NULL, jsonb_build_object(
-            'rejects', {retention_rejects}, 'audit', {retention_audit})),
+            'rejects', {retention_rejects}, 'audit', {retention_audit},
+            'console_audit', {retention_audit})),
         ('forget_committed', NULL, INTERVAL '1 day', NULL, jsonb_build_object('days', {retention}))
     ) AS jobs (proc, relation, every, until, config)
     LOOP

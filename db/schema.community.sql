@@ -45,6 +45,88 @@ CREATE TABLE committed (
 COMMENT ON COLUMN committed.changed IS 'When the range last grew';
 COMMENT ON TABLE committed IS 'Numbers of messages that are stored, by publisher; kept in bulk mode only';
 
+-- 040_console.sql
+CREATE TABLE console_audit (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    time timestamp with time zone NOT NULL DEFAULT now(),
+    event text NOT NULL,
+    person text NOT NULL,
+    via text NOT NULL,
+    address text NOT NULL,
+    topic text,
+    old jsonb,
+    new jsonb,
+    ok boolean,
+    detail jsonb NOT NULL DEFAULT '{}'::jsonb,
+    PRIMARY KEY (id)
+);
+CREATE INDEX console_audit_time ON console_audit ("time");
+COMMENT ON COLUMN console_audit.via IS 'How the person was known: session, key, oidc, command (on a terminal), insecure, or none';
+COMMENT ON COLUMN console_audit.ok IS 'NULL: asked for, and the outcome is another row';
+COMMENT ON TABLE console_audit IS 'One row a login, change, write or refusal in the console; its role can add, and not change';
+GRANT INSERT, SELECT ON console_audit TO nexus_console;
+
+-- 040_console.sql
+CREATE TABLE console_keys (
+    id text NOT NULL,
+    name text NOT NULL,
+    role text NOT NULL,
+    hash bytea NOT NULL,
+    created timestamp with time zone NOT NULL DEFAULT now(),
+    created_by text NOT NULL,
+    expires timestamp with time zone,
+    last_used timestamp with time zone,
+    UNIQUE (name),
+    PRIMARY KEY (id),
+    CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'engineer'::text])))
+);
+COMMENT ON COLUMN console_keys.hash IS 'SHA-256 of the key, which is kept nowhere';
+COMMENT ON COLUMN console_keys.last_used IS 'To the minute';
+COMMENT ON TABLE console_keys IS 'API keys: programs that the console lets in';
+GRANT DELETE, INSERT, SELECT, UPDATE ON console_keys TO nexus_console;
+
+-- 040_console.sql
+CREATE TABLE console_secrets (
+    name text NOT NULL,
+    secret bytea NOT NULL,
+    PRIMARY KEY (name)
+);
+COMMENT ON TABLE console_secrets IS 'What all replicas of the console sign cookies with; made by the first that starts';
+GRANT INSERT, SELECT ON console_secrets TO nexus_console;
+
+-- 040_console.sql
+CREATE TABLE console_sessions (
+    id bytea NOT NULL,
+    name text NOT NULL,
+    account text,
+    role text,
+    created timestamp with time zone NOT NULL DEFAULT now(),
+    expires timestamp with time zone NOT NULL,
+    PRIMARY KEY (id),
+    FOREIGN KEY (account) REFERENCES console_users(name) ON DELETE CASCADE,
+    CHECK (((account IS NULL) <> (role IS NULL))),
+    CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'engineer'::text])))
+);
+CREATE INDEX console_sessions_account ON console_sessions (account);
+COMMENT ON COLUMN console_sessions.id IS 'SHA-256 of what the signed cookie holds';
+COMMENT ON COLUMN console_sessions.account IS 'Of whom has a password here, and that account''s role; else the role is what the OpenID provider said';
+COMMENT ON TABLE console_sessions IS 'Who is logged in to the console; a row that is deleted ends a session';
+GRANT DELETE, INSERT, SELECT, UPDATE ON console_sessions TO nexus_console;
+
+-- 040_console.sql
+CREATE TABLE console_users (
+    name text NOT NULL,
+    role text NOT NULL,
+    password text NOT NULL,
+    created timestamp with time zone NOT NULL DEFAULT now(),
+    changed timestamp with time zone NOT NULL DEFAULT now(),
+    PRIMARY KEY (name),
+    CHECK ((role = ANY (ARRAY['viewer'::text, 'operator'::text, 'engineer'::text])))
+);
+COMMENT ON COLUMN console_users.password IS 'scrypt$log2(N)$r$p$salt$key, the last two in base64';
+COMMENT ON TABLE console_users IS 'People who log in to the console with a password';
+GRANT DELETE, INSERT, SELECT, UPDATE ON console_users TO nexus_console;
+
 -- 025_consumers.sql
 -- Which consumer has which number of its group. It is taken while the holder's connection lives: the server lists that by
 -- login and application name, and under another login nobody can stand in for it. An advisory lock would do the same, but
@@ -877,7 +959,7 @@ $function$;
 
 -- compress_old_chunks, every 12:00:00: {"compress_after": "7 days"}
 -- drop_old_chunks, every 01:00:00: {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825}
--- drop_old_records, every 1 day: {"audit": 730, "rejects": 90}
+-- drop_old_records, every 1 day: {"audit": 730, "rejects": 90, "console_audit": 730}
 -- forget_committed, every 1 day: {"days": 90}
 -- merge_late, every 00:00:10
 -- policy_refresh_continuous_aggregate of metrics_1day, every 01:00:00: {"end_offset": "1 day", "start_offset": "11 days"}

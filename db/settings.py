@@ -45,7 +45,17 @@ class Settings(BaseSettings):
     retention_audit: DaysOrNever = 730
     writer_password: str | None = None
     reader_password: str | None = None
+    console_password: str | None = None
     spool_age: Annotated[float, BeforeValidator(seconds)] = 7 * 86_400.0  # the gateways'
+
+    @property
+    def passwords(self) -> dict[str, str | None]:
+        """Of the roles that log in, by the role's name."""
+        return {
+            "nexus_writer": self.writer_password,
+            "nexus_reader": self.reader_password,
+            "nexus_console": self.console_password,
+        }
 
     @property
     def refresh_1min(self) -> int:
@@ -67,8 +77,8 @@ def load(environment: str) -> Settings:
     """The database settings. Raises ConfigError when they contradict each other or hold a sample's password."""
     own = settings.load(Settings)
     settings.check_database_url(own.database_url, environment)
-    for name, secret in (("WRITER", own.writer_password), ("READER", own.reader_password)):
-        settings.refuse_weak(f"NEXUS_{name}_PASSWORD", secret, environment)
+    for role, secret in own.passwords.items():
+        settings.refuse_weak(f"{role.upper()}_PASSWORD", secret, environment)
     _check_ages(own)
     return own
 
