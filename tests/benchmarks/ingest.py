@@ -282,6 +282,55 @@ def maintenance(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def plant(arguments: argparse.Namespace) -> dict[str, Any]:
+    """200,000 points a second beside refreshing, compressing, dropping and querying: for ten minutes with --seconds 600."""
+    with site() as here:
+        with psycopg.connect(here.url, autocommit=True) as connection:
+            connection.execute(
+                "INSERT INTO metrics (time, topic, value, quality) SELECT t, 'dev/old/d' || d || '/t', d, 192"
+                " FROM generate_series(now() - interval '20 days', now() - interval '2 days', interval '1 minute') t,"
+                " generate_series(1, 100) d"
+            )
+        ingester, stop, dropped = here.ingester(), threading.Event(), [0]
+
+        def look_and_keep() -> None:
+            """A dashboard's queries, and every half a minute a day is compressed and one dropped; the policies refresh."""
+            with psycopg.connect(here.url, autocommit=True) as connection:
+                turns = 0
+                while not stop.wait(1):
+                    connection.execute(
+                        "SELECT bucket, avg FROM metrics_1min WHERE topic = 'dev/raw/d0007/t007' AND bucket > now() - interval '6 h'"
+                    ).fetchall()
+                    connection.execute("SELECT * FROM metrics_latest WHERE topic LIKE 'dev/raw/d0007/%'").fetchall()
+                    if (turns := turns + 1) % 30:
+                        continue
+                    chunks = "SELECT format('%I.%I', chunk_schema, chunk_name), range_end FROM timescaledb_information.chunks"
+                    oldest, end = connection.execute(
+                        f"{chunks} WHERE hypertable_name = 'metrics' ORDER BY range_end LIMIT 1".encode()
+                    ).fetchone()  # type: ignore[misc]
+                    connection.execute("SELECT compress_chunk(%s::regclass, true)", (oldest,))
+                    dropped[0] += len(connection.execute("SELECT drop_chunks('metrics', %s)", (end,)).fetchall())
+
+        beside = threading.Thread(target=look_and_keep)
+        beside.start()
+        usage = Usage(ingester.process.pid)
+        load = here.load("--rate", "200000", "--seconds", str(arguments.seconds))
+        report = here.verify()
+        load.wait()
+        cpu, rss = usage.cpu(), usage.rss_mb()
+        stop.set()
+        beside.join()
+        sent = Load.read(here.out)
+        return {
+            "points_a_second": round(sent.points / sent.seconds),
+            "behind_at_the_end_seconds": report["waited"],
+            **{name: report[name] for name in ("missing", "duplicates", "latency")},
+            "chunks_dropped": dropped[0],
+            "cpu": cpu,
+            "rss_mb": rss,
+        }
+
+
 def _refreshed(connection: psycopg.Connection[Any], upto: str) -> bool:
     """Refreshes; not where a policy is at it."""
     try:
@@ -377,6 +426,7 @@ CASES: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "latency": latency,
     "outage": outage,
     "maintenance": maintenance,
+    "plant": plant,
     "receipts": receipts,
     "gateway": gateway,
 }
