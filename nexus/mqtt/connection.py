@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from typing import Unpack
 
 from mqtt5 import (
     ConnAckPacket,
@@ -28,12 +29,12 @@ from nexus.mqtt.reader import Acks, Unreadable
 from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
 from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of
 from nexus.mqtt.stream import PacketStream
-from nexus.mqtt.writer import Writer, pubacks
+from nexus.mqtt.writer import Options, Writer, pubacks
 from nexus.process import guard
 
 ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that gives none holds back what comes after it
 GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waiting for
-_CODES, _QOS_1 = DisconnectReasonCode, QoS.AT_LEAST_ONCE
+_CODES = DisconnectReasonCode
 
 Message = PublishPacket  # of QoS 1, the broker holds it until it is acknowledged; of QoS 0 it has no packet id
 Messages = Sequence[tuple[str, bytes]]  # topics and payloads
@@ -86,28 +87,22 @@ class Connection:
         finally:
             self._waiting -= 1
 
-    def send(
-        self, topic: str, payload: bytes, done: Callable[[int], None], *, retain: bool = False, expiry: int = 0
-    ) -> None:
+    def send(self, topic: str, payload: bytes, done: Callable[[int], None], **options: Unpack[Options]) -> None:
         """Sends one message, as `send_many` does."""
-        self.send_many([(topic, payload)], lambda code, _: done(code), retain=retain, expiry=expiry)
+        self.send_many([(topic, payload)], lambda code, _: done(code), **options)
 
-    def send_many(
-        self, messages: Messages, done: Done, *, retain: bool = False, correlation: bytes | None = None, expiry: int = 0
-    ) -> None:
+    def send_many(self, messages: Messages, done: Done, **options: Unpack[Options]) -> None:
         """Sends with QoS 1, for which there must be room; `done` gets the PUBACKs' reason codes, if they ever come, and
         of how many messages each is.
 
-        After `expiry` seconds the broker forgets them; 0 is never. What is larger than the broker takes is not sent,
-        and `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError for what is no topic, and then sends none.
+        What is larger than the broker takes is not sent, and `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError
+        for what is no topic, and then sends none.
         """
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
         packet_ids, largest = self._sending.take(done, len(messages)), self.maximum_packet_size
         try:
-            packets, too_large = self._writer.publish(
-                messages, packet_ids, largest, retain=retain, correlation=correlation, expiry=expiry
-            )
+            packets, too_large = self._writer.publish(messages, packet_ids, largest, **options)
         except ValueError:
             self._sending.forget(packet_ids)
             raise
@@ -116,14 +111,7 @@ class Connection:
         self.stream.write(packets)
 
     async def publish(
-        self,
-        topic: str,
-        payload: bytes,
-        *,
-        retain: bool = False,
-        correlation: bytes | None = None,
-        expiry: int = 0,
-        urgent: bool = False,
+        self, topic: str, payload: bytes, *, urgent: bool = False, **options: Unpack[Options]
     ) -> asyncio.Future[int]:
         """Sends with QoS 1, when there is room (some is for `urgent` ones only); gives the PUBACK's reason code when it
         comes, or MqttError if the connection is lost first. Raises MqttError; ValueError for what is no topic.
@@ -135,18 +123,19 @@ class Connection:
             if not acknowledged.done():
                 acknowledged.set_result(code)
 
-        self.send_many([(topic, payload)], done, retain=retain, correlation=correlation, expiry=expiry)
+        self.send_many([(topic, payload)], done, **options)
         self._acks.add(acknowledged)
         acknowledged.add_done_callback(self._acks.discard)
         return acknowledged
 
-    async def subscribe(self, topic_filter: str, *, only_new: bool = False) -> None:
-        """Subscribes with QoS 1. Raises SubscriptionError when it is refused, with its reason.
+    async def subscribe(self, topic_filter: str, *, only_new: bool = False, at_most_once: bool = False) -> None:
+        """Subscribes with QoS 1, or 0 for `at_most_once`. Raises SubscriptionError when it is refused, with its reason.
 
         With `only_new` without what was retained before, and what is retained from now on says so.
         """
         handling = RetainHandling.SEND_NEVER if only_new else RetainHandling.SEND_ALWAYS
-        wanted = TopicFilter(topic_filter, max_qos=_QOS_1, retain_as_published=only_new, retain_handling=handling)
+        qos = QoS.AT_MOST_ONCE if at_most_once else QoS.AT_LEAST_ONCE
+        wanted = TopicFilter(topic_filter, max_qos=qos, retain_as_published=only_new, retain_handling=handling)
         answer = await self._ask(SubAckPacket, lambda packet_id: SubscribePacket(packet_id, [wanted]))
         [code] = answer.reason_codes
         if int(code) >= REFUSED:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from struct import Struct
+from typing import TypedDict, Unpack
 
 from mqtt5 import PublishPacket, QoS
 
@@ -11,6 +12,15 @@ _MOST_TOPICS = 65_536  # that are remembered
 _SHORT, _LONG = Struct(">BB"), Struct(">BBB")  # first byte, length of the rest in one or two
 _TAIL = Struct(">Hx")  # packet id, no properties
 _PUBACK = Struct(">HH")  # first byte and length, packet id; no properties
+
+
+class Options(TypedDict, total=False):
+    """What a message may have besides. After `expiry` seconds the broker forgets it; 0 is never."""
+
+    retain: bool
+    response_topic: str | None
+    correlation: bytes | None
+    expiry: int
 
 
 def pubacks(packet_ids: Iterable[int]) -> bytes:
@@ -29,23 +39,20 @@ class Writer:
         messages: Sequence[tuple[str, bytes]],
         packet_ids: Sequence[int],
         largest: int,
-        *,
-        retain: bool = False,
-        correlation: bytes | None = None,
-        expiry: int = 0,
+        **options: Unpack[Options],
     ) -> tuple[bytes, list[int]]:
         """The packets of topics and payloads, but for those larger than `largest`, whose ids it gives.
 
         Raises ValueError for what is no topic.
         """
-        is_plain = not retain and not expiry and correlation is None
+        is_plain = all(value in (None, 0) for value in options.values())
         parts, too_large, known = list[bytes](), list[int](), self._topics
         short, long, tail = _SHORT.pack, _LONG.pack, _TAIL.pack
         for packet_id, (topic, payload) in zip(packet_ids, messages, strict=True):
             name = known.get(topic) or self._name(topic)
             size = len(name) + len(payload) + 3
             if not is_plain or size > 16_383:
-                packet = _whole(topic, payload, packet_id, retain=retain, correlation=correlation, expiry=expiry)
+                packet = _whole(topic, payload, packet_id, **options)
                 size = len(packet)
                 fields: tuple[bytes, ...] = (packet,)
             elif size < 128:
@@ -73,17 +80,16 @@ class Writer:
         return name
 
 
-def _whole(
-    topic: str, payload: bytes, packet_id: int, *, retain: bool, correlation: bytes | None, expiry: int
-) -> bytes:
+def _whole(topic: str, payload: bytes, packet_id: int, **options: Unpack[Options]) -> bytes:
     """A packet as `mqtt5` writes it."""
     packet = PublishPacket(
         topic,
         payload=payload,
         qos=QoS.AT_LEAST_ONCE,
         packet_id=packet_id,
-        retain=retain,
-        correlation_data=correlation,
-        message_expiry_interval=expiry or None,
+        retain=options.get("retain", False),
+        response_topic=options.get("response_topic"),
+        correlation_data=options.get("correlation"),
+        message_expiry_interval=options.get("expiry") or None,
     )
     return packet.write()

@@ -71,6 +71,23 @@ async def test_what_is_published_arrives_and_is_acknowledged(shared_mosquitto: M
         assert received == list(range(1000))
 
 
+async def test_what_is_subscribed_to_at_most_once_needs_no_acknowledgement(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker = Inbox(), at(shared_mosquitto)
+    async with connect(broker, Client("sub-qos0"), inbox) as subscriber, connect(broker, Client("pub-q")) as publisher:
+        await subscriber.subscribe("qos0/#", at_most_once=True)
+        assert await (await publisher.publish("qos0/a", b"1")) == 0
+        assert (await inbox.next())[1].packet_id is None
+
+
+async def test_a_request_says_where_its_answer_is_wanted(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker = Inbox(), at(shared_mosquitto)
+    async with connect(broker, Client("sub-ask"), inbox) as subscriber, connect(broker, Client("pub-a")) as publisher:
+        await subscriber.subscribe("ask/#")
+        await publisher.publish("ask/a", b"1", response_topic="answer/me", correlation=b"7")
+        message = (await inbox.next())[1]
+        assert (message.response_topic, message.correlation_data) == ("answer/me", b"7")
+
+
 async def test_what_is_not_acknowledged_comes_again(shared_mosquitto: Mosquitto) -> None:
     inbox, broker, client = Inbox(), at(shared_mosquitto), Client("sub-2", session_seconds=60)
     async with connect(broker, client, inbox) as subscriber:

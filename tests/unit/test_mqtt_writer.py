@@ -10,25 +10,32 @@ from nexus.mqtt.writer import Writer
 
 topics = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="+#\0"), min_size=1, max_size=100)
 correlations = st.none() | st.binary(max_size=20)
+answers = st.none() | st.just("answer/me")
 sizes = st.integers(0, 300) | st.integers(16_000, 17_000)
 
 
-@given(topics, sizes, st.integers(1, 65535), st.booleans(), correlations, st.integers(0, 9))
+@given(topics, sizes, st.integers(1, 65535), st.booleans(), answers, correlations, st.integers(0, 9))
 def test_a_message_is_written_as_the_codec_writes_it(
-    topic: str, size: int, packet_id: int, retain: bool, correlation: bytes | None, expiry: int
+    topic: str, size: int, packet_id: int, retain: bool, answer: str | None, correlation: bytes | None, expiry: int
 ) -> None:
     written, too_large = Writer().publish(
-        [(topic, b"x" * size)], [packet_id], LARGEST, retain=retain, correlation=correlation, expiry=expiry
+        [(topic, b"x" * size)],
+        [packet_id],
+        LARGEST,
+        retain=retain,
+        response_topic=answer,
+        correlation=correlation,
+        expiry=expiry,
     )
     assert not too_large
     assert mqtt5.read(memoryview(written)) == (
-        _packet(topic, size, packet_id, retain, correlation, expiry),
+        _packet(topic, size, packet_id, retain, answer, correlation, expiry),
         len(written),
     )
 
 
 def _packet(
-    topic: str, size: int, packet_id: int, retain: bool, correlation: bytes | None, expiry: int
+    topic: str, size: int, packet_id: int, retain: bool, answer: str | None, correlation: bytes | None, expiry: int
 ) -> mqtt5.PublishPacket:
     return mqtt5.PublishPacket(
         topic,
@@ -36,6 +43,7 @@ def _packet(
         qos=mqtt5.QoS.AT_LEAST_ONCE,
         packet_id=packet_id,
         retain=retain,
+        response_topic=answer,
         correlation_data=correlation,
         message_expiry_interval=expiry or None,
     )
