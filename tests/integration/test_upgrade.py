@@ -1,4 +1,4 @@
-"""A database of the first release becomes one of today: all is kept, also when the migration is killed on its way."""
+"""A database of the first release becomes one of today: all is kept, also when all who migrate it are killed on the way."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -18,6 +18,7 @@ from tests.parts import Nexus, until
 
 FIRST_RELEASE = [name for name in schema.names() if name < "014"]
 POLICIES = Path(__file__).with_name("first_release.sql")
+PROCESSES = 5  # that migrate at once
 DAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=20)
 CONTENTS = (
     "SELECT * FROM metrics ORDER BY topic, time",
@@ -92,18 +93,19 @@ def test_a_database_of_the_first_release_is_migrated_with_all_it_holds(
     with psycopg.connect(empty_database, autocommit=True) as connection:
         connection.execute(HOLD.format(held).encode())
         connection.execute("SELECT pg_advisory_lock(42)")
-        migration = nexus("db", "migrate", database_url=empty_database)
+        migrations = [nexus("db", "migrate", database_url=empty_database) for _ in range(PROCESSES)]
         waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42 AND NOT granted"
         until(lambda: query(empty_database, waiting) == [(1,)], "it is on its way", 30)
-        migration.process.kill()
-        migration.process.wait()
+        for one in migrations:
+            one.process.kill()
+            one.process.wait()
         connection.execute("SELECT pg_advisory_unlock(42)")
         connection.execute("DROP TRIGGER hold ON nexus_migrations; DROP FUNCTION hold")
     assert query(empty_database, f"SELECT count(*) FROM nexus_migrations WHERE name = '{held}'") == [(0,)]
     assert [query(empty_database, text) for text in CONTENTS] == before
-    done = run(empty_database, "db", "migrate")
-    assert done.returncode == 0, done.stderr
-    assert f"applied {held}" in done.stdout
+    migrations = [nexus("db", "migrate", database_url=empty_database) for _ in range(PROCESSES)]
+    assert [one.process.wait(120) for one in migrations] == [0] * PROCESSES
+    assert "".join(one.log.read_text() for one in migrations).count(f"applied {held}") == 1
     assert [query(empty_database, text) for text in CONTENTS] == before
     assert query(empty_database, "SELECT publisher, first, last FROM committed") == [("p", 0, 4)]
     as_writer, as_reader = (
