@@ -4,7 +4,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from console import problems
-from console.api import about
+from console.api import about, export, history, last, tags
 from console.headers import Headers
 from console.names import Names
 from console.parts import Parts
@@ -12,7 +12,13 @@ from nexus.process.version import program
 
 PREFIX = "/api/v1"
 _SMALLEST_ZIPPED = 1_000  # bytes
-_ROUTERS: tuple[APIRouter, ...] = (about.router,)
+_ROUTERS: tuple[APIRouter, ...] = (
+    about.router,
+    tags.router,
+    last.router,
+    history.router,
+    export.router,
+)
 
 
 def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from psycopg import AsyncConnection
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 WAIT_SECONDS = 3.0  # for a free connection, or one to a database that is away
@@ -15,15 +15,22 @@ class Database:
     """A pool of connections, whose queries are cancelled after `query_seconds`."""
 
     def __init__(self, url: str, connections: int, query_seconds: float) -> None:
-        options = f"-c statement_timeout={round(query_seconds * 1000)} -c default_transaction_read_only=off"
-        info = make_conninfo(url, application_name="nexus console", connect_timeout=_CONNECT_SECONDS, options=options)
+        given = conninfo_to_dict(url).get("options") or ""
+        ours = f"-c statement_timeout={round(query_seconds * 1000)} -c default_transaction_read_only=off"
+        info = make_conninfo(
+            url,
+            application_name="nexus console",
+            connect_timeout=_CONNECT_SECONDS,
+            client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
+            options=f"{given} {ours}".strip(),
+        )
         self._pool = AsyncConnectionPool(
             info,
             min_size=0,
             max_size=connections,
             timeout=WAIT_SECONDS,
             max_idle=60,
-            kwargs={"autocommit": True},
+            kwargs={"autocommit": True, "prepare_threshold": None},  # each query is planned for its own range of time
             check=AsyncConnectionPool.check_connection,
             open=False,
         )

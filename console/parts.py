@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from console.database import Database
+from console.historian.historian import Historian
 from console.settings import Settings
 
 
@@ -16,6 +17,7 @@ class Parts:
 
     settings: Settings
     database: Database
+    historian: Historian
 
 
 def _parts(connection: HTTPConnection) -> Parts:

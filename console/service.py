@@ -10,6 +10,7 @@ import uvicorn
 
 from console import app, metrics
 from console.database import Database
+from console.historian.historian import Historian
 from console.parts import Parts
 from console.settings import Settings
 from nexus.process import cleartext, log, names, probe, settings
@@ -41,7 +42,7 @@ class _Console:
             await stack.enter_async_context(self._database.open())
             looking = asyncio.create_task(self._look(), name="database")
             stack.callback(looking.cancel)
-            parts = Parts(self._own, self._database)
+            parts = Parts(self._own, self._database, Historian(self._database))
             config = uvicorn.Config(
                 app.create(parts, self._process.http_hosts),
                 log_config=None,

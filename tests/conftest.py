@@ -37,7 +37,7 @@ USERS = (
 # Of the commands that have one in production: the database's role, and the broker's user.
 MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed tells nothing of what it ran
 
-ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexus_reader"}
+ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexus_reader", "console": "nexus_console"}
 COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion"}
 
 _numbers = itertools.count()

@@ -1,0 +1,76 @@
+"""The tags that there are, found while people type."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
+
+from console.access.door import Viewer
+from console.api import answers
+from console.api.parameters import Text
+from console.historian import catalogue, last, times
+from console.parts import PartsDep
+from nexus.contract.topic import ROOT
+
+router = APIRouter(tags=["tags"])
+
+
+class Tag(BaseModel):
+    """One tag; from `address` on, null unless a gateway describes it."""
+
+    topic: str
+    device: str
+    tag: str
+    unit: str | None
+    since: str | None
+    address: str | None
+    type: str | None
+    writable: bool | None
+    min: float | None
+    max: float | None
+
+
+class Tags(BaseModel):
+    """A page of tags, by topic; `next` is what to send as `after`, `total` counts all pages."""
+
+    items: list[Tag]
+    next: str | None
+    total: int
+
+
+@router.get("/tags", response_model=Tags, responses=answers.LINES)
+async def tags(
+    request: Request,
+    _: Viewer,
+    parts: PartsDep,
+    *,
+    q: Annotated[Text, Query(max_length=200, description="Words that are all in the topic, whatever their case")] = "",
+    device: Annotated[Text, Query(max_length=2_000, description="Only this device's")] = "",
+    limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
+    after: Annotated[Text, Query(max_length=2_000, description="`next` of the page before")] = "",
+) -> Response:
+    """Tags by topic."""
+    known = parts.historian.catalogue
+    await known.refresh()
+    found = known.search(q.split(), f"{ROOT}{device}/" if device else "", {})
+    shown, following = catalogue.page(found, after, limit)
+    async with parts.database.connection() as connection:
+        units = await last.units(connection, shown)
+    return answers.items(
+        request,
+        [_described(topic, units.get(topic), times.text_or_none(known.since(topic))) for topic in shown],
+        following,
+        total=len(found),
+    )
+
+
+def _described(topic: str, unit: str | None, since: str | None) -> dict[str, object]:
+    device, _, tag = topic.removeprefix(ROOT).rpartition("/")
+    return {
+        "topic": topic,
+        "device": device,
+        "tag": tag,
+        "unit": unit,
+        "since": since,
+        **dict.fromkeys(("address", "type", "writable", "min", "max")),
+    }

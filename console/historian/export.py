@@ -1,0 +1,110 @@
+"""Readings as the database writes them: passed on from COPY as they come, however many there are."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import sql
+
+from console.database import Database
+
+AT_ONCE = 2
+BLOCK_BYTES = 262_144
+_PATIENCE = "SET LOCAL statement_timeout = '1h'"  # as any reader's query has
+
+HEADER = b"time,topic,value,quality,unit\n"
+
+# A COPY takes no parameters, so that its query has everything in it, quoted by psycopg. Texts that a spreadsheet would
+# take for a formula get an apostrophe, which keeps them texts.
+_FOR_PEOPLE = sql.SQL("""
+COPY (
+    SELECT (time AT TIME ZONE 'UTC')::text || 'Z',
+           {shown},
+           CASE WHEN value_str IS NULL THEN value::text
+                WHEN value IS NOT NULL OR value_str !~ {formula} THEN value_str
+                ELSE '''' || value_str END,
+           CASE WHEN quality >= 192 THEN 'good' WHEN quality >= 64 THEN 'uncertain' ELSE 'bad' END,
+           CASE WHEN unit ~ {formula} THEN '''' || unit ELSE unit END
+    FROM metrics
+    WHERE topic = {topic} AND time >= {start} AND time < {end}
+    ORDER BY time
+) TO STDOUT (FORMAT csv)
+""")
+_FOR_PROGRAMS = sql.SQL("""
+COPY (
+    SELECT (time AT TIME ZONE 'UTC')::text || 'Z',
+           topic,
+           value,
+           value_str,
+           CASE WHEN quality >= 192 THEN 'good' WHEN quality >= 64 THEN 'uncertain' ELSE 'bad' END,
+           unit
+    FROM metrics
+    WHERE topic = {topic} AND time >= {start} AND time < {end}
+    ORDER BY time
+) TO STDOUT (FORMAT csv)
+""")
+_FORMULA = ("-", "=", "+", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Range:
+    """Whose readings from when to when."""
+
+    topics: Sequence[str]
+    start: datetime
+    end: datetime
+
+
+class BusyError(Exception):
+    """As many exports as there may be are under way."""
+
+
+class Exports:
+    """A few at a time: each has a connection for as long as its reader takes."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def csv(self, wanted: Range) -> AsyncGenerator[bytes]:
+        """With a header, for people. Raises BusyError, psycopg.Error."""
+        async with aclosing(self.rows(wanted, _FOR_PEOPLE)) as blocks:
+            yield HEADER + await anext(blocks, b"")
+            async for block in blocks:
+                yield block
+
+    async def rows(self, wanted: Range, query: sql.SQL = _FOR_PROGRAMS) -> AsyncGenerator[bytes]:
+        """Whole lines of CSV, without a header, by topic and time. Raises BusyError, psycopg.Error."""
+        if self._turns.locked():
+            raise BusyError
+        parts: list[bytes | bytearray | memoryview] = []
+        size = 0
+        async with self._turns, self._database.connection() as connection, connection.transaction():
+            await connection.execute(_PATIENCE)
+            for topic in wanted.topics:
+                async with connection.cursor() as cursor, cursor.copy(_filled(query, topic, wanted)) as copy:
+                    while row := await copy.read():
+                        parts.append(row)
+                        size += len(row)
+                        if size >= BLOCK_BYTES:
+                            yield b"".join(parts)
+                            parts, size = [], 0
+        if parts:
+            yield b"".join(parts)
+
+
+def defused(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.startswith(_FORMULA) else text
+
+
+def _filled(query: sql.SQL, topic: str, wanted: Range) -> sql.Composed:
+    return query.format(
+        shown=sql.Literal(defused(topic)),
+        formula=sql.Literal(r"^[-=+@\t\r]"),
+        topic=sql.Literal(topic),
+        start=sql.Literal(wanted.start),
+        end=sql.Literal(wanted.end),
+    )

@@ -1,0 +1,42 @@
+"""The newest reading of each of many tags."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from console.historian import queries, times
+from console.historian.values import plain, quality_name
+
+# Most tags have one of today, and are found without a look at older chunks.
+_LOOKS = (timedelta(days=1), timedelta(days=14), timedelta(days=400_000))
+
+
+async def values(connection: AsyncConnection, topics: Sequence[str]) -> list[dict[str, Any]]:
+    """In the order of `topics`; those without a reading are left out. Raises psycopg.Error."""
+    found: dict[str, dict[str, Any]] = {}
+    for look in _LOOKS:
+        missing = [topic for topic in topics if topic not in found]
+        if not missing:
+            break
+        since = max(times.EARLIEST, datetime.now(UTC) - look) if look < _LOOKS[-1] else times.EARLIEST
+        asked = {"topics": missing, "since": since}
+        for topic, time, value, text, quality, unit in await _rows(connection, asked):
+            found[topic] = {
+                "topic": topic,
+                "time": times.text(time),
+                "value": plain(value, text),
+                "quality": quality_name(quality),
+                "unit": unit,
+            }
+    return [found[topic] for topic in topics if topic in found]
+
+
+async def units(connection: AsyncConnection, topics: Sequence[str]) -> dict[str, str | None]:
+    """The unit of each topic's newest reading. Raises psycopg.Error."""
+    return {one["topic"]: one["unit"] for one in await values(connection, topics)}
+
+
+async def _rows(connection: AsyncConnection, asked: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return await (await connection.execute(queries.LAST, asked, binary=True)).fetchall()
