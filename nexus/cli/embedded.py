@@ -21,7 +21,7 @@ def programs() -> Path:
     """The folder of initdb, pg_ctl, psql and the like. Raises ConfigError."""
     spec = find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        raise ConfigError(f"the package {_PACKAGE} is not installed: pip install 'nexus-edge[all,demo]'")
+        raise ConfigError(f"the package {_PACKAGE} is not installed: pip install 'nexus-edge[all,console,demo]'")
     return max(Path(spec.origin).parent.glob("pginstall*")) / "bin"
 
 

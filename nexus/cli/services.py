@@ -35,8 +35,8 @@ def ingest() -> int:
 
     \b
     Examples:
-      NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus NEXUS_HEALTH_PORT=8090 nexus ingest
-      NEXUS_HEALTH_PORT=8091 nexus ingest
+      NEXUS_DATABASE_URL=postgresql://postgres:secret@db/nexus NEXUS_HEALTH_PORT=8091 nexus ingest
+      NEXUS_HEALTH_PORT=8092 nexus ingest
     """
     from ingestion.service import serve
     from nexus.process.run import run
@@ -123,7 +123,10 @@ def secrets(
 
 
 def demo(
-    seconds: Annotated[float | None, typer.Option(help="Stop after this time; fail if a device has no rows.")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Stop after this time; fail if a device has no rows, or the console does not answer."),
+    ] = None,
     keep: Annotated[Path | None, typer.Option(metavar="DIR", help="Keep the data and the logs in this folder.")] = None,
 ) -> int:
     """Run everything on this machine with simulated devices.
@@ -136,5 +139,6 @@ def demo(
     try:
         from nexus.cli.demo import demo
     except ModuleNotFoundError as error:
-        raise ConfigError(f"the demo needs the package {error.name}: pip install 'nexus-edge[all,demo]'") from None
+        remedy = "pip install 'nexus-edge[all,console,demo]'"
+        raise ConfigError(f"the demo needs the package {error.name}: {remedy}") from None
     return demo(seconds, keep)

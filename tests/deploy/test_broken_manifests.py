@@ -148,6 +148,6 @@ def test_a_missing_rule_is_a_missing_flow(rule: str) -> None:
 
 def test_a_typing_error_is_invalid() -> None:
     resources = copy.deepcopy(rendered(str(FOLDER / "overlays/prod")))
-    [scaler, _] = of_kind(resources, "HorizontalPodAutoscaler")
+    [scaler, *_] = of_kind(resources, "HorizontalPodAutoscaler")
     scaler["spec"]["metrics"][0]["resource"]["target"]["averageUtilisation"] = 70
     assert validated(resources, None).returncode != 0

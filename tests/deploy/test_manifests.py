@@ -25,6 +25,7 @@ COMPONENTS = {
     "tls-loadbalancer": ["tls", "broker-loadbalancer"],
     "tls-nodeport": ["tls", "broker-nodeport"],
     "tls-traefik": ["tls", "traefik"],
+    "tls-console-traefik": ["tls", "console-traefik"],
     "external-secrets": ["external-secrets"],
     "monitoring": ["monitoring"],
     "cloudnativepg": ["database-cloudnativepg"],
@@ -37,6 +38,8 @@ FLOWS: set[Flow] = {
     ("gateway", "emqx", 1883),
     ("ingestion", "emqx", 1884),
     ("ingestion", "timescaledb", 5432),
+    ("console", "emqx", 1883),
+    ("console", "timescaledb", 5432),
     ("migrate", "timescaledb", 5432),
     ("backup", "timescaledb", 5432),
     ("database-monitor", "timescaledb", 5432),
@@ -172,8 +175,9 @@ def checked_secrets(resources: list[Resource]) -> set[tuple[str, str]]:
 def test_every_secret_is_checked_before_anything_starts_with_it(name: str) -> None:
     broker = {("emqx", "mqtt-users"), ("emqx", "mqtt-gateways"), ("emqx", "emqx")}
     overlay = rendered(str(FOLDER / "overlays" / name))
-    assert checked_secrets(overlay) == broker | {("timescaledb", "database")}
-    assert checked_secrets(of_prod_with("database-cloudnativepg")) == broker | {("migrate", "database")}
+    console = {("console", "console")}
+    assert checked_secrets(overlay) == broker | console | {("timescaledb", "database")}
+    assert checked_secrets(of_prod_with("database-cloudnativepg")) == broker | console | {("migrate", "database")}
 
 
 def test_each_gateway_is_a_user_of_its_own_and_sees_no_other_password() -> None:
@@ -213,9 +217,13 @@ def test_components_open_what_they_say_and_no_more() -> None:
     plain = outside(of_prod_with("tls"))
     assert outside(of_prod_with("tls", "broker-loadbalancer")) - plain == {("emqx", "ingress anywhere", 8883)}
     assert outside(of_prod_with("tls", "traefik")) - plain == {("emqx", "ingress kube-system", 8883)}
+    assert outside(of_prod_with("tls", "console-traefik")) - plain == {("console", "ingress kube-system", 8090)}
+    both = outside(of_prod_with("tls", "console-traefik", "monitoring"))
+    assert {("console", "ingress kube-system", 8090), ("console", "ingress monitoring", 8081)} <= both
     assert outside(of_prod_with("monitoring")) - outside(rendered(str(FOLDER / "overlays/prod"))) == {
         ("gateway", "ingress monitoring", 8081),
         ("ingestion", "ingress monitoring", 8081),
+        ("console", "ingress monitoring", 8081),
         ("database-clients", "ingress monitoring", 8081),
         ("emqx", "ingress monitoring", 18083),
     }
@@ -227,6 +235,7 @@ def test_samples_are_for_development_only() -> None:
         "Secret/mqtt-gateways",
         "Secret/emqx",
         "Secret/database",
+        "Secret/console",
     }
     samples = of_kind(rendered(str(FOLDER / "overlays/dev")), "Secret")
     for sample in samples:
@@ -281,7 +290,8 @@ def test_compose_publishes_each_kind_of_port_by_a_variable_of_its_own_and_ingest
     assert kinds["MQTT"] == {("emqx", 1883), ("emqx", 8083)}
     assert kinds["DATABASE"] == {("timescaledb", 5432)}
     assert kinds["ADMIN"] == {("emqx", 18083), ("prometheus", 9090), ("grafana", 3000), ("adminer", 8080)}
-    assert kinds.keys() == {"MQTT", "DATABASE", "ADMIN", "API", "SIMULATOR"}
+    assert kinds["CONSOLE"] == {("console", 8090)}
+    assert kinds.keys() == {"MQTT", "DATABASE", "ADMIN", "API", "CONSOLE", "SIMULATOR"}
     assert COMPOSE["adminer"]["profiles"] == ["tools"]
 
 
@@ -289,7 +299,7 @@ def test_ingesters_of_compose_can_be_scaled_and_prometheus_finds_each() -> None:
     """`--scale ingestion=N`: a fixed name or port would stop all but the first."""
     ingestion = COMPOSE["ingestion"]
     assert "container_name" not in ingestion
-    assert [re.fullmatch(r".+:8090-8099:8081", port) is not None for port in ingestion["ports"]] == [True]
+    assert [re.fullmatch(r".+:8091-8099:8081", port) is not None for port in ingestion["ports"]] == [True]
     settings = yaml.safe_load((ROOT / "infrastructure/monitoring/prometheus.yml").read_text())
     [job] = [one for one in settings["scrape_configs"] if one["job_name"] == "ingestion"]
     assert job["dns_sd_configs"] == [{"names": ["ingestion"], "type": "A", "port": 8081}]
