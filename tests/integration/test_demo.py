@@ -1,6 +1,7 @@
 """`nexus demo`, as somebody runs it who has nothing but this repository."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def test_it_ends_by_itself_with_rows_of_every_device(temporary: Path) -> None:
     process = demo(temporary, "--seconds", "2")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
+    assert re.match(r"Console: http://127\.0\.0\.1:\d+ ", output), "the first line"
     lines = [line.split() for line in output.splitlines() if line.endswith(" rows")]
     assert [line[0] for line in lines] == list(DEVICES)
     assert all(int(line[2].replace(",", "")) > 0 for line in lines)
