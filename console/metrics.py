@@ -1,6 +1,6 @@
 """The console's metrics."""
 
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
 from nexus.process import guard
 
@@ -17,3 +17,14 @@ requests = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.3, 1, 3, 10, 60),
     registry=registry,
 )
+sockets = Gauge("nexus_console_sockets", "Clients of the live stream", registry=registry)
+frames = Counter("nexus_console_frames", "Frames sent to clients of the live stream", registry=registry)
+frames_dropped = Counter(
+    "nexus_console_frames_dropped", "Frames that a slow client of the live stream did not get", registry=registry
+)
+broker_connected = Gauge("nexus_console_broker_connected", "1 while connected to the broker", registry=registry)
+database_up = Gauge("nexus_console_database_up", "1 while the database answers", registry=registry)
+database_connections = Gauge(
+    "nexus_console_database_connections", "Connections that answer somebody", registry=registry
+)
+database_waiting = Gauge("nexus_console_database_waiting", "Requests that wait for a connection", registry=registry)

@@ -29,6 +29,8 @@ class _Console:
         self._process = process
         self._database = Database(own.database_url, own.console_connections, own.console_query_seconds)
         self._away: str | None = "not asked yet"
+        metrics.database_connections.set_function(lambda: self._database.busy()[0])
+        metrics.database_waiting.set_function(lambda: self._database.busy()[1])
 
     def waiting_for(self) -> list[str]:
         """What keeps it from answering."""
@@ -66,6 +68,7 @@ class _Console:
     async def _look(self) -> None:
         while True:
             self._away = await self._database.away()
+            metrics.database_up.set(self._away is None)
             await asyncio.sleep(_LOOK_SECONDS)
 
 

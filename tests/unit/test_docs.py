@@ -11,6 +11,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from pydantic_settings import BaseSettings
 
+from console import metrics as console_metrics
+from console.settings import Settings as ConsoleSettings
 from db import monitor as database_metrics
 from db.settings import Settings as DatabaseSettings
 from gateway import metrics as gateway_metrics
@@ -128,19 +130,25 @@ def _functions(tree: ast.Module) -> set[str]:
     return methods | {one.name for one in tree.body if isinstance(one, kinds)}
 
 
+METRICS = [gateway_metrics.registry, ingestion_metrics.registry, console_metrics.registry, database_metrics.registry]
+
+
 def _contracts() -> list[dict[str, Any]]:
     project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     return list(project["tool"]["importlinter"]["contracts"])
 
 
-@pytest.mark.parametrize("kind", [Process, MqttSettings, GatewaySettings, IngestionSettings, DatabaseSettings])
+SETTINGS = [Process, MqttSettings, GatewaySettings, IngestionSettings, ConsoleSettings, DatabaseSettings]
+
+
+@pytest.mark.parametrize("kind", SETTINGS)
 def test_every_setting_is_documented(kind: type[BaseSettings]) -> None:
     page = (ROOT / "docs/operations/settings.md").read_text()
     missing = [name for name in kind.model_fields if f"`NEXUS_{name.upper()}`" not in page]
     assert missing == []
 
 
-@pytest.mark.parametrize("registry", [gateway_metrics.registry, ingestion_metrics.registry, database_metrics.registry])
+@pytest.mark.parametrize("registry", METRICS)
 def test_every_metric_is_documented(registry: CollectorRegistry) -> None:
     page = (ROOT / "docs/operations/monitoring.md").read_text()
     names = {f"{metric.name}_total" if metric.type == "counter" else metric.name for metric in registry.collect()}
@@ -154,7 +162,7 @@ def test_each_page_of_operations_is_in_its_list() -> None:
 
 
 def test_runbooks_quote_log_messages_that_exist() -> None:
-    folders = ("gateway", "ingestion", "nexus", "db")
+    folders = ("gateway", "ingestion", "console", "nexus", "db")
     code = "".join(file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.py"))
     pages = "".join(page.read_text() for page in ROOT.glob("docs/operations/runbooks/*.md"))
     quoted = set(re.findall(r"`((?:a|the) [a-z ]+)`", pages))

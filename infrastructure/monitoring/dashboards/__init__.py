@@ -5,12 +5,18 @@ import json
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
 from infrastructure.monitoring.dashboards.plant import device, plant
-from infrastructure.monitoring.dashboards.services import infrastructure, ingestion
+from infrastructure.monitoring.dashboards.services import console, infrastructure, ingestion
 
 
 def written() -> dict[str, str]:
     """The files' names and contents."""
-    boards = {"plant": plant(), "device": device(), "ingestion": ingestion(), "infrastructure": infrastructure()}
+    boards = {
+        "plant": plant(),
+        "device": device(),
+        "ingestion": ingestion(),
+        "console": console(),
+        "infrastructure": infrastructure(),
+    }
     return {
         f"{name}.json": json.dumps(board, cls=JSONEncoder, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         for name, board in boards.items()

@@ -1,4 +1,4 @@
-"""Dashboards for operators: ingestion, and the systems that it runs on."""
+"""Dashboards for operators: ingestion, the console, and the systems that they run on."""
 
 from grafana_foundation_sdk.models import dashboard as models
 
@@ -82,9 +82,74 @@ def ingestion() -> models.Dashboard:
     )
 
 
+def console() -> models.Dashboard:
+    """What people and programs ask, and how fast it is answered."""
+    seconds = "nexus_console_request_seconds"
+    return board(
+        "nexus-console",
+        "Nexus: console",
+        [],
+        {
+            "Now": [
+                number("Live clients", "sum(nexus_console_sockets)", "short", text="open WebSockets"),
+                number("Requests", f"sum(rate({seconds}_count[5m]))", "reqps"),
+                number(
+                    "Failed requests",
+                    f'sum(increase({seconds}_count{{status=~"5.."}}[1h])) or vector(0)',
+                    "short",
+                    (None, GREEN),
+                    (1, YELLOW),
+                    text="in the last hour, with a status of 500 or above",
+                ),
+                number("Replicas", 'sum(up{job="console"})', "short", (None, RED), (1, GREEN)),
+            ],
+            "Requests": [
+                lines("Requests by status", "reqps", (f"sum by (status) (rate({seconds}_count[5m]))", "{{status}}")),
+                lines("Requests by route", "reqps", (f"sum by (route) (rate({seconds}_count[5m]))", "{{route}}")),
+                lines(
+                    "Time to answer",
+                    "s",
+                    (f"histogram_quantile(0.5, sum by (le) (rate({seconds}_bucket[5m])))", "median"),
+                    (f"histogram_quantile(0.99, sum by (le) (rate({seconds}_bucket[5m])))", "p99"),
+                ),
+                lines(
+                    "Time to answer, by route (p95)",
+                    "s",
+                    (f"histogram_quantile(0.95, sum by (le, route) (rate({seconds}_bucket[5m])))", "{{route}}"),
+                ),
+            ],
+            "Live values": [
+                lines("Clients", "short", ("sum by (instance) (nexus_console_sockets)", "{{instance}}")),
+                lines(
+                    "Frames per second",
+                    "short",
+                    ("sum(rate(nexus_console_frames_total[5m]))", "sent"),
+                    ("sum(rate(nexus_console_frames_dropped_total[5m]))", "dropped"),
+                    text="a client that reads slowly loses frames, and gets the newest values",
+                ),
+            ],
+            "Database": [
+                lines(
+                    "Connections",
+                    "short",
+                    ("sum(nexus_console_database_connections)", "in use"),
+                    ("sum(nexus_console_database_waiting)", "requests that wait for one"),
+                    text="each replica has NEXUS_CONSOLE_CONNECTIONS at most",
+                ),
+                lines(
+                    "Connected (1: yes)",
+                    "short",
+                    ("min(nexus_console_database_up)", "database"),
+                    ("min(nexus_console_broker_connected)", "broker"),
+                ),
+            ],
+        },
+    )
+
+
 def infrastructure() -> models.Dashboard:
     """Processes, broker, database, disks."""
-    jobs = '{job=~"gateway|ingestion|database-monitor|emqx"}'
+    jobs = '{job=~"gateway|ingestion|console|database-monitor|emqx"}'
     return board(
         "nexus-infrastructure",
         "Nexus: infrastructure",
@@ -97,6 +162,7 @@ def infrastructure() -> models.Dashboard:
                     "short",
                     ("min(nexus_gateway_broker_connected)", "gateways"),
                     ("min(nexus_ingestion_broker_connected)", "ingesters"),
+                    ("min(nexus_console_broker_connected)", "consoles"),
                 ),
                 lines("CPU", "percentunit", ("rate(process_cpu_seconds_total[1m])", "{{job}} {{instance}}")),
                 lines("Memory", "bytes", ("process_resident_memory_bytes", "{{job}} {{instance}}")),
