@@ -4,8 +4,9 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from console import problems
-from console.api import about, export, history, last, tags
+from console.api import about, docs, export, history, last, tags
 from console.headers import Headers
+from console.measured import Measured
 from console.names import Names
 from console.parts import Parts
 from nexus.process.version import program
@@ -14,6 +15,7 @@ PREFIX = "/api/v1"
 _SMALLEST_ZIPPED = 1_000  # bytes
 _ROUTERS: tuple[APIRouter, ...] = (
     about.router,
+    docs.router,
     tags.router,
     last.router,
     history.router,
@@ -26,9 +28,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app = FastAPI(
         title="Nexus Edge",
         version=program(),
-        openapi_url=f"{PREFIX}/openapi.json",
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,
     )
     app.state.parts = parts
     problems.install(app)
@@ -37,4 +37,5 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Names, hosts=hosts)
     app.add_middleware(Headers)
+    app.add_middleware(Measured)
     return app

@@ -7,6 +7,8 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from db.migrate import LICENSE, Tier, tier_of
+
 WAIT_SECONDS = 3.0  # for a free connection, or one to a database that is away
 _CONNECT_SECONDS = 3
 
@@ -49,6 +51,16 @@ class Database:
         """A connection that commits each statement. Raises PoolTimeout and psycopg.OperationalError when it is away."""
         async with self._pool.connection() as connection:
             yield connection
+
+    async def tier(self) -> Tier:
+        """What the database can do. Raises as `connection` does."""
+        async with self.connection() as connection:
+            return tier_of(await (await connection.execute(LICENSE)).fetchone())
+
+    def busy(self) -> tuple[int, int]:
+        """Connections that answer somebody, and requests that wait for one."""
+        state = self._pool.get_stats()
+        return state["pool_size"] - state["pool_available"], state["requests_waiting"]
 
     async def away(self) -> str | None:
         """Why the database does not answer; None if it does."""
