@@ -81,6 +81,11 @@ def forget(name: str) -> None:
         certificate_days.remove(name)
 
 
+def readings() -> int:
+    """Readings taken of the devices that are polled now."""
+    return sum(device.readings for device in list(_devices.by_name.values()))
+
+
 lateness = Histogram(
     "nexus_gateway_lateness_seconds",
     "How late scans start against their schedule",

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from gateway import metrics
+from gateway.announcements import Announcements
 from gateway.cluster import leases
 from gateway.cluster.coordinator import GroupCoordinator
 from gateway.cluster.instance_file import InstanceFile
@@ -125,8 +126,15 @@ class _Gateway:
         self._coordinator, self._watch, self._control = coordinator, watch, control
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._cache = DeviceCache(())
+        self._announcements = Announcements(coordinator, watch, delivery, control)
         self._pollers = PollerManager(
-            group, self._on_scan, self._on_status, self._on_release, coordinator.may_poll, slots=Slots(own.scan_slot)
+            group,
+            self._on_scan,
+            self._on_status,
+            coordinator.may_poll,
+            on_start=self._announcements.start,
+            on_release=self._on_release,
+            slots=Slots(own.scan_slot),
         )
         self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
         self._connected = False
@@ -244,7 +252,11 @@ class _Gateway:
             await subscribe(self._control, connection, f"{COMMANDS}#", only_new=True)
             self._connected = True
             metrics.connected.set(1)
-            await self._delivery.serve(connection)
+            async with task_group(mqtt.MqttError) as group:
+                announcing = guard.part(group, self._announcements.run(connection), name="announcements")
+                await self._delivery.serve(connection)
+                announcing.cancel()
+            await self._announcements.leave(connection)
             if self._has_let_go:
                 await self._coordinator.leave(connection)
         finally:
@@ -273,6 +285,7 @@ class _Gateway:
         path = one.device.path
         self._cache.forget(path)
         self._delivery.released(path)
+        self._announcements.release(path)
         if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)
         elif self._coordinator.has(path):

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
 from gateway.polling.slots import SLOT_SECONDS
+from nexus.contract.topic import STATE
 from nexus.process import paths
 from nexus.process.duration import Seconds
 from nexus.process.settings import CONFIG
@@ -29,6 +30,12 @@ def _ingestion_group(text: str) -> str:
     return text
 
 
+def _member(text: str) -> str:
+    if text == STATE:
+        raise ValueError(f"{text} is what gateways publish of themselves, and no name of one: write another")
+    return text
+
+
 class Settings(BaseSettings):
     """`member` names this gateway within its `group`; it must be the only one of that name, now and after a restart.
 
@@ -37,7 +44,7 @@ class Settings(BaseSettings):
 
     model_config = CONFIG
     group: str = Field("gateway", pattern=_LEVEL, examples=_EXAMPLE)
-    member: str | None = Field(None, pattern=_LEVEL, examples=_EXAMPLE)
+    member: Annotated[str, AfterValidator(_member)] | None = Field(None, pattern=_LEVEL, examples=_EXAMPLE)
     lease: Seconds = Field(5.0, ge=2, le=60)
     leases: Literal["auto", "kubernetes", "none"] = "auto"
     service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount")

@@ -81,6 +81,16 @@ class GroupCoordinator:
         return topic.presence(self._group, self._member)
 
     @property
+    def member(self) -> str:
+        """Our name in the group."""
+        return self._member
+
+    @property
+    def state_topic(self) -> str:
+        """The topic of our state."""
+        return topic.gateway_state(self._group, self._member)
+
+    @property
     def client_id(self) -> str:
         """Unique to the process: a gateway that takes our name by mistake must be noticed, not disconnect us."""
         return f"{self._group}-{self._member}-{self._client}"

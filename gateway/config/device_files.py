@@ -54,6 +54,14 @@ def signature(path: Path) -> Signature:
     return tuple(found)
 
 
+def digest(files: Mapping[Path, bytes]) -> str:
+    """Of names and contents, 16 characters."""
+    found = sha256()
+    for file in sorted(files):
+        found.update(b"%b\0%d\0" % (os.fsencode(file.name), len(files[file])) + files[file])
+    return found.hexdigest()[:16]
+
+
 def place(folder: Path, path: Path) -> Path:
     """Where the last good files of `path` are kept: gateways of other files may share the folder."""
     return folder / f"devices-{sha256(os.fsencode(path.absolute())).hexdigest()[:12]}.json"

@@ -82,9 +82,19 @@ class Tags:
         if found is None:
             return None
         _warn_of_useless_keys(found, location, is_number=self._driver.is_number(address))
-        interval = found.interval or self._interval
-        limits = (found.writable, found.min, found.max)
-        return Tag(found.name, address, found.unit, found.scale, found.offset, interval, found.report, *limits)
+        return Tag(
+            found.name,
+            address,
+            found.unit,
+            found.scale,
+            found.offset,
+            found.interval or self._interval,
+            found.report,
+            found.writable,
+            found.min,
+            found.max,
+            found.address.strip(),
+        )
 
     def _check_name(self, location: SourceLocation, name: object) -> None:
         if not isinstance(name, str):

@@ -9,6 +9,7 @@ from gateway import metrics
 from gateway.config import device_files
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
+from gateway.config.diagnostics import Diagnostics
 from gateway.config.loader import Loader
 from nexus.process import guard, log
 from nexus.process.errors import ConfigError
@@ -26,10 +27,16 @@ class ConfigWatcher:
         self._kept = kept
         self._loader = Loader(path, prefix, kept)
         self._seen = device_files.signature(path)
+        self.digest = ""  # of what is on disk
         self._error: str | None = None
         self._is_last_good = False
         self._configured: tuple[ConfiguredDevice, ...] = ()
         self._log = log.get("reload")
+
+    @property
+    def error(self) -> str | None:
+        """What is wrong with the files on disk; None while they are polled."""
+        return self._error
 
     def problems(self) -> list[str]:
         """What is wrong with the files on disk; the devices go on as they were."""
@@ -40,6 +47,7 @@ class ConfigWatcher:
 
     def start(self) -> tuple[ConfiguredDevice, ...]:
         """The devices to begin with: of the last good files if those on disk are wrong. Raises ConfigError without."""
+        self.digest = self._digested()
         try:
             files, self._configured = config.read(self._path, prefix=self._prefix)
         except ConfigError as error:
@@ -65,6 +73,7 @@ class ConfigWatcher:
             if now == self._seen and not is_again:
                 continue
             looked = monotonic()
+            self.digest = await asyncio.to_thread(self._digested)
             await self._reload(on_change)
             self._seen = now
 
@@ -80,6 +89,12 @@ class ConfigWatcher:
             self._refuse(f"{self._path}: cannot be taken now, which is tried again: {error!r}")
         else:
             self._take(configured)
+
+    def _digested(self) -> str:
+        try:
+            return device_files.digest(device_files.read(self._path, Diagnostics()))
+        except ConfigError:
+            return ""
 
     def _last_good(self, error: ConfigError) -> tuple[ConfiguredDevice, ...]:
         files = device_files.kept_files(self._kept)

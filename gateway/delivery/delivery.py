@@ -37,17 +37,17 @@ class Delivery:
 
     def __init__(self, own: Settings, spool: Spool, control: ControlTopics, may_state: Callable[[str], bool]) -> None:
         self._own, self._control, self._spool = own, control, spool
-        self._blocked = BlockedTopics()
+        self.blocked = BlockedTopics()
         self.outbox = Outbox(spool, own.queue_readings, own.wanted)
-        self._in_flight = InFlight(self.outbox, self._blocked)
-        self.publisher = Publisher(self.outbox, self._in_flight, self._blocked, control)
-        self.states = DeviceStates(control, self._blocked, may_state)
+        self._in_flight = InFlight(self.outbox, self.blocked)
+        self.publisher = Publisher(self.outbox, self._in_flight, self.blocked, control)
+        self.states = DeviceStates(control, self.blocked, may_state)
         self._receipts = Receipts(own.ingestion_group, self.outbox, control)
         self._adoption = Adoption(own, control)
         self.gauges = SpoolGauges(spool)
         self.gauges.show()
         metrics.spool_waiting.set_function(lambda: self.outbox.waiting)
-        metrics.denied.set_function(lambda: len(self._blocked.denied) + len(self._adoption.denied))
+        metrics.denied.set_function(lambda: len(self.blocked.denied) + len(self._adoption.denied))
         metrics.words_denied.set_function(lambda: len(control.denied))
 
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -84,7 +84,7 @@ class Delivery:
             remedy = "free disk space, or let the gateway's user read and rename it, then restart"
             found.append(f"the damaged spool {unsaved[0]} is not saved yet (the log says why): {remedy}")
         rules = "allow the gateway's user in the broker's ACL"
-        if denied := [*self._blocked.denied, *self._adoption.denied]:
+        if denied := [*self.blocked.denied, *self._adoption.denied]:
             found.append(f"the broker denies {_named(denied)}, and the readings wait: {rules}")
         if self._control.denied:
             found.append(f"the broker refuses {_named(self._control.denied)}: {rules}")
@@ -93,7 +93,7 @@ class Delivery:
     async def serve(self, connection: mqtt.Connection) -> None:
         """Sends until the publisher has finished, or the connection is lost."""
         self._in_flight.connected()
-        self._blocked.connected(asyncio.get_running_loop().time())
+        self.blocked.connected(asyncio.get_running_loop().time())
         await self._receipts.join(connection)
         async with task_group(mqtt.MqttError) as group:
             parts = [
@@ -116,7 +116,7 @@ class Delivery:
 
     def _replay(self, connection: mqtt.Connection) -> Replay:
         return Replay(
-            self.outbox, self._in_flight, self.gauges, connection, blocked=self._blocked, control=self._control
+            self.outbox, self._in_flight, self.gauges, connection, blocked=self.blocked, control=self._control
         )
 
     def handle(self, name: str, payload: bytes) -> bool:
@@ -126,7 +126,7 @@ class Delivery:
 
     def released(self, path: str) -> None:
         """A device is not polled here any more."""
-        self._blocked.release(topic.device(path), asyncio.get_running_loop().time())
+        self.blocked.release(topic.device(path), asyncio.get_running_loop().time())
 
     async def adopt(self, folder: Path) -> None:
         """Empties abandoned spools; returns when there are none, or when it is cancelled."""

@@ -12,6 +12,7 @@ from functools import partial
 from gateway import metrics
 from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.renewal import Renewal
 from nexus import mqtt
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
@@ -36,10 +37,9 @@ class DeviceStates:
         self._dirty: dict[str, None] = {}
         self._ended: set[str] = set()  # said once more, and then nobody's
         self._connection: mqtt.Connection | None = None
-        self._turn = 0  # which is the next to be said again
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
-        self._renewed = self._clock()
+        self._renewal = Renewal(AGAIN_SECONDS, self._clock())
         self._log = log.get("states")
 
     def say(self, path: str, status: Status) -> None:
@@ -85,14 +85,14 @@ class DeviceStates:
 
     async def _run(self, connection: mqtt.Connection) -> None:
         self._dirty.update(dict.fromkeys(self._states))  # a broker may have lost what it retained
-        self._renewed = self._clock()
+        self._renewal.begin(self._clock())
         while True:
             self._changed.clear()
             await self._publish_dirty(connection)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._changed.wait()
-            self._renew()
+            self._dirty.update(dict.fromkeys(self._renewal.due(self._states, self._clock())))
 
     async def leave(self, connection: mqtt.Connection) -> None:
         """Publishes that nobody polls these devices now, which is true until another gateway says otherwise."""
@@ -104,17 +104,6 @@ class DeviceStates:
                 continue
             answers.append(await connection.publish(name, stopped, retain=True))
         await asyncio.gather(*answers)
-
-    def _renew(self) -> None:
-        """Marks some states as dirty, so that each is published again within AGAIN_SECONDS."""
-        now, most = self._clock(), len(self._states)
-        count = min(most, int(most * (now - self._renewed) / AGAIN_SECONDS))
-        if not count:
-            return
-        paths, self._renewed = list(self._states), now
-        for turn in range(self._turn, self._turn + count):
-            self._dirty[paths[turn % most]] = None
-        self._turn = (self._turn + count) % most
 
     async def _publish_dirty(self, connection: mqtt.Connection) -> None:
         for path in list(self._dirty):

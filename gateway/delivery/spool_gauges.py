@@ -1,6 +1,6 @@
 """What a spool holds, how fast it drains, and when it is full, as metrics."""
 
-from math import inf
+from math import inf, isfinite
 
 from gateway import metrics
 from gateway.delivery.spool import Spool
@@ -40,6 +40,11 @@ class SpoolGauges:
             left = await self._spool.room() / ((size - before) / seconds)
         self._full_in = 0.0 if failing else left
         metrics.spool_full.set(self._full_in)
+
+    @property
+    def full_in(self) -> float | None:
+        """In how many seconds the spool or its disk is full; None while it does not grow."""
+        return self._full_in if isfinite(self._full_in) else None
 
     def _kept(self) -> float | None:
         """For how many seconds it has the oldest message."""

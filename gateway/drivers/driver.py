@@ -50,7 +50,7 @@ class WriteError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tag(Generic[AddressT]):
-    """One value of a device; `interval` in seconds; limits in the tag's unit."""
+    """One value of a device; `interval` in seconds; limits in the tag's unit; its address as `written` in the file."""
 
     name: str
     address: AddressT
@@ -62,6 +62,7 @@ class Tag(Generic[AddressT]):
     writable: bool = False
     low: float | None = None
     high: float | None = None
+    written: str = field(default="", repr=False)  # not part of what gateways compare
     _divisor: float | None = field(init=False, default=None, repr=False)
     _is_scaled: bool = field(init=False, default=False, repr=False)
 
@@ -194,6 +195,9 @@ class Driver(Generic[SettingsT, AddressT]):
     speed is known. `extent` is where in its memory an address lies, if it is not a bit and memory is what the protocol
     has. `is_number` is false for an address whose values are booleans or strings. `address_pattern` and
     `address_examples` are for editors.
+
+    For people, `endpoint` says where a device is, without secrets, and `type_of` what kind of value an address has,
+    where it tells that.
     """
 
     settings: Mapping[str, type[SettingsT]]
@@ -203,5 +207,7 @@ class Driver(Generic[SettingsT, AddressT]):
     bus: Callable[[SettingsT], str | None] = lambda _: None
     extent: Callable[[AddressT], Extent | None] = lambda _: None
     is_number: Callable[[AddressT], bool] = lambda _: True
+    endpoint: Callable[[SettingsT], str] = lambda _: ""
+    type_of: Callable[[AddressT], str | None] = lambda _: None
     address_pattern: str | None = None
     address_examples: tuple[str, ...] = ()

@@ -13,7 +13,7 @@ from nexus.process.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than drivers take to disconnect, which a second cancellation would cut short
 
-OnRelease = Callable[[ConfiguredDevice], None]
+OnChange = Callable[[ConfiguredDevice], None]
 
 
 class PollerManager:
@@ -24,14 +24,16 @@ class PollerManager:
         group: asyncio.TaskGroup,
         on_scan: OnScan,
         on_status: OnStatus,
-        on_release: OnRelease,
         may_poll: MayPoll,
         *,
+        on_start: OnChange,
+        on_release: OnChange,
         slots: Slots,
     ) -> None:
         self._group = group
         self._on_scan = on_scan
         self._on_status = on_status
+        self._on_start = on_start
         self._on_release = on_release
         self._may_poll = may_poll
         self._slots = slots
@@ -58,6 +60,7 @@ class PollerManager:
             poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots)
             task = guard.keep(self._group, "device", poller.run, name=_task(one))
             self._running[one.device.path] = (poller, task)
+            self._on_start(one)
         metrics.owned.set(len(self._running))
         if going or coming:
             log.get("poller").info("polling", devices=len(self._running), started=len(coming), ended=len(going))

@@ -5,6 +5,7 @@ from functools import lru_cache
 ROOT = "dev/"
 
 LONGEST_NAME = 1_024  # bytes
+STATE = "state"  # the last level of a gateway's state, and so no gateway's name
 
 _FORBIDDEN = frozenset("+#\0")
 _TOO_LONG = "is longer than 1,024 bytes"
@@ -57,6 +58,11 @@ def status(path: str) -> str:
     return f"status/{path}"
 
 
+def description(path: str) -> str:
+    """Topic of the retained description of a device."""
+    return f"device/{path}"
+
+
 def presence(group: str, member: str) -> str:
     """Topic of the retained presence of one gateway of a group."""
     return f"gateway/{group}/{member}"
@@ -72,12 +78,24 @@ def devices_of(group: str, member: str, number: int) -> str:
     return f"gateway/{group}/{member}/devices/{number}"
 
 
+def gateway_state(group: str, member: str) -> str:
+    """Topic of the retained state of one gateway of a group: for people, and none of the group's business."""
+    return f"gateway/{group}/{member}/{STATE}"
+
+
+def files(group: str, member: str) -> str:
+    """Topic of requests about the device files of a gateway."""
+    return f"file/{group}/{member}"
+
+
 def member_of(group: str, name: str) -> tuple[str, bool] | None:
-    """The gateway that a topic belongs to, and whether it lists devices; None if it is not a gateway's."""
+    """The gateway whose presence or list of devices a topic has, and whether it is a list; None if it is neither."""
     prefix = f"gateway/{group}/"
     if not name.startswith(prefix):
         return None
     levels = name[len(prefix) :].split("/")
+    if len(levels) > 1 and levels[-1] == STATE:
+        return None
     if len(levels) > 2 and levels[-2] == "devices" and levels[-1].isdecimal():
         return "/".join(levels[:-2]), True
     return "/".join(levels), False

@@ -48,7 +48,7 @@ def allowed(port: int, user: str, *, publish: str = "", subscribe: str = "") -> 
 
 
 NOT_AUTHORIZED = 0x87
-GATEWAY = ["dev/a/b/t", "status/a", "answer/x", "audit/a/t", "alarm/a/t/high"]
+GATEWAY = ["dev/a/b/t", "status/a", "answer/x", "audit/a/t", "alarm/a/t/high", "device/a", "completeness/a"]
 
 
 def test_the_brokers_settings_leave_shared_subscriptions_to_ingestion_and_bound_everybody() -> None:
@@ -69,13 +69,21 @@ PUBLISHING = [
     (
         "gateway",
         [*GATEWAY, "gateway/g/gateway", "gateway/g/gateway/pod-1"],
-        ["receipt/x", "cmd/a/t", "gateway/g/gateway-press", "other"],
+        ["receipt/x", "cmd/a/t", "file/g/gateway", "gateway/g/gateway-press", "other"],
     ),
     ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
-    ("ingestion", ["receipt/x", "receipt-offer/ingestion"], ["dev/a/t", "status/a", "cmd/a/t", "other"]),
-    ("viewer", [], ["dev/a/t", "cmd/a/t", "receipt/x", "other"]),
-    ("operator", ["cmd/a/t"], ["dev/a/t", "status/a", "answer/x", "receipt/x", "other"]),
-    ("console", ["cmd/a/t"], ["dev/a/t", "status/a", "answer/x", "receipt/x", "other"]),
+    (
+        "ingestion",
+        ["receipt/x", "receipt-offer/ingestion"],
+        ["dev/a/t", "status/a", "cmd/a/t", "completeness/a", "other"],
+    ),
+    ("viewer", [], ["dev/a/t", "cmd/a/t", "file/g/gateway", "receipt/x", "other"]),
+    ("operator", ["cmd/a/t"], ["dev/a/t", "status/a", "file/g/gateway", "answer/x", "receipt/x", "other"]),
+    (
+        "console",
+        ["cmd/a/t", "file/g/gateway/pod-1", "dev/a/t"],
+        ["status/a", "device/a", "gateway/g/console", "completeness/a", "answer/x", "receipt/x", "other"],
+    ),
 ]
 
 
@@ -101,9 +109,16 @@ def test_emqx_itself_decides_so(emqx: dict[str, int], user: str, right: list[str
 
 FILTERS = [
     ("gateway", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/g/#", "gateway/#"], True),
-    ("gateway", "default", ["receipt/+", "receipt/#", "#", "+/#", "+/+", "+/0f", "dev/#", "audit/#"], False),
+    ("gateway", "default", ["file/g/gateway", "file/g/gateway/pod-1"], True),
+    (
+        "gateway",
+        "default",
+        ["receipt/+", "receipt/#", "#", "+/#", "+/+", "+/0f", "dev/#", "audit/#", "device/#"],
+        False,
+    ),
     ("gateway", "default", ["$share/x/cmd/#", "$share/x/receipt/#", "$SYS/#"], False),
     ("ingestion", "ingestion", ["$share/ingestion/dev/#", "$share/ingestion/audit/#"], True),
+    ("ingestion", "ingestion", ["$share/ingestion/completeness/#"], True),
     ("ingestion", "ingestion", ["receipt/+", "cmd/#", "answer/#", "#"], False),
     # Where shared subscriptions are allowed, only ingestion gets anything; and it gets nothing elsewhere.
     ("viewer", "ingestion", ["dev/#", "$share/ingestion/dev/#"], False),
@@ -112,7 +127,9 @@ FILTERS = [
     ("ingestion", "default", ["$share/ingestion/dev/#", "dev/#"], False),
     ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#"], True),
     ("viewer", "default", ["receipt/0f", "cmd/#", "audit/#", "answer/#", "#"], False),
-    ("console", "default", ["answer/#", "dev/#", "alarm/#"], True),
+    ("viewer", "default", ["device/#", "completeness/#", "file/#"], False),
+    ("console", "default", ["answer/#", "dev/#", "alarm/#", "status/#", "gateway/#", "device/#", "receipt/0f"], True),
+    ("console", "default", ["receipt/+", "receipt/#", "cmd/#", "file/#", "audit/#", "completeness/#", "#"], False),
 ]
 
 
@@ -155,19 +172,21 @@ def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:
     """Mosquitto acknowledges a subscription and holds back what it forbids: so the messages decide."""
     presence = "gateway/g/gateway"
     state = {"dev/a/t", "status/a", presence, "alarm/a/t/x"}
-    everything = (*state, "cmd/a/t", "answer/x", "audit/a/t", "receipt/x", "receipt-offer/x", "other")
+    asked, receipts = ("cmd/a/t", "file/g/gateway"), ("receipt/x", "receipt-offer/x")
+    numbered = ("dev/a/t", "audit/a/t", "completeness/a")
+    everything = (*state, *asked, *numbered, *receipts, "answer/x", "device/a", "other")
     hears = {
-        "gateway": {presence, "cmd/a/t", "receipt/x", "receipt-offer/x"},
-        "gateway-press": {presence, "cmd/a/t", "receipt/x", "receipt-offer/x"},
-        "ingestion": {"dev/a/t", "audit/a/t"},
+        "gateway": {presence, *asked, *receipts},
+        "gateway-press": {presence, *asked, *receipts},
+        "ingestion": {*numbered},
         "viewer": state,
         "operator": {"answer/x", *state},
-        "console": {"answer/x", *state},
+        "console": {"answer/x", "device/a", "receipt/x", *state},
     }
     senders = {
-        "gateway": (*state, "answer/x", "audit/a/t"),
-        "ingestion": ("receipt/x", "receipt-offer/x"),
-        "operator": ("cmd/a/t",),
+        "gateway": (*state, *numbered, "answer/x", "device/a"),
+        "ingestion": receipts,
+        "console": asked,
     }
 
     async def heard(user: str) -> set[str]:

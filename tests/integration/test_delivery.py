@@ -526,7 +526,7 @@ async def test_a_denied_topic_waits_and_the_others_flow(
         for value in range(1, 4):
             for device in ("good", "bad", "fine"):
                 say(delivery, device, value)
-        await until(lambda: "dev/bad" in delivery._blocked.denied, "the guilty one is found out")
+        await until(lambda: "dev/bad" in delivery.blocked.denied, "the guilty one is found out")
         await until(lambda: delivery.publisher._connection, "connected again")
         connections = broker.connections
         for value in range(4, 10):
@@ -539,10 +539,10 @@ async def test_a_denied_topic_waits_and_the_others_flow(
         allowed = True
         now = asyncio.get_running_loop().time
         monkeypatch.setattr(
-            delivery._blocked, "trial", lambda _: BlockedTopics.trial(delivery._blocked, now() + FIRST_SECONDS)
+            delivery.blocked, "trial", lambda _: BlockedTopics.trial(delivery.blocked, now() + FIRST_SECONDS)
         )
         await until(lambda: broker.has("bad") >= 9, "it is tried again")
-        assert not delivery._blocked.denied
+        assert not delivery.blocked.denied
 
 
 async def test_acknowledgements_that_stay_away_show_and_end_the_connection(
@@ -660,7 +660,7 @@ async def test_a_state_that_is_refused_is_left_out_and_all_else_flows(
         online(delivery, *devices)
         say(delivery, "plc", 1)
         await until(lambda: list(delivery._control.denied) == ["status/bad"], "the guilty one is found out", 40)
-        assert delivery._blocked.denied == {}.keys()
+        assert delivery.blocked.denied == {}.keys()
         await until(lambda: delivery.publisher._connection, "connected again")
         connections = broker.connections
         broker.taken.clear()

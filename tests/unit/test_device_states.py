@@ -9,6 +9,7 @@ import pytest
 from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.device_states import EXPIRY_SECONDS, HANDOVER_SECONDS, DeviceStates
+from gateway.delivery.renewal import Renewal
 from nexus import mqtt
 from nexus.contract.codec import Status
 
@@ -49,3 +50,11 @@ async def test_the_state_of_a_device_that_was_given_away_ends_soon(quota: int) -
     states.hand_over("plant/a")
     given = [("status/plant/a", HANDOVER_SECONDS)] if quota else []
     assert broker.kept == [("status/plant/a", EXPIRY_SECONDS), *given]
+
+
+def test_all_are_said_again_within_the_time_and_none_twice() -> None:
+    names, said, renewal = [f"d{number}" for number in range(7)], [], Renewal(100.0, now=0.0)
+    for now in range(105):
+        said += renewal.due(names, float(now))
+    assert sorted(said) == names
+    assert renewal.due([], 200.0) == []

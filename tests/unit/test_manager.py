@@ -41,7 +41,15 @@ async def test_a_stubborn_driver_does_not_hold_up_the_stop(
 
     Stubborn.free = asyncio.Event()
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-        polling = PollerManager(group, lambda *_: None, lambda *_: None, lambda _: None, lambda: True, slots=Slots())
+        polling = PollerManager(
+            group,
+            lambda *_: None,
+            lambda *_: None,
+            lambda: True,
+            on_start=lambda _: None,
+            on_release=lambda _: None,
+            slots=Slots(),
+        )
         await polling.apply(configured)
         await asyncio.sleep(0)
         if cut_short:  # while the device was being let go of already

@@ -57,6 +57,8 @@ DRIVER: Driver[Settings, Address] = Driver(
     bus=bus,
     extent=extent,
     is_number=lambda address: address.type in modbus_address.NUMBERS,
+    endpoint=lambda settings: str(settings.where),
+    type_of=lambda address: address.type,
     address_pattern=modbus_address.PATTERN,
     address_examples=("holding:40001:float32", "holding:40020.3:bool", "input:30010:string(8)", "coil:1:bool"),
 )

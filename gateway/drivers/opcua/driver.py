@@ -50,6 +50,7 @@ DRIVER: Driver[Settings, Address] = Driver(
     parse_address=parse_address,
     connect=connect,
     requests=requests,
+    endpoint=lambda settings: settings.endpoint,
     address_pattern=opcua_address.PATTERN,
     address_examples=("ns=2;s=Press.Force", "ns=3;i=1001", "nsu=urn:vendor:press;s=Force"),
 )

@@ -78,6 +78,8 @@ DRIVER: Driver[Settings, Address] = Driver(
     requests=requests,
     extent=extent,
     is_number=lambda address: address.type in s7_address.NUMBERS,
+    endpoint=lambda settings: f"{settings.host}:{settings.port}",
+    type_of=lambda address: address.type,
     address_pattern=s7_address.PATTERN,
     address_examples=("DB1.DBD0:REAL", "DB1.DBX4.0:BOOL", "DB1.DBB10:STRING(16)", "MW20:INT"),
 )

@@ -1,0 +1,25 @@
+"""A device as people are told of it: nothing of its settings but where it is. Pure."""
+
+from gateway.config.devices import ConfiguredDevice
+from gateway.drivers.driver import Tag
+from nexus.contract.description import Description, TagDescription
+
+
+def describe(one: ConfiguredDevice, gateway: str, now_ms: int) -> Description:
+    """What to say of a device that `gateway` polls."""
+    device, driver = one.device, one.driver
+    return Description(
+        device.name,
+        device.path,
+        device.protocol,
+        gateway,
+        driver.endpoint(device.settings),
+        min(tag.interval for tag in device.tags),
+        one.publish_options.publish,
+        tuple(_tag(tag, driver.type_of(tag.address)) for tag in device.tags),
+        now_ms,
+    )
+
+
+def _tag(tag: Tag, kind: str | None) -> TagDescription:
+    return TagDescription(tag.name, tag.written, tag.unit, kind, tag.writable, tag.low, tag.high)

@@ -1,0 +1,45 @@
+"""Publishes how this gateway is doing, for people: retained, every few seconds while there is a connection."""
+
+import asyncio
+from collections.abc import Callable
+
+from gateway import metrics
+from gateway.delivery.control_topics import ControlTopics
+from nexus import mqtt
+from nexus.contract.gateway_state import EVERY_SECONDS
+from nexus.process import guard, log
+
+EXPIRY_SECONDS = 3600  # what a gateway said last that never came back
+
+
+class StatePublisher:
+    """On `name`, what `report` gives. A state that the broker does not take is left to the next one."""
+
+    def __init__(self, name: str, control: ControlTopics, report: Callable[[], bytes]) -> None:
+        self._name, self._control, self._report = name, control, report
+        self._clock = asyncio.get_running_loop().time
+        self._log = log.get("state")
+
+    async def run(self, connection: mqtt.Connection) -> None:
+        """Publishes for as long as the connection lasts. Raises MqttError."""
+        while True:
+            if not self._control.is_excluded(self._name, self._clock()):
+                await self._say(connection)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    async def leave(self, connection: mqtt.Connection) -> None:
+        """The gateway stops: there is no state of it any more. Raises MqttError."""
+        if not self._control.is_excluded(self._name, self._clock()):
+            await (await connection.publish(self._name, b"", retain=True))
+
+    async def _say(self, connection: mqtt.Connection) -> None:
+        if (payload := guard.call("timer", self._report)) is None:
+            return
+        answer = await connection.publish(self._name, payload, retain=True, expiry=EXPIRY_SECONDS)
+        self._control.sent(self._name)
+        code = await answer
+        taken = code < mqtt.REFUSED
+        if not taken:
+            metrics.refused.labels(mqtt.reason(code)).inc()
+        if self._control.answered(self._name, self._clock(), taken=taken):
+            self._log.error("the broker refuses our state", topic=self._name, reason=mqtt.reason(code))

@@ -1,0 +1,65 @@
+"""What a device is, retained on `device/{device path}`: where it is, its tags and their limits; never a secret."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from nexus.contract.codec import DecodeError
+
+LARGEST_BYTES = 950_000  # brokers of ours take a megabyte, the topic included
+
+_Ms = Annotated[int, Meta(ge=0, lt=2**53)]
+
+
+class TagDescription(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One tag; `address` as its file writes it, `type` as its protocol calls it, limits in its unit."""
+
+    name: str
+    address: str
+    unit: str | None = None
+    type: str | None = None
+    writable: bool = False
+    min: float | None = None
+    max: float | None = None
+
+
+class Description(msgspec.Struct, frozen=True):
+    """One device; `interval` of its fastest tags, in seconds; `gateway` is the member that polls it; `ts` in epoch ms.
+
+    `left_out` is how many tags more it has than fit into a message.
+    """
+
+    name: str
+    path: str
+    protocol: str
+    gateway: str
+    endpoint: str
+    interval: float
+    publish: str
+    tags: tuple[TagDescription, ...]
+    ts: _Ms
+    left_out: int = 0
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Description)
+
+
+def encode_description(description: Description, most: int = LARGEST_BYTES) -> bytes:
+    """Payload of a description's topic, of at most so many bytes: the last tags are left out of a larger one."""
+    tags = description.tags
+    payload = _encoder.encode(description)
+    while len(payload) > most and tags:
+        tags = tags[: len(tags) * most // len(payload)]
+        left_out = len(description.tags) - len(tags)
+        payload = _encoder.encode(msgspec.structs.replace(description, tags=tags, left_out=left_out))
+    return payload
+
+
+def decode_description(payload: bytes) -> Description:
+    """Reads a description. Raises DecodeError."""
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"no description of a device: {error}") from None
