@@ -4,7 +4,8 @@ from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
 from console import problems
-from console.api import about, docs, export, history, last, tags
+from console.access import door
+from console.api import about, audit, docs, export, history, keys, last, session, tags, users
 from console.headers import Headers
 from console.measured import Measured
 from console.names import Names
@@ -20,6 +21,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     last.router,
     history.router,
     export.router,
+    *(session.router, users.router, keys.router, audit.router),
 )
 
 
@@ -34,6 +36,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     problems.install(app)
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    door.describe(app)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Names, hosts=hosts)
     app.add_middleware(Headers)

@@ -28,3 +28,10 @@ database_connections = Gauge(
     "nexus_console_database_connections", "Connections that answer somebody", registry=registry
 )
 database_waiting = Gauge("nexus_console_database_waiting", "Requests that wait for a connection", registry=registry)
+
+refusals = Counter(
+    "nexus_console_refusals",
+    "Requests that were refused: wrong logins, keys, sessions, roles, tokens and pages of other sites",
+    ["event"],
+    registry=registry,
+)

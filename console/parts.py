@@ -6,6 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from console.access.access import Access
 from console.database import Database
 from console.historian.historian import Historian
 from console.settings import Settings
@@ -18,6 +19,7 @@ class Parts:
     settings: Settings
     database: Database
     historian: Historian
+    access: Access
 
 
 def _parts(connection: HTTPConnection) -> Parts:

@@ -12,6 +12,8 @@ from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from console.access.person import AccessError
+
 TYPE = "application/problem+json"
 NARROW = "the database took too long for this: ask for fewer topics, a shorter time, or fewer points"
 
@@ -47,6 +49,22 @@ def install(app: FastAPI) -> None:
         title = HTTPStatus(error.status_code).phrase
         said = error.detail if error.detail != title else f"{request.method} {request.url.path[:200]}"
         return answer(error.status_code, title, said, dict(error.headers or {}))
+
+    @app.exception_handler(AccessError)
+    async def impossible(_: Request, error: AccessError) -> Response:
+        return answer(error.status, "Not possible", str(error))
+
+    @app.exception_handler(psycopg.errors.ReadOnlySqlTransaction)
+    async def read_only(_: Request, __: Exception) -> Response:
+        return answer(503, "The database can only be read", "this is a standby, or its disk is full: try again later")
+
+    @app.exception_handler(psycopg.errors.UndefinedTable)
+    async def not_migrated(_: Request, __: Exception) -> Response:
+        return answer(503, "The database is not of this version", "run `nexus db migrate`")
+
+    @app.exception_handler(psycopg.errors.InsufficientPrivilege)
+    async def no_rights(_: Request, __: Exception) -> Response:
+        return answer(503, "The database refuses us", "NEXUS_DATABASE_URL of the console needs the role nexus_console")
 
     @app.exception_handler(psycopg.errors.QueryCanceled)
     async def too_slow(_: Request, __: Exception) -> Response:

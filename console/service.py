@@ -9,6 +9,9 @@ from contextlib import AsyncExitStack
 import uvicorn
 
 from console import app, metrics
+from console.access import start
+from console.access.access import Access
+from console.access.identities import Identities
 from console.database import Database
 from console.historian.historian import Historian
 from console.parts import Parts
@@ -18,6 +21,7 @@ from nexus.process.errors import ConfigError
 
 _BACKLOG = 2048
 _LOOK_SECONDS = 5.0  # how often the database is looked at, for /ready
+_CHECK_SECONDS = 1.0
 _GRACE_SECONDS = 3  # for answers that are on their way at a stop
 
 
@@ -44,7 +48,8 @@ class _Console:
             await stack.enter_async_context(self._database.open())
             looking = asyncio.create_task(self._look(), name="database")
             stack.callback(looking.cancel)
-            parts = Parts(self._own, self._database, Historian(self._database))
+            access = Access(Identities(self._database))
+            parts = Parts(self._own, self._database, Historian(self._database), access)
             config = uvicorn.Config(
                 app.create(parts, self._process.http_hosts),
                 log_config=None,
@@ -57,6 +62,9 @@ class _Console:
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
             server = uvicorn.Server(config)
+            checking = asyncio.create_task(self._check(parts.access, server), name="access")
+            stack.callback(checking.cancel)
+            await asyncio.wait({checking}, timeout=_CHECK_SECONDS)  # where nobody could log in, nothing is served
             host, port = listening.getsockname()[:2]
             log.get("console").info("serving", address=f"http://{f'[{host}]' if ':' in host else host}:{port}")
             # Not `serve`, which would take the signals that stop us for itself.
@@ -64,6 +72,18 @@ class _Console:
             await asyncio.wait({serving, asyncio.create_task(stop.wait(), name="stop")}, return_when="FIRST_COMPLETED")
             server.should_exit = True
             await serving
+            if checking.done():
+                checking.result()
+
+    async def _check(self, access: Access, server: uvicorn.Server) -> None:
+        """Ends the server where nobody could log in, and raises ConfigError."""
+        if self._own.console_insecure:
+            return
+        try:
+            await start.check(self._database, access)
+        except ConfigError:
+            server.should_exit = True
+            raise
 
     async def _look(self) -> None:
         while True:

@@ -5,8 +5,9 @@ from enum import IntEnum
 
 
 class Role(IntEnum):
-    """Each may what those before it may."""
+    """Each may what those before it may; `anybody` is not logged in."""
 
+    anybody = 0
     viewer = 1
     operator = 2  # writes, acknowledges, annotates
     engineer = 3  # rejects, device files, users
@@ -14,9 +15,17 @@ class Role(IntEnum):
 
 @dataclass(frozen=True)
 class Person:
-    """A person or a program that is logged in. `via` says how: session, key, or insecure."""
+    """A person or a program. `via` says how we know it: session, key, oidc, command, insecure, or none."""
 
     name: str
     role: Role
     address: str
     via: str
+
+
+class AccessError(Exception):
+    """A user or a key that cannot be made or changed: why, and what to do; `status` says it in HTTP's terms."""
+
+    def __init__(self, text: str, status: int = 409) -> None:
+        super().__init__(text)
+        self.status = status

@@ -21,6 +21,9 @@ MOVED = (
     "SELECT time, topic, value, value_str, quality, unit FROM metrics ORDER BY topic, time",
     "SELECT time, topic, payload, reason, source, tags, key FROM rejects ORDER BY id",
     "SELECT * FROM audit ORDER BY id",
+    "SELECT * FROM console_users",
+    "SELECT * FROM console_keys",
+    "SELECT time, event, person, via, address, topic, old, new, ok, detail FROM console_audit",
     "SELECT * FROM topics ORDER BY topic",
     "SELECT * FROM committed ORDER BY publisher, first",
     "SELECT bucket, topic, count, min, max, last FROM metrics_1hour ORDER BY topic, bucket",
@@ -61,6 +64,12 @@ def test_all_that_is_stored_moves_to_another_tier(database: str, other_database:
             " VALUES ('dev/x', '\\x00ff', 'no', '{a,\"b,c\"}', gen_random_uuid()), ('dev/y', '', 'no', NULL, NULL)"
         )
         connection.execute("INSERT INTO audit VALUES (now(), '1', 'audit/x/t', 'write', 'anna', true, '{\"v\": 1}')")
+        connection.execute("INSERT INTO console_users (name, role, password) VALUES ('anna', 'engineer', 'scrypt$')")
+        connection.execute("INSERT INTO console_keys VALUES ('1', 'mes', 'operator', '\\x00', now(), 'anna')")
+        connection.execute(
+            "INSERT INTO console_audit (event, person, via, address, old, detail)"
+            " VALUES ('login', 'anna', 'session', '::1', '{\"a\": 1}', '{}')"
+        )
         connection.execute("INSERT INTO committed (publisher, first, last) VALUES ('p', 1, 9)")
     if is_community:
         until(lambda: query(database, "SELECT count(*) FROM metrics_late") == [(0,)], "late rows are moved", 60)
@@ -79,7 +88,7 @@ def test_all_that_is_stored_moves_to_another_tier(database: str, other_database:
     )
     assert done.returncode == 0, done.stderr
     counts = re.findall(r"^COPY (\d+)$", done.stdout, re.MULTILINE)
-    assert counts[:5] == counts[5:] == ["1002", "2", "1", "4", "1"]
+    assert counts[:8] == counts[8:] == ["1002", "2", "1", "1", "1", "1", "4", "1"]
     assert content(other_database) == content(database)
     with psycopg.connect(other_database) as connection:  # its numbering goes on
         connection.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('dev/z', '', 'no')")
