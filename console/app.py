@@ -5,7 +5,21 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from console import problems
 from console.access import door
-from console.api import about, audit, docs, export, history, keys, last, session, tags, users
+from console.api import (
+    about,
+    annotations,
+    audit,
+    docs,
+    export,
+    history,
+    keys,
+    last,
+    legacy,
+    rejects,
+    session,
+    tags,
+    users,
+)
 from console.headers import Headers
 from console.measured import Measured
 from console.names import Names
@@ -21,6 +35,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     last.router,
     history.router,
     export.router,
+    annotations.router,
+    rejects.router,
     *(session.router, users.router, keys.router, audit.router),
 )
 
@@ -36,6 +52,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     problems.install(app)
     for router in _ROUTERS:
         app.include_router(router, prefix=PREFIX)
+    app.include_router(legacy.router)
     door.describe(app)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Names, hosts=hosts)

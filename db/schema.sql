@@ -3,6 +3,28 @@
 
 -- Tables
 
+-- 041_annotations.sql
+-- What people write beside the readings. Nobody changes it: a correction is another annotation.
+CREATE TABLE annotations (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    created timestamp with time zone NOT NULL DEFAULT now(),
+    person text NOT NULL,
+    topic text,
+    device text,
+    start timestamp with time zone NOT NULL,
+    stop timestamp with time zone NOT NULL,
+    text text NOT NULL,
+    PRIMARY KEY (id),
+    CHECK (((topic IS NULL) <> (device IS NULL))),
+    CHECK ((start <= stop))
+);
+CREATE INDEX annotations_device ON annotations (device, start) WHERE (device IS NOT NULL);
+CREATE INDEX annotations_topic ON annotations (topic, start) WHERE (topic IS NOT NULL);
+COMMENT ON COLUMN annotations.device IS 'Path of a device, all of whose tags it is about';
+COMMENT ON TABLE annotations IS 'What people have written about a time of a tag or a device';
+GRANT INSERT ON annotations TO nexus_console;
+GRANT SELECT ON annotations TO nexus_reader;
+
 -- 016_audit.sql
 -- Who wrote what to which device, and what became of it. Gateways say it, ingestion stores it, nobody changes it.
 CREATE TABLE audit (

@@ -1,6 +1,6 @@
 """Answers that may be large: encoded once, as JSON or a line each, and not sent again to whoever has them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 from urllib.parse import urlencode
@@ -24,13 +24,25 @@ def items(request: Request, found: list[dict[str, Any]], after: str | None = Non
     if after is not None:
         query = [(name, value) for name, value in request.query_params.multi_items() if name != "after"]
         headers["Link"] = f'<{request.url.path}?{urlencode([*query, ("after", after)])}>; rel="next"'
-    return body(request, {"items": found, "next": after, **more}, found, headers)
+    return _encoded(request, {"items": found, "next": after, **more}, found, headers)
 
 
-def body(
-    request: Request, whole: Mapping[str, Any], lines: Iterable[Mapping[str, Any]], headers: Mapping[str, str] = {}
-) -> Response:
+def rows(request: Request, found: Sequence[Mapping[str, Any]]) -> Response:
+    """A list without a name."""
+    return _encoded(request, found, found, {})
+
+
+def created(item: Mapping[str, Any]) -> Response:
+    """What is there now."""
+    return Response(_encoder.encode(item), 201, media_type="application/json")
+
+
+def body(request: Request, whole: Mapping[str, Any], lines: Iterable[Mapping[str, Any]]) -> Response:
     """`whole` as JSON, or `lines` if the client would rather have those."""
+    return _encoded(request, whole, lines, {})
+
+
+def _encoded(request: Request, whole: object, lines: Iterable[Mapping[str, Any]], headers: dict[str, str]) -> Response:
     if NDJSON in request.headers.get("accept", ""):
         content, kind = _encoder.encode_lines(lines), NDJSON
     else:

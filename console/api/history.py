@@ -94,7 +94,7 @@ async def history(
                 series = await past.read(connection, one, wanted, kept, budget)
             except past.TooMuchError as error:
                 raise Problem(422, "Too much to read", _narrow(error)) from None
-            budget -= series.scanned
+            budget -= series.readings
             found.append(_shown(series, units.get(one)))
     lines = ({"topic": one["topic"], **point} for one in found for point in one["points"])
     return answers.body(request, {"series": found}, lines)

@@ -9,8 +9,8 @@ from psycopg import AsyncConnection
 from console.historian import queries, times
 from console.historian.values import plain, quality_name
 
-# Most tags have one of today, and are found without a look at older chunks.
-_LOOKS = (timedelta(days=1), timedelta(days=14), timedelta(days=400_000))
+# Most tags have one of this hour, and are found without a look at older chunks.
+_LOOKS = (timedelta(hours=1), timedelta(days=1), timedelta(days=14), timedelta(days=400_000))
 
 
 async def values(connection: AsyncConnection, topics: Sequence[str]) -> list[dict[str, Any]]:

@@ -17,6 +17,13 @@ WHERE topic = %(topic)s AND time >= %(start)s AND time < %(end)s
 ORDER BY time
 LIMIT %(limit)s
 """
+NEWEST = """
+SELECT time AT TIME ZONE 'UTC', value, value_str, quality, unit
+FROM metrics
+WHERE topic = %(topic)s AND time >= %(start)s AND time < %(end)s
+ORDER BY time DESC
+LIMIT %(limit)s
+"""
 
 # First and last are those with the least and the greatest time; a bucket is a number among the edges.
 _FROM_RAW = """

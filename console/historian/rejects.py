@@ -1,0 +1,62 @@
+"""What could not be stored, and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from console.historian import times
+
+SHOWN_BYTES = 2_000
+_COUNTED = 100_000  # of the newest, by reason
+
+_FOUND = """
+SELECT id, time AT TIME ZONE 'UTC', topic, source, tags, reason,
+       substring(payload FOR %(bytes)s), octet_length(payload)
+FROM rejects
+WHERE id < %(before)s AND reason ILIKE %(reason)s AND topic LIKE %(topic)s
+ORDER BY id DESC
+LIMIT %(limit)s
+"""
+_REASONS = """
+SELECT left(reason, 200), count(*) FROM (
+    SELECT reason FROM rejects ORDER BY id DESC LIMIT %s
+) AS newest
+GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 20
+"""
+
+
+async def find(connection: AsyncConnection, reason: str, topic: str, before: int, limit: int) -> list[dict[str, Any]]:
+    """The newest first, whose reason holds `reason`, and whose topic is like `topic`, where * stands for anything."""
+    asked = {
+        "reason": f"%{_like(reason)}%",
+        "topic": _like(topic).replace("*", "%") or "%",
+        "before": before,
+        "limit": limit,
+        "bytes": SHOWN_BYTES,
+    }
+    return [_shown(row) for row in await (await connection.execute(_FOUND, asked)).fetchall()]
+
+
+async def reasons(connection: AsyncConnection) -> list[dict[str, Any]]:
+    """How many there are of each, the commonest first."""
+    rows = await (await connection.execute(_REASONS, (_COUNTED,))).fetchall()
+    return [{"reason": reason, "count": count} for reason, count in rows]
+
+
+def _shown(row: Sequence[Any]) -> dict[str, Any]:
+    number, time, topic, source, tags, reason, payload, size = row
+    return {
+        "id": number,
+        "time": times.text(time),
+        "topic": topic,
+        "source": source,
+        "tags": tags,
+        "reason": reason,
+        "payload": bytes(payload).decode("utf-8", "backslashreplace"),
+        "bytes": size,
+    }
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
