@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from console.access import audit
 from console.access.door import Operator, Viewer
 from console.api import answers
 from console.api.parameters import From, Moment, Text, To, Topic
@@ -78,4 +79,5 @@ async def add(person: Operator, parts: PartsDep, new: New) -> Response:
     one = annotations.Annotation(person.name, new.topic, new.device, new.from_, end, new.text)
     async with parts.database.connection() as connection, connection.transaction():
         stored = await annotations.add(connection, one)
+        await audit.add(connection, person, "annotation", new.topic, new=stored)
     return answers.created(stored)

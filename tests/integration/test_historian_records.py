@@ -87,3 +87,10 @@ def test_the_first_versions_pages_answer_where_they_were(api: Api, database: str
         for one in (1, 0)
     ]
     assert b"nexus_console_request_seconds" in api.ask("GET", "/metrics").content
+
+
+def test_who_annotates_is_in_the_audit(api: Api, database: str) -> None:
+    stored = api.post("annotations", {"topic": HOT, "from": text(NOON), "text": "bearing changed"}).json()
+    with psycopg.connect(database) as connection:
+        rows = connection.execute("SELECT event, person, topic, new FROM console_audit").fetchall()
+    assert rows == [("annotation", "anonymous", HOT, stored)]
