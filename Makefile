@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint docs setup format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint docs setup web format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -85,15 +85,22 @@ docs: setup
 
 setup:
 	@scripts/setup
+	@scripts/web
+
+# The console's pages, built again.
+web:
+	@scripts/setup
+	@rm -f console/web/dist/.built
+	@scripts/web
 
 # After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
 constraints:
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra console --extra export --extra demo --extra dev --output-file constraints.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra all --extra console --extra export --constraint constraints.txt --output-file constraints-runtime.txt pyproject.toml
 	@.venv/bin/pip-compile --quiet $(COMPILE) --extra docs --constraint constraints.txt --output-file constraints-docs.txt pyproject.toml
-	@echo hatchling | .venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-build.txt -
+	@printf 'hatchling\nnodejs-wheel-binaries\n' | .venv/bin/pip-compile --quiet $(COMPILE) --constraint constraints.txt --output-file constraints-build.txt -
 COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean:
-	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info site
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info site console/web/dist console/web/node_modules

@@ -23,6 +23,7 @@ from console.api import (
 from console.headers import Headers
 from console.measured import Measured
 from console.names import Names
+from console.pages import Pages
 from console.parts import Parts
 from nexus.process.version import program
 
@@ -54,6 +55,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
         app.include_router(router, prefix=PREFIX)
     app.include_router(legacy.router)
     door.describe(app)
+    app.mount("/", Pages(), name="pages")
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Names, hosts=hosts)
     app.add_middleware(Headers)

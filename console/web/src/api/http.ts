@@ -1,0 +1,58 @@
+// Requests to the console's REST API, and what can go wrong with them.
+import { session } from "./session";
+
+const API = "/api/v1/";
+
+/** An answer that is not what was asked for; `status` 0 means that there was none. */
+export class ProblemError extends Error {
+  constructor(
+    readonly status: number,
+    readonly title: string,
+    readonly detail: string,
+    readonly more: Record<string, unknown> = {},
+  ) {
+    super(detail ? `${title}: ${detail}` : title);
+  }
+}
+
+export type Asked = Record<string, string | number | readonly string[] | undefined | null>;
+
+/** The address of a resource; empty values are left out. */
+export function address(resource: string, asked: Asked = {}): string {
+  const search = new URLSearchParams();
+  for (const [name, value] of Object.entries(asked)) {
+    for (const each of Array.isArray(value) ? value : [value]) {
+      if (each !== undefined && each !== null && each !== "") search.append(name, String(each));
+    }
+  }
+  return API + resource + (search.size ? `?${search}` : "");
+}
+
+/** Throws ProblemError. */
+export async function call<T>(method: string, url: string, body?: unknown, signal?: AbortSignal): Promise<T> {
+  const headers: Record<string, string> = { Accept: "application/json" };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (method !== "GET" && session.value?.csrf) headers["X-CSRF-Token"] = session.value.csrf;
+  const init: RequestInit = { method, headers, credentials: "same-origin" };
+  if (body !== undefined) init.body = JSON.stringify(body);
+  if (signal) init.signal = signal;
+  let answer: Response;
+  try {
+    answer = await fetch(url, init);
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new ProblemError(0, "", "");
+  }
+  const type = answer.headers.get("Content-Type") ?? "";
+  const content: unknown = /json/.test(type) ? await answer.json().catch(() => null) : null;
+  if (answer.ok) return content as T;
+  if (answer.status === 401 && !url.endsWith("/session")) session.value = null;
+  const { title, detail, ...more } = (content ?? {}) as Record<string, unknown>;
+  throw new ProblemError(answer.status, String(title ?? answer.statusText), String(detail ?? ""), more);
+}
+
+export const get = <T>(resource: string, asked?: Asked, signal?: AbortSignal) =>
+  call<T>("GET", address(resource, asked), undefined, signal);
+export const post = <T>(resource: string, body: unknown, signal?: AbortSignal) =>
+  call<T>("POST", address(resource), body, signal);
+export const remove = (resource: string) => call<null>("DELETE", address(resource));

@@ -1,0 +1,123 @@
+// Live values over one WebSocket, subscribed to what is shown.
+import { signal, type Signal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { session } from "./session";
+import type { Quality, Value } from "./types";
+
+/** `time` in milliseconds. */
+export interface Reading {
+  time: number;
+  value: Value;
+  quality: Quality;
+  unit: string | null;
+}
+type Frame = {
+  values?: [string, number, Value, Quality, (string | null)?][];
+  devices?: unknown[];
+  gap?: { from: string; to: string; reason: string };
+  error?: unknown;
+};
+type Hear = (topic: string, reading: Reading) => void;
+
+const FRAMES_PER_SECOND = 4;
+const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
+const LINGER_MS = 2_000; // a row scrolled away and back needs no new subscription
+
+/** What keeps live values from us; empty when they come. */
+export const away = signal<string | null>(null);
+/** Counts frames about devices: who shows their states asks again. */
+export const devicesChanged = signal(0);
+
+const readings = new Map<string, Signal<Reading | undefined>>();
+const wanted = new Map<string, number>();
+const hearers = new Set<Hear>();
+let subscribed = new Set<string>();
+let socket: WebSocket | undefined;
+let failures = 0;
+let timer = 0;
+let flushing = 0;
+
+/** The newest reading of a topic. */
+export function reading(topic: string): Signal<Reading | undefined> {
+  let found = readings.get(topic);
+  if (!found) readings.set(topic, (found = signal(undefined)));
+  return found;
+}
+
+/** Takes a reading from wherever, unless a newer one is known. */
+export function learn(topic: string, next: Reading): void {
+  const known = reading(topic);
+  if (known.value && known.value.time > next.time) return;
+  known.value = next;
+}
+
+/** Subscribes to these topics (or `device:` paths) while the component is shown; `hear` is told of each reading. */
+export function useLive(topics: readonly string[], hear?: Hear): void {
+  const key = useMemo(() => [...topics].sort().join("\n"), [topics]);
+  useEffect(() => {
+    const mine = key ? key.split("\n") : [];
+    for (const topic of mine) wanted.set(topic, (wanted.get(topic) ?? 0) + 1);
+    flushSoon(0);
+    return () => {
+      for (const topic of mine) {
+        const left = (wanted.get(topic) ?? 1) - 1;
+        if (left) wanted.set(topic, left);
+        else wanted.delete(topic);
+      }
+      flushSoon(LINGER_MS);
+    };
+  }, [key]);
+  useEffect(() => {
+    if (!hear) return;
+    hearers.add(hear);
+    return () => void hearers.delete(hear);
+  }, [hear]);
+}
+
+function flushSoon(delay: number): void {
+  clearTimeout(flushing);
+  flushing = setTimeout(flush, delay);
+}
+
+function flush(): void {
+  if (!wanted.size && !socket) return;
+  if (!socket) return connect();
+  if (socket.readyState !== WebSocket.OPEN) return;
+  const subscribe = [...wanted.keys()].filter((topic) => !subscribed.has(topic));
+  const unsubscribe = [...subscribed].filter((topic) => !wanted.has(topic));
+  if (subscribe.length || unsubscribe.length) socket.send(JSON.stringify({ subscribe, unsubscribe }));
+  subscribed = new Set(wanted.keys());
+  for (const topic of unsubscribe) readings.delete(topic);
+}
+
+function connect(): void {
+  clearTimeout(timer);
+  if (!session.value) return;
+  const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`);
+  socket = opened;
+  subscribed = new Set();
+  opened.onopen = () => {
+    failures = 0;
+    away.value = null;
+    opened.send(JSON.stringify({ rate: FRAMES_PER_SECOND }));
+    flush();
+  };
+  opened.onmessage = (event) => take(JSON.parse(String(event.data)) as Frame);
+  opened.onclose = (event) => {
+    socket = undefined;
+    away.value = event.reason || "closed";
+    timer = setTimeout(connect, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
+  };
+}
+
+function take(frame: Frame): void {
+  for (const [topic, time, value, quality, unit] of frame.values ?? []) {
+    const next = { time, value, quality, unit: unit ?? reading(topic).peek()?.unit ?? null };
+    learn(topic, next);
+    for (const hear of hearers) hear(topic, next);
+  }
+  if (frame.devices) devicesChanged.value++;
+  if (frame.error) away.value = typeof frame.error === "string" ? frame.error : JSON.stringify(frame.error);
+  else if (frame.gap) away.value = frame.gap.reason;
+  else if (frame.values) away.value = null;
+}

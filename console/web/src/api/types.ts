@@ -1,0 +1,96 @@
+// What the REST API answers.
+export type Value = number | string | boolean | null;
+export type Quality = "good" | "uncertain" | "bad";
+
+export interface Page<T> {
+  items: T[];
+  next: string | null;
+  total?: number;
+}
+export interface Tag {
+  topic: string;
+  device: string;
+  tag: string;
+  unit: string | null;
+  since: string | null;
+  address: string | null;
+  type: string | null;
+  writable: boolean | null;
+  min: number | null;
+  max: number | null;
+}
+export interface Last {
+  topic: string;
+  time: string;
+  value: Value;
+  quality: Quality;
+  unit: string | null;
+}
+
+export type DeviceState = "online" | "degraded" | "offline" | "unknown";
+export interface Device {
+  path: string;
+  name: string;
+  protocol: string | null;
+  state: DeviceState;
+  reason: string | null;
+  since: string | null;
+  breaker: "closed" | "open" | "half-open" | null;
+  gateway: string | null;
+  last_reading: string | null;
+  tags: number | null;
+  endpoint: string | null;
+  interval: number | null;
+}
+export interface Gateway {
+  group: string;
+  member: string;
+  state: "online" | "offline";
+  version: string | null;
+  devices?: number | null;
+  readings_per_second: number | null;
+  lateness_p99: number | null;
+  spool_messages: number | null;
+  spool_bytes: number | null;
+  receipts_outstanding: number | null;
+  ts: string | number | null;
+}
+export interface Plant {
+  items: Device[];
+  gateways: Gateway[];
+  ingestion: { consumers: string[]; lag_seconds: number | null } | null;
+  broker: { connected: boolean; reason: string | null } | null;
+  database: { connected: boolean; tier: string | null } | null;
+  missing: string[];
+}
+
+export interface Point {
+  time: string;
+  quality: Quality;
+  value?: Value;
+  min?: number | null;
+  max?: number | null;
+  avg?: number | null;
+  first?: Value;
+  last?: Value;
+  count?: number;
+  good?: number;
+}
+export interface Span {
+  from: string;
+  to: string;
+}
+export interface Series {
+  topic: string;
+  unit: string | null;
+  resolution: string;
+  points: Point[];
+  gaps: Span[];
+}
+export interface Annotation extends Span {
+  id: string | number;
+  topic: string | null;
+  device: string | null;
+  text: string;
+  person: string | null;
+}

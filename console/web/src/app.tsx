@@ -1,0 +1,57 @@
+// The frame around every page: who is logged in, where we are, and what is shown there.
+import type { ComponentType } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { load, session } from "./api/session";
+import { ProblemError } from "./api/http";
+import { lazy } from "./lazy";
+import { Login } from "./pages/login";
+import { Plant } from "./pages/plant";
+import { path } from "./router";
+import { text } from "./text";
+import { Boundary } from "./ui/boundary";
+import { Empty, Trouble } from "./ui/messages";
+import { Shell } from "./ui/shell";
+
+const RETRY_MS = 3_000;
+
+// The first page is small: the others come when they are opened.
+const PAGES: Record<string, ComponentType> = {
+  tags: lazy(() => import("./pages/tags")),
+  trend: lazy(() => import("./pages/trend")),
+
+
+};
+
+export function App() {
+  const [problem, setProblem] = useState<ProblemError>();
+  const known = session.value;
+  useEffect(() => {
+    if (known !== undefined) return setProblem(undefined);
+    let timer = 0;
+    const ask = () =>
+      load().catch((error: unknown) => {
+        if (error instanceof ProblemError) setProblem(error);
+        timer = setTimeout(ask, RETRY_MS);
+      });
+    void ask();
+    return () => clearTimeout(timer);
+  }, [known === undefined]);
+
+  if (known === undefined) return <main class="alone">{problem && <Trouble problem={problem} />}</main>;
+  if (known === null) return <Login />;
+  return (
+    <Shell>
+      <Boundary key={path.value.split("/")[1]}>
+        <Page />
+      </Boundary>
+    </Shell>
+  );
+}
+
+function Page() {
+  const first = path.value.split("/")[1] ?? "";
+  if (first === "" || first === "plant") return <Plant />;
+  const Found = PAGES[first];
+  if (!Found) return <Empty title={text.shell.notFound} action={<a href="/">{text.shell.toPlant}</a>} />;
+  return <Found />;
+}

@@ -1,0 +1,53 @@
+// Values, times and sizes as people read them.
+import type { Value } from "./api/types";
+import { language, text } from "./text";
+
+const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 7, useGrouping: true });
+const plain = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
+const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
+
+/** A value of a tag; integers beyond 2^53 come as strings and stay as they are. */
+export function value(of: Value | undefined): string {
+  if (of === null || of === undefined) return "–";
+  if (typeof of === "boolean") return of ? text.value.true : text.value.false;
+  if (typeof of === "number") return Number.isInteger(of) ? plain.format(of) : number.format(of);
+  return of;
+}
+
+export const count = (of: number | null | undefined) => (of === null || of === undefined ? "–" : plain.format(of));
+export const rough = (of: number | null | undefined) => (of === null || of === undefined ? "–" : short.format(of));
+
+export function bytes(of: number | null | undefined): string {
+  if (of === null || of === undefined) return "–";
+  const step = of < 1 ? 0 : Math.min(4, Math.floor(Math.log10(of) / 3));
+  return `${short.format(of / 1000 ** step)} ${["B", "kB", "MB", "GB", "TB"][step]}`;
+}
+
+/** A length of time: `4 s`, `12 min`, `3 h`, `5 d`. */
+export function duration(seconds: number | null | undefined): string {
+  if (seconds === null || seconds === undefined || !Number.isFinite(seconds)) return "–";
+  const s = Math.max(0, seconds);
+  if (s < 0.0995) return `${Math.round(s * 1000)} ms`;
+  if (s < 9.95) return `${short.format(Math.round(s * 10) / 10)} s`;
+  if (s < 120) return `${Math.round(s)} s`;
+  if (s < 7200) return `${Math.round(s / 60)} min`;
+  if (s < 172800) return `${Math.round(s / 3600)} h`;
+  return `${plain.format(Math.round(s / 86400))} ${text.unit.days}`;
+}
+
+const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+// English dates as ISO 8601 has them: 11/12 is two days.
+const day = new Intl.DateTimeFormat(language === "en" ? "sv" : language, { year: "numeric", month: "2-digit", day: "2-digit" });
+
+/** A moment in this browser's time zone; today's without the date. */
+export function moment(at: string | number | null | undefined, milliseconds = false): string {
+  if (at === null || at === undefined) return "–";
+  const date = new Date(at);
+  if (Number.isNaN(date.getTime())) return "–";
+  const time = clock.format(date) + (milliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
+  return date.toDateString() === new Date().toDateString() ? time : `${day.format(date)} ${time}`;
+}
+
+export function quality(of: string | null | undefined): string {
+  return of === "good" || of === "uncertain" || of === "bad" ? text.quality[of] : (of ?? "–");
+}

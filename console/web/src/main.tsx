@@ -1,0 +1,14 @@
+import "./style/base.css";
+import "./style/controls.css";
+import "./style/shell.css";
+import "./style/table.css";
+import { render } from "preact";
+import { App } from "./app";
+import { start } from "./router";
+import { applyTheme } from "./settings";
+import { language } from "./text";
+
+applyTheme();
+document.documentElement.lang = language;
+start();
+render(<App />, document.getElementById("app")!);

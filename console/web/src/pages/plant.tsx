@@ -1,0 +1,42 @@
+// The plant at a glance: what is wrong, how fast readings flow, and every device by its path.
+import { useEffect } from "preact/hooks";
+import { useAsk } from "../api/ask";
+import { devicesChanged, useLive } from "../api/live";
+import type { Plant as Answer } from "../api/types";
+import { path } from "../router";
+import { text } from "../text";
+import { Missing, Status } from "../ui/messages";
+import { DevicePanel } from "./plant/device";
+import { Devices } from "./plant/devices";
+import { Gateways } from "./plant/gateways";
+import { Numbers } from "./plant/numbers";
+import { Wrong } from "./plant/wrong";
+
+const EVERY_MS = 5_000;
+const NO_TOPICS: string[] = [];
+
+export function Plant() {
+  const answer = useAsk<Answer>("devices", {}, EVERY_MS);
+  const plant = answer.data;
+  useLive(NO_TOPICS);
+  useEffect(() => {
+    if (devicesChanged.value) answer.again();
+  }, [devicesChanged.value]);
+  const chosen = /^\/plant\/(.+)/.exec(decodeURI(path.value))?.[1] ?? "";
+  return (
+    <>
+      <h1>{text.plant.title}</h1>
+      <Status of={answer} />
+      {plant && (
+        <>
+          <Missing parts={plant.missing ?? []} />
+          <Numbers plant={plant} />
+          {chosen && <DevicePanel path={chosen} device={plant.items.find((one) => one.path === chosen)} />}
+          <Wrong plant={plant} />
+          <Devices devices={plant.items} chosen={chosen} />
+          <Gateways plant={plant} />
+        </>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,75 @@
+// One device: what is known about it, and where to look next.
+import type { ComponentChildren } from "preact";
+import type { Device } from "../../api/types";
+import { count, duration, moment } from "../../format";
+import { to } from "../../router";
+import { text } from "../../text";
+import { Icon } from "../../ui/icon";
+import { Notice } from "../../ui/messages";
+import { Age, State } from "../../ui/state";
+import { remedy } from "./remedy";
+import { isWrong } from "./tree";
+
+export function DevicePanel({ path, device }: { path: string; device: Device | undefined }) {
+  return (
+    <section class="card device" aria-labelledby="device">
+      <div class="bar">
+        <h2 id="device">{path}</h2>
+        {device && <State of={device.state} />}
+        <a class="button quiet end" href="/plant">
+          <Icon name="close" label={text.common.close} />
+        </a>
+      </div>
+      {!device ? <Notice kind="info">{text.remedy.unknown}</Notice> : <Facts device={device} />}
+      <p class="ways">
+        <a class="button" href={to("/tags", { device: path })}>
+          {text.plant.tagsOf}
+        </a>
+        <a class="button" href={to("/completeness", { device: path })}>
+          {text.plant.completenessOf}
+        </a>
+        <a class="button" href="/files">
+          {text.plant.filesOf}
+        </a>
+      </p>
+    </section>
+  );
+}
+
+function Facts({ device }: { device: Device }) {
+  const { head, breaker } = text.plant;
+  return (
+    <>
+      {isWrong(device) && (
+        <Notice kind={device.state === "offline" ? "bad" : "warn"}>
+          <strong>{device.reason || text.plant.state[device.state]}</strong> {remedy(device)}
+        </Notice>
+      )}
+      <dl class="facts">
+        <Fact name={head.since}>
+          {moment(device.since)} (<Age of={device.since} />)
+        </Fact>
+        <Fact name={head.protocol}>{device.protocol ?? "–"}</Fact>
+        <Fact name={head.endpoint}>
+          <code>{device.endpoint ?? "–"}</code>
+        </Fact>
+        <Fact name={head.interval}>{duration(device.interval)}</Fact>
+        <Fact name={head.tags}>{count(device.tags)}</Fact>
+        <Fact name={head.last}>
+          <Age of={device.last_reading} />
+        </Fact>
+        <Fact name={head.breaker}>{device.breaker ? breaker[device.breaker] : "–"}</Fact>
+        <Fact name={head.gateway}>{device.gateway ?? "–"}</Fact>
+      </dl>
+    </>
+  );
+}
+
+export function Fact({ name, children }: { name: string; children: ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}

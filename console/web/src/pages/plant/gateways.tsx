@@ -1,0 +1,77 @@
+// What the plant's numbers are made of: each gateway, and ingestion.
+import type { Plant } from "../../api/types";
+import { bytes, count, duration, rough } from "../../format";
+import { text } from "../../text";
+import { Icon } from "../../ui/icon";
+import { Age } from "../../ui/state";
+import { Fact } from "./device";
+
+export function Gateways({ plant }: { plant: Plant }) {
+  const { number: name, head } = text.plant;
+  return (
+    <>
+      {plant.gateways.length > 0 && (
+        <section aria-labelledby="gateways">
+          <h2 id="gateways">{text.plant.gateways}</h2>
+          <div class="scroll">
+            <table class="rows">
+              <thead>
+                <tr>
+                  <th>{head.gateway}</th>
+                  <th>{head.state}</th>
+                  <th class="num">{text.plant.devices}</th>
+                  <th class="num">{name.readings}</th>
+                  <th class="num">{name.lateness}</th>
+                  <th class="num">{name.spool}</th>
+                  <th class="num">{name.receipts}</th>
+                  <th class="num">{head.since}</th>
+                  <th>{name.version}</th>
+                </tr>
+              </thead>
+              <tbody>
+                {plant.gateways.map((one) => (
+                  <tr key={`${one.group}/${one.member}`}>
+                    <th scope="row">
+                      {one.group}/{one.member}
+                    </th>
+                    <td>
+                      <span class={`state ${one.state === "online" ? "normal" : "bad"}`}>
+                        <Icon name={one.state === "online" ? "ok" : "bad"} /> {text.plant.state[one.state]}
+                      </span>
+                    </td>
+                    <td class="num">{count(one.devices ?? devicesOf(plant, one.member))}</td>
+                    <td class="num">
+                      {rough(one.readings_per_second)} {name.perSecond}
+                    </td>
+                    <td class="num">{duration(one.lateness_p99)}</td>
+                    <td class="num">
+                      {count(one.spool_messages)} <small>{bytes(one.spool_bytes)}</small>
+                    </td>
+                    <td class="num">{count(one.receipts_outstanding)}</td>
+                    <td class="num">
+                      <Age of={one.ts} />
+                    </td>
+                    <td>{one.version ?? "–"}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        </section>
+      )}
+      {plant.ingestion && (
+        <section aria-labelledby="ingestion">
+          <h2 id="ingestion">{text.plant.ingestion}</h2>
+          <dl class="facts">
+            <Fact name={name.consumers}>{plant.ingestion.consumers.join(", ") || "–"}</Fact>
+            <Fact name={name.lag}>{duration(plant.ingestion.lag_seconds)}</Fact>
+          </dl>
+        </section>
+      )}
+    </>
+  );
+}
+
+function devicesOf(plant: Plant, member: string): number {
+  return plant.items.filter((device) => device.gateway?.endsWith(member)).length;
+}

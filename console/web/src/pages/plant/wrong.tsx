@@ -1,0 +1,100 @@
+// What is wrong now, since when, why, and what to do about it.
+import type { Plant } from "../../api/types";
+import { text } from "../../text";
+import { Notice } from "../../ui/messages";
+import { Age, State } from "../../ui/state";
+import { Icon } from "../../ui/icon";
+import { remedy } from "./remedy";
+import { isWrong, worstFirst } from "./tree";
+
+const LAG_SECONDS = 30;
+const SHOWN = 100;
+
+export const lagIsHigh = (plant: Plant) => (plant.ingestion?.lag_seconds ?? 0) > LAG_SECONDS;
+
+interface Row {
+  key: string;
+  what: preact.ComponentChildren;
+  since: string | number | null;
+  why: string;
+  remedy: string;
+}
+
+export function Wrong({ plant }: { plant: Plant }) {
+  const rows = [...ofParts(plant), ...ofDevices(plant)];
+  const { head } = text.plant;
+  return (
+    <section aria-labelledby="wrong">
+      <h2 id="wrong">
+        {text.plant.wrong} {rows.length > 0 && <span class="tally">{rows.length}</span>}
+      </h2>
+      {!rows.length && plant.items.length > 0 && <Notice kind="ok">{text.plant.nothingWrong}</Notice>}
+      {rows.length > 0 && (
+        <table class="rows wrong stack">
+          <thead>
+            <tr>
+              <th>{head.what}</th>
+              <th class="num">{head.since}</th>
+              <th>{head.why}</th>
+              <th>{head.remedy}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.slice(0, SHOWN).map((row) => (
+              <tr key={row.key}>
+                <td>{row.what}</td>
+                <td class="num" data-label={head.since}>
+                  <Age of={row.since} />
+                </td>
+                <td data-label={head.why}>{row.why || "–"}</td>
+                <td data-label={head.remedy}>{row.remedy}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}
+
+function part(name: string, level: "bad" | "warn", detail = "") {
+  return (
+    <span class={`state ${level}`}>
+      <Icon name={level} />
+      {name} {detail && <code>{detail}</code>}
+    </span>
+  );
+}
+
+function ofParts(plant: Plant): Row[] {
+  const rows: Row[] = [];
+  const add = (what: Row["what"], key: string, why: string, remedy: string, since: Row["since"] = null) =>
+    rows.push({ key, what, since, why, remedy });
+  if (plant.broker?.connected === false) {
+    add(part(text.plant.brokerAway, "bad"), "broker", plant.broker.reason ?? "", text.remedy.broker);
+  }
+  if (plant.database?.connected === false) add(part(text.plant.databaseAway, "bad"), "database", "", text.remedy.database);
+  for (const gateway of plant.gateways.filter((one) => one.state === "offline")) {
+    const name = `${gateway.group}/${gateway.member}`;
+    add(part(text.plant.gatewayGone, "bad", name), `gateway ${name}`, "", text.remedy.gateway, gateway.ts);
+  }
+  if (lagIsHigh(plant)) add(part(text.plant.lagHigh, "warn"), "lag", "", text.remedy.lag);
+  return rows;
+}
+
+function ofDevices(plant: Plant): Row[] {
+  return plant.items
+    .filter(isWrong)
+    .sort(worstFirst)
+    .map((device) => ({
+      key: device.path,
+      what: (
+        <>
+          <State of={device.state} /> <a href={`/plant/${device.path}`}>{device.path}</a>
+        </>
+      ),
+      since: device.since,
+      why: device.reason ?? "",
+      remedy: remedy(device),
+    }));
+}

@@ -1,0 +1,83 @@
+// What the table of tags can show.
+import type { ComponentChildren } from "preact";
+import type { Reading } from "../../api/live";
+import type { Tag } from "../../api/types";
+import { moment, value } from "../../format";
+import { load, save } from "../../settings";
+import { text } from "../../text";
+import type { Column } from "../../ui/grid";
+import type { Cell } from "../../ui/save";
+import { Age, QualityOf } from "../../ui/state";
+
+export interface TagColumn extends Column {
+  cell: (tag: Tag, reading: Reading | undefined) => ComponentChildren;
+  /** As it stands in a file. */
+  raw: (tag: Tag, reading: Reading | undefined) => Cell;
+}
+
+const { head } = text.tags;
+
+function limits(tag: Tag): string {
+  if (tag.min === null && tag.max === null) return "";
+  return `${tag.min === null ? "" : value(tag.min)} … ${tag.max === null ? "" : value(tag.max)}`;
+}
+
+function plain(id: keyof typeof head, width: string, of: (tag: Tag) => string | null): TagColumn {
+  return { id, title: head[id], width, cell: (tag) => of(tag) ?? "–", raw: of };
+}
+
+export const COLUMNS: readonly TagColumn[] = [
+  {
+    id: "value",
+    title: head.value,
+    width: "minmax(6.5rem, 9rem)",
+    numeric: true,
+    cell: (_, reading) => value(reading?.value),
+    raw: (_, reading) => reading?.value,
+  },
+  {
+    id: "unit",
+    title: head.unit,
+    width: "5rem",
+    cell: (tag, reading) => reading?.unit ?? tag.unit ?? "",
+    raw: (tag, reading) => reading?.unit ?? tag.unit,
+  },
+  {
+    id: "quality",
+    title: head.quality,
+    width: "6.5rem",
+    cell: (_, reading) => <QualityOf of={reading?.quality} />,
+    raw: (_, reading) => reading?.quality,
+  },
+  {
+    id: "age",
+    title: head.age,
+    width: "5rem",
+    numeric: true,
+    cell: (_, reading) => <Age of={reading?.time} />,
+    raw: (_, reading) => (reading ? new Date(reading.time).toISOString() : ""),
+  },
+  plain("address", "minmax(7rem, 1fr)", (tag) => tag.address),
+  plain("type", "6rem", (tag) => tag.type),
+  {
+    id: "device",
+    title: head.device,
+    width: "minmax(9rem, 1.4fr)",
+    cell: (tag) => <a href={`/plant/${tag.device}`}>{tag.device}</a>,
+    raw: (tag) => tag.device,
+  },
+  {
+    id: "writable",
+    title: head.writable,
+    width: "6rem",
+    cell: (tag) => (tag.writable ? <a href={`/writes?topic=${encodeURIComponent(tag.topic)}`}>{text.common.yes}</a> : ""),
+    raw: (tag) => tag.writable,
+  },
+  plain("limits", "8rem", limits),
+  plain("since", "11rem", (tag) => (tag.since ? moment(tag.since) : null)),
+];
+
+const USUAL = ["value", "unit", "quality", "age", "address", "type", "device"];
+
+export const loadColumns = () => load<string[]>("tags.columns", USUAL);
+export const saveColumns = (ids: readonly string[]) => save("tags.columns", ids);

@@ -1,0 +1,90 @@
+// Finds a tag to add, by typing parts of its name.
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { get } from "../../api/http";
+import type { Page, Tag } from "../../api/types";
+import { text } from "../../text";
+
+const TYPING_MS = 120;
+const SHOWN = 12;
+
+export function Picker({ chosen, pick }: { chosen: readonly string[]; pick: (topic: string) => void }) {
+  const [typed, setTyped] = useState("");
+  const [open, setOpen] = useState(false);
+  const [found, setFound] = useState<Tag[]>([]);
+  const [at, setAt] = useState(0);
+  const id = useId();
+  const box = useRef<HTMLDivElement>(null);
+
+  useEffect(() => {
+    if (!open) return;
+    const stop = new AbortController();
+    const timer = setTimeout(() => {
+      get<Page<Tag>>("tags", { q: typed, limit: SHOWN + chosen.length }, stop.signal).then(
+        (page) => {
+          setFound(page.items.filter((tag) => !chosen.includes(tag.topic)).slice(0, SHOWN));
+          setAt(0);
+        },
+        () => undefined,
+      );
+    }, TYPING_MS);
+    return () => {
+      stop.abort();
+      clearTimeout(timer);
+    };
+  }, [typed, open, chosen.length]);
+
+  const take = (tag: Tag | undefined) => {
+    if (!tag) return;
+    pick(tag.topic);
+    setTyped("");
+    setOpen(false);
+  };
+  const key = (event: KeyboardEvent) => {
+    event.stopPropagation();
+    if (event.key === "ArrowDown") setAt(Math.min(at + 1, found.length - 1));
+    else if (event.key === "ArrowUp") setAt(Math.max(at - 1, 0));
+    else if (event.key === "Enter") take(found[at]);
+    else if (event.key === "Escape") setOpen(false);
+    else return;
+    event.preventDefault();
+  };
+  const shown = open && found.length > 0;
+  return (
+    <div ref={box} class="picker" onFocusOut={(event) => !box.current!.contains(event.relatedTarget as Node) && setOpen(false)}>
+      <input
+        type="search"
+        // The types want it of a combobox.
+        list={undefined}
+        role="combobox"
+        aria-expanded={shown}
+        aria-controls={id}
+        aria-activedescendant={shown ? `${id}-${at}` : undefined}
+        aria-autocomplete="list"
+        aria-label={text.trend.add}
+        placeholder={`${text.trend.add}: ${text.trend.addHint}`}
+        value={typed}
+        onFocus={() => setOpen(true)}
+        onInput={(event) => {
+          setTyped(event.currentTarget.value);
+          setOpen(true);
+        }}
+        onKeyDown={key}
+      />
+      <ul id={id} role="listbox" aria-label={text.trend.add} hidden={!shown}>
+        {found.map((tag, index) => (
+          <li
+            key={tag.topic}
+            id={`${id}-${index}`}
+            role="option"
+            aria-selected={index === at}
+            // Before the field loses the focus.
+            onPointerDown={(event) => event.preventDefault()}
+            onClick={() => take(tag)}
+          >
+            {tag.topic.replace(/^dev\//, "")} <span class="dim">{tag.unit}</span>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

@@ -1,0 +1,115 @@
+// The lines of the chart, with their values at the cursor and now.
+import { reading } from "../../api/live";
+import { moment, value } from "../../format";
+import { text } from "../../text";
+import { Icon } from "../../ui/icon";
+import { Age, QualityOf } from "../../ui/state";
+import { pen } from "./paint";
+import { before, type Drawn, type Line } from "./points";
+
+interface Props {
+  lines: readonly Line[];
+  hidden: readonly string[];
+  cursor: number | null;
+  toggle: (topic: string) => void;
+  remove: (topic: string) => void;
+}
+
+export function Values({ lines, hidden, cursor, toggle, remove }: Props) {
+  const { head } = text.trend;
+  return (
+    <div class="scroll">
+      <table class="rows values">
+        <thead>
+          <tr>
+            <th>{head.topic}</th>
+            <th class="num at">
+              {head.at} {cursor !== null && <time class="num">{moment(cursor)}</time>}
+            </th>
+            <th class="num">{head.minmax}</th>
+            <th>{head.quality}</th>
+            <th class="num">{head.now}</th>
+            <th class="wide">{head.shown}</th>
+            <th>
+              <span class="hidden-visually">{text.common.delete}</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {lines.map((line, index) => (
+            <Row
+              key={line.topic}
+              line={line}
+              index={index}
+              shown={!hidden.includes(line.topic)}
+              cursor={cursor}
+              toggle={toggle}
+              remove={remove}
+            />
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** Of what is at the cursor, or of all that is shown. */
+function extremes(points: readonly Drawn[]): string {
+  let [min, max] = [Infinity, -Infinity];
+  for (const point of points) {
+    if (point.min !== null && point.min < min) min = point.min;
+    if (point.max !== null && point.max > max) max = point.max;
+  }
+  return min < max ? `${value(min)} – ${value(max)}` : "–";
+}
+
+interface RowProps extends Omit<Props, "lines" | "hidden"> {
+  line: Line;
+  index: number;
+  shown: boolean;
+}
+
+function Row({ line, index, shown, cursor, toggle, remove }: RowProps) {
+  const at = cursor === null ? line.points.at(-1) : before(line, cursor);
+  const live = reading(line.topic).value;
+  const unit = line.unit ?? live?.unit ?? "";
+  return (
+    <tr>
+      <th scope="row">
+        <button
+          class="quiet"
+          aria-pressed={shown}
+          aria-label={shown ? text.trend.hide(line.topic) : text.trend.show(line.topic)}
+          onClick={() => toggle(line.topic)}
+        >
+          <i class={`pen ${pen(index)} ${shown ? "" : "off"}`} />
+        </button>
+        {line.topic.replace(/^dev\//, "")}
+      </th>
+      <td class="num at">
+        {value(at?.shown)} <small>{unit}</small>
+      </td>
+      <td class="num">{extremes(cursor === null ? line.points : at ? [at] : [])}</td>
+      <td>
+        <QualityOf of={at?.quality} />
+      </td>
+      <td class="num">
+        {live ? (
+          <>
+            {value(live.value)} <small>{unit}</small> <small class="age"><Age of={live.time} /></small>
+          </>
+        ) : (
+          "–"
+        )}
+      </td>
+      <td class="wide dim">
+        {line.text ? text.trend.textOnly : line.resolution === "raw" ? text.trend.raw : text.trend.bucket(line.resolution)}
+      </td>
+      <td>
+        <button class="quiet" onClick={() => remove(line.topic)}>
+          <Icon name="close" label={text.trend.remove(line.topic)} />
+        </button>
+      </td>
+    </tr>
+  );
+}

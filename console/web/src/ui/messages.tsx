@@ -1,0 +1,71 @@
+// What a page says when something is missing: never nothing.
+import type { ComponentChildren } from "preact";
+import type { Answer } from "../api/ask";
+import { ProblemError } from "../api/http";
+import { text } from "../text";
+import { Icon } from "./icon";
+
+interface Said {
+  title: string;
+  detail: string;
+}
+
+/** A problem in this language where it is one of ours, else as the console says it. */
+export function said(problem: ProblemError): Said {
+  if (problem.status === 0) return { title: text.problem.noAnswer, detail: text.problem.noAnswerDetail };
+  const unknownRoute = problem.status === 404 && (!problem.detail || /^(GET|POST|DELETE) \/api\//.test(problem.detail));
+  if (unknownRoute || problem.status === 405) {
+    return { title: text.problem.notThere, detail: text.problem.notThereDetail };
+  }
+  return { title: problem.title || String(problem.status), detail: problem.detail };
+}
+
+export function Trouble({ problem, again }: { problem: ProblemError; again?: () => void }) {
+  const { title, detail } = said(problem);
+  return (
+    <Notice kind="warn">
+      <strong>{title}.</strong> {detail}
+      {again && <button onClick={again}>{text.common.again}</button>}
+    </Notice>
+  );
+}
+
+export function Notice({ kind, children }: { kind: "info" | "warn" | "bad" | "ok"; children: ComponentChildren }) {
+  return (
+    <div class={`notice ${kind}`} role={kind === "bad" ? "alert" : "status"}>
+      <Icon name={kind === "ok" ? "ok" : kind === "info" ? "info" : "warn"} />
+      <div>{children}</div>
+    </div>
+  );
+}
+
+export function Empty(props: { title: string; detail?: ComponentChildren; action?: ComponentChildren }) {
+  return (
+    <div class="empty">
+      <p class="empty-title">{props.title}</p>
+      {props.detail && <p>{props.detail}</p>}
+      {props.action && <p>{props.action}</p>}
+    </div>
+  );
+}
+
+/** What is to be said about an answer besides its data: that it is coming, or what failed. */
+export function Status({ of }: { of: Answer<unknown> }) {
+  if (of.problem) return <Trouble problem={of.problem} again={of.again} />;
+  if (!of.data && of.asking) return <p class="loading">{text.common.loading}</p>;
+  return null;
+}
+
+/** Parts of the plant that do not answer. */
+export function Missing({ parts }: { parts: readonly string[] }) {
+  const known: Record<string, string> = text.problem.missing as unknown as Record<string, string>;
+  return (
+    <>
+      {parts.map((part) => (
+        <Notice kind="warn" key={part}>
+          {part !== "other" && part in known ? known[part] : text.problem.missing.other(part)}
+        </Notice>
+      ))}
+    </>
+  );
+}

@@ -1,0 +1,80 @@
+// The head with the ways to every page, and what holds for all of them.
+import type { ComponentChildren } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { isEngineer, logOut, session } from "../api/session";
+import { path } from "../router";
+import { setTheme, theme, type Theme } from "../settings";
+import { language, setLanguage, text, type Language } from "../text";
+import { Icon } from "./icon";
+import { Notice } from "./messages";
+
+const PAGES = ["plant", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
+const NEXT_THEME: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
+
+export function Shell({ children }: { children: ComponentChildren }) {
+  const [open, setOpen] = useState(false);
+  const first = path.value.split("/")[1] || "plant";
+  const title = first in text.nav ? text.nav[first as keyof typeof text.nav] : "";
+  useEffect(() => {
+    setOpen(false);
+    document.title = title ? `${title} · Nexus Edge` : "Nexus Edge";
+  }, [first]);
+  return (
+    <>
+      <a class="skip" href="#content">
+        {text.nav.skip}
+      </a>
+      <header class="head">
+        <a class="brand" href="/">
+          <img src="/icon.svg" alt="" width="20" height="20" />
+          Nexus Edge
+        </a>
+        <button class="quiet menu" aria-expanded={open} aria-controls="nav" onClick={() => setOpen(!open)}>
+          <Icon name={open ? "close" : "menu"} label={text.nav.menu} />
+        </button>
+        <nav id="nav" class={open ? "open" : ""} aria-label={text.nav.menu} onClick={() => setOpen(false)}>
+          {PAGES.filter((page) => page !== "users" || isEngineer.value).map((page) => (
+            <a key={page} href={page === "plant" ? "/" : `/${page}`} aria-current={page === first ? "page" : undefined}>
+              {text.nav[page]}
+            </a>
+          ))}
+        </nav>
+        <Preferences />
+      </header>
+      <main id="content" tabIndex={-1}>
+        {session.value?.insecure && <Notice kind="warn">{text.shell.insecure}</Notice>}
+        {session.value?.read_only && <Notice kind="info">{text.shell.readOnly}</Notice>}
+        {children}
+      </main>
+    </>
+  );
+}
+
+export function Preferences() {
+  const person = session.value;
+  return (
+    <div class="preferences">
+      <select
+        aria-label={text.shell.language}
+        value={language}
+        onChange={(event) => setLanguage(event.currentTarget.value as Language)}
+      >
+        <option value="en">EN</option>
+        <option value="de">DE</option>
+      </select>
+      <button class="quiet" title={text.shell.theme[theme.value]} onClick={() => setTheme(NEXT_THEME[theme.value])}>
+        <Icon name="theme" label={text.shell.theme[theme.value]} />
+      </button>
+      {person && !person.insecure && (
+        <>
+          <span class="person" title={text.role[person.role]}>
+            {person.name}
+          </span>
+          <button class="quiet" onClick={() => void logOut()}>
+            {text.shell.logOut}
+          </button>
+        </>
+      )}
+    </div>
+  );
+}
