@@ -9,16 +9,19 @@ from console.api import (
     about,
     annotations,
     audit,
+    devices,
     docs,
     export,
     history,
     keys,
     last,
     legacy,
+    live,
     rejects,
     session,
     tags,
     users,
+    write,
 )
 from console.headers import Headers
 from console.measured import Measured
@@ -39,6 +42,9 @@ _ROUTERS: tuple[APIRouter, ...] = (
     annotations.router,
     rejects.router,
     *(session.router, users.router, keys.router, audit.router),
+    devices.router,
+    live.router,
+    write.router,
 )
 
 

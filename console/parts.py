@@ -9,6 +9,8 @@ from starlette.requests import HTTPConnection
 from console.access.access import Access
 from console.database import Database
 from console.historian.historian import Historian
+from console.live.plant import Plant
+from console.live.stored import StoredNow
 from console.settings import Settings
 
 
@@ -20,6 +22,8 @@ class Parts:
     database: Database
     historian: Historian
     access: Access
+    plant: Plant
+    stored: StoredNow
 
 
 def _parts(connection: HTTPConnection) -> Parts:

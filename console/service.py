@@ -14,8 +14,13 @@ from console.access.access import Access
 from console.access.identities import Identities
 from console.database import Database
 from console.historian.historian import Historian
+from console.live.plant import Plant
+from console.live.socket import LiveSocket
+from console.live.stored import StoredNow
 from console.parts import Parts
 from console.settings import Settings
+from nexus import mqtt
+from nexus.mqtt import Broker
 from nexus.process import cleartext, log, names, probe, settings
 from nexus.process.errors import ConfigError
 
@@ -28,8 +33,9 @@ _GRACE_SECONDS = 3  # for answers that are on their way at a stop
 class _Console:
     """The parts, and the server in front of them."""
 
-    def __init__(self, own: Settings, process: settings.Process) -> None:
+    def __init__(self, own: Settings, process: settings.Process, broker: Broker) -> None:
         self._own = own
+        self._broker = broker
         self._process = process
         self._database = Database(own.database_url, own.console_connections, own.console_query_seconds)
         self._away: str | None = "not asked yet"
@@ -48,8 +54,12 @@ class _Console:
             await stack.enter_async_context(self._database.open())
             looking = asyncio.create_task(self._look(), name="database")
             stack.callback(looking.cancel)
-            access = Access(Identities(self._database))
-            parts = Parts(self._own, self._database, Historian(self._database), access)
+            historian, access = Historian(self._database), Access(Identities(self._database))
+            plant = Plant(self._broker, self._database)
+            watching = asyncio.create_task(plant.run(), name="plant")
+            stack.callback(watching.cancel)
+            stored = StoredNow(self._database, historian.catalogue)
+            parts = Parts(self._own, self._database, historian, access, plant, stored)
             config = uvicorn.Config(
                 app.create(parts, self._process.http_hosts),
                 log_config=None,
@@ -57,7 +67,8 @@ class _Console:
                 server_header=False,
                 proxy_headers=False,
                 backlog=_BACKLOG,
-                ws="websockets-sansio",
+                ws=LiveSocket,
+                ws_per_message_deflate=False,  # a window for each client; values are short
                 ws_max_size=65_536,
                 timeout_graceful_shutdown=_GRACE_SECONDS,
             )
@@ -108,7 +119,8 @@ async def serve(stop: asyncio.Event) -> None:
     own.check()
     settings.check_database_url(own.database_url, process.environment)
     names.warn(os.environ)
-    cleartext.warn("", own.database_url)
-    console = _Console(own, process)
+    broker = mqtt.settings.load(process.environment)
+    cleartext.warn(str(broker), own.database_url)
+    console = _Console(own, process, broker)
     async with probe.serve(process, metrics.registry, console.waiting_for, problems=console.waiting_for):
         await console.run(stop)

@@ -161,6 +161,7 @@ CREATE TABLE consumers (
     PRIMARY KEY (consumer_group, number)
 );
 COMMENT ON TABLE consumers IS 'The number of each consumer in its group; taken while its connection is open';
+GRANT SELECT ON consumers TO nexus_reader;
 GRANT INSERT, SELECT, UPDATE ON consumers TO nexus_writer;
 
 -- 037_late_refresh.community.sql

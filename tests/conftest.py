@@ -38,7 +38,7 @@ USERS = (
 MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed tells nothing of what it ran
 
 ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexus_reader", "console": "nexus_console"}
-COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion"}
+COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion", "console": "console"}
 
 _numbers = itertools.count()
 

@@ -112,6 +112,7 @@ class _In(msgspec.Struct, gc=False):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_In)
+_status_decoder = msgspec.json.Decoder(Status)
 
 
 def encode_tag(reading: Reading, unit: str | None = None, publisher: str | None = None, number: int = 0) -> bytes:
@@ -182,6 +183,14 @@ def decode(topic: str, payload: bytes) -> Message:
 def encode_status(status: Status) -> bytes:
     """Payload of a status topic."""
     return _encoder.encode(status)
+
+
+def decode_status(payload: bytes) -> Status:
+    """Reads a status topic's payload. Raises DecodeError."""
+    try:
+        return _status_decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"no state of a device: {error}") from None
 
 
 def _tag_message(topic: str, message: _In, value: Value) -> Message:

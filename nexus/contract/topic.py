@@ -63,6 +63,11 @@ def description(path: str) -> str:
     return f"device/{path}"
 
 
+def command(path: str, name: str) -> str:
+    """Topic of requests to write a tag."""
+    return f"cmd/{path}/{name}"
+
+
 def presence(group: str, member: str) -> str:
     """Topic of the retained presence of one gateway of a group."""
     return f"gateway/{group}/{member}"

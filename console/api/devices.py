@@ -1,0 +1,55 @@
+"""`GET /devices`: the plant's state, from the broker and the database; what is away is named, the rest is answered."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import psycopg
+from fastapi import APIRouter
+from psycopg_pool import PoolTimeout
+from starlette.responses import Response
+
+from console.access.door import Viewer
+from console.historian import times
+from console.live.devices import DeviceState
+from console.live.stored import Stored
+from console.parts import Parts, PartsDep
+
+router = APIRouter(tags=["plant"])
+
+
+@router.get("/devices")
+async def devices(_: Viewer, parts: PartsDep) -> Response:
+    """Devices, gateways, ingestion, broker and database; `missing` names what does not answer."""
+    plant, missing = parts.plant, list[str]()
+    found = plant.devices()
+    stored = await _stored(parts, [one.path for one in found])
+    if plant.away is not None:
+        missing.append("broker")
+    if stored is None:
+        missing.append("database")
+    if plant.is_full:
+        missing.append("devices beyond what the console keeps")
+    whole = {
+        "items": [_item(one, None if stored is None else stored.last.get(one.path)) for one in found],
+        "gateways": plant.gateways(),
+        "ingestion": {
+            "consumers": [] if stored is None else stored.consumers,
+            "lag_seconds": None if stored is None else stored.lag_seconds,
+        },
+        "broker": {"connected": plant.away is None, "reason": plant.away},
+        "database": {"connected": stored is not None, "tier": None if stored is None else stored.tier},
+        "missing": missing,
+    }
+    return Response(msgspec.json.encode(whole), media_type="application/json")
+
+
+async def _stored(parts: Parts, paths: list[str]) -> Stored | None:
+    try:
+        return await parts.stored.get(paths)
+    except (psycopg.Error, PoolTimeout):
+        return None
+
+
+def _item(device: DeviceState, last: datetime | None) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(device), "last_reading": times.text_or_none(last)}

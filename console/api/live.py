@@ -1,0 +1,83 @@
+"""`/live`: values and device states as they change, over a WebSocket."""
+
+import asyncio
+from collections.abc import MutableMapping
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter
+from msgspec import Meta
+from starlette.websockets import WebSocket
+
+from console.access import door
+from console.access.door import Viewer
+from console.live import frames
+from console.live.client import Client
+from console.live.hub import HIGHEST_RATE, Hub
+from console.live.socket import transport_of
+from console.parts import PartsDep
+from console.problems import Problem
+
+CHECK_SECONDS = 30.0  # a socket could outlive its login: that is looked at again and again
+LOGGED_OUT = 4401
+MESSAGES_A_SECOND = 20  # of one client; what comes faster waits in its own connection
+_WRONG = 'write it like {"subscribe": ["dev/plant/line1/plc001/temperature", "device:plant/line1"], "rate": 2}'
+
+router = APIRouter()
+
+
+class _Wish(msgspec.Struct, forbid_unknown_fields=True):
+    """What a client may ask for."""
+
+    subscribe: list[str] = []
+    unsubscribe: list[str] = []
+    rate: Annotated[int, Meta(ge=1, le=HIGHEST_RATE)] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Wish)
+
+
+@router.websocket("/live")
+async def live(websocket: WebSocket, person: Viewer, parts: PartsDep) -> None:
+    """Serves one client until it leaves."""
+    hub = parts.plant.hub
+    if hub.is_full:
+        raise Problem(503, "Too many look", "this console has all the sockets it can serve: use another replica")
+    await websocket.accept()
+    clock = asyncio.get_running_loop().time
+    checked = clock()
+    with hub.client(transport_of(websocket)) as client:
+        while (message := await _next(websocket)) is None or message["type"] == "websocket.receive":
+            if message is not None:
+                for fault in _heed(hub, client, message.get("text") or ""):
+                    client.say(frames.error(fault))
+                hub.send(client)
+                await asyncio.sleep(1 / MESSAGES_A_SECOND)
+            if clock() - checked >= CHECK_SECONDS:
+                checked = clock()
+                if not await door.still(websocket, parts, person):
+                    await websocket.close(LOGGED_OUT, "the login has ended")
+                    return
+
+
+async def _next(websocket: WebSocket) -> MutableMapping[str, Any] | None:
+    """The next message; None if none comes in CHECK_SECONDS."""
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            return await websocket.receive()
+    except TimeoutError:
+        return None
+
+
+def _heed(hub: Hub, client: Client, text: str) -> list[str]:
+    """Does what a message asks for; gives what cannot be done."""
+    try:
+        wish = _decoder.decode(text)
+    except (msgspec.MsgspecError, RecursionError, ValueError) as error:
+        return [f"{_WRONG}: {error}"]
+    if wish.rate is not None:
+        client.rate = wish.rate
+    for name in wish.unsubscribe:
+        hub.unsubscribe(client, name)
+    faults = [fault for name in wish.subscribe if (fault := hub.subscribe(client, name)) is not None]
+    return list(dict.fromkeys(faults))[:10]

@@ -1,0 +1,1 @@
+"""What the broker says now: devices, gateways and values, for those who look."""

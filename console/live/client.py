@@ -1,0 +1,101 @@
+"""One WebSocket: what it watches, and what it has been sent. Pure, but for the transport that it writes to."""
+
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from console.live import epoch, frames
+from console.live.values import Watched
+
+MOST_BUFFERED = 65_536  # bytes that a client has not taken yet; until it has, it gets no more
+SLOW = "this client reads too slowly: frames were left out"
+
+DeviceRows = Callable[[int], Iterable[tuple[str, bytes]]]  # devices changed after a change, by path, as JSON
+
+
+class Transport(Protocol):
+    """As asyncio has it."""
+
+    def write(self, data: bytes) -> None: ...
+    def get_write_buffer_size(self) -> int: ...
+    def is_closing(self) -> bool: ...
+
+
+class Client:
+    """Gets the newest of what it watches, `rate` times a second at most, and never more than it takes."""
+
+    __slots__ = (
+        "_behind_since",
+        "_fresh",
+        "_transport",
+        "is_open",
+        "prefixes",
+        "rate",
+        "seen",
+        "seen_devices",
+        "topics",
+    )
+
+    def __init__(self, transport: Transport, rate: int) -> None:
+        self._transport = transport
+        self.is_open = True
+        self.rate = rate
+        self.topics: dict[str, Watched] = {}
+        self.prefixes: set[str] = set()  # of device paths
+        self.seen = self.seen_devices = 0  # the numbers of the last changes that it has been sent
+        self._fresh: dict[Watched, None] = {}  # watched since the last frame, and so to be sent once as they are
+        self._behind_since: int | None = None  # epoch ms
+
+    def watch(self, watched: Watched) -> None:
+        """It wants this topic, and first the value that is known."""
+        self.topics[watched.topic] = watched
+        self._fresh[watched] = None
+
+    def unwatch(self, topic: str) -> Watched | None:
+        """It does not want it any more; gives what it watched."""
+        if (watched := self.topics.pop(topic, None)) is not None:
+            self._fresh.pop(watched, None)
+        return watched
+
+    def send(self, last_change: int, last_device_change: int, devices: DeviceRows, now_ms: int) -> bool:
+        """Sends what has changed since the last time; tells whether frames were left out instead."""
+        is_new = last_change > self.seen or last_device_change > self.seen_devices or self._fresh
+        if not is_new or self._transport.is_closing():
+            return False
+        if self._transport.get_write_buffer_size() > MOST_BUFFERED:
+            self._behind_since = self._behind_since or now_ms
+            return True
+        parts = [self._caught_up(now_ms)] if self._behind_since else []
+        if rows := self._rows():
+            parts.append(frames.values(rows))
+        self.seen = last_change
+        if self.prefixes and last_device_change > self.seen_devices:
+            found = [row for path, row in devices(self.seen_devices) if self._wants(path)]
+            if found:
+                parts.append(frames.devices(found))
+        self.seen_devices = last_device_change
+        if parts:
+            self._transport.write(b"".join(parts) if len(parts) > 1 else parts[0])
+        return False
+
+    def say(self, frame: bytes) -> None:
+        """Sends a frame beside the values, unless the client takes nothing."""
+        if not self._transport.is_closing() and self._transport.get_write_buffer_size() <= MOST_BUFFERED:
+            self._transport.write(frame)
+
+    def _rows(self) -> list[bytes]:
+        seen = self.seen
+        rows = [watched.json for watched in self.topics.values() if watched.changed > seen]
+        if self._fresh:
+            rows += [watched.json for watched in self._fresh if 0 < watched.changed <= seen]
+            self._fresh.clear()
+        return rows
+
+    def _wants(self, path: str) -> bool:
+        """Whether it watches the device, or what is above it; "" is all."""
+        if "" in self.prefixes or path in self.prefixes:
+            return True
+        return any(path.startswith(f"{prefix}/") for prefix in self.prefixes)
+
+    def _caught_up(self, now_ms: int) -> bytes:
+        since, self._behind_since = self._behind_since or now_ms, None
+        return frames.gap(epoch.text(since), epoch.text(now_ms), SLOW)

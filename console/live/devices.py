@@ -1,0 +1,101 @@
+"""A device's state for people, from all that is known of it. Pure."""
+
+from typing import Literal
+
+import msgspec
+
+from console.live import epoch
+from console.live.retained import Gateway, Member, Retained
+
+State = Literal["online", "degraded", "offline", "unknown"]
+Breaker = Literal["closed", "open"]
+
+
+class DeviceState(msgspec.Struct, frozen=True):
+    """One device. `tags` is their number, `interval` in seconds; None is unknown."""
+
+    path: str
+    name: str
+    protocol: str | None
+    state: State
+    reason: str
+    since: str | None
+    breaker: Breaker | None
+    gateway: str | None
+    tags: int | None
+    endpoint: str | None
+    interval: float | None
+
+
+class GatewayRow(msgspec.Struct, frozen=True):
+    """One gateway, with what it says of itself every few seconds; lateness in seconds."""
+
+    group: str
+    member: str
+    state: Literal["online", "offline"]
+    version: str | None = None
+    devices: int | None = None
+    readings_per_second: float | None = None
+    lateness_p99: float | None = None
+    spool_messages: int | None = None
+    spool_bytes: int | None = None
+    spool_full_in: float | None = None
+    receipts_outstanding: int | None = None
+    ts: str | None = None
+
+
+def device_state(retained: Retained, path: str, away: str | None) -> DeviceState:
+    """The state of one device; `away` says why the broker is away, and then nothing is known of the present."""
+    status, description = retained.status(path), retained.descriptions.get(path)
+    is_polled = retained.is_polled(path)
+    said: State = "unknown" if status is None else status.state
+    state, reason = said, "" if status is None else status.reason
+    breaker: Breaker | None = None
+    if away is not None:
+        state, reason = "unknown", f"the broker is away, {said} is what it said last: {away}"
+    elif is_polled is False and description is not None:
+        state, reason = "unknown", f"the gateway {description.gateway} is silent, {said} is what it said last"
+    elif status is None:
+        reason = "no gateway has said anything of it lately"
+    elif is_polled:
+        breaker = "open" if state == "offline" else "closed"  # a device is offline while its breaker rests
+    return DeviceState(
+        path,
+        path.rpartition("/")[2] if description is None else description.name,
+        None if description is None else description.protocol,
+        state,
+        reason,
+        None if status is None else epoch.text(status.ts),
+        breaker,
+        None if description is None else description.gateway,
+        None if description is None else len(description.tags) + description.left_out,
+        None if description is None else description.endpoint,
+        None if description is None else description.interval,
+    )
+
+
+def gateway_row(member: Member, gateway: Gateway) -> GatewayRow:
+    """One gateway as it was heard last."""
+    group, name = member
+    state: Literal["online", "offline"] = "online" if gateway.online else "offline"
+    if (said := gateway.state) is None:
+        return GatewayRow(group, name, state)
+    return GatewayRow(
+        group,
+        name,
+        state,
+        said.version,
+        said.devices,
+        said.readings_per_second,
+        said.lateness_p99,
+        said.spool_messages,
+        said.spool_bytes,
+        said.spool_full_in,
+        said.receipts_outstanding,
+        epoch.text(said.ts),
+    )
+
+
+def is_within(path: str, prefix: str) -> bool:
+    """Whether a device is the one, or below the path, that somebody asks for; "" is all."""
+    return not prefix or path == prefix or path.startswith(f"{prefix}/")

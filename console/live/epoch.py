@@ -1,0 +1,17 @@
+"""Epoch milliseconds, which the broker's messages have, and the API's times. Pure."""
+
+from datetime import UTC, datetime
+
+from console.historian import times
+
+_LATEST = int(times.LATEST.timestamp()) * 1000 - 1
+
+
+def text(ms: float) -> str:
+    """As the API writes it; what a gateway's clock makes of it is kept within what can be written."""
+    return times.text(datetime.fromtimestamp(min(max(ms, 0), _LATEST) / 1000, UTC))
+
+
+def milliseconds(text: str) -> int:
+    """Of a time as the API writes it."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000)

@@ -1,0 +1,175 @@
+"""The plant as the broker shows it: devices, gateways, values that are watched, and requests to gateways."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from functools import partial
+
+import msgspec
+
+from console.database import Database
+from console.live import epoch, frames
+from console.live.devices import DeviceState, GatewayRow, device_state, gateway_row
+from console.live.hub import Hub
+from console.live.last_known import LastKnown
+from console.live.requests import Requests
+from console.live.retained import Retained
+from console.live.subscriptions import Subscriptions
+from console.live.values import Values
+from console.problems import Problem
+from nexus import mqtt
+from nexus.contract import codec
+from nexus.contract.codec import DecodeError
+from nexus.contract.description import Description, TagDescription
+from nexus.contract.reading import Value
+from nexus.mqtt import Broker, Client, Connection, Message, SubscriptionError
+from nexus.process import guard, log
+from nexus.process.clock import now_ms
+from nexus.process.run import task_group
+
+LONGEST_PAUSE = 10.0  # between attempts to connect: people wait
+_SWEEP_SECONDS = 10.0  # after which a broker has said all that it retains
+_LOOK_SECONDS = 1.0
+_NOT_YET = "not connected yet"
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Plant:
+    """One connection to the broker, and all that comes by it. `away` says why there is none."""
+
+    def __init__(self, broker: Broker, database: Database) -> None:
+        name = f"console-{secrets.token_hex(6)}"
+        self._broker = broker
+        self._client = Client(name)
+        self._connection: Connection | None = None
+        self._retained = Retained()
+        self._values = Values()
+        self._subscriptions = Subscriptions()
+        self._last_known = LastKnown(database, self._values)
+        self._requests = Requests(name)
+        self._away_since: int | None = None
+        self._clock = asyncio.get_running_loop().time
+        self._log = log.get("plant")
+        self.away: str | None = _NOT_YET
+        self.hub = Hub(self._values, self._subscriptions, self._last_known, self._retained.changes, self._row)
+
+    # What routes ask.
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are more devices than are kept here."""
+        return self._retained.is_full
+
+    def devices(self) -> list[DeviceState]:
+        """All devices, by path."""
+        return [device_state(self._retained, path, self.away) for path in self._retained.paths]
+
+    def gateways(self) -> list[GatewayRow]:
+        """All gateways, by group and name."""
+        return [gateway_row(member, one) for member, one in sorted(self._retained.gateways.items())]
+
+    def describe(self, path: str) -> Description | None:
+        """What the gateway that polls the device says that it is."""
+        return self._retained.descriptions.get(path)
+
+    def is_polled(self, path: str) -> bool:
+        """Whether a gateway has the device, as far as we know."""
+        return path in self._retained.descriptions or self._retained.status(path) is not None
+
+    def value(self, topic: str) -> tuple[Value, int] | None:
+        """The newest value of a topic that somebody watches, and its time in epoch ms."""
+        watched = self._values.get(topic)
+        return (watched.value, watched.time) if watched is not None and watched.changed else None
+
+    def tags(self) -> Mapping[str, TagDescription]:
+        """All described tags, by topic."""
+        return self._retained.tags
+
+    async def request(self, topic: str, payload: bytes, timeout: float) -> bytes:
+        """A gateway's answer. Raises Problem 503 while the broker is away, 504 when nobody answers."""
+        if (connection := self._connection) is None:
+            raise Problem(503, "The broker is away", f"nothing was sent, try again when it is back: {self.away}")
+        return await self._requests.ask(connection, topic, payload, timeout)
+
+    # What keeps it going.
+
+    async def run(self) -> None:
+        """Stays connected, and serves the WebSockets, until cancelled."""
+        connected = partial(
+            mqtt.stay_connected,
+            self._broker,
+            self._client,
+            self._serve,
+            self._take,
+            on_away=self._lost,
+            longest_pause=LONGEST_PAUSE,
+        )
+        async with task_group() as group:
+            guard.keep(group, "peer", connected, name="broker")
+            guard.keep(group, "timer", self.hub.run, name="frames")
+            guard.keep(group, "timer", self._last_known.run, name="last-known")
+            guard.keep(group, "timer", self._look, name="gateways")
+
+    async def _serve(self, connection: Connection) -> None:
+        self._retained.begin()
+        self._connection = connection
+        try:
+            await self._subscribe(connection, self._requests.topic)
+            for one in ("status/#", "device/#", "gateway/#"):
+                await self._subscribe(connection, one)
+            self._back()
+            async with task_group(mqtt.MqttError) as group:
+                guard.part(group, self._subscriptions.run(connection), name="subscriptions")
+                guard.part(group, self._sweep(), name="sweep")
+        finally:
+            self._connection = None
+
+    async def _subscribe(self, connection: Connection, one: str) -> None:
+        try:
+            await connection.subscribe(one)
+        except SubscriptionError as error:
+            self._log.error("the broker refuses a subscription, the rest works: check its ACL", reason=str(error))
+
+    async def _sweep(self) -> None:
+        await asyncio.sleep(_SWEEP_SECONDS)
+        self._retained.sweep()
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self.away is None:
+                self._retained.expire(self._clock())
+
+    def _lost(self, reason: str) -> None:
+        """The connection is lost, or cannot be made for another reason than before."""
+        self.away = reason
+        self._retained.touch()
+        if self._away_since is None:
+            self._away_since = now_ms()
+            self.hub.say(frames.gap(epoch.text(self._away_since), None, f"the broker is away: {reason}"))
+
+    def _back(self) -> None:
+        """Connected; what was published meanwhile may be in the database."""
+        self.away = None
+        self._retained.touch()
+        self._last_known.want_all()
+        if (since := self._away_since) is not None:
+            self._away_since = None
+            self.hub.say(frames.gap(epoch.text(since), epoch.text(now_ms()), "the broker was away"))
+
+    def _take(self, connection: Connection, message: Message) -> None:
+        connection.acknowledge(message.packet_id)
+        root = message.topic.partition("/")[0]
+        try:
+            if root == "dev":
+                self._values.take(codec.decode(message.topic, message.payload), now_ms())
+            elif message.topic == self._requests.topic:
+                self._requests.take(message.correlation_data, message.payload)
+            else:
+                self._retained.take(message.topic, message.payload, message.message_expiry_interval, self._clock())
+        except DecodeError as error:
+            self._log.debug("a message cannot be read", topic=message.topic, reason=str(error))
+
+    def _row(self, path: str) -> bytes:
+        return _encode(device_state(self._retained, path, self.away))

@@ -1,0 +1,2 @@
+-- The console shows which consumers there are.
+GRANT SELECT ON consumers TO nexus_reader;

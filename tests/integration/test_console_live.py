@@ -1,0 +1,179 @@
+"""The console's broker side: devices, live values and writes, with a gateway, a simulator and production's rights."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.conftest import Production
+from tests.parts import PATIENCE, Nexus, free_port, until
+
+Start = Callable[..., Nexus]
+WAIT = 10.0 * PATIENCE
+
+SIMULATION = """
+devices:
+  - name: plc
+    protocol: modbus-tcp
+    port: {port}
+    points:
+      - {{table: holding, offset: 0, type: uint32, signal: {{kind: counter}}}}
+      - {{table: holding, offset: 10, type: int16, signal: {{kind: constant, value: 0}}}}
+"""
+DEVICES = """
+devices:
+  - name: plc
+    path: plant/line1/plc
+    protocol: modbus-tcp
+    host: 127.0.0.1
+    port: {port}
+    interval: 100ms
+    timeout: 1s
+    breaker: {{failures: 2, open_for: 500ms}}
+    publish: {publish}
+    tags:
+      - {{name: count, address: "holding:40001:uint32", unit: pcs}}
+      - {{name: setpoint, address: "holding:40011:int16", writable: true, min: 0, max: 80}}
+"""
+COUNT, SETPOINT = "dev/plant/line1/plc/count", "dev/plant/line1/plc/setpoint"
+
+
+class Console:
+    """A console without a login, for its broker side."""
+
+    def __init__(self, nexus: Start, production: Production) -> None:
+        self.port = free_port()
+        self.process = nexus(
+            "console",
+            console_insecure="1",
+            console_port=str(self.port),
+            mqtt_url=production.broker.url,
+            database_url=production.owner,
+        )
+        until(lambda: self.ask("GET", "about")[0] == 200 or self.process.ended(), "the console answers")
+
+    def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        """Status and content of an answer; 0 while nothing answers."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
+        try:
+            with urllib.request.urlopen(
+                urllib.request.Request(url, data, headers, method=method), timeout=30
+            ) as answer:
+                return answer.status, json.load(answer)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, json.load(error)
+        except OSError:
+            return 0, None
+
+    @contextmanager
+    def live(self, *topics: str, rate: int = 10) -> Iterator["Live"]:
+        """A WebSocket that watches these."""
+        with connect(f"ws://127.0.0.1:{self.port}/api/v1/live", compression=None) as socket:
+            live = Live(socket)
+            live.send({"subscribe": list(topics), "rate": rate})
+            yield live
+
+
+class Live:
+    """One WebSocket, and what it was sent."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+
+    def send(self, message: Any) -> None:
+        self.socket.send(json.dumps(message))
+
+    def next(self, kind: str) -> Any:
+        """The content of the next frame of a kind."""
+        while True:
+            frame = json.loads(self.socket.recv(timeout=WAIT))
+            if kind in frame:
+                return frame[kind]
+
+    def value(self, topic: str, after: int = -1) -> Any:
+        """The next value of a topic with a time after `after`, as [time, value, quality, unit]."""
+        while True:
+            for name, *row in self.next("values"):
+                if name == topic and row[0] > after:
+                    return row
+
+
+@pytest.fixture
+def console(nexus: Start, production: Production) -> Console:
+    return Console(nexus, production)
+
+
+@pytest.fixture(params=["tag", "device"])
+def plant(nexus: Start, production: Production, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, Nexus]:
+    """A simulated device, its gateway, and an ingester."""
+    port = free_port()
+    (tmp_path / "plant.yaml").write_text(SIMULATION.format(port=port))
+    (tmp_path / "devices.yaml").write_text(DEVICES.format(port=port, publish=request.param))
+    simulator = nexus("simulate", str(tmp_path / "plant.yaml"))
+    ingester = nexus("ingest", mqtt_url=production.broker.url, database_url=production.owner, batch_seconds="0.2")
+    gateway = nexus("gateway", "--devices", str(tmp_path / "devices.yaml"), mqtt_url=production.broker.url)
+    return {"simulator": simulator, "ingester": ingester.until_ready(), "gateway": gateway.until_ready()}
+
+
+def device(console: Console) -> dict[str, Any]:
+    """The only device, once it is there."""
+    [found] = until(lambda: console.ask("GET", "devices")[1]["items"], "the device is there")
+    return dict(found)
+
+
+def test_a_plant_is_seen_watched_and_written(console: Console, plant: dict[str, Nexus], production: Production) -> None:
+    until(lambda: device(console)["last_reading"] and device(console)["state"] == "online", "it is stored")
+    found = device(console)
+    assert (found["path"], found["name"], found["protocol"], found["tags"]) == (
+        "plant/line1/plc",
+        "plc",
+        "modbus-tcp",
+        2,
+    )
+    assert (found["breaker"], found["gateway"], found["interval"]) == ("closed", "gateway", 0.1)
+    _, whole = console.ask("GET", "devices")
+    [gateway] = whole["gateways"]
+    assert (gateway["group"], gateway["member"], gateway["state"]) == ("gateway", "gateway", "online")
+    assert whole["ingestion"]["consumers"] == [{"group": "ingestion", "number": 0, "connected": True}]
+    assert (whole["broker"]["connected"], whole["database"], whole["missing"]) == (
+        True,
+        {"connected": True, "tier": "plain"},
+        [],
+    )
+
+    with console.live(COUNT, SETPOINT, "device:plant/line1") as live:
+        first = live.next("values")
+        assert {row[0] for row in first} == {COUNT, SETPOINT}, "the first frame has the last known values"
+        time, value, quality, unit = live.value(COUNT)
+        later = live.value(COUNT, after=time)
+        assert (later[1] > value, quality, unit) == (True, "good", "pcs")
+
+        status, written = console.ask("POST", "write", {"topic": SETPOINT, "value": 42})
+        assert (status, written["ok"], written["old"], written["read_back"]) == (200, True, 0, 42)
+        while live.value(SETPOINT)[1] != 42:
+            pass
+
+        refused = {"value": 7, "expected": {"value": 41, "time": "2026-01-01T00:00:00.000Z"}, "topic": SETPOINT}
+        status, problem = console.ask("POST", "write", refused)
+        assert (status, problem["current"]["value"]) == (409, 42)
+        assert console.ask("POST", "write", {"topic": SETPOINT, "value": 81})[0] == 422
+        assert console.ask("POST", "write", {"topic": COUNT, "value": 1})[0] == 409
+        assert console.ask("POST", "write", {"topic": "dev/nowhere/t", "value": 1})[0] == 404
+
+        plant["simulator"].stop()
+        while live.next("devices")[0]["state"] != "offline":
+            pass
+        assert device(console)["breaker"] == "open"
+    with psycopg.connect(production.owner) as connection:
+        rows = connection.execute("SELECT old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id").fetchall()
+    assert rows == [(0, 42, None), (0, 42, True)]
