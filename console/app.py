@@ -65,5 +65,5 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Names, hosts=hosts)
     app.add_middleware(Headers)
-    app.add_middleware(Measured)
+    app.add_middleware(Measured, prefix=PREFIX)
     return app

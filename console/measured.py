@@ -8,10 +8,11 @@ from console import metrics
 
 
 class Measured:
-    """Observes every HTTP request; a WebSocket is counted by who serves it."""
+    """Observes every HTTP request; a WebSocket is counted by who serves it. `prefix` is that of the routes."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
         self._app = app
+        self._prefix = prefix
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI interface."""
@@ -30,10 +31,12 @@ class Measured:
         try:
             await self._app(scope, receive, noted)
         finally:
-            metrics.requests.labels(_route(scope), status).observe(perf_counter() - began)
+            metrics.requests.labels(self._route(scope), status).observe(perf_counter() - began)
 
-
-def _route(scope: Scope) -> str:
-    """The template of the path, as there are few; all that no route serves is one."""
-    template = getattr(scope.get("route"), "path", None)
-    return template if isinstance(template, str) else "other"
+    def _route(self, scope: Scope) -> str:
+        """The template of the path, as there are few; all that no route serves is one."""
+        template = getattr(scope.get("route"), "path", None)
+        if not isinstance(template, str):
+            return "other"
+        prefixed = scope["path"].startswith(f"{self._prefix}/") and not template.startswith(self._prefix)
+        return f"{self._prefix}{template}" if prefixed else template
