@@ -14,6 +14,8 @@ import asyncua
 import pytest
 from asyncua import ua
 from asyncua.server.internal_subscription import InternalSubscription
+from asyncua.server.uaprocessor import UaProcessor
+from asyncua.ua import ua_binary
 from cryptography import x509
 
 from gateway.config.devices import ConfiguredDevice
@@ -22,6 +24,7 @@ from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag, WriteError
 from gateway.drivers.opcua import client as opcua_client
 from gateway.drivers.opcua import driver as opcua
+from gateway.drivers.opcua import limits as opcua_limits
 from gateway.drivers.opcua import security as opcua_security
 from gateway.drivers.opcua import session as opcua_session
 from gateway.drivers.opcua import subscription as opcua_subscription
@@ -689,6 +692,58 @@ def test_what_was_found_too_large_costs_the_next_scans_nothing(
             refused.clear()
             assert values(await scan()) == values(first)
             assert refused == []
+
+    run(scenario)
+
+
+@pytest.fixture(params=["sends it nevertheless", "answers with a fault", "breaks it off"])
+def long_answers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a server does with an answer that is longer than we said that we take."""
+    respond, manner = UaProcessor.send_response, request.param
+
+    def send(self: UaProcessor, handle: int, head: ua.SequenceHeader, response: Any, *args: Any) -> None:
+        limit, too_large = self._limits.max_message_size, ua.StatusCode(ua.StatusCodes.BadResponseTooLarge)
+        if manner == "sends it nevertheless" or len(ua_binary.struct_to_binary(response)) <= limit:
+            respond(self, handle, head, response, *args)
+        elif manner == "answers with a fault":
+            fault = ua.ServiceFault()
+            fault.ResponseHeader.ServiceResult = too_large
+            respond(self, handle, head, fault, *args)
+        else:
+            end = ua_binary.struct_to_binary(ua.ErrorMessage(too_large, "too large"))
+            chunk = bytearray(self._connection.message_to_binary(end, request_id=head.RequestId))
+            assert chunk[:4] == b"MSGF"
+            chunk[3:4] = b"A"
+            self._transport.write(bytes(chunk))
+
+    monkeypatch.setattr(UaProcessor, "send_response", send)
+
+
+@pytest.mark.usefixtures("long_answers")
+@pytest.mark.parametrize("mode", ["subscribe", "poll"])
+def test_a_value_that_is_longer_than_any_message_we_take_is_bad_and_alone(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opcua_limits, "MOST_BYTES", 400_000)
+
+    async def scenario() -> None:
+        async with own_server() as (server, port, objects):
+            await objects.add_variable(ua.NodeId("Image", 1), "Image", bytes(1_000_000))
+            for n in range(10):
+                await objects.add_variable(ua.NodeId(f"N{n}", 1), f"N{n}", n)
+            tags = {"image": "ns=1;s=Image"} | {f"n{n}": f"ns=1;s=N{n}" for n in range(10)}
+            good: dict[str, Any] = {f"n{n}": n for n in range(10)}
+            plc = device(port, tags, mode=mode, timeout=WAIT)
+            async with opcua.connect(plc) as link:
+                if link.next_changes:
+                    found = await heard(link, lambda found: values(found) == good | {"image": Quality.BAD})
+                else:
+                    found = await link.compile(plc.tags)()
+                assert values(found) == good | {"image": Quality.BAD}
+                assert "too large" in link.tag_errors["image"]
+                await server.get_node("ns=1;s=N3").write_value(33)
+                found = await (heard(link, bool) if link.next_changes else link.compile(plc.tags[1:])())
+                assert values(found)["n3"] == 33
 
     run(scenario)
 

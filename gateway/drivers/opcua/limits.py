@@ -7,7 +7,7 @@ from typing import Any
 from asyncua import Client, ua
 from asyncua.client.ua_session import UaSession
 from asyncua.ua import ua_binary
-from asyncua.ua.uaerrors import UaStructParsingError
+from asyncua.ua.uaerrors import BadEncodingLimitsExceeded, BadResponseTooLarge, UaStructParsingError
 
 MOST_BYTES = 4_000_000  # of one message
 _MOST_CHUNKS = 1_000  # of one message; those of the standard have 8 kB
@@ -58,24 +58,28 @@ class _Counted:
 def bound(client: Client, asked: int = 0, changes: int = 0) -> None:
     """Refuses messages that have no end, or more parts than `asked` values in a call, or `changes` in a report, have.
 
-    Bytes do not tell how long decoding takes: an array can have a value in each of them.
+    Bytes do not tell how long decoding takes: an array can have a value in each of them. What is refused, by us or by a
+    server that was told, is a UaStructParsingError of the request that it answers; the connection stays.
     """
+    client.max_messagesize, client.max_chunkcount = MOST_BYTES, _MOST_CHUNKS
     make = client.uaclient._make_protocol
 
     def bounded() -> Any:
         protocol = make()
         receive, send = protocol.data_received, protocol.send_request
+        _drop_long_messages(protocol)
 
         def data_received(data: bytes) -> None:
             receive(data)
-            connection = protocol._connection
-            size = len(protocol.receive_buffer or b"") + connection._incoming_size
-            if size > MOST_BYTES or len(connection._incoming_parts) > _MOST_CHUNKS:
+            if len(protocol.receive_buffer or b"") > MOST_BYTES:  # of a chunk, which is never as long
                 protocol._fail_all_pending(ua.UaError(_TOO_LONG))
                 protocol.disconnect_socket()
 
         async def send_request(request: Any, *args: Any, **kwargs: Any) -> Any:
-            data = await send(request, *args, **kwargs)
+            try:
+                data = await send(request, *args, **kwargs)
+            except (BadResponseTooLarge, BadEncodingLimitsExceeded) as error:
+                raise UaStructParsingError(str(error)) from error
             values = changes if isinstance(request, ua.PublishRequest) else asked
             most = min(max(_MOST_PARTS, values * _PARTS_EACH), MOST_BYTES // 4)
             return data if len(data) <= most else _Counted(data, [most])
@@ -84,6 +88,36 @@ def bound(client: Client, asked: int = 0, changes: int = 0) -> None:
         return protocol
 
     client.uaclient._make_protocol = bounded
+
+
+def _drop_long_messages(protocol: Any) -> None:
+    """Ends the request whose answer is too long, or is broken off by the server; the other chunks are thrown away."""
+    connection = protocol._connection
+    receive, limits = connection._receive, connection._limits
+    agree = limits.update_client_limits
+
+    def end(request: int, error: Exception) -> None:
+        waiting = protocol._callbackmap.get(request)
+        if waiting is not None and not waiting.done():
+            waiting.set_exception(error)
+
+    def receive_chunk(chunk: Any) -> Any:
+        message, request = receive(chunk), chunk.SequenceHeader.RequestId
+        if chunk.MessageHeader.ChunkType == ua.ChunkType.Abort:
+            reason = ua_binary.struct_from_binary(ua.ErrorMessage, ua.utils.Buffer(chunk.Body))
+            end(request, ua.UaStatusCodeError(reason.Error.value))
+            protocol._callbackmap.pop(request, None)
+        elif connection._incoming_size > MOST_BYTES or len(connection._incoming_parts) > _MOST_CHUNKS:
+            end(request, UaStructParsingError(_TOO_LONG))
+            del connection._incoming_parts[1:]  # the first says whose the next ones are
+            connection._incoming_size = 0
+        return message
+
+    def acknowledged(answer: ua.Acknowledge) -> None:
+        agree(answer)
+        limits.max_message_size = limits.max_chunk_count = 0  # those are what the server takes, not what we do
+
+    connection._receive, limits.update_client_limits = receive_chunk, acknowledged
 
 
 def decode_reports(session: UaSession, unreadable: Callable[[Exception], None]) -> None:

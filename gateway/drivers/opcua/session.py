@@ -8,7 +8,7 @@ from enum import Enum
 from typing import TypeVar
 
 from asyncua import Client, ua
-from asyncua.ua.uaerrors import BadEncodingLimitsExceeded, BadResponseTooLarge, UaStructParsingError
+from asyncua.ua.uaerrors import UaStructParsingError
 
 from gateway.drivers.blocks import AdaptivePlan
 from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
@@ -24,7 +24,6 @@ WRONG_COUNT = "the server gave an answer that does not match the request"
 ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
 _OVERSIZED = "its value is too large, as an array's or a structure's: name one element's own node"
-_TOO_LARGE = (UaStructParsingError, BadResponseTooLarge, BadEncodingLimitsExceeded)  # for us, for the server
 
 _WRITE_REMEDIES = {
     "BadNotWritable": ": the node's AccessLevel has no CurrentWrite; permit it in the server, or leave `writable` out",
@@ -172,7 +171,7 @@ class Session:
         """None when the answer is too large."""
         try:
             values: list[ua.DataValue] = await self.services.read(parameters)
-        except _TOO_LARGE:
+        except UaStructParsingError:
             return None
         return values
 
