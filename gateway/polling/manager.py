@@ -1,7 +1,7 @@
 """Starts and stops a poller for each device that is ours."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 
 from gateway import metrics
 from gateway.config.devices import ConfiguredDevice
@@ -12,6 +12,7 @@ from nexus.process import guard, log
 from nexus.process.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than drivers take to disconnect, which a second cancellation would cut short
+MOMENT_SECONDS = 0.1  # for which devices wait that could begin, so that those of thousands are not counted one by one
 
 OnChange = Callable[[ConfiguredDevice], None]
 
@@ -37,6 +38,7 @@ class PollerManager:
         self._on_release = on_release
         self._may_poll = may_poll
         self._slots = slots
+        self._clock = asyncio.get_running_loop().time
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -46,21 +48,29 @@ class PollerManager:
         return found[0] if found else None
 
     async def apply(self, wanted: Collection[ConfiguredDevice]) -> None:
-        """Polls exactly these from now on. Stops the others first; those that are the same objects go on."""
+        """Polls exactly these from now on; those that are the same objects go on. Returns when the others have ended.
+
+        A device begins when those have ended that had its path or its name before: one that hangs holds up no other.
+        """
         by_path = {one.device.path: one for one in wanted}
         going = [path for path, (poller, _) in self._running.items() if by_path.get(path) is not poller.configured]
-        for poller in await self._end(going):
-            self._on_release(poller.configured)
+        coming = [one for path, one in by_path.items() if path in going or path not in self._running]
+        self._refuse_twice(coming)
+        ending = self._let_go(going)
         self._slots.share(len(by_path))
-        coming = [one for path, one in by_path.items() if path not in self._running]
-        ending = {task.get_name() for task in self._ending}
-        for one in coming:
-            if _task(one) in ending:
-                raise InvariantError(f"{one.device.name} would be polled twice at once")
-            poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots)
-            task = guard.keep(self._group, "device", poller.run, name=_task(one))
-            self._running[one.device.path] = (poller, task)
-            self._on_start(one)
+        left, cancel_at = coming, self._clock()
+        while True:
+            taken = {claim for poller in ending.values() for claim in _claims(poller.configured)}
+            for one in left:
+                if taken.isdisjoint(_claims(one)):
+                    self._start(one)
+            left = [one for one in left if one.device.path not in self._running]
+            if not ending:
+                break
+            if self._clock() >= cancel_at:
+                _cancel(ending)
+                cancel_at += CANCEL_AGAIN_SECONDS
+            await self._some_ended(ending)
         metrics.owned.set(len(self._running))
         if going or coming:
             log.get("poller").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
@@ -69,22 +79,45 @@ class PollerManager:
         """Stops all pollers; tells whether all have ended within so many seconds, whatever drivers do."""
         try:
             async with asyncio.timeout(seconds):
-                await self._end(list(self._running))
+                self._let_go(list(self._running))
                 await _cancelled(self._ending)  # also those of an `apply` that was cut short
         except TimeoutError:
             names = sorted(task.get_name() for task in self._ending)
             log.get("poller").error("drivers did not release their devices in time", devices=names)
         return not self._ending
 
-    async def _end(self, paths: list[str]) -> list[Poller]:
-        ended = [self._running.pop(path) for path in paths]
-        for _, task in ended:
+    def _refuse_twice(self, coming: Collection[ConfiguredDevice]) -> None:
+        ending = {task.get_name() for task in self._ending}
+        for one in coming:
+            if _task(one) in ending:
+                raise InvariantError(f"{one.device.name} would be polled twice at once")
+
+    def _start(self, one: ConfiguredDevice) -> None:
+        poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots)
+        task = guard.keep(self._group, "device", poller.run, name=_task(one))
+        self._running[one.device.path] = (poller, task)
+        self._on_start(one)
+
+    def _let_go(self, paths: Collection[str]) -> dict[asyncio.Task[None], Poller]:
+        """Ends these; they are among `_ending` until they have."""
+        ended = {task: poller for poller, task in (self._running.pop(path) for path in paths)}
+        for task in ended:
             self._ending.add(task)
             task.add_done_callback(self._ending.discard)
-        await _cancelled({task for _, task in ended})
-        for poller, _ in ended:
+        return ended
+
+    async def _some_ended(self, ending: dict[asyncio.Task[None], Poller]) -> None:
+        """Takes out those that end within a moment."""
+        done, _ = await asyncio.wait(ending, timeout=MOMENT_SECONDS)
+        for task in done:
+            poller = ending.pop(task)
             metrics.forget(poller.configured.device.name)
-        return [poller for poller, _ in ended]
+            self._on_release(poller.configured)
+
+
+def _claims(one: ConfiguredDevice) -> tuple[str, str]:
+    """What no two pollers may have at once."""
+    return f"path {one.device.path}", _task(one)
 
 
 def _task(one: ConfiguredDevice) -> str:
@@ -93,7 +126,11 @@ def _task(one: ConfiguredDevice) -> str:
 
 async def _cancelled(pending: set[asyncio.Task[None]]) -> None:
     while pending:
-        # Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result.
-        for task in pending:
-            task.cancel()
+        _cancel(pending)
         _, pending = await asyncio.wait(pending, timeout=CANCEL_AGAIN_SECONDS)
+
+
+def _cancel(tasks: Iterable[asyncio.Task[None]]) -> None:
+    """Once is not enough: Python 3.11's wait_for swallows a cancellation that comes with its result."""
+    for task in tasks:
+        task.cancel()

@@ -1,4 +1,4 @@
-"""Stopping all pollers is bounded, whatever drivers do."""
+"""Pollers are started and stopped, whatever drivers do."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{nam
 
 
 class Stubborn:
-    """A poller whose driver swallows that it is cancelled, until it is let go."""
+    """A poller; the driver of device a swallows that it is cancelled, until it is let go."""
 
     free: asyncio.Event
 
@@ -24,6 +24,8 @@ class Stubborn:
         self.configured = configured
 
     async def run(self) -> None:
+        if self.configured.device.name != "a":
+            await asyncio.sleep(3600)
         while not self.free.is_set():
             try:
                 await self.free.wait()
@@ -62,3 +64,45 @@ async def test_a_stubborn_driver_does_not_hold_up_the_stop(
         assert not await polling.stop(0.1)
         Stubborn.free.set()
         assert await polling.stop(5)
+
+
+async def test_a_driver_that_hangs_holds_up_no_other_device_that_was_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def configured(timeout: str) -> tuple[ConfiguredDevice, ...]:
+        devices = [
+            DEVICE.partition("[")[2][:-1].replace("name: a", f"name: {name}, timeout: {timeout}") for name in "ab"
+        ]
+        (tmp_path / "a.yaml").write_text(f"devices: [{', '.join(devices)}]")
+        return config.load(tmp_path)
+
+    monkeypatch.setattr(manager, "Poller", Stubborn)
+    Stubborn.free = asyncio.Event()
+    told: list[str] = []
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        polling = PollerManager(
+            group,
+            lambda *_: None,
+            lambda *_: None,
+            lambda: True,
+            on_start=lambda one: told.append(f"{one.device.name} started"),
+            on_release=lambda one: told.append(f"{one.device.name} released"),
+            slots=Slots(),
+        )
+        await polling.apply(configured("1s"))
+        await asyncio.sleep(0)
+        a, b = new = configured("2s")
+        applying = group.create_task(polling.apply(new))
+        while (found := polling.poller("b")) is None or found.configured is not b:
+            await asyncio.sleep(0.01)
+        assert told[2:] == ["b released", "b started"]
+        assert polling.poller("a") is None
+        assert not applying.done()
+        Stubborn.free.set()
+        await applying
+        found = polling.poller("a")
+        assert found is not None
+        assert found.configured is a
+        assert told[4:] == ["a released", "a started"]
+        await polling.stop(5)
