@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.types.json import Jsonb
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
-from db import days, rights
+from db import days, kept, rights
 from db.exclusive import exclusively
 from db.settings import Settings
 from nexus.process.errors import ConfigError, UnavailableError
@@ -107,6 +107,8 @@ def _unconnected(error: psycopg.OperationalError) -> ConfigError | UnavailableEr
 def migrate(connection: Connection, settings: Settings) -> list[str]:
     """Applies missing migrations, then policies and passwords; returns the names applied.
 
+    A setting that is not given stays as the database has it.
+
     Safe to run again, and from several places at once. Raises ConfigError when the database has moved to another tier.
     """
     found = _begin(connection)
@@ -118,8 +120,9 @@ def migrate(connection: Connection, settings: Settings) -> list[str]:
 
 def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
     """Runs at every migration: settings may have changed, or the database may have been restored."""
-    exclusively(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
     has_aggregates = found is Tier.COMMUNITY
+    settings = kept.completed(connection, settings, has_jobs=has_aggregates)
+    exclusively(connection, "NEXUS_INGEST_MODE", partial(_set_mode, connection, settings, found))
     set_zone = partial(days.set_zone, connection, settings.time_zone, has_aggregates=has_aggregates)
     exclusively(connection, "NEXUS_TIME_ZONE", set_zone)
     exclusively(connection, "the rights", partial(rights.revoke, connection))
@@ -133,8 +136,8 @@ def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
 
 def _drop_old(connection: Connection, settings: Settings) -> None:
     audit = settings.retention_audit
-    kept = {"rejects": settings.retention_rejects, "audit": audit, "console_audit": audit}
-    ages = {table: age for table, age in kept.items() if age is not None}
+    wanted = {"rejects": settings.retention_rejects, "audit": audit, "console_audit": audit}
+    ages = {table: age for table, age in wanted.items() if age is not None}
     connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(ages),))
 
 
@@ -230,8 +233,8 @@ def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
 
 def _set_policies(connection: Connection, settings: Settings) -> None:
     text = (files("db") / "policies.sql").read_text(encoding="utf-8")
-    kept = ("retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects", "retention_audit")
-    ages = ("compress_after", "refresh_1min", "refresh_1hour", "refresh_1day", *kept)
+    ends = ("retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects", "retention_audit")
+    ages = ("compress_after", "refresh_1min", "refresh_1hour", "refresh_1day", *ends)
     # Integers, and NULL for "never": validated settings, so they can stand in the text.
     for age in ages:
         text = text.replace(f"{{{age}}}", str(getattr(settings, age) or "NULL"))

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     retention: Days = 90
     retention_1min: Days = 365
     retention_1hour: Days = 1825
-    retention_1day: Days | None = None
+    retention_1day: DaysOrNever = None
     retention_rejects: Days = 90
     retention_audit: DaysOrNever = 730
     writer_password: str | None = None
@@ -79,11 +79,11 @@ def load(environment: str) -> Settings:
     settings.check_database_url(own.database_url, environment)
     for role, secret in own.passwords.items():
         settings.refuse_weak(f"{role.upper()}_PASSWORD", secret, environment)
-    _check_ages(own)
+    check_ages(own)
     return own
 
 
-def _check_ages(own: Settings) -> None:
+def check_ages(own: Settings) -> None:
     """Raises ConfigError for ages that contradict each other."""
     if own.retention <= own.refresh_1min:
         raise ConfigError(

@@ -289,8 +289,10 @@ def test_the_modes_of_ingester_and_table_must_fit(bulk_database: str) -> None:
 
     with pytest.raises(DatabaseAwayError, match="NEXUS_INGEST_MODE"):
         asyncio.run(exact())
-    with connect(bulk_database) as connection, pytest.raises(ConfigError, match="the way back"):
-        migrate(connection, DatabaseSettings())
+    with connect(bulk_database) as connection:
+        migrate(connection, DatabaseSettings())  # the mode is not given, so it stays
+        with pytest.raises(ConfigError, match="the way back"):
+            migrate(connection, DatabaseSettings(ingest_mode="exact"))
 
 
 def test_bulk_mode_needs_the_columnstore(database: str) -> None:

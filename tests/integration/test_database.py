@@ -349,7 +349,15 @@ class TestCommunity:
             assert {"rejects": 90} in changed
             assert {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825, "metrics_1day": 2000} in changed
             migrate(connection, Settings())
-            assert {row[0]: row[1:] for row in connection.execute(jobs)} == before, "and back"
+            assert {row[0]: row[1:] for row in connection.execute(jobs)} == after, "what is not given stays"
+            back = Settings.model_validate(
+                {"compress_after": "7d", "retention_1day": "never", "retention_audit": "730d"}
+            )
+            migrate(connection, back)
+            assert {row[0]: row[1:] for row in connection.execute(jobs)} == before
+            migrate(connection, Settings(retention=300, retention_1min=400))
+            with pytest.raises(ConfigError, match=r"NEXUS_RETENTION, NEXUS_RETENTION_1MIN.*must rise"):
+                migrate(connection, Settings(retention_1min=299))
 
     def test_old_chunks_are_compressed_and_stay_unique(self, database: str) -> None:
         row = (MIDNIGHT, "dev/a/t", 1.0, None, 192, None)

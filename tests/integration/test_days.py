@@ -61,6 +61,15 @@ def test_a_day_begins_at_the_plants_midnight_and_has_23_to_25_hours(database: st
 
 
 @pytest.mark.parametrize("empty_database", TIERS, indirect=True)
+def test_a_migration_without_a_time_zone_keeps_the_one_of_the_database(database: str) -> None:
+    move(database, "Europe/Berlin")
+    with connect(database) as connection:
+        migrate(connection, Settings())
+    assert query(database, "SELECT plant_time_zone()") == [("Europe/Berlin",)]
+    move(database, "UTC")
+    assert query(database, "SELECT plant_time_zone()") == [("UTC",)]
+
+
 def test_a_time_zone_that_the_server_does_not_know_is_refused_with_the_remedy(database: str) -> None:
     with pytest.raises(ConfigError, match=r"NEXUS_TIME_ZONE.*'Europe/Berln': did you mean Europe/Berlin\?"):
         move(database, "Europe/Berln")
