@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import get_args
@@ -22,11 +22,18 @@ _SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What is wrong at one place of a file, and what would be right."""
+    """What is wrong at one place of a file, and what would be right; `devices` may share it by a template."""
 
     file: Path
     line: int | None
-    message: str
+    what: str
+    devices: dict[str, None] = field(default_factory=dict)
+
+    @property
+    def message(self) -> str:
+        """What is wrong, without its place."""
+        shared = f" (in {len(self.devices)} devices)" if len(self.devices) > 1 else ""
+        return f"{next(iter(self.devices), '')}{self.what}{shared}"
 
     def __str__(self) -> str:
         return f"{self.file}{'' if self.line is None else f':{self.line}'}: {self.message}"
@@ -36,7 +43,8 @@ class Diagnostics:
     """Collects them; what came from the environment is not shown."""
 
     def __init__(self) -> None:
-        self._found: list[Diagnostic] = []
+        self._found: dict[tuple[Path, int | None, str], Diagnostic] = {}
+        self._count = 0
         self.warnings: list[Diagnostic] = []  # of what works, and may not be meant
         self._warned: set[tuple[Path, int | None]] = set()
         self._left_out = 0
@@ -44,10 +52,10 @@ class Diagnostics:
         self._unfilled: set[tuple[Path, int | None, str]] = set()
 
     def __len__(self) -> int:
-        return len(self._found) + self._left_out
+        return self._count
 
     def __iter__(self) -> Iterator[Diagnostic]:
-        return iter(sorted(self._found, key=_place))
+        return iter(sorted(self._found.values(), key=_place))
 
     def hide(self, value: str, name: str) -> None:
         """`value` is that of the variable `name`: messages show the name."""
@@ -58,16 +66,19 @@ class Diagnostics:
         """`${NAME}` has no value, which is reported already: what else is wrong with that value follows from it."""
         self._unfilled.add((file, line, variable))
 
-    def add(self, file: Path, line: int | None, message: str) -> None:
-        """Notes what is wrong."""
-        if len(self._found) == MOST_SHOWN:
-            self._left_out += 1
-            return
+    def add(self, file: Path, line: int | None, message: str, device: str = "") -> None:
+        """Notes what is wrong; once, if it is so of several devices. `device` comes before the message."""
         if any((file, line) == (where, at) and variable in message for where, at, variable in self._unfilled):
             return
+        self._count += 1
         for value, name in self._secrets.items():
-            message = message.replace(value, name)
-        self._found.append(Diagnostic(file, line, message))
+            message, device = message.replace(value, name), device.replace(value, name)
+        if (known := self._found.get((file, line, message))) is not None:
+            known.devices[device] = None
+        elif len(self._found) == MOST_SHOWN:
+            self._left_out += 1
+        else:
+            self._found[file, line, message] = Diagnostic(file, line, message, {device: None})
 
     def warn(self, file: Path, line: int | None, message: str) -> None:
         """Notes what is allowed, but hardly meant."""
@@ -77,7 +88,7 @@ class Diagnostics:
 
     def __str__(self) -> str:
         more = [f"and {self._left_out} more faults"] if self._left_out else []
-        return "\n".join([*map(str, sorted(self._found, key=_place)), *more])
+        return "\n".join([*map(str, self), *more])
 
 
 def _place(one: Diagnostic) -> tuple[Path, int]:

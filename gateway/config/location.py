@@ -2,32 +2,36 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cache
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.block import Block
-from gateway.config.diagnostics import Diagnostics, messages_of, shown
+from gateway.config.diagnostics import Diagnostics, messages_of, shown, unknown
 
 M = TypeVar("M", bound=BaseModel)
+
+_ALIKE = 0.75  # of two keys; `name` and `username` are 0.67
 
 
 @dataclass(frozen=True, slots=True)
 class SourceLocation:
-    """A mapping of a file; `label` says whose it is."""
+    """A mapping of a file; `label` says whose it is, and `part` which part of that."""
 
     diagnostics: Diagnostics
     block: Block
     label: str
+    part: str = ""
 
     def fault(self, key: str | None, message: str) -> None:
         """Notes what is wrong, at the line of `key`."""
-        self.diagnostics.add(self.block.file, self.block.line_of(key), f"{self.label}: {message}")
+        self.diagnostics.add(self.block.file, self.block.line_of(key), f"{self.part}: {message}", self.label)
 
     def warn(self, key: str | None, message: str) -> None:
         """Notes what is allowed, but hardly meant."""
-        self.diagnostics.warn(self.block.file, self.block.line_of(key), f"{self.label}: {message}")
+        self.diagnostics.warn(self.block.file, self.block.line_of(key), f"{self.label}{self.part}: {message}")
 
     def warn_of_unseen(self, key: str, name: str) -> None:
         """Of a name that looks like another one: two topics could not be told apart."""
@@ -44,8 +48,18 @@ class SourceLocation:
             return None if wrong else found
         except ValidationError as error:
             for key, message in messages_of(error, kind, beside):
-                self.fault(key, message)
+                if (misspelt := self._misspelt(kind, key)) is not None:
+                    self.fault(misspelt, unknown(misspelt, (str(key),)))
+                else:
+                    self.fault(key, message)
             return None
+
+    def _misspelt(self, kind: type[BaseModel], missing: str | None) -> str | None:
+        """The key that was probably meant to be one that is missing."""
+        if missing is None or missing in self.block or missing not in kind.model_fields:
+            return None
+        others = [key for key in self.block if isinstance(key, str) and key not in kind.model_fields]
+        return next(iter(get_close_matches(missing, others, 1, _ALIKE)), None)
 
 
 def without_wrong_keys(kind: type[M], raw: Mapping[str, object]) -> M | None:

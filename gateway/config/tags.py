@@ -57,7 +57,7 @@ class Tags:
             location.warn("address", f"overlaps tag {other} ({place}): is the address or the type wrong?")
 
     def _location(self, raw: Block) -> SourceLocation:
-        return SourceLocation(self._device.diagnostics, raw, f"{self._device.label}, tag {shown_name(raw)}")
+        return SourceLocation(self._device.diagnostics, raw, self._device.label, f", tag {shown_name(raw)}")
 
     def _tag(self, raw: Block) -> Tag | None:
         location = self._location(raw)

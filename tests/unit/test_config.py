@@ -206,13 +206,39 @@ def test_a_directory_is_all_its_yaml_files(tmp_path: Path) -> None:
     assert [one.device.name for one in config.load(tmp_path)] == ["one", "two"]
 
 
+def test_a_misspelt_key_that_every_device_needs_is_named(tmp_path: Path) -> None:
+    text = "devices:\n  - name: plc\n    protcol: modbus-tcp\n    host: a\n    tags:\n      - {nmae: t, address: 'coil:1'}\n"
+    assert faults(tmp_path, text) == [
+        "plant.yaml:3: device plc: unknown key 'protcol'; did you mean 'protocol'?",
+        "plant.yaml:6: device plc, tag (no name): unknown key 'nmae'; did you mean 'name'?",
+    ]
+
+
+def test_a_key_that_is_missing_is_not_taken_for_another_one_that_is_right(tmp_path: Path) -> None:
+    text = "devices:\n  - {protocol: opcua, endpoint: 'opc.tcp://a', username: me, insecure_password: true,"
+    text += " tags: [{name: t, address: 'i=1'}]}\n"
+    assert faults(tmp_path, text) == ["plant.yaml:2: device (no name): key 'name' is missing"]
+
+
+def test_what_is_wrong_with_a_template_is_said_once_and_of_how_many_devices(tmp_path: Path) -> None:
+    devices = "".join(f"  - name: m{n}\n    template: meter\n    host: a\n" for n in range(300))
+    tags = "    tags:\n      - {name: t, address: 'coil'}\n      - {name: u, address: 'coil'}\n"
+    meter = f"templates:\n  meter:\n    protocol: modbus-tcp\n    timeout: 5 sec\n{tags}"
+    found = faults(tmp_path, f"{meter}devices:\n{devices}  - {{name: other, protocol: s7}}\n")
+    assert [line.partition(": ")[0] for line in found[:3]] == ["plant.yaml:4", "plant.yaml:6", "plant.yaml:7"]
+    for line, start in zip(found, ("device m0: timeout: ", "device m0, tag t: ", "device m0, tag u: "), strict=False):
+        assert line.partition(": ")[2].startswith(start)
+        assert line.endswith(" (in 300 devices)")
+    assert any("device other: key 'host' is missing" in line for line in found[3:]), "it is not among more faults"
+
+
 def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
     text = GOOD.replace("host: 192.168.1.10", "hots: 192.168.1.10").replace("40001", "30001").replace("5s", "5 sec")
     shown = faults(tmp_path, text, DEVICE_METER="x")
     assert any(
         line.startswith("plant.yaml:13: device plc001: unknown key 'hots'; did you mean 'host'?") for line in shown
     )
-    assert any(line.startswith("plant.yaml:10: device plc001: key 'host' is missing") for line in shown)
+    assert not any("'host' is missing" in line for line in shown), "that is said"
     assert any("device plc001: breaker.open_for: '5 sec' is not a duration" in line for line in shown)
     assert any("device meter7: interval: '5 sec' is not a duration" in line for line in shown)
 
