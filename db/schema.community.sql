@@ -231,10 +231,12 @@ CREATE TABLE rejects (
     source text,
     tags text[],
     key uuid,
+    retry timestamp with time zone,
     PRIMARY KEY (id)
 );
 CREATE INDEX rejects_late_refused ON rejects ("time") WHERE (reason ~~ 'the database refused the late row: %'::text);
 CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
+CREATE INDEX rejects_retry ON rejects (id) WHERE (retry IS NOT NULL);
 CREATE INDEX rejects_time ON rejects ("time");
 CREATE UNIQUE INDEX rejects_key ON rejects (key);
 COMMENT ON COLUMN rejects.time IS 'When it arrived';
@@ -242,6 +244,7 @@ COMMENT ON COLUMN rejects.topic IS 'Topic of the value, or of the message where 
 COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is another';
 COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
 COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
+COMMENT ON COLUMN rejects.retry IS 'When somebody asked for it to be tried again; infinity while it is tried';
 COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
@@ -598,6 +601,19 @@ END
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE drop_old_records(IN job_id integer, IN config jsonb) FROM PUBLIC;
 
+-- 044_reject_retry.sql
+-- Of those that were taken, what is stored now goes; what is refused again stays. Writers may not touch any other.
+CREATE FUNCTION drop_taken_rejects(ids bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    DELETE FROM rejects WHERE id = ANY (ids) AND retry = 'infinity'
+$function$;
+REVOKE EXECUTE ON FUNCTION drop_taken_rejects(ids bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_taken_rejects(ids bigint[]) TO nexus_writer;
+
 -- 029_book.sql
 -- What is older than the table keeps is refused when it comes again: nothing need be known of it.
 CREATE PROCEDURE forget_committed(IN job_id integer, IN config jsonb)
@@ -640,6 +656,18 @@ $function$;
 REVOKE EXECUTE ON FUNCTION job_states() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_reader;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_writer;
+
+-- 044_reject_retry.sql
+CREATE FUNCTION keep_taken_rejects(ids bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    UPDATE rejects SET retry = NULL WHERE id = ANY (ids) AND retry = 'infinity'
+$function$;
+REVOKE EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) TO nexus_writer;
 
 -- 021_retention.community.sql
 -- Where the readings begin that retention keeps; a day that is partly older is kept whole.
@@ -977,6 +1005,23 @@ AS $function$
         generate_series(time_bucket('1 day', range_start), range_end - INTERVAL '1 microsecond', INTERVAL '24 hours') AS day
     WHERE hypertable_name = 'metrics' AND range_end <= before ORDER BY day
 $function$;
+
+-- 044_reject_retry.sql
+-- Takes some, each once: one that is refused again waits until it is asked for again.
+CREATE FUNCTION take_rejects(most integer)
+ RETURNS TABLE(id bigint, topic text, source text, tags text[], payload bytea, arrived bigint)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    WITH taken AS (
+        SELECT r.id FROM rejects AS r WHERE r.retry < 'infinity' ORDER BY r.id LIMIT most FOR UPDATE SKIP LOCKED
+    )
+    UPDATE rejects AS r SET retry = 'infinity' FROM taken WHERE r.id = taken.id
+    RETURNING r.id, r.topic, coalesce(r.source, r.topic), r.tags, r.payload, (extract(epoch FROM r.time) * 1000)::bigint
+$function$;
+REVOKE EXECUTE ON FUNCTION take_rejects(most integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION take_rejects(most integer) TO nexus_writer;
 
 -- Jobs, with the ages that are the default
 

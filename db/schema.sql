@@ -203,9 +203,11 @@ CREATE TABLE rejects (
     source text,
     tags text[],
     key uuid,
+    retry timestamp with time zone,
     PRIMARY KEY (id)
 );
 CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
+CREATE INDEX rejects_retry ON rejects (id) WHERE (retry IS NOT NULL);
 CREATE INDEX rejects_time ON rejects ("time");
 CREATE UNIQUE INDEX rejects_key ON rejects (key);
 COMMENT ON COLUMN rejects.time IS 'When it arrived';
@@ -213,6 +215,7 @@ COMMENT ON COLUMN rejects.topic IS 'Topic of the value, or of the message where 
 COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is another';
 COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
 COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
+COMMENT ON COLUMN rejects.retry IS 'When somebody asked for it to be tried again; infinity while it is tried';
 COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
@@ -445,6 +448,19 @@ END
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE drop_old_records(IN job_id integer, IN config jsonb) FROM PUBLIC;
 
+-- 044_reject_retry.sql
+-- Of those that were taken, what is stored now goes; what is refused again stays. Writers may not touch any other.
+CREATE FUNCTION drop_taken_rejects(ids bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    DELETE FROM rejects WHERE id = ANY (ids) AND retry = 'infinity'
+$function$;
+REVOKE EXECUTE ON FUNCTION drop_taken_rejects(ids bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION drop_taken_rejects(ids bigint[]) TO nexus_writer;
+
 -- 029_book.sql
 -- What is older than the table keeps is refused when it comes again: nothing need be known of it.
 CREATE PROCEDURE forget_committed(IN job_id integer, IN config jsonb)
@@ -453,6 +469,18 @@ AS $procedure$
     DELETE FROM committed WHERE changed < now() - make_interval(days => (config->>'days')::int + 1)
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE forget_committed(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 044_reject_retry.sql
+CREATE FUNCTION keep_taken_rejects(ids bigint[])
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    UPDATE rejects SET retry = NULL WHERE id = ANY (ids) AND retry = 'infinity'
+$function$;
+REVOKE EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) TO nexus_writer;
 
 -- 021_retention.sql
 -- Nothing is dropped here by itself: all is kept.
@@ -500,3 +528,20 @@ CREATE FUNCTION plant_time_zone()
  LANGUAGE sql
  IMMUTABLE
 AS $function$ SELECT 'UTC' $function$;
+
+-- 044_reject_retry.sql
+-- Takes some, each once: one that is refused again waits until it is asked for again.
+CREATE FUNCTION take_rejects(most integer)
+ RETURNS TABLE(id bigint, topic text, source text, tags text[], payload bytea, arrived bigint)
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    WITH taken AS (
+        SELECT r.id FROM rejects AS r WHERE r.retry < 'infinity' ORDER BY r.id LIMIT most FOR UPDATE SKIP LOCKED
+    )
+    UPDATE rejects AS r SET retry = 'infinity' FROM taken WHERE r.id = taken.id
+    RETURNING r.id, r.topic, coalesce(r.source, r.topic), r.tags, r.payload, (extract(epoch FROM r.time) * 1000)::bigint
+$function$;
+REVOKE EXECUTE ON FUNCTION take_rejects(most integer) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION take_rejects(most integer) TO nexus_writer;

@@ -17,6 +17,7 @@ from ingestion.store.bulk import BulkInsert
 from ingestion.store.exact import ExactInsert
 from ingestion.store.lateness import LatenessMonitor
 from ingestion.store.quota import Quota
+from ingestion.store.retries import Retries
 from ingestion.store.writer import InsertStrategy, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
@@ -105,7 +106,9 @@ class _Ingester:
                 await slot.hold()
                 await pipeline.prepare()
 
+            retries = Retries(self._own)
             keeping = guard.part(group, slot.keep(), name="slot")
+            retrying = guard.keep(group, "timer", retries.run, name="retries")
             judging = guard.part(group, lateness.run(pipeline.lateness_changed), name="lateness")
             writing = guard.part(group, pipeline.run(), name="pipeline")
             consuming = guard.part(group, consumer.run(self._broker, client, ready), name="consumer")
@@ -120,7 +123,7 @@ class _Ingester:
                         await asyncio.wait({consuming})
             if not writing.done():
                 self._log.error("stopped while the database is away: uncommitted messages stay with the broker")
-            for task in (keeping, judging, writing, consuming):
+            for task in (keeping, retrying, judging, writing, consuming):
                 task.cancel()
 
     def _strategy(self, encoding: Encoding) -> InsertStrategy:

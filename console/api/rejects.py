@@ -3,13 +3,15 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
-from console.access.door import Viewer
+from console.access import audit
+from console.access.door import Engineer, Viewer
 from console.api import answers
 from console.api.parameters import Text
 from console.historian import rejects
 from console.parts import PartsDep
+from console.problems import Problem
 
 router = APIRouter(tags=["rejects"])
 
@@ -25,6 +27,21 @@ class Reject(BaseModel):
     reason: str
     payload: str
     bytes: int
+    retry: str | None
+
+
+class Chosen(BaseModel):
+    """Which to try again: those with these numbers, or the oldest 10,000 whose reason holds a text."""
+
+    model_config = ConfigDict(extra="forbid")
+    ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(default=[], max_length=rejects.RETRIED)
+    reason: Annotated[Text, Field(max_length=500)] = ""
+
+
+class Asked(BaseModel):
+    """How many the ingesters were asked to try: they begin within seconds, and what they store is a reject no more."""
+
+    asked: int
 
 
 class Reason(BaseModel):
@@ -58,3 +75,14 @@ async def found(
         items = await rejects.find(connection, reason, topic, after, limit)
         common = await rejects.reasons(connection)
     return answers.items(request, items, str(items[-1]["id"]) if len(items) == limit else None, reasons=common)
+
+
+@router.post("/rejects/retry", status_code=202)
+async def retry(person: Engineer, parts: PartsDep, chosen: Chosen) -> Asked:
+    """Has some tried again, after a fix of what kept them from being stored."""
+    if bool(chosen.ids) == bool(chosen.reason):
+        raise Problem(422, "The request is not valid", "give `ids` or `reason`")
+    async with parts.database.connection() as connection, connection.transaction():
+        asked = await rejects.retry(connection, chosen.ids, chosen.reason)
+        await audit.add(connection, person, "rejects retried", detail={**chosen.model_dump(), "asked": asked})
+    return Asked(asked=asked)

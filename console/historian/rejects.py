@@ -8,15 +8,24 @@ from psycopg import AsyncConnection
 from console.historian import times
 
 SHOWN_BYTES = 2_000
+RETRIED = 10_000  # at most, of one request
 _COUNTED = 100_000  # of the newest, by reason
 
 _FOUND = """
 SELECT id, time AT TIME ZONE 'UTC', topic, source, tags, reason,
-       substring(payload FOR %(bytes)s), octet_length(payload)
+       substring(payload FOR %(bytes)s), octet_length(payload), retry < 'infinity'
 FROM rejects
 WHERE id < %(before)s AND reason ILIKE %(reason)s AND topic LIKE %(topic)s
 ORDER BY id DESC
 LIMIT %(limit)s
+"""
+_RETRY = """
+UPDATE rejects SET retry = now()
+WHERE id IN (
+    SELECT id FROM rejects
+    WHERE CASE WHEN cardinality(%(ids)s::bigint[]) > 0 THEN id = ANY (%(ids)s) ELSE reason ILIKE %(reason)s END
+    ORDER BY id LIMIT %(most)s
+)
 """
 _REASONS = """
 SELECT left(reason, 200), count(*) FROM (
@@ -38,6 +47,12 @@ async def find(connection: AsyncConnection, reason: str, topic: str, before: int
     return [_shown(row) for row in await (await connection.execute(_FOUND, asked)).fetchall()]
 
 
+async def retry(connection: AsyncConnection, ids: Sequence[int], reason: str) -> int:
+    """Asks the ingesters to try some again: by their numbers, or by a text in their reason; gives how many."""
+    chosen = {"ids": list(ids), "reason": f"%{_like(reason)}%", "most": RETRIED}
+    return (await connection.execute(_RETRY, chosen)).rowcount
+
+
 async def reasons(connection: AsyncConnection) -> list[dict[str, Any]]:
     """How many there are of each, the commonest first."""
     rows = await (await connection.execute(_REASONS, (_COUNTED,))).fetchall()
@@ -45,7 +60,7 @@ async def reasons(connection: AsyncConnection) -> list[dict[str, Any]]:
 
 
 def _shown(row: Sequence[Any]) -> dict[str, Any]:
-    number, time, topic, source, tags, reason, payload, size = row
+    number, time, topic, source, tags, reason, payload, size, asked = row
     return {
         "id": number,
         "time": times.text(time),
@@ -55,6 +70,7 @@ def _shown(row: Sequence[Any]) -> dict[str, Any]:
         "reason": reason,
         "payload": bytes(payload).decode("utf-8", "backslashreplace"),
         "bytes": size,
+        "retry": None if asked is None else "asked" if asked else "under way",
     }
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, LiteralString, NamedTuple
 
 import msgspec
 import psycopg
@@ -93,7 +94,9 @@ class Retried:
         )
 
 
-class _One(NamedTuple):
+class One(NamedTuple):
+    """A reject, and when it arrived, in epoch ms."""
+
     id: int
     source: str
     tags: frozenset[str] | None
@@ -103,36 +106,78 @@ class _One(NamedTuple):
 
 async def retry(connection: Connection, which: Which, settings: Settings) -> Retried:
     """Decodes and writes again; what succeeds is a reject no more. Raises DatabaseAwayError."""
-    encoding = Encoding(Decoders(settings.decoders))
     query = sql.SQL(
         "SELECT id, topic, coalesce(source, topic), tags, payload, (extract(epoch FROM time) * 1000)::bigint"
         " FROM rejects WHERE {} AND id > {} AND id <= {} ORDER BY id LIMIT {}"
     )
     newest = (connection.execute("SELECT coalesce(max(id), 0) FROM rejects").fetchone() or (0,))[0]
     after, done = 0, Retried()
-    strategy = BulkInsert(encoding) if settings.ingest_mode == "bulk" else ExactInsert()
-    trying = _Trying(strategy)
-    lateness = await ask(settings.database_url)
-    async with Writer(settings.database_url, trying) as writer:
+    async with Retry(settings, "DELETE FROM rejects WHERE id = ANY(%s)") as again:
         while rows := connection.execute(query.format(which.condition, after, newest, _AT_ONCE)).fetchall():
-            found, window = [_one(row) for row in rows], lateness.window(now_ms())
+            found = [one_of(row) for row in rows]
             after = found[-1].id
-            try:
-                done += await _again(trying, writer, encoding, window, found)
-            except (BatchRefusedError, DatabaseAwayError):  # away: or all of them at once take more locks than it has
-                for one in found:
-                    try:
-                        done += await _again(trying, writer, encoding, window, [one])
-                    except BatchRefusedError:
-                        done += Retried(refused=1)
+            done += await again.store(found)
     return done
+
+
+class Retry:
+    """Stores what rejects hold, and takes those away by the query `drop`, in one transaction. A context manager."""
+
+    def __init__(self, settings: Settings, drop: LiteralString) -> None:
+        self._url = settings.database_url
+        self._encoding = Encoding(Decoders(settings.decoders))
+        strategy = BulkInsert(self._encoding) if settings.ingest_mode == "bulk" else ExactInsert()
+        self._trying = _Trying(strategy, drop)
+        self._writer = Writer(self._url, self._trying)
+
+    async def store(self, found: Sequence[One]) -> Retried:
+        """Tries some; what succeeds is a reject no more. Raises DatabaseAwayError."""
+        window = (await ask(self._url)).window(now_ms())
+        try:
+            return await self._again(window, found)
+        except (BatchRefusedError, DatabaseAwayError):  # away: or all of them at once take more locks than it has
+            done = Retried()
+            for one in found:
+                try:
+                    done += await self._again(window, [one])
+                except BatchRefusedError:
+                    done += Retried(refused=1)
+            return done
+
+    async def _again(self, window: Window, found: Sequence[One]) -> Retried:
+        """Writes those that can be decoded now. Raises DatabaseAwayError, BatchRefusedError."""
+        batch, done, ours = Batch(), [], Encoding(Decoders([]))
+        for one in found:
+            tried = Batch()
+            wanted = partial(_only, one.tags) if one.tags else None
+            by = ours if one.tags == frozenset() else self._encoding
+            by.add(tried, one.source, one.payload, window, wanted=wanted, arrived=one.arrived)
+            if tried.points and not tried.rejects:
+                batch.rows.take(tried.rows)
+                batch.late.take(tried.late)
+                batch.records += tried.records
+                done.append(one.id)
+        self._trying.ids = done
+        written = await self._writer.write(batch)
+        again = min(written.rejects, len(done))
+        cut = sum(len(one.payload) >= LARGEST_REJECT and one.id not in done for one in found)
+        return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates, cut)
+
+    async def __aenter__(self) -> "Retry":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._writer.close()
 
 
 class _Trying:
     """Another strategy, which takes the rejects `ids` away in the transaction that stores what they hold."""
 
-    def __init__(self, strategy: InsertStrategy) -> None:
+    def __init__(self, strategy: InsertStrategy, drop: LiteralString) -> None:
         self._strategy = strategy
+        self._drop = drop
         self.ids: list[int] = []
 
     @property
@@ -145,41 +190,21 @@ class _Trying:
     async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
         try:
             async with connection.transaction():
-                # What the database refuses is set aside anew: that must not be taken for what is tried here.
-                await connection.execute("UPDATE rejects SET key = NULL WHERE id = ANY(%s)", (self.ids,))
+                # First: what the database refuses is set aside anew, and must not be taken for what is tried here.
+                await connection.execute(self._drop, (self.ids,))
                 written = await self._strategy.store(connection, batch)
-                await connection.execute("DELETE FROM rejects WHERE id = ANY(%s)", (self.ids,))
         except BaseException:
             self._strategy.reconnected()  # what it took for committed is not
             raise
         return written
 
 
-async def _again(trying: _Trying, writer: Writer, encoding: Encoding, window: Window, found: Sequence[_One]) -> Retried:
-    """Writes those that can be decoded now. Raises DatabaseAwayError, BatchRefusedError."""
-    batch, done, ours = Batch(), [], Encoding(Decoders([]))
-    for one in found:
-        tried = Batch()
-        wanted = partial(_only, one.tags) if one.tags else None
-        by = ours if one.tags == frozenset() else encoding
-        by.add(tried, one.source, one.payload, window, wanted=wanted, arrived=one.arrived)
-        if tried.points and not tried.rejects:
-            batch.rows.take(tried.rows)
-            batch.late.take(tried.late)
-            batch.records += tried.records
-            done.append(one.id)
-    trying.ids = done
-    written = await writer.write(batch)
-    again = min(written.rejects, len(done))
-    cut = sum(len(one.payload) >= LARGEST_REJECT and one.id not in done for one in found)
-    return Retried(len(done) - again, len(found) - len(done) + again, written.duplicates, cut)
-
-
-def _one(row: tuple[Any, ...]) -> _One:
+def one_of(row: tuple[Any, ...]) -> One:
+    """A row of id, topic, source, tags, payload, and epoch ms."""
     id_, topic, source, tags, payload, arrived = row
     if tags is None and source != topic:
         tags = [topic.removeprefix(f"{source}/")]
-    return _One(id_, source, None if tags is None else frozenset(tags), bytes(payload), arrived)
+    return One(id_, source, None if tags is None else frozenset(tags), bytes(payload), arrived)
 
 
 def _only(tags: frozenset[str], message: Message) -> Message | None:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from tests.conftest import Production
 from tests.console_api import Api
 from tests.integration.test_historian_api import HOT, NOON, store, text
-from tests.parts import Nexus, as_role, free_port
+from tests.parts import Nexus, as_role, free_port, until
 
 
 @pytest.fixture
@@ -76,6 +77,27 @@ def test_rejects_are_shown_the_newest_first_and_by_reason(api: Api, database: st
     assert (len(large["payload"]), large["bytes"]) == (2_000, 5_000)
     assert {one["reason"]: one["count"] for one in page["reasons"]}["the topic is too long"] == 1
     assert api.get("rejects", reason="100%_sure").json()["items"] == []
+
+
+def test_rejects_are_tried_again_by_an_ingester(api: Api, production: Production, nexus: Callable[..., Nexus]) -> None:
+    with psycopg.connect(production.owner) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO rejects (topic, payload, reason) VALUES (%s, %s, %s)",
+            [
+                ("dev/a/t", b'{"v": 1.5, "ts": %d}' % (NOON.timestamp() * 1000), "a fault that is mended"),
+                ("dev/b/t", b'{"v": ', "a fault that stays"),
+                ("dev/c/t", b'{"v": 1.5, "ts": %d}' % (NOON.timestamp() * 1000), "not asked for"),
+            ],
+        )
+    assert api.post("rejects/retry", {}).status == 422
+    asked = api.post("rejects/retry", {"reason": "A fault"})
+    assert (asked.status, asked.json()) == (202, {"asked": 2})
+    assert [one["retry"] for one in api.get("rejects").json()["items"]] == [None, "asked", "asked"]
+    nexus("ingest", database_url=production.owner, mqtt_url=production.mqtt("ingestion"), group="retry").until_ready()
+    until(lambda: api.get("last", topic="dev/a/t").json()["items"], "it is stored")
+    until(lambda: not any(one["retry"] for one in api.get("rejects").json()["items"]), "all are tried")
+    assert {one["topic"] for one in api.get("rejects").json()["items"]} == {"dev/b/t", "dev/c/t"}
+    assert api.get("last", topic=["dev/b/t", "dev/c/t"]).json()["items"] == []
 
 
 def test_the_first_versions_pages_answer_where_they_were(api: Api, database: str) -> None:
