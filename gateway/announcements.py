@@ -11,8 +11,10 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.descriptions import Descriptions
 from gateway.delivery.gateway_state import StatePublisher
+from gateway.files.requests import FileRequests
 from gateway.vitals import Vitals
 from nexus import mqtt
+from nexus.contract import topic
 from nexus.contract.description import LARGEST_BYTES, encode_description
 from nexus.contract.gateway_state import DeviceFiles, GatewayState, encode_gateway_state
 from nexus.process import guard
@@ -26,11 +28,18 @@ class Announcements:
     """Descriptions of devices, and our state."""
 
     def __init__(
-        self, coordinator: GroupCoordinator, watch: ConfigWatcher, delivery: Delivery, control: ControlTopics
+        self,
+        group: str,
+        coordinator: GroupCoordinator,
+        watch: ConfigWatcher,
+        files: FileRequests,
+        delivery: Delivery,
+        *,
+        control: ControlTopics,
     ) -> None:
-        self._coordinator, self._watch, self._delivery = coordinator, watch, delivery
+        self._coordinator, self._watch, self._files, self._delivery = coordinator, watch, files, delivery
         self.descriptions = Descriptions(control, delivery.blocked, coordinator.may_state, self._described)
-        self._state = StatePublisher(coordinator.state_topic, control, self._reported)
+        self._state = StatePublisher(topic.gateway_state(group, coordinator.member), control, self._reported)
         self._clock = asyncio.get_running_loop().time
         self._vitals = Vitals(self._clock())
         self._connected_since = 0
@@ -64,7 +73,8 @@ class Announcements:
         description = describe(one, self._coordinator.member, now_ms())
         return encode_description(description, min(LARGEST_BYTES, most - _OVERHEAD))
 
-    def _reported(self) -> bytes:
+    async def _reported(self) -> bytes:
+        reason = await asyncio.to_thread(lambda: self._files.read_only_because)
         rate, late = self._vitals.take(self._clock())
         contents = self._delivery.outbox.spool.contents
         return encode_gateway_state(
@@ -78,7 +88,7 @@ class Announcements:
                 self._delivery.gauges.full_in,
                 self._delivery.outbox.unsettled,
                 self._connected_since,
-                DeviceFiles(self._watch.digest, False, self._watch.error),
+                DeviceFiles(self._watch.digest, reason is None, self._watch.error),
                 now_ms(),
             )
         )

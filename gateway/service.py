@@ -3,16 +3,14 @@
 import asyncio
 import gc
 import os
-import socket
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from gateway import metrics
 from gateway.announcements import Announcements
-from gateway.cluster import leases
+from gateway.cluster import member
 from gateway.cluster.coordinator import GroupCoordinator
-from gateway.cluster.instance_file import InstanceFile
 from gateway.commands.command import Commands
 from gateway.commands.request import ROOT as COMMANDS
 from gateway.config import device_files
@@ -23,12 +21,14 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.subscription import subscribe
+from gateway.files.requests import FileRequests
 from gateway.http import DeviceCache
 from gateway.polling import descriptors
 from gateway.polling.manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.settings import Settings
 from nexus import mqtt
+from nexus.contract import topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
@@ -60,12 +60,26 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
     control = ControlTopics()
     async with (
         spool_folder.claimed(own.spool_dir, own.spool_bytes, own.spool_age) as disk,
-        _coordinator(own, broker.user, disk.number, control) as coordinator,
+        member.joined(own, broker.user, disk.number, control) as coordinator,
         task_group() as group,
     ):
         delivery = Delivery(own, disk, control, coordinator.may_state)
+        asked = FileRequests(
+            topic.files(own.group, coordinator.member),
+            devices,
+            own.device_prefix,
+            watch,
+            lambda: coordinator.members == 1,
+        )
         gateway = _Gateway(
-            own, broker, coordinator=coordinator, watch=watch, delivery=delivery, control=control, group=group
+            own,
+            broker,
+            coordinator=coordinator,
+            watch=watch,
+            files=asked,
+            delivery=delivery,
+            control=control,
+            group=group,
         )
         gateway.reload(configured)
         async with gateway.pages(process):
@@ -77,29 +91,6 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
                 await stop.wait()
             finally:
                 await gateway.stop()
-
-
-@asynccontextmanager
-async def _coordinator(
-    own: Settings, user: str | None, number: int, control: ControlTopics
-) -> AsyncIterator[GroupCoordinator]:
-    """Our part in the group. A user's gateways are named below it: that is where the broker's rules let them speak."""
-    name = (own.member or user or socket.gethostname()) + (f"-{number}" if number else "")
-    member = name if user in (None, name) else f"{user}/{name}"
-    async with AsyncExitStack() as stack:
-        witness = None
-        if own.leases == "kubernetes" or (own.leases == "auto" and leases.is_there(own.service_account)):
-            witness = await stack.enter_async_context(leases.connected(own.service_account, own.group))
-        yield GroupCoordinator(
-            own.group,
-            member,
-            own.lease,
-            control,
-            alone=not own.is_one_of_several,
-            away=own.broker_away or ("poll" if witness is None else "yield"),
-            leases=witness,
-            instance_file=InstanceFile(own.spool_dir / f"member-{number}"),
-        )
 
 
 async def _ended(*tasks: asyncio.Task[None]) -> None:
@@ -118,15 +109,16 @@ class _Gateway:
         *,
         coordinator: GroupCoordinator,
         watch: ConfigWatcher,
+        files: FileRequests,
         delivery: Delivery,
         control: ControlTopics,
         group: asyncio.TaskGroup,
     ) -> None:
         self._own, self._broker, self._group = own, broker, group
-        self._coordinator, self._watch, self._control = coordinator, watch, control
+        self._coordinator, self._watch, self._files, self._control = coordinator, watch, files, control
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._cache = DeviceCache(())
-        self._announcements = Announcements(coordinator, watch, delivery, control)
+        self._announcements = Announcements(own.group, coordinator, watch, files, delivery, control=control)
         self._pollers = PollerManager(
             group,
             self._on_scan,
@@ -250,6 +242,7 @@ class _Gateway:
         try:
             await self._coordinator.join(connection)
             await subscribe(self._control, connection, f"{COMMANDS}#", only_new=True)
+            await subscribe(self._control, connection, self._files.topic, only_new=True)
             self._connected = True
             metrics.connected.set(1)
             async with task_group(mqtt.MqttError) as group:
@@ -270,8 +263,9 @@ class _Gateway:
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         heard = self._delivery.handle(message.topic, message.payload)
-        if not heard and not self._coordinator.handle(message):
-            self._commands.take(connection, message)
+        if heard or self._coordinator.handle(message) or self._files.take(self._group, connection, message):
+            return
+        self._commands.take(connection, message)
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
         self._publisher.scan(one.publish_options, readings)

@@ -86,9 +86,9 @@ class GroupCoordinator:
         return self._member
 
     @property
-    def state_topic(self) -> str:
-        """The topic of our state."""
-        return topic.gateway_state(self._group, self._member)
+    def members(self) -> int:
+        """Gateways of the group, this one included."""
+        return self._membership.members
 
     @property
     def client_id(self) -> str:

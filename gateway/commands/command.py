@@ -7,6 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway import metrics
+from gateway.commands import answering
 from gateway.commands.request import ANSWERS, ROOT, Request, check, parse, sender
 from gateway.commands.writing import Written
 from gateway.drivers.driver import DeviceError, WriteError
@@ -19,7 +20,6 @@ from nexus.process.clock import now_ms
 
 WAITING = 16  # writes that may wait for one device
 COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
-ANSWER_SECONDS = 5.0  # an answer that the broker does not take for so long is not sent
 STOP_SECONDS = 1.0  # at a stop, what a device is being told has so long
 
 Record = Callable[[str, bytes], None]
@@ -95,8 +95,7 @@ class Commands:
         if self._is_flood(path):
             metrics.commands.labels("refused").inc()
             return
-        if message.response_topic is not None and not message.response_topic.startswith(ANSWERS):
-            # We may publish in many places, and say there in our own name whatever we are asked to.
+        if answering.is_misled(message):
             refused = Answer(ok=False, error=f"the response topic must be below {ANSWERS}")
             self._note(message, None, None, refused, "refused")
             return
@@ -135,8 +134,7 @@ class Commands:
         except WriteError as error:
             answer, result = Answer(ok=False, error=str(error)), "refused"
         self._note(message, by, asked, answer, result)
-        if message.response_topic is not None:
-            await self._send(connection, message, message.response_topic, answer)
+        await answering.send(connection, message, _encoder.encode(answer))
 
     async def _in_turn(
         self, poller: Poller | None, path: str, name: str, request: Request, until: float
@@ -189,19 +187,6 @@ class Commands:
         metrics.commands.labels(result).inc()
         event = self._log.info if answer.ok else self._log.warning
         event("write", topic=message.topic, by=by, value=asked, now=answer.v, error=answer.error)
-
-    async def _send(self, connection: mqtt.Connection, message: mqtt.Message, to: str, answer: Answer) -> None:
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                sent = connection.publish(to, _encoder.encode(answer), correlation=message.correlation_data)
-                code = await (await sent)
-            reason = mqtt.reason(code) if code >= mqtt.REFUSED else None
-        except TimeoutError:
-            reason = "the broker did not acknowledge it in time"
-        except (mqtt.MqttError, ValueError) as error:  # ValueError: it is no topic to publish on
-            reason = str(error)
-        if reason is not None:
-            self._log.warning("the answer could not be sent", topic=to, reason=reason)
 
 
 async def write(poller: Poller, name: str, value: Value) -> Written:

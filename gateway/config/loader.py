@@ -1,41 +1,38 @@
 """Checks changed device files in a process of its own: they cost the polling no time and no memory."""
 
 import asyncio
-import gc
-import os
 import pickle
-import resource
-import sys
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from gateway import drivers
-from gateway.config import device_files
+from gateway.config import device_files, process
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.shared_tags import SharedTags
 from nexus.process.errors import ConfigError
 
 MOST_SECONDS = 120.0
-MOST_MEMORY = 2 << 30  # bytes of address space
 _TAGS_AT_ONCE = 50  # what is taken from the other process without a pause, about a millisecond
-_SIZE = 4
 
 Parts = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Job:
+class LoadJob:
     """What to load, where to keep it if it is good, and what is known already, by device path."""
 
     path: Path
     prefix: str
     kept: Path | None
     known: dict[str, bytes]
+
+    def answers(self) -> Iterator[object]:
+        """Parts of the devices; or a text, which says what is wrong."""
+        return _answers(self)
 
 
 class Loader:
@@ -49,12 +46,12 @@ class Loader:
     async def load(self, current: tuple[ConfiguredDevice, ...]) -> tuple[ConfiguredDevice, ...]:
         """The devices as the files say now. Raises ConfigError, whatever went wrong."""
         known = {one.device.path: one for one in current}
-        job = Job(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
+        job = LoadJob(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
         found: list[ConfiguredDevice] = []
         shared = SharedTags()
         try:
             async with asyncio.timeout(MOST_SECONDS):
-                async for frame in _frames(job):
+                async for frame in process.run(job):
                     found += await _taken(frame, known, shared)
         except TimeoutError:
             raise ConfigError(f"{self._path}: cannot be checked within {MOST_SECONDS:g} s: use templates") from None
@@ -81,36 +78,7 @@ async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice], shared: Sh
     return found
 
 
-async def _frames(job: Job) -> AsyncIterator[bytes]:
-    """What the other process sends. Raises ConfigError when it fails."""
-    pipe = asyncio.subprocess.PIPE
-    try:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", "-m", "gateway.config.loader", stdin=pipe, stdout=pipe, stderr=pipe
-        )
-    except OSError as error:
-        raise ConfigError(f"{job.path}: cannot be checked now: no process can be started: {error.strerror}") from None
-    assert process.stdin is not None
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        process.stdin.write(pickle.dumps(job))
-        process.stdin.close()
-        with suppress(asyncio.IncompleteReadError):
-            while True:
-                size = int.from_bytes(await process.stdout.readexactly(_SIZE), "big")
-                yield await process.stdout.readexactly(size)
-        stderr = (await process.stderr.read()).decode(errors="replace").strip().splitlines()
-        if await process.wait() != 0:
-            reason = stderr[-1] if stderr else f"exit code {process.returncode}"
-            raise ConfigError(f"{job.path}: cannot be checked: {reason:.300}; is there enough memory?")
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-
-def _answers(job: Job) -> Iterator[object]:
+def _answers(job: LoadJob) -> Iterator[object]:
     """The devices, some at a time; or a text, which says what is wrong."""
     try:
         files, configured = config.read(job.path, prefix=job.prefix)
@@ -136,20 +104,3 @@ def _answers(job: Job) -> Iterator[object]:
     if job.kept is not None:
         with suppress(OSError):  # logged at the start, where it matters
             device_files.keep(files, job.kept)
-
-
-def main(source: BinaryIO, target: BinaryIO) -> None:
-    """The other process: a job comes in, answers go out, each after its size."""
-    gc.disable()  # it ends soon
-    os.nice(5)
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
-    job = pickle.loads(source.read())  # noqa: S301  from the gateway
-    for answer in _answers(job):
-        frame = pickle.dumps(answer)
-        target.write(len(frame).to_bytes(_SIZE, "big") + frame)
-    target.flush()
-
-
-if __name__ == "__main__":
-    # By its name: what is pickled here is looked for there.
-    import_module("gateway.config.loader").main(sys.stdin.buffer, sys.stdout.buffer)

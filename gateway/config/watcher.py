@@ -19,12 +19,16 @@ AGAIN_SECONDS = 30.0  # wrong ones are looked at again: what they name, such as 
 
 
 class ConfigWatcher:
-    """The device files, and what is wrong with them. `kept` is where the last good ones are."""
+    """The device files, and what is wrong with them. `kept` is where the last good ones are.
+
+    Whoever changes several files holds `changing`, so that they are taken all at once.
+    """
 
     def __init__(self, path: Path, prefix: str, kept: Path) -> None:
         self._path = path
         self._prefix = prefix
-        self._kept = kept
+        self.kept = kept
+        self.changing = asyncio.Lock()
         self._loader = Loader(path, prefix, kept)
         self._seen = device_files.signature(path)
         self.digest = ""  # of what is on disk
@@ -54,11 +58,11 @@ class ConfigWatcher:
             self._configured = self._last_good(error)
             return self._configured
         try:
-            device_files.keep(files, self._kept)
+            device_files.keep(files, self.kept)
         except OSError as error:
             self._log.warning(
                 "the device files cannot be kept for a start beside broken ones; see NEXUS_SPOOL_DIR",
-                file=str(self._kept),
+                file=str(self.kept),
                 reason=error.strerror,
             )
         return self._configured
@@ -73,8 +77,10 @@ class ConfigWatcher:
             if now == self._seen and not is_again:
                 continue
             looked = monotonic()
-            self.digest = await asyncio.to_thread(self._digested)
-            await self._reload(on_change)
+            async with self.changing:
+                now = await asyncio.to_thread(device_files.signature, self._path)
+                self.digest = await asyncio.to_thread(self._digested)
+                await self._reload(on_change)
             self._seen = now
 
     async def _reload(self, on_change: Callable[[tuple[ConfiguredDevice, ...]], None]) -> None:
@@ -97,7 +103,7 @@ class ConfigWatcher:
             return ""
 
     def _last_good(self, error: ConfigError) -> tuple[ConfiguredDevice, ...]:
-        files = device_files.kept_files(self._kept)
+        files = device_files.kept_files(self.kept)
         if files is None:
             raise error
         try:

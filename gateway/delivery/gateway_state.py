@@ -1,7 +1,7 @@
 """Publishes how this gateway is doing, for people: retained, every few seconds while there is a connection."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gateway import metrics
 from gateway.delivery.control_topics import ControlTopics
@@ -15,7 +15,7 @@ EXPIRY_SECONDS = 3600  # what a gateway said last that never came back
 class StatePublisher:
     """On `name`, what `report` gives. A state that the broker does not take is left to the next one."""
 
-    def __init__(self, name: str, control: ControlTopics, report: Callable[[], bytes]) -> None:
+    def __init__(self, name: str, control: ControlTopics, report: Callable[[], Awaitable[bytes]]) -> None:
         self._name, self._control, self._report = name, control, report
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("state")
@@ -33,7 +33,7 @@ class StatePublisher:
             await (await connection.publish(self._name, b"", retain=True))
 
     async def _say(self, connection: mqtt.Connection) -> None:
-        if (payload := guard.call("timer", self._report)) is None:
+        if (payload := await guard.run("timer", "state", self._report())) is None:
             return
         answer = await connection.publish(self._name, payload, retain=True, expiry=EXPIRY_SECONDS)
         self._control.sent(self._name)

@@ -1,0 +1,31 @@
+"""Answers to requests that came by MQTT, on the topic and with the correlation data that these name."""
+
+import asyncio
+
+from gateway.commands.request import ANSWERS
+from nexus import mqtt
+from nexus.process import log
+
+ANSWER_SECONDS = 5.0  # an answer that the broker does not take for so long is not sent
+
+
+def is_misled(message: mqtt.Message) -> bool:
+    """Whether it wants the answer where we would speak in our own name: we may publish in many places."""
+    return message.response_topic is not None and not message.response_topic.startswith(ANSWERS)
+
+
+async def send(connection: mqtt.Connection, message: mqtt.Message, payload: bytes) -> None:
+    """Answers a message, if it wants that."""
+    if (to := message.response_topic) is None:
+        return
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            sent = connection.publish(to, payload, correlation=message.correlation_data)
+            code = await (await sent)
+        reason = mqtt.reason(code) if code >= mqtt.REFUSED else None
+    except TimeoutError:
+        reason = "the broker did not acknowledge it in time"
+    except (mqtt.MqttError, ValueError) as error:  # ValueError: it is no topic to publish on
+        reason = str(error)
+    if reason is not None:
+        log.get("command").warning("the answer could not be sent", topic=to, reason=reason)

@@ -1,0 +1,1 @@
+"""Device files through the broker: shown, checked, changed, and put back."""
