@@ -18,6 +18,13 @@ const RETRY_MS = 3_000;
 const PAGES: Record<string, ComponentType> = {
   tags: lazy(() => import("./pages/tags")),
   trend: lazy(() => import("./pages/trend")),
+  writes: lazy(() => import("./pages/writes")),
+  files: lazy(() => import("./pages/files")),
+  rejects: lazy(() => import("./pages/rejects")),
+  completeness: lazy(() => import("./pages/completeness")),
+  audit: lazy(() => import("./pages/audit")),
+  users: lazy(() => import("./pages/users")),
+  about: lazy(() => import("./pages/about")),
 
 
 };

@@ -2,6 +2,7 @@ import "./style/base.css";
 import "./style/controls.css";
 import "./style/shell.css";
 import "./style/table.css";
+import "./style/pages.css";
 import { render } from "preact";
 import { App } from "./app";
 import { start } from "./router";

@@ -21,6 +21,7 @@ type Hear = (topic: string, reading: Reading) => void;
 
 const FRAMES_PER_SECOND = 4;
 const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
+const LOGGED_OUT = 4401;
 const LINGER_MS = 2_000; // a row scrolled away and back needs no new subscription
 
 /** What keeps live values from us; empty when they come. */
@@ -105,6 +106,7 @@ function connect(): void {
   opened.onmessage = (event) => take(JSON.parse(String(event.data)) as Frame);
   opened.onclose = (event) => {
     socket = undefined;
+    if (event.code === LOGGED_OUT) return void (session.value = undefined);
     away.value = event.reason || "closed";
     timer = setTimeout(connect, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
   };

@@ -55,10 +55,15 @@ export interface Gateway {
   receipts_outstanding: number | null;
   ts: string | number | null;
 }
+export interface Consumer {
+  group: string;
+  number: number;
+  connected: boolean;
+}
 export interface Plant {
   items: Device[];
   gateways: Gateway[];
-  ingestion: { consumers: string[]; lag_seconds: number | null } | null;
+  ingestion: { consumers: Consumer[]; lag_seconds: number | null } | null;
   broker: { connected: boolean; reason: string | null } | null;
   database: { connected: boolean; tier: string | null } | null;
   missing: string[];

@@ -13,14 +13,17 @@ import { Numbers } from "./plant/numbers";
 import { Wrong } from "./plant/wrong";
 
 const EVERY_MS = 5_000;
-const NO_TOPICS: string[] = [];
+const EVERY_DEVICE = ["device:"];
+const SETTLE_MS = 500;
 
 export function Plant() {
   const answer = useAsk<Answer>("devices", {}, EVERY_MS);
   const plant = answer.data;
-  useLive(NO_TOPICS);
+  useLive(EVERY_DEVICE);
   useEffect(() => {
-    if (devicesChanged.value) answer.again();
+    if (!devicesChanged.value) return;
+    const timer = setTimeout(answer.again, SETTLE_MS);
+    return () => clearTimeout(timer);
   }, [devicesChanged.value]);
   const chosen = /^\/plant\/(.+)/.exec(decodeURI(path.value))?.[1] ?? "";
   return (

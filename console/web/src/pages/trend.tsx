@@ -12,10 +12,10 @@ import { text } from "../text";
 import { CopyButton } from "../ui/copied";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Trouble } from "../ui/messages";
+import { Picker } from "../ui/picker";
 import { Annotations } from "./trend/annotations";
 import { Chart } from "./trend/chart";
 import { useHistory } from "./trend/history";
-import { Picker } from "./trend/picker";
 import { savePicture } from "./trend/picture";
 import { Values } from "./trend/values";
 import { at, iso, length, link, MOST_TOPICS, pan, parse, RANGES, zoom, type View } from "./trend/view";
@@ -47,7 +47,11 @@ export default function Trend() {
       <div class="bar">
         <h1>{text.trend.title}</h1>
         {parsed.topics.length < MOST_TOPICS && (
-          <Picker chosen={parsed.topics} pick={(topic) => open({ ...parsed, topics: [...parsed.topics, topic] })} />
+          <Picker
+            label={text.trend.add}
+            chosen={parsed.topics}
+            pick={(topic) => open({ ...parsed, topics: [...parsed.topics, topic] })}
+          />
         )}
       </div>
       <Toolbar view={view} show={show} open={open} picture={() => chart.current && savePicture(chart.current, history.lines, view)} />

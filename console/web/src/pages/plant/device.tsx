@@ -6,6 +6,7 @@ import { to } from "../../router";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
 import { Notice } from "../../ui/messages";
+import { Prose } from "../../ui/prose";
 import { Age, State } from "../../ui/state";
 import { remedy } from "./remedy";
 import { isWrong } from "./tree";
@@ -42,7 +43,7 @@ function Facts({ device }: { device: Device }) {
     <>
       {isWrong(device) && (
         <Notice kind={device.state === "offline" ? "bad" : "warn"}>
-          <strong>{device.reason || text.plant.state[device.state]}</strong> {remedy(device)}
+          <strong>{device.reason || text.plant.state[device.state]}</strong> <Prose of={remedy(device)} />
         </Notice>
       )}
       <dl class="facts">

@@ -6,6 +6,7 @@ import { go, query, to } from "../../router";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
 import { Empty } from "../../ui/messages";
+import { Prose } from "../../ui/prose";
 import { Age, State } from "../../ui/state";
 import { isWrong, tree, type Branch } from "./tree";
 
@@ -17,7 +18,7 @@ export function Devices({ devices, chosen }: { devices: readonly Device[]; chose
   const { head } = text.plant;
   const shown = useMemo(() => devices.filter(matches(filter, state)), [devices, filter, state]);
   const root = useMemo(() => tree(shown), [shown]);
-  if (!devices.length) return <Empty title={text.plant.noDevices} detail={text.plant.noDevicesDetail} />;
+  if (!devices.length) return <Empty title={text.plant.noDevices} detail={<Prose of={text.plant.noDevicesDetail} />} />;
   return (
     <section aria-labelledby="devices">
       <div class="bar">

@@ -24,7 +24,7 @@ export function Gateways({ plant }: { plant: Plant }) {
                   <th class="num">{name.lateness}</th>
                   <th class="num">{name.spool}</th>
                   <th class="num">{name.receipts}</th>
-                  <th class="num">{head.since}</th>
+                  <th class="num">{head.heard}</th>
                   <th>{name.version}</th>
                 </tr>
               </thead>
@@ -63,7 +63,15 @@ export function Gateways({ plant }: { plant: Plant }) {
         <section aria-labelledby="ingestion">
           <h2 id="ingestion">{text.plant.ingestion}</h2>
           <dl class="facts">
-            <Fact name={name.consumers}>{plant.ingestion.consumers.join(", ") || "–"}</Fact>
+            <Fact name={name.consumers}>
+              {plant.ingestion.consumers.map((one) => (
+                <span key={`${one.group}-${one.number}`} class={`state ${one.connected ? "normal" : "bad"}`}>
+                  <Icon name={one.connected ? "ok" : "bad"} />
+                  {one.group}-{one.number}{" "}
+                </span>
+              ))}
+              {!plant.ingestion.consumers.length && "–"}
+            </Fact>
             <Fact name={name.lag}>{duration(plant.ingestion.lag_seconds)}</Fact>
           </dl>
         </section>

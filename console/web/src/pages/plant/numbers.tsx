@@ -35,7 +35,7 @@ export function Numbers({ plant }: { plant: Plant }) {
         {connected(plant.broker)}
       </Number>
       <Number name={name.database} href="/about" level={plant.database?.connected === false ? "bad" : ""}>
-        {(plant.database?.connected && plant.database.tier) || connected(plant.database)}
+        {connected(plant.database)}
       </Number>
     </dl>
   );

@@ -4,6 +4,7 @@ import { text } from "../../text";
 import { Notice } from "../../ui/messages";
 import { Age, State } from "../../ui/state";
 import { Icon } from "../../ui/icon";
+import { Prose } from "../../ui/prose";
 import { remedy } from "./remedy";
 import { isWrong, worstFirst } from "./tree";
 
@@ -47,7 +48,9 @@ export function Wrong({ plant }: { plant: Plant }) {
                   <Age of={row.since} />
                 </td>
                 <td data-label={head.why}>{row.why || "–"}</td>
-                <td data-label={head.remedy}>{row.remedy}</td>
+                <td data-label={head.remedy}>
+                  <Prose of={row.remedy} />
+                </td>
               </tr>
             ))}
           </tbody>

@@ -1,13 +1,20 @@
 // Finds a tag to add, by typing parts of its name.
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { get } from "../../api/http";
-import type { Page, Tag } from "../../api/types";
-import { text } from "../../text";
+import { get } from "../api/http";
+import type { Page, Tag } from "../api/types";
+import { text } from "../text";
 
 const TYPING_MS = 120;
 const SHOWN = 12;
 
-export function Picker({ chosen, pick }: { chosen: readonly string[]; pick: (topic: string) => void }) {
+interface Props {
+  label: string;
+  /** Not shown again. */
+  chosen: readonly string[];
+  pick: (topic: string) => void;
+}
+
+export function Picker({ label, chosen, pick }: Props) {
   const [typed, setTyped] = useState("");
   const [open, setOpen] = useState(false);
   const [found, setFound] = useState<Tag[]>([]);
@@ -60,8 +67,8 @@ export function Picker({ chosen, pick }: { chosen: readonly string[]; pick: (top
         aria-controls={id}
         aria-activedescendant={shown ? `${id}-${at}` : undefined}
         aria-autocomplete="list"
-        aria-label={text.trend.add}
-        placeholder={`${text.trend.add}: ${text.trend.addHint}`}
+        aria-label={label}
+        placeholder={`${label}: ${text.common.typeName}`}
         value={typed}
         onFocus={() => setOpen(true)}
         onInput={(event) => {
@@ -70,7 +77,7 @@ export function Picker({ chosen, pick }: { chosen: readonly string[]; pick: (top
         }}
         onKeyDown={key}
       />
-      <ul id={id} role="listbox" aria-label={text.trend.add} hidden={!shown}>
+      <ul id={id} role="listbox" aria-label={label} hidden={!shown}>
         {found.map((tag, index) => (
           <li
             key={tag.topic}

@@ -1,0 +1,60 @@
+// Lists that come a page at a time.
+import { useCallback, useEffect, useRef, useState } from "preact/hooks";
+import { address, call, ProblemError, type Asked } from "./http";
+import type { Page } from "./types";
+
+export interface Pages<T, P> {
+  items: T[];
+  /** The first page, with what it says besides its items. */
+  first: P | undefined;
+  problem: ProblemError | undefined;
+  asking: boolean;
+  more: (() => void) | undefined;
+  again: () => void;
+}
+
+const RETRY_MS = 5_000;
+
+export function usePages<T, P extends Page<T> = Page<T>>(resource: string, asked: Asked): Pages<T, P> {
+  const url = address(resource, asked);
+  const [pages, setPages] = useState<P[]>([]);
+  const [problem, setProblem] = useState<ProblemError>();
+  const [asking, setAsking] = useState(true);
+  const [round, setRound] = useState(0);
+  const stop = useRef(new AbortController());
+  const again = useCallback(() => setRound((n) => n + 1), []);
+
+  const ask = useCallback(
+    async (after: string | null, before: P[]) => {
+      const signal = stop.current.signal;
+      setAsking(true);
+      try {
+        const page = await call<P>("GET", address(resource, { ...asked, after }), undefined, signal);
+        setPages([...before, page]);
+        setProblem(undefined);
+      } catch (error) {
+        if (signal.aborted) return;
+        const found = error instanceof ProblemError ? error : new ProblemError(0, "", String(error));
+        setProblem(found);
+        if (found.status === 0 || found.status >= 500) setTimeout(() => !signal.aborted && again(), RETRY_MS);
+      }
+      setAsking(false);
+    },
+    [url],
+  );
+  useEffect(() => {
+    stop.current = new AbortController();
+    void ask(null, []);
+    return () => stop.current.abort();
+  }, [ask, round]);
+
+  const next = pages.at(-1)?.next ?? null;
+  return {
+    items: pages.flatMap((page) => page.items),
+    first: pages[0],
+    problem,
+    asking,
+    more: next === null ? undefined : () => void ask(next, pages),
+    again,
+  };
+}

@@ -1,0 +1,216 @@
+// Whether everything that was due was read, sent and stored; and what became of the rest.
+import { useMemo } from "preact/hooks";
+import { useAsk } from "../api/ask";
+import { count, duration, moment } from "../format";
+import { go, query, to } from "../router";
+import { text } from "../text";
+import { Icon } from "../ui/icon";
+import { Empty, Notice, Status } from "../ui/messages";
+
+interface Cause {
+  cause: string;
+  count: number;
+  from: string | null;
+  to: string | null;
+}
+interface Hour {
+  device: string;
+  hour: string;
+  due: number;
+  read: number;
+  suppressed: number;
+  sent: number;
+  receipted: number;
+  stored: number | null;
+  duplicate: number;
+  late: number;
+  rejected: number;
+  missing: number;
+  causes: Cause[];
+}
+
+const COUNTS = ["due", "read", "suppressed", "sent", "receipted", "stored", "duplicate", "late", "rejected", "missing"] as const;
+const HOUR_MS = 3_600_000;
+const SHOWN = 300;
+
+function midnight(): Date {
+  const at = new Date();
+  at.setHours(0, 0, 0, 0);
+  return at;
+}
+
+/** `2026-11-26` in this browser's time zone. */
+function dayOf(at: Date): string {
+  return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, "0")}-${String(at.getDate()).padStart(2, "0")}`;
+}
+
+export default function Completeness() {
+  const device = query.value.get("device") ?? "";
+  const day = query.value.get("day") ?? dayOf(midnight());
+  const from = new Date(`${day}T00:00:00`);
+  const until = new Date(from);
+  until.setDate(until.getDate() + 1);
+  const right = Number.isFinite(from.getTime());
+  const asked = right ? { device, from: from.toISOString(), to: until.toISOString() } : {};
+  const answer = useAsk<{ items: Hour[] }>("completeness", asked, 30_000);
+  const items = answer.data?.items;
+  const show = (next: { device?: string; day?: string }) => go(to("/completeness", { device, day, ...next }), true);
+  return (
+    <>
+      <div class="bar">
+        <h1>{text.nav.completeness}</h1>
+        <input
+          type="date"
+          aria-label={text.completeness.day}
+          value={day}
+          onChange={(event) => show({ day: event.currentTarget.value })}
+        />
+        <input
+          type="search"
+          aria-label={text.plant.head.device}
+          placeholder={text.plant.head.device}
+          value={device}
+          onChange={(event) => show({ device: event.currentTarget.value })}
+        />
+      </div>
+      <p class="dim">{text.completeness.about}</p>
+      <Status of={answer} />
+      {items && !items.length && <Empty title={text.completeness.empty} detail={text.completeness.emptyDetail} />}
+      {items && items.length > 0 && <Day items={items} from={from.getTime()} choose={(chosen) => show({ device: chosen })} />}
+    </>
+  );
+}
+
+function Day({ items, from, choose }: { items: readonly Hour[]; from: number; choose: (device: string) => void }) {
+  const missing = items.reduce((sum, one) => sum + one.missing, 0);
+  const devices = useMemo(() => byDevice(items), [items]);
+  const rows = devices.length === 1 ? [...items] : items.filter((one) => one.missing > 0);
+  return (
+    <>
+      {missing ? (
+        <Notice kind="bad">{text.completeness.missing(missing)}</Notice>
+      ) : (
+        <Notice kind="ok">{text.completeness.complete}</Notice>
+      )}
+      <div class="scroll">
+        <table class="rows hours">
+          <thead>
+            <tr>
+              <th>{text.plant.head.device}</th>
+              {Array.from({ length: 24 }, (_, hour) => (
+                <th key={hour} class="hour num">
+                  {String(hour).padStart(2, "0")}
+                </th>
+              ))}
+              <th class="num">{text.completeness.head.due}</th>
+              <th class="num">{text.completeness.head.stored}</th>
+              <th class="num">{text.completeness.head.missing}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {devices.slice(0, SHOWN).map((one) => (
+              <tr key={one.device}>
+                <th scope="row">
+                  <button class="quiet link" onClick={() => choose(one.device)}>
+                    {one.device}
+                  </button>
+                </th>
+                {Array.from({ length: 24 }, (_, hour) => (
+                  <Cell key={hour} of={one.hours.get(from + hour * HOUR_MS)} />
+                ))}
+                <td class="num">{count(one.due)}</td>
+                <td class="num">{count(one.stored)}</td>
+                <td class="num">{one.missing ? <span class="state bad">{count(one.missing)}</span> : "0"}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {rows.length > 0 && <Details rows={rows.slice(0, SHOWN)} />}
+    </>
+  );
+}
+
+function Cell({ of }: { of: Hour | undefined }) {
+  if (!of) return <td class="hour dim">·</td>;
+  const says = COUNTS.map((name) => `${text.completeness.head[name]} ${count(of[name])}`).join("\n");
+  return (
+    <td class={`hour ${of.missing ? "bad" : ""}`} title={says}>
+      {of.missing ? <Icon name="bad" label={text.completeness.missing(of.missing)} /> : <Icon name="ok" label={text.completeness.complete} />}
+    </td>
+  );
+}
+
+function Details({ rows }: { rows: readonly Hour[] }) {
+  const { head } = text.completeness;
+  return (
+    <section aria-labelledby="details">
+      <h2 id="details">{text.completeness.details}</h2>
+      <div class="scroll">
+        <table class="rows">
+          <thead>
+            <tr>
+              <th>{text.plant.head.device}</th>
+              <th>{head.hour}</th>
+              {COUNTS.map((name) => (
+                <th key={name} class="num">
+                  {head[name]}
+                </th>
+              ))}
+              <th>{head.causes}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {rows.map((one) => (
+              <tr key={`${one.device} ${one.hour}`}>
+                <th scope="row">
+                  <a href={`/plant/${one.device}`}>{one.device}</a>
+                </th>
+                <td class="num nowrap">{moment(one.hour)}</td>
+                {COUNTS.map((name) => (
+                  <td key={name} class="num">
+                    {name === "missing" && one.missing ? <span class="state bad">{count(one.missing)}</span> : count(one[name])}
+                  </td>
+                ))}
+                <td>
+                  {one.causes.map((cause, index) => (
+                    <div key={index}>{said(cause)}</div>
+                  ))}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </section>
+  );
+}
+
+function said({ cause, count: many, from, to: until }: Cause): string {
+  const name = text.completeness.cause[cause] ?? cause.replaceAll("_", " ");
+  if (!from || !until) return `${name}: ${count(many)}`;
+  const seconds = (Date.parse(until) - Date.parse(from)) / 1000;
+  return `${name}: ${count(many)} (${moment(from)}, ${duration(seconds)})`;
+}
+
+interface Row {
+  device: string;
+  hours: Map<number, Hour>;
+  due: number;
+  stored: number;
+  missing: number;
+}
+
+/** What lacks most first. */
+function byDevice(items: readonly Hour[]): Row[] {
+  const found = new Map<string, Row>();
+  for (const one of items) {
+    const row = found.get(one.device) ?? { device: one.device, hours: new Map(), due: 0, stored: 0, missing: 0 };
+    found.set(one.device, row);
+    row.hours.set(Date.parse(one.hour), one);
+    row.due += one.due;
+    row.stored += one.stored ?? 0;
+    row.missing += one.missing;
+  }
+  return [...found.values()].sort((a, b) => b.missing - a.missing || a.device.localeCompare(b.device, undefined, { numeric: true }));
+}

@@ -1,0 +1,176 @@
+// Device files: shown, checked with the errors at their lines, compared, applied, and put back.
+import { useEffect, useState } from "preact/hooks";
+import { useAct } from "../api/act";
+import { useAsk } from "../api/ask";
+import { post } from "../api/http";
+import { mayChange } from "../api/session";
+import { go, query, to } from "../router";
+import { text } from "../text";
+import { Empty, Notice, Status, Trouble } from "../ui/messages";
+import { Diff, Editor, Problems, type FileProblem } from "./files/editor";
+import { Versions } from "./files/versions";
+
+export interface FilesOf {
+  group: string;
+  member: string;
+  writable: boolean;
+  reason: string | null;
+  files: string[];
+}
+interface Content {
+  text: string;
+  digest: string;
+}
+interface Checked {
+  ok: boolean;
+  error?: string | null;
+  problems?: FileProblem[];
+  diff?: string | null;
+}
+
+export default function Files() {
+  const answer = useAsk<{ gateways: FilesOf[] }>("files");
+  const gateways = answer.data?.gateways ?? [];
+  const name = query.value.get("gateway") ?? "";
+  const gateway = gateways.find((one) => `${one.group}/${one.member}` === name) ?? gateways[0];
+  const file = query.value.get("file") ?? gateway?.files[0] ?? "";
+  const show = (next: { gateway?: string; file?: string }) => go(to("/files", { gateway: name, file, ...next }));
+  return (
+    <>
+      <div class="bar">
+        <h1>{text.nav.files}</h1>
+        {gateways.length > 1 && (
+          <select
+            aria-label={text.plant.head.gateway}
+            value={gateway && `${gateway.group}/${gateway.member}`}
+            onChange={(event) => go(to("/files", { gateway: event.currentTarget.value }))}
+          >
+            {gateways.map((one) => (
+              <option key={`${one.group}/${one.member}`}>{`${one.group}/${one.member}`}</option>
+            ))}
+          </select>
+        )}
+        {gateway && (
+          <span class="group wrap">
+            {gateway.files.map((one) => (
+              <button key={one} aria-pressed={one === file} onClick={() => show({ file: one })}>
+                {one}
+              </button>
+            ))}
+          </span>
+        )}
+      </div>
+      <Status of={answer} />
+      {answer.data && !gateways.length && <Empty title={text.files.empty} detail={text.files.emptyDetail} />}
+      {gateway && !gateway.writable && (
+        <Notice kind="info">
+          {text.files.readOnly} {gateway.reason}
+        </Notice>
+      )}
+      {gateway && file && <One key={`${gateway.group}/${gateway.member}/${file}`} gateway={gateway} file={file} />}
+    </>
+  );
+}
+
+function One({ gateway, file }: { gateway: FilesOf; file: string }) {
+  const where = { group: gateway.group, member: gateway.member };
+  const content = useAsk<Content>("files/content", { ...where, file });
+  const [edited, setEdited] = useState<string>();
+  const [checked, setChecked] = useState<Checked>();
+  const [diff, setDiff] = useState<string>();
+  const [done, setDone] = useState<string>();
+  const [round, setRound] = useState(0);
+  const act = useAct();
+  const original = content.data?.text;
+  const shown = edited ?? original ?? "";
+  const changed = edited !== undefined && edited !== original;
+  const body = { ...where, files: { [file]: shown } };
+  const forget = () => {
+    setChecked(undefined);
+    setDiff(undefined);
+    setDone(undefined);
+  };
+
+  useEffect(() => {
+    if (!changed) return;
+    const warn = (event: Event) => event.preventDefault();
+    addEventListener("beforeunload", warn);
+    return () => removeEventListener("beforeunload", warn);
+  }, [changed]);
+
+  const check = () => {
+    forget();
+    return act.run(async () => setChecked(await post<Checked>("files/check", body)));
+  };
+  const compare = () => {
+    forget();
+    return act.run(async () => {
+      const found = await post<Checked>("files/diff", body);
+      setDiff(found.diff ?? "");
+      if (found.problems?.length || found.error) setChecked(found);
+    });
+  };
+  const taken = (said: string) => {
+    setDone(said);
+    setEdited(undefined);
+    setRound(round + 1);
+    content.again();
+  };
+  const apply = () => {
+    forget();
+    return act.run(async () => {
+      const found = await post<Checked>("files/apply", { ...body, digest: content.data?.digest });
+      if (found.ok) taken(text.files.applied);
+      else setChecked(found);
+    });
+  };
+  const problems = (checked?.problems ?? []).filter((one) => one.file === file);
+  return (
+    <>
+      <Status of={content} />
+      {original !== undefined && (
+        <>
+          <Editor
+            label={file}
+            value={shown}
+            problems={problems}
+            readOnly={!mayChange.value}
+            change={(next) => {
+              setEdited(next);
+              setDone(undefined);
+            }}
+          />
+          <div class="bar">
+            <button disabled={act.busy} onClick={() => void check()}>
+              {text.files.check}
+            </button>
+            <button disabled={act.busy || !changed} onClick={() => void compare()}>
+              {text.files.diff}
+            </button>
+            {mayChange.value && gateway.writable && (
+              <button class="primary" disabled={act.busy || !changed} onClick={() => void apply()}>
+                {text.files.apply}
+              </button>
+            )}
+            {changed && (
+              <button
+                onClick={() => {
+                  setEdited(undefined);
+                  forget();
+                }}
+              >
+                {text.files.undo}
+              </button>
+            )}
+            {changed && <span class="dim">{text.files.changed}</span>}
+          </div>
+          {act.problem && <Trouble problem={act.problem} />}
+          {done && <Notice kind="ok">{done}</Notice>}
+          {checked && <Problems ok={checked.ok} error={checked.error ?? null} of={checked.problems ?? []} />}
+          {diff !== undefined && <Diff of={diff} />}
+        </>
+      )}
+      <Versions key={round} gateway={gateway} rolledBack={() => taken(text.files.rolledBack)} />
+    </>
+  );
+}

@@ -1,0 +1,83 @@
+// What the files were before, and back to it.
+import { useState } from "preact/hooks";
+import { useAct } from "../../api/act";
+import { useAsk } from "../../api/ask";
+import { post, ProblemError } from "../../api/http";
+import { mayChange } from "../../api/session";
+import { moment } from "../../format";
+import { text } from "../../text";
+import { Dialog } from "../../ui/dialog";
+import { Status, Trouble } from "../../ui/messages";
+import type { FilesOf } from "../files";
+
+interface Version {
+  id: string;
+  time: string | number;
+  person?: string | null;
+  by?: string | null;
+  files: string[];
+}
+
+export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack: () => void }) {
+  const where = { group: gateway.group, member: gateway.member };
+  const answer = useAsk<{ items: Version[] }>("files/history", where);
+  const [chosen, setChosen] = useState<Version>();
+  const act = useAct();
+  const back = async () => {
+    const ok = await act.run(async () => {
+      const done = await post<{ ok: boolean; error?: string | null }>("files/rollback", { ...where, id: chosen!.id });
+      if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, done.error ?? "");
+    });
+    setChosen(undefined);
+    if (ok) rolledBack();
+  };
+  const items = answer.data?.items ?? [];
+  return (
+    <section aria-labelledby="versions">
+      <h2 id="versions">{text.files.versions}</h2>
+      <Status of={answer} />
+      {act.problem && <Trouble problem={act.problem} />}
+      {answer.data && !items.length && <p class="dim">{text.files.noVersions}</p>}
+      {items.length > 0 && (
+        <div class="scroll">
+          <table class="rows">
+            <thead>
+              <tr>
+                <th>{text.files.head.until}</th>
+                <th>{text.files.head.by}</th>
+                <th>{text.files.head.files}</th>
+                <th />
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((one) => (
+                <tr key={one.id}>
+                  <td class="num-left nowrap">{moment(one.time)}</td>
+                  <td>{one.person ?? one.by ?? "–"}</td>
+                  <td>{one.files.join(", ")}</td>
+                  <td class="actions">
+                    {mayChange.value && gateway.writable && (
+                      <button class="quiet" disabled={act.busy} onClick={() => setChosen(one)}>
+                        {text.files.rollback}
+                      </button>
+                    )}
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+      {chosen && (
+        <Dialog title={text.files.sure(moment(chosen.time))} close={() => setChosen(undefined)}>
+          <p class="bar">
+            <button class="primary" disabled={act.busy} onClick={() => void back()}>
+              {text.files.rollback}
+            </button>
+            <button onClick={() => setChosen(undefined)}>{text.common.cancel}</button>
+          </p>
+        </Dialog>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,197 @@
+// Writes a value to a device: what it is now, what it shall be, what it is then, and who did what.
+import { useMemo, useState } from "preact/hooks";
+import { useAct } from "../api/act";
+import { useAsk } from "../api/ask";
+import { post } from "../api/http";
+import { useLast } from "../api/last";
+import { reading, useLive } from "../api/live";
+import { isOperator, mayWrite } from "../api/session";
+import type { Page, Tag, Value } from "../api/types";
+import { value } from "../format";
+import { go, query, to } from "../router";
+import { text } from "../text";
+import { Dialog } from "../ui/dialog";
+import { Empty, Notice, Status, Trouble } from "../ui/messages";
+import { Picker } from "../ui/picker";
+import { Prose } from "../ui/prose";
+import { Age, QualityOf } from "../ui/state";
+import { AuditTable } from "./audit";
+import { Fact } from "./plant/device";
+import { parse } from "./writes/value";
+
+interface Written {
+  topic: string;
+  old: Value;
+  new: Value;
+  read_back: Value;
+  ok: boolean;
+  error: string | null;
+}
+
+export default function Writes() {
+  const topic = query.value.get("topic") ?? "";
+  return (
+    <>
+      <div class="bar">
+        <h1>{text.writes.title}</h1>
+        <Picker label={text.writes.choose} chosen={[]} pick={(chosen) => go(to("/writes", { topic: chosen }))} />
+      </div>
+      {!mayWrite.value && <Notice kind="info">{text.common.needs(text.role.operator)}</Notice>}
+      {topic ? <One key={topic} topic={topic} /> : <Empty title={text.writes.empty} detail={text.writes.emptyDetail} />}
+    </>
+  );
+}
+
+function One({ topic }: { topic: string }) {
+  const topics = useMemo(() => [topic], [topic]);
+  useLast(topics);
+  useLive(topics);
+  const device = topic.replace(/^dev\//, "").split("/").slice(0, -1).join("/");
+  const tags = useAsk<Page<Tag>>("tags", { device, limit: 5_000 });
+  const tag = tags.data?.items.find((one) => one.topic === topic);
+  const live = reading(topic).value;
+  const [done, setDone] = useState<Written>();
+  const [round, setRound] = useState(0);
+  const unit = live?.unit ?? tag?.unit ?? "";
+  return (
+    <>
+      <section class="card">
+        <h2>{topic}</h2>
+        <dl class="facts">
+          <Fact name={text.tags.head.value}>
+            <strong class="now num">
+              {value(live?.value)} {unit}
+            </strong>
+          </Fact>
+          <Fact name={text.tags.head.quality}>
+            <QualityOf of={live?.quality} />
+          </Fact>
+          <Fact name={text.tags.head.age}>
+            <Age of={live?.time} />
+          </Fact>
+          <Fact name={text.tags.head.limits}>
+            {tag && (tag.min !== null || tag.max !== null) ? `${value(tag.min)} … ${value(tag.max)}` : text.common.none}
+          </Fact>
+          <Fact name={text.tags.head.type}>{tag?.type ?? "–"}</Fact>
+          <Fact name={text.tags.head.device}>
+            <a href={`/plant/${device}`}>{device}</a>
+          </Fact>
+        </dl>
+        <Status of={tags} />
+        {tag?.writable === false && <Notice kind="info"><Prose of={text.writes.notWritable} /></Notice>}
+        {tag?.writable !== false && mayWrite.value && (
+          <Form
+            topic={topic}
+            tag={tag}
+            unit={unit}
+            done={(written) => {
+              setDone(written);
+              setRound(round + 1);
+            }}
+          />
+        )}
+        {done && <Outcome of={done} unit={unit} />}
+      </section>
+      {isOperator.value && (
+        <section aria-labelledby="history">
+          <h2 id="history">{text.writes.history}</h2>
+          <AuditTable key={round} asked={{ topic, limit: 50 }} without={["topic"]} />
+        </section>
+      )}
+    </>
+  );
+}
+
+function Outcome({ of, unit }: { of: Written; unit: string }) {
+  return of.ok ? (
+    <Notice kind="ok">
+      <strong>{text.writes.done}</strong> {text.writes.readBack}:{" "}
+      <strong>
+        {value(of.read_back)} {unit}
+      </strong>{" "}
+      ({text.writes.before}: {value(of.old)})
+    </Notice>
+  ) : (
+    <Notice kind="bad">
+      <strong>{text.writes.failed}</strong> {of.error}
+    </Notice>
+  );
+}
+
+interface FormProps {
+  topic: string;
+  tag: Tag | undefined;
+  unit: string;
+  done: (written: Written) => void;
+}
+
+function Form({ topic, tag, unit, done }: FormProps) {
+  const [typed, setTyped] = useState("");
+  const [asked, setAsked] = useState<Exclude<Value, null>>();
+  const act = useAct();
+  const seen = reading(topic).value;
+  const boolean = tag?.type === "bool" || typeof seen?.value === "boolean";
+  const { wanted, fault } = parse(typed, tag, seen?.value);
+
+  const write = async () => {
+    if (asked === undefined) return;
+    const expected = seen ? { value: seen.value, time: new Date(seen.time).toISOString() } : null;
+    const ok = await act.run(async () => done(await post<Written>("write", { topic, value: asked, expected })));
+    setAsked(undefined);
+    if (ok) setTyped("");
+  };
+  return (
+    <form
+      class="bar"
+      onSubmit={(event) => {
+        event.preventDefault();
+        if (wanted !== undefined) setAsked(wanted);
+      }}
+    >
+      <label class="field">
+        <span>{text.writes.value}</span>
+        {boolean ? (
+          <select value={typed} onChange={(event) => setTyped(event.currentTarget.value)}>
+            <option value="" />
+            <option value="true">{text.value.true}</option>
+            <option value="false">{text.value.false}</option>
+          </select>
+        ) : (
+          <input
+            value={typed}
+            inputMode="decimal"
+            autocomplete="off"
+            aria-invalid={fault !== null}
+            aria-describedby="fault"
+            onInput={(event) => setTyped(event.currentTarget.value)}
+          />
+        )}
+      </label>
+      <span class="align-end">{unit}</span>
+      <button class="primary align-end" disabled={wanted === undefined || act.busy}>
+        {text.writes.write}
+      </button>
+      <span id="fault" class="state bad align-end">
+        {fault}
+      </span>
+      {act.problem && <Trouble problem={act.problem} />}
+      {asked !== undefined && (
+        <Dialog title={text.writes.confirm} close={() => setAsked(undefined)}>
+          <p class="change num">
+            {topic}
+            <br />
+            {value(seen?.value)} {unit} → <strong>{value(asked)} {unit}</strong>
+          </p>
+          <p class="bar">
+            <button type="button" class="primary" disabled={act.busy} autofocus onClick={() => void write()}>
+              {text.writes.write}
+            </button>
+            <button type="button" onClick={() => setAsked(undefined)}>
+              {text.common.cancel}
+            </button>
+          </p>
+        </Dialog>
+      )}
+    </form>
+  );
+}

@@ -1,0 +1,30 @@
+// What somebody typed, as a value of the tag.
+import type { Tag, Value } from "../../api/types";
+import { text } from "../../text";
+
+interface Parsed {
+  wanted: Exclude<Value, null> | undefined;
+  fault: string | null;
+}
+
+const NONE: Parsed = { wanted: undefined, fault: null };
+
+/** `present` tells the type where no gateway has described the tag. */
+export function parse(typed: string, tag: Tag | undefined, present: Value | undefined): Parsed {
+  const said = typed.trim();
+  if (!said) return NONE;
+  if (tag?.type === "bool" || (!tag?.type && typeof present === "boolean")) return { wanted: said === "true", fault: null };
+  if (/^(string|text)/i.test(tag?.type ?? "") || (!tag?.type && typeof present === "string")) {
+    return { wanted: typed, fault: null };
+  }
+  // A German keyboard's comma is a decimal point here.
+  const number = Number(said.replace(",", "."));
+  if (!Number.isFinite(number)) return { wanted: undefined, fault: text.writes.noNumber };
+  if (/^u?int/.test(tag?.type ?? "") && tag?.type && !Number.isInteger(number) && !tag.unit) {
+    return { wanted: undefined, fault: text.writes.noInteger };
+  }
+  const low = tag?.min ?? -Infinity;
+  const high = tag?.max ?? Infinity;
+  if (number < low || number > high) return { wanted: undefined, fault: text.writes.outside(low, high) };
+  return { wanted: number, fault: null };
+}
