@@ -56,6 +56,7 @@ class _Console:
             stack.callback(looking.cancel)
             historian, access = Historian(self._database), Access(Identities(self._database))
             plant = Plant(self._broker, self._database)
+            metrics.broker_connected.set_function(lambda: plant.away is None)
             watching = asyncio.create_task(plant.run(), name="plant")
             stack.callback(watching.cancel)
             stored = StoredNow(self._database, historian.catalogue)

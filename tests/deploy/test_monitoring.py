@@ -22,6 +22,7 @@ from db.migrate import connect, migrate
 from db.settings import Settings as DatabaseSettings
 from infrastructure.monitoring.generate import RULES, generated
 from tests.asker import Asker
+from tests.console_api import Api
 from tests.parts import Mosquitto, Nexus, Postgres, free_port, publish, until
 
 ROOT = Path(__file__).parents[2]
@@ -186,12 +187,16 @@ class Site:
         gateway |= {"mqtt_url": broker.url, "receipts": "ingestion"}
         self.gateway = nexus("gateway", "--devices", str(folder / "devices.yaml"), **gateway).until_ready()
         self.monitor = nexus("db", "monitor", database_url=database).until_ready()
+        web = str(free_port())
+        self.console = nexus("console", **keys, console_insecure="1", console_port=web).until_ready()
+        Api(int(web)).get("about")  # so that there is something to count
         self.jobs = {
             job: f"127.0.0.1:{process.port}"
             for job, process in (
                 ("gateway", self.gateway),
                 ("ingestion", self.ingester),
                 ("database-monitor", self.monitor),
+                ("console", self.console),
             )
         }
 
@@ -360,7 +365,7 @@ def test_the_alerts_that_matter_most_fire_and_resolve(
         own_postgres.start()
         watched.silent("broker and database are back")
 
-        watched.kill(site.gateway, site.ingester, site.monitor)
-        watched.fire("NexusGatewayDown", "NexusIngestionDown", "NexusMonitorDown")
+        watched.kill(site.gateway, site.ingester, site.monitor, site.console)
+        watched.fire("NexusGatewayDown", "NexusIngestionDown", "NexusMonitorDown", "NexusConsoleDown")
         watched.come_back()
         watched.silent("the services are back")
