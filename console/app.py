@@ -12,6 +12,7 @@ from console.api import (
     devices,
     docs,
     export,
+    files,
     history,
     keys,
     last,
@@ -45,6 +46,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     devices.router,
     live.router,
     write.router,
+    files.router,
 )
 
 

@@ -1,0 +1,169 @@
+"""`/files`: the device files of gateways, which answer for themselves through the broker."""
+
+import asyncio
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from console.access import audit
+from console.access.door import Engineer
+from console.access.person import Person
+from console.live import epoch
+from console.parts import Parts, PartsDep
+from console.problems import Problem
+from nexus.contract import device_files as contract
+from nexus.contract import topic as topics
+from nexus.contract.codec import DecodeError
+from nexus.contract.device_files import Answer, Operation, Request
+
+TIMEOUT_SECONDS = 40.0  # a gateway checks for at most 30
+LIST_SECONDS = 5.0  # a list is asked of all of them, and those that are gone do not answer
+
+router = APIRouter(tags=["files"])
+
+Group = Annotated[str, Query(min_length=1, max_length=200)]
+Name = Annotated[str, Query(min_length=1, max_length=200)]
+Texts = Annotated[
+    dict[Annotated[str, Field(max_length=200)], str | None],
+    Field(max_length=1000, description="New texts by name; null for a file that goes. All others stay."),
+]
+
+
+class Gateway(BaseModel):
+    """Whose files."""
+
+    model_config = ConfigDict(extra="forbid")
+    group: str = Field(min_length=1, max_length=200, examples=["gateway"])
+    member: str = Field(min_length=1, max_length=200, examples=["gateway"])
+
+
+class Changes(Gateway):
+    """Files as somebody would have them."""
+
+    files: Texts
+
+
+class Change(Changes):
+    """Files as they are to be; `digest` is that of the files which the change was made for."""
+
+    digest: str = Field(max_length=200)
+
+
+class Version(Gateway):
+    """A version to go back to."""
+
+    id: str = Field(min_length=1, max_length=200)
+
+
+@router.get("/files")
+async def files(_: Engineer, parts: PartsDep) -> Response:
+    """The gateways that answer, each with the names of its device files; `reason` says why they can only be read."""
+    rows = [one for one in parts.plant.gateways() if one.state == "online"]
+    listed = await asyncio.gather(*[_listed(parts, one.group, one.member) for one in rows])
+    return _told({"gateways": listed})
+
+
+@router.get("/files/content")
+async def content(_: Engineer, parts: PartsDep, group: Group, member: Name, file: Name) -> Response:
+    """The text of a file, with `${VARIABLES}` as they are written; passwords that are written out are masked."""
+    answer = await _ask(parts, group, member, Request("read", file=file))
+    return _told({"file": file, "text": answer.text, "digest": answer.digest})
+
+
+@router.get("/files/history")
+async def history(_: Engineer, parts: PartsDep, group: Group, member: Name) -> Response:
+    """The versions to which one can go back, the newest first: who replaced each of them, and when."""
+    answer = await _ask(parts, group, member, Request("history"))
+    items = [
+        {"id": one.id, "time": epoch.text(one.time), "person": one.by, "files": one.files} for one in answer.versions
+    ]
+    return _told({"items": items})
+
+
+@router.post("/files/check")
+async def check(wanted: Changes, _: Engineer, parts: PartsDep) -> Response:
+    """What `nexus check` says of the files with these changes, by file and line."""
+    answer = await _ask(parts, wanted.group, wanted.member, Request("check", wanted.files))
+    return _told({"ok": answer.ok, "problems": answer.problems})
+
+
+@router.post("/files/diff")
+async def diff(wanted: Changes, _: Engineer, parts: PartsDep) -> Response:
+    """How the files with these changes differ from those that run, as a unified diff."""
+    answer = await _ask(parts, wanted.group, wanted.member, Request("diff", wanted.files))
+    return _told({"diff": answer.diff, "ok": answer.ok, "problems": answer.problems})
+
+
+@router.post("/files/apply")
+async def apply(wanted: Change, person: Engineer, parts: PartsDep) -> Response:
+    """Replaces files, if they have no error; the gateway takes them within seconds. `ok` is false if they have one."""
+    request = Request("apply", wanted.files, digest=wanted.digest, by=_by(person))
+    return await _changed(parts, person, wanted, request, {"files": sorted(wanted.files)})
+
+
+@router.post("/files/rollback")
+async def rollback(wanted: Version, person: Engineer, parts: PartsDep) -> Response:
+    """Puts back the files of a version."""
+    request = Request("rollback", id=wanted.id, by=_by(person))
+    return await _changed(parts, person, wanted, request, {"version": wanted.id})
+
+
+async def _changed(parts: Parts, person: Person, gateway: Gateway, request: Request, about: dict[str, Any]) -> Response:
+    event, name = f"{request.op}-files", topics.files(gateway.group, gateway.member)
+    # Without the record of what was asked for, nothing is done.
+    await audit.record(parts, person, event, name, ok=None, detail=about)
+    try:
+        answer = await _ask(parts, gateway.group, gateway.member, request)
+    except Problem as problem:
+        await audit.record(parts, person, event, name, ok=False, detail={**about, "error": problem.detail})
+        raise
+    await audit.record(parts, person, event, name, ok=answer.ok, detail={**about, "error": answer.error})
+    return _told({"ok": answer.ok, "problems": answer.problems, "digest": answer.digest})
+
+
+async def _listed(parts: Parts, group: str, member: str) -> dict[str, Any]:
+    row: dict[str, Any] = {"group": group, "member": member}
+    try:
+        answer = await _ask(parts, group, member, Request("list"), LIST_SECONDS)
+    except Problem as problem:
+        return {**row, "writable": False, "reason": problem.detail, "files": [], "digest": ""}
+    return {
+        **row,
+        "writable": answer.writable,
+        "reason": answer.reason,
+        "files": answer.files,
+        "digest": answer.digest,
+    }
+
+
+async def _ask(parts: Parts, group: str, member: str, request: Request, timeout: float = TIMEOUT_SECONDS) -> Answer:
+    """A gateway's answer: it did as asked, or found errors in the files. Raises Problem otherwise."""
+    known = {(one.group, one.member) for one in parts.plant.gateways() if one.state == "online"}
+    if (group, member) not in known and parts.plant.away is None:
+        raise Problem(404, "No such gateway", f"no gateway {member} of group {group} is online: see GET devices")
+    payload = contract.encode_request(request)
+    if len(payload) > contract.LARGEST_BYTES:
+        said = f"the files have {len(payload):,} bytes, and {contract.LARGEST_BYTES:,} are the most: use templates"
+        raise Problem(413, "Too large", said)
+    try:
+        answer = contract.decode_answer(await parts.plant.request(topics.files(group, member), payload, timeout))
+    except DecodeError as error:
+        raise Problem(502, "The gateway's answer cannot be read", f"{error}: is it of this version?") from None
+    if not answer.ok and not answer.problems:
+        raise Problem(*_refusal(request.op), answer.error or "the gateway does not say why")
+    return answer
+
+
+def _told(content: dict[str, Any]) -> Response:
+    return Response(msgspec.json.encode(content), media_type="application/json")
+
+
+def _refusal(operation: Operation) -> tuple[int, str]:
+    return (404, "No such file") if operation == "read" else (409, "The gateway refuses")
+
+
+def _by(person: Person) -> str:
+    return "".join(letter for letter in person.name if letter.isprintable())[:128]
