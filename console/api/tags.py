@@ -1,5 +1,6 @@
 """The tags that there are, found while people type."""
 
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,6 +11,7 @@ from console.api import answers
 from console.api.parameters import Text
 from console.historian import catalogue, last, times
 from console.parts import PartsDep
+from nexus.contract.description import TagDescription
 from nexus.contract.topic import ROOT
 
 router = APIRouter(tags=["tags"])
@@ -44,33 +46,35 @@ async def tags(
     _: Viewer,
     parts: PartsDep,
     *,
-    q: Annotated[Text, Query(max_length=200, description="Words that are all in the topic, whatever their case")] = "",
+    q: Annotated[
+        Text, Query(max_length=200, description="Words that are all in the topic or its unit, whatever their case")
+    ] = "",
     device: Annotated[Text, Query(max_length=2_000, description="Only this device's")] = "",
     limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
     after: Annotated[Text, Query(max_length=2_000, description="`next` of the page before")] = "",
 ) -> Response:
-    """Tags by topic."""
-    known = parts.historian.catalogue
+    """Tags by topic, those included that gateways describe and that never had a value."""
+    known, described = parts.historian.catalogue, parts.plant.tags()
     await known.refresh()
-    found = known.search(q.split(), f"{ROOT}{device}/" if device else "", {})
+    found = known.search(q.split(), f"{ROOT}{device}/" if device else "", described)
     shown, following = catalogue.page(found, after, limit)
-    async with parts.database.connection() as connection:
-        units = await last.units(connection, shown)
-    return answers.items(
-        request,
-        [_described(topic, units.get(topic), times.text_or_none(known.since(topic))) for topic in shown],
-        following,
-        total=len(found),
-    )
+    units: dict[str, str | None] = {topic: described[topic].unit for topic in shown if topic in described}
+    if unknown := [topic for topic in shown if topic not in units]:
+        async with parts.database.connection() as connection:
+            units |= await last.units(connection, unknown)
+    items = [_shown(topic, units.get(topic), known.since(topic), described.get(topic)) for topic in shown]
+    return answers.items(request, items, following, total=len(found))
 
 
-def _described(topic: str, unit: str | None, since: str | None) -> dict[str, object]:
+def _shown(
+    topic: str, unit: str | None, since: datetime | None, description: TagDescription | None
+) -> dict[str, object]:
     device, _, tag = topic.removeprefix(ROOT).rpartition("/")
     return {
         "topic": topic,
         "device": device,
         "tag": tag,
         "unit": unit,
-        "since": since,
-        **dict.fromkeys(("address", "type", "writable", "min", "max")),
+        "since": times.text_or_none(since),
+        **{name: getattr(description, name, None) for name in ("address", "type", "writable", "min", "max")},
     }

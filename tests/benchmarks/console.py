@@ -71,6 +71,7 @@ class Console:
             "NEXUS_CONSOLE_QUERY_SECONDS": "60",
         }
         self.process = Nexus(folder, ["console"], settings).until_ready()
+        self._asked = 0.0
         self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)
 
     def get(self, path: str, query: dict[str, Any]) -> bytes:
@@ -80,14 +81,18 @@ class Console:
         return self._ask("POST", f"/api/v1/{path}", json.dumps(body))
 
     def _ask(self, method: str, path: str, body: str | None) -> bytes:
+        if time.monotonic() - self._asked > 2:  # else the console may just close it
+            self._connection.close()
         self._connection.request(method, path, body, {"Content-Type": "application/json"})
         answer = self._connection.getresponse()
         content = answer.read()
+        self._asked = time.monotonic()
         assert answer.status == 200, content
         return content
 
     def lines(self, path: str, query: dict[str, Any]) -> int:
         """Of an answer that is too large to be held."""
+        self._connection.close()
         self._connection.request("GET", f"/api/v1/{path}?{urlencode(query, doseq=True)}")
         answer, found = self._connection.getresponse(), 0
         while block := answer.read(1 << 18):
@@ -167,7 +172,6 @@ def search(console: Console, bare: psycopg.Connection[Any]) -> dict[str, Any]:
 
 def last(console: Console, bare: psycopg.Connection[Any]) -> dict[str, Any]:
     """The last values of 1,000 tags."""
-    bare.execute(_FRESH.encode())
     topics = [topic for (topic,) in bare.execute("SELECT topic FROM topics").fetchall()]
 
     def some() -> list[str]:
@@ -260,6 +264,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         psycopg.connect(url, autocommit=True) as bare,
     ):
+        bare.execute(_FRESH.encode())
         console = Console(url, Path(folder))
         with ended_with_block(console.process):
             for name in arguments.case or CASES:
