@@ -9,6 +9,7 @@ from console.api import (
     about,
     annotations,
     audit,
+    data,
     devices,
     docs,
     export,
@@ -47,6 +48,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     live.router,
     write.router,
     files.router,
+    data.router,
 )
 
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from console import metrics
 from console.access.door import Viewer
 from console.api import answers
+from console.api import data as posted
 from console.api.parameters import From, To, Topic, span
 from console.historian import history
 from console.parts import PartsDep
@@ -42,6 +43,9 @@ async def data(
     async with parts.database.connection() as connection:
         rows = await history.newest(connection, topic, start, end, limit)
     return answers.rows(request, rows)
+
+
+router.add_api_route("/api/data", posted.data, methods=["POST"])
 
 
 @router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -1,7 +1,5 @@
 """`POST /write`: one value to one tag of a device, through its gateway; recorded whatever becomes of it."""
 
-from datetime import datetime
-
 import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.access import audit
 from console.access.door import Operator
 from console.access.person import Person
+from console.api.parameters import Moment, Topic
 from console.historian import last
 from console.live import epoch
 from console.parts import Parts, PartsDep
@@ -29,14 +28,14 @@ class Expected(BaseModel):
     """What somebody saw before he wrote."""
 
     value: Value | None
-    time: datetime
+    time: Moment
 
 
 class Write(BaseModel):
     """What is to be written; with `expected` only while that is still there."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    topic: str = Field(max_length=2_000, examples=["dev/plant/line1/plc001/setpoint"])
+    topic: Topic
     value: Value
     expected: Expected | None = Field(None, strict=False)
 
@@ -151,7 +150,7 @@ async def _old(parts: Parts, topic: str) -> tuple[Value | None, int] | None:
 
 def _confirm(expected: Expected, value: Value | None, time: int) -> None:
     """Refuses to write over what nobody has seen. A time alone says nothing: a value is read again and again."""
-    if time >= epoch.milliseconds(expected.time.isoformat()) and not _is_same(expected.value, value):
+    if time >= epoch.of(expected.time) and not _is_same(expected.value, value):
         said = f"it is {value!r} since {epoch.text(time)}, and {expected.value!r} was expected: look, and write again"
         raise Problem(409, "The value has changed", said, current={"value": value, "time": epoch.text(time)})
 

@@ -12,6 +12,11 @@ def text(ms: float) -> str:
     return times.text(datetime.fromtimestamp(min(max(ms, 0), _LATEST) / 1000, UTC))
 
 
+def of(moment: datetime) -> int:
+    """Of a moment with its zone."""
+    return round(moment.timestamp() * 1000)
+
+
 def milliseconds(text: str) -> int:
     """Of a time as the API writes it."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000)
+    return of(datetime.fromisoformat(text))

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -11,7 +11,9 @@ from console.database import Database
 from console.live import epoch, frames
 from console.live.devices import DeviceState, GatewayRow, device_state, gateway_row
 from console.live.hub import Hub
+from console.live.inlet import Inlet
 from console.live.last_known import LastKnown
+from console.live.numbered import Given
 from console.live.requests import Requests
 from console.live.retained import Retained
 from console.live.subscriptions import Subscriptions
@@ -48,6 +50,7 @@ class Plant:
         self._subscriptions = Subscriptions()
         self._last_known = LastKnown(database, self._values)
         self._requests = Requests(name)
+        self._inlet = Inlet()
         self._away_since: int | None = None
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("plant")
@@ -88,9 +91,16 @@ class Plant:
 
     async def request(self, topic: str, payload: bytes, timeout: float) -> bytes:
         """A gateway's answer. Raises Problem 503 while the broker is away, 504 when nobody answers."""
-        if (connection := self._connection) is None:
+        return await self._requests.ask(self._connected(), topic, payload, timeout)
+
+    async def store(self, given: Sequence[Given]) -> None:
+        """Returns when the readings are in the database. Raises Problem 503 when that is not known in time."""
+        await self._inlet.store(self._connected(), given)
+
+    def _connected(self) -> Connection:
+        if self._connection is None:
             raise Problem(503, "The broker is away", f"nothing was sent, try again when it is back: {self.away}")
-        return await self._requests.ask(connection, topic, payload, timeout)
+        return self._connection
 
     # What keeps it going.
 
@@ -115,8 +125,7 @@ class Plant:
         self._retained.begin()
         self._connection = connection
         try:
-            await self._subscribe(connection, self._requests.topic)
-            for one in ("status/#", "device/#", "gateway/#"):
+            for one in (self._requests.topic, self._inlet.topic, "status/#", "device/#", "gateway/#"):
                 await self._subscribe(connection, one)
             self._back()
             async with task_group(mqtt.MqttError) as group:
@@ -166,10 +175,12 @@ class Plant:
                 self._values.take(codec.decode(message.topic, message.payload), now_ms())
             elif message.topic == self._requests.topic:
                 self._requests.take(message.correlation_data, message.payload)
+            elif message.topic == self._inlet.topic:
+                self._inlet.take(message.payload)
             else:
                 self._retained.take(message.topic, message.payload, message.message_expiry_interval, self._clock())
         except DecodeError as error:
-            self._log.debug("a message cannot be read", topic=message.topic, reason=str(error))
+            self._log.debug("a message cannot be read", root=root, reason=str(error))
 
     def _row(self, path: str) -> bytes:
         return _encode(device_state(self._retained, path, self.away))

@@ -1,6 +1,7 @@
 """The console's broker side: devices, live values and writes, with a gateway, a simulator and production's rights."""
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -177,3 +178,56 @@ def test_a_plant_is_seen_watched_and_written(console: Console, plant: dict[str, 
     with psycopg.connect(production.owner) as connection:
         rows = connection.execute("SELECT old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id").fetchall()
     assert rows == [(0, 42, None), (0, 42, True)]
+
+
+def test_readings_by_http_are_answered_when_they_are_in_the_database(
+    console: Console, plant: dict[str, Nexus], production: Production
+) -> None:
+    until(lambda: device(console)["state"] == "online", "the gateway has described its device")
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.125Z", time.gmtime())
+    readings: list[dict[str, Any]] = [
+        {"topic": "dev/well/7/level", "time": now, "value": 1.5, "unit": "m"},
+        {"topic": "dev/well/7/pump", "time": now, "value": True},
+        {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": None},
+        {"topic": "dev/well/8/name", "time": now, "value": "north", "quality": "uncertain"},
+    ]
+    for _ in range(2):
+        assert console.ask("POST", "data", readings) == (200, {"stored": 4})
+    with psycopg.connect(production.owner) as connection:
+        rows = connection.execute(
+            "SELECT topic, value, value_str, quality, unit FROM metrics WHERE topic LIKE 'dev/well/%' ORDER BY topic, time"
+        ).fetchall()
+    assert rows == [
+        ("dev/well/7/level", None, None, 0, None),
+        ("dev/well/7/level", 1.5, None, 192, "m"),
+        ("dev/well/7/pump", 1.0, None, 192, None),
+        ("dev/well/8/name", None, "north", 64, None),
+    ]
+    assert console.ask("POST", "data", [{"topic": COUNT, "time": now, "value": 1}])[0] == 409
+    plant["ingester"].stop()
+    status, problem = console.ask("POST", "data", [{**readings[0], "time": "2026-01-02T00:00:00Z"}])
+    assert (status, problem["stored"]) == (503, 0)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"topic": "status/well/7/level"}, "topic 'status/well/7/level' is no tag's"),
+        ({"topic": "dev/level"}, "is no tag's"),
+        ({"topic": "dev/well/+/level"}, "is no tag's"),
+        ({"time": "2999-01-01T00:00:00Z"}, "no more than an hour ahead"),
+        ({"time": "1990-01-01T00:00:00Z"}, "within the last 10 years"),
+        ({"time": "2026-01-01T00:00:00"}, "timezone"),
+        ({"value": [1]}, "value"),
+        ({"value": "a\0b"}, "value"),
+        ({"value": 10**400}, "value"),
+        ({"quality": "fine"}, "quality"),
+        ({"colour": 1}, "colour"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
+    console: Console, wrong: dict[str, Any], said: str
+) -> None:
+    reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1, **wrong}
+    status, problem = console.ask("POST", "data", [reading])
+    assert (status, said in problem["detail"]) == (422, True), problem
