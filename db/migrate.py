@@ -74,7 +74,7 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
             client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
         )
     except psycopg.OperationalError as error:
-        raise _unconnected(error) from None
+        raise unconnected(error) from None
     with connection:
         try:
             yield connection
@@ -95,7 +95,7 @@ def tier_of(found: tuple[object, ...] | None) -> Tier:
     return Tier.COMMUNITY if found[0] == "timescale" else Tier.APACHE
 
 
-def _unconnected(error: psycopg.OperationalError) -> ConfigError | UnavailableError:
+def unconnected(error: psycopg.OperationalError) -> ConfigError | UnavailableError:
     reason = str(error).strip().removeprefix("connection failed: ")
     text = f"NEXUS_DATABASE_URL: no connection: {reason}"
     if missing := re.search(r'database "([^"]*)" does not exist', reason):
