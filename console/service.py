@@ -54,7 +54,7 @@ class _Console:
             await stack.enter_async_context(self._database.open())
             looking = asyncio.create_task(self._look(), name="database")
             stack.callback(looking.cancel)
-            historian, access = Historian(self._database), Access(Identities(self._database))
+            historian, access = Historian(self._database), Access(Identities(self._database), self._own.oidc())
             plant = Plant(self._broker, self._database)
             metrics.broker_connected.set_function(lambda: plant.away is None)
             watching = asyncio.create_task(plant.run(), name="plant")

@@ -54,6 +54,16 @@ class Console(Nexus):
         return self
 
 
+class _Stay(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: it is the answer."""
+
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        return None
+
+
+_OPENER = urllib.request.build_opener(_Stay)
+
+
 @dataclass
 class Answer:
     """What came back."""
@@ -91,7 +101,7 @@ class Browser:
         url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
         request = urllib.request.Request(url, body, given, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with _OPENER.open(request, timeout=30) as answer:
                 return self._read(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             with error:

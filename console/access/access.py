@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from console.access import passwords
 from console.access.identities import Identities
 from console.access.limits import LoginLimits, RefusalQuota
-from console.access.oidc import Provider
+from console.access.oidc import Oidc
 
 _AT_ONCE = 2  # each takes 32 MB, and a core
 _WAITING = 16
@@ -41,7 +41,7 @@ class Access:
     """One of each."""
 
     identities: Identities
-    oidc: Provider | None = None
+    oidc: Oidc | None = None
     limits: LoginLimits = field(default_factory=LoginLimits)
     refusals: RefusalQuota = field(default_factory=RefusalQuota)
     passwords: PasswordChecks = field(default_factory=PasswordChecks)

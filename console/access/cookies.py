@@ -2,6 +2,7 @@
 
 import secrets
 from time import time
+from typing import Any
 
 from fastapi import Request, Response
 
@@ -17,12 +18,14 @@ _DEVICE_SECONDS = 90 * 86_400
 _DEVICE_PATH = "/api/v1/session"
 
 
-async def begin(request: Request, response: Response, parts: Parts, person: Person) -> str:
+async def begin(
+    request: Request, response: Response, parts: Parts, person: Person, detail: dict[str, Any] | None = None
+) -> str:
     """Begins a session and gives its cookies to the browser; returns the CSRF token. Raises psycopg.Error."""
     signer = await parts.access.identities.signer()
     seconds, now, csrf = parts.settings.console_session, time(), secrets.token_urlsafe(24)
     async with parts.database.connection() as connection:
-        id_ = await sessions.begin(connection, person, seconds)
+        id_ = await sessions.begin(connection, person, seconds, detail)
     secure = door.is_secure(request, parts)
     token = signer.signed("session", {"id": id_, "csrf": csrf}, now + seconds)
     response.set_cookie(SESSION, token, max_age=int(seconds), httponly=True, samesite="strict", secure=secure)

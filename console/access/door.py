@@ -24,13 +24,10 @@ _LOGIN = "log in, or send an API key as `Authorization: Bearer …`"
 async def _visitor(connection: HTTPConnection, parts: PartsDep) -> Person:
     """Somebody, from a page of ours or from no page. Raises Problem 403."""
     person = Person("", Role.anybody, address_of(connection, parts), "none")
-    page = connection.headers.get("Origin")
-    if _changes(connection) and page is not None:
-        ours = parts.settings.console_origins
-        if not origin.is_own_page(page, connection.headers.get("Host", ""), ours):
-            await audit.refused(parts, person, "origin refused", {"origin": page[:200]})
-            detail = "this request came from a page of another site; behind a proxy see NEXUS_CONSOLE_ORIGINS"
-            raise Problem(403, "Not our page", detail)
+    if _changes(connection) and not _is_own_page(connection, parts):
+        await audit.refused(parts, person, "origin refused", {"origin": connection.headers["Origin"][:200]})
+        detail = "this request came from a page of another site; behind a proxy see NEXUS_CONSOLE_URL"
+        raise Problem(403, "Not our page", detail)
     return person
 
 
@@ -121,6 +118,12 @@ def not_logged_in(parts: Parts, detail: str) -> Problem:
     problem = Problem(401, "Not logged in", detail, login=["password", "oidc"] if oidc else ["password"], oidc=oidc)
     problem.headers["WWW-Authenticate"] = "Bearer"
     return problem
+
+
+def _is_own_page(connection: HTTPConnection, parts: Parts) -> bool:
+    """No page at all, as with a program, is as good: a browser names the page."""
+    page, host = connection.headers.get("Origin"), connection.headers.get("Host", "")
+    return page is None or origin.is_own_page(page, host, parts.settings.console_url)
 
 
 def _changes(connection: HTTPConnection) -> bool:

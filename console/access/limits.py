@@ -71,6 +71,10 @@ class LoginLimits:
             return self._device.wait(device, now)
         return self._address.wait(address, now) or self._name.wait(name, now)
 
+    def wait_address(self, address: str, now: float) -> float:
+        """The same for a login that only its address tells of."""
+        return self._address.wait(address, now)
+
     def succeeded(self, address: str, name: str, device: str | None) -> None:
         """A try that was right counts for nothing."""
         if device is not None:

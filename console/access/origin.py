@@ -26,12 +26,12 @@ def is_secure(scheme: str, peer: str, forwarded_proto: str, proxies: Networks) -
     return scheme in ("https", "wss")
 
 
-def is_own_page(origin: str, host: str, ours: Sequence[str]) -> bool:
-    """Whether an Origin header names a page of ours: from the Host that was asked, or one of `ours`.
+def is_own_page(origin: str, host: str, ours: str | None) -> bool:
+    """Whether an Origin header names a page of ours: from the Host that was asked, or `ours`.
 
     Ports count: another program of this machine, on another port, shares our cookies.
     """
-    if origin in ours:
+    if origin == ours:
         return True
     try:
         page = urlsplit(origin)

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import dataclass
+from typing import Any
 
 from psycopg import AsyncConnection
 
@@ -29,7 +30,7 @@ class Identity:
     via: str
 
 
-async def begin(connection: AsyncConnection, person: Person, seconds: float) -> str:
+async def begin(connection: AsyncConnection, person: Person, seconds: float, detail: dict[str, Any] | None) -> str:
     """A new session; gives its id, a secret. Sessions that have expired are removed meanwhile."""
     id_ = secrets.token_urlsafe(24)
     is_ours = person.via != "oidc"
@@ -37,7 +38,7 @@ async def begin(connection: AsyncConnection, person: Person, seconds: float) -> 
     async with connection.transaction():
         await connection.execute("DELETE FROM console_sessions WHERE expires < now()")
         await connection.execute(_ADD, (digest(id_), person.name, account, role, seconds))
-        await audit.add(connection, person, "login")
+        await audit.add(connection, person, "login", detail=detail)
     return id_
 
 
@@ -46,6 +47,14 @@ async def end(connection: AsyncConnection, person: Person, id_: str) -> None:
     async with connection.transaction():
         await connection.execute("DELETE FROM console_sessions WHERE id = %s", (digest(id_),))
         await audit.add(connection, person, "logout")
+
+
+async def end_all(connection: AsyncConnection, by: Person, name: str) -> int:
+    """Ends all sessions of a person; gives how many there were."""
+    async with connection.transaction():
+        ended = (await connection.execute("DELETE FROM console_sessions WHERE name = %s", (name,))).rowcount
+        await audit.add(connection, by, "sessions ended", old={"name": name, "sessions": ended})
+    return ended
 
 
 async def find(connection: AsyncConnection, id_: str) -> Identity | None:

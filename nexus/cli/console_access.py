@@ -128,6 +128,21 @@ def change_role(
     return 0
 
 
+@users.command("logout")
+def log_out(name: Annotated[str, typer.Argument(metavar="NAME", help="As the audit has it.")]) -> int:
+    """End all sessions of a person.
+
+    \b
+    Examples:
+      nexus console user logout anna
+    """
+    from console.access import sessions
+
+    ended = _run(lambda connection, by: sessions.end_all(connection, by, name))
+    print(f"{ended} sessions of {name} are ended")
+    return 0
+
+
 @keys.command("add")
 def add_key(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],

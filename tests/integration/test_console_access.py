@@ -192,16 +192,17 @@ def test_a_guesser_is_slowed_down_and_locks_out_nobody(start: Callable[..., Cons
     console = start(console_proxies="127.0.0.1")
     known = browser(console, "edda")
     guesser = Browser(console.web, headers={"X-Forwarded-For": "203.0.113.7"})
-    said = [guesser.log_in("edda", f"guess number {n}").status for n in range(14)]
-    assert said == [401] * 10 + [429] * 4
-    assert 1 <= int(guesser.log_in("otto").headers["retry-after"]) <= 11
+    tries = [guesser.log_in("edda", "a guess of many").status for _ in range(30)]  # slow ones are let in
+    assert tries[:10] == [401] * 10
+    assert set(tries[10:]) >= {429}
+    until(lambda: guesser.log_in("otto", "a guess of many").status == 429, "it waits")
     elsewhere = Browser(console.web, headers={"X-Forwarded-For": "203.0.113.8"})
     assert elsewhere.log_in("edda").status == 200
     known.headers["X-Forwarded-For"] = "203.0.113.7"  # of the same address, and known from before
     assert known.log_in("edda").status == 200
-    events = query(database, "SELECT event, address FROM console_audit WHERE NOT ok ORDER BY id LIMIT 11")
-    assert events == [("login refused", "203.0.113.7")] * 10  # and no more of this address for now
-    assert console.metric("nexus_console_refusals_total") >= 15
+    rows = query(database, "SELECT event, address FROM console_audit WHERE NOT ok ORDER BY id")
+    assert rows[0] == ("login refused", "203.0.113.7")
+    assert console.metric("nexus_console_refusals_total") > len(rows)  # an attack does not fill the table
 
 
 def test_only_our_proxies_say_whose_request_it_is(start: Callable[..., Console], database: str) -> None:
@@ -214,7 +215,7 @@ def test_only_our_proxies_say_whose_request_it_is(start: Callable[..., Console],
 
 
 def test_a_proxys_own_name_for_us_needs_the_origin_that_the_browser_sees(start: Callable[..., Console]) -> None:
-    console = start(console_origins="https://plant.example")
+    console = start(console_url="https://plant.example/")
     assert Browser(console.web).log_in("vera", Origin="https://plant.example").status == 200
     assert Browser(console.web).log_in("vera", Origin="https://plant.example:444").status == 403
 
