@@ -13,7 +13,9 @@ from nexus.process.errors import ConfigError
 from nexus.process.settings import SHORTEST_SECRET
 
 USER, SECRET = "MQTT_USER_", "SECRET_"
-SAMPLES = frozenset({"changeme", "password", "secret", "admin", "public", "postgres", "nexus", "grafana", "emqx"})
+SAMPLES = frozenset(
+    {"changeme", "changemechangeme", "password", "secret", "admin", "public", "postgres", "nexus", "grafana", "emqx"}
+)
 _REMEDY = "generate a real one with scripts/k8s-secrets or `openssl rand -hex 24`"
 _TURNS = 1_000  # of the hash: the passwords are long and random, and Mosquitto checks one at each connection
 _UNSAFE = re.compile(r"[^A-Za-z0-9._~-]")

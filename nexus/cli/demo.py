@@ -23,8 +23,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from gateway.config import devices as config
-from nexus.cli import demo_console, embedded
-from nexus.cli.demo_console import ConsolePage
+from nexus.cli import embedded
+from nexus.cli.demo_console import Login, new_login
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
 
@@ -50,7 +50,7 @@ class _Parts:
     database_url: str
     psql: str
     devices: tuple[config.ConfiguredDevice, ...]
-    page: ConsolePage
+    login: Login
 
     def check(self) -> None:
         """Raises _DemoError for a part that ended although nobody asked it to."""
@@ -76,8 +76,9 @@ def demo(seconds: float | None, keep: Path | None) -> int:
             with console.status("starting PostgreSQL, Mosquitto, simulator, gateway, ingestion and console …"):
                 server = stack.enter_context(embedded.running(folder))
                 parts = _start(stack, folder, server)
-                _wait_for_console(parts, stop)
-                console.print(parts.page.says(), highlight=False, soft_wrap=True)
+                if trouble := parts.login.wait(stop, parts.check, _START_SECONDS):
+                    raise _DemoError(f"the console does not answer: {trouble}\n{parts.last_lines('console')}")
+                console.print(parts.login.says(), highlight=False, soft_wrap=True)
                 _wait_for_rows(parts, stop)
             with psycopg.connect(parts.database_url, autocommit=True) as database:
                 _watch(parts, database, seconds, console, stop)
@@ -102,6 +103,7 @@ def _folder(stack: ExitStack, keep: Path | None) -> Path:
 def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     simulated = {number: _free_port() for number in (5020, 4840, 10102)}
     mqtt, web = _free_port(), _free_port()
+    login = new_login(folder, web)
     for name in ("plant.yaml", "devices.yaml"):
         text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
         # All at once: a free port may begin with the digits of another one that is to be replaced.
@@ -114,6 +116,8 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         "NEXUS_STATE_DIR": str(folder / "state"),
         "NEXUS_LOG_FORMAT": "json",
         "NEXUS_API_PORT": "0",
+        "NEXUS_HEALTH_PORT": "0",
+        "NEXUS_CONSOLE_PORT": str(web),
         "NEXUS_SPOOL_DIR": str(folder / "spool"),
         "NEXUS_RECEIPTS": "ingestion",
     }
@@ -122,6 +126,8 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     broker_file.write_text(_mosquitto_conf(mqtt))
     nexus = [sys.executable, "-P", "-m", "nexus"]
     _check([*nexus, "db", "migrate"], environment)
+    for arguments in login.commands():
+        _check([*nexus, *arguments], environment)
     for name, command in (
         ("mosquitto", [_mosquitto(), "-c", str(broker_file)]),
         ("simulator", [*nexus, "simulate", str(folder / "plant.yaml")]),
@@ -129,10 +135,8 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         ("gateway", [*nexus, "gateway", "--devices", str(folder / "devices.yaml")]),
         ("console", [*nexus, "console"]),
     ):
-        own = {"NEXUS_HEALTH_PORT": "0", **(demo_console.environment(web) if name == "console" else {})}
-        processes[name] = stack.enter_context(_running(name, command, {**environment, **own}, folder))
-    page = ConsolePage(f"http://127.0.0.1:{web}")
-    return _Parts(processes, folder, server.url, server.psql, config.load(folder / "devices.yaml"), page)
+        processes[name] = stack.enter_context(_running(name, command, environment, folder))
+    return _Parts(processes, folder, server.url, server.psql, config.load(folder / "devices.yaml"), login)
 
 
 @contextmanager
@@ -179,15 +183,6 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def _wait_for_console(parts: _Parts, stop: threading.Event) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while (trouble := parts.page.trouble()) is not None and not stop.is_set():
-        parts.check()
-        if time.monotonic() > deadline:
-            raise _DemoError(f"the console does not answer: {trouble}; its log ends:\n{parts.last_lines('console')}")
-        stop.wait(0.1)
 
 
 def _wait_for_rows(parts: _Parts, stop: threading.Event) -> None:
@@ -285,7 +280,7 @@ def _summary(parts: _Parts, database: "psycopg.Connection[tuple[object, ...]]", 
         console.print(f"{one.device.name:<10} {one.device.protocol:<12} {rows:>8,} rows", highlight=False)
     if silent:
         console.print(f"no rows from {', '.join(silent)}", style="red")
-    if trouble := parts.page.trouble():
+    if trouble := parts.login.trouble():
         console.print(f"the console does not answer: {trouble}", style="red", markup=False)
     return 1 if silent or trouble else 0
 
