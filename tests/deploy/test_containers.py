@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
@@ -24,6 +25,18 @@ ROWS = (
     "SELECT count(*) FROM (SELECT DISTINCT split_part(topic, '/', 4) FROM metrics WHERE topic LIKE 'dev/plant/%') AS x"
 )
 DEVICES = 7
+USERS = ("gateway-0", "ingestion", "console")  # of the broker
+# Logs in as the first user, and prints how many devices the console knows.
+ASKING = """
+import json, urllib.request as u
+told = {"Content-Type": "application/json"}
+body = json.dumps({"name": "admin", "password": "change-me-change-me"}).encode()
+page = "http://127.0.0.1:8090/api/v1/"
+with u.urlopen(u.Request(page + "session", body, told)) as answer:
+    told["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
+with u.urlopen(u.Request(page + "devices", headers=told)) as answer:
+    print(len(json.load(answer)["items"]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +87,11 @@ class Cluster:
         assert done.returncode == 0, done.stderr
         return made
 
-    def pod(self, workload: str, image: str) -> str:
-        """Runs a workload's pod with its own user, file system, capabilities, variables and files."""
+    def pod(self, workload: str, image: str, init: str | None = None) -> str:
+        """Runs a workload's pod, or an init container of it, as it is: user, file system, capabilities, variables, files."""
         spec = self._resources[workload]["spec"]["template"]["spec"]
-        [container] = spec["containers"]
+        named = workload.partition("/")[2] + (f"-{init}" if init else "")
+        [container] = [one for one in spec.get("initContainers", []) if one["name"] == init] or spec["containers"]
         own, context = spec["securityContext"], container["securityContext"]
         options = ["--user", f"{own['runAsUser']}:{own['runAsGroup']}", "--security-opt", "no-new-privileges"]
         options += ["--read-only"] if context["readOnlyRootFilesystem"] else []
@@ -89,7 +103,7 @@ class Cluster:
         volumes = {volume["name"]: volume for volume in spec.get("volumes", [])}
         for mount in container.get("volumeMounts", []):
             options += self._mount(mount, volumes[mount["name"]], own, environment)
-        return self.run(workload.partition("/")[2], image, *options, arguments=tuple(container["args"]))
+        return self.run(named, image, *options, arguments=tuple(container["args"]))
 
     def _environment(self, container: dict[str, Any], pod: str) -> dict[str, str]:
         found: dict[str, str] = {}
@@ -120,11 +134,11 @@ class Cluster:
             return []  # no API server here; see NEXUS_LEASES
         secret = self._resources[f"Secret/{volume['secret']['secretName']}"]["stringData"]
         [(key, name)] = [(one["key"], one["path"]) for one in volume["secret"].get("items", [])] or [(None, None)]
-        file = self._folder / f"password-{environment['NEXUS_MQTT_USER']}"
         if key is None:
             key = mount["subPathExpr"].replace("$(POD_NAME)", environment["POD_NAME"])
         else:
             where = f"{where}/{name}"
+        file = self._folder / f"{volume['secret']['secretName']}-{key}"
         file.write_text(secret[key])
         return ["--volume", f"{file}:{where}:ro"]
 
@@ -145,7 +159,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 def test_it_works_with_the_manifests_security_context(
     image: str, stand_ins: dict[str, str], cluster: Cluster, tmp_path: Path
 ) -> None:
-    users = [{"user_id": user, "password": "change-me", "is_superuser": False} for user in ("gateway-0", "ingestion")]
+    users = [{"user_id": user, "password": "change-me", "is_superuser": False} for user in USERS]
     (tmp_path / "users.json").write_text(json.dumps(users))
     files = ["-v", f"{tmp_path}/users.json:/run/nexus/users.json:ro"]
     files += ["-v", f"{FOLDER}/emqx/acl.conf:/opt/emqx/etc/nexus-acl.conf:ro"]
@@ -160,6 +174,9 @@ def test_it_works_with_the_manifests_security_context(
     monitor = cluster.pod("Deployment/database-monitor", image)
     ingestion = cluster.pod("Deployment/ingestion", image)
     gateway = cluster.pod("StatefulSet/gateway", image)
+    first = cluster.pod("Deployment/console", image, init="first-user")
+    assert docker("wait", first).stdout.strip() == "0", docker("logs", first).stderr
+    console = cluster.pod("Deployment/console", image)
     try:
         until(lambda: psql(database, ROWS) == str(DEVICES), "rows of every device", 60)
     except AssertionError:
@@ -172,10 +189,12 @@ def test_it_works_with_the_manifests_security_context(
         image, "db", "backup", "/backups", "--keep", "7",
     )  # fmt: skip
     assert backup.returncode == 0, backup.stderr
-    for name in (gateway, ingestion, monitor):
+    ask = ("exec", console, "python", "-c", ASKING)
+    until(lambda: docker(*ask).stdout == f"{DEVICES}\n", "the console shows every device", 30)
+    for name in (gateway, ingestion, monitor, console):
         healthy = docker("exec", name, "nexus", "health")
         assert healthy.returncode == 0, healthy.stderr
-    for name in (gateway, ingestion, monitor, simulator):
+    for name in (gateway, ingestion, monitor, console, simulator):
         assert docker("stop", "--time", "20", name).returncode == 0
         state = json.loads(docker("inspect", name).stdout)[0]["State"]
         assert (state["ExitCode"], state["OOMKilled"]) == (0, False), docker("logs", name).stderr[-1500:]
@@ -235,6 +254,13 @@ def test_the_compose_files_come_up_and_rows_arrive(file: Path, compose: Callable
             print(compose(file, "logs", "--tail", "20"))  # noqa: T201
             raise
         assert psql(database, "SELECT count(*) FROM rejects") == "0"
+        if "console" in services:
+            asked = [sys.executable, "-c", ASKING]
+            until(
+                lambda: subprocess.run(asked, capture_output=True, text=True, check=False).stdout == f"{DEVICES}\n",
+                "the console shows every device",
+                30,
+            )
     else:
         until(lambda: metric(8081, "nexus_gateway_readings_total") > 50, "devices are read", 60)
         assert metric(8081, "nexus_gateway_broker_connected") == 1
