@@ -42,7 +42,7 @@ export default function About() {
           <section aria-labelledby="licences">
             <h2 id="licences">{text.about.licences}</h2>
             <p class="dim">{text.about.own}</p>
-            <div class="scroll">
+            <div class="scroll" tabIndex={0}>
               <table class="rows">
                 <thead>
                   <tr>

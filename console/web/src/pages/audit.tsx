@@ -91,7 +91,7 @@ export function AuditTable({ asked, without = [], buttons = false }: Props) {
               </button>
             </div>
           )}
-          <div class="scroll">
+          <div class="scroll" tabIndex={0}>
             <table class="rows stack">
               <thead>
                 <tr>

@@ -92,7 +92,7 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
       ) : (
         <Notice kind="ok">{text.completeness.complete}</Notice>
       )}
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table class="rows hours">
           <thead>
             <tr>
@@ -146,7 +146,7 @@ function Details({ rows }: { rows: readonly Hour[] }) {
   return (
     <section aria-labelledby="details">
       <h2 id="details">{text.completeness.details}</h2>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table class="rows">
           <thead>
             <tr>

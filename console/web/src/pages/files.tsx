@@ -3,7 +3,7 @@ import { useEffect, useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { post } from "../api/http";
-import { mayChange } from "../api/session";
+import { isEngineer, mayChange } from "../api/session";
 import { go, query, to } from "../router";
 import { text } from "../text";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
@@ -29,6 +29,18 @@ interface Checked {
 }
 
 export default function Files() {
+  if (!isEngineer.value) {
+    return (
+      <>
+        <h1>{text.nav.files}</h1>
+        <Notice kind="info">{text.common.needs(text.role.engineer)}</Notice>
+      </>
+    );
+  }
+  return <Gateways />;
+}
+
+function Gateways() {
   const answer = useAsk<{ gateways: FilesOf[] }>("files");
   const gateways = answer.data?.gateways ?? [];
   const name = query.value.get("gateway") ?? "";

@@ -76,7 +76,7 @@ export default function Rejects() {
       <Status of={{ data: pages.first, problem: pages.problem, asking: pages.asking, again: pages.again }} />
       {pages.first && !pages.items.length && <Empty title={text.rejects.empty} detail={text.rejects.emptyDetail} />}
       {pages.items.length > 0 && (
-        <div class="scroll">
+        <div class="scroll" tabIndex={0}>
           <table class="rows stack">
             <thead>
               <tr>

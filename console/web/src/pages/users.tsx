@@ -30,7 +30,14 @@ interface Key {
 const ROLES: readonly Role[] = ["viewer", "operator", "engineer"];
 
 export default function Users() {
-  if (!isEngineer.value) return <Notice kind="info">{text.common.needs(text.role.engineer)}</Notice>;
+  if (!isEngineer.value) {
+    return (
+      <>
+        <h1>{text.nav.users}</h1>
+        <Notice kind="info">{text.common.needs(text.role.engineer)}</Notice>
+      </>
+    );
+  }
   return (
     <>
       <h1>{text.nav.users}</h1>
@@ -65,7 +72,7 @@ function UserTable() {
         </p>
       )}
       {answer.data && answer.data.items.length > 0 && (
-        <div class="scroll">
+        <div class="scroll" tabIndex={0}>
           <table class="rows">
             <thead>
               <tr>
@@ -171,7 +178,7 @@ function KeyTable() {
       <Status of={answer} />
       {act.problem && <Trouble problem={act.problem} />}
       {answer.data && answer.data.items.length > 0 && (
-        <div class="scroll">
+        <div class="scroll" tabIndex={0}>
           <table class="rows">
             <thead>
               <tr>

@@ -9,6 +9,7 @@ import { text } from "../../text";
 import { Dialog } from "../../ui/dialog";
 import { Status, Trouble } from "../../ui/messages";
 import type { FilesOf } from "../files";
+import type { FileProblem } from "./editor";
 
 interface Version {
   id: string;
@@ -25,8 +26,9 @@ export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack
   const act = useAct();
   const back = async () => {
     const ok = await act.run(async () => {
-      const done = await post<{ ok: boolean; error?: string | null }>("files/rollback", { ...where, id: chosen!.id });
-      if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, done.error ?? "");
+      const done = await post<{ ok: boolean; problems: FileProblem[] }>("files/rollback", { ...where, id: chosen!.id });
+      const faults = done.problems.map((one) => `${one.file}:${one.line ?? ""} ${one.message}`).join("; ");
+      if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, faults);
     });
     setChosen(undefined);
     if (ok) rolledBack();
@@ -39,7 +41,7 @@ export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack
       {act.problem && <Trouble problem={act.problem} />}
       {answer.data && !items.length && <p class="dim">{text.files.noVersions}</p>}
       {items.length > 0 && (
-        <div class="scroll">
+        <div class="scroll" tabIndex={0}>
           <table class="rows">
             <thead>
               <tr>

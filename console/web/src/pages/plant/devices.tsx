@@ -41,7 +41,7 @@ export function Devices({ devices, chosen }: { devices: readonly Device[]; chose
           {text.plant.onlyWrong}
         </label>
       </div>
-      <div class="scroll">
+      <div class="scroll" tabIndex={0}>
         <table class="rows tree">
           <thead>
             <tr>

@@ -13,7 +13,7 @@ export function Gateways({ plant }: { plant: Plant }) {
       {plant.gateways.length > 0 && (
         <section aria-labelledby="gateways">
           <h2 id="gateways">{text.plant.gateways}</h2>
-          <div class="scroll">
+          <div class="scroll" tabIndex={0}>
             <table class="rows">
               <thead>
                 <tr>

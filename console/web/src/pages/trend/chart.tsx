@@ -97,8 +97,10 @@ export function Chart(props: Props) {
   }, [look]);
 
   useEffect(() => {
+    // What is being chosen stays in place meanwhile.
+    if (!chart.current || chart.current.select.width > 0) return;
     moved.current = null;
-    chart.current?.setData(align(lines));
+    chart.current.setData(align(lines));
   }, [lines, from, to]);
   useEffect(() => chart.current?.redraw(false), [annotations]);
   // The system may change its colours while we are shown.

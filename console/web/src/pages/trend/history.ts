@@ -92,6 +92,6 @@ const limit = (view: View) => Math.floor(MOST_POINTS / Math.max(1, view.topics.l
 function ordered(series: readonly Series[], topics: readonly string[]): Series[] {
   return topics.map(
     (topic) =>
-      series.find((one) => one.topic === topic) ?? { topic, unit: null, resolution: "raw", points: [], gaps: [] },
+      series.find((one) => one.topic === topic) ?? { topic, unit: null, resolution: "", points: [], gaps: [] },
   );
 }

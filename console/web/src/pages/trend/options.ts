@@ -9,12 +9,14 @@ const stepped = uPlot.paths.stepped!({ align: 1 });
 const MOST_AXES = 4;
 const FONT = "12px system-ui, sans-serif";
 
+const isBucketed = (line: Line) => line.resolution !== "" && line.resolution !== "raw";
+
 /** One scale a unit; on and off have their own. */
 export const scaleOf = (line: Line) => (line.steps ? "steps" : `u:${line.unit ?? ""}`);
 
 /** Names what makes another chart necessary: anything but data. */
 export const shape = (lines: readonly Line[]) =>
-  lines.map((line) => `${line.topic} ${scaleOf(line)} ${line.resolution === "raw"}`).join("\n");
+  lines.map((line) => `${line.topic} ${scaleOf(line)} ${isBucketed(line)}`).join("\n");
 
 export function seriesOf(lines: readonly Line[], hidden: readonly string[]): uPlot.Series[] {
   const out: uPlot.Series[] = [{}];
@@ -32,7 +34,7 @@ export function seriesOf(lines: readonly Line[], hidden: readonly string[]): uPl
 /** The envelope of each line's minima and maxima. */
 export function bandsOf(lines: readonly Line[]): uPlot.Band[] {
   return lines.flatMap((line, index) => {
-    if (line.resolution === "raw" || line.steps) return [];
+    if (!isBucketed(line) || line.steps) return [];
     return [{ series: [3 * index + 3, 3 * index + 2] as uPlot.Band.Bounds, fill: fade(colour(pen(index))) }];
   });
 }

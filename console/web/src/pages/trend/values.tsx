@@ -18,7 +18,7 @@ interface Props {
 export function Values({ lines, hidden, cursor, toggle, remove }: Props) {
   const { head } = text.trend;
   return (
-    <div class="scroll">
+    <div class="scroll" tabIndex={0}>
       <table class="rows values">
         <thead>
           <tr>
@@ -63,6 +63,12 @@ function extremes(points: readonly Drawn[]): string {
   return min < max ? `${value(min)} – ${value(max)}` : "–";
 }
 
+/** What a point stands for. */
+function resolution(of: string): string {
+  if (of === "") return "";
+  return of === "raw" ? text.trend.raw : text.trend.bucket(of);
+}
+
 interface RowProps extends Omit<Props, "lines" | "hidden"> {
   line: Line;
   index: number;
@@ -103,7 +109,7 @@ function Row({ line, index, shown, cursor, toggle, remove }: RowProps) {
         )}
       </td>
       <td class="wide dim">
-        {line.text ? text.trend.textOnly : line.resolution === "raw" ? text.trend.raw : text.trend.bucket(line.resolution)}
+        {line.text ? text.trend.textOnly : resolution(line.resolution)}
       </td>
       <td>
         <button class="quiet" onClick={() => remove(line.topic)}>
