@@ -59,6 +59,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
         title="Nexus Edge",
         version=program(),
         openapi_url=None,
+        responses=problems.DOCUMENTED,
     )
     app.state.parts = parts
     problems.install(app)

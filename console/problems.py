@@ -17,6 +17,27 @@ from console.access.person import AccessError
 TYPE = "application/problem+json"
 NARROW = "the database took too long for this: ask for fewer topics, a shorter time, or fewer points"
 
+# Of every route, in the API's description.
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "default": {
+        "description": "A problem document (RFC 9457), whose `detail` names the remedy",
+        "content": {
+            TYPE: {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "type": {"type": "string"},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                    },
+                    "required": ["type", "title", "status", "detail"],
+                }
+            }
+        },
+    }
+}
+
 
 class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
     """An answer that is not what was asked for: a status, what it is, and what to do about it."""

@@ -6,7 +6,12 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 
-from psycopg import sql
+from psycopg import AsyncConnection, generators, sql
+from psycopg.abc import PQGen
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
 
 from console.database import Database
 
@@ -79,20 +84,43 @@ class Exports:
         """Whole lines of CSV, without a header, by topic and time. Raises BusyError, psycopg.Error."""
         if self._turns.locked():
             raise BusyError
-        parts: list[bytes | bytearray | memoryview] = []
-        size = 0
         async with self._turns, self._database.connection() as connection, connection.transaction():
             await connection.execute(_PATIENCE)
             for topic in wanted.topics:
-                async with connection.cursor() as cursor, cursor.copy(_filled(query, topic, wanted)) as copy:
-                    while row := await copy.read():
-                        parts.append(row)
-                        size += len(row)
-                        if size >= BLOCK_BYTES:
-                            yield b"".join(parts)
-                            parts, size = [], 0
-        if parts:
-            yield b"".join(parts)
+                async with aclosing(_copied(connection, _filled(query, topic, wanted))) as blocks:
+                    async for block in blocks:
+                        yield block
+
+
+async def _copied(connection: AsyncConnection, query: sql.Composed) -> AsyncGenerator[bytes]:
+    """Many rows of a COPY at a time; psycopg's own iterator awaits each, which takes twice the time."""
+    async with connection.cursor() as cursor, cursor.copy(query):
+        is_over = False
+        while not is_over:
+            rows, is_over = await connection.wait(_rows(connection.pgconn))
+            if rows:
+                yield b"".join(rows)
+
+
+def _rows(connection: PGconn) -> PQGen[tuple[list[memoryview], bool]]:
+    """A block of rows, and whether that is all. Raises psycopg.Error."""
+    rows: list[memoryview] = []
+    size = 0
+    while size < BLOCK_BYTES:
+        length, row = connection.get_copy_data(1)
+        if length > 0:
+            rows.append(row)
+            size += length
+        elif length == 0:
+            while not (yield Wait.R):
+                continue
+            connection.consume_input()
+        else:
+            for result in (yield from generators.fetch_many(connection)):
+                if result.status != ExecStatus.COMMAND_OK:
+                    raise error_from_result(result, encoding="utf-8")
+            return rows, True
+    return rows, False
 
 
 def defused(text: str) -> str:

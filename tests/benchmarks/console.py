@@ -197,7 +197,15 @@ def export(console: Console, bare: psycopg.Connection[Any]) -> dict[str, Any]:
         for topic in SLOW
     )
     began = time.monotonic()
-    subprocess.run([psql, "-qX", bare.info.dsn], input=copies.encode(), stdout=subprocess.DEVNULL, check=True)
+    here = bare.info
+    server = ["-h", here.host, "-p", str(here.port), "-U", here.user, "-d", here.dbname]
+    subprocess.run(
+        [psql, "-qX", *server],
+        input=copies.encode(),
+        env={**os.environ, "PGPASSWORD": here.password},
+        stdout=subprocess.DEVNULL,
+        check=True,
+    )
     floor = rows / (time.monotonic() - began)
     return {**found, "psql_rows_s": round(floor), "ratio": round(ours / floor, 2)}
 
