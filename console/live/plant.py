@@ -127,7 +127,10 @@ class Plant:
         try:
             for one in (self._requests.topic, self._inlet.topic, "status/#", "device/#", "gateway/#"):
                 await self._subscribe(connection, one)
-            self._back()
+            self.away = None
+            self._retained.touch()
+            await self._subscriptions.begin(connection)
+            self._caught_up()
             async with task_group(mqtt.MqttError) as group:
                 guard.part(group, self._subscriptions.run(connection), name="subscriptions")
                 guard.part(group, self._sweep(), name="sweep")
@@ -158,10 +161,8 @@ class Plant:
             self._away_since = now_ms()
             self.hub.say(frames.gap(epoch.text(self._away_since), None, f"the broker is away: {reason}"))
 
-    def _back(self) -> None:
-        """Connected; what was published meanwhile may be in the database."""
-        self.away = None
-        self._retained.touch()
+    def _caught_up(self) -> None:
+        """All that is watched comes again; what was published meanwhile may be in the database."""
         self._last_known.want_all()
         if (since := self._away_since) is not None:
             self._away_since = None

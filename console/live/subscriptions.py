@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from contextlib import suppress
+from itertools import islice
 
 from nexus import mqtt
 from nexus.contract import topic as topics
@@ -48,20 +49,27 @@ class Subscriptions:
                 del self._needed[one]
                 self._dirty[one] = self._clock() + LINGER_SECONDS
 
-    async def run(self, connection: mqtt.Connection) -> None:
-        """Subscribes and unsubscribes for as long as the connection lasts. Raises MqttError."""
+    async def begin(self, connection: mqtt.Connection) -> None:
+        """Subscribes, on a new connection, to all that is needed. Raises MqttError."""
         self._held.clear()
         self._dirty = dict.fromkeys(self._needed, 0.0)
+        while due := self._due():
+            await asyncio.gather(*[self._settle(connection, one) for one in due])
+
+    async def run(self, connection: mqtt.Connection) -> None:
+        """Subscribes and unsubscribes for as long as the connection lasts. Raises MqttError."""
         while True:
-            now = self._clock()
-            due = [one for one, when in self._dirty.items() if when <= now][:AT_ONCE]
-            if due:
-                await asyncio.gather(*[self._settle(connection, one) for one in due])
-                continue
             self._wake.clear()
+            while due := self._due():
+                await asyncio.gather(*[self._settle(connection, one) for one in due])
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._wake.wait()
+
+    def _due(self) -> list[str]:
+        """Filters to look at now, of as many as wait a part."""
+        now = self._clock()
+        return list(islice((one for one, when in self._dirty.items() if when <= now), AT_ONCE))
 
     async def _settle(self, connection: mqtt.Connection, one: str) -> None:
         del self._dirty[one]

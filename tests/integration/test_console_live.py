@@ -1,6 +1,7 @@
 """The console's broker side: devices, live values and writes, with a gateway, a simulator and production's rights."""
 
 import json
+import socket
 import time
 import urllib.error
 import urllib.request
@@ -11,10 +12,12 @@ from typing import Any
 
 import psycopg
 import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 from tests.conftest import Production
-from tests.parts import PATIENCE, Nexus, free_port, until
+from tests.parts import PATIENCE, Nexus, free_port, publish, until
 
 Start = Callable[..., Nexus]
 WAIT = 10.0 * PATIENCE
@@ -49,16 +52,16 @@ COUNT, SETPOINT = "dev/plant/line1/plc/count", "dev/plant/line1/plc/setpoint"
 class Console:
     """A console without a login, for its broker side."""
 
-    def __init__(self, nexus: Start, production: Production) -> None:
+    def __init__(self, nexus: Start, production: Production, database: str | None = None) -> None:
         self.port = free_port()
         self.process = nexus(
             "console",
             console_insecure="1",
             console_port=str(self.port),
             mqtt_url=production.broker.url,
-            database_url=production.owner,
+            database_url=database or production.owner,
         )
-        until(lambda: self.ask("GET", "about")[0] == 200 or self.process.ended(), "the console answers")
+        until(lambda: self.ask("GET", "session")[0] or self.process.ended(), "the console answers")
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
         """Status and content of an answer; 0 while nothing answers."""
@@ -209,9 +212,8 @@ def test_readings_by_http_are_answered_when_they_are_in_the_database(
     assert (status, problem["stored"]) == (503, 0)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "said"),
-    [
+def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Console) -> None:
+    cases: list[tuple[dict[str, Any], str]] = [
         ({"topic": "status/well/7/level"}, "topic 'status/well/7/level' is no tag's"),
         ({"topic": "dev/level"}, "is no tag's"),
         ({"topic": "dev/well/+/level"}, "is no tag's"),
@@ -223,11 +225,113 @@ def test_readings_by_http_are_answered_when_they_are_in_the_database(
         ({"value": 10**400}, "value"),
         ({"quality": "fine"}, "quality"),
         ({"colour": 1}, "colour"),
-    ],
+    ]
+    for wrong, said in cases:
+        reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1, **wrong}
+        status, problem = console.ask("POST", "data", [reading])
+        assert (status, said in problem["detail"]) == (422, True), problem
+
+
+def test_a_broker_that_is_away_is_said_and_its_return_too(console: Console, production: Production) -> None:
+    status = {"state": "online", "reason": "", "ts": 1_767_225_600_000}
+    publish(production.broker.port, "status/plant/line1/plc", json.dumps(status).encode())
+    until(lambda: device(console)["state"] == "online", "the state has come")
+    with console.live("dev/plant/line1/plc/t", "device:") as live:
+        [seen] = live.next("devices")
+        assert (seen["path"], seen["since"]) == ("plant/line1/plc", "2026-01-01T00:00:00.000Z")
+        production.broker.stop()
+        assert live.next("gap")["to"] is None
+        [away] = live.next("devices")
+        assert (away["state"], "the broker is away" in away["reason"]) == ("unknown", True)
+        assert console.ask("GET", "devices")[1]["missing"] == ["broker"]
+        assert console.ask("POST", "write", {"topic": SETPOINT, "value": 1})[0] == 503
+        production.broker.start()
+        assert live.next("gap")["to"] is not None
+        publish(production.broker.port, "dev/plant/line1/plc/t", b'{"v": 1.5, "q": "good", "ts": 1767225600000}')
+        assert live.value("dev/plant/line1/plc/t") == [1_767_225_600_000, 1.5, "good"]
+
+
+def test_a_database_that_is_away_costs_its_part_only(nexus: Start, production: Production) -> None:
+    console = Console(nexus, production, "postgresql://127.0.0.1:1/nowhere")
+    publish(production.broker.port, "status/plant/line1/plc", b'{"state": "offline", "reason": "off", "ts": 1}')
+    found = until(lambda: console.ask("GET", "devices")[1]["items"], "the state has come")
+    assert (found[0]["state"], found[0]["reason"], found[0]["last_reading"]) == ("offline", "off", None)
+    _, whole = console.ask("GET", "devices")
+    assert (whole["missing"], whole["database"]) == (["database"], {"connected": False, "tier": None})
+    with console.live("dev/a/t") as live:
+        until(lambda: published(production, live, "dev/a/t"), "live values come")
+    assert console.ask("POST", "write", {"topic": SETPOINT, "value": 1})[0] in (404, 503), "nothing is done unrecorded"
+
+
+def published(production: Production, live: "Live", topic: str) -> bool:
+    """Publishes a value, and tells whether it comes: the console may not have subscribed yet."""
+    publish(production.broker.port, topic, json.dumps({"v": 7, "q": "good", "ts": time.time_ns() // 10**6}).encode())
+    try:
+        return bool(json.loads(live.socket.recv(timeout=0.5)))
+    except TimeoutError:
+        return False
+
+
+def test_a_slow_client_loses_frames_and_is_told(console: Console, production: Production) -> None:
+    text = "x" * 200_000
+    with console.live("dev/big/t") as slow, console.live("dev/big/t") as quick:
+        number = 0
+        while console.process.metric("nexus_console_frames_dropped_total") < 3:
+            number += 1
+            payload = json.dumps({"v": f"{number}{text}", "q": "good", "ts": time.time_ns() // 10**6})
+            publish(production.broker.port, "dev/big/t", payload.encode())
+            quick.value("dev/big/t")
+        assert "too slowly" in slow.next("gap")["reason"]
+        until(lambda: slow.value("dev/big/t")[1].startswith(f"{number}x"), "the newest comes")
+
+
+def test_what_a_client_gets_wrong_is_said_and_costs_nobody_else(console: Console) -> None:
+    with console.live("device:") as live:
+        for wrong, said in [
+            ("{", "write it like"),
+            ('{"subscribe": "dev/a"}', "write it like"),
+            ('{"rate": 100}', "write it like"),
+            ('{"rate": 0}', "write it like"),
+            ('{"fly": true}', "write it like"),
+            ("[" * 30_000, "write it like"),
+            ('{"subscribe": ["dev/#"]}', "neither a tag's topic"),
+            ('{"subscribe": ["cmd/a/b"]}', "neither a tag's topic"),
+            (json.dumps({"subscribe": [f"dev/a/{number}" for number in range(1_100)]}), "1,000 topics"),
+        ]:
+            live.socket.send(wrong)
+            assert said in live.next("error"), wrong
+        live.socket.send(b"\xff")
+        assert "write it like" in live.next("error")
+        with pytest.raises(ConnectionClosed):
+            live.socket.send("x" * 70_000)
+            live.next("nothing")
+    assert console.ask("GET", "devices")[0] == 200
+
+
+def test_a_page_of_another_site_gets_no_socket(console: Console) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        connect(f"ws://127.0.0.1:{console.port}/api/v1/live", origin=Origin("http://elsewhere.example")).close()
+
+
+def test_sockets_that_are_opened_and_left_leave_nothing(console: Console, production: Production) -> None:
+    for _ in range(20):
+        left = [socket.create_connection(("127.0.0.1", console.port)) for _ in range(100)]
+        for number, one in enumerate(left):
+            one.sendall(HANDSHAKE + text_frame({"subscribe": [f"dev/a/{number}"]}) if number % 2 else HANDSHAKE[:50])
+        for one in left:
+            one.close()
+    until(lambda: console.process.metric("nexus_console_sockets") == 0, "all are gone")
+    with console.live("dev/a/t") as live:
+        until(lambda: published(production, live, "dev/a/t"), "others are served")
+
+
+HANDSHAKE = (
+    b"GET /api/v1/live HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
-def test_what_cannot_be_stored_is_refused_before_anything_is_sent(
-    console: Console, wrong: dict[str, Any], said: str
-) -> None:
-    reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1, **wrong}
-    status, problem = console.ask("POST", "data", [reading])
-    assert (status, said in problem["detail"]) == (422, True), problem
+
+
+def text_frame(message: Any) -> bytes:
+    """As a client sends it, with a mask of zeros."""
+    payload = json.dumps(message).encode()
+    return bytes([0x81, 0x80 | len(payload), 0, 0, 0, 0]) + payload

@@ -1,0 +1,304 @@
+"""The console's live values: what is counted, what is conflated, and who is sent what."""
+
+import asyncio
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from console.live import frames, numbered, stored
+from console.live.client import MOST_BUFFERED, Client
+from console.live.devices import device_state
+from console.live.numbered import Given, Numbers
+from console.live.retained import Retained
+from console.live.subscriptions import LINGER_SECONDS, Subscriptions, filters
+from console.live.values import Values
+from console.live.wheel import TICKS, Wheel
+from nexus.contract import codec
+from nexus.contract.codec import DecodeError, Message, Status
+from nexus.contract.description import Description, TagDescription, encode_description
+from nexus.contract.presence import Presence, encode_presence
+from nexus.contract.reading import Reading
+
+NOW = 1_767_225_600_000
+TOPIC = "dev/plant/plc/t"
+
+
+class Wire:
+    """A transport: what was written, and how much of it nobody has taken."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.buffered = 0
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+    def is_closing(self) -> bool:
+        return False
+
+    def taken(self) -> list[Any]:
+        """The messages that were written since the last look."""
+        data, self.written = b"".join(self.written), []
+        found = []
+        while data:
+            size, start = data[1], 2
+            if size == 126:
+                size, start = int.from_bytes(data[2:4], "big"), 4
+            found.append(json.loads(data[start : start + size]))
+            data = data[start + size :]
+        return found
+
+
+def no_devices(_: int) -> Iterable[tuple[str, bytes]]:
+    return ()
+
+
+def send(client: Client, values: Values) -> bool:
+    return client.send(values.last_change, 0, no_devices, NOW)
+
+
+def message(time: int, value: Any, topic: str = TOPIC) -> Message:
+    return codec.decode(
+        topic, json.dumps({"v": value, "ts": time, "q": {} if isinstance(value, dict) else "good"}).encode()
+    )
+
+
+@pytest.mark.parametrize("size", [0, 125, 126, 65_535, 65_536])
+def test_a_frame_says_how_long_it_is(size: int) -> None:
+    frame = frames.text(b"x" * size)
+    assert frame.endswith(b"x" * size)
+    head = frame[: len(frame) - size]
+    assert head[0] == 0x81
+    assert (int.from_bytes(head[2:], "big") if head[1] > 125 else head[1]) == size
+
+
+def test_of_many_changes_a_client_is_sent_the_newest_once() -> None:
+    values, wire = Values(), Wire()
+    client = Client(wire, 1)
+    client.watch(values.watch(TOPIC))
+    send(client, values)
+    assert wire.taken() == [], "nothing is known yet"
+    for number in range(5):
+        values.take(message(NOW + number, number), NOW)
+    send(client, values)
+    send(client, values)
+    assert wire.taken() == [{"values": [[TOPIC, NOW + 4, 4, "good"]]}]
+
+
+def test_who_comes_later_is_first_sent_what_is_known() -> None:
+    values, wire = Values(), Wire()
+    watched = values.watch(TOPIC)
+    values.take(message(NOW, 1.5), NOW)
+    client = Client(wire, 1)
+    client.seen = values.last_change  # it has been here for longer, for other topics
+    client.watch(watched)
+    send(client, values)
+    assert wire.taken() == [{"values": [[TOPIC, NOW, 1.5, "good"]]}]
+    send(client, values)
+    assert wire.taken() == []
+
+
+def test_a_client_that_takes_nothing_costs_no_memory_and_is_told_of_the_gap() -> None:
+    values, wire = Values(), Wire()
+    client = Client(wire, 1)
+    client.watch(values.watch(TOPIC))
+    wire.buffered = MOST_BUFFERED + 1
+    for number in range(3):
+        values.take(message(NOW + number, number), NOW)
+        assert send(client, values), "a frame is left out"
+    client.say(b"not sent either")
+    assert wire.written == []
+    wire.buffered = 0
+    send(client, values)
+    gap, newest = wire.taken()
+    assert "too slowly" in gap["gap"]["reason"]
+    assert newest == {"values": [[TOPIC, NOW + 2, 2, "good"]]}
+
+
+def test_a_value_comes_by_its_own_message_or_in_its_devices() -> None:
+    values = Values()
+    watched = values.watch(TOPIC)
+    values.take(message(NOW, {"t": True, "other": 1}, "dev/plant/plc"), NOW)
+    assert json.loads(watched.json) == [TOPIC, NOW, True, "good"]
+    values.take(message(NOW + 1, 2**60), NOW)
+    assert json.loads(watched.json) == [TOPIC, NOW + 1, str(2**60), "good"], "a browser would lose digits"
+
+
+def test_old_values_and_wrong_clocks_hide_nothing() -> None:
+    values = Values()
+    watched = values.watch(TOPIC)
+    values.take(message(NOW, 1), NOW)
+    values.take(message(NOW - 1, 0), NOW)
+    values.take(message(NOW + 3_600_001, 2), NOW)
+    values.known(TOPIC, NOW - 1, 0, "good", None)
+    assert watched.value == 1
+
+
+def test_a_topic_is_forgotten_with_its_last_watcher() -> None:
+    values = Values()
+    first, second = values.watch(TOPIC), values.watch(TOPIC)
+    assert first is second
+    values.unwatch(first)
+    assert values.get(TOPIC) is first
+    values.unwatch(second)
+    assert (len(values), values.get(TOPIC)) == (0, None)
+
+
+@pytest.mark.parametrize("rate", range(1, 11))
+def test_a_client_gets_no_more_frames_than_it_asked_for(rate: int) -> None:
+    wheel, client = Wheel(), Client(Wire(), rate)
+    wheel.add(client)
+    turns = [number for number in range(10 * TICKS) if client in wheel.turn()]
+    assert all(after - before >= TICKS / rate for before, after in pairwise(turns))
+    assert len(turns) >= 10 * TICKS // (TICKS // rate + 1) - 1
+    client.is_open = False
+    assert not any(wheel.turn() for _ in range(2 * TICKS)), "it is gone"
+
+
+def test_clients_are_spread_over_the_second() -> None:
+    wheel = Wheel()
+    for _ in range(10 * TICKS):
+        wheel.add(Client(Wire(), 1))
+    assert {len(wheel.turn()) for _ in range(TICKS)} == {10}
+
+
+def test_a_tag_is_subscribed_to_in_both_its_forms() -> None:
+    assert filters(TOPIC) == [TOPIC, "dev/plant/plc"]
+    assert filters("dev/alone") == ["dev/alone"]
+
+
+class Broker:
+    """Notes what is subscribed to."""
+
+    def __init__(self) -> None:
+        self.held: set[str] = set()
+        self.asked = 0
+
+    async def subscribe(self, name: str, *, at_most_once: bool) -> None:
+        assert at_most_once
+        self.asked += 1
+        self.held.add(name)
+
+    async def unsubscribe(self, name: str) -> None:
+        self.held.remove(name)
+
+
+async def test_the_broker_is_asked_for_what_somebody_watches_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker, own = Broker(), Subscriptions()
+    for _ in range(3):
+        own.need(TOPIC)
+    own.need("dev/plant/plc/u")
+    await own.begin(broker)  # type: ignore[arg-type]
+    assert (broker.held, broker.asked) == ({TOPIC, "dev/plant/plc/u", "dev/plant/plc"}, 3)
+    for _ in range(3):
+        own.release(TOPIC)
+    now = asyncio.get_running_loop().time()
+    monkeypatch.setattr(own, "_clock", lambda: now + LINGER_SECONDS + 1)
+    own.need("dev/plant/plc/v")
+    running = asyncio.create_task(own.run(broker))  # type: ignore[arg-type]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    running.cancel()
+    assert broker.held == {"dev/plant/plc/u", "dev/plant/plc/v", "dev/plant/plc"}
+
+
+DESCRIPTION = Description(
+    "plc", "plant/plc", "modbus-tcp", "gateway-1", "10.0.0.1:502", 1.0, "tag", (TagDescription("t", "coil:1"),), NOW
+)
+
+
+def presence(state: Any, seq: int = 1) -> bytes:
+    return encode_presence(Presence(state, "x", 5.0, seq))
+
+
+def known(retained: Retained) -> tuple[str, str | None]:
+    found = device_state(retained, "plant/plc", None)
+    return found.state, found.breaker
+
+
+def test_a_device_is_what_its_gateway_says_while_that_lives() -> None:
+    retained = Retained()
+    retained.take("device/plant/plc", encode_description(DESCRIPTION), None, 0)
+    retained.take("gateway/g/gateway-1", presence("online"), None, 0)
+    retained.take("status/plant/plc", codec.encode_status(Status("online", "", NOW)), None, 0)
+    assert known(retained) == ("online", "closed")
+    retained.take("status/plant/plc", codec.encode_status(Status("offline", "no answer", NOW)), None, 1)
+    assert known(retained) == ("offline", "open")
+    before = retained.last_change
+    retained.expire(16.0)
+    assert known(retained) == ("unknown", None), "the gateway has been silent for three leases"
+    assert retained.last_change > before, "who watches is told"
+    retained.take("gateway/g/gateway-1", presence("online", 2), None, 17)
+    assert known(retained)[0] == "offline"
+    retained.take("gateway/g/gateway-1", presence("lost", 3), None, 18)
+    assert known(retained)[0] == "unknown"
+    assert "the broker is away" in device_state(retained, "plant/plc", "refused").reason
+
+
+def test_what_a_new_connection_does_not_bring_is_gone() -> None:
+    retained = Retained()
+    for name, payload in (
+        ("device/plant/plc", encode_description(DESCRIPTION)),
+        ("status/plant/plc", codec.encode_status(Status("online", "", NOW))),
+        ("gateway/g/gateway-1", presence("online")),
+        ("gateway/g/gateway-1/devices/0", b"\0"),
+    ):
+        retained.take(name, payload, None, 0)
+    assert (retained.paths, list(retained.tags), list(retained.gateways)) == (
+        ["plant/plc"],
+        [TOPIC],
+        [("g", "gateway-1")],
+    )
+    retained.begin()
+    retained.take("status/plant/plc", codec.encode_status(Status("online", "", NOW)), 60, 0)
+    retained.sweep()
+    assert (retained.paths, retained.tags, retained.gateways) == (["plant/plc"], {}, {})
+    retained.expire(61)
+    assert retained.paths == [], "nobody has said it again"
+
+
+def test_what_is_no_description_costs_itself() -> None:
+    retained = Retained()
+    for name in ("status/a", "device/a", "gateway/g/a", "gateway/g/a/state"):
+        with pytest.raises(DecodeError):
+            retained.take(name, b'{"state": 1}', None, 0)
+    assert retained.paths == []
+
+
+def test_readings_by_http_have_a_number_each_and_a_tag_once_a_message() -> None:
+    readings = [Given("w/7", Reading("level", NOW + number // 2, number), "m") for number in range(4)]
+    readings[1] = Given("w/8", Reading("level", NOW, "x"), None)
+    publisher = "0123456789abcdef" * 2
+    found = [codec.decode(name, payload) for name, payload in numbered.messages(readings, publisher, 5)]
+    assert [(one.topic, one.publisher, one.numbers, one.misnumbered) for one in found] == [
+        ("dev/w/7", publisher, (5, 5), False),
+        ("dev/w/7", publisher, (6, 6), False),
+        ("dev/w/7", publisher, (7, 7), False),
+        ("dev/w/8", publisher, (8, 8), False),
+    ]
+
+
+def test_only_what_was_sent_can_be_committed() -> None:
+    numbers = Numbers()
+    first, last = numbers.take(10)
+    assert not numbers.commit(5, 11)
+    assert numbers.commit(3, 5)
+    assert (numbers.committed(first, last), numbers.waiting) == (3, 10)
+    numbers.commit(1, 10)
+    assert numbers.committed(first, last) == 10
+    numbers.give_back(first)
+    assert (numbers.waiting, numbers.take(1)) == (0, (11, 11))
+
+
+def test_of_a_device_a_few_tags_stand_for_all() -> None:
+    known = sorted([f"dev/a/b/{number}" for number in range(9)] + ["dev/a/b0/x", "dev/a/bc/x", "dev/a"])
+    assert stored.some_tags(known, "a/b") == ["dev/a/b/0", "dev/a/b/4", "dev/a/b/8"]
+    assert stored.some_tags(known, "a/bc") == ["dev/a/bc/x"]
+    assert stored.some_tags(known, "nowhere") == []
