@@ -26,6 +26,7 @@ from console.api import (
     users,
     write,
 )
+from console.bodies import Bodies
 from console.headers import Headers
 from console.measured import Measured
 from console.names import Names
@@ -68,6 +69,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app.include_router(legacy.router)
     door.describe(app)
     app.mount("/", Pages(), name="pages")
+    app.add_middleware(Bodies)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Names, hosts=hosts)
     app.add_middleware(Headers)

@@ -3,15 +3,18 @@
 Twenty seconds in `make test`; NEXUS_FUZZ_SECONDS says how long.
 """
 
+import http.client
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import hypothesis
+import psycopg
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase
@@ -21,6 +24,7 @@ from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import response_schema_conformance
 
 from console.access.person import Role
+from console.bodies import LARGEST
 from tests.conftest import Production
 from tests.consoles import Browser, Console, add_key
 from tests.parts import ended_with_block
@@ -97,3 +101,59 @@ def fuzz(
 
     with suppress(hypothesis.errors.Unsatisfiable):  # nothing can be wrong of an operation without parameters
         run()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "' OR 1=1 --",
+        "'; DROP TABLE metrics; --",
+        "$$; DROP TABLE metrics; $$",
+        "%' OR topic LIKE '%",
+        "../../etc/passwd",
+        "\r\nSet-Cookie: session=stolen",
+        "{}{0}%s%(topic)s",
+        "\\",
+    ],
+)
+def test_what_is_asked_is_never_taken_for_more_than_text(browser: Browser, production: Production, text: str) -> None:
+    with psycopg.connect(production.owner) as connection:
+        connection.execute("INSERT INTO metrics VALUES (now(), 'dev/plc/t', 1, NULL, 192, NULL)")
+        connection.execute("INSERT INTO topics VALUES ('dev/plc/t')")
+    quoted = quote(text)
+    for path in (
+        f"tags?q={quoted}",
+        f"tags?device={quoted}",
+        f"tags?q=none&after={quoted}",
+        f"last?topic={quoted}",
+        f"history?topic={quoted}",
+        f"annotations?topic={quoted}",
+        f"annotations?device={quoted}",
+        f"rejects?reason={quoted}",
+        f"rejects?topic={quoted}",
+    ):
+        answer = browser.ask("GET", path)
+        assert answer.status == 200, (path, answer.body)
+        assert "set-cookie" not in answer.headers
+        found = answer.json
+        assert not found.get("items"), path
+        assert not any(series["points"] for series in found.get("series", [])), path
+    for path in (f"export.csv?topic={quoted}", f"annotations?topic={quoted}"):
+        assert b"dev/plc/t" not in browser.ask("GET", path).body
+    assert browser.ask("GET", f"history?topic=x&timezone={quoted}").status == 422
+    with psycopg.connect(production.owner) as connection:
+        assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (1,)
+
+
+def test_a_body_is_no_larger_than_any_that_is_asked_for(browser: Browser, console: Console) -> None:
+    large = b"x" * (LARGEST + 1)
+    answer = browser.ask("POST", "last", large)
+    assert (answer.status, answer.json["title"]) == (413, "Request Entity Too Large")
+    headers = {"Authorization": f"Bearer {browser.key}", "Content-Type": "application/json"}
+    parts = (b"y" * 65_536 for _ in range(LARGEST // 65_536 + 2))
+    with closing(http.client.HTTPConnection("127.0.0.1", console.web, timeout=20)) as connection:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it need not read what it refuses
+            connection.request("POST", "/api/v1/last", parts, headers, encode_chunked=True)
+        with suppress(ConnectionResetError):
+            assert connection.getresponse().status == 413
+    assert browser.ask("GET", "about").status == 200

@@ -1,0 +1,41 @@
+"""Bodies that are too large or too slow."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
+
+from console import bodies
+from console.bodies import Bodies
+
+
+async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
+    while (await receive()).get("more_body"):
+        pass
+
+
+async def ask(parts: Iterator[bytes]) -> None:
+    async def receive() -> Message:
+        part = next(parts, None)
+        if part is None:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": part, "more_body": True}
+
+    async def send(_: Message) -> None: ...
+
+    await Bodies(read_all)({"type": "http"}, receive, send)
+
+
+async def test_a_body_without_an_end_is_refused_when_it_is_larger_than_any() -> None:
+    with pytest.raises(HTTPException) as refused:
+        await ask(iter(lambda: b"x" * 65_536, None))
+    assert refused.value.status_code == 413
+
+
+async def test_a_body_that_stops_coming_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "SECONDS", 0.01)
+    with pytest.raises(HTTPException) as refused:
+        await ask(iter([b"x"]))
+    assert refused.value.status_code == 408
