@@ -1,7 +1,9 @@
 import { defineConfig } from "vite";
+import { licences } from "./licences.js";
 
 // The console's Content-Security-Policy allows nothing inline: no data: URLs, no scripts in the page.
 export default defineConfig({
+  plugins: [licences()],
   oxc: { jsx: { runtime: "automatic", importSource: "preact" } },
   build: {
     target: ["chrome123", "firefox128", "safari17.5"],

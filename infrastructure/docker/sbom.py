@@ -1,4 +1,4 @@
-"""Prints the image's bill of materials, CycloneDX 1.6: Python's packages, and Debian's that files were taken of.
+"""Prints the image's bill of materials, CycloneDX 1.6: Python's packages, those of the pages, and Debian's.
 
     /opt/nexus/bin/python sbom.py ORIGINS
 
@@ -10,14 +10,14 @@ import platform
 import re
 import subprocess
 import sys
-from importlib.metadata import distributions, version
+from importlib.metadata import distribution, distributions, version
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 
 def main(origins: Path) -> None:
-    found = [*_python(), *_debian(origins.read_text().splitlines())]
+    found = [*_python(), *_pages(), *_debian(origins.read_text().splitlines())]
     own = {"type": "container", "name": "nexus-edge", "version": version("nexus-edge")}
     components = sorted(found, key=lambda one: str(one["purl"]))
     bill = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1, "metadata": {"component": own}}
@@ -38,6 +38,12 @@ def _python() -> list[dict[str, Any]]:
         for one in distributions()
     ]
     return [*packages, _component("generic", "python", platform.python_version(), "PSF-2.0")]
+
+
+def _pages() -> list[dict[str, Any]]:
+    """What is built into the console's pages."""
+    noted = Path(str(distribution("nexus-edge").locate_file("console/web/dist/licences.json")))
+    return [_component("npm", one["name"], one["version"], one["licence"]) for one in json.loads(noted.read_text())]
 
 
 def _debian(files: list[str]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from console.pages import BUILT
 from tests.conftest import TIERS
 from tests.console_api import Api
 from tests.parts import Nexus, free_port, until
@@ -38,6 +39,8 @@ def test_it_names_versions_licences_and_the_databases_tier(
     licences = {one["name"].lower(): one["licence"] for one in said["licences"] if one["part"] == "program"}
     assert (licences["fastapi"], licences["uvicorn"]) == ("MIT", "BSD-3-Clause")
     assert [name for name, licence in licences.items() if licence is None] == []
+    in_pages = {one["name"]: one["licence"] for one in said["licences"] if one["part"] == "pages"}
+    assert BUILT.exists() == ("preact" in in_pages)
 
 
 def test_the_api_is_described_on_a_page_of_our_own_files(console: SimpleNamespace) -> None:

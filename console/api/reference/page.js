@@ -100,9 +100,12 @@ function trial(method, path, inputs, example) {
 
 function operation(spec, method, path, about) {
   const inputs = [];
-  const made = element("details", {}, element("summary", {}, element("b", {}, method.toUpperCase()), element("code", {}, path), ` ${about.summary ?? ""}`));
-  made.dataset.text = `${method} ${path} ${about.summary} ${about.description ?? ""}`.toLowerCase();
-  made.append(element("p", {}, about.description ?? ""));
+  const [head, ...rest] = (about.description ?? about.summary ?? "").split("\n\n");
+  const title = [element("b", {}, method.toUpperCase()), element("code", {}, path), element("span", {}, head)];
+  const made = element("details", {}, element("summary", {}, ...title));
+  made.dataset.text = `${method} ${path} ${about.description ?? ""}`.toLowerCase();
+  made.append(...rest.map((text) => element("p", {}, text)));
+  if (about["x-role"]) made.append(element("p", {}, `For the role ${about["x-role"]}, or one above it.`));
   if (about.parameters?.length) {
     const rows = about.parameters.map((one) => parameterRow(spec, one, inputs));
     made.append(element("table", {}, element("tbody", {}, ...rows)));
@@ -116,7 +119,7 @@ function operation(spec, method, path, about) {
 }
 
 function show(spec) {
-  document.getElementById("about").textContent = `${spec.info.title}, ${spec.info.version}. Times are RFC 3339, in UTC.`;
+  document.getElementById("about").textContent = `${spec.info.version}. Times are RFC 3339, in UTC.`;
   const groups = new Map();
   for (const [path, methods] of Object.entries(spec.paths)) {
     for (const [method, about] of Object.entries(methods)) {
