@@ -65,9 +65,10 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     for router in _ROUTERS:
+        door.describe(router)
         app.include_router(router, prefix=PREFIX)
+    door.describe(legacy.router)
     app.include_router(legacy.router)
-    door.describe(app)
     app.mount("/", Pages(), name="pages")
     app.add_middleware(Bodies)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)

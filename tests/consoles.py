@@ -98,7 +98,8 @@ class Browser:
             given["X-CSRF-Token"] = self.csrf
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         body = content if isinstance(content, bytes) else None if content is None else json.dumps(content).encode()
-        url = f"http://127.0.0.1:{self.port}/api/v1/{path}"
+        whole = path if path.startswith("/") else f"/api/v1/{path}"
+        url = f"http://127.0.0.1:{self.port}{whole}"
         request = urllib.request.Request(url, body, given, method=method)
         try:
             with _OPENER.open(request, timeout=30) as answer:

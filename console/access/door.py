@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from hmac import compare_digest
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI
+from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute, APIWebSocketRoute
 from starlette.requests import HTTPConnection
 
@@ -88,9 +88,9 @@ async def still(connection: HTTPConnection, parts: Parts, person: Person) -> boo
         return False
 
 
-def describe(app: FastAPI) -> None:
-    """Writes each route's least role into the API's description, as `x-role`. Every route must have one."""
-    for route in app.routes:
+def describe(router: APIRouter) -> None:
+    """Writes the least role of each of these routes into the API's description, as `x-role`; each must have one."""
+    for route in router.routes:
         if not isinstance(route, APIRoute | APIWebSocketRoute):
             continue
         roles = [_DOORS[one.call] for one in route.dependant.dependencies if one.call in _DOORS]
