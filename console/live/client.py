@@ -1,15 +1,18 @@
 """One WebSocket: what it watches, and what it has been sent. Pure, but for the transport that it writes to."""
 
-from collections.abc import Callable, Iterable
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Protocol
 
 from console.live import epoch, frames
+from console.live.device_rows import DeviceRows
 from console.live.values import Watched
 
 MOST_BUFFERED = 65_536  # bytes that a client has not taken yet; until it has, it gets no more
+MOST_OF_A_FRAME = 262_144  # bytes, about; what is more comes with the next one
+MOST_DEVICES = 500  # of one frame, likewise
+_FEW = 20  # rows that always go into one
 SLOW = "this client reads too slowly: frames were left out"
-
-DeviceRows = Callable[[int], Iterable[tuple[str, bytes]]]  # devices changed after a change, by path, as JSON
 
 
 class Transport(Protocol):
@@ -56,23 +59,19 @@ class Client:
             self._fresh.pop(watched, None)
         return watched
 
-    def send(self, last_change: int, last_device_change: int, devices: DeviceRows, now_ms: int) -> bool:
+    def send(self, last_change: int, devices: DeviceRows, now_ms: int) -> bool:
         """Sends what has changed since the last time; tells whether frames were left out instead."""
-        is_new = last_change > self.seen or last_device_change > self.seen_devices or self._fresh
+        is_new = last_change > self.seen or devices.last_change > self.seen_devices or self._fresh
         if not is_new or self._transport.is_closing():
             return False
         if self._transport.get_write_buffer_size() > MOST_BUFFERED:
             self._behind_since = self._behind_since or now_ms
             return True
         parts = [self._caught_up(now_ms)] if self._behind_since else []
-        if rows := self._rows():
+        if rows := self._rows(last_change):
             parts.append(frames.values(rows))
-        self.seen = last_change
-        if self.prefixes and last_device_change > self.seen_devices:
-            found = [row for path, row in devices(self.seen_devices) if self._wants(path)]
-            if found:
-                parts.append(frames.devices(found))
-        self.seen_devices = last_device_change
+        if states := self._states(devices):
+            parts.append(frames.devices(states))
         if parts:
             self._transport.write(b"".join(parts) if len(parts) > 1 else parts[0])
         return False
@@ -82,13 +81,29 @@ class Client:
         if not self._transport.is_closing() and self._transport.get_write_buffer_size() <= MOST_BUFFERED:
             self._transport.write(frame)
 
-    def _rows(self) -> list[bytes]:
-        seen = self.seen
-        rows = [watched.json for watched in self.topics.values() if watched.changed > seen]
+    def _rows(self, last_change: int) -> list[bytes]:
+        seen, self.seen = self.seen, last_change
+        due = [watched for watched in self.topics.values() if watched.changed > seen]
         if self._fresh:
-            rows += [watched.json for watched in self._fresh if 0 < watched.changed <= seen]
+            due += [watched for watched in self._fresh if 0 < watched.changed <= seen]
             self._fresh.clear()
+        rows = [watched.json for watched in due]
+        if len(rows) > _FEW and sum(map(len, rows)) > MOST_OF_A_FRAME:
+            sizes = list(accumulate(map(len, rows)))
+            fits = max(1, bisect_right(sizes, MOST_OF_A_FRAME))
+            self._fresh.update(dict.fromkeys(due[fits:]))  # these come with the next one
+            return rows[:fits]
         return rows
+
+    def _states(self, devices: DeviceRows) -> list[bytes]:
+        seen, self.seen_devices = self.seen_devices, devices.last_change
+        if not self.prefixes or seen == self.seen_devices:
+            return []
+        found = [(number, path) for number, path in devices.changed(seen) if self._wants(path)]
+        if len(found) > MOST_DEVICES:
+            found = found[-MOST_DEVICES:]  # those that changed first; the others come with the next frames
+            self.seen_devices = found[0][0]
+        return [devices.row(number, path) for number, path in found]
 
     def _wants(self, path: str) -> bool:
         """Whether it watches the device, or what is above it; "" is all."""

@@ -1,12 +1,12 @@
 """All WebSockets of this process: who watches what, and one timer that sends it."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from console import metrics
 from console.live.client import Client, Transport
+from console.live.device_rows import DeviceRows
 from console.live.last_known import LastKnown
 from console.live.subscriptions import Subscriptions
 from console.live.values import Values
@@ -23,29 +23,24 @@ _DEVICE = "device:"
 _LONGEST = 2_000  # bytes of a topic: the database has no longer one
 _LATE_TICKS = 10  # a loop that was held up for longer does not make up for it
 
-DeviceRow = Callable[[str], bytes]
-
 
 class Hub:
-    """Clients, and the values that they watch. `changes` are the devices' (path, and number of the last change)."""
+    """Clients, the values that they watch, and the devices."""
 
     def __init__(
         self,
         values: Values,
         subscriptions: Subscriptions,
         last_known: LastKnown,
-        changes: "OrderedDict[str, int]",
-        device_row: DeviceRow,
+        devices: DeviceRows,
     ) -> None:
         self._values = values
         self._subscriptions = subscriptions
         self._last_known = last_known
-        self._changes = changes
-        self._device_row = device_row
+        self._devices = devices
         self._clients: set[Client] = set()
         self._wheel = Wheel()
         self._filled = asyncio.Event()
-        self._rows: dict[str, tuple[int, bytes]] = {}  # devices as JSON, by their last change
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -125,8 +120,7 @@ class Hub:
 
     def send(self, client: Client) -> bool:
         """Sends to one client what it lacks; tells whether a frame was left out instead."""
-        number = next(reversed(self._changes.values()), 0)
-        return client.send(self._values.last_change, number, self._changed_devices, now_ms())
+        return client.send(self._values.last_change, self._devices, now_ms())
 
     def _turn(self) -> None:
         clients = self._wheel.turn()
@@ -134,16 +128,6 @@ class Hub:
         metrics.frames.inc(len(clients) - left_out)
         if left_out:
             metrics.frames_dropped.inc(left_out)
-
-    def _changed_devices(self, seen: int) -> Iterator[tuple[str, bytes]]:
-        """Devices that have changed since a change, the last first."""
-        for path, number in reversed(self._changes.items()):
-            if number <= seen:
-                return
-            known = self._rows.get(path)
-            if known is None or known[0] != number:
-                known = self._rows[path] = (number, self._device_row(path))
-            yield path, known[1]
 
 
 def _is_topic(name: str) -> bool:

@@ -9,6 +9,7 @@ import msgspec
 
 from console.database import Database
 from console.live import epoch, frames
+from console.live.device_rows import DeviceRows
 from console.live.devices import DeviceState, GatewayRow, device_state, gateway_row
 from console.live.hub import Hub
 from console.live.inlet import Inlet
@@ -55,7 +56,8 @@ class Plant:
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("plant")
         self.away: str | None = _NOT_YET
-        self.hub = Hub(self._values, self._subscriptions, self._last_known, self._retained.changes, self._row)
+        rows = DeviceRows(self._retained, self._row)
+        self.hub = Hub(self._values, self._subscriptions, self._last_known, rows)
 
     # What routes ask.
 

@@ -4,6 +4,7 @@ A frame of values costs uvicorn's own `send` three times what the system call do
 client. The handshake, messages from the client, pings and the end are uvicorn's.
 """
 
+import socket
 from typing import Any
 
 from starlette.websockets import WebSocket
@@ -11,6 +12,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from console.live.client import Transport
 
+_KERNEL_BYTES = 131_072
 _KEY = "nexus.transport"
 
 
@@ -21,6 +23,8 @@ class LiveSocket(WebSocketsSansIOProtocol):
         """A handshake has come, and the application is started unless it is none."""
         super().handle_connect(event)
         if self.response.status_code == 101:
+            # What a client does not take waits here or in the kernel: its part is to be small, too.
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
             self.scope["state"][_KEY] = self.transport
 
 

@@ -10,6 +10,7 @@ from nexus.contract.codec import Message
 from nexus.contract.reading import Quality, Value
 
 LATEST_AHEAD_MS = 3_600_000  # a clock this far ahead is wrong, and would hide newer values
+LONGEST_TEXT = 5_000  # characters that are shown of a text; the database has the whole
 _EXACT_INT = 2**53  # beyond this a browser loses digits
 _GOOD = int(Quality.GOOD)
 
@@ -36,7 +37,9 @@ class Watched:
         """`[topic, time, value, quality, unit]`; made once, however many watch."""
         if self._json is None:
             value = self.value
-            if isinstance(value, int) and not -_EXACT_INT <= value <= _EXACT_INT:
+            if isinstance(value, str) and len(value) > LONGEST_TEXT:
+                value = f"{value[:LONGEST_TEXT]}…"
+            elif isinstance(value, int) and not -_EXACT_INT <= value <= _EXACT_INT:
                 value = str(value)
             row = [self.topic, self.time, value, self.quality]
             self._json = _encode(row if self.unit is None else [*row, self.unit])

@@ -2,14 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
 from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from console.live import frames, numbered, stored
-from console.live.client import MOST_BUFFERED, Client
+from console.live.client import MOST_BUFFERED, MOST_DEVICES, MOST_OF_A_FRAME, Client
+from console.live.device_rows import DeviceRows
 from console.live.devices import device_state
 from console.live.numbered import Given, Numbers
 from console.live.retained import Retained
@@ -48,19 +48,17 @@ class Wire:
         found = []
         while data:
             size, start = data[1], 2
-            if size == 126:
-                size, start = int.from_bytes(data[2:4], "big"), 4
+            if size > 125:
+                start = 4 if size == 126 else 10
+                size = int.from_bytes(data[2:start], "big")
             found.append(json.loads(data[start : start + size]))
             data = data[start + size :]
         return found
 
 
-def no_devices(_: int) -> Iterable[tuple[str, bytes]]:
-    return ()
-
-
-def send(client: Client, values: Values) -> bool:
-    return client.send(values.last_change, 0, no_devices, NOW)
+def send(client: Client, values: Values, retained: Retained | None = None) -> bool:
+    rows = DeviceRows(retained or Retained(), lambda path: json.dumps(path).encode())
+    return client.send(values.last_change, rows, NOW)
 
 
 def message(time: int, value: Any, topic: str = TOPIC) -> Message:
@@ -119,6 +117,29 @@ def test_a_client_that_takes_nothing_costs_no_memory_and_is_told_of_the_gap() ->
     gap, newest = wire.taken()
     assert "too slowly" in gap["gap"]["reason"]
     assert newest == {"values": [[TOPIC, NOW + 2, 2, "good"]]}
+
+
+def test_what_is_too_much_for_one_frame_comes_with_the_next() -> None:
+    values, wire, retained = Values(), Wire(), Retained()
+    client = Client(wire, 1)
+    client.prefixes.add("plant")
+    names = [f"dev/plant/plc/t{number}" for number in range(100)]
+    for name in names:
+        client.watch(values.watch(name))
+        values.take(message(NOW, "x" * 10_000, name), NOW)
+    for number in range(MOST_DEVICES + 1):
+        status = codec.encode_status(Status("online", "", NOW))
+        retained.take(f"status/plant/{number}", status, None, 0)
+        retained.take(f"status/other/{number}", status, None, 0)
+    sent, devices = [], []
+    for _ in range(3):
+        send(client, values, retained)
+        assert len(b"".join(wire.written)) < MOST_OF_A_FRAME + 60_000
+        for frame in wire.taken():
+            sent += [row[0] for row in frame.get("values", [])]
+            devices += frame.get("devices", [])
+    assert sorted(sent) == sorted(names), "each once"
+    assert sorted(devices) == sorted(f"plant/{number}" for number in range(MOST_DEVICES + 1))
 
 
 def test_a_value_comes_by_its_own_message_or_in_its_devices() -> None:
