@@ -1,19 +1,20 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import accumulate
 
 import msgspec
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Metric,
     ProcessCollector,
     disable_created_metrics,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from nexus.process import guard
@@ -65,6 +66,27 @@ class _Devices(Collector):
             yield family
 
 
+class Lateness(Collector):
+    """A histogram of plain numbers: prometheus_client's own takes a lock, and ten times as long for each scan."""
+
+    BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(self.BOUNDS) + 1)
+        self._sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """A scan began so late."""
+        self._counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self._sum += seconds
+
+    def collect(self) -> Iterator[Metric]:
+        text = "How late scans start against their schedule"
+        bounds = [*map(str, self.BOUNDS), "+Inf"]
+        buckets = list(zip(bounds, accumulate(self._counts), strict=True))
+        yield HistogramMetricFamily("nexus_gateway_lateness_seconds", text, buckets=buckets, sum_value=self._sum)
+
+
 _devices = _Devices()
 registry.register(_devices)
 
@@ -86,12 +108,8 @@ def readings() -> int:
     return sum(device.readings for device in list(_devices.by_name.values()))
 
 
-lateness = Histogram(
-    "nexus_gateway_lateness_seconds",
-    "How late scans start against their schedule",
-    buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5),
-    registry=registry,
-)
+lateness = Lateness()
+registry.register(lateness)
 devices = Gauge("nexus_gateway_devices", "Devices in the device files", registry=registry)
 published = Counter(
     "nexus_gateway_messages_published", "Messages that the broker took for a subscriber", registry=registry

@@ -228,7 +228,7 @@ class Membership:
 
     @property
     def _has_company(self) -> bool:
-        return any(peer.live for peer in self._peers.values())
+        return bool(self._peers) and any(peer.live for peer in self._peers.values())
 
     @property
     def _is_attended(self) -> bool:

@@ -54,7 +54,9 @@ class Witnesses:
 
     def held_until(self) -> float:
         """Until then peers take us to be alive."""
-        return max(one.acked + one.leases * self._lease for one in self.by_name.values())
+        by_broker = self.broker.acked + self.broker.leases * self._lease
+        leases = self.leases
+        return by_broker if leases is None else max(by_broker, leases.acked + leases.leases * self._lease)
 
     def can_see(self, now: float) -> bool:
         """Whether any of them can be read."""

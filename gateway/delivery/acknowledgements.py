@@ -52,7 +52,7 @@ class Acknowledgements:
 
     def take(self, topic: str, code: int, messages: int) -> Verdict:
         """What the PUBACKs of so many messages mean. The caller counts what is TAKEN, a batch at once: see `taken`."""
-        found = verdict(code, keep_unmatched=self._keep_unmatched)
+        found = verdict(code, keep_unmatched=code == mqtt.NO_MATCHING_SUBSCRIBERS and self._keep_unmatched)
         if found is Verdict.REFUSED:
             self.refuse(topic, mqtt.reason(code), messages=messages)
         elif found is Verdict.DENIED:

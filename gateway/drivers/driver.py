@@ -64,25 +64,25 @@ class Tag(Generic[AddressT]):
     high: float | None = None
     written: str = field(default="", repr=False)  # not part of what gateways compare
     _divisor: float | None = field(init=False, default=None, repr=False)
-    _is_scaled: bool = field(init=False, default=False, repr=False)
+    is_scaled: bool = field(init=False, default=False, repr=False)
 
     def __post_init__(self) -> None:
         # 3 * 0.1 is 0.30000000000000004, but 3 / 10 is 0.3: divide where the scale is one over an integer.
         inverse = 1 / self.scale
         if self.scale != 1 and isfinite(inverse) and abs(inverse - round(inverse)) < 1e-9 and abs(inverse) > 1:
             object.__setattr__(self, "_divisor", float(round(inverse)))
-        object.__setattr__(self, "_is_scaled", self.scale != 1 or self.offset != 0)
+        object.__setattr__(self, "is_scaled", self.scale != 1 or self.offset != 0)
 
     def reading(self, raw: Value, time: int) -> Reading:
         """A good reading of `raw`, scaled if it is a number, at `time` (epoch ms)."""
-        if self._is_scaled and isinstance(raw, int | float) and not isinstance(raw, bool):
+        if self.is_scaled and isinstance(raw, int | float) and not isinstance(raw, bool):
             scaled = raw / self._divisor if self._divisor is not None else raw * self.scale
             return Reading(self.name, time, scaled + self.offset)
         return Reading(self.name, time, raw)
 
     def raw(self, value: Value) -> Value:
         """What the device must hold for the tag to say `value`: the scaling, backwards. Raises WriteError."""
-        if not self._is_scaled or isinstance(value, bool) or not isinstance(value, int | float):
+        if not self.is_scaled or isinstance(value, bool) or not isinstance(value, int | float):
             return value
         try:
             unshifted = float(value) - self.offset

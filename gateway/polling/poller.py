@@ -26,6 +26,8 @@ SILENCE_CHECK_SECONDS = 1.0
 NOT_OURS_SECONDS = 0.1
 LEAVE_SECONDS = 2.0  # how long to listen to a device that may not be ours any more
 
+_UNCERTAIN = int(Quality.UNCERTAIN)  # looked up for each reading it takes longer than all else
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -254,7 +256,7 @@ class Poller:
         self._worked = True
         if self._breaker.succeed():
             self._metrics.breaker = State.CLOSED
-        bad = [reading.tag for reading in readings if reading.quality < Quality.UNCERTAIN]
+        bad = [reading.tag for reading in readings if reading.quality < _UNCERTAIN]
         tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
         self._status.read(readings, bad, tag_errors)
         self._publish(readings, len(bad))

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
 from math import ceil, floor, inf
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
@@ -39,8 +39,7 @@ class _Grid(Generic[T]):
     again: float  # it is read then too: for the first time, or because it was not read when it was due
 
 
-@dataclass(frozen=True, slots=True)
-class Tick(Generic[T]):
+class Tick(NamedTuple, Generic[T]):
     """What to read now: `lateness` in seconds behind the grid, `missed` ticks that were skipped."""
 
     items: tuple[T, ...]
@@ -62,6 +61,9 @@ class Schedule(Generic[T]):
     @property
     def next_due(self) -> float:
         """When there is something to read next, on the clock of `now`."""
+        if len(self._grids) == 1:  # mostly
+            [grid] = self._grids
+            return min(grid.due, grid.again)
         return min(min(grid.due, grid.again) for grid in self._grids)
 
     def take(self, now: float) -> Tick[T]:

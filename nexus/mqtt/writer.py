@@ -45,8 +45,10 @@ class Writer:
 
         Raises ValueError for what is no topic.
         """
-        is_plain = all(value in (None, 0) for value in options.values())
-        parts, too_large, known = list[bytes](), list[int](), self._topics
+        is_plain = not options or all(value in (None, 0) for value in options.values())
+        parts: list[bytes] = []
+        too_large: list[int] = []
+        known = self._topics
         short, long, tail = _SHORT.pack, _LONG.pack, _TAIL.pack
         for packet_id, (topic, payload) in zip(packet_ids, messages, strict=True):
             name = known.get(topic) or self._name(topic)

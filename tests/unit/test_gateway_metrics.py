@@ -1,6 +1,8 @@
 """The metrics of devices: one line a device and metric, for as long as the device is polled."""
 
-from prometheus_client import generate_latest
+import pytest
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.registry import Collector
 
 from gateway import metrics
 
@@ -40,3 +42,18 @@ def test_types_are_those_of_counters_and_gauges() -> None:
     text = generate_latest(metrics.registry).decode()
     assert "# TYPE nexus_gateway_readings_total counter" in text
     assert "# TYPE nexus_gateway_breaker_state gauge" in text
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.0011, 0.3, 5.0, 7.0])
+def test_lateness_is_the_histogram_that_the_library_would_make(seconds: float) -> None:
+    registry = CollectorRegistry()
+    name = "nexus_gateway_lateness_seconds"
+    theirs, ours = Histogram(name, "late", buckets=metrics.Lateness.BOUNDS, registry=registry), metrics.Lateness()
+    for one in (theirs, ours):
+        one.observe(0.02)
+        one.observe(seconds)
+
+    def samples(histogram: Collector) -> list[tuple[str, dict[str, str], float]]:
+        return [(one.name, one.labels, one.value) for family in histogram.collect() for one in family.samples]
+
+    assert samples(ours) == samples(theirs)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from gateway.drivers.driver import Tag
 from gateway.drivers.modbus.address import Address, Order, decoder, encode
 from gateway.drivers.modbus.driver import parse_address
+from gateway.drivers.modbus.plan import blocks, job
 from gateway.drivers.modbus.settings import RtuTcpSettings
 from gateway.drivers.modbus.settings import TcpSettings as Settings
 from gateway.drivers.s7.settings import Settings as S7Settings
@@ -98,6 +99,40 @@ def test_every_type_in_every_order(kind: str, data: st.DataObject, swap_words: b
     byte_order: Order = "little" if swap_bytes else "big"
     read = decoder([Address("holding", 0, size // 2, kind, None, 0, word_order, byte_order)], 0)(words)[0]
     assert repr(read) == repr(value)  # as text, so that NaN equals itself
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from([*sorted(FORMATS), "string", "bool"]),
+            st.integers(-2, 3),  # registers between it and the one before
+            st.sampled_from([1.0, 0.1]),  # scale
+            st.sampled_from(["big"] * 4 + ["little"]),  # word order
+            st.sampled_from(["big"] * 4 + ["little"]),  # byte order
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.data(),
+)
+def test_a_block_says_what_its_tags_say_one_by_one(
+    layout: list[tuple[str, int, float, Order, Order]], data: st.DataObject
+) -> None:
+    tags, end = [], 8
+    for number, (kind, gap, scale, word_order, byte_order) in enumerate(layout):
+        count = {"string": 2, "bool": 1}.get(kind) or struct.calcsize(FORMATS[kind]) // 2
+        length, bit = (3, None) if kind == "string" else (0, 5 if kind == "bool" else None)
+        start = max(0, end + gap)
+        end = start + count
+        tags.append(
+            Tag(f"t{number}", Address("holding", start, count, kind, bit, length, word_order, byte_order), scale=scale)
+        )
+    for block in blocks(tags, 2000, 125, 8):
+        words = data.draw(st.lists(st.integers(0, 0xFFFF), min_size=block.count, max_size=block.count))
+        one = job(block)
+        answer = bytes((3, block.count * 2)) + struct.pack(f">{block.count}H", *words)
+        alone = [tag.reading(decoder([tag.address], block.start)(words)[0], 7) for tag in one.tags]
+        assert repr(one.readings(one.request.words(answer), 7)) == repr(alone)
 
 
 def test_bits_of_a_register() -> None:

@@ -165,6 +165,21 @@ def decoder(addresses: Sequence[Address], start: int) -> Decode:
     return _registers_decoder(addresses, start, "<" if any(swapped) else ">")
 
 
+def in_place(addresses: Sequence[Address], start: int, count: int) -> str | None:
+    """The struct of a block of registers whose values, in this order, can be read where they are; None if they cannot.
+
+    That is how most are: no two share registers, and all have their high bytes and words first.
+    """
+    codes, at = "", start
+    for address in addresses:
+        turned = address.byte_order == "little" or (address.word_order == "little" and address.type != "string")
+        if address.table in BITS or address.start < at or turned or _fix(address) is not None:
+            return None
+        codes += "xx" * (address.start - at) + _code(address)
+        at = address.start + address.count
+    return codes + "xx" * (start + count - at)
+
+
 def _mixed(addresses: Sequence[Address], start: int, swapped: Sequence[bool]) -> Decode:
     """Each byte order on its own, and then all values in the order of their addresses."""
     parts = []

@@ -100,8 +100,10 @@ class Line:
         slow = self.turns.is_slow(unit)
         if self.users > 1 or self._quiet:
             await self._wait_for_others(unit, slow, timing)
-        else:
+        elif slow:
             await self._begin_turn(slow)
+        else:
+            await self._turn.acquire()
         try:
             self._may_try(unit)
             if timing.delay:

@@ -1,14 +1,17 @@
 """Modbus read plans: tags as blocks of registers and bits. Pure."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import repeat
+from struct import Struct
 
 from gateway.drivers.blocks import Block, Span, plan
 from gateway.drivers.driver import Device, Request, Tag
 from gateway.drivers.modbus import wire
-from gateway.drivers.modbus.address import BITS, READS, Address, Decode, decoder
+from gateway.drivers.modbus.address import BITS, READS, Address, Decode, decoder, in_place
 from gateway.drivers.modbus.settings import RtuSettings, Settings
+from nexus.contract.reading import Reading
 
 _PLANS = 256  # that are remembered: as many templates, about
 
@@ -61,13 +64,26 @@ class Job:
     block: Block[Tag[Address]]
     tags: tuple[Tag[Address], ...]
     decode: Decode
+    unscaled: tuple[str, ...] | None  # the names of the tags, if all have the values that are read
+
+    def readings(self, words: Sequence[int], time: int) -> list[Reading]:
+        """What an answer of `time` (epoch ms) says."""
+        values = self.decode(words)
+        if self.unscaled is not None:
+            return list(map(Reading, self.unscaled, repeat(time), values))
+        return [tag.reading(value, time) for tag, value in zip(self.tags, values, strict=True)]
 
 
 def job(block: Block[Tag[Address]]) -> Job:
     """The request for a block."""
     tags = tuple(span.item for span in block.spans)
     request = wire.reading(READS[tags[0].address.table], block.start, block.count)
-    return Job(request, block, tags, decoder([tag.address for tag in tags], block.start))
+    addresses = [tag.address for tag in tags]
+    decode = decoder(addresses, block.start)
+    if (codes := in_place(addresses, block.start, block.count)) is not None:
+        request, decode = replace(request, words=Struct(f">xx{codes}").unpack), tuple
+    unscaled = None if any(tag.is_scaled for tag in tags) else tuple(tag.name for tag in tags)
+    return Job(request, block, tags, decode, unscaled)
 
 
 @lru_cache(maxsize=_PLANS)

@@ -151,8 +151,7 @@ class Unit:
                     self.tag_errors[block.spans[0].item.name] = _named(refusal.code)
                 return None
             raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
-        now = now_ms()
-        return [tag.reading(value, now) for tag, value in zip(asked.tags, asked.decode(words), strict=True)]
+        return asked.readings(words, now_ms())
 
 
 def _named(code: int) -> str:

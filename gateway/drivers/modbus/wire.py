@@ -71,7 +71,7 @@ class Request:
     head: bytes
     size: int
     repeatable: bool = False
-    words: Callable[[bytes], Sequence[int]] = lambda _: ()  # that it gives
+    words: Callable[[bytes], Sequence[int]] = lambda _: ()  # that it gives; or values, where they are read in place
 
     def fits(self, answer: bytes) -> bool:
         """Whether this can only be the answer, or the unit's refusal."""
