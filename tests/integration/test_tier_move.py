@@ -21,6 +21,7 @@ MOVED = (
     "SELECT time, topic, value, value_str, quality, unit FROM metrics ORDER BY topic, time",
     "SELECT time, topic, payload, reason, source, tags, key FROM rejects ORDER BY id",
     "SELECT * FROM audit ORDER BY id",
+    "SELECT created, person, topic, device, start, stop, text FROM annotations",
     "SELECT * FROM console_users",
     "SELECT * FROM console_keys",
     "SELECT time, event, person, via, address, topic, old, new, ok, detail FROM console_audit",
@@ -69,6 +70,9 @@ def test_all_that_is_stored_moves_to_another_tier(database: str, other_database:
         connection.execute(
             "INSERT INTO console_audit (event, person, via, address, old, detail)"
             " VALUES ('login', 'anna', 'session', '::1', '{\"a\": 1}', '{}')"
+        )
+        connection.execute(
+            "INSERT INTO annotations (person, topic, start, stop, text) VALUES ('anna', 'dev/x/t', now(), now(), 'why')"
         )
         connection.execute("INSERT INTO committed (publisher, first, last) VALUES ('p', 1, 9)")
     if is_community:
