@@ -141,7 +141,7 @@ function cell(one: Entry, name: keyof typeof text.audit.head) {
     case "new":
       return shown(one[name]);
     case "detail":
-      return <code>{detail(one)}</code>;
+      return detail(one) && <code>{detail(one)}</code>;
     case "address":
       return (
         <span class="dim">

@@ -174,7 +174,9 @@ function Details({ rows }: { rows: readonly Hour[] }) {
                 ))}
                 <td>
                   {one.causes.map((cause, index) => (
-                    <div key={index}>{said(cause)}</div>
+                    <div key={index} class="nowrap">
+                      {said(cause)}
+                    </div>
                   ))}
                 </td>
               </tr>

@@ -12,7 +12,7 @@ export const de: Text = {
     rejects: "Zurückgewiesen",
     completeness: "Vollständigkeit",
     audit: "Protokoll",
-    users: "Benutzer und Schlüssel",
+    users: "Benutzer",
     about: "Über",
     menu: "Menü",
     skip: "Zum Inhalt",
