@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint docs setup web format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database lint docs setup web screenshots format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -92,6 +92,10 @@ web:
 	@scripts/setup
 	@rm -f console/web/dist/.built
 	@scripts/web
+
+# Pictures of the console's pages for the documentation, from the demo; needs a Chromium.
+screenshots: setup
+	@$(RUN)/python -m tests.browser.screenshots
 
 # After a change of the dependencies in pyproject.toml; needs a .venv as `make setup` leaves it.
 constraints:

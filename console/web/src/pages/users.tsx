@@ -80,7 +80,7 @@ function UserTable() {
                 <th>{head.role}</th>
                 <th class="wide">{head.created}</th>
                 <th class="wide">{head.changed}</th>
-                <th />
+                <td />
               </tr>
             </thead>
             <tbody>
@@ -187,7 +187,7 @@ function KeyTable() {
                 <th class="wide">{head.created}</th>
                 <th>{head.expires}</th>
                 <th>{head.used}</th>
-                <th />
+                <td />
               </tr>
             </thead>
             <tbody>

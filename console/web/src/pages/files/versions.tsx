@@ -48,7 +48,7 @@ export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack
                 <th>{text.files.head.until}</th>
                 <th>{text.files.head.by}</th>
                 <th>{text.files.head.files}</th>
-                <th />
+                <td />
               </tr>
             </thead>
             <tbody>

@@ -1,0 +1,202 @@
+"""What people do with the console, in a real browser before real services."""
+
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import PERSON
+from tests.browser.visit import PAGES, Visit
+from tests.conftest import Production
+from tests.consoles import Console
+from tests.parts import Nexus
+
+
+def test_nobody_sees_anything_without_a_login(visit: Visit) -> None:
+    visit.page.goto("/tags")
+    expect(visit.page.get_by_role("button", name="Log in")).to_be_visible()
+    visit.page.get_by_label("Name").fill(PERSON)
+    visit.page.get_by_label("Password").fill("wrong")
+    visit.page.get_by_role("button", name="Log in").click()
+    expect(visit.page.get_by_role("alert")).to_contain_text("password is wrong")
+    visit.log_in("/tags")
+    expect(visit.page.get_by_role("heading", name="Tags")).to_be_visible()
+    visit.page.get_by_role("button", name="Log out").click()
+    expect(visit.page.get_by_role("button", name="Log in")).to_be_visible()
+
+
+def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant: dict[str, Nexus]) -> None:
+    visit.log_in()
+    expect(visit.row("plc")).to_contain_text("online")
+    visit.open("Tags")
+    visit.page.get_by_role("searchbox", name="Search").fill("COUNT line1")
+    expect(visit.page.get_by_role("status").filter(has_text="1 tag")).to_be_visible()
+    row = visit.row("plant/line1/plc/count")
+    expect(row).to_contain_text("pcs")
+    expect(row).to_contain_text("good")
+    value = row.get_by_role("cell").nth(2)
+    expect(value).to_have_text(re.compile(r"\d"))
+    before = value.inner_text()
+    expect(value).not_to_have_text(before)
+
+    row.get_by_role("link", name="plant/line1/plc/count").click()
+    expect(visit.page.get_by_role("heading", name="Trend")).to_be_visible()
+    expect(visit.row("count")).to_contain_text("every reading")
+    chart = visit.page.locator(".chart .u-over")
+    visit.drag(chart, 0.5, 0.9)
+    expect(visit.page).to_have_url(re.compile("from=.*to="))
+    link = visit.page.url
+    visit.page.go_back()
+    expect(visit.page).not_to_have_url(link)
+    visit.page.goto(link)
+    expect(visit.row("count")).to_contain_text("pcs")
+    assert visit.page.url == link, "a link reproduces the view"
+    with visit.page.expect_download() as csv:
+        visit.page.get_by_role("link", name="CSV").click()
+    assert csv.value.path().read_text().startswith("time,topic,value,")
+    with visit.page.expect_download() as png:
+        visit.page.get_by_role("button", name="PNG").click()
+    assert png.value.path().read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_set_point_is_written_read_back_and_in_the_audit(
+    visit: Visit, plant: dict[str, Nexus], production: Production
+) -> None:
+    visit.log_in("/writes?topic=dev/plant/line1/plc/setpoint")
+    expect(visit.page.locator(".now")).to_have_text("20")
+    visit.page.get_by_label("New value").fill("81")
+    expect(visit.page.get_by_text("Outside the limits 0 … 80")).to_be_visible()
+    expect(visit.page.get_by_role("button", name="Write")).to_be_disabled()
+    visit.page.get_by_label("New value").fill("42")
+    visit.page.get_by_role("button", name="Write").click()
+    dialog = visit.page.get_by_role("dialog")
+    expect(dialog).to_contain_text("20 → 42")
+    dialog.get_by_role("button", name="Write").click()
+    expect(visit.page.get_by_text("The device holds: 42")).to_be_visible()
+    expect(visit.page.locator(".now")).to_have_text("42")
+    visit.open("Audit")
+    expect(visit.row("plant/line1/plc/setpoint")).to_contain_text(PERSON)
+    with psycopg.connect(production.owner) as connection:
+        rows = connection.execute(
+            "SELECT person, old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id"
+        ).fetchall()
+    assert rows == [(PERSON, 20, 42, None), (PERSON, 20, 42, True)]
+
+
+def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
+    visit: Visit, plant: dict[str, Nexus], devices: Path
+) -> None:
+    file = devices / "plc.yaml"
+    before = file.read_text()
+    visit.log_in("/files")
+    editor = visit.page.get_by_role("textbox", name="plc.yaml")
+    expect(editor).to_have_value(before)
+    editor.fill(before.replace("uint32", "uint33"))
+    visit.page.get_by_role("button", name="Check").click()
+    expect(visit.page.get_by_role("listitem").filter(has_text="uint33")).to_contain_text("plc.yaml:10")
+    expect(visit.page.locator(".gutter .error")).to_have_text("10")
+    visit.page.get_by_role("button", name="Apply").click()
+    expect(visit.page.get_by_role("listitem").filter(has_text="uint33")).to_contain_text("plc.yaml:10")
+    assert file.read_text() == before
+
+    after = before.replace("200ms", "300ms")
+    editor.fill(after)
+    visit.page.get_by_role("button", name="Compare").click()
+    expect(visit.page.locator(".diff .added")).to_have_text("+    interval: 300ms")
+    visit.page.get_by_role("button", name="Apply").click()
+    expect(visit.page.get_by_text("Applied.")).to_be_visible()
+    assert file.read_text() == after
+    visit.row(PERSON).get_by_role("button", name="Roll back").click()
+    visit.page.get_by_role("dialog").get_by_role("button", name="Roll back").click()
+    expect(visit.page.get_by_text("Rolled back.")).to_be_visible()
+    expect(editor).to_have_value(before)
+    assert file.read_text() == before
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_on_any_page_on_a_desk_and_on_a_phone(
+    visit: Visit, plant: dict[str, Nexus], scheme: str
+) -> None:
+    visit.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    visit.page.goto("/")
+    expect(visit.page.get_by_label("Name")).to_be_visible()
+    assert visit.faults() == []
+    visit.log_in()
+    for name in PAGES:
+        topic = {"trend": "?t=dev/plant/line1/plc/count", "writes": "?topic=dev/plant/line1/plc/setpoint"}.get(name, "")
+        for size in ({"width": 1280, "height": 800}, {"width": 390, "height": 844}):
+            visit.page.set_viewport_size(size)  # type: ignore[arg-type]
+            visit.page.goto(f"/{name}{topic}")
+            expect(visit.page.get_by_role("heading", level=1)).to_be_visible()
+            visit.page.wait_for_load_state("networkidle")
+            assert (name, visit.faults()) == (name, [])
+            assert not visit.is_wider_than_the_screen(), name
+
+
+def test_pages_say_what_is_away_and_go_on_when_it_is_back(
+    visit: Visit, plant: dict[str, Nexus], production: Production
+) -> None:
+    visit.log_in()
+    expect(visit.row("plc")).to_contain_text("online")
+    plant["simulator"].stop()
+    expect(visit.row("offline")).to_contain_text("plant/line1/plc")
+    plant["simulator"].restart()
+    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+    production.broker.stop()
+    expect(visit.page.get_by_text("no connection to the broker")).to_be_visible()
+    expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
+    production.broker.start()
+    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+
+
+def test_a_console_that_is_away_leaves_the_page_and_comes_back(
+    visit: Visit, plant: dict[str, Nexus], console: Console
+) -> None:
+    visit.log_in()
+    expect(visit.row("plc")).to_contain_text("online")
+    console.stop()
+    expect(visit.page.get_by_text("The console does not answer")).to_be_visible()
+    expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
+    console.restart()
+    expect(visit.page.get_by_text("The console does not answer")).to_be_hidden()
+
+
+def test_eight_tabs_show_live_values(visit: Visit, plant: dict[str, Nexus]) -> None:
+    visit.log_in()
+    tabs = [visit.page.context.new_page() for _ in range(8)]
+    for tab in tabs:
+        tab.goto("/tags?q=count")
+    for tab in tabs:
+        value = tab.get_by_role("row").filter(has_text="count").get_by_role("cell").nth(2)
+        expect(value).to_have_text(re.compile(r"\d"))
+        before = value.inner_text()
+        expect(value).not_to_have_text(before)
+
+
+def test_the_first_page_is_small_and_asks_nobody_else(visit: Visit) -> None:
+    sizes: list[int] = []
+    hosts: set[str] = set()
+    visit.page.on("request", lambda request: hosts.add(request.url.split("/")[2]))
+    visit.page.on(
+        "requestfinished",
+        lambda request: sizes.append(request.sizes()["responseBodySize"]) if "/api/" not in request.url else None,
+    )
+    visit.page.goto("/")
+    expect(visit.page.get_by_label("Name")).to_be_visible()
+    visit.page.wait_for_load_state("networkidle")
+    assert len(hosts) == 1
+    assert 10_000 < sum(sizes) < 100_000
+
+
+def test_german_texts_and_the_chosen_colours_stay(visit: Visit) -> None:
+    visit.page.goto("/")
+    visit.page.get_by_label("Language").select_option("de")
+    expect(visit.page.get_by_role("button", name="Anmelden")).to_be_visible()
+    for theme in ("light", "dark"):
+        visit.page.get_by_role("button", name="Farben").click()
+        expect(visit.page.locator("html")).to_have_attribute("data-theme", theme)
+    visit.page.reload()
+    expect(visit.page.locator("html")).to_have_attribute("data-theme", "dark")
+    assert visit.page.locator("html").get_attribute("lang") == "de"

@@ -1,0 +1,60 @@
+"""What a person does in a browser."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page, expect
+
+PAGES = ("plant", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about")
+
+
+@dataclass
+class Visit:
+    """One tab of one person."""
+
+    page: Page
+    name: str
+    password: str
+    axe: Path
+
+    def log_in(self, path: str = "/") -> None:
+        self.page.goto(path)
+        self.page.get_by_label("Name").fill(self.name)
+        self.page.get_by_label("Password").fill(self.password)
+        self.page.get_by_role("button", name="Log in").click()
+        expect(self.page.get_by_text(self.name, exact=True)).to_be_visible()
+
+    def open(self, name: str) -> None:
+        """A page by its link in the head."""
+        self.page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(name)
+
+    def row(self, text: str) -> Locator:
+        """The first row of a table with this text."""
+        return self.page.get_by_role("row").filter(has_text=text).first
+
+    def drag(self, across: Locator, start: float, end: float) -> None:
+        """With the mouse, from one share of the width to another."""
+        box = across.bounding_box()
+        assert box is not None
+        middle = box["y"] + box["height"] / 2
+        self.page.mouse.move(box["x"] + box["width"] * start, middle)
+        self.page.mouse.down()
+        self.page.mouse.move(box["x"] + box["width"] * end, middle, steps=5)
+        self.page.mouse.up()
+
+    def faults(self) -> list[str]:
+        """What axe finds, of WCAG A and AA."""
+        self.page.evaluate(self.axe.read_text(encoding="utf-8"))
+        found = self.page.evaluate(
+            "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+        )
+        return [
+            f"{one['id']}: {one['help']}: {node['html'][:200]} {node['failureSummary'][:200]}"
+            for one in found["violations"]
+            for node in one["nodes"]
+        ]
+
+    def is_wider_than_the_screen(self) -> bool:
+        """Whether the page as a whole scrolls sideways."""
+        return bool(self.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
