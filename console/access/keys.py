@@ -16,6 +16,7 @@ FORM = re.compile(r"nexus_([0-9a-f]{12})_[0-9a-f]{48}")
 LONGEST_NAME = 64
 _NAME = re.compile(r"[\w.@+ -]{1,64}")
 _MOST = 10_000  # keys, in a list
+_LONGEST = timedelta(days=3_660)
 _LIST = "SELECT id, name, role, created, created_by, expires, last_used FROM console_keys ORDER BY name LIMIT %s"
 _ADD = """
 INSERT INTO console_keys (id, name, role, hash, created_by, expires)
@@ -51,6 +52,8 @@ async def add(
     """
     if not _NAME.fullmatch(name):
         raise AccessError(f"a key's name has at most {LONGEST_NAME} letters, digits, spaces and . _ @ + -", 422)
+    if lasts is not None and lasts > _LONGEST:
+        raise AccessError("a key is good for ten years at most: give a shorter time, or none", 422)
     id_ = secrets.token_hex(6)
     key = f"nexus_{id_}_{secrets.token_hex(24)}"
     async with connection.transaction():

@@ -55,7 +55,8 @@ async def one(connection: AsyncConnection, name: str) -> User:
 async def credentials(connection: AsyncConnection, name: str) -> tuple[str, Role] | None:
     """What is kept of a user's password, and the role; None if there is no such user."""
     statement = "SELECT password, role FROM console_users WHERE name = %s"
-    found = await (await connection.execute(statement, (name.replace("\0", ""),))).fetchone()
+    known = name if _NAME.fullmatch(name) else ""
+    found = await (await connection.execute(statement, (known,))).fetchone()
     return None if found is None else (str(found[0]), Role[found[1]])
 
 

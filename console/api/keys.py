@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Path
 from pydantic import AwareDatetime, BaseModel, Field
 
 from console.access import keys
@@ -59,7 +59,7 @@ async def add_key(given: NewKey, parts: PartsDep, person: Engineer) -> MadeKey:
 
 
 @router.delete("/keys/{id}", status_code=204)
-async def revoke_key(id: Text, parts: PartsDep, person: Engineer) -> None:  # noqa: A002  as the path has it
+async def revoke_key(id: Annotated[str, Path(pattern=r"^[\w.@+ -]{1,64}$")], parts: PartsDep, person: Engineer) -> None:  # noqa: A002  as the path has it
     """Revoke a key."""
     async with parts.database.connection() as connection:
         await keys.revoke(connection, person, id)

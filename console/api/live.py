@@ -18,7 +18,7 @@ from console.live.socket import transport_of
 from console.parts import PartsDep
 from console.problems import Problem
 
-CHECK_SECONDS = 30.0  # a socket could outlive its login: that is looked at again and again
+CHECK_SECONDS = 10.0  # a socket could outlive its login: that is looked at again and again
 LOGGED_OUT = 4401
 MESSAGES_A_SECOND = 20  # of one client; what comes faster waits in its own connection
 _WRONG = 'write it like {"subscribe": ["dev/plant/line1/plc001/temperature", "device:plant/line1"], "rate": 2}'

@@ -11,6 +11,8 @@ import psycopg
 import pytest
 from joserfc import jwt
 from joserfc.jwk import OctKey
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
 
 from console.access.person import Role
 from tests.consoles import PASSWORD, Answer, Browser, Console, add_user
@@ -288,3 +290,42 @@ def test_who_was_known_stays_known_while_the_database_is_away_and_changes_nothin
         assert refused(Browser(console.web).log_in("edda"), 503, "try again")
         postgres.start()
         assert one.ask("POST", "keys", {"name": "a", "role": "viewer"}).status == 201
+
+
+def live(console: Console, **headers: str) -> ClientConnection:
+    return connect(f"ws://127.0.0.1:{console.web}/api/v1/live", additional_headers=headers, compression=None)
+
+
+def test_a_live_stream_needs_a_login_and_ends_with_it(console: Console) -> None:
+    for headers in ({}, {"Cookie": "nexus_session=x"}, {"Authorization": "Bearer x"}):
+        with pytest.raises(InvalidStatus) as refused:
+            live(console, **headers)
+        assert refused.value.response.status_code == 401
+    one, engineer = browser(console, "vera"), browser(console, "edda")
+    cookie = f"nexus_session={one.cookies['nexus_session']}"
+    with pytest.raises(InvalidStatus) as refused:
+        live(console, Cookie=cookie, Origin="http://evil.example")
+    assert refused.value.response.status_code == 403
+    with live(console, Cookie=cookie, Origin=f"http://127.0.0.1:{console.web}") as stream:
+        assert engineer.ask("DELETE", "users/vera").status == 204
+        with pytest.raises(ConnectionClosed) as closed:
+            stream.recv(timeout=120)
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 4401
+
+
+def test_what_no_table_can_hold_is_refused(console: Console) -> None:
+    one = browser(console, "edda")
+    assert one.ask("DELETE", "keys/%00").status == 422
+    assert one.ask("DELETE", "users/%00").status == 422
+    assert one.ask("POST", "keys", {"name": "a\0", "role": "viewer"}).status == 422
+    assert (
+        one.ask("POST", "keys", {"name": "a", "role": "viewer", "expires": "9999-12-31T23:59:59-12:00"}).status == 422
+    )
+    assert one.ask("POST", "users", {"name": "a\0", "role": "viewer", "password": PASSWORD}).status == 422
+    assert one.ask("GET", "audit?person=%00").status == 422
+    assert one.ask("GET", "audit?from=0001-01-01T00:00:00%2B14:00").status == 200
+    stranger = Browser(console.web)
+    assert stranger.log_in("edda\0").status == 401
+    assert stranger.log_in("\ud800").status == 422
+    assert stranger.log_in("a", "\ud800").status == 422
