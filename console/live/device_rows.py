@@ -27,6 +27,11 @@ class DeviceRows:
                 return
             yield number, path
 
+    def all(self) -> list[tuple[str, bytes]]:
+        """Path and row of each device, by path."""
+        changes = self._retained.changes
+        return [(path, self.row(changes.get(path, 0), path)) for path in self._retained.paths]
+
     def row(self, number: int, path: str) -> bytes:
         """The device as it is after that change."""
         if (known := self._rows.get(path)) is None or known[0] != number:

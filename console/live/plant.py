@@ -56,8 +56,8 @@ class Plant:
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("plant")
         self.away: str | None = _NOT_YET
-        rows = DeviceRows(self._retained, self._row)
-        self.hub = Hub(self._values, self._subscriptions, self._last_known, rows)
+        self.rows = DeviceRows(self._retained, self._row)
+        self.hub = Hub(self._values, self._subscriptions, self._last_known, self.rows)
 
     # What routes ask.
 
