@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 
 from nexus.cli import embedded
 from nexus.cli.demo import shown_value
+from nexus.cli.demo_console import new_login
 from nexus.process.errors import ConfigError
-from tests.parts import until
+from tests.parts import free_port, until
 
 DEVICES = ("mixer", "oven", "meter1", "meter2", "meter3", "press", "filler")
 
@@ -52,11 +54,19 @@ def test_it_ends_by_itself_with_rows_of_every_device(temporary: Path) -> None:
     process = demo(temporary, "--seconds", "2")
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert re.match(r"Console: http://127\.0\.0\.1:\d+ ", output), "the first line"
+    assert re.match(r"Console: http://127\.0\.0\.1:\d+  \(log in as demo, password \S{16}\)\n", output), output
     lines = [line.split() for line in output.splitlines() if line.endswith(" rows")]
     assert [line[0] for line in lines] == list(DEVICES)
     assert all(int(line[2].replace(",", "")) > 0 for line in lines)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_console_that_is_not_there_is_trouble_and_the_login_is_ours_alone(tmp_path: Path) -> None:
+    login = new_login(tmp_path, free_port())
+    assert "refused" in (login.trouble() or "")
+    assert login.wait(threading.Event(), lambda: None, 0.0) == login.trouble()
+    assert (login.file.read_text(), login.file.stat().st_mode & 0o077) == (login.password, 0)
+    assert new_login(tmp_path, 1).password != login.password
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
