@@ -28,6 +28,7 @@ class Api:
     """Asks the console at an address; `told` are headers of every request."""
 
     def __init__(self, port: int, **told: str) -> None:
+        self.port = port
         self.address = f"http://127.0.0.1:{port}"
         self._told = told
 

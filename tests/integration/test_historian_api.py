@@ -1,8 +1,10 @@
 """The historian over HTTP: tags, last values, history and exports, with the console's own rights in the database."""
 
 import csv
+import http.client
 import io
 from collections.abc import Callable
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -10,7 +12,7 @@ import pytest
 
 from tests.conftest import TIERS
 from tests.console_api import Api
-from tests.parts import Nexus, free_port
+from tests.parts import Nexus, free_port, until
 
 pytestmark = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 
@@ -231,3 +233,34 @@ def test_a_parquet_export_has_numbers_and_texts_apart(api: Api, database: str) -
         (NOON + timedelta(milliseconds=1), None, "", "good", None),
         (NOON + timedelta(seconds=1), None, None, "bad", None),
     ]
+
+
+HOURS = 80  # more readings, one a second, than the buffers on their way hold
+LONG = f"/api/v1/export.csv?topic={HOT}&from={text(NOON)}&to={text(NOON + timedelta(hours=HOURS))}"
+COPIES = """
+SELECT 1 FROM pg_stat_activity
+WHERE datname = current_database() AND query LIKE '%COPY%' AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
+
+def test_an_export_that_nobody_reads_to_its_end_leaves_nothing_behind(api: Api, database: str) -> None:
+    store_hot(database, HOURS, 1)
+    with psycopg.connect(database, autocommit=True) as watching:
+        for _ in range(3):  # more than there may be at once
+            with closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)) as connection:
+                connection.request("GET", LONG)
+                assert connection.getresponse().read(20).startswith(b"time,topic")
+            until(lambda: watching.execute(COPIES).fetchone() is None, "the query has ended")
+    until(lambda: api.ask("GET", LONG).content.count(b"\n") == HOURS * 3_600 + 1, "a whole export")
+
+
+def test_no_more_exports_run_than_there_are_connections_for(api: Api, database: str) -> None:
+    store_hot(database, HOURS, 1)
+    with ExitStack() as stack:
+        for _ in range(2):
+            connection = stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)))
+            connection.request("GET", LONG)
+            assert connection.getresponse().read(20)
+        answer = api.ask("GET", LONG)
+        assert (answer.status, answer.headers["retry-after"]) == (503, "60")
+        assert api.get("last", topic=HOT).status == 200
