@@ -9,6 +9,7 @@ from psycopg_pool import PoolTimeout
 from starlette.responses import Response
 
 from console.access.door import Viewer
+from console.api.plant_model import Plant
 from console.historian import times
 from console.live.stored import Stored
 from console.parts import Parts, PartsDep
@@ -16,7 +17,7 @@ from console.parts import Parts, PartsDep
 router = APIRouter(tags=["plant"])
 
 
-@router.get("/devices")
+@router.get("/devices", response_model=Plant)
 async def devices(_: Viewer, parts: PartsDep) -> Response:
     """Devices, gateways, ingestion, broker and database; `missing` names what does not answer."""
     plant, missing = parts.plant, list[str]()

@@ -5,17 +5,20 @@ from collections.abc import MutableMapping
 from typing import Annotated, Any
 
 import msgspec
+import psycopg
 from fastapi import APIRouter
 from msgspec import Meta
+from psycopg_pool import PoolTimeout
 from starlette.websockets import WebSocket
 
 from console.access import door
 from console.access.door import Viewer
+from console.access.person import Person
 from console.live import frames
 from console.live.client import Client
 from console.live.hub import HIGHEST_RATE, Hub
 from console.live.socket import transport_of
-from console.parts import PartsDep
+from console.parts import Parts, PartsDep
 from console.problems import Problem
 
 CHECK_SECONDS = 10.0  # a socket could outlive its login: that is looked at again and again
@@ -55,9 +58,17 @@ async def live(websocket: WebSocket, person: Viewer, parts: PartsDep) -> None:
                 await asyncio.sleep(1 / MESSAGES_A_SECOND)
             if clock() - checked >= CHECK_SECONDS:
                 checked = clock()
-                if not await door.still(websocket, parts, person):
+                if not await _is_welcome(websocket, parts, person):
                     await websocket.close(LOGGED_OUT, "the login has ended")
                     return
+
+
+async def _is_welcome(websocket: WebSocket, parts: Parts, person: Person) -> bool:
+    """Whether the login still holds; while the database is away nobody knows, and live values go on."""
+    try:
+        return await door.still(websocket, parts, person)
+    except (psycopg.Error, PoolTimeout):
+        return True
 
 
 async def _next(websocket: WebSocket) -> MutableMapping[str, Any] | None:

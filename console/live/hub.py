@@ -13,6 +13,7 @@ from console.live.values import Values
 from console.live.wheel import TICKS, Wheel
 from nexus.contract import topic as topics
 from nexus.mqtt import is_filter
+from nexus.process import guard
 from nexus.process.clock import now_ms
 
 MOST_CLIENTS = 10_000
@@ -124,7 +125,7 @@ class Hub:
 
     def _turn(self) -> None:
         clients = self._wheel.turn()
-        left_out = sum(self.send(client) for client in clients)
+        left_out = sum(guard.call("peer", self.send, client) is True for client in clients)
         metrics.frames.inc(len(clients) - left_out)
         if left_out:
             metrics.frames_dropped.inc(left_out)

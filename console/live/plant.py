@@ -10,7 +10,7 @@ import msgspec
 from console.database import Database
 from console.live import epoch, frames
 from console.live.device_rows import DeviceRows
-from console.live.devices import DeviceState, GatewayRow, device_state, gateway_row
+from console.live.devices import GatewayRow, device_state, gateway_row
 from console.live.hub import Hub
 from console.live.inlet import Inlet
 from console.live.last_known import LastKnown
@@ -65,10 +65,6 @@ class Plant:
     def is_full(self) -> bool:
         """Whether there are more devices than are kept here."""
         return self._retained.is_full
-
-    def devices(self) -> list[DeviceState]:
-        """All devices, by path."""
-        return [device_state(self._retained, path, self.away) for path in self._retained.paths]
 
     def gateways(self) -> list[GatewayRow]:
         """All gateways, by group and name."""
