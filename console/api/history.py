@@ -88,7 +88,7 @@ async def history(
     found, budget = [], past.LARGEST_SCAN
     async with parts.database.connection() as connection:
         kept = await parts.historian.kept.get(connection)
-        units = await last.units(connection, topic)
+        units = await last.units(connection, topic, parts.plant.tags())
         for one in topic:
             try:
                 series = await past.read(connection, one, wanted, kept, budget)

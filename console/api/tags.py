@@ -58,10 +58,8 @@ async def tags(
     await known.refresh()
     found = known.search(q.split(), f"{ROOT}{device}/" if device else "", described)
     shown, following = catalogue.page(found, after, limit)
-    units: dict[str, str | None] = {topic: described[topic].unit for topic in shown if topic in described}
-    if unknown := [topic for topic in shown if topic not in units]:
-        async with parts.database.connection() as connection:
-            units |= await last.units(connection, unknown)
+    async with parts.database.connection() as connection:
+        units = await last.units(connection, shown, described)
     items = [_shown(topic, units.get(topic), known.since(topic), described.get(topic)) for topic in shown]
     return answers.items(request, items, following, total=len(found))
 

@@ -1,6 +1,6 @@
 """The newest reading of each of many tags."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +8,7 @@ from psycopg import AsyncConnection
 
 from console.historian import queries, times
 from console.historian.values import plain, quality_name
+from nexus.contract.description import TagDescription
 
 # Most tags have one of this hour, and are found without a look at older chunks.
 _LOOKS = (timedelta(hours=1), timedelta(days=1), timedelta(days=14), timedelta(days=400_000))
@@ -33,9 +34,13 @@ async def values(connection: AsyncConnection, topics: Sequence[str]) -> list[dic
     return [found[topic] for topic in topics if topic in found]
 
 
-async def units(connection: AsyncConnection, topics: Sequence[str]) -> dict[str, str | None]:
-    """The unit of each topic's newest reading. Raises psycopg.Error."""
-    return {one["topic"]: one["unit"] for one in await values(connection, topics)}
+async def units(
+    connection: AsyncConnection, topics: Sequence[str], described: Mapping[str, TagDescription]
+) -> dict[str, str | None]:
+    """The unit of each topic, as its gateway describes it, else of its newest reading. Raises psycopg.Error."""
+    known = {topic: described[topic].unit for topic in topics if topic in described}
+    unknown = [topic for topic in topics if topic not in known]
+    return known | {one["topic"]: one["unit"] for one in await values(connection, unknown)}
 
 
 async def _rows(connection: AsyncConnection, asked: dict[str, Any]) -> list[tuple[Any, ...]]:
