@@ -110,7 +110,8 @@ def table(rows: Sequence[Row]) -> list[str]:
 
 def _row(tag: Tag, reading: Reading, refusal: str) -> Row:
     quality = {Quality.GOOD: "good", Quality.UNCERTAIN: "uncertain", Quality.BAD: "bad"}
-    shown = "" if reading.value is None else f"{reading.value}"
+    value = reading.value
+    shown = "" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
     moment = datetime.fromtimestamp(reading.time / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
     named = quality.get(Quality(reading.quality), str(reading.quality))
     return tag.name, shown, tag.unit or "", named, moment, refusal if named == "bad" else ""
