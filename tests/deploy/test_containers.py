@@ -26,11 +26,12 @@ ROWS = (
 )
 DEVICES = 7
 USERS = ("gateway-0", "ingestion", "console")  # of the broker
-# Logs in as the first user, and prints how many devices the console knows.
+# Looks whether there are pages, logs in as the first user, and prints how many devices the console knows.
 ASKING = """
 import json, urllib.request as u
 told = {"Content-Type": "application/json"}
 body = json.dumps({"name": "admin", "password": "change-me-change-me"}).encode()
+assert b"<script" in u.urlopen("http://127.0.0.1:8090/").read()
 page = "http://127.0.0.1:8090/api/v1/"
 with u.urlopen(u.Request(page + "session", body, told)) as answer:
     told["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
