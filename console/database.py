@@ -1,5 +1,6 @@
 """Connections to the database, as few as are allowed, each with a time by which a query ends."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,11 +27,13 @@ class Database:
             client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
             options=f"{given} {ours}".strip(),
         )
+        logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it logs each try; the service what changes
         self._pool = AsyncConnectionPool(
             info,
             min_size=0,
             max_size=connections,
             timeout=WAIT_SECONDS,
+            reconnect_timeout=WAIT_SECONDS,  # then the next request tries: back-offs would outlast the outage
             max_idle=60,
             kwargs={"autocommit": True, "prepare_threshold": None},  # each query is planned for its own range of time
             check=AsyncConnectionPool.check_connection,

@@ -98,9 +98,15 @@ class _Console:
             raise
 
     async def _look(self) -> None:
+        was: str | None = None
         while True:
             self._away = await self._database.away()
             metrics.database_up.set(self._away is None)
+            if was is None and self._away is not None:
+                log.get("database").warning("the database is away", reason=self._away)
+            elif was is not None and self._away is None:
+                log.get("database").info("the database is back")
+            was = self._away
             await asyncio.sleep(_LOOK_SECONDS)
 
 

@@ -4,7 +4,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, LiteralString
+from typing import Any
 from urllib.parse import quote
 
 import psycopg
@@ -231,24 +231,18 @@ def test_a_read_only_console_shows_and_changes_nothing(start: Callable[..., Cons
     assert audit(database, "read-only")[0][:3] == ("edda", "127.0.0.1", False)
 
 
-@pytest.mark.parametrize(
-    "statement", ["UPDATE console_audit SET person = 'me'", "DELETE FROM console_audit", "TRUNCATE console_audit"]
-)
-@pytest.mark.parametrize("role", ["nexus_console", "nexus_reader", "nexus_writer"])
-def test_the_audit_cannot_be_changed(database: str, role: str, statement: LiteralString) -> None:
-    denied = pytest.raises(psycopg.errors.InsufficientPrivilege)
-    with psycopg.connect(as_role(database, role)) as connection, denied:
-        connection.execute(statement)
+LOGINS = ("console_users", "console_keys", "console_sessions", "console_secrets", "console_audit")
 
 
-@pytest.mark.parametrize(
-    "table", ["console_users", "console_keys", "console_sessions", "console_secrets", "console_audit"]
-)
-def test_a_reader_sees_nothing_of_logins(database: str, table: LiteralString) -> None:
-    for role in ("nexus_reader", "nexus_writer"):
-        denied = pytest.raises(psycopg.errors.InsufficientPrivilege)
-        with psycopg.connect(as_role(database, role)) as connection, denied:
-            connection.execute(f"SELECT 1 FROM {table}")
+def test_no_role_changes_the_audit_and_only_the_consoles_sees_logins(database: str) -> None:
+    changes = ("UPDATE console_audit SET person = 'me'", "DELETE FROM console_audit", "TRUNCATE console_audit")
+    looks = [f"SELECT 1 FROM {table}" for table in LOGINS]
+    forbidden = [("nexus_console", one) for one in changes]
+    forbidden += [(role, one) for role in ("nexus_reader", "nexus_writer") for one in (*changes, *looks)]
+    for role, statement in forbidden:
+        with psycopg.connect(as_role(database, role)) as connection:
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(statement.encode())
 
 
 def test_the_audit_is_read_in_pages_the_newest_first_with_what_gateways_recorded(
@@ -289,7 +283,7 @@ def test_who_was_known_stays_known_while_the_database_is_away_and_changes_nothin
         assert refused(one.ask("POST", "keys", {"name": "a", "role": "viewer"}), 503, "try again")
         assert refused(Browser(console.web).log_in("edda"), 503, "try again")
         postgres.start()
-        assert one.ask("POST", "keys", {"name": "a", "role": "viewer"}).status == 201
+        until(lambda: one.ask("POST", "keys", {"name": "a", "role": "viewer"}).status == 201, "it goes on")
 
 
 def live(console: Console, **headers: str) -> ClientConnection:
