@@ -64,6 +64,7 @@ def first_release(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         patched.setattr(schema, "_drop_old", lambda *_: None)
         patched.setattr("db.days.set_zone", lambda *_, **__: None)
         patched.setattr("db.days.compute", lambda *_: None)
+        patched.setattr("db.kept.completed", lambda _, settings, **__: settings)
         assert schema.migrate(connection, Settings()) == FIRST_RELEASE
     with psycopg.connect(url) as connection:
         connection.execute(
