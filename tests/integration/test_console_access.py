@@ -240,9 +240,9 @@ def test_no_role_changes_the_audit_and_only_the_consoles_sees_logins(database: s
     forbidden = [("nexus_console", one) for one in changes]
     forbidden += [(role, one) for role in ("nexus_reader", "nexus_writer") for one in (*changes, *looks)]
     for role, statement in forbidden:
-        with psycopg.connect(as_role(database, role)) as connection:
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                connection.execute(statement.encode())
+        denied = pytest.raises(psycopg.errors.InsufficientPrivilege)
+        with psycopg.connect(as_role(database, role)) as connection, denied:
+            connection.execute(statement.encode())
 
 
 def test_the_audit_is_read_in_pages_the_newest_first_with_what_gateways_recorded(
