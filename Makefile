@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database bench-console lint docs setup web screenshots format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database bench-console bench-sockets lint docs setup web screenshots format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -64,6 +64,9 @@ bench-mqtt: setup
 # The console's answers from twenty million readings; NEXUS_TEST_DATABASE_URL names the server.
 bench-console: setup
 	@$(RUN)/python -m tests.benchmarks.console $(ARGS)
+
+bench-sockets: setup
+	@$(RUN)/python -m tests.benchmarks.sockets $(ARGS)
 
 bench-database: setup
 	@$(RUN)/python -m tests.benchmarks.database $(ARGS)
