@@ -17,6 +17,25 @@ SELECT CASE WHEN bool_and(extract(minute FROM (at AT TIME ZONE %s) - (at AT TIME
             THEN 'metrics_1hour' ELSE 'metrics_1min' END
 FROM generate_series(timestamptz '1990-01-01 00:00+00', '2050-01-01 00:00+00', INTERVAL '7 days') AS at
 """
+# The table behind the view, which shows of it only what TimescaleDB has computed without a break.
+_COMPUTED = """
+SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
+FROM timescaledb_information.continuous_aggregates WHERE view_name = 'metrics_1day'
+"""
+# A day's values, of one topic.
+_DAY = """
+time_bucket('1 day', bucket, {zone}) AS bucket,
+topic,
+sum(sum) / nullif(sum(numbers), 0)::float8 AS avg,
+min(min) AS min,
+max(max) AS max,
+first(first, bucket) FILTER (WHERE first IS NOT NULL) AS first,
+last(last, bucket) FILTER (WHERE last IS NOT NULL) AS last,
+sum(count)::bigint AS count,
+sum(good)::bigint AS good,
+sum(sum) AS sum,
+sum(numbers)::bigint AS numbers
+"""
 # The refresh policy comes last: without it the days are not, or not all, computed yet.
 IS_UNFINISHED = """
 SELECT NOT EXISTS (
@@ -28,7 +47,8 @@ SELECT NOT EXISTS (
 _MONTHS = """
 SELECT min(first), max(after) FROM (
     SELECT first, after, row_number() OVER (ORDER BY first) AS number
-    FROM plant_days((SELECT min(bucket) FROM {}), now() - INTERVAL '1 day')
+    FROM plant_days((SELECT greatest(min(bucket), days_computed_from()) FROM {} HAVING min(bucket) IS NOT NULL),
+                    now() - INTERVAL '1 day')
 ) AS days
 GROUP BY number / 30 ORDER BY 1
 """
@@ -42,7 +62,9 @@ def set_zone(connection: Connection, zone: str, *, has_aggregates: bool) -> None
     if has_aggregates:
         finer = str((connection.execute(_FINER, (zone,)).fetchone() or ("",))[0])
         text = (files("db") / "days.sql").read_text(encoding="utf-8")
-        query = text.replace("{finer}", finer).replace("{zone}", sql.Literal(zone).as_string(connection))
+        computed = str((connection.execute(_COMPUTED).fetchone() or ("",))[0])
+        text = text.replace("{day}", _DAY.strip()).replace("{finer}", finer).replace("{computed}", computed)
+        query = text.replace("{zone}", sql.Literal(zone).as_string(connection))
         try:
             connection.execute(query.encode())
         except psycopg.errors.DependentObjectsStillExist as error:

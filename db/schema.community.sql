@@ -506,6 +506,15 @@ $function$;
 REVOKE EXECUTE ON FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION conflicting(topics text[], times timestamp with time zone[], numbers double precision[], texts text[], qualities smallint[], units text[]) TO nexus_writer;
 
+-- 045_days_boundary.community.sql
+-- From when on the plant's days are computed. Those before it are of other time zones than the plant's: their hours are
+-- dropped, and they are kept as they were. `nexus db migrate` sets it when NEXUS_TIME_ZONE changes.
+CREATE FUNCTION days_computed_from()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ SELECT timestamptz '-infinity' $function$;
+
 -- 039_plant_days.community.sql
 -- What days are made from: hours, or minutes where the plant's hours are not those of UTC.
 CREATE FUNCTION days_made_from()
@@ -831,10 +840,7 @@ CREATE FUNCTION plant_time_zone()
  IMMUTABLE
 AS $function$ SELECT 'UTC' $function$;
 
--- 039_plant_days.community.sql
--- Makes the aggregates of a day of UTC that hold less than the table does: history that was loaded, or what the policies
--- missed. One that holds more is left: its readings are dropped already, and refreshing would wipe it. So it is with the
--- plant's days in it, and what they are made from.
+-- 045_days_boundary.community.sql
 CREATE PROCEDURE refresh_day(IN day timestamp with time zone, INOUT refreshed integer DEFAULT 0)
  LANGUAGE plpgsql
 AS $procedure$
@@ -853,7 +859,7 @@ BEGIN
             refreshed := refreshed + 1;
         END IF;
     END LOOP;
-    FOR part IN SELECT * FROM plant_days(day, after) LOOP
+    FOR part IN SELECT * FROM plant_days(day, after) AS days WHERE days.first >= days_computed_from() LOOP
         IF rolled_up('metrics_1day', part.first, part.after) < rolled_up(finer, part.first, part.after) THEN
             CALL refresh_range('metrics_1day', part.first, part.after, 60);
             refreshed := refreshed + 1;
@@ -880,11 +886,9 @@ END
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE refresh_range(IN aggregate regclass, IN first timestamp with time zone, IN after timestamp with time zone, IN batch integer) FROM PUBLIC;
 
--- 039_plant_days.community.sql
--- Computes buckets of some topics again, where TimescaleDB's own refresh would compute those of all topics: it reads what
--- they read, a thousandth of it where one tag of a thousand was late. The plant's days are computed whole. A bucket that
--- holds more than can be computed is left, because its readings are dropped already. The lock keeps policies from writing
--- the same buckets.
+-- 045_days_boundary.community.sql
+-- As before, but days from before that are left; and so is what TimescaleDB has computed for no topic yet, and will compute
+-- for all: were it written for some, the view would show it of these only.
 CREATE FUNCTION refresh_topics(aggregate name, topics text[], first timestamp with time zone, after timestamp with time zone)
  RETURNS void
  LANGUAGE plpgsql
@@ -892,16 +896,19 @@ AS $function$
 DECLARE
     materialized text;
     computed text;
+    live timestamptz;
     buckets text;
 BEGIN
     IF aggregate = 'metrics_1day' THEN
-        SELECT min(days.first), max(days.after) INTO first, after FROM plant_days(first, after) AS days;
+        SELECT min(days.first), max(days.after) INTO first, after FROM plant_days(first, after) AS days
+        WHERE days.first >= days_computed_from();
     END IF;
-    buckets := format('topic = ANY ($1) AND bucket >= %L AND bucket < %L', first, after);
-    SELECT format('%I.%I', h.schema_name, h.table_name), format('%I.%I', c.partial_view_schema, c.partial_view_name)
-    INTO STRICT materialized, computed
+    SELECT format('%I.%I', h.schema_name, h.table_name), format('%I.%I', c.partial_view_schema, c.partial_view_name),
+           greatest(_timescaledb_functions.to_timestamp(_timescaledb_functions.cagg_watermark(h.id)), now() - INTERVAL '2 days')
+    INTO STRICT materialized, computed, live
     FROM _timescaledb_catalog.continuous_agg c JOIN _timescaledb_catalog.hypertable h ON h.id = c.mat_hypertable_id
     WHERE c.user_view_schema = current_schema() AND c.user_view_name = aggregate;
+    buckets := format('topic = ANY ($1) AND bucket >= %L AND bucket < %L', first, least(after, live));
     EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', materialized);
     EXECUTE format($sql$
         WITH computed AS MATERIALIZED (SELECT * FROM %2$s WHERE %3$s), fuller AS (

@@ -17,13 +17,14 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from nexus.process import guard
+from nexus.process import guard, lines
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 registry.register(guard.faults)
+registry.register(lines.lost)
 
 _DEVICE = ["device"]
 

@@ -9,13 +9,14 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from nexus.process import guard
+from nexus.process import guard, lines
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
 registry.register(guard.faults)
+registry.register(lines.lost)
 
 messages = Counter("nexus_ingestion_messages", "Messages taken from the broker", registry=registry)
 rows = Counter("nexus_ingestion_rows", "Rows written", registry=registry)

@@ -12,7 +12,7 @@ from db.settings import Settings
 from db.status import status
 from nexus.process.errors import ConfigError
 from tests.conftest import TIERS
-from tests.integration.test_rollups import TODAY, load, policies, query, rest
+from tests.integration.test_rollups import TODAY, VIEWS, load, policies, query, rest
 from tests.parts import as_role
 
 # Two days before the clocks changed in Europe.
@@ -24,6 +24,13 @@ COMMUNITY = pytest.mark.parametrize("empty_database", ["community"], indirect=Tr
 def move(url: str, zone: str) -> None:
     with connect(url) as connection:
         migrate(connection, Settings(time_zone=zone))
+
+
+def shown(url: str) -> None:
+    """At rest, but the views show as in production what is not computed, too."""
+    rest(url)
+    for view in VIEWS:
+        query(url, f"ALTER MATERIALIZED VIEW {view} SET (timescaledb.materialized_only = false)")
 
 
 def rolled_up(url: str) -> None:
@@ -154,3 +161,76 @@ def test_a_view_that_is_in_the_way_is_named(database: str) -> None:
     query(database, "DROP VIEW mine")
     with psycopg.connect(database) as connection:
         assert connection.execute("SELECT count(*) FROM metrics_1day").fetchone() == (0,)
+
+
+@pytest.mark.timescale
+@COMMUNITY
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kolkata"])
+def test_days_stay_where_nothing_is_left_that_they_were_made_from(database: str, zone: str) -> None:
+    rest(database)
+    load(database, TODAY - timedelta(days=90), 60, "1 hour")
+    rolled_up(database)
+    for finer in ("metrics", "metrics_1min", "metrics_1hour"):
+        query(database, f"SELECT drop_chunks('{finer}', older_than => '{TODAY}'::timestamptz)")
+    for there_or_back in (zone, "UTC"):
+        move(database, there_or_back)
+        rest(database)
+        assert query(database, "SELECT count(*), sum(count)::int FROM metrics_1day") == [(60, 60 * 24)]
+
+
+@pytest.mark.timescale
+@COMMUNITY
+def test_at_the_edge_of_what_is_dropped_no_reading_counts_twice_or_is_left_out(database: str) -> None:
+    rest(database)
+    load(database, TODAY - timedelta(days=90), 60, "1 hour")
+    move(database, "America/New_York")
+    rest(database)
+    rolled_up(database)
+    query(database, f"SELECT drop_chunks('metrics_1hour', older_than => '{TODAY - timedelta(days=50)}'::timestamptz)")
+    for zone in ("UTC", "Asia/Tokyo", "America/New_York", "America/Toronto", "UTC"):
+        move(database, zone)
+        shown(database)
+        rolled_up(database)
+        assert query(database, "SELECT sum(count)::int FROM metrics_1day") == [(60 * 24,)], zone
+
+
+@pytest.mark.timescale
+@COMMUNITY
+def test_a_late_row_of_yesterday_hides_no_other_tags_day(database: str) -> None:
+    with connect(database) as connection:
+        migrate(connection, Settings(compress_after=1))
+    shown(database)
+    every = f"generate_series(timestamptz '{TODAY - timedelta(days=3)}', now() - interval '5 min', '10 min') t"
+    query(
+        database,
+        f"INSERT INTO metrics SELECT t, 'dev/' || d, 1, NULL, 192, NULL FROM {every}, unnest(ARRAY['a', 'b']) d",
+    )
+    rolled_up(database)
+    policies(database)
+    [(border,)] = query(database, "SELECT late_before()")
+    late = (
+        f"generate_series(timestamptz '{border - timedelta(minutes=59)}', '{border - timedelta(minutes=1)}', '7 min') t"
+    )
+    query(database, f"INSERT INTO metrics_late SELECT t, 'dev/a', 2, NULL, 192, NULL FROM {late}")
+    query(database, "CALL merge_late()")
+    query(database, "INSERT INTO metrics VALUES (now() - interval '20 hours', 'dev/b', 1, NULL, 192, NULL)")
+    policies(database)
+    assert differing(database, "UTC") == []
+
+
+@pytest.mark.timescale
+@COMMUNITY
+def test_days_that_were_kept_stay_when_another_zone_follows_an_interrupted_change(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rest(database)
+    load(database, TODAY - timedelta(days=90), 60, "1 hour")
+    rolled_up(database)
+    for finer in ("metrics", "metrics_1min", "metrics_1hour"):
+        query(database, f"SELECT drop_chunks('{finer}', older_than => '{TODAY - timedelta(days=50)}'::timestamptz)")
+    with monkeypatch.context() as patched, pytest.raises(ZeroDivisionError):
+        patched.setattr("db.days.refresh", lambda *_: 1 / 0)
+        move(database, "Europe/Berlin")
+    move(database, "UTC")
+    shown(database)
+    assert query(database, "SELECT sum(count)::int FROM metrics_1day") == [(60 * 24,)]
