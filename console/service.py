@@ -62,7 +62,7 @@ class _Console:
             stored = StoredNow(self._database, historian.catalogue)
             parts = Parts(self._own, self._database, historian, access, plant, stored)
             config = uvicorn.Config(
-                app.create(parts, self._process.http_hosts),
+                app.create(parts, (*self._process.http_hosts, *self._own.hosts)),
                 log_config=None,
                 access_log=False,
                 server_header=False,

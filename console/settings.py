@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork
 from pydantic_settings import BaseSettings, NoDecode
@@ -64,6 +65,12 @@ class Settings(BaseSettings):
     console_oidc_role_claim: str = "groups"
     console_oidc_roles: Roles = ()
     console_oidc_ca_file: Path | None = None
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The name in `console_url`, which is ours too."""
+        name = urlsplit(self.console_url or "").hostname
+        return () if name is None else (name,)
 
     def oidc(self) -> Oidc | None:
         """Logins by an OpenID provider, if there is one. Raises ConfigError."""

@@ -72,7 +72,7 @@ def log_in(console: Console, to: str = "/trend") -> tuple[Browser, Answer]:
 
 
 def test_a_person_logs_in_with_the_role_of_a_group(console: Console, database: str) -> None:
-    stranger = Browser(console.web).ask("GET", "session")
+    stranger = Browser(console.web).ask("GET", "session", Host="plant.example")
     assert (stranger.status, stranger.json["oidc"], stranger.json["login"]) == (401, True, ["password", "oidc"])
     one, answer = log_in(console)
     assert (answer.status, answer.headers["location"]) == (303, "/trend")

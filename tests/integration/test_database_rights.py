@@ -224,12 +224,19 @@ def test_old_rejects_and_audit_records_are_dropped_in_steps(database: str) -> No
                 " SELECT now() - %s, %s || n, 'audit/x', 'write', '{}' FROM generate_series(1, 10001) AS n",
                 (age, str(days)),
             )
-    kept = "SELECT (SELECT count(*) FROM rejects), (SELECT count(*) FROM audit)"
+            connection.execute(
+                "INSERT INTO console_audit (time, event, person, via, address)"
+                " SELECT now() - %s, 'login', 'anna', 'session', '::1' FROM generate_series(1, 10001)",
+                (age,),
+            )
+    kept = "SELECT (SELECT count(*) FROM rejects), (SELECT count(*) FROM audit), (SELECT count(*) FROM console_audit)"
     with schema.connect(database) as connection:
         schema.migrate(connection, Settings(retention_rejects=10, retention_audit=None))
-        until(lambda: query(database, kept) == [(10001, 20002)], "old rejects are gone, and audit records not", 60)
+        until(
+            lambda: query(database, kept) == [(10001, 20002, 20002)], "old rejects are gone, and audit records not", 60
+        )
         schema.migrate(connection, Settings(retention_audit=10))
-        until(lambda: query(database, kept) == [(10001, 10001)], "old audit records are gone", 60)
+        until(lambda: query(database, kept) == [(10001, 10001, 10001)], "old audit records are gone", 60)
 
 
 @pytest.mark.timescale
