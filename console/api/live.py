@@ -50,6 +50,8 @@ async def live(websocket: WebSocket, person: Viewer, parts: PartsDep) -> None:
     clock = asyncio.get_running_loop().time
     checked = clock()
     with hub.client(transport_of(websocket)) as client:
+        if (gap := parts.plant.gap()) is not None:
+            client.say(gap)
         while (message := await _next(websocket)) is None or message["type"] == "websocket.receive":
             if message is not None:
                 for fault in _heed(hub, client, message.get("text") or ""):

@@ -94,8 +94,3 @@ def gateway_row(member: Member, gateway: Gateway) -> GatewayRow:
         said.receipts_outstanding,
         epoch.text(said.ts),
     )
-
-
-def is_within(path: str, prefix: str) -> bool:
-    """Whether a device is the one, or below the path, that somebody asks for; "" is all."""
-    return not prefix or path == prefix or path.startswith(f"{prefix}/")

@@ -100,6 +100,12 @@ class Plant:
             raise Problem(503, "The broker is away", f"nothing was sent, try again when it is back: {self.away}")
         return self._connection
 
+    def gap(self) -> bytes | None:
+        """What a WebSocket is told while the broker is away."""
+        if (since := self._away_since) is None:
+            return None
+        return frames.gap(epoch.text(since), None, f"the broker is away: {self.away}")
+
     # What keeps it going.
 
     async def run(self) -> None:
@@ -157,7 +163,8 @@ class Plant:
         self._retained.touch()
         if self._away_since is None:
             self._away_since = now_ms()
-            self.hub.say(frames.gap(epoch.text(self._away_since), None, f"the broker is away: {reason}"))
+            if (gap := self.gap()) is not None:
+                self.hub.say(gap)
 
     def _caught_up(self) -> None:
         """All that is watched comes again; what was published meanwhile may be in the database."""

@@ -241,6 +241,8 @@ def test_a_broker_that_is_away_is_said_and_its_return_too(console: Console, prod
         assert (seen["path"], seen["since"]) == ("plant/line1/plc", "2026-01-01T00:00:00.000Z")
         production.broker.stop()
         assert live.next("gap")["to"] is None
+        with console.live() as later:
+            assert "the broker is away" in later.next("gap")["reason"], "who comes now is told, too"
         [away] = live.next("devices")
         assert (away["state"], "the broker is away" in away["reason"]) == ("unknown", True)
         assert console.ask("GET", "devices")[1]["missing"] == ["broker"]

@@ -14,7 +14,7 @@ export interface Reading {
 type Frame = {
   values?: [string, number, Value, Quality, (string | null)?][];
   devices?: unknown[];
-  gap?: { from: string; to: string; reason: string };
+  gap?: { from: string; to: string | null; reason: string };
   error?: unknown;
 };
 type Hear = (topic: string, reading: Reading) => void;
@@ -120,6 +120,6 @@ function take(frame: Frame): void {
   }
   if (frame.devices) devicesChanged.value++;
   if (frame.error) away.value = typeof frame.error === "string" ? frame.error : JSON.stringify(frame.error);
-  else if (frame.gap) away.value = frame.gap.reason;
+  else if (frame.gap) away.value = frame.gap.to === null ? frame.gap.reason : null; // one that has ended is over
   else if (frame.values) away.value = null;
 }
