@@ -12,7 +12,8 @@ from console.historian import queries
 from console.historian.catalogue import Catalogue
 from nexus.contract import topic as topics
 
-GOOD_SECONDS = 3.0  # an answer is given to all who ask within this time
+GOOD_SECONDS = 3.0  # an answer is given to all who ask within this time …
+GOOD_TIMES = 10  # … or within so many times as long as it took
 LONGEST_AGO = timedelta(days=7)  # a device that was stored last before that shows no time
 _TAGS = 3  # of a device that are looked at: one may be sent on changes only
 _CONSUMERS = """
@@ -40,21 +41,23 @@ class Stored:
 
 
 class StoredNow:
-    """The answer, at most a few seconds old, and one query at a time."""
+    """The answer, a few seconds old, and one query at a time: however many ask, the database has other things to do."""
 
     def __init__(self, database: Database, catalogue: Catalogue) -> None:
         self._database = database
         self._catalogue = catalogue
         self._known: Stored | None = None
-        self._asked = float("-inf")
+        self._good_until = float("-inf")
         self._turn = asyncio.Lock()
 
     async def get(self, paths: Sequence[str]) -> Stored:
         """For these devices. Raises psycopg.Error and PoolTimeout."""
         async with self._turn:
-            now = asyncio.get_running_loop().time()
-            if self._known is None or now - self._asked > GOOD_SECONDS:
-                self._known, self._asked = await self._ask(paths), now
+            clock = asyncio.get_running_loop().time
+            began = clock()
+            if self._known is None or began > self._good_until:
+                self._known = await self._ask(paths)
+                self._good_until = clock() + max(GOOD_SECONDS, GOOD_TIMES * (clock() - began))
             return self._known
 
     async def _ask(self, paths: Sequence[str]) -> Stored:
