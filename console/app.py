@@ -9,6 +9,7 @@ from console.api import (
     about,
     annotations,
     audit,
+    completeness,
     data,
     devices,
     docs,
@@ -51,6 +52,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     write.router,
     files.router,
     data.router,
+    completeness.router,
 )
 
 

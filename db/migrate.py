@@ -136,7 +136,7 @@ def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
 
 def _drop_old(connection: Connection, settings: Settings) -> None:
     audit = settings.retention_audit
-    wanted = {"rejects": settings.retention_rejects, "audit": audit, "console_audit": audit}
+    wanted = {"rejects": settings.retention_rejects, "audit": audit, "console_audit": audit, "completeness": audit}
     ages = {table: age for table, age in wanted.items() if age is not None}
     connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(ages),))
 

@@ -10,7 +10,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 
 _OURS = (
     *("metrics", "metrics_late", "late_hours", "topics", "rejects", "audit", "backups"),
-    *("committed", "consumers", "annotations", "nexus_migrations"),
+    *("committed", "consumers", "annotations", "completeness", "nexus_migrations"),
     *("console_users", "console_keys", "console_sessions", "console_secrets", "console_audit"),
 )
 # Neither the server's nor an extension's, as chunks are, and not ours.

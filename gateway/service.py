@@ -17,6 +17,7 @@ from gateway.config import device_files
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.watcher import ConfigWatcher
 from gateway.delivery import spool_folder
+from gateway.delivery.completeness import Completeness
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
@@ -119,6 +120,9 @@ class _Gateway:
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._cache = DeviceCache(())
         self._announcements = Announcements(own.group, coordinator, watch, files, delivery, control=control)
+        self._completeness = Completeness(
+            coordinator.member, own.counts_interval, delivery.outbox, self._publisher.record
+        )
         self._pollers = PollerManager(
             group,
             self._on_scan,
@@ -127,6 +131,7 @@ class _Gateway:
             on_start=self._announcements.start,
             on_release=self._on_release,
             slots=Slots(own.scan_slot),
+            tally_of=self._completeness.of,
         )
         self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
         self._connected = False
@@ -165,6 +170,7 @@ class _Gateway:
         gc.freeze()  # what is here now stays: the collector need not look at it again
         self._polling = [
             guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
+            guard.keep(group, "timer", self._completeness.run, name="completeness"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
@@ -181,6 +187,7 @@ class _Gateway:
             await _ended(*self._polling)
             await self._commands.stop()
             self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
+            self._completeness.flush()
             self._publisher.finish()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
                 async with asyncio.timeout_at(until - LEASE_SECONDS):
@@ -280,6 +287,7 @@ class _Gateway:
         self._cache.forget(path)
         self._delivery.released(path)
         self._announcements.release(path)
+        self._completeness.end(path, ended=not self._coordinator.has(path))
         if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)
         elif self._coordinator.has(path):

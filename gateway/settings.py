@@ -58,6 +58,7 @@ class Settings(BaseSettings):
     spool_bytes: int = Field(1_000_000_000, ge=1_000_000)
     spool_age: Seconds = Field(7 * 86_400.0, gt=0)
     receipts: Annotated[str, AfterValidator(_ingestion_group)] = Field("auto", pattern=_LEVEL, examples=_EXAMPLE)
+    counts_interval: Annotated[Seconds, Field(ge=1, le=60)] = 60.0
     queue_readings: int = Field(100_000, ge=1)
 
     @property

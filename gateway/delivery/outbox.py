@@ -188,6 +188,16 @@ class Outbox:
         unnumbered = 0 if self._start else self.waiting
         return self._queue.missing(self._next) + unnumbered
 
+    @property
+    def following(self) -> int:
+        """The number that the next reading gets; 0 while there are none."""
+        return self._next
+
+    @property
+    def settled_below(self) -> int:
+        """Below this number all that was sent has arrived, or is dropped."""
+        return self._queue.floor
+
     async def changed(self, seconds: float) -> None:
         """Waits until something is stored, or has a receipt; at most `seconds`."""
         self.news.clear()

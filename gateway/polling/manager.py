@@ -8,6 +8,7 @@ from gateway.config.devices import ConfiguredDevice
 from gateway.polling.poller import MayPoll, OnScan, Poller
 from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
+from gateway.polling.tally import Tally
 from nexus.process import guard, log
 from nexus.process.errors import InvariantError
 
@@ -30,6 +31,7 @@ class PollerManager:
         on_start: OnChange,
         on_release: OnChange,
         slots: Slots,
+        tally_of: Callable[[str], Tally],
     ) -> None:
         self._group = group
         self._on_scan = on_scan
@@ -38,6 +40,7 @@ class PollerManager:
         self._on_release = on_release
         self._may_poll = may_poll
         self._slots = slots
+        self._tally_of = tally_of
         self._clock = asyncio.get_running_loop().time
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -93,7 +96,8 @@ class PollerManager:
                 raise InvariantError(f"{one.device.name} would be polled twice at once")
 
     def _start(self, one: ConfiguredDevice) -> None:
-        poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots)
+        tally = self._tally_of(one.device.path)
+        poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots, tally=tally)
         task = guard.keep(self._group, "device", poller.run, name=_task(one))
         self._running[one.device.path] = (poller, task)
         self._on_start(one)

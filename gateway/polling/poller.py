@@ -16,6 +16,7 @@ from gateway.polling.scans import Scans
 from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
+from gateway.polling.tally import Cause, Tally
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process import guard
 from nexus.process.backoff import delay
@@ -43,9 +44,18 @@ class Poller:
     """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
 
     def __init__(
-        self, configured: ConfiguredDevice, on_scan: OnScan, on_status: OnStatus, may_poll: MayPoll, slots: Slots
+        self,
+        configured: ConfiguredDevice,
+        on_scan: OnScan,
+        on_status: OnStatus,
+        may_poll: MayPoll,
+        slots: Slots,
+        *,
+        tally: Tally,
     ) -> None:
         self.configured = configured
+        self._tally = tally
+        self._listened = False  # so nothing was due by the schedule since it was looked at last
         self._slots = slots
         self._device = configured.device
         self._on_scan = on_scan
@@ -127,9 +137,16 @@ class Poller:
             schedule.put_back(again)
             if self._partial and self._may_poll():
                 self._mark_bad(self._unread)
-        self._unread, self._partial = (), False
-        schedule.take(now)
+        due = schedule.take(now).due
+        self._tally.unread("away", len(self._unread), now_ms())
+        self._tally.unread(self._cause, 0 if self._listened else due, now_ms())
+        self._unread, self._partial, self._listened = (), False, False
         schedule.put_back(again, everything=is_all_bad)
+
+    @property
+    def _cause(self) -> Cause:
+        """Why nothing is read while there is no connection."""
+        return "away" if self._breaker.state is State.CLOSED else "resting"
 
     def _mark_bad(self, tags: tuple[Tag, ...]) -> None:
         now = now_ms()
@@ -137,7 +154,7 @@ class Poller:
         names = [tag.name for tag in tags]
         self._unread_because = dict.fromkeys(names, self._failure)
         self._status.read(readings, names, self._unread_because)
-        self._publish(readings, len(readings))
+        self._mark(readings)
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
@@ -149,6 +166,7 @@ class Poller:
                 metrics.certificate_days.labels(self._device.name).set(session.certificate_days)
             try:
                 if session.next_changes is not None:
+                    self._listened = True
                     await self._listen(session, session.next_changes)
                 else:
                     await self._poll(session, schedule)
@@ -168,7 +186,9 @@ class Poller:
     async def _poll(self, session: DeviceSession, schedule: Schedule[Tag]) -> None:
         scans = Scans(session, self._device.timeout)
         if not self._unread:
-            self._unread = schedule.take(self._clock()).items
+            tick = schedule.take(self._clock())
+            self._unread = tick.items
+            self._tally.unread(self._cause, tick.skipped, now_ms())
         with scans.watched():
             await self._scan_on_time(session, schedule, scans)
 
@@ -186,6 +206,7 @@ class Poller:
             metrics.lateness.observe(tick.lateness)
             if tick.missed:
                 self._metrics.missed += tick.missed
+                self._tally.unread("overran", tick.skipped, now_ms())
 
     async def _scan(self, scans: Scans, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
@@ -248,7 +269,7 @@ class Poller:
         """Marks all tags bad: with reports of changes only, the last values would pass for present ones."""
         tags = self._device.tags
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
-        self._publish([tag.bad(moments[tag.name]) for tag in tags], len(tags))
+        self._mark([tag.bad(moments[tag.name]) for tag in tags])
         self._status.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
@@ -259,7 +280,13 @@ class Poller:
         bad = [reading.tag for reading in readings if reading.quality < _UNCERTAIN]
         tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
         self._status.read(readings, bad, tag_errors)
+        self._tally.read(readings, now_ms())
         self._publish(readings, len(bad))
+
+    def _mark(self, readings: list[Reading]) -> None:
+        """Publishes what the device did not say: that they are bad."""
+        self._tally.marked(readings, now_ms())
+        self._publish(readings, len(readings))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:
         self._metrics.readings += len(readings)
@@ -268,6 +295,7 @@ class Poller:
         if self._reports:
             readings = self._changes.worth_sending(readings)
         if readings:
+            self._tally.sent(readings, now_ms())
             self._on_scan(self.configured, readings)
 
     def _fail(self, reason: str) -> None:
@@ -276,7 +304,7 @@ class Poller:
         if opened:
             self._metrics.openings += 1
             now = now_ms()
-            self._publish([tag.bad(now) for tag in self._device.tags], len(self._device.tags))
+            self._mark([tag.bad(now) for tag in self._device.tags])
         self._failure = reason
         if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
             self._status.failed(reason, resting=self._breaker.state is State.OPEN)

@@ -40,11 +40,16 @@ class _Grid(Generic[T]):
 
 
 class Tick(NamedTuple, Generic[T]):
-    """What to read now: `lateness` in seconds behind the grid, `missed` ticks that were skipped."""
+    """What to read now: `lateness` in seconds behind the grid, `missed` ticks that were skipped.
+
+    So many readings were `due` on the grid since the last time, of which so many were `skipped`.
+    """
 
     items: tuple[T, ...]
     lateness: float
     missed: int
+    due: int = 0
+    skipped: int = 0
 
 
 class Schedule(Generic[T]):
@@ -69,13 +74,15 @@ class Schedule(Generic[T]):
     def take(self, now: float) -> Tick[T]:
         """What is due at `now`; moves each grid to its first tick after `now`."""
         self._taken = taken = []
-        lateness, missed = 0.0, 0
+        lateness, missed, due, skipped = 0.0, 0, 0, 0
         for grid in self._grids:
             late = now - grid.due
             if late >= 0:
                 steps = floor(late / grid.interval) + 1
                 lateness = max(lateness, late - (steps - 1) * grid.interval)
                 missed += steps - 1
+                due += steps * len(grid.items)
+                skipped += (steps - 1) * len(grid.items)
                 ticks = round((grid.due - grid.start) / grid.interval) + steps
                 grid.due = grid.start + ticks * grid.interval  # adding it up would drift
             elif now < grid.again:
@@ -83,8 +90,8 @@ class Schedule(Generic[T]):
             grid.again = inf
             taken.append(grid)
         if len(taken) == 1:  # mostly, and then they are the very same ones
-            return Tick(taken[0].items, lateness, missed)
-        return Tick(tuple(chain.from_iterable(grid.items for grid in taken)), lateness, missed)
+            return Tick(taken[0].items, lateness, missed, due, skipped)
+        return Tick(tuple(chain.from_iterable(grid.items for grid in taken)), lateness, missed, due, skipped)
 
     def put_back(self, again: float, *, everything: bool = False) -> None:
         """What was taken last, or `everything`, was not read: it is due at `again`, unless its grid is before that."""

@@ -9,9 +9,11 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.rows import LONGEST_TOPIC, Encoder, Window
 from ingestion.store.quota import Quota
-from nexus.contract import audit
+from nexus.contract import audit, completeness
 from nexus.contract import topic as topics
+from nexus.contract.audit import Record
 from nexus.contract.codec import DecodeError, Message
+from nexus.contract.completeness import Completeness, decode_completeness
 from nexus.contract.ranges import Ranges
 from nexus.contract.sequence import sender
 from nexus.process import guard, log
@@ -53,10 +55,8 @@ class Encoding:
         try:
             if len(topic) > LONGEST_TOPIC:
                 raise DecodeError(f"the topic is longer than {LONGEST_TOPIC:,} bytes, more than the index can hold")
-            if topic.startswith(audit.ROOT):
-                record = audit.decode(topic, payload)
+            if (record := _record(batch, topic, payload)) is not None:
                 publisher, numbers = record.publisher, record.numbers
-                batch.records.append(record)
             else:
                 message = self._decoders.decode(topic, payload, arrived)
                 publisher, numbers = message.publisher, message.numbers
@@ -100,6 +100,17 @@ class Encoding:
         if not self._said_misnumbered:
             self._said_misnumbered = True
             log.get("receipts").warning("impossible message numbers: such messages get no receipt", topic=topic[:200])
+
+
+def _record(batch: Batch, topic: str, payload: bytes) -> Record | Completeness | None:
+    """Adds what is no reading; None if it may be one. Raises DecodeError."""
+    if topic.startswith(audit.ROOT):
+        batch.records.append(record := audit.decode(topic, payload))
+        return record
+    if topic.startswith(completeness.ROOT):
+        batch.counts.append(counts := decode_completeness(topic, payload))
+        return counts
+    return None
 
 
 def _kept(batch: Batch, reject: Reject, admits: Callable[[Reject], bool]) -> bool:

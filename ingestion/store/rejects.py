@@ -156,6 +156,7 @@ class Retry:
                 batch.rows.take(tried.rows)
                 batch.late.take(tried.late)
                 batch.records += tried.records
+                batch.counts += tried.counts
                 done.append(one.id)
         self._trying.ids = done
         written = await self._writer.write(batch)

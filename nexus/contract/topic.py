@@ -129,3 +129,8 @@ def shared_filter(group: str) -> str:
 def shared_audit_filter(group: str) -> str:
     """Filter by which they share the audit records of writes."""
     return f"$share/{group}/audit/#"
+
+
+def shared_completeness_filter(group: str) -> str:
+    """Filter by which they share what gateways count."""
+    return f"$share/{group}/completeness/#"

@@ -25,6 +25,7 @@ from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus.settings import TcpSettings
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
+from gateway.polling.tally import Tally
 from nexus.contract.reading import Quality, Reading
 from tests.modbus_peer import peer
 
@@ -70,7 +71,9 @@ async def share_of_readings(
     async with converter(silent, gives_up) as port, asyncio.TaskGroup() as group:
         slots = Slots()
         pollers = [
-            Poller(configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True, slots)
+            Poller(
+                configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True, slots, tally=Tally()
+            )
             for unit in _all(units)
         ]
         tasks = [group.create_task(poller.run()) for poller in pollers]

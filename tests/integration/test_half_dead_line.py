@@ -10,6 +10,7 @@ from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.modbus import turns
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
+from gateway.polling.tally import Tally
 from nexus.contract.reading import Reading
 from tests.benchmarks.half_dead import configured, share_of_readings
 from tests.modbus_peer import peer, registers
@@ -54,7 +55,7 @@ async def test_a_slow_unit_is_slowed_down_and_can_be_written_meanwhile(monkeypat
         async with peer(answer) as port, asyncio.timeout(60), asyncio.TaskGroup() as group:
             slots = Slots()
             pollers = [
-                Poller(configured(port, unit, 0.1, 3.0), on_scan, lambda *_: None, lambda: True, slots)
+                Poller(configured(port, unit, 0.1, 3.0), on_scan, lambda *_: None, lambda: True, slots, tally=Tally())
                 for unit in (1, 2)
             ]
             tasks = [group.create_task(poller.run()) for poller in pollers]

@@ -34,6 +34,7 @@ from gateway.drivers.opcua.settings import Settings
 from gateway.polling.poller import Poller
 from gateway.polling.report import Report
 from gateway.polling.slots import Slots
+from gateway.polling.tally import Tally
 from gateway.tools import browse
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Quality, Reading
@@ -522,6 +523,7 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
                 lambda _, status: states.append(status.state),
                 lambda: True,
                 Slots(),
+                tally=Tally(),
             )
             running = asyncio.create_task(poller.run())
 

@@ -143,6 +143,7 @@ def test_what_is_beyond_our_topics_is_subscribed_to() -> None:
     assert filters("ingestion", rules) == [
         "$share/ingestion/dev/#",
         "$share/ingestion/audit/#",
+        "$share/ingestion/completeness/#",
         "$share/ingestion/tele/#",
     ]
 

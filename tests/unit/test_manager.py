@@ -10,6 +10,7 @@ from gateway.config.devices import ConfiguredDevice
 from gateway.polling import manager
 from gateway.polling.manager import PollerManager
 from gateway.polling.slots import Slots
+from gateway.polling.tally import Tally
 from nexus.process.errors import InvariantError
 
 DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
@@ -20,7 +21,7 @@ class Stubborn:
 
     free: asyncio.Event
 
-    def __init__(self, configured: ConfiguredDevice, *_: object) -> None:
+    def __init__(self, configured: ConfiguredDevice, *_: object, **__: object) -> None:
         self.configured = configured
 
     async def run(self) -> None:
@@ -51,6 +52,7 @@ async def test_a_stubborn_driver_does_not_hold_up_the_stop(
             on_start=lambda _: None,
             on_release=lambda _: None,
             slots=Slots(),
+            tally_of=lambda _: Tally(),
         )
         await polling.apply(configured)
         await asyncio.sleep(0)
@@ -89,6 +91,7 @@ async def test_a_driver_that_hangs_holds_up_no_other_device_that_was_changed(
             on_start=lambda one: told.append(f"{one.device.name} started"),
             on_release=lambda one: told.append(f"{one.device.name} released"),
             slots=Slots(),
+            tally_of=lambda _: Tally(),
         )
         await polling.apply(configured("1s"))
         await asyncio.sleep(0)

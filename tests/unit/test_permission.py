@@ -17,6 +17,7 @@ from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling import poller as poller_module
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
+from gateway.polling.tally import Tally
 from nexus.contract.reading import Reading, Value
 
 NO_SETTINGS = create_model("NoSettings")()
@@ -42,7 +43,7 @@ async def test_who_may_not_poll_asks_the_device_nothing() -> None:
     device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (tag,))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
-    poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may, Slots())
+    poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may, Slots(), tally=Tally())
     running = asyncio.create_task(poller.run())
     await asyncio.sleep(0.4)
     assert asked == []
@@ -79,7 +80,7 @@ async def test_what_was_read_while_the_permission_ended_is_not_published(monkeyp
     device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
-    poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: None, lambda: may, Slots())
+    poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: None, lambda: may, Slots(), tally=Tally())
     running = asyncio.create_task(poller.run())
     async with asyncio.timeout(10):
         while not reads:
@@ -124,7 +125,14 @@ async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypa
     device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
-    poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: said.append("status"), lambda: may, Slots())
+    poller = Poller(
+        configured,
+        lambda *_: said.append("scan"),
+        lambda *_: said.append("status"),
+        lambda: may,
+        Slots(),
+        tally=Tally(),
+    )
     running = asyncio.create_task(poller.run())
     await until(lambda: said.count("scan") > 3)
     may = False

@@ -17,6 +17,7 @@ from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
+from gateway.polling.tally import Tally
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
 
@@ -67,7 +68,9 @@ class Run:
         device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, self._tags)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
         configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}))
-        task = asyncio.create_task(Poller(configured, self._on_scan, self._on_status, lambda: True, Slots()).run())
+        task = asyncio.create_task(
+            Poller(configured, self._on_scan, self._on_status, lambda: True, Slots(), tally=Tally()).run()
+        )
         async with asyncio.timeout(10):
             while not done():
                 assert not task.done()

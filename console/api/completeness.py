@@ -1,0 +1,92 @@
+"""`GET /completeness`: what was due, read, sent and stored of each device and hour, and why anything is missing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, LiteralString
+
+from fastapi import APIRouter, Query, Request
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from starlette.responses import Response
+
+from console.access.door import Viewer
+from console.api import answers
+from console.api.parameters import From, Text, To, span
+from console.historian import completeness
+from console.historian.completeness import HOUR, Found, Key, Row
+from console.parts import PartsDep
+from console.problems import Problem
+from nexus.contract import topic
+
+MOST_ROWS = 20_000
+LONGEST = timedelta(days=31)
+
+_ROWS = """
+SELECT device, time, run, since, until, ended,
+    read, marked, sent, repeated, receipted, dropped, away, resting, overran
+FROM completeness WHERE time >= %(start)s AND time < %(stop)s AND (%(device)s::text IS NULL OR device = %(device)s)
+ORDER BY device, time LIMIT %(most)s
+"""
+# A tag's name has no slash: what is before the last one is the device.
+_STORED = """
+SELECT left(topic, -strpos(reverse(topic), '/')) AS device, bucket, sum(count)::bigint FROM metrics_1hour
+WHERE bucket >= %(start)s AND bucket < %(stop)s AND starts_with(topic, %(prefix)s) GROUP BY 1, 2
+"""
+_LATE = """
+SELECT left(topic, -strpos(reverse(topic), '/')) AS device, date_trunc('hour', time, 'UTC'), count(*) FROM metrics_late
+WHERE time >= %(start)s AND time < %(stop)s AND starts_with(topic, %(prefix)s) GROUP BY 1, 2
+"""
+_HAS_LATE = "SELECT to_regclass('metrics_late') IS NOT NULL"
+_REJECTED = """
+SELECT topic, date_trunc('hour', time, 'UTC'), sum(greatest(1, coalesce(cardinality(tags), 1)))::bigint FROM rejects
+WHERE time >= %(start)s AND time < %(stop)s AND starts_with(topic, %(prefix)s) GROUP BY 1, 2
+"""
+
+router = APIRouter(tags=["completeness"])
+
+
+@router.get("/completeness", responses=answers.LINES)
+async def list_completeness(
+    request: Request,
+    _: Viewer,
+    parts: PartsDep,
+    device: Annotated[Text | None, Query(max_length=1_024)] = None,
+    from_: From = None,
+    to: To = None,
+) -> Response:
+    """By device and hour (of the readings' times). Without `from`, the last 24 hours.
+
+    `due` is `read` and what the causes "device away", "breaker open" and "scan overran" count; `sent` is without what
+    was `suppressed` (report by exception), and with the readings of bad quality that say that the device gave none.
+    What is sent and not `receipted` yet is on its way. "gateway down" is estimated.
+    """
+    start, stop, now = span(from_ or (None if to else datetime.now(UTC) - timedelta(days=1)), to)
+    start = start.replace(minute=0, second=0, microsecond=0)
+    if stop - start > LONGEST:
+        raise Problem(422, "Too long", f"ask for at most {LONGEST.days} days at once")
+    prefix = topic.device(device or "")
+    bounds = {"start": start, "stop": stop, "device": device, "most": MOST_ROWS + 1, "prefix": prefix}
+    async with parts.database.connection() as connection:
+        async with connection.cursor(row_factory=class_row(Row)) as cursor:
+            rows = await (await cursor.execute(_ROWS, bounds)).fetchall()
+        if len(rows) > MOST_ROWS:
+            raise Problem(422, "Too much", "ask for one device, or for a shorter time")
+        found = await _found(connection, bounds, {row.device for row in rows})
+    return answers.items(request, completeness.items(rows, found, start, max(stop, start + HOUR), now))
+
+
+async def _found(connection: AsyncConnection, bounds: dict[str, Any], devices: set[str]) -> Found:
+    stored = await _counted(connection, _STORED, bounds)
+    [has_late] = await (await connection.execute("SELECT to_regclass('metrics_late') IS NOT NULL")).fetchone() or [
+        False
+    ]
+    late = await _counted(connection, _LATE, bounds) if has_late else {}
+    rejected: dict[Key, int] = {}
+    for (name, hour), count in (await _counted(connection, _REJECTED, bounds)).items():
+        path = name if name in devices else name.rpartition("/")[0]
+        rejected[path, hour] = rejected.get((path, hour), 0) + count
+    return Found(stored, late, rejected)
+
+
+async def _counted(connection: AsyncConnection, query: LiteralString, bounds: dict[str, Any]) -> dict[Key, int]:
+    rows = await (await connection.execute(query, bounds)).fetchall()
+    return {(name.removeprefix(topic.ROOT), hour.astimezone(UTC)): count for name, hour, count in rows}

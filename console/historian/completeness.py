@@ -1,0 +1,150 @@
+"""Whether everything that was due is there: what gateways counted beside what is stored, by device and hour. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from console.historian import times
+
+HOUR = timedelta(hours=1)
+SILENT = timedelta(seconds=150)  # gateways say at least every minute that they count
+_LEAST_GAP = timedelta(seconds=2)  # between two runs
+
+Key = tuple[str, datetime]  # device, and the beginning of an hour
+
+
+class Row(msgspec.Struct):
+    """What one run of a gateway counted of a device and hour: the columns of the table `completeness`."""
+
+    device: str
+    time: datetime
+    run: str
+    since: datetime
+    until: datetime
+    ended: bool
+    read: int
+    marked: int
+    sent: int
+    repeated: int
+    receipted: int
+    dropped: int
+    away: int
+    resting: int
+    overran: int
+
+    @property
+    def due(self) -> int:
+        return self.read + self.away + self.resting + self.overran
+
+
+class Found(msgspec.Struct):
+    """What the database has: rows in rollups, those that are late and not in them yet, and rejects."""
+
+    stored: Mapping[Key, int]
+    late: Mapping[Key, int]
+    rejected: Mapping[Key, int]
+
+
+def items(rows: Sequence[Row], found: Found, start: datetime, stop: datetime, now: datetime) -> list[dict[str, Any]]:
+    """An item for each device and hour between `start` and `stop` that was watched, or should have been."""
+    by_device: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_device[row.device].append(row)
+    made = []
+    for device, own in sorted(by_device.items()):
+        gaps = _unwatched(own, now)
+        rate = _rate(own)
+        hours = {row.time for row in own} | {hour for gap in gaps for hour in _hours(*gap)}
+        for hour in sorted(one for one in hours if start <= one < stop):
+            of_hour = [row for row in own if row.time == hour]
+            within = [part for gap in gaps if (part := _within(gap, hour)) is not None]
+            down = [
+                _cause("gateway down", max(1, round((upto - since).total_seconds() * rate)), since, upto)
+                for since, upto in within
+            ]
+            made.append(_item((device, hour), of_hour, found, down))
+    return made
+
+
+def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]]) -> dict[str, Any]:
+    device, hour = key
+    counted = {name: sum(getattr(row, name) for row in rows) for name in Row.__struct_fields__[6:]}
+    stored, late, rejected = (some.get(key, 0) for some in (found.stored, found.late, found.rejected))
+    unstored = counted["receipted"] - counted["repeated"] - stored - late - rejected
+    first = min((row.since for row in rows), default=hour)
+    last = max((row.until for row in rows), default=hour)
+    span = (max(hour, min(first, hour + HOUR)), min(hour + HOUR, last))
+    causes = [
+        _cause("device away", counted["away"], *span),
+        _cause("breaker open", counted["resting"], *span),
+        _cause("scan overran", counted["overran"], *span),
+        _cause("dropped", counted["dropped"], *span),
+        _cause("rejected", rejected, *span),
+        _cause("not in the database", max(0, unstored), *span),
+        *down,
+    ]
+    causes = [one for one in causes if one["count"]]
+    return {
+        "device": device,
+        "hour": times.text(hour),
+        "due": sum(row.due for row in rows),
+        "read": counted["read"],
+        "suppressed": max(0, counted["read"] + counted["marked"] - counted["sent"]),
+        "sent": counted["sent"],
+        "receipted": counted["receipted"],
+        "stored": stored,
+        "duplicate": counted["repeated"],
+        "late": late,
+        "rejected": rejected,
+        "missing": sum(one["count"] for one in causes),
+        "causes": causes,
+    }
+
+
+def _cause(cause: str, count: int, start: datetime, stop: datetime) -> dict[str, Any]:
+    return {"cause": cause, "count": count, "from": times.text(start), "to": times.text(max(start, stop))}
+
+
+def _unwatched(rows: Sequence[Row], now: datetime) -> list[tuple[datetime, datetime]]:
+    """When no gateway counted the device, although it was in the files."""
+    runs: dict[str, tuple[datetime, datetime, bool]] = {}
+    for row in rows:
+        name = row.run[:16]  # what follows tells apart the counts of one run
+        since, until, ended = runs.get(name, (row.since, row.until, False))
+        runs[name] = (min(since, row.since), max(until, row.until), ended or row.ended)
+    gaps = []
+    first, *others = sorted(runs.values())
+    _, watched, ended = first
+    for since, until, is_last in others:
+        if since - watched > _LEAST_GAP and not ended:
+            gaps.append((watched, since))
+        if until >= watched:
+            watched, ended = until, is_last
+    if now - watched > SILENT and not ended:
+        gaps.append((watched, now))
+    return gaps
+
+
+def _rate(rows: Sequence[Row]) -> float:
+    """Readings due a second, while somebody counted them."""
+    runs: dict[str, tuple[datetime, datetime]] = {}
+    for row in rows:
+        since, until = runs.get(row.run[:16], (row.since, row.until))
+        runs[row.run[:16]] = (min(since, row.since), max(until, row.until))
+    seconds = sum((until - since).total_seconds() for since, until in runs.values())
+    return sum(row.due for row in rows) / seconds if seconds else 0.0
+
+
+def _hours(start: datetime, stop: datetime) -> Iterable[datetime]:
+    hour = start.replace(minute=0, second=0, microsecond=0)
+    while hour < stop:
+        yield hour
+        hour += HOUR
+
+
+def _within(gap: tuple[datetime, datetime], hour: datetime) -> tuple[datetime, datetime] | None:
+    start, stop = max(gap[0], hour), min(gap[1], hour + HOUR)
+    return (start, stop) if start < stop else None

@@ -1,0 +1,80 @@
+"""Publishes what the devices' tallies count: every while, and when a device or the gateway stops, like readings."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+
+from gateway import metrics
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.renewal import Renewal
+from gateway.polling.tally import Hour, Tally
+from nexus.contract import completeness as contract
+from nexus.contract.completeness import HOUR_MS
+from nexus.process.clock import now_ms
+
+LOOK_SECONDS = 1.0
+_DAY_HOURS = 24
+
+Record = Callable[[str, bytes], None]
+Sent = list[tuple[Tally, int, Hour, int]]
+
+
+class Completeness:
+    """The tallies by device path, each with a name of its own. Every one is published within `every` seconds.
+
+    A count that is lost with a killed process is at most that old.
+    """
+
+    def __init__(self, gateway: str, every: float, outbox: Outbox, record: Record) -> None:
+        self._gateway, self._outbox, self._record = gateway, outbox, record
+        self._tallies: dict[str, tuple[str, Tally]] = {}
+        self._clock = asyncio.get_running_loop().time
+        self._renewal = Renewal(every, self._clock())
+        self._pending: tuple[int, Sent] | None = None  # what had been sent before some number
+        metrics.missing.set_function(lambda: self.missing(now_ms()))
+
+    def of(self, path: str) -> Tally:
+        """The tally of a device that is polled here."""
+        return self._tallies.setdefault(path, (secrets.token_hex(8), Tally()))[1]
+
+    def end(self, path: str, *, ended: bool) -> None:
+        """A device is not polled here any more; `ended` if nothing is due of it from now on."""
+        if path in self._tallies:
+            self._publish(path, now_ms(), ended=ended)
+            del self._tallies[path]
+
+    def flush(self) -> None:
+        """Publishes all that is counted: the gateway stops."""
+        for path in list(self._tallies):
+            self._publish(path, now_ms())
+
+    async def run(self) -> None:
+        """Publishes for ever."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            self._settle()
+            for path in self._renewal.due(self._tallies, self._clock()):
+                self._publish(path, now_ms())
+
+    def missing(self, now: int) -> int:
+        """Readings of today (in UTC) that were due and will not come, of the devices that are polled here."""
+        first = now // HOUR_MS // _DAY_HOURS * _DAY_HOURS
+        tallies = [tally for _, tally in list(self._tallies.values())]  # in another thread than that which counts
+        hours = (hour for tally in tallies for number, hour in list(tally.hours.items()) if number >= first)
+        return sum(hour.missing for hour in hours)
+
+    def _publish(self, path: str, now: int, *, ended: bool = False) -> None:
+        run, tally = self._tallies[path]
+        rows = tally.rows(run, now)
+        self._record(contract.topic(path), contract.encode_completeness(self._gateway, rows, ended=ended))
+
+    def _settle(self) -> None:
+        """What had been sent before the first number that may be missing has arrived."""
+        if self._pending is not None and self._outbox.settled_below >= self._pending[0]:
+            for tally, number, hour, sent in self._pending[1]:
+                tally.settled(number, hour, sent)
+            self._pending = None
+        if self._pending is None and self._outbox.following:
+            tallies = [tally for _, tally in self._tallies.values()]
+            every = [(tally, number, hour, hour.sent) for tally in tallies for number, hour in tally.hours.items()]
+            self._pending = self._outbox.following, [one for one in every if not one[2].is_settled]
