@@ -29,10 +29,12 @@ async def begin(
     secure = door.is_secure(request, parts)
     token = signer.signed("session", {"id": id_, "csrf": csrf}, now + seconds)
     response.set_cookie(SESSION, token, max_age=int(seconds), httponly=True, samesite="strict", secure=secure)
-    device = signer.signed("device", {"name": person.name, "id": secrets.token_urlsafe(12)}, now + _DEVICE_SECONDS)
-    response.set_cookie(
-        DEVICE, device, max_age=_DEVICE_SECONDS, path=_DEVICE_PATH, httponly=True, samesite="strict", secure=secure
-    )
+    if person.via == "session":
+        known = {"name": person.name, "id": secrets.token_urlsafe(12)}
+        device = signer.signed("device", known, now + _DEVICE_SECONDS)
+        response.set_cookie(
+            DEVICE, device, _DEVICE_SECONDS, path=_DEVICE_PATH, httponly=True, samesite="strict", secure=secure
+        )
     return csrf
 
 

@@ -2,12 +2,12 @@
 
 import typer
 
-from nexus.cli import console_access
+from nexus.cli import console_keys, console_users
 from nexus.cli.running import configure_log
 
 group = typer.Typer(no_args_is_help=False)
-group.add_typer(console_access.users, name="user")
-group.add_typer(console_access.keys, name="key")
+group.add_typer(console_users.group, name="user")
+group.add_typer(console_keys.group, name="key")
 
 
 @group.callback(invoke_without_command=True)

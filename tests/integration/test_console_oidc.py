@@ -11,9 +11,10 @@ import pytest
 from joserfc.jwk import RSAKey
 
 from tests.consoles import Answer, Browser, Console
+from tests.integration.test_console_commands import run
 from tests.integration.test_writer import query
 from tests.oidc_provider import CLIENT, SECRET, Provider
-from tests.parts import ended_with_block
+from tests.parts import ended_with_block, until
 
 URL = "https://plant.example"
 
@@ -84,6 +85,15 @@ def test_a_person_logs_in_with_the_role_of_a_group(console: Console, database: s
     assert (person, via, detail) == ("anna", "oidc", {"sub": "4711", "role": "engineer"})
     assert one.ask("DELETE", "session").status == 204
     assert one.ask("GET", "session").status == 401
+
+
+def test_sessions_of_a_person_whom_only_the_provider_knows_are_ended_from_a_terminal(
+    console: Console, database: str
+) -> None:
+    one, _ = log_in(console)
+    assert one.ask("GET", "session").status == 200
+    assert run(database, "user", "logout", "anna").stdout == "1 sessions of anna are ended\n"
+    until(lambda: one.ask("GET", "session").status == 401, "the session has ended")
 
 
 def test_a_new_key_of_the_providers_is_asked_for(console: Console, provider: Provider) -> None:
