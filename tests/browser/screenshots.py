@@ -6,19 +6,20 @@ import sys
 import time
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.conftest import AXE, CHROMIUM
 from tests.browser.visit import Visit
 
 ASSETS = Path(__file__).parents[2] / "docs/assets"
-HISTORY_SECONDS = 120  # of which a trend can be shown
-SETTLE_MS = 2_500
+HISTORY_SECONDS = 60  # of which a trend can be shown
+SETTLE_MS = 3_000
+PATIENCE_MS = 60_000
 LINE1 = "dev/demo/line1"
 PAGES = {
     "plant": "/",
     "tags": "/tags",
-    "trend": f"/trend?last=15m&t={LINE1}/oven/temperature&t={LINE1}/mixer/temperature&t={LINE1}/mixer/running",
+    "trend": f"/trend?last=2m&t={LINE1}/oven/temperature&t={LINE1}/mixer/temperature&t={LINE1}/mixer/running",
     "writes": f"/writes?topic={LINE1}/oven/setpoint",
     "files": "/files",
     "rejects": "/rejects",
@@ -52,6 +53,8 @@ def _take(browser: Browser, scheme: str, url: str, name: str, password: str) -> 
         viewport={"width": 1280, "height": 800},
         color_scheme="dark" if scheme == "dark" else "light",
     )
+    context.set_default_timeout(PATIENCE_MS)
+    expect.set_options(timeout=PATIENCE_MS)
     visit = Visit(context.new_page(), name, password, AXE)
     visit.log_in()
     _write_once(visit.page)

@@ -22,7 +22,7 @@ class Visit:
         self.page.get_by_label("Name").fill(self.name)
         self.page.get_by_label("Password").fill(self.password)
         self.page.get_by_role("button", name="Log in").click()
-        expect(self.page.get_by_text(self.name, exact=True)).to_be_visible()
+        expect(self.page.get_by_role("button", name="Log out")).to_be_visible()
 
     def open(self, name: str) -> None:
         """A page by its link in the head."""

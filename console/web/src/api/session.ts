@@ -6,6 +6,7 @@ export type Role = "viewer" | "operator" | "engineer";
 export interface Session {
   name: string;
   role: Role;
+  via: string;
   read_only: boolean;
   insecure: boolean;
   csrf: string | null;

@@ -51,6 +51,12 @@ export const de: Text = {
     typeName: "einen Teil des Namens tippen",
     needs: (role) => `Dafür braucht es die Rolle ${role}.`,
   },
+  password: {
+    title: "Passwort ändern",
+    old: "Bisheriges Passwort",
+    new: "Neues Passwort, mindestens 12 Zeichen",
+    done: "Geändert. Ihre anderen Sitzungen sind beendet.",
+  },
   problem: {
     noAnswer: "Die Konsole antwortet nicht",
     noAnswerDetail: "Gezeigt ist der letzte bekannte Stand. Die Seite macht von selbst weiter, sobald die Konsole wieder da ist.",

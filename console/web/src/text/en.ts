@@ -51,6 +51,12 @@ export const en = {
     typeName: "type a part of its name",
     needs: (role: string) => `This needs the role ${role}.`,
   },
+  password: {
+    title: "Change your password",
+    old: "Password until now",
+    new: "New password, at least 12 characters",
+    done: "Changed. Your other sessions have ended.",
+  },
   problem: {
     noAnswer: "The console does not answer",
     noAnswerDetail: "Shown is what was last known. The page goes on by itself when the console is back.",

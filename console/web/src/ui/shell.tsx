@@ -7,6 +7,7 @@ import { setTheme, theme, type Theme } from "../settings";
 import { language, setLanguage, text, type Language } from "../text";
 import { Icon } from "./icon";
 import { Notice } from "./messages";
+import { PasswordDialog } from "./password";
 
 const PAGES = ["plant", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
 const NEXT_THEME: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
@@ -52,8 +53,10 @@ export function Shell({ children }: { children: ComponentChildren }) {
 
 export function Preferences() {
   const person = session.value;
+  const [open, setOpen] = useState(false);
   return (
     <div class="preferences">
+      {open && <PasswordDialog close={() => setOpen(false)} />}
       <select
         aria-label={text.shell.language}
         value={language}
@@ -67,9 +70,13 @@ export function Preferences() {
       </button>
       {person && !person.insecure && (
         <>
-          <span class="person" title={text.role[person.role]}>
-            {person.name}
-          </span>
+          {person.via === "session" ? (
+            <button class="quiet person" title={text.password.title} onClick={() => setOpen(true)}>
+              {person.name}
+            </button>
+          ) : (
+            <span class="person">{person.name}</span>
+          )}
           <button class="quiet" onClick={() => void logOut()}>
             {text.shell.logOut}
           </button>
