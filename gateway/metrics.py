@@ -208,7 +208,7 @@ lease_renewed = Gauge(
 lease_renewed.set(1)
 missing = Gauge(
     "nexus_gateway_readings_missing_today",
-    "Readings of today (UTC) that were due of the devices polled here, and were not read or were dropped",
+    "Readings of today (UTC) that were due of the devices polled here, and were not read",
     registry=registry,
 )
 owned = Gauge("nexus_gateway_devices_polled", "Devices that this gateway polls now", registry=registry)
