@@ -101,6 +101,14 @@ def console() -> models.Dashboard:
                     (1, YELLOW),
                     text="in the last hour, with a status of 500 or above",
                 ),
+                number(
+                    "Readings missing today",
+                    "sum(nexus_gateway_readings_missing_today)",
+                    "short",
+                    (None, GREEN),
+                    (1, YELLOW),
+                    text="due and not read, or dropped, since midnight UTC; the page Completeness says why",
+                ),
                 number("Replicas", 'sum(up{job="console"})', "short", (None, RED), (1, GREEN)),
             ],
             "Requests": [
