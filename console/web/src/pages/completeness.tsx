@@ -1,6 +1,7 @@
 // Whether everything that was due was read, sent and stored; and what became of the rest.
-import { useMemo } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { useAsk } from "../api/ask";
+import type { Asked } from "../api/http";
 import { count, duration, moment } from "../format";
 import { go, query, to } from "../router";
 import { text } from "../text";
@@ -51,9 +52,10 @@ export default function Completeness() {
   const until = new Date(from);
   until.setDate(until.getDate() + 1);
   const right = Number.isFinite(from.getTime());
-  const asked = right ? { device, from: from.toISOString(), to: until.toISOString() } : {};
+  const asked: Asked = right ? { device, from: from.toISOString(), to: until.toISOString() } : {};
   const answer = useAsk<{ items: Hour[] }>("completeness", asked, 30_000);
-  const items = answer.data?.items;
+  const [find, setFind] = useState("");
+  const items = answer.data?.items.filter((one) => one.device.includes(find));
   const show = (next: { device?: string; day?: string }) => go(to("/completeness", { device, day, ...next }), true);
   return (
     <>
@@ -69,9 +71,17 @@ export default function Completeness() {
           type="search"
           aria-label={text.plant.head.device}
           placeholder={text.plant.head.device}
-          value={device}
-          onChange={(event) => show({ device: event.currentTarget.value })}
+          value={find}
+          onInput={(event) => setFind(event.currentTarget.value)}
         />
+        {device && (
+          <span class="chip">
+            <a href={`/plant/${device}`}>{device}</a>
+            <button class="quiet" onClick={() => show({ device: "" })}>
+              <Icon name="close" label={text.common.all} />
+            </button>
+          </span>
+        )}
       </div>
       <p class="dim">{text.completeness.about}</p>
       <Status of={answer} />
@@ -83,7 +93,7 @@ export default function Completeness() {
 
 function Day({ items, from, choose }: { items: readonly Hour[]; from: number; choose: (device: string) => void }) {
   const missing = items.reduce((sum, one) => sum + one.missing, 0);
-  const devices = useMemo(() => byDevice(items), [items]);
+  const devices = useMemo(() => byDevice(items, from), [items, from]);
   const rows = devices.length === 1 ? [...items] : items.filter((one) => one.missing > 0);
   return (
     <>
@@ -116,7 +126,7 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
                   </button>
                 </th>
                 {Array.from({ length: 24 }, (_, hour) => (
-                  <Cell key={hour} of={one.hours.get(from + hour * HOUR_MS)} />
+                  <Cell key={hour} of={one.hours.get(hour)} />
                 ))}
                 <td class="num">{count(one.due)}</td>
                 <td class="num">{count(one.stored)}</td>
@@ -166,7 +176,7 @@ function Details({ rows }: { rows: readonly Hour[] }) {
                 <th scope="row">
                   <a href={`/plant/${one.device}`}>{one.device}</a>
                 </th>
-                <td class="num nowrap">{moment(one.hour)}</td>
+                <td class="num-left nowrap">{moment(one.hour)}</td>
                 {COUNTS.map((name) => (
                   <td key={name} class="num">
                     {name === "missing" && one.missing ? <span class="state bad">{count(one.missing)}</span> : count(one[name])}
@@ -204,12 +214,12 @@ interface Row {
 }
 
 /** What lacks most first. */
-function byDevice(items: readonly Hour[]): Row[] {
+function byDevice(items: readonly Hour[], from: number): Row[] {
   const found = new Map<string, Row>();
   for (const one of items) {
     const row = found.get(one.device) ?? { device: one.device, hours: new Map(), due: 0, stored: 0, missing: 0 };
     found.set(one.device, row);
-    row.hours.set(Date.parse(one.hour), one);
+    row.hours.set(Math.floor((Date.parse(one.hour) - from) / HOUR_MS), one);
     row.due += one.due;
     row.stored += one.stored ?? 0;
     row.missing += one.missing;

@@ -101,7 +101,7 @@ export default function Rejects() {
                       onChange={() => toggle(one.id)}
                     />
                   </td>
-                  <td class="num nowrap" data-label={head.time}>
+                  <td class="num-left nowrap" data-label={head.time}>
                     {moment(one.time)}
                   </td>
                   <td data-label={head.topic}>
