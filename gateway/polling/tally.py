@@ -135,13 +135,10 @@ class Tally:
 
 def by_hour(readings: Sequence[Reading]) -> Mapping[int, int]:
     """How many there are of each hour."""
-    if not readings:
-        return {}
-    times = list(map(_time, readings))
-    first = min(times) // HOUR_MS
-    if max(times) // HOUR_MS == first:
-        return {first: len(times)}
-    return Counter(time // HOUR_MS for time in times)
+    times = set(map(_time, readings))
+    if len(times) == 1:  # mostly: a scan has one time
+        return {times.pop() // HOUR_MS: len(readings)}
+    return Counter(reading.time // HOUR_MS for reading in readings)
 
 
 def _counts(number: int, hour: Hour, run: str, now: int) -> Counts:
