@@ -21,8 +21,9 @@ from console.parts import Parts
 from console.settings import Settings
 from nexus import mqtt
 from nexus.mqtt import Broker
-from nexus.process import cleartext, log, names, probe, settings
+from nexus.process import cleartext, guard, log, names, probe, settings
 from nexus.process.errors import ConfigError
+from nexus.process.run import task_group
 
 _BACKLOG = 2048
 _LOOK_SECONDS = 5.0  # how often the database is looked at, for /ready
@@ -52,50 +53,50 @@ class _Console:
         async with AsyncExitStack() as stack:
             stack.callback(listening.close)
             await stack.enter_async_context(self._database.open())
-            looking = asyncio.create_task(self._look(), name="database")
-            stack.callback(looking.cancel)
-            historian, access = Historian(self._database), Access(Identities(self._database), self._own.oidc())
-            plant = Plant(self._broker, self._database)
-            metrics.broker_connected.set_function(lambda: plant.away is None)
-            watching = asyncio.create_task(plant.run(), name="plant")
-            stack.callback(watching.cancel)
-            stored = StoredNow(self._database, historian.catalogue)
-            parts = Parts(self._own, self._database, historian, access, plant, stored)
-            config = uvicorn.Config(
-                app.create(parts, (*self._process.http_hosts, *self._own.hosts)),
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                backlog=_BACKLOG,
-                ws=LiveSocket,
-                ws_per_message_deflate=False,  # a window for each client; values are short
-                ws_max_size=65_536,
-                timeout_graceful_shutdown=_GRACE_SECONDS,
-            )
-            server = uvicorn.Server(config)
-            checking = asyncio.create_task(self._check(parts.access, server), name="access")
-            stack.callback(checking.cancel)
+            group = await stack.enter_async_context(task_group(ConfigError))
+            parts = self._parts()
+            looking = guard.keep(group, "timer", self._look, name="database")
+            watching = guard.part(group, parts.plant.run(), name="plant")
+            checking = guard.part(group, self._check(parts.access), name="access")
             await asyncio.wait({checking}, timeout=_CHECK_SECONDS)  # where nobody could log in, nothing is served
             host, port = listening.getsockname()[:2]
             log.get("console").info("serving", address=f"http://{f'[{host}]' if ':' in host else host}:{port}")
+            server = self._server(parts)
             # Not `serve`, which would take the signals that stop us for itself.
-            serving = asyncio.create_task(server._serve([listening]), name="http")
-            await asyncio.wait({serving, asyncio.create_task(stop.wait(), name="stop")}, return_when="FIRST_COMPLETED")
+            serving = guard.part(group, server._serve([listening]), name="http")
+            stopping = guard.part(group, stop.wait(), name="stop")
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             await serving
-            if checking.done():
-                checking.result()
+            for task in (looking, watching, checking, stopping):
+                task.cancel()
 
-    async def _check(self, access: Access, server: uvicorn.Server) -> None:
-        """Ends the server where nobody could log in, and raises ConfigError."""
-        if self._own.console_insecure:
-            return
-        try:
+    def _parts(self) -> Parts:
+        historian, access = Historian(self._database), Access(Identities(self._database), self._own.oidc())
+        plant = Plant(self._broker, self._database)
+        metrics.broker_connected.set_function(lambda: plant.away is None)
+        stored = StoredNow(self._database, historian.catalogue)
+        return Parts(self._own, self._database, historian, access, plant, stored)
+
+    def _server(self, parts: Parts) -> uvicorn.Server:
+        config = uvicorn.Config(
+            app.create(parts, (*self._process.http_hosts, *self._own.hosts)),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            backlog=_BACKLOG,
+            ws=LiveSocket,
+            ws_per_message_deflate=False,  # a window for each client; values are short
+            ws_max_size=65_536,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        return uvicorn.Server(config)
+
+    async def _check(self, access: Access) -> None:
+        """Raises ConfigError where nobody could log in."""
+        if not self._own.console_insecure:
             await start.check(self._database, access)
-        except ConfigError:
-            server.should_exit = True
-            raise
 
     async def _look(self) -> None:
         was: str | None = None

@@ -12,7 +12,7 @@ from nexus.process.errors import InvariantError
 from nexus.process.run import run, task_group
 
 ROOT = Path(__file__).parents[2]
-SERVICES = ("nexus", "gateway", "ingestion", "db")
+SERVICES = ("nexus", "gateway", "ingestion", "console", "db")
 # These start what the guard itself runs in.
 OWN = {"nexus/process/guard.py", "nexus/process/run.py"}
 
