@@ -129,6 +129,11 @@ def plant(nexus: Start, production: Production, tmp_path: Path, request: pytest.
     return {"simulator": simulator, "ingester": ingester.until_ready(), "gateway": gateway.until_ready()}
 
 
+def hears(console: Console) -> None:
+    """Waits until what is published reaches it."""
+    until(lambda: console.ask("GET", "devices")[1]["broker"]["connected"], "it has subscribed")
+
+
 def device(console: Console) -> dict[str, Any]:
     """The only device, once it is there."""
     [found] = until(lambda: console.ask("GET", "devices")[1]["items"], "the device is there")
@@ -234,6 +239,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Conso
 
 def test_a_broker_that_is_away_is_said_and_its_return_too(console: Console, production: Production) -> None:
     status = {"state": "online", "reason": "", "ts": 1_767_225_600_000}
+    hears(console)
     publish(production.broker.port, "status/plant/line1/plc", json.dumps(status).encode())
     until(lambda: device(console)["state"] == "online", "the state has come")
     with console.live("dev/plant/line1/plc/t", "device:") as live:
@@ -255,6 +261,7 @@ def test_a_broker_that_is_away_is_said_and_its_return_too(console: Console, prod
 
 def test_a_database_that_is_away_costs_its_part_only(nexus: Start, production: Production) -> None:
     console = Console(nexus, production, "postgresql://127.0.0.1:1/nowhere")
+    hears(console)
     publish(production.broker.port, "status/plant/line1/plc", b'{"state": "offline", "reason": "off", "ts": 1}')
     found = until(lambda: console.ask("GET", "devices")[1]["items"], "the state has come")
     assert (found[0]["state"], found[0]["reason"], found[0]["last_reading"]) == ("offline", "off", None)

@@ -101,8 +101,9 @@ async def test_a_reader_can_neither_hold_the_numbers_nor_pass_for_a_consumer(dat
     async with claimed(url) as first:
         with psycopg.connect(reader_url, autocommit=True) as reader:
             for forbidden in (
-                "LOCK TABLE consumers IN ACCESS SHARE MODE",
-                "SELECT * FROM consumers",
+                "LOCK TABLE consumers IN ROW SHARE MODE",
+                "SELECT * FROM consumers FOR UPDATE",
+                "DELETE FROM consumers",
                 "SELECT claim_number('ingestion', 0, 256)",
             ):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege), reader.transaction():
