@@ -2,7 +2,7 @@
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { load, session } from "./api/session";
-import { ProblemError } from "./api/http";
+import { asProblem, type ProblemError } from "./api/http";
 import { lazy } from "./lazy";
 import { Login } from "./pages/login";
 import { Plant } from "./pages/plant";
@@ -25,8 +25,6 @@ const PAGES: Record<string, ComponentType> = {
   audit: lazy(() => import("./pages/audit")),
   users: lazy(() => import("./pages/users")),
   about: lazy(() => import("./pages/about")),
-
-
 };
 
 export function App() {
@@ -37,7 +35,7 @@ export function App() {
     let timer = 0;
     const ask = () =>
       load().catch((error: unknown) => {
-        if (error instanceof ProblemError) setProblem(error);
+        setProblem(asProblem(error));
         timer = setTimeout(ask, RETRY_MS);
       });
     void ask();

@@ -3,7 +3,11 @@ import { session } from "./session";
 
 const API = "/api/v1/";
 
-/** An answer that is not what was asked for; `status` 0 means that there was none. */
+export const NO_ANSWER = 0;
+export const PAGE_FAULT = -1;
+export const RETRY_MS = 5_000;
+
+/** An answer that is not what was asked for; `status` is that of HTTP, or one of the above. */
 export class ProblemError extends Error {
   constructor(
     readonly status: number,
@@ -14,6 +18,16 @@ export class ProblemError extends Error {
     super(detail ? `${title}: ${detail}` : title);
   }
 }
+
+/** Whatever was thrown; what is no ProblemError is a fault of ours, and is not to look like an outage. */
+export function asProblem(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  console.error(error);
+  return new ProblemError(PAGE_FAULT, "", String(error));
+}
+
+/** What is away comes back: nobody has to load the page again. */
+export const isPassing = ({ status }: ProblemError) => status === NO_ANSWER || status >= 500;
 
 export type Asked = Record<string, string | number | readonly string[] | undefined | null>;
 
@@ -41,7 +55,7 @@ export async function call<T>(method: string, url: string, body?: unknown, signa
     answer = await fetch(url, init);
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ProblemError(0, "", "");
+    throw new ProblemError(NO_ANSWER, "", "");
   }
   const type = answer.headers.get("Content-Type") ?? "";
   const content: unknown = /json/.test(type) ? await answer.json().catch(() => null) : null;

@@ -1,7 +1,7 @@
 // Live values over one WebSocket, subscribed to what is shown.
 import { signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { session } from "./session";
+import { load, session } from "./session";
 import type { Quality, Value } from "./types";
 
 /** `time` in milliseconds. */
@@ -106,7 +106,8 @@ function connect(): void {
   opened.onmessage = (event) => take(JSON.parse(String(event.data)) as Frame);
   opened.onclose = (event) => {
     socket = undefined;
-    if (event.code === LOGGED_OUT) return void (session.value = undefined);
+    // There may be another login by now: whoever types keeps what is typed.
+    if (event.code === LOGGED_OUT && session.value) void load().catch(() => undefined);
     away.value = event.reason || "closed";
     timer = setTimeout(connect, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
   };

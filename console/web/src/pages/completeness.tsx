@@ -11,8 +11,8 @@ import { Empty, Notice, Status } from "../ui/messages";
 interface Cause {
   cause: string;
   count: number;
-  from: string | null;
-  to: string | null;
+  from: string;
+  to: string;
 }
 interface Hour {
   device: string;
@@ -22,7 +22,7 @@ interface Hour {
   suppressed: number;
   sent: number;
   receipted: number;
-  stored: number | null;
+  stored: number;
   duplicate: number;
   late: number;
   rejected: number;
@@ -199,8 +199,7 @@ function Details({ rows }: { rows: readonly Hour[] }) {
 }
 
 function said({ cause, count: many, from, to: until }: Cause): string {
-  const name = text.completeness.cause[cause] ?? cause.replaceAll("_", " ");
-  if (!from || !until) return `${name}: ${count(many)}`;
+  const name = text.completeness.cause[cause] ?? cause;
   const seconds = (Date.parse(until) - Date.parse(from)) / 1000;
   return `${name}: ${count(many)} (${moment(from)}, ${duration(seconds)})`;
 }
@@ -221,7 +220,7 @@ function byDevice(items: readonly Hour[], from: number): Row[] {
     found.set(one.device, row);
     row.hours.set(Math.floor((Date.parse(one.hour) - from) / HOUR_MS), one);
     row.due += one.due;
-    row.stored += one.stored ?? 0;
+    row.stored += one.stored;
     row.missing += one.missing;
   }
   return [...found.values()].sort((a, b) => b.missing - a.missing || a.device.localeCompare(b.device, undefined, { numeric: true }));

@@ -23,8 +23,7 @@ interface Content {
 }
 interface Checked {
   ok: boolean;
-  error?: string | null;
-  problems?: FileProblem[];
+  problems: FileProblem[];
   diff?: string | null;
 }
 
@@ -119,7 +118,7 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
     return act.run(async () => {
       const found = await post<Checked>("files/diff", body);
       setDiff(found.diff ?? "");
-      if (found.problems?.length || found.error) setChecked(found);
+      if (found.problems.length) setChecked(found);
     });
   };
   const taken = (said: string) => {
@@ -178,7 +177,7 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
           </div>
           {act.problem && <Trouble problem={act.problem} />}
           {done && <Notice kind="ok">{done}</Notice>}
-          {checked && <Problems ok={checked.ok} error={checked.error ?? null} of={checked.problems ?? []} />}
+          {checked && <Problems ok={checked.ok} of={checked.problems} />}
           {diff !== undefined && <Diff of={diff} />}
         </>
       )}

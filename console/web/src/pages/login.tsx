@@ -1,5 +1,6 @@
-import { useEffect, useRef, useState } from "preact/hooks";
-import { ProblemError } from "../api/http";
+import { useEffect, useRef } from "preact/hooks";
+import { useAct } from "../api/act";
+import type { ProblemError } from "../api/http";
 import { logIn, ways } from "../api/session";
 import { here, query } from "../router";
 import { text } from "../text";
@@ -7,8 +8,7 @@ import { Notice, said } from "../ui/messages";
 import { Preferences } from "../ui/shell";
 
 export function Login() {
-  const [problem, setProblem] = useState<ProblemError>();
-  const [busy, setBusy] = useState(false);
+  const { busy, problem, run } = useAct();
   const failed = text.login.failed[query.value.get("login") ?? ""];
   const name = useRef<HTMLInputElement>(null);
   useEffect(() => {
@@ -16,17 +16,11 @@ export function Login() {
     name.current?.focus();
   }, []);
 
-  async function submit(event: SubmitEvent) {
+  const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    setBusy(true);
-    try {
-      await logIn(String(form.get("name")), String(form.get("password")));
-    } catch (error) {
-      if (error instanceof ProblemError) setProblem(error);
-    }
-    setBusy(false);
-  }
+    void run(() => logIn(String(form.get("name")), String(form.get("password"))));
+  };
 
   return (
     <main class="alone">

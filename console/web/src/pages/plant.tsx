@@ -32,7 +32,7 @@ export function Plant() {
       <Status of={answer} />
       {plant && (
         <>
-          <Missing parts={plant.missing ?? []} />
+          <Missing parts={plant.missing} />
           <Numbers plant={plant} />
           {chosen && <DevicePanel path={chosen} device={plant.items.find((one) => one.path === chosen)} />}
           <Wrong plant={plant} />

@@ -18,7 +18,7 @@ interface Reject {
   reason: string;
   payload: string;
   bytes: number;
-  retry?: string | boolean | null;
+  retry: "asked" | "under way" | null;
 }
 interface RejectPage extends Page<Reject> {
   reasons: { reason: string; count: number }[];

@@ -1,10 +1,12 @@
 // Every tag, found while typing, with its live value.
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
+import { useAct } from "../api/act";
 import { fetchLast, useLast } from "../api/last";
 import { away, reading, useLive } from "../api/live";
 import type { Tag } from "../api/types";
 import { go, query, to } from "../router";
 import { text } from "../text";
+import { brief } from "../topic";
 import { CopyButton } from "../ui/copied";
 import { Grid, GridRow, type Column } from "../ui/grid";
 import { Icon } from "../ui/icon";
@@ -53,9 +55,10 @@ export default function Tags() {
     [text.tags.head.topic, ...columns.map((column) => column.title)],
     ...tags.map((tag) => [tag.topic, ...columns.map((column) => column.raw(tag, reading(tag.topic).peek()))]),
   ];
+  const download = useAct();
   const export_ = async () => {
     const tags = await all(asked);
-    await fetchLast(tags.map((tag) => tag.topic)).catch(() => undefined);
+    await fetchLast(tags.map((tag) => tag.topic));
     save("tags.csv", csv(table(tags)));
   };
   const copied = () => table(chosen.size ? rows.tags.filter((tag) => chosen.has(tag.topic)) : rows.tags);
@@ -81,7 +84,7 @@ export default function Tags() {
         )}
         <Columns ids={ids} pick={pick} />
         <CopyButton label={text.common.copy} rows={copied} />
-        <button onClick={() => void export_().catch(() => undefined)}>
+        <button disabled={download.busy} onClick={() => void download.run(export_)}>
           <Icon name="download" /> {text.common.csv}
         </button>
       </div>
@@ -94,6 +97,7 @@ export default function Tags() {
         </p>
       )}
       {rows.problem && <Trouble problem={rows.problem} />}
+      {download.problem && <Trouble problem={download.problem} />}
       {away.value !== null && <Notice kind="warn">{text.problem.live}</Notice>}
       {rows.total === 0 ? (
         q || device ? (
@@ -146,7 +150,7 @@ function Row({ index, tag, columns, chosen, choose }: RowProps) {
       </div>
       <div role="cell" class="tail" title={tag.topic}>
         <bdi>
-          <a href={to("/trend", { t: tag.topic })}>{tag.topic.replace(/^dev\//, "")}</a>
+          <a href={to("/trend", { t: tag.topic })}>{brief(tag.topic)}</a>
         </bdi>
       </div>
       {columns.map((column) => (

@@ -114,6 +114,7 @@ function UserTable() {
       {removing && (
         <Sure
           title={text.users.sureUser(removing.name)}
+          does={text.common.delete}
           close={() => setRemoving(undefined)}
           act={() => void act.run(() => remove(`users/${encodeURIComponent(removing.name)}`)).then(changed)}
         />
@@ -232,6 +233,7 @@ function KeyTable() {
       {removing && (
         <Sure
           title={text.users.sureKey(removing.name)}
+          does={text.users.revoke}
           close={() => setRemoving(undefined)}
           act={() =>
             void act.run(() => remove(`keys/${encodeURIComponent(removing.id)}`)).then(() => {
@@ -302,12 +304,12 @@ function Buttons({ busy, close }: { busy: boolean; close: () => void }) {
   );
 }
 
-function Sure({ title, close, act }: { title: string; close: () => void; act: () => void }) {
+function Sure({ title, does, close, act }: { title: string; does: string; close: () => void; act: () => void }) {
   return (
     <Dialog title={title} close={close}>
       <p class="bar">
         <button class="danger" onClick={act}>
-          {text.common.delete}
+          {does}
         </button>
         <button onClick={close}>{text.common.cancel}</button>
       </p>

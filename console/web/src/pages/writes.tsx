@@ -10,6 +10,7 @@ import type { Page, Tag, Value } from "../api/types";
 import { value } from "../format";
 import { go, query, to } from "../router";
 import { text } from "../text";
+import { deviceOf } from "../topic";
 import { Dialog } from "../ui/dialog";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
 import { Picker } from "../ui/picker";
@@ -36,7 +37,7 @@ export default function Writes() {
         <h1>{text.writes.title}</h1>
         <Picker label={text.writes.choose} chosen={[]} pick={(chosen) => go(to("/writes", { topic: chosen }))} />
       </div>
-      {!mayWrite.value && <Notice kind="info">{text.common.needs(text.role.operator)}</Notice>}
+      {!isOperator.value && <Notice kind="info">{text.common.needs(text.role.operator)}</Notice>}
       {topic ? <One key={topic} topic={topic} /> : <Empty title={text.writes.empty} detail={text.writes.emptyDetail} />}
     </>
   );
@@ -46,7 +47,7 @@ function One({ topic }: { topic: string }) {
   const topics = useMemo(() => [topic], [topic]);
   useLast(topics);
   useLive(topics);
-  const device = topic.replace(/^dev\//, "").split("/").slice(0, -1).join("/");
+  const device = deviceOf(topic);
   const tags = useAsk<Page<Tag>>("tags", { device, limit: 5_000 });
   const tag = tags.data?.items.find((one) => one.topic === topic);
   const live = reading(topic).value;

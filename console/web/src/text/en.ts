@@ -26,7 +26,6 @@ export const en = {
     notFound: "There is no such page.",
     toPlant: "Go to the plant",
     broken: "This page has failed. The others go on.",
-    again: "Try again",
   },
   common: {
     loading: "Loading …",
@@ -41,12 +40,8 @@ export const en = {
     more: "Show more",
     search: "Search",
     all: "all",
-    from: "From",
-    to: "To",
     none: "None",
-    details: "Details",
     yes: "yes",
-    no: "no",
     columns: "Columns",
     typeName: "type a part of its name",
     needs: (role: string) => `This needs the role ${role}.`,
@@ -60,13 +55,12 @@ export const en = {
   problem: {
     noAnswer: "The console does not answer",
     noAnswerDetail: "Shown is what was last known. The page goes on by itself when the console is back.",
+    pageFault: "This page has a fault",
     notThere: "This console does not have this part yet",
     notThereDetail: "It is older than this page, or still starting. Load the page again later.",
-    stale: "Shown is what was last known.",
     missing: {
       broker: "The console has no connection to the broker: states and live values are as last known.",
       database: "The database does not answer: history and tags are missing until it is back.",
-      gateway: "No gateway answers: states are as last known.",
       other: (part: string) => `Missing: ${part}. Shown is what was last known.`,
     },
     live: "Live values are interrupted; they go on by themselves",
@@ -99,7 +93,7 @@ export const en = {
     filter: "Filter devices",
     onlyWrong: "only what is wrong",
     state: { online: "online", degraded: "degraded", offline: "offline", unknown: "unknown" },
-    breaker: { closed: "closed", open: "open", "half-open": "half-open" },
+    breaker: { closed: "closed", open: "open" },
     head: {
       what: "What",
       since: "Since",
@@ -129,7 +123,6 @@ export const en = {
       connected: "connected",
       away: "away",
       consumers: "Consumers",
-      messages: (n: number) => count(n, "message", "messages"),
     },
     about: {
       lateness: "How late a scan starts, of 99 in 100 scans",
@@ -142,7 +135,6 @@ export const en = {
     brokerAway: "Broker is away",
     databaseAway: "Database is away",
     tagsOf: "Tags of this device",
-    trendOf: "Trend",
     completenessOf: "Completeness",
     filesOf: "Device files",
     count: (n: number) => count(n, "device", "devices"),
@@ -220,7 +212,6 @@ export const en = {
     annotation: "Text",
     annotateHint: (from: string, to: string) => `About ${from} – ${to}`,
     noAnnotations: "No annotation in this time.",
-    legend: { gap: "no readings", bad: "bad", uncertain: "uncertain" },
   },
   writes: {
     title: "Writes",

@@ -3,6 +3,7 @@ import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { get } from "../api/http";
 import type { Page, Tag } from "../api/types";
 import { text } from "../text";
+import { brief } from "../topic";
 
 const TYPING_MS = 120;
 const SHOWN = 12;
@@ -88,7 +89,7 @@ export function Picker({ label, chosen, pick }: Props) {
             onPointerDown={(event) => event.preventDefault()}
             onClick={() => take(tag)}
           >
-            {tag.topic.replace(/^dev\//, "")} <span class="dim">{tag.unit}</span>
+            {brief(tag.topic)} <span class="dim">{tag.unit}</span>
           </li>
         ))}
       </ul>

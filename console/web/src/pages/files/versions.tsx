@@ -13,9 +13,8 @@ import type { FileProblem } from "./editor";
 
 interface Version {
   id: string;
-  time: string | number;
-  person?: string | null;
-  by?: string | null;
+  time: string;
+  person: string | null;
   files: string[];
 }
 
@@ -55,7 +54,7 @@ export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack
               {items.map((one) => (
                 <tr key={one.id}>
                   <td class="num-left nowrap">{moment(one.time)}</td>
-                  <td>{one.person ?? one.by ?? "–"}</td>
+                  <td>{one.person ?? "–"}</td>
                   <td>{one.files.join(", ")}</td>
                   <td class="actions">
                     {mayChange.value && gateway.writable && (

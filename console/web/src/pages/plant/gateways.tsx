@@ -39,7 +39,7 @@ export function Gateways({ plant }: { plant: Plant }) {
                         <Icon name={one.state === "online" ? "ok" : "bad"} /> {text.plant.state[one.state]}
                       </span>
                     </td>
-                    <td class="num">{count(one.devices ?? devicesOf(plant, one.member))}</td>
+                    <td class="num">{count(one.devices)}</td>
                     <td class="num">
                       {rough(one.readings_per_second)} {name.perSecond}
                     </td>
@@ -59,27 +59,21 @@ export function Gateways({ plant }: { plant: Plant }) {
           </div>
         </section>
       )}
-      {plant.ingestion && (
-        <section aria-labelledby="ingestion">
-          <h2 id="ingestion">{text.plant.ingestion}</h2>
-          <dl class="facts">
-            <Fact name={name.consumers}>
-              {plant.ingestion.consumers.map((one) => (
-                <span key={`${one.group}-${one.number}`} class={`state ${one.connected ? "normal" : "bad"}`}>
-                  <Icon name={one.connected ? "ok" : "bad"} />
-                  {one.group}-{one.number}{" "}
-                </span>
-              ))}
-              {!plant.ingestion.consumers.length && "–"}
-            </Fact>
-            <Fact name={name.lag}>{duration(plant.ingestion.lag_seconds)}</Fact>
-          </dl>
-        </section>
-      )}
+      <section aria-labelledby="ingestion">
+        <h2 id="ingestion">{text.plant.ingestion}</h2>
+        <dl class="facts">
+          <Fact name={name.consumers}>
+            {plant.ingestion.consumers.map((one) => (
+              <span key={`${one.group}-${one.number}`} class={`state ${one.connected ? "normal" : "bad"}`}>
+                <Icon name={one.connected ? "ok" : "bad"} />
+                {one.group}-{one.number}{" "}
+              </span>
+            ))}
+            {!plant.ingestion.consumers.length && "–"}
+          </Fact>
+          <Fact name={name.lag}>{duration(plant.ingestion.lag_seconds)}</Fact>
+        </dl>
+      </section>
     </>
   );
-}
-
-function devicesOf(plant: Plant, member: string): number {
-  return plant.items.filter((device) => device.gateway?.endsWith(member)).length;
 }

@@ -29,12 +29,12 @@ export function Numbers({ plant }: { plant: Plant }) {
         {count(sum(living, "receipts_outstanding"))}
       </Number>
       <Number name={name.lag} title={about.lag} href="#ingestion" level={lagIsHigh(plant) ? "warn" : ""}>
-        {duration(plant.ingestion?.lag_seconds)}
+        {duration(plant.ingestion.lag_seconds)}
       </Number>
-      <Number name={name.broker} href="/about" level={plant.broker?.connected === false ? "bad" : ""}>
+      <Number name={name.broker} href="/about" level={!plant.broker.connected ? "bad" : ""}>
         {connected(plant.broker)}
       </Number>
-      <Number name={name.database} href="/about" level={plant.database?.connected === false ? "bad" : ""}>
+      <Number name={name.database} href="/about" level={!plant.database.connected ? "bad" : ""}>
         {connected(plant.database)}
       </Number>
     </dl>
@@ -66,7 +66,7 @@ function Number(props: { name: string; href: string; title?: string; level?: str
 type Measure = "readings_per_second" | "lateness_p99" | "spool_messages" | "spool_bytes" | "receipts_outstanding";
 
 function known(of: readonly Gateway[], what: Measure): number[] {
-  return of.map((one) => one[what]).filter((value) => value !== null && value !== undefined);
+  return of.map((one) => one[what]).filter((value) => value !== null);
 }
 
 function sum(of: readonly Gateway[], what: Measure): number | null {
@@ -79,6 +79,6 @@ function most(of: readonly Gateway[], what: Measure): number | null {
   return values.length ? Math.max(...values) : null;
 }
 
-function connected(of: { connected: boolean } | null): string {
-  return !of ? "–" : of.connected ? text.plant.number.connected : text.plant.number.away;
+function connected(of: { connected: boolean }): string {
+  return of.connected ? text.plant.number.connected : text.plant.number.away;
 }

@@ -18,7 +18,7 @@ const BY_REASON: readonly [RegExp, Remedy][] = [
 /** A sentence that says what to do. */
 export function remedy(device: Device): string {
   if (device.state === "unknown") return text.remedy.unknown;
-  const found = BY_REASON.find(([pattern]) => pattern.test(device.reason ?? ""));
+  const found = BY_REASON.find(([pattern]) => pattern.test(device.reason));
   if (found) return text.remedy[found[1]];
   return device.state === "degraded" ? text.remedy.tags : text.remedy.offline;
 }

@@ -11,12 +11,12 @@ import { isWrong, worstFirst } from "./tree";
 const LAG_SECONDS = 30;
 const SHOWN = 100;
 
-export const lagIsHigh = (plant: Plant) => (plant.ingestion?.lag_seconds ?? 0) > LAG_SECONDS;
+export const lagIsHigh = (plant: Plant) => (plant.ingestion.lag_seconds ?? 0) > LAG_SECONDS;
 
 interface Row {
   key: string;
   what: preact.ComponentChildren;
-  since: string | number | null;
+  since: string | null;
   why: string;
   remedy: string;
 }
@@ -73,10 +73,10 @@ function ofParts(plant: Plant): Row[] {
   const rows: Row[] = [];
   const add = (what: Row["what"], key: string, why: string, remedy: string, since: Row["since"] = null) =>
     rows.push({ key, what, since, why, remedy });
-  if (plant.broker?.connected === false) {
+  if (!plant.broker.connected) {
     add(part(text.plant.brokerAway, "bad"), "broker", plant.broker.reason ?? "", text.remedy.broker);
   }
-  if (plant.database?.connected === false) add(part(text.plant.databaseAway, "bad"), "database", "", text.remedy.database);
+  if (!plant.database.connected) add(part(text.plant.databaseAway, "bad"), "database", "", text.remedy.database);
   for (const gateway of plant.gateways.filter((one) => one.state === "offline")) {
     const name = `${gateway.group}/${gateway.member}`;
     add(part(text.plant.gatewayGone, "bad", name), `gateway ${name}`, "", text.remedy.gateway, gateway.ts);
@@ -97,7 +97,7 @@ function ofDevices(plant: Plant): Row[] {
         </>
       ),
       since: device.since,
-      why: device.reason ?? "",
+      why: device.reason,
       remedy: remedy(device),
     }));
 }

@@ -1,10 +1,9 @@
 // Tags that are found, fetched as far as somebody looks.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { get, ProblemError, type Asked } from "../../api/http";
+import { asProblem, get, isPassing, RETRY_MS, type Asked, type ProblemError } from "../../api/http";
 import type { Page, Tag } from "../../api/types";
 
 const PAGE = 1_000;
-const RETRY_MS = 5_000;
 
 export interface Rows {
   tags: Tag[];
@@ -32,9 +31,9 @@ export function useRows(list: string, asked: Asked): Rows {
       }
     } catch (error) {
       if (at.stop.signal.aborted) return;
-      const problem = error instanceof ProblemError ? error : new ProblemError(0, "", String(error));
+      const problem = asProblem(error);
       set((old) => ({ ...old, problem }));
-      if (problem.status === 0 || problem.status >= 500) setTimeout(() => !at.stop.signal.aborted && void go(), RETRY_MS);
+      if (isPassing(problem)) setTimeout(() => !at.stop.signal.aborted && void go(), RETRY_MS);
     } finally {
       at.busy = false;
     }

@@ -2,6 +2,7 @@
 import { reading } from "../../api/live";
 import { moment, value } from "../../format";
 import { text } from "../../text";
+import { brief } from "../../topic";
 import { Icon } from "../../ui/icon";
 import { Age, QualityOf } from "../../ui/state";
 import { pen } from "./paint";
@@ -90,7 +91,7 @@ function Row({ line, index, shown, cursor, toggle, remove }: RowProps) {
         >
           <i class={`pen ${pen(index)} ${shown ? "" : "off"}`} />
         </button>
-        {line.topic.replace(/^dev\//, "")}
+        {brief(line.topic)}
       </th>
       <td class="num at">
         {value(at?.shown)} <small>{unit}</small>
