@@ -91,7 +91,9 @@ export const de: Text = {
     gateways: "Gateways",
     ingestion: "Speicherung",
     filter: "Geräte filtern",
+    everyState: "alle Zustände",
     onlyWrong: "nur Störungen",
+    noneOfThese: "Kein Gerät passt dazu.",
     state: { online: "verbunden", degraded: "gestört", offline: "getrennt", unknown: "unbekannt" },
     breaker: { closed: "geschlossen", open: "offen" },
     head: {
@@ -140,6 +142,7 @@ export const de: Text = {
     count: (n) => count(n, "Gerät", "Geräte"),
   },
   remedy: {
+    removed: "Es steht nicht mehr in den Gerätedateien und wird nicht mehr abgefragt. Seine Messwerte bleiben gespeichert.",
     refused: "Unter dieser Adresse nimmt niemand Verbindungen an: Host und Port in der Gerätedatei prüfen, und ob der Server des Geräts läuft.",
     timeout: "Das Gerät antwortet nicht rechtzeitig: Strom, Kabel und Adresse prüfen; `timeout` erhöhen, wenn es nur langsam ist.",
     unreachable: "Keine Route zu dieser Adresse: Netz, VLAN und Routen zwischen Gateway und Gerät prüfen.",
@@ -234,7 +237,7 @@ export const de: Text = {
   },
   audit: {
     empty: "Keine passenden Einträge",
-    open: "ausstehend",
+    open: "versucht",
     ok: "ausgeführt",
     refused: "abgelehnt",
     head: {
@@ -243,7 +246,7 @@ export const de: Text = {
       event: "Was",
       topic: "Topic",
       old: "Vorher",
-      new: "Nachher",
+      new: "Angefordert",
       ok: "Ergebnis",
       detail: "Einzelheiten",
       address: "Von",

@@ -91,7 +91,9 @@ export const en = {
     gateways: "Gateways",
     ingestion: "Ingestion",
     filter: "Filter devices",
+    everyState: "all states",
     onlyWrong: "problems only",
+    noneOfThese: "No device matches.",
     state: { online: "online", degraded: "degraded", offline: "offline", unknown: "unknown" },
     breaker: { closed: "closed", open: "open" },
     head: {
@@ -140,6 +142,7 @@ export const en = {
     count: (n: number) => count(n, "device", "devices"),
   },
   remedy: {
+    removed: "It was taken out of the device files, and is no longer polled. What it sent stays in the history.",
     refused: "Nothing is listening at this address: check host and port in the device file, and that the device's server is enabled.",
     timeout: "No answer in time: check power, cable and address. If the device is just slow, raise `timeout`.",
     unreachable: "No route to this address: check the network, VLAN and routing between gateway and device.",
@@ -234,7 +237,7 @@ export const en = {
   },
   audit: {
     empty: "No matching entries",
-    open: "pending",
+    open: "attempted",
     ok: "done",
     refused: "refused",
     head: {
@@ -243,7 +246,7 @@ export const en = {
       event: "What",
       topic: "Topic",
       old: "Before",
-      new: "After",
+      new: "Requested",
       ok: "Outcome",
       detail: "Details",
       address: "From",

@@ -4,6 +4,7 @@ import type { Device, DeviceState, Gateway, Plant } from "../../api/types";
 import { bytes, count, duration, rough } from "../../format";
 import { text } from "../../text";
 import { to } from "../../router";
+import { STATES } from "./tree";
 import { lagIsHigh } from "./wrong";
 
 export function Numbers({ plant }: { plant: Plant }) {
@@ -12,7 +13,7 @@ export function Numbers({ plant }: { plant: Plant }) {
   const spool = sum(living, "spool_messages");
   return (
     <dl class="numbers">
-      {(["online", "degraded", "offline", "unknown"] as const).map((state) => (
+      {STATES.map((state) => (
         <States key={state} state={state} devices={plant.items} />
       ))}
       <Number name={name.readings} href="#gateways">

@@ -5,14 +5,15 @@ import { text } from "../../text";
 type Remedy = keyof typeof text.remedy;
 
 const BY_REASON: readonly [RegExp, Remedy][] = [
+  [/no longer in the device files/i, "removed"],
   [/put\/get|optimi[sz]ed/i, "putGet"],
   [/certificate|untrusted|security (policy|checks)/i, "certificate"],
+  [/login|password|user ?name|access ?denied|identity/i, "login"],
   [/refused|ECONNREFUSED/i, "refused"],
   [/unreachable|no route|EHOSTUNREACH/i, "unreachable"],
   [/name or service|not known|getaddrinfo|resolve/i, "name"],
-  [/login|password|user|access denied|identity/i, "login"],
   [/illegal data address|illegal address|no such (node|address)|NodeIdUnknown/i, "address"],
-  [/time|answer|silent/i, "timeout"],
+  [/in time|timeout|no answer|no connection within|longer than/i, "timeout"],
 ];
 
 /** A sentence that says what to do. */

@@ -11,7 +11,11 @@ import { isWrong, worstFirst } from "./tree";
 const LAG_SECONDS = 30;
 const SHOWN = 100;
 
-export const lagIsHigh = (plant: Plant) => (plant.ingestion.lag_seconds ?? 0) > LAG_SECONDS;
+/** An old newest reading is late only while others wait to be stored: else nothing was read since. */
+export function lagIsHigh({ ingestion, gateways }: Plant): boolean {
+  const waits = gateways.some((one) => one.state === "online" && ((one.spool_messages || one.receipts_outstanding) ?? 0) > 0);
+  return waits && (ingestion.lag_seconds ?? 0) > LAG_SECONDS;
+}
 
 interface Row {
   key: string;
