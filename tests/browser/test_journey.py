@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.conftest import PERSON
 from tests.browser.visit import PAGES, Visit
 from tests.conftest import Production
-from tests.consoles import Console
+from tests.consoles import PASSWORD, Console
 from tests.parts import Nexus
 
 
@@ -25,6 +25,36 @@ def test_nobody_sees_anything_without_a_login(visit: Visit) -> None:
     expect(visit.page.get_by_role("heading", name="Tags")).to_be_visible()
     visit.page.get_by_role("button", name="Log out").click()
     expect(visit.page.get_by_role("button", name="Log in")).to_be_visible()
+
+
+def test_a_session_that_ends_costs_nobody_what_is_typed(visit: Visit, plant: dict[str, Nexus]) -> None:
+    visit.log_in("/files")
+    editor = visit.page.get_by_role("textbox", name="plc.yaml")
+    expect(editor).to_have_value(re.compile("uint32"))
+    editor.fill("devices: []  # half of it")
+    visit.page.context.clear_cookies()
+    visit.page.get_by_role("button", name="Check").click()
+    login = visit.page.get_by_role("dialog", name="Log in")
+    expect(login).to_contain_text("Your session has ended")
+    login.get_by_label("Name").fill(PERSON)
+    login.get_by_label("Password").fill(PASSWORD)
+    login.get_by_role("button", name="Log in").click()
+    expect(login).to_be_hidden()
+    expect(editor).to_have_value("devices: []  # half of it")
+    visit.open("About")
+    visit.open("Device files")
+    expect(editor).to_have_value("devices: []  # half of it")
+
+
+def test_whoever_mistypes_the_old_password_is_told_so_and_stays(visit: Visit) -> None:
+    visit.log_in()
+    visit.page.get_by_role("button", name=PERSON).click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_label("Current password").fill("not the old one")
+    dialog.get_by_label("New password").fill("another one, and long")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_contain_text("the old password is wrong")
+    expect(visit.page.get_by_role("button", name="Log out")).to_be_attached()
 
 
 def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant: dict[str, Nexus]) -> None:

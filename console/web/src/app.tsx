@@ -1,10 +1,11 @@
 // The frame around every page: who is logged in, where we are, and what is shown there.
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { load, session } from "./api/session";
 import { asProblem, type ProblemError } from "./api/http";
+import { expired, session } from "./api/person";
+import { load } from "./api/session";
 import { lazy } from "./lazy";
-import { Login } from "./pages/login";
+import { Login, LoginAgain } from "./pages/login";
 import { Plant } from "./pages/plant";
 import { path } from "./router";
 import { text } from "./text";
@@ -45,11 +46,14 @@ export function App() {
   if (known === undefined) return <main class="alone">{problem && <Trouble problem={problem} />}</main>;
   if (known === null) return <Login />;
   return (
-    <Shell>
-      <Boundary key={path.value.split("/")[1]}>
-        <Page />
-      </Boundary>
-    </Shell>
+    <>
+      {expired.value && <LoginAgain />}
+      <Shell key={known.name}>
+        <Boundary key={path.value.split("/")[1]}>
+          <Page />
+        </Boundary>
+      </Shell>
+    </>
   );
 }
 

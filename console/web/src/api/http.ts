@@ -1,5 +1,5 @@
 // Requests to the console's REST API, and what can go wrong with them.
-import { session } from "./session";
+import { again, become, session } from "./person";
 
 const API = "/api/v1/";
 
@@ -60,7 +60,11 @@ export async function call<T>(method: string, url: string, body?: unknown, signa
   const type = answer.headers.get("Content-Type") ?? "";
   const content: unknown = /json/.test(type) ? await answer.json().catch(() => null) : null;
   if (answer.ok) return content as T;
-  if (answer.status === 401 && !url.endsWith("/session")) session.value = null;
+  if (answer.status === 401 && session.value && !url.endsWith("/session")) {
+    become(null);
+    // A question waits for another login. An act does not: what it was for may have passed by then.
+    if (method === "GET") return again(signal).then(() => call<T>(method, url, body, signal));
+  }
   const { title, detail, ...more } = (content ?? {}) as Record<string, unknown>;
   throw new ProblemError(answer.status, String(title ?? answer.statusText), String(detail ?? ""), more);
 }

@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import type { Asked } from "../api/http";
 import { usePages } from "../api/pages";
-import { isOperator } from "../api/session";
+import { isOperator } from "../api/person";
 import type { Page } from "../api/types";
 import { moment, value } from "../format";
 import { text } from "../text";

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { post } from "../api/http";
 import { usePages } from "../api/pages";
-import { mayChange } from "../api/session";
+import { mayChange } from "../api/person";
 import type { Page } from "../api/types";
 import { bytes, count, moment } from "../format";
 import { text } from "../text";

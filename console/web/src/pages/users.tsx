@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { call, post, remove } from "../api/http";
-import { isEngineer, mayChange, session, type Role } from "../api/session";
+import { isEngineer, mayChange, session, type Role } from "../api/person";
 import { moment } from "../format";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";

@@ -5,7 +5,7 @@ import { useAsk } from "../api/ask";
 import { post } from "../api/http";
 import { useLast } from "../api/last";
 import { reading, useLive } from "../api/live";
-import { isOperator, mayWrite } from "../api/session";
+import { isOperator, mayWrite } from "../api/person";
 import type { Page, Tag, Value } from "../api/types";
 import { value } from "../format";
 import { go, query, to } from "../router";

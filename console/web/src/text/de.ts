@@ -19,6 +19,7 @@ export const de: Text = {
   },
   shell: {
     logOut: "Abmelden",
+    notLoggedOut: "Sie sind noch angemeldet",
     theme: { auto: "Farben: wie das System", light: "Farben: hell", dark: "Farben: dunkel" },
     language: "Sprache",
     insecure: "Ohne Anmeldung: Jeder auf diesem Rechner darf alles.",
@@ -74,6 +75,7 @@ export const de: Text = {
     name: "Name",
     password: "Passwort",
     submit: "Anmelden",
+    expired: "Ihre Sitzung ist beendet. Melden Sie sich wieder an, um hier weiterzumachen.",
     sso: "Über die Organisation anmelden",
     failed: {
       failed: "Die Anmeldung über die Organisation ist fehlgeschlagen. Bitte erneut versuchen.",

@@ -19,6 +19,7 @@ export const en = {
   },
   shell: {
     logOut: "Log out",
+    notLoggedOut: "You are still logged in",
     theme: { auto: "Colours: follow the system", light: "Colours: light", dark: "Colours: dark" },
     language: "Language",
     insecure: "No login required: anyone on this machine can do anything.",
@@ -74,6 +75,7 @@ export const en = {
     name: "Name",
     password: "Password",
     submit: "Log in",
+    expired: "Your session has ended. Log in again to continue where you were.",
     sso: "Log in with your organisation",
     failed: {
       failed: "Logging in through your organisation failed. Try again.",

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAct } from "../../api/act";
 import { useAsk } from "../../api/ask";
 import { post, ProblemError } from "../../api/http";
-import { mayChange } from "../../api/session";
+import { mayChange } from "../../api/person";
 import { moment } from "../../format";
 import { text } from "../../text";
 import { Dialog } from "../../ui/dialog";

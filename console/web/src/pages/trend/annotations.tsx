@@ -2,7 +2,7 @@
 import { useState } from "preact/hooks";
 import { useAct } from "../../api/act";
 import { post } from "../../api/http";
-import { isOperator } from "../../api/session";
+import { isOperator } from "../../api/person";
 import type { Annotation } from "../../api/types";
 import { moment } from "../../format";
 import { text } from "../../text";
