@@ -68,7 +68,7 @@ export function Grid({ label, columns, count, onSeen, row, list }: Props) {
           ))}
         </div>
       </div>
-      <div role="rowgroup" class="grid-body" style={{ height: count * ROW_HEIGHT }}>
+      <div role="rowgroup" class="grid-body" style={{ height: `${count * ROW_HEIGHT}px` }}>
         {rows}
       </div>
     </div>

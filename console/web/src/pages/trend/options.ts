@@ -7,7 +7,7 @@ import type { Line } from "./points";
 
 const stepped = uPlot.paths.stepped!({ align: 1 });
 const MOST_AXES = 4;
-const TIME_PX = 80; // between two times: a date is as wide
+const TIME_PX = 72; // between two times: a date is as wide
 const FONT = "12px system-ui, sans-serif";
 
 const isBucketed = (line: Line) => line.resolution !== "" && line.resolution !== "raw";
