@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import PERSON
 from tests.browser.visit import PAGES, Visit
@@ -91,6 +91,24 @@ def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant:
     assert png.value.path().read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_long_list_of_tags_scrolls_to_its_end(visit: Visit) -> None:
+    visit.page.route("**/api/v1/tags?*", _many_tags)
+    visit.log_in("/tags")
+    expect(visit.row("line/plc/t0000")).to_be_visible()
+    visit.page.get_by_role("table").focus()
+    visit.page.keyboard.press("End")
+    expect(visit.row("line/plc/t2999")).to_be_visible()
+
+
+def _many_tags(route: Route) -> None:
+    """3,000 of them, by the thousand."""
+    unknown = dict.fromkeys(("unit", "since", "address", "type", "writable", "min", "max"))
+    first = int(re.search(r"after=(\d+)", route.request.url + "&after=0")[1])  # type: ignore[index]
+    names = [f"t{number:04}" for number in range(first, first + 1_000)]
+    items = [{"topic": f"dev/line/plc/{name}", "device": "line/plc", "tag": name, **unknown} for name in names]
+    route.fulfill(json={"items": items, "next": str(first + 1_000) if first < 2_000 else None, "total": 3_000})
+
+
 def test_a_set_point_is_written_read_back_and_in_the_audit(
     visit: Visit, plant: dict[str, Nexus], production: Production
 ) -> None:
@@ -174,9 +192,14 @@ def test_pages_say_what_is_away_and_go_on_when_it_is_back(
     expect(visit.row("offline")).to_contain_text("plant/line1/plc")
     plant["simulator"].restart()
     expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+    visit.page.get_by_role("definition").first.get_by_role("link").click()
+    state = visit.page.get_by_role("combobox", name="State")
+    expect(state).to_have_value("online")
+    state.select_option("all states")
     production.broker.stop()
     expect(visit.page.get_by_text("no connection to the broker")).to_be_visible()
     expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
+    expect(visit.row("1 device")).to_contain_text("unknown")
     production.broker.start()
     expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
 
@@ -184,7 +207,7 @@ def test_pages_say_what_is_away_and_go_on_when_it_is_back(
 def test_a_console_that_is_away_leaves_the_page_and_comes_back(
     visit: Visit, plant: dict[str, Nexus], console: Console
 ) -> None:
-    visit.log_in()
+    visit.log_in("/plant/50%")  # an address that is cut
     expect(visit.row("plc")).to_contain_text("online")
     console.stop()
     expect(visit.page.get_by_text("The console does not answer")).to_be_visible()

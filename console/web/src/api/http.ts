@@ -6,6 +6,7 @@ const API = "/api/v1/";
 export const NO_ANSWER = 0;
 export const PAGE_FAULT = -1;
 export const RETRY_MS = 5_000;
+const ANSWER_MS = 20_000; // to a question; the database has 10 s for it
 
 /** An answer that is not what was asked for; `status` is that of HTTP, or one of the above. */
 export class ProblemError extends Error {
@@ -49,16 +50,17 @@ export async function call<T>(method: string, url: string, body?: unknown, signa
   if (method !== "GET" && session.value?.csrf) headers["X-CSRF-Token"] = session.value.csrf;
   const init: RequestInit = { method, headers, credentials: "same-origin" };
   if (body !== undefined) init.body = JSON.stringify(body);
-  if (signal) init.signal = signal;
+  const signals = [signal, method === "GET" ? AbortSignal.timeout(ANSWER_MS) : undefined];
+  init.signal = AbortSignal.any(signals.filter((one) => one !== undefined));
   let answer: Response;
+  let content: unknown = null;
   try {
     answer = await fetch(url, init);
+    if (/json/.test(answer.headers.get("Content-Type") ?? "")) content = await answer.json();
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new ProblemError(NO_ANSWER, "", "");
   }
-  const type = answer.headers.get("Content-Type") ?? "";
-  const content: unknown = /json/.test(type) ? await answer.json().catch(() => null) : null;
   if (answer.ok) return content as T;
   if (answer.status === 401 && session.value && !url.endsWith("/session")) {
     become(null);

@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import { useAsk } from "../api/ask";
 import type { Asked } from "../api/http";
 import { count, duration, moment } from "../format";
-import { go, query, to } from "../router";
+import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Status } from "../ui/messages";
@@ -76,7 +76,7 @@ export default function Completeness() {
         />
         {device && (
           <span class="chip">
-            <a href={`/plant/${device}`}>{device}</a>
+            <a href={toDevice(device)}>{device}</a>
             <button class="quiet" onClick={() => show({ device: "" })}>
               <Icon name="close" label={text.common.all} />
             </button>
@@ -174,7 +174,7 @@ function Details({ rows }: { rows: readonly Hour[] }) {
             {rows.map((one) => (
               <tr key={`${one.device} ${one.hour}`}>
                 <th scope="row">
-                  <a href={`/plant/${one.device}`}>{one.device}</a>
+                  <a href={toDevice(one.device)}>{one.device}</a>
                 </th>
                 <td class="num-left nowrap">{moment(one.hour)}</td>
                 {COUNTS.map((name) => (

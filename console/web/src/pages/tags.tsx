@@ -4,7 +4,7 @@ import { useAct } from "../api/act";
 import { fetchLast, useLast } from "../api/last";
 import { away, reading, useLive } from "../api/live";
 import type { Tag } from "../api/types";
-import { go, query, to } from "../router";
+import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { brief } from "../topic";
 import { CopyButton } from "../ui/copied";
@@ -90,7 +90,7 @@ export default function Tags() {
       </div>
       {device && (
         <p class="chip">
-          {text.tags.device}: <a href={`/plant/${device}`}>{device}</a>
+          {text.tags.device}: <a href={toDevice(device)}>{device}</a>
           <button class="quiet" onClick={() => go(to("/tags", { q }))}>
             <Icon name="close" label={text.common.all} />
           </button>

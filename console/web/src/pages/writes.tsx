@@ -8,7 +8,7 @@ import { reading, useLive } from "../api/live";
 import { isOperator, mayWrite } from "../api/person";
 import type { Page, Tag, Value } from "../api/types";
 import { value } from "../format";
-import { go, query, to } from "../router";
+import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { deviceOf } from "../topic";
 import { Dialog } from "../ui/dialog";
@@ -75,7 +75,7 @@ function One({ topic }: { topic: string }) {
           </Fact>
           <Fact name={text.tags.head.type}>{tag?.type ?? "–"}</Fact>
           <Fact name={text.tags.head.device}>
-            <a href={`/plant/${device}`}>{device}</a>
+            <a href={toDevice(device)}>{device}</a>
           </Fact>
         </dl>
         <Status of={tags} />

@@ -120,7 +120,7 @@ export const de: Text = {
       lateness: "Verspätung p99",
       spool: "Zwischenspeicher",
       receipts: "Offene Quittungen",
-      lag: "Speicherverzug",
+      lag: "Zuletzt gespeichert",
       broker: "Broker",
       database: "Datenbank",
       version: "Version",
@@ -144,6 +144,7 @@ export const de: Text = {
     count: (n) => count(n, "Gerät", "Geräte"),
   },
   remedy: {
+    lastKnown: "Bis dahin werden ihre letzten bekannten Werte angezeigt.",
     removed: "Es steht nicht mehr in den Gerätedateien und wird nicht mehr abgefragt. Seine Messwerte bleiben gespeichert.",
     refused: "Unter dieser Adresse nimmt niemand Verbindungen an: Host und Port in der Gerätedatei prüfen, und ob der Server des Geräts läuft.",
     timeout: "Das Gerät antwortet nicht rechtzeitig: Strom, Kabel und Adresse prüfen; `timeout` erhöhen, wenn es nur langsam ist.",

@@ -120,7 +120,7 @@ export const en = {
       lateness: "Lateness p99",
       spool: "Spool",
       receipts: "Pending receipts",
-      lag: "Ingestion lag",
+      lag: "Last stored",
       broker: "Broker",
       database: "Database",
       version: "Version",
@@ -144,6 +144,7 @@ export const en = {
     count: (n: number) => count(n, "device", "devices"),
   },
   remedy: {
+    lastKnown: "Their last known values are shown until then.",
     removed: "It was taken out of the device files, and is no longer polled. What it sent stays in the history.",
     refused: "Nothing is listening at this address: check host and port in the device file, and that the device's server is enabled.",
     timeout: "No answer in time: check power, cable and address. If the device is just slow, raise `timeout`.",

@@ -18,8 +18,10 @@ export function said(problem: ProblemError): Said {
   if (unknownRoute || problem.status === 405) {
     return { title: text.problem.notThere, detail: text.problem.notThereDetail };
   }
-  return { title: problem.title || String(problem.status), detail: problem.detail };
+  return { title: problem.title || String(problem.status), detail: sentence(problem.detail) };
 }
+
+const sentence = (of: string) => of.charAt(0).toUpperCase() + of.slice(1);
 
 export function Trouble({ problem, again }: { problem: ProblemError; again?: () => void }) {
   const { title, detail } = said(problem);

@@ -2,7 +2,7 @@
 import { useMemo, useState } from "preact/hooks";
 import type { Device } from "../../api/types";
 import { count, duration } from "../../format";
-import { go, query, to } from "../../router";
+import { go, query, to, toDevice } from "../../router";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
 import { Empty } from "../../ui/messages";
@@ -125,7 +125,7 @@ function Row({ of, depth, chosen }: { of: Device } & Shown) {
   return (
     <tr class={of.path === chosen ? "chosen" : ""}>
       <th scope="row" class={`depth-${Math.min(depth, 8)}`}>
-        <a href={`/plant/${of.path}`} title={of.name}>
+        <a href={toDevice(of.path)} title={of.name}>
           {of.path.split("/").at(-1)}
         </a>
       </th>

@@ -3,7 +3,7 @@ import type { Plant } from "../../api/types";
 import { bytes, count, duration, rough } from "../../format";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
-import { Age } from "../../ui/state";
+import { Age, State } from "../../ui/state";
 import { Fact } from "./device";
 
 export function Gateways({ plant }: { plant: Plant }) {
@@ -35,13 +35,11 @@ export function Gateways({ plant }: { plant: Plant }) {
                       {one.group}/{one.member}
                     </th>
                     <td>
-                      <span class={`state ${one.state === "online" ? "normal" : "bad"}`}>
-                        <Icon name={one.state === "online" ? "ok" : "bad"} /> {text.plant.state[one.state]}
-                      </span>
+                      <State of={plant.broker.connected ? one.state : "unknown"} />
                     </td>
                     <td class="num">{count(one.devices)}</td>
                     <td class="num">
-                      {rough(one.readings_per_second)} {name.perSecond}
+                      {rough(one.readings_per_second)} {one.readings_per_second !== null && name.perSecond}
                     </td>
                     <td class="num">{duration(one.lateness_p99)}</td>
                     <td class="num">

@@ -9,7 +9,9 @@ import { lagIsHigh } from "./wrong";
 
 export function Numbers({ plant }: { plant: Plant }) {
   const { number: name, about } = text.plant;
-  const living = plant.gateways.filter((one) => one.state === "online");
+  // Without the broker nobody knows what is now.
+  const living = plant.broker.connected ? plant.gateways.filter((one) => one.state === "online") : [];
+  const rate = sum(living, "readings_per_second");
   const spool = sum(living, "spool_messages");
   return (
     <dl class="numbers">
@@ -17,14 +19,14 @@ export function Numbers({ plant }: { plant: Plant }) {
         <States key={state} state={state} devices={plant.items} />
       ))}
       <Number name={name.readings} href="#gateways">
-        {rough(sum(living, "readings_per_second"))}
-        <small>{name.perSecond}</small>
+        {rough(rate)}
+        {rate !== null && <small>{name.perSecond}</small>}
       </Number>
       <Number name={name.lateness} title={about.lateness} href="#gateways">
         {duration(most(living, "lateness_p99"))}
       </Number>
       <Number name={name.spool} title={about.spool} href="#gateways" level={spool && spool > 1000 ? "warn" : ""}>
-        {count(spool)} <small>{bytes(sum(living, "spool_bytes"))}</small>
+        {count(spool)} {spool !== null && <small>{bytes(sum(living, "spool_bytes"))}</small>}
       </Number>
       <Number name={name.receipts} title={about.receipts} href="#gateways">
         {count(sum(living, "receipts_outstanding"))}

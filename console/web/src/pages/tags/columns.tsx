@@ -3,6 +3,7 @@ import type { ComponentChildren } from "preact";
 import type { Reading } from "../../api/live";
 import type { Tag } from "../../api/types";
 import { moment, value } from "../../format";
+import { toDevice } from "../../router";
 import { load, save } from "../../settings";
 import { text } from "../../text";
 import type { Column } from "../../ui/grid";
@@ -63,7 +64,7 @@ export const COLUMNS: readonly TagColumn[] = [
     id: "device",
     title: head.device,
     width: "minmax(9rem, 1.4fr)",
-    cell: (tag) => <a href={`/plant/${tag.device}`}>{tag.device}</a>,
+    cell: (tag) => <a href={toDevice(tag.device)}>{tag.device}</a>,
     raw: (tag) => tag.device,
   },
   {
