@@ -100,6 +100,25 @@ def test_a_long_list_of_tags_scrolls_to_its_end(visit: Visit) -> None:
     expect(visit.row("line/plc/t2999")).to_be_visible()
 
 
+def test_bad_tags_are_found_among_many(visit: Visit) -> None:
+    visit.page.route("**/api/v1/tags?*", _many_tags)
+    visit.page.route("**/api/v1/last", _all_good_but_one)
+    visit.log_in("/tags")
+    visit.page.get_by_role("combobox", name="Show").select_option("problems only")
+    expect(visit.row("line/plc/t1500")).to_contain_text("bad")
+    expect(visit.page.get_by_role("status").filter(has_text="1 tag")).to_be_visible()
+    visit.page.get_by_role("combobox", name="Show").select_option("all tags")
+    visit.page.get_by_role("columnheader", name="Quality").get_by_role("button").click()
+    expect(visit.page.get_by_role("row").nth(1)).to_contain_text("line/plc/t1500")
+
+
+def _all_good_but_one(route: Route) -> None:
+    time = {"time": "2026-01-01T00:00:00Z", "value": 1, "unit": None}
+    topics = route.request.post_data_json["topics"]
+    items = [{"topic": one, "quality": "bad" if one.endswith("t1500") else "good", **time} for one in topics]
+    route.fulfill(json={"items": items, "next": None})
+
+
 def _many_tags(route: Route) -> None:
     """3,000 of them, by the thousand."""
     unknown = dict.fromkeys(("unit", "since", "address", "type", "writable", "min", "max"))
