@@ -1,5 +1,6 @@
 """What people do with the console, in a real browser before real services."""
 
+import json
 import re
 from pathlib import Path
 
@@ -114,7 +115,7 @@ def test_bad_tags_are_found_among_many(visit: Visit) -> None:
 
 def _all_good_but_one(route: Route) -> None:
     time = {"time": "2026-01-01T00:00:00Z", "value": 1, "unit": None}
-    topics = route.request.post_data_json["topics"]
+    topics = json.loads(route.request.post_data or "")["topics"]
     items = [{"topic": one, "quality": "bad" if one.endswith("t1500") else "good", **time} for one in topics]
     route.fulfill(json={"items": items, "next": None})
 
