@@ -17,6 +17,7 @@ from console.live.last_known import LastKnown
 from console.live.numbered import Given
 from console.live.requests import Requests
 from console.live.retained import Retained
+from console.live.standing_in import standing_in
 from console.live.subscriptions import Subscriptions
 from console.live.values import Values
 from console.problems import Problem
@@ -77,6 +78,10 @@ class Plant:
     def is_polled(self, path: str) -> bool:
         """Whether a gateway has the device, as far as we know."""
         return path in self._retained.descriptions or self._retained.status(path) is not None
+
+    def taken(self, topics: Sequence[str]) -> list[str]:
+        """Those on which only gateways speak: at, above or below a device that is polled, or a tag."""
+        return standing_in(topics, self._retained.paths, self._retained.tags)
 
     def value(self, topic: str) -> tuple[Value, int] | None:
         """The newest value of a topic that somebody watches, and its time in epoch ms."""

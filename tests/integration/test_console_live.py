@@ -200,7 +200,7 @@ def test_readings_by_http_are_answered_when_they_are_in_the_database(
         {"topic": "dev/well/8/name", "time": now, "value": "north", "quality": "uncertain"},
     ]
     for _ in range(2):
-        assert console.ask("POST", "data", readings) == (200, {"stored": 4})
+        assert console.ask("POST", "data", readings) == (200, {"stored": 4, "late": 0})
     with psycopg.connect(production.owner) as connection:
         rows = connection.execute(
             "SELECT topic, value, value_str, quality, unit FROM metrics WHERE topic LIKE 'dev/well/%' ORDER BY topic, time"
@@ -211,7 +211,12 @@ def test_readings_by_http_are_answered_when_they_are_in_the_database(
         ("dev/well/7/pump", 1.0, None, 192, None),
         ("dev/well/8/name", None, "north", 64, None),
     ]
-    assert console.ask("POST", "data", [{"topic": COUNT, "time": now, "value": 1}])[0] == 409
+    again = [{**readings[0], "value": 2.5}, readings[1], {**readings[3], "quality": "good"}]
+    status, problem = console.ask("POST", "data", again)
+    assert (status, problem["stored"], problem["different"], problem["refused"]) == (409, 1, [0, 2], [])
+    assert f"dev/well/7/level at {now}" in problem["detail"]
+    for taken in (COUNT, f"{COUNT}/x", "dev/plant/line1/plc/new", "dev/plant/line1/plc", "dev/plant/line1"):
+        assert console.ask("POST", "data", [{"topic": taken, "time": now, "value": 1}])[0] == 409, taken
     plant["ingester"].stop()
     status, problem = console.ask("POST", "data", [{**readings[0], "time": "2026-01-02T00:00:00Z"}])
     assert (status, problem["stored"]) == (503, 0)
@@ -223,7 +228,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Conso
         ({"topic": "dev/level"}, "is no tag's"),
         ({"topic": "dev/well/+/level"}, "is no tag's"),
         ({"time": "2999-01-01T00:00:00Z"}, "no more than an hour ahead"),
-        ({"time": "1990-01-01T00:00:00Z"}, "within the last 10 years"),
+        ({"time": "1990-01-01T00:00:00Z"}, "what is older is not kept"),
         ({"time": "2026-01-01T00:00:00"}, "timezone"),
         ({"value": [1]}, "value"),
         ({"value": "a\0b"}, "value"),
@@ -235,6 +240,21 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Conso
         reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1, **wrong}
         status, problem = console.ask("POST", "data", [reading])
         assert (status, said in problem["detail"]) == (422, True), problem
+
+
+def test_two_values_of_one_topic_and_time_are_refused(console: Console) -> None:
+    reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1}
+    status, problem = console.ask("POST", "data", [reading, reading, {**reading, "value": 2}])
+    assert (status, problem["detail"].startswith("2: topic and time are those of 0")) == (422, True), problem
+
+
+def test_what_retention_would_drop_is_refused(console: Console, production: Production) -> None:
+    with psycopg.connect(production.owner) as connection:
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT timestamptz '2026-02-01Z' $$"
+        )
+    status, problem = console.ask("POST", "data", [{"topic": "dev/a/t", "time": "2026-01-31T23:59:59Z", "value": 1}])
+    assert (status, "before 2026-02-01T00:00:00.000Z" in problem["detail"]) == (422, True), problem
 
 
 def test_a_broker_that_is_away_is_said_and_its_return_too(console: Console, production: Production) -> None:
