@@ -2,6 +2,7 @@
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,17 +26,14 @@ def start(tmp_path: Path, database: str) -> Iterator[Callable[..., Console]]:
     """Starts consoles on a database with the users vera (viewer), otto (operator) and edda (engineer)."""
     for name, role in (("vera", Role.viewer), ("otto", Role.operator), ("edda", Role.engineer)):
         add_user(database, name, role)
-    started: list[Console] = []
+    with ExitStack() as stack:
 
-    def one(**settings: str) -> Console:
-        started.append(Console(tmp_path, database, **settings))
-        return started[-1].until_serving()
+        def one(**settings: str) -> Console:
+            console = Console(tmp_path, database, **settings)
+            stack.enter_context(ended_with_block(console))
+            return console.until_serving()
 
-    with ended_with_block(*started):
         yield one
-    for console in started:
-        console.process.kill()
-        console.process.wait()
 
 
 @pytest.fixture
