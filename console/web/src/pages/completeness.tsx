@@ -45,6 +45,12 @@ function dayOf(at: Date): string {
   return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, "0")}-${String(at.getDate()).padStart(2, "0")}`;
 }
 
+/** Beginnings in milliseconds: 23 or 25 of them where clocks change. */
+function hoursOf(from: Date, until: Date): number[] {
+  const many = Math.round((until.getTime() - from.getTime()) / HOUR_MS);
+  return Array.from({ length: many }, (_, hour) => from.getTime() + hour * HOUR_MS);
+}
+
 export default function Completeness() {
   const device = query.value.get("device") ?? "";
   const day = query.value.get("day") ?? dayOf(midnight());
@@ -86,15 +92,16 @@ export default function Completeness() {
       <p class="dim">{text.completeness.about}</p>
       <Status of={answer} />
       {items && !items.length && <Empty title={text.completeness.empty} detail={text.completeness.emptyDetail} />}
-      {items && items.length > 0 && <Day items={items} from={from.getTime()} choose={(chosen) => show({ device: chosen })} />}
+      {items && items.length > 0 && <Day items={items} hours={hoursOf(from, until)} choose={(chosen) => show({ device: chosen })} />}
     </>
   );
 }
 
-function Day({ items, from, choose }: { items: readonly Hour[]; from: number; choose: (device: string) => void }) {
+function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]; choose: (device: string) => void }) {
   const missing = items.reduce((sum, one) => sum + one.missing, 0);
-  const devices = useMemo(() => byDevice(items, from), [items, from]);
-  const rows = devices.length === 1 ? [...items] : items.filter((one) => one.missing > 0);
+  const devices = useMemo(() => byDevice(items), [items]);
+  const isOne = devices.length === 1;
+  const rows = isOne ? [...items] : items.filter((one) => one.missing > 0);
   return (
     <>
       {missing ? (
@@ -107,9 +114,9 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
           <thead>
             <tr>
               <th>{text.plant.head.device}</th>
-              {Array.from({ length: 24 }, (_, hour) => (
+              {hours.map((hour) => (
                 <th key={hour} class="hour num">
-                  {String(hour).padStart(2, "0")}
+                  {String(new Date(hour).getHours()).padStart(2, "0")}
                 </th>
               ))}
               <th class="num">{text.completeness.head.due}</th>
@@ -125,7 +132,7 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
                     {one.device}
                   </button>
                 </th>
-                {Array.from({ length: 24 }, (_, hour) => (
+                {hours.map((hour) => (
                   <Cell key={hour} of={one.hours.get(hour)} />
                 ))}
                 <td class="num">{count(one.due)}</td>
@@ -136,7 +143,9 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
           </tbody>
         </table>
       </div>
-      {rows.length > 0 && <Details rows={rows.slice(0, SHOWN)} />}
+      {rows.length > 0 && (
+        <Details title={isOne ? text.completeness.hours : text.completeness.details} rows={rows.slice(0, SHOWN)} />
+      )}
     </>
   );
 }
@@ -151,11 +160,11 @@ function Cell({ of }: { of: Hour | undefined }) {
   );
 }
 
-function Details({ rows }: { rows: readonly Hour[] }) {
+function Details({ title, rows }: { title: string; rows: readonly Hour[] }) {
   const { head } = text.completeness;
   return (
     <section aria-labelledby="details">
-      <h2 id="details">{text.completeness.details}</h2>
+      <h2 id="details">{title}</h2>
       <div class="scroll" tabIndex={0}>
         <table class="rows">
           <thead>
@@ -213,12 +222,12 @@ interface Row {
 }
 
 /** What lacks most first. */
-function byDevice(items: readonly Hour[], from: number): Row[] {
+function byDevice(items: readonly Hour[]): Row[] {
   const found = new Map<string, Row>();
   for (const one of items) {
     const row = found.get(one.device) ?? { device: one.device, hours: new Map(), due: 0, stored: 0, missing: 0 };
     found.set(one.device, row);
-    row.hours.set(Math.floor((Date.parse(one.hour) - from) / HOUR_MS), one);
+    row.hours.set(Date.parse(one.hour), one);
     row.due += one.due;
     row.stored += one.stored;
     row.missing += one.missing;

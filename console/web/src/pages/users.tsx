@@ -93,11 +93,11 @@ function UserTable() {
                   <td class="actions">
                     {mayChange.value && (
                       <>
-                        <button class="quiet" onClick={() => setMaking(one)}>
+                        <button onClick={() => setMaking(one)}>
                           {text.users.change}
                         </button>
                         {one.name !== session.value?.name && (
-                          <button class="quiet" onClick={() => setRemoving(one)}>
+                          <button onClick={() => setRemoving(one)}>
                             {text.common.delete}
                           </button>
                         )}
@@ -209,7 +209,7 @@ function KeyTable() {
                   <td class="num-left">{one.last_used ? moment(one.last_used) : text.users.never}</td>
                   <td class="actions">
                     {mayChange.value && (
-                      <button class="quiet" onClick={() => setRemoving(one)}>
+                      <button onClick={() => setRemoving(one)}>
                         {text.users.revoke}
                       </button>
                     )}

@@ -35,7 +35,7 @@ export default function Writes() {
     <>
       <div class="bar">
         <h1>{text.writes.title}</h1>
-        <Picker label={text.writes.choose} chosen={[]} pick={(chosen) => go(to("/writes", { topic: chosen }))} />
+        <Picker label={text.writes.choose} chosen={[]} isOffered={(tag) => tag.writable === true} pick={(chosen) => go(to("/writes", { topic: chosen }))} />
       </div>
       {!isOperator.value && <Notice kind="info">{text.common.needs(text.role.operator)}</Notice>}
       {topic ? <One key={topic} topic={topic} /> : <Empty title={text.writes.empty} detail={text.writes.emptyDetail} />}
@@ -85,9 +85,9 @@ function One({ topic }: { topic: string }) {
             topic={topic}
             tag={tag}
             unit={unit}
-            done={(written) => {
+            tried={(written) => {
               setDone(written);
-              setRound(round + 1);
+              setRound((n) => n + 1);
             }}
           />
         )}
@@ -123,10 +123,11 @@ interface FormProps {
   topic: string;
   tag: Tag | undefined;
   unit: string;
-  done: (written: Written) => void;
+  /** Without an answer where that failed: it is in the audit nevertheless. */
+  tried: (written?: Written) => void;
 }
 
-function Form({ topic, tag, unit, done }: FormProps) {
+function Form({ topic, tag, unit, tried }: FormProps) {
   const [typed, setTyped] = useState("");
   const [asked, setAsked] = useState<Exclude<Value, null>>();
   const act = useAct();
@@ -137,9 +138,10 @@ function Form({ topic, tag, unit, done }: FormProps) {
   const write = async () => {
     if (asked === undefined) return;
     const expected = seen ? { value: seen.value, time: new Date(seen.time).toISOString() } : null;
-    const ok = await act.run(async () => done(await post<Written>("write", { topic, value: asked, expected })));
+    const ok = await act.run(async () => tried(await post<Written>("write", { topic, value: asked, expected })));
     setAsked(undefined);
     if (ok) setTyped("");
+    else tried();
   };
   return (
     <form

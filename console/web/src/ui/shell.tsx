@@ -1,6 +1,6 @@
 // The head with the ways to every page, and what holds for all of them.
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { expired, isEngineer, session } from "../api/person";
 import { logOut } from "../api/session";
@@ -19,9 +19,14 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const [open, setOpen] = useState(false);
   const first = path.value.split("/")[1] || "plant";
   const title = first in text.nav ? text.nav[first as keyof typeof text.nav] : "";
+  const main = useRef<HTMLElement>(null);
+  const shown = useRef(first);
   useEffect(() => {
     setOpen(false);
     document.title = title ? `${title} · Nexus Edge` : "Nexus Edge";
+    // Another page begins at its beginning, for the keyboard and for who hears it.
+    if (shown.current !== first) main.current?.focus();
+    shown.current = first;
   }, [first]);
   return (
     <>
@@ -45,7 +50,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
         </nav>
         <Preferences />
       </header>
-      <main id="content" tabIndex={-1}>
+      <main id="content" tabIndex={-1} ref={main}>
         {session.value?.insecure && <Notice kind="warn">{text.shell.insecure}</Notice>}
         {session.value?.read_only && <Notice kind="info">{text.shell.readOnly}</Notice>}
         {children}

@@ -58,7 +58,7 @@ export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack
                   <td>{one.files.join(", ")}</td>
                   <td class="actions">
                     {mayChange.value && gateway.writable && (
-                      <button class="quiet" disabled={act.busy} onClick={() => setChosen(one)}>
+                      <button disabled={act.busy} onClick={() => setChosen(one)}>
                         {text.files.rollback}
                       </button>
                     )}
