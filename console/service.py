@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 import uvicorn
 
-from console import app, metrics
+from console import app, memory, metrics
 from console.access import start
 from console.access.access import Access
 from console.access.identities import Identities
@@ -18,6 +18,7 @@ from console.live.plant import Plant
 from console.live.socket import LiveSocket
 from console.live.stored import StoredNow
 from console.parts import Parts
+from console.patience import PatientHttp
 from console.settings import Settings
 from nexus import mqtt
 from nexus.mqtt import Broker
@@ -86,6 +87,7 @@ class _Console:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
+            http=PatientHttp,
             ws=LiveSocket,
             ws_per_message_deflate=False,  # a window for each client; values are short
             ws_max_size=65_536,
@@ -125,6 +127,7 @@ async def serve(stop: asyncio.Event) -> None:
     """Runs until `stop` is set. Raises ConfigError."""
     process, own = settings.load(settings.Process), settings.load(Settings)
     own.check()
+    memory.give_back()
     settings.check_database_url(own.database_url, process.environment)
     names.warn(os.environ)
     broker = mqtt.settings.load(process.environment)
