@@ -9,9 +9,10 @@ from contextlib import AsyncExitStack
 import uvicorn
 
 from console import app, memory, metrics
-from console.access import start
+from console.access import audit, start
 from console.access.access import Access
 from console.access.identities import Identities
+from console.access.outcomes import Outcomes
 from console.database import Database
 from console.historian.historian import Historian
 from console.live.plant import Plant
@@ -58,6 +59,7 @@ class _Console:
             parts = self._parts()
             looking = guard.keep(group, "timer", self._look, name="database")
             watching = guard.part(group, parts.plant.run(), name="plant")
+            recording = guard.keep(group, "timer", parts.outcomes.run, name="outcomes")
             checking = guard.part(group, self._check(parts.access), name="access")
             await asyncio.wait({checking}, timeout=_CHECK_SECONDS)  # where nobody could log in, nothing is served
             host, port = listening.getsockname()[:2]
@@ -69,7 +71,7 @@ class _Console:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             await serving
-            for task in (looking, watching, checking, stopping):
+            for task in (looking, watching, recording, checking, stopping):
                 task.cancel()
 
     def _parts(self) -> Parts:
@@ -77,7 +79,8 @@ class _Console:
         plant = Plant(self._broker, self._database)
         metrics.broker_connected.set_function(lambda: plant.away is None)
         stored = StoredNow(self._database, historian.catalogue)
-        return Parts(self._own, self._database, historian, access, plant, stored)
+        outcomes = Outcomes(self._database, audit.INSERT)
+        return Parts(self._own, self._database, historian, access, plant, stored, outcomes)
 
     def _server(self, parts: Parts) -> uvicorn.Server:
         config = uvicorn.Config(

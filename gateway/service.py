@@ -12,7 +12,6 @@ from gateway.announcements import Announcements
 from gateway.cluster import member
 from gateway.cluster.coordinator import GroupCoordinator
 from gateway.commands.command import Commands
-from gateway.commands.request import ROOT as COMMANDS
 from gateway.config import device_files
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.watcher import ConfigWatcher
@@ -29,7 +28,7 @@ from gateway.polling.manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.settings import Settings
 from nexus import mqtt
-from nexus.contract import topic
+from nexus.contract import command, topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
@@ -248,7 +247,7 @@ class _Gateway:
         self._away = "not subscribed yet"
         try:
             await self._coordinator.join(connection)
-            await subscribe(self._control, connection, f"{COMMANDS}#", only_new=True)
+            await subscribe(self._control, connection, f"{command.ROOT}#", only_new=True)
             await subscribe(self._control, connection, self._files.topic, only_new=True)
             self._connected = True
             metrics.connected.set(1)

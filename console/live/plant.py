@@ -25,7 +25,6 @@ from nexus import mqtt
 from nexus.contract import codec
 from nexus.contract.codec import DecodeError
 from nexus.contract.description import Description, TagDescription
-from nexus.contract.reading import Value
 from nexus.mqtt import Broker, Client, Connection, Message, SubscriptionError
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
@@ -82,11 +81,6 @@ class Plant:
     def taken(self, topics: Sequence[str]) -> list[str]:
         """Those on which only gateways speak: at, above or below a device that is polled, or a tag."""
         return standing_in(topics, self._retained.paths, self._retained.tags)
-
-    def value(self, topic: str) -> tuple[Value, int] | None:
-        """The newest value of a topic that somebody watches, and its time in epoch ms."""
-        watched = self._values.get(topic)
-        return (watched.value, watched.time) if watched is not None and watched.changed else None
 
     def tags(self) -> Mapping[str, TagDescription]:
         """All described tags, by topic."""

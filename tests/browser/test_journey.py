@@ -149,7 +149,7 @@ def test_a_set_point_is_written_read_back_and_in_the_audit(
         rows = connection.execute(
             "SELECT person, old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id"
         ).fetchall()
-    assert rows == [(PERSON, 20, 42, None), (PERSON, 20, 42, True)]
+    assert rows == [(PERSON, None, 42, None), (PERSON, 20, 42, True)]
 
 
 def test_a_device_file_is_broken_repaired_applied_and_rolled_back(

@@ -1,6 +1,8 @@
 """The console's broker side: devices, live values and writes, with a gateway, a simulator and production's rights."""
 
 import json
+import os
+import signal
 import socket
 import time
 import urllib.error
@@ -185,7 +187,55 @@ def test_a_plant_is_seen_watched_and_written(console: Console, plant: dict[str, 
         assert device(console)["breaker"] == "open"
     with psycopg.connect(production.owner) as connection:
         rows = connection.execute("SELECT old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id").fetchall()
-    assert rows == [(0, 42, None), (0, 42, True)]
+    assert rows == [(None, 42, None), (0, 42, True), (None, 7, None), (42, 7, False)]
+
+
+@pytest.mark.parametrize("plant", ["tag"], indirect=True)
+def test_of_two_who_saw_the_same_one_writes(console: Console, plant: dict[str, Nexus], production: Production) -> None:
+    until(lambda: device(console)["state"] == "online", "it is polled")
+    assert console.ask("POST", "write", {"topic": SETPOINT, "value": 55})[1]["ok"]
+    write = {"topic": SETPOINT, "expected": {"value": 55}}
+    assert console.ask("POST", "write", {**write, "value": 60})[1]["old"] == 55
+    status, problem = console.ask("POST", "write", {**write, "value": 20})
+    assert (status, problem["current"]["value"]) == (409, 60)
+    assert console.ask("POST", "write", {"topic": SETPOINT, "value": 43})[1]["old"] == 60
+
+
+@pytest.mark.parametrize("plant", ["tag"], indirect=True)
+def test_a_write_that_was_done_is_no_error_and_its_outcome_is_recorded_later(
+    console: Console, plant: dict[str, Nexus], production: Production
+) -> None:
+    until(lambda: device(console)["state"] == "online", "it is polled")
+    trigger = """
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.ok IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'cannot_connect_now', MESSAGE = 'away'; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER hold BEFORE INSERT ON console_audit FOR EACH ROW EXECUTE FUNCTION hold()
+    """
+    with psycopg.connect(production.owner, autocommit=True) as connection:
+        connection.execute(trigger)
+        status, written = console.ask("POST", "write", {"topic": SETPOINT, "value": 55})
+        assert (status, written["ok"], written["recorded"]) == (200, True, False)
+        connection.execute("DROP TRIGGER hold ON console_audit")
+        outcome = "SELECT new, detail ? 'done' FROM console_audit WHERE event = 'write' AND ok"
+        assert until(lambda: connection.execute(outcome).fetchall(), "it is recorded") == [(55, True)]
+
+
+@pytest.mark.parametrize("plant", ["tag"], indirect=True)
+def test_an_outcome_that_is_not_known_is_recorded_so(
+    console: Console, plant: dict[str, Nexus], production: Production
+) -> None:
+    until(lambda: device(console)["state"] == "online", "it is polled")
+    os.kill(plant["gateway"].process.pid, signal.SIGSTOP)
+    status, problem = console.ask("POST", "write", {"topic": SETPOINT, "value": 55})
+    assert (status, problem["outcome"]) == (504, "unknown")
+    with psycopg.connect(production.owner) as connection:
+        rows = connection.execute(
+            "SELECT ok, detail ? 'unknown' FROM console_audit ORDER BY id DESC LIMIT 1"
+        ).fetchall()
+    assert rows == [(None, True)]
+    os.kill(plant["gateway"].process.pid, signal.SIGCONT)
 
 
 def test_readings_by_http_are_answered_when_they_are_in_the_database(
