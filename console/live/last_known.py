@@ -7,7 +7,7 @@ from itertools import islice
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from console.database import Database
+from console.database import Database, reason
 from console.historian import last
 from console.live import epoch
 from console.live.values import Values
@@ -56,7 +56,7 @@ class LastKnown:
                 try:
                     await self._fetch(asked)
                 except (psycopg.Error, PoolTimeout) as error:
-                    self._note(str(error).partition("\n")[0] or type(error).__name__)
+                    self._note(reason(error))
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 self._note(None)
