@@ -270,6 +270,7 @@ CREATE TABLE rejects (
     tags text[],
     key uuid,
     retry timestamp with time zone,
+    tried timestamp with time zone,
     PRIMARY KEY (id)
 );
 CREATE INDEX rejects_late_refused ON rejects ("time") WHERE (reason ~~ 'the database refused the late row: %'::text);
@@ -283,6 +284,7 @@ COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is
 COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
 COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
 COMMENT ON COLUMN rejects.retry IS 'When somebody asked for it to be tried again; infinity while it is tried';
+COMMENT ON COLUMN rejects.tried IS 'When it was tried again last, and refused again';
 COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
@@ -704,14 +706,14 @@ REVOKE EXECUTE ON FUNCTION job_states() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_reader;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_writer;
 
--- 044_reject_retry.sql
+-- 049_reject_tried.sql
 CREATE FUNCTION keep_taken_rejects(ids bigint[])
  RETURNS void
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
-    UPDATE rejects SET retry = NULL WHERE id = ANY (ids) AND retry = 'infinity'
+    UPDATE rejects SET retry = NULL, tried = now() WHERE id = ANY (ids) AND retry = 'infinity'
 $function$;
 REVOKE EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) TO nexus_writer;

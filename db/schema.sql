@@ -242,6 +242,7 @@ CREATE TABLE rejects (
     tags text[],
     key uuid,
     retry timestamp with time zone,
+    tried timestamp with time zone,
     PRIMARY KEY (id)
 );
 CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
@@ -254,6 +255,7 @@ COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is
 COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
 COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
 COMMENT ON COLUMN rejects.retry IS 'When somebody asked for it to be tried again; infinity while it is tried';
+COMMENT ON COLUMN rejects.tried IS 'When it was tried again last, and refused again';
 COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
@@ -508,14 +510,14 @@ AS $procedure$
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE forget_committed(IN job_id integer, IN config jsonb) FROM PUBLIC;
 
--- 044_reject_retry.sql
+-- 049_reject_tried.sql
 CREATE FUNCTION keep_taken_rejects(ids bigint[])
  RETURNS void
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
-    UPDATE rejects SET retry = NULL WHERE id = ANY (ids) AND retry = 'infinity'
+    UPDATE rejects SET retry = NULL, tried = now() WHERE id = ANY (ids) AND retry = 'infinity'
 $function$;
 REVOKE EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) TO nexus_writer;

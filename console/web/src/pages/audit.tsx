@@ -211,11 +211,12 @@ const requested = (one: Entry) => (one.source === "gateway" ? (one.detail?.value
 function settled(items: readonly Entry[]): Entry[] {
   const after = new Map<string, number>();
   return items.filter((one) => {
-    const key = JSON.stringify([one.event, one.person, one.topic, one.old, one.new]);
+    const key = JSON.stringify([one.event, one.person, one.topic, one.new]);
     const open = after.get(key) ?? 0;
-    if (one.ok !== null) after.set(key, open + Number(one.source === "console"));
+    const isOutcome = one.ok !== null || one.detail?.unknown === true;
+    if (isOutcome) after.set(key, open + Number(one.source === "console"));
     else if (open) after.set(key, open - 1);
-    return one.ok !== null || !open;
+    return isOutcome || !open;
   });
 }
 

@@ -275,6 +275,8 @@ export const de: Text = {
     retryReason: "Alle mit diesem Grund erneut versuchen",
     asked: (n) => `${count(n, "Nachricht wird", "Nachrichten werden")} in wenigen Sekunden erneut versucht.`,
     tried: "Erneut versucht. Was noch hier steht, ließ sich wieder nicht speichern.",
+    triedAt: (at) => `erneut versucht ${at}, wieder zurückgewiesen`,
+    left: (n) => `${count(n, "weitere hat", "weitere haben")} diesen Grund: noch einmal versuchen.`,
     waiting: "wird erneut versucht",
     head: { time: "Zeit", topic: "Topic", reason: "Grund", payload: "Inhalt", size: "Größe" },
   },

@@ -275,6 +275,8 @@ export const en = {
     retryReason: "Retry all with this reason",
     asked: (n: number) => `${count(n, "message", "messages")} will be retried within seconds.`,
     tried: "Retried. What is still listed could not be stored this time either.",
+    triedAt: (at: string) => `retried ${at}, refused again`,
+    left: (n: number) => `${count(n, "more has", "more have")} this reason: retry again.`,
     waiting: "being retried",
     head: { time: "Time", topic: "Topic", reason: "Reason", payload: "Payload", size: "Size" },
   },
