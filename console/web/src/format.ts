@@ -14,6 +14,11 @@ export function value(of: Value | undefined): string {
   return of;
 }
 
+/** The database holds on and off as 1 and 0: `type` is as the device file says. */
+export function typed(of: Value | undefined, type: string | null | undefined): Value | undefined {
+  return typeof of === "number" && /^bool/i.test(type ?? "") ? of !== 0 : of;
+}
+
 export const count = (of: number | null | undefined) => (of === null || of === undefined ? "–" : plain.format(of));
 export const rough = (of: number | null | undefined) => (of === null || of === undefined ? "–" : short.format(of));
 

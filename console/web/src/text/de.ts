@@ -250,6 +250,7 @@ export const de: Text = {
   audit: {
     empty: "Keine passenden Einträge",
     open: "versucht",
+    unknown: "unbekannt",
     everything: "alle Ereignisse",
     from: "Von",
     to: "Bis",

@@ -250,6 +250,7 @@ export const en = {
   audit: {
     empty: "No matching entries",
     open: "attempted",
+    unknown: "unknown",
     everything: "all events",
     from: "From",
     to: "To",
