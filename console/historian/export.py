@@ -17,7 +17,8 @@ from console.database import Database
 
 AT_ONCE = 2
 BLOCK_BYTES = 262_144
-_PATIENCE = "SET LOCAL statement_timeout = '1h'"  # as any reader's query has
+LONGEST_SECONDS = 3600.0  # of a whole export, as any reader's query has
+_PATIENCE = f"SET LOCAL statement_timeout = {LONGEST_SECONDS * 1000:.0f}"
 
 HEADER = b"time,topic,value,quality,unit\n"
 
@@ -84,7 +85,7 @@ class Exports:
         """Whole lines of CSV, without a header, by topic and time. Raises BusyError, psycopg.Error."""
         if self._turns.locked():
             raise BusyError
-        async with self._turns, self._database.connection() as connection, connection.transaction():
+        async with self._turns, self._database.connection(LONGEST_SECONDS) as connection, connection.transaction():
             await connection.execute(_PATIENCE)
             for topic in wanted.topics:
                 async with aclosing(_copied(connection, _filled(query, topic, wanted))) as blocks:
