@@ -196,8 +196,11 @@ CREATE TABLE consumers (
     number integer NOT NULL,
     login oid NOT NULL,
     application text NOT NULL,
+    lag double precision,
+    lag_at timestamp with time zone,
     PRIMARY KEY (consumer_group, number)
 );
+COMMENT ON COLUMN consumers.lag IS 'Seconds from the newest reading of the last batch to its commit, or that the oldest message waits';
 COMMENT ON TABLE consumers IS 'The number of each consumer in its group; taken while its connection is open';
 GRANT SELECT ON consumers TO nexus_reader;
 GRANT INSERT, SELECT, UPDATE ON consumers TO nexus_writer;

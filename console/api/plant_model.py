@@ -49,7 +49,7 @@ class Consumer(BaseModel):
 
 
 class Ingestion(BaseModel):
-    """`lag_seconds` is the age of the newest reading that is stored."""
+    """`lag_seconds` is from a reading to its commit, as the slowest ingester has it; null if none says."""
 
     consumers: list[Consumer]
     lag_seconds: float | None

@@ -21,25 +21,24 @@ GOOD_TIMES = 10  # … or within so many times as long as it took
 LONGEST_AGO = timedelta(days=7)  # a device that was stored last before that shows no time
 _TAGS = 3  # of a device that are looked at: one may be sent on changes only
 _CONSUMERS = """
-SELECT consumer_group, number, EXISTS (
+SELECT consumer_group, number, is_live, CASE WHEN is_live AND lag_at > now() - INTERVAL '1 minute' THEN lag END
+FROM consumers, LATERAL (SELECT EXISTS (
     SELECT FROM pg_stat_activity AS live WHERE live.usesysid = login AND live.application_name = application
-) FROM consumers ORDER BY consumer_group, number
+) AS is_live) AS connected ORDER BY consumer_group, number
 """
 
 
 @dataclass(frozen=True)
 class Stored:
-    """`last` is by device path, `consumers` are group, number and whether it is connected."""
+    """`last` is by device path, `consumers` are group, number and whether it is connected.
+
+    `lag_seconds` is from a reading to its commit, where that takes longest; None if no ingester says.
+    """
 
     tier: Tier
     last: dict[str, datetime]
     consumers: list[dict[str, Any]]
-    at: datetime
-
-    @property
-    def lag_seconds(self) -> float | None:
-        """Since the newest reading that is stored; None if there is none lately."""
-        return max(0.0, (self.at - max(self.last.values())).total_seconds()) if self.last else None
+    lag_seconds: float | None
 
 
 class StoredNow:
@@ -87,8 +86,9 @@ class StoredNow:
             for topic, time, *_ in await (await connection.execute(queries.LAST, asked, binary=True)).fetchall():
                 path, moment = devices[topic], time.replace(tzinfo=UTC)
                 last[path] = max(last.get(path, moment), moment)
-        named = [{"group": group, "number": number, "connected": live} for group, number, live in consumers]
-        return Stored(tier, last, named, at)
+        named = [{"group": group, "number": number, "connected": live} for group, number, live, _ in consumers]
+        lag = max((lag for *_, lag in consumers if lag is not None), default=None)
+        return Stored(tier, last, named, lag)
 
 
 def some_tags(known: Sequence[str], path: str) -> list[str]:

@@ -238,6 +238,17 @@ def test_an_outcome_that_is_not_known_is_recorded_so(
     os.kill(plant["gateway"].process.pid, signal.SIGCONT)
 
 
+def test_the_lag_is_what_ingesters_say_while_they_live(console: Console, production: Production) -> None:
+    with psycopg.connect(production.owner, autocommit=True) as ingester:
+        ingester.execute("SET application_name = 'ingester'")
+        ingester.execute(
+            "INSERT INTO consumers SELECT 'ingestion', 0, usesysid, application_name, 0.25, now()"
+            " FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        )
+        until(lambda: console.ask("GET", "devices")[1]["ingestion"]["lag_seconds"] == 0.25, "it is said")
+    until(lambda: console.ask("GET", "devices")[1]["ingestion"]["lag_seconds"] is None, "it is gone")
+
+
 def test_readings_by_http_are_answered_when_they_are_in_the_database(
     console: Console, plant: dict[str, Nexus], production: Production
 ) -> None:
