@@ -58,7 +58,8 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
 
 def answer(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """The problem as a document."""
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    said = detail.encode(errors="replace").decode()  # what was sent may hold half a character, and be named here
+    content = {"type": "about:blank", "title": title, "status": status, "detail": said, **more}
     return Response(msgspec.json.encode(content), status, headers, TYPE)
 
 

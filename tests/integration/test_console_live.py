@@ -400,6 +400,28 @@ def test_what_a_client_gets_wrong_is_said_and_costs_nobody_else(console: Console
     assert console.ask("GET", "devices")[0] == 200
 
 
+def test_half_a_character_is_refused_wherever_it_is(console: Console) -> None:
+    whose = {"group": "g", "member": "m"}
+    for path, body in [
+        ("write", {"topic": SETPOINT, "value": "\ud800"}),
+        ("write", {"topic": "dev/a/\ud800", "value": 1}),
+        ("data", [{"topic": "dev/a/t", "time": "2026-01-01T00:00:00Z", "value": "\ud800"}]),
+        ("files/check", {**whose, "files": {"a.yaml": "\ud800"}}),
+        ("files/check", {**whose, "files": {"\ud800": ""}}),
+        ("files/check", {"group": "\ud800", "member": "m", "files": {}}),
+        ("write", {"topic": SETPOINT, "value": 1, "\ud800": 1}),
+    ]:
+        assert console.ask("POST", path, body)[0] == 422, (path, body)
+
+
+def test_a_socket_where_there_is_none_is_closed_without_an_error(console: Console) -> None:
+    for path in ("/", "/api/v1/tags", "/plant"):
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://127.0.0.1:{console.port}{path}").close()
+    assert "ASGI" not in console.process.log.read_text()
+    assert "Traceback" not in console.process.log.read_text()
+
+
 def test_a_page_of_another_site_gets_no_socket(console: Console) -> None:
     with pytest.raises(InvalidStatus, match="403"):
         connect(f"ws://127.0.0.1:{console.port}/api/v1/live", origin=Origin("http://elsewhere.example")).close()
