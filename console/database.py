@@ -17,8 +17,7 @@ from db.migrate import LICENSE, Tier, tier_of
 from nexus.process.clock import now_ms
 
 WAIT_SECONDS = 3.0  # for a free connection, or one to a database that is away
-BRIEF_CONNECTIONS = 2
-_BRIEF_SECONDS = 3.0
+BRIEF_CONNECTIONS = 3  # one of them may look at the whole plant
 _CONNECT_SECONDS = 3
 _LATE_SECONDS = 2.0  # that an answer may take after its query should have been cancelled: then the database hangs
 _NETWORK = {  # packets that vanish are noticed, unless the URL says otherwise
@@ -34,7 +33,7 @@ class BusyError(PoolTimeout):
 
 
 class Database:
-    """Two pools: for queries, which are cancelled after `query_seconds`, and for what takes milliseconds.
+    """Two pools, for queries and for what takes milliseconds; what takes longer than `query_seconds` is cancelled.
 
     Logins, keys, audit rows and the look whether the database is there do not wait for queries, and one person has at
     most half of the connections for these. `reason` says why the database is away, as it was looked at last, and
@@ -44,10 +43,9 @@ class Database:
     def __init__(self, url: str, connections: int, query_seconds: float) -> None:
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it logs each try; the service what changes
         self._seconds = query_seconds
-        self._brief_seconds = min(query_seconds, _BRIEF_SECONDS)
         self._most = connections
         self._pool = _pool(url, connections, query_seconds)
-        self._brief = _pool(url, BRIEF_CONNECTIONS, self._brief_seconds)
+        self._brief = _pool(url, BRIEF_CONNECTIONS, query_seconds)
         self._turns = Turns(max(1, connections // 2), WAIT_SECONDS)
         self.reason: str | None = None
         self.away_since: int | None = None
@@ -87,7 +85,7 @@ class Database:
     async def brief(self) -> AsyncIterator[AsyncConnection]:
         """A connection for what takes milliseconds. Raises PoolTimeout and psycopg.OperationalError."""
         async with self._brief.connection() as connection:
-            with _patience(connection, self._brief_seconds + _LATE_SECONDS):
+            with _patience(connection, self._seconds + _LATE_SECONDS):
                 yield connection
 
     async def tier(self) -> Tier:
