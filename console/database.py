@@ -17,7 +17,7 @@ from db.migrate import LICENSE, Tier, tier_of
 from nexus.process.clock import now_ms
 
 WAIT_SECONDS = 3.0  # for a free connection, or one to a database that is away
-BRIEF_CONNECTIONS = 3  # one of them may look at the whole plant
+BRIEF_CONNECTIONS = 3  # of all; one of them may look at the whole plant
 _CONNECT_SECONDS = 3
 _LATE_SECONDS = 2.0  # that an answer may take after its query should have been cancelled: then the database hangs
 _NETWORK = {  # packets that vanish are noticed, unless the URL says otherwise
@@ -43,10 +43,10 @@ class Database:
     def __init__(self, url: str, connections: int, query_seconds: float) -> None:
         logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it logs each try; the service what changes
         self._seconds = query_seconds
-        self._most = connections
-        self._pool = _pool(url, connections, query_seconds)
+        self._most = max(1, connections - BRIEF_CONNECTIONS)
+        self._pool = _pool(url, self._most, query_seconds)
         self._brief = _pool(url, BRIEF_CONNECTIONS, query_seconds)
-        self._turns = Turns(max(1, connections // 2), WAIT_SECONDS)
+        self._turns = Turns((self._most + 1) // 2, WAIT_SECONDS)
         self.reason: str | None = None
         self.away_since: int | None = None
 

@@ -28,7 +28,7 @@ def test_one_persons_queries_leave_the_others_and_logins_their_connections(tmp_p
     vera, otto = add_key(database, "vera", Role.viewer), add_key(database, "otto", Role.viewer)
     add_user(database, "edda", Role.engineer)
     with (
-        serving(tmp_path, database, console_connections="4") as console,
+        serving(tmp_path, database, console_connections="7") as console,
         psycopg.connect(database) as lock,
         ThreadPoolExecutor(8) as threads,
     ):
