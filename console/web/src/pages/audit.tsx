@@ -31,6 +31,7 @@ interface Entry {
 const EVENTS = [
   "write",
   "apply-files",
+  "check-files",
   "rollback-files",
   "login",
   "login refused",
