@@ -5,6 +5,7 @@ from functools import lru_cache
 ROOT = "dev/"
 
 LONGEST_NAME = 1_024  # bytes
+ALARMS = "alarm/#"  # all alarms of all devices
 STATE = "state"  # the last level of a gateway's state, and so no gateway's name
 
 _FORBIDDEN = frozenset("+#\0")
@@ -51,6 +52,21 @@ def beneath(name: str, tag: str) -> str:
 def audit(path: str, name: str) -> str:
     """Topic of the audit records of one tag."""
     return f"audit/{path}/{name}"
+
+
+def alarm(path: str, tag: str, name: str) -> str:
+    """Topic of the retained state of an alarm; without a tag, of one of the device's own."""
+    return f"alarm/{path}/{tag}/{name}" if tag else f"alarm/{path}/{name}"
+
+
+def alarms(path: str) -> str:
+    """Filter for the alarms of a device, and of the devices below it."""
+    return f"alarm/{path}/#"
+
+
+def ack(path: str, tag: str, name: str) -> str:
+    """Topic of what operators ask of an alarm."""
+    return f"ack/{path}/{tag}/{name}" if tag else f"ack/{path}/{name}"
 
 
 def status(path: str) -> str:
@@ -134,3 +150,8 @@ def shared_audit_filter(group: str) -> str:
 def shared_completeness_filter(group: str) -> str:
     """Filter by which they share what gateways count."""
     return f"$share/{group}/completeness/#"
+
+
+def shared_alarm_filter(group: str) -> str:
+    """Filter by which they share the alarms."""
+    return f"$share/{group}/{ALARMS}"
