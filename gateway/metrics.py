@@ -39,6 +39,7 @@ class Device(msgspec.Struct, gc=False):
     scan_seconds: float = 0.0
     breaker: int = 0
     openings: int = 0
+    expression_faults: int = 0
 
 
 _OF_DEVICES: tuple[tuple[str, type[CounterMetricFamily | GaugeMetricFamily], str, str], ...] = (
@@ -49,6 +50,12 @@ _OF_DEVICES: tuple[tuple[str, type[CounterMetricFamily | GaugeMetricFamily], str
     ("scan_seconds", GaugeMetricFamily, "nexus_gateway_scan_seconds", "Duration of the last scan"),
     ("breaker", GaugeMetricFamily, "nexus_gateway_breaker_state", "0 closed, 1 half-open, 2 open"),
     ("openings", CounterMetricFamily, "nexus_gateway_breaker_openings", "Times that the breaker opened"),
+    (
+        "expression_faults",
+        CounterMetricFamily,
+        "nexus_gateway_expression_faults",
+        "Derived values that could not be calculated",
+    ),
 )
 
 

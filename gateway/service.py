@@ -22,6 +22,7 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.subscription import subscribe
+from gateway.derived.kept_totals import KeptTotals
 from gateway.files.requests import FileRequests
 from gateway.http import DeviceCache
 from gateway.polling import descriptors
@@ -123,6 +124,7 @@ class _Gateway:
         self._completeness = Completeness(
             coordinator.member, own.counts_interval, delivery.outbox, self._publisher.record
         )
+        self._totals = KeptTotals(own.spool_dir, delivery.outbox.spool.number)
         self._pollers = PollerManager(
             group,
             self._on_scan,
@@ -132,6 +134,7 @@ class _Gateway:
             on_release=self._on_release,
             slots=Slots(own.scan_slot),
             tally_of=self._completeness.of,
+            totals_of=self._totals.of,
         )
         self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
         self._connected = False
@@ -171,6 +174,7 @@ class _Gateway:
         self._polling = [
             guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
             guard.keep(group, "timer", self._completeness.run, name="completeness"),
+            guard.keep(group, "timer", self._totals.run, name="totals"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
@@ -189,6 +193,7 @@ class _Gateway:
             self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
             self._completeness.flush()
             self._publisher.finish()
+            await self._totals.flush()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
                 async with asyncio.timeout_at(until - LEASE_SECONDS):
                     await self._delivery.outbox.flush()

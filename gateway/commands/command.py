@@ -193,6 +193,8 @@ async def write(poller: Poller, name: str, value: Value) -> Written:
     """Writes one tag of a device, if that is allowed. Raises WriteError and DeviceError."""
     tags = {tag.name: tag for tag in poller.configured.device.tags}
     if (tag := tags.get(name)) is None:
+        if name in poller.configured.tag_names:
+            raise WriteError(f"tag {name} is derived from other tags: write those")
         raise WriteError(f"the device has no tag {name!r}")
     check(tag, value)
     return await poller.write(tag, value)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable
 
 from gateway import metrics
 from gateway.config.devices import ConfiguredDevice
+from gateway.derived.totals import Kept
 from gateway.polling.poller import MayPoll, OnScan, Poller
 from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
@@ -32,6 +33,7 @@ class PollerManager:
         on_release: OnChange,
         slots: Slots,
         tally_of: Callable[[str], Tally],
+        totals_of: Callable[[str], dict[str, Kept]] = lambda _: {},
     ) -> None:
         self._group = group
         self._on_scan = on_scan
@@ -41,6 +43,7 @@ class PollerManager:
         self._may_poll = may_poll
         self._slots = slots
         self._tally_of = tally_of
+        self._totals_of = totals_of
         self._clock = asyncio.get_running_loop().time
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -97,7 +100,8 @@ class PollerManager:
 
     def _start(self, one: ConfiguredDevice) -> None:
         tally = self._tally_of(one.device.path)
-        poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots, tally=tally)
+        totals = self._totals_of(one.device.path) if one.derived else {}
+        poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots, tally=tally, totals=totals)
         task = guard.keep(self._group, "device", poller.run, name=_task(one))
         self._running[one.device.path] = (poller, task)
         self._on_start(one)

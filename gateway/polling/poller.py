@@ -8,6 +8,8 @@ from typing import ParamSpec, TypeVar
 from gateway import drivers, metrics
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
+from gateway.derived.derivation import Derivation
+from gateway.derived.totals import Kept
 from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
@@ -52,9 +54,11 @@ class Poller:
         slots: Slots,
         *,
         tally: Tally,
+        totals: dict[str, Kept] | None = None,
     ) -> None:
         self.configured = configured
         self._tally = tally
+        self._derivation = Derivation(configured, {} if totals is None else totals) if configured.derived else None
         self._listened = False  # so nothing was due by the schedule since it was looked at last
         self._slots = slots
         self._device = configured.device
@@ -63,8 +67,10 @@ class Poller:
         self._clock = asyncio.get_running_loop().time
         keys = configured.breaker
         self._breaker = Breaker(keys.failures, lambda opening: delay(opening, keys.open_for, keys.max_open_for))
-        self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
-        self._reports = any(tag.report is not None for tag in self._device.tags)
+        reports = {tag.name: tag.report for tag in self._device.tags if tag.report is not None}
+        reports |= {tag.name: tag.report for tag in configured.derived if tag.report is not None}
+        self._changes = Changes(reports)
+        self._reports = bool(reports)
         self._status = DeviceStatus(self._device, on_status)
         self._session: DeviceSession | None = None
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
@@ -255,6 +261,8 @@ class Poller:
         if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
             # Unchanged, and confirmed now.
             self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
+        if self._derivation is not None:
+            self._took(self._derivation.tick(silent), 0)
 
     async def _still_ours(self) -> None:
         """Raises _NotOursError if we may poll neither now nor in a moment, as after a suspension."""
@@ -280,11 +288,18 @@ class Poller:
         bad = [reading.tag for reading in readings if reading.quality < _UNCERTAIN]
         tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
         self._status.read(readings, bad, tag_errors)
+        if self._derivation is not None:
+            readings = self._derivation.after(readings)
+        self._took(readings, len(bad))
+
+    def _took(self, readings: list[Reading], bad: int) -> None:
         self._tally.read(readings, now_ms())
-        self._publish(readings, len(bad))
+        self._publish(readings, bad)
 
     def _mark(self, readings: list[Reading]) -> None:
         """Publishes what the device did not say: that they are bad."""
+        if self._derivation is not None:
+            readings = self._derivation.after(readings)
         self._tally.marked(readings, now_ms())
         self._publish(readings, len(readings))
 

@@ -21,12 +21,16 @@ class EvaluationError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """`names` are the tags that it is about; of `kind` tag is one that is just a tag's name."""
+    """`names` are the tags that it is about, `numbers` those that must be numbers, true or false, and `texts` texts.
+
+    Of `kind` tag is one that is just a tag's name.
+    """
 
     text: str
     names: frozenset[str] = field(compare=False, repr=False)
     kind: Kind = field(compare=False, repr=False)
-    _numbers: frozenset[str] = field(compare=False, repr=False)  # tags whose value must be a number, or true or false
+    numbers: frozenset[str] = field(compare=False, repr=False)
+    texts: frozenset[str] = field(compare=False, repr=False)
     _run: Run = field(compare=False, repr=False)
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
@@ -38,7 +42,7 @@ class Expression:
         if found is True or found is False:
             return found
         if found is None:
-            raise EvaluationError(self._reason(TypeError(), values))
+            raise EvaluationError(self._unfit(values))
         if not isinstance(found, str) and not _is_sayable(found):
             raise EvaluationError("the result is larger than numbers are")
         return found
@@ -57,12 +61,17 @@ class Expression:
             return "a result is larger than numbers are"
         if isinstance(error, ValueError):
             return "bit() takes whole numbers, and ** no negative number to the power of a fraction"
+        return self._unfit(values)
+
+    def _unfit(self, values: Mapping[str, Value]) -> str:
+        """Which tag's value does not fit."""
         for name in sorted(self.names):
             if values.get(name) is None:
                 return f"tag {name} has no value"
-        for name in sorted(self._numbers):
-            if isinstance(values[name], str):
+            if name in self.numbers and isinstance(values[name], str):
                 return f"tag {name} is a text, and a number is needed"
+            if name in self.texts and not isinstance(values[name], str):
+                return f"tag {name} is no text, and is compared with one"
         return f"a text is compared with a number: {', '.join(sorted(self.names))}"
 
     def __reduce__(self) -> tuple[Callable[[str], "Expression"], tuple[str]]:
@@ -84,8 +93,8 @@ def parse(text: str, known: Collection[str] | None = None) -> Expression:
 def _parsed(text: str) -> tuple[Expression, tuple[tuple[str, int], ...]]:
     grammar = Grammar(text)
     whole = grammar.read()
-    names = frozenset(grammar.names)
-    expression = Expression(text, names, whole.kind, frozenset(grammar.numbers), compiled(whole.code))
+    names, numbers, texts = map(frozenset, (grammar.names, grammar.numbers, grammar.texts))
+    expression = Expression(text, names, whole.kind, numbers, texts, compiled(whole.code))
     return expression, tuple(grammar.names.items())
 
 

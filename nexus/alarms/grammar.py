@@ -80,7 +80,9 @@ class Part:
 
 
 class Grammar:
-    """Reads one expression: `names` are its tags, with the column of the first use; `numbers` those that must be one.
+    """Reads one expression: `names` are its tags, with the column of the first use.
+
+    Of these, `numbers` must be numbers, true or false, and `texts` texts.
 
     The code is of our making: of what the text holds it has tags' names, texts and numbers only, each as a literal.
     """
@@ -89,6 +91,7 @@ class Grammar:
         self.text = text
         self.names: dict[str, int] = {}
         self.numbers: set[str] = set()
+        self.texts: set[str] = set()
 
     def read(self) -> Part:
         """The whole. Raises ExpressionError."""
@@ -215,6 +218,7 @@ class Grammar:
             alike = [f"{'' if sign == '==' else 'not '}equal({a.code}, {b.code})" for a, sign, b in pairs]
             return Part(f"({' and '.join(alike)})", "boolean", is_constant)
         if kinds <= {"text", "tag"} and "text" in kinds and not set(signs) & set(_ORDERS.values()):
+            self.texts.update(part.name for part in parts if part.kind == "tag")
             # A text stays as it is with nothing added; a number cannot be added to.
             codes = [part.code if part.kind == "text" else f"({part.code} + '')" for part in parts]
         else:

@@ -83,7 +83,7 @@ def test_an_expression_has_the_result_that_it_reads_like(text: str, result: Valu
         ("state % 1000000", "tag state is a text, and a number is needed"),
         ("state or running", "tag state is a text, and a number is needed"),
         ("min(state, current)", "tag state is a text, and a number is needed"),
-        ("current == 'RUN'", "a text is compared with a number: current"),
+        ("current == 'RUN'", "tag current is no text, and is compared with one"),
         ("current == state", "a text is compared with a number: current, state"),
     ],
 )

@@ -14,10 +14,13 @@ from pydantic import create_model
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
+from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling.poller import Poller
+from gateway.polling.report import Report
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
+from nexus.alarms.expression import parse
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
 
@@ -46,6 +49,8 @@ class Run:
         self.states: list[str] = []
         self.connections = 0
         self.breaker = BreakerKeys()
+        self.derived: tuple[DerivedTag, ...] = ()
+        self.tally = Tally()
         self._read, self._waited, self._rest = read, waited, rest
         self._timeout, self._tags = timeout, tags
 
@@ -67,9 +72,9 @@ class Run:
     async def until(self, done: Callable[[], bool]) -> "Run":
         device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, self._tags)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
-        configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}))
+        configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}), self.derived)
         task = asyncio.create_task(
-            Poller(configured, self._on_scan, self._on_status, lambda: True, Slots(), tally=Tally()).run()
+            Poller(configured, self._on_scan, self._on_status, lambda: True, Slots(), tally=self.tally).run()
         )
         async with asyncio.timeout(10):
             while not done():
@@ -244,3 +249,30 @@ async def test_a_device_that_took_too_much_of_its_line_rests_between_scans_and_i
     await run.until(lambda: len(times) >= 4)
     assert all(after - then >= 0.34 for then, after in pairwise(times))
     assert (run.states, run.connections) == (["online"], 1)
+
+
+async def test_derived_tags_are_published_counted_and_bad_when_the_device_is_lost() -> None:
+    calls = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise DeviceError("hung up")
+        return [Reading(tag.name, calls, float(calls)) for tag in tags]
+
+    run = Run(read)
+    run.breaker = BreakerKeys.model_validate({"failures": 2, "open_for": "100ms", "max_open_for": "200ms"})
+    run.derived = (
+        DerivedTag("sum", "expression", parse("a + b")),
+        DerivedTag("steady", "expression", parse("a * 0"), report=Report()),
+        DerivedTag("starts", "count", parse("a > 2")),
+    )
+    await run.until(lambda: "offline" in run.states)
+    assert [one.get("sum") for one in run.scans] == [2.0, 4.0, 6.0, Quality.BAD]
+    assert [one.get("steady") for one in run.scans] == [0.0, None, None, Quality.BAD]
+    assert [one["starts"] for one in run.scans] == [0, 0, 1, Quality.BAD]
+    hours = run.tally.hours.values()
+    assert sum(hour.read for hour in hours) == 3 * 6
+    assert sum(hour.marked for hour in hours) == 6
+    assert sum(hour.sent for hour in hours) == 3 * 6 + 6 - 2

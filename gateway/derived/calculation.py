@@ -1,0 +1,98 @@
+"""What follows from a device's readings: the results of expressions, and totals. Pure."""
+
+from collections.abc import Collection, Iterable, Sequence
+
+from gateway.derived.definition import DerivedTag
+from gateway.derived.totals import Kept, Total
+from nexus.alarms.expression import EvaluationError
+from nexus.contract.reading import Quality, Reading, Value
+
+_UNCERTAIN = int(Quality.UNCERTAIN)
+
+
+class Calculation:
+    """The derived tags of one device, each after its inputs; `kept` has their totals, which go on. `now` is epoch ms.
+
+    `faults` says why expressions have no result now, by tag; `fault_count` is how many times that was so.
+    """
+
+    def __init__(self, tags: Sequence[DerivedTag], kept: dict[str, Kept]) -> None:
+        self._tags = tags
+        self._totals = {tag.name: Total(tag, _kept(tag, kept)) for tag in tags if tag.kind != "expression"}
+        self._inputs = frozenset(name for tag in tags for name in tag.expression.names)
+        self._last: dict[str, Reading] = {}  # of the inputs
+        self._values: dict[str, Value] = {}  # likewise; None is a bad one
+        self.faults: dict[str, str] = {}
+        self.fault_count = 0
+
+    def after(self, readings: Iterable[Reading], now: int) -> list[Reading]:
+        """What follows from new readings of the device; nothing of a tag before all of its inputs have been read."""
+        made: list[Reading] = []
+        changed: set[str] = set()
+        for reading in readings:
+            if reading.tag not in self._inputs:
+                continue
+            if reading.tag in changed:  # several of one tag: each counts
+                made += self._calculated(changed, now)
+                changed = set()
+            self._take(reading)
+            changed.add(reading.tag)
+        return made + self._calculated(changed, now) if changed else made
+
+    def tick(self, silent: Collection[str], now: int) -> list[Reading]:
+        """Totals go on, and those of `silent` are confirmed: their inputs are as they were."""
+        return self._calculated(set(), now, {*self._totals, *silent})
+
+    def _take(self, reading: Reading) -> None:
+        self._last[reading.tag] = reading
+        self._values[reading.tag] = reading.value if reading.quality >= _UNCERTAIN else None
+
+    def _calculated(self, changed: set[str], now: int, wanted: Collection[str] = ()) -> list[Reading]:
+        made = []
+        for tag in self._tags:
+            names = tag.expression.names
+            is_wanted = tag.name in wanted
+            if (changed.isdisjoint(names) and not is_wanted) or not names <= self._last.keys():
+                continue
+            reading = self._reading(tag, [self._last[name] for name in names], now, is_confirmed=is_wanted)
+            made.append(reading)
+            if tag.name in self._inputs:
+                self._take(reading)
+                changed.add(tag.name)
+        return made
+
+    def _reading(self, tag: DerivedTag, inputs: Sequence[Reading], now: int, *, is_confirmed: bool) -> Reading:
+        quality = min(one.quality for one in inputs)
+        value = self._value(tag) if quality >= _UNCERTAIN else None
+        if (total := self._totals.get(tag.name)) is not None:
+            rate = value if isinstance(value, int | float) else None
+            total.add(rate, now)
+            return Reading(tag.name, now, total.value, _UNCERTAIN if rate is None else quality)
+        if value is None and quality >= _UNCERTAIN:
+            quality = int(Quality.BAD)
+        return Reading(tag.name, now if is_confirmed else max(one.time for one in inputs), value, quality)
+
+    def _value(self, tag: DerivedTag) -> Value:
+        """The result; None if there is none."""
+        try:
+            if tag.kind in ("runtime", "count"):
+                value: Value = tag.expression.is_true(self._values)
+            else:
+                value = tag.expression.evaluate(self._values)
+            if tag.kind == "total" and isinstance(value, str):
+                raise EvaluationError("a rate is a number, and this is a text")
+        except EvaluationError as error:
+            self.faults[tag.name] = str(error)
+            self.fault_count += 1
+            return None
+        if self.faults:
+            self.faults.pop(tag.name, None)
+        return value
+
+
+def _kept(tag: DerivedTag, kept: dict[str, Kept]) -> Kept:
+    """What was kept of a total; a new one if it was another kind of total."""
+    found = kept.get(tag.name)
+    if found is None or found.kind != tag.kind:
+        found = kept[tag.name] = Kept(tag.kind)
+    return found
