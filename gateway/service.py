@@ -86,7 +86,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         gateway.reload(configured)
         async with gateway.pages(process):
             await gateway.start()
-            tags = sum(len(one.device.tags) for one in configured)
+            tags = sum(len(one.tag_names) for one in configured)
             if not stop.is_set():
                 log.get("gateway").info("started", devices=len(configured), tags=tags)
             try:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from gateway.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
 from gateway.config.block import Block
 from gateway.config.diagnostics import closest, shown
-from gateway.config.expressions import KnownTag, read_expression
+from gateway.config.expressions import KnownTag, read_expression, refuse_torn
 from gateway.config.location import SourceLocation, WrongKeyError, reported, shown_name
 from nexus.alarms import definition
 from nexus.alarms.definition import AlarmDefinition, Condition, Limit
@@ -64,7 +64,7 @@ class _Alarms:
         part = f"{owner.part}, alarm {shown_name(raw)}"
         location = SourceLocation(owner.diagnostics, raw, owner.label, part)
         _check_name(location, names)
-        keys = location.checked(AlarmKeys, raw)
+        keys = reported(location, _keys, location)
         if keys is None:
             return None
         judge = _Judge(tag, self._known)
@@ -195,6 +195,11 @@ class _Judge:
         if (kind := self._known[limit].kind) in ("text", "boolean"):
             raise WrongKeyError(key, f"a limit is a number, and tag {limit} is a {kind}")
         return limit
+
+
+def _keys(location: SourceLocation) -> AlarmKeys | None:
+    refuse_torn(location.block)
+    return location.checked(AlarmKeys, location.block)
 
 
 def _check_name(location: SourceLocation, names: set[str]) -> None:

@@ -7,7 +7,7 @@ from graphlib import CycleError, TopologicalSorter
 from typing import get_args
 
 from gateway.config.block import Block
-from gateway.config.expressions import KnownTag, kind_of, read_expression
+from gateway.config.expressions import KnownTag, kind_of, read_expression, refuse_torn
 from gateway.config.location import SourceLocation, WrongKeyError, reported
 from gateway.config.schema import DerivedKeys, TagKeys
 from gateway.derived.definition import DerivedTag, Kind
@@ -46,6 +46,7 @@ def read_derived(locations: Sequence[SourceLocation], known: dict[str, KnownTag]
 def _read(location: SourceLocation) -> _Found | None:
     """Its keys. Raises WrongKeyError."""
     raw = location.block
+    refuse_torn(raw)
     for key in raw.keys() & (TagKeys.model_fields.keys() - DerivedKeys.model_fields.keys()):
         raise WrongKeyError(key, f"{key} is for tags that are read from the device: leave it out")
     if (keys := location.checked(DerivedKeys, raw)) is None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from gateway.config.block import Block
 from gateway.config.location import WrongKeyError
 from nexus.alarms.expression import Expression, ExpressionError, parse
 
@@ -18,6 +19,13 @@ class KnownTag:
 
     kind: Kind | None = None
     interval: float | None = None
+
+
+def refuse_torn(raw: Block) -> None:
+    """Raises WrongKeyError where YAML took the comma of `min(a, b)` for one between keys."""
+    for key, value in raw.items():
+        if value is None and ")" in key:
+            raise WrongKeyError(key, "an expression with a comma must be in quotes here, between { and }")
 
 
 def read_expression(key: str, text: str, known: Mapping[str, KnownTag], *, is_condition: bool) -> Expression:

@@ -8,6 +8,7 @@ from nexus.alarms.expression import EvaluationError
 from nexus.contract.reading import Quality, Reading, Value
 
 _UNCERTAIN = int(Quality.UNCERTAIN)
+_MOST_APART_MS = 1_000  # beyond, a clock was set back
 
 
 class Calculation:
@@ -22,6 +23,7 @@ class Calculation:
         self._inputs = frozenset(name for tag in tags for name in tag.expression.names)
         self._last: dict[str, Reading] = {}  # of the inputs
         self._values: dict[str, Value] = {}  # likewise; None is a bad one
+        self._made: dict[str, Reading] = {}  # the last result of each expression
         self.faults: dict[str, str] = {}
         self.fault_count = 0
 
@@ -70,7 +72,9 @@ class Calculation:
             return Reading(tag.name, now, total.value, _UNCERTAIN if rate is None else quality)
         if value is None and quality >= _UNCERTAIN:
             quality = int(Quality.BAD)
-        return Reading(tag.name, now if is_confirmed else max(one.time for one in inputs), value, quality)
+        reading = Reading(tag.name, now if is_confirmed else max(one.time for one in inputs), value, quality)
+        reading = self._made[tag.name] = _apart(reading, self._made.get(tag.name))
+        return reading
 
     def _value(self, tag: DerivedTag) -> Value:
         """The result; None if there is none."""
@@ -88,6 +92,16 @@ class Calculation:
         if self.faults:
             self.faults.pop(tag.name, None)
         return value
+
+
+def _apart(reading: Reading, last: Reading | None) -> Reading:
+    """A new value gets a time of its own, also if the input that changed is older than another one: the database has
+    one value of a tag for each time.
+    """
+    if last is None or not reading.time <= last.time < reading.time + _MOST_APART_MS:
+        return reading
+    is_new = (reading.value, reading.quality) != (last.value, last.quality)
+    return Reading(reading.tag, last.time + is_new, reading.value, reading.quality)
 
 
 def _kept(tag: DerivedTag, kept: dict[str, Kept]) -> Kept:

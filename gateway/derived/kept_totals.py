@@ -1,11 +1,12 @@
-"""Totals on disk, beside the spool: written every few seconds and at the stop, read at the start."""
+"""Totals on disk, beside the spool: written every few seconds and at the stop, read when a device is taken."""
 
 import asyncio
-import heapq
+import math
 import os
 import threading
 from contextlib import suppress
 from pathlib import Path
+from time import monotonic
 
 import msgspec
 
@@ -13,7 +14,7 @@ from gateway.derived.totals import Kept
 from nexus.process import log
 
 WRITE_SECONDS = 5.0
-MOST_KEPT = 100_000  # those that changed last; also of tags that are in no file now, and may come back
+LOOK_SECONDS = 1.0  # thousands of devices may be taken at once
 
 _Totals = dict[str, dict[str, Kept]]
 
@@ -22,19 +23,31 @@ _encoder = msgspec.json.Encoder()
 
 
 class KeptTotals:
-    """By device path and tag, in a file of this gateway's own; others that share the folder have theirs."""
+    """By device path and tag, in a file of this gateway's own; others that share the folder have theirs.
+
+    Those of devices and tags that are in no file any more stay: they may come back.
+    """
 
     def __init__(self, folder: Path, number: int) -> None:
-        self._file = folder / f"totals-{number}.json"
+        self._folder, self._file = folder, folder / f"totals-{number}.json"
         self._log = log.get("totals")
-        self._totals = self._read(folder)
-        self._written = _encoder.encode(self._totals)
+        self._read: dict[Path, tuple[int, _Totals]] = {}  # of each file, at the time when it was changed last
+        self._looked = -math.inf
+        self._look()
+        self._totals: _Totals = dict(self._read[self._file][1]) if self._file in self._read else {}
+        self._written = b""
         self._is_failing = False
         self._replacing = threading.Lock()
 
     def of(self, path: str) -> dict[str, Kept]:
-        """Those of a device, which whoever polls it changes."""
-        return self._totals.setdefault(path, {})
+        """Those of a device that is polled here from now on, as whoever polled it last has kept them."""
+        own = self._totals.setdefault(path, {})
+        self._look()
+        for _, totals in self._read.values():
+            for tag, kept in totals.get(path, {}).items():
+                if tag not in own or own[tag].time < kept.time:
+                    own[tag] = msgspec.structs.replace(kept)
+        return own
 
     async def run(self) -> None:
         """Writes for ever."""
@@ -58,25 +71,24 @@ class KeptTotals:
             self._log.info("totals are kept again", file=str(self._file))
         self._written, self._is_failing = data, False
 
-    def _read(self, folder: Path) -> _Totals:
-        """What all gateways of the folder have kept: of each total what is newest."""
-        newest: dict[tuple[str, str], Kept] = {}
-        for file in sorted(folder.glob("totals-*.json")):
+    def _look(self) -> None:
+        """Reads what has changed of the folder's files, but for our own, which is read once."""
+        if (now := monotonic()) - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        for file in sorted(self._folder.glob("totals-*.json")):
+            if file == self._file and file in self._read:
+                continue
             try:
-                found = _decoder.decode(file.read_bytes())
-            except (OSError, ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+                changed = file.stat().st_mtime_ns
+                if file not in self._read or self._read[file][0] != changed:
+                    self._read[file] = changed, _decoder.decode(file.read_bytes())
+            except OSError:
+                continue  # it was just replaced
+            except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
                 self._log.error("totals cannot be read: they begin at 0", file=str(file), reason=str(error))
                 with suppress(OSError):
                     file.replace(file.with_suffix(".damaged"))
-                continue
-            for path, some in found.items():
-                for tag, kept in some.items():
-                    if (known := newest.get((path, tag))) is None or known.time < kept.time:
-                        newest[path, tag] = kept
-        totals: _Totals = {}
-        for path, tag in heapq.nlargest(MOST_KEPT, newest, key=lambda key: newest[key].time):
-            totals.setdefault(path, {})[tag] = newest[path, tag]
-        return totals
 
     def _replace(self, data: bytes) -> None:
         """Raises OSError."""

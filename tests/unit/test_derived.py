@@ -36,6 +36,22 @@ def test_a_value_follows_from_its_inputs_with_the_worst_quality_and_the_newest_t
     assert calculation.after([Reading("other", 4_000, 3.0)], 9_000) == []
 
 
+def test_a_new_value_has_a_time_of_its_own_also_if_an_older_input_changed() -> None:
+    calculation = Calculation([derived("sum", "a + b")], {})
+    steps = [
+        [Reading("a", 5_000, 1), Reading("b", 4_000, 1)],
+        [Reading("b", 4_500, 2)],
+        [Reading("b", 4_600, 2)],
+        [Reading("b", 4_700, 3)],
+        [Reading("a", 6_000, 1)],
+        [Reading("a", 1_000, 2), Reading("b", 1_000, 2)],  # the clock was set back
+    ]
+    made = [one for readings in steps for one in calculation.after(readings, 0)]
+    assert [(one.value, one.time) for one in made] == [
+        (2, 5_000), (3, 5_001), (3, 5_001), (4, 5_002), (4, 6_000), (4, 1_000),
+    ]  # fmt: skip
+
+
 def test_nothing_is_said_before_every_input_was_read() -> None:
     calculation = Calculation([derived("power", "voltage * current")], {})
     assert calculation.after(good(voltage=230.0), 0) == []
@@ -52,7 +68,7 @@ def test_what_has_no_result_is_bad_and_counted_until_it_has_one_again() -> None:
     for _ in range(2):
         assert calculation.after(good(a=1.0, b=0), 0) == [Reading("share", 1_000, None, Quality.BAD)]
     assert (calculation.fault_count, calculation.faults) == (2, {"share": "division by zero"})
-    assert calculation.after(good(a=1.0, b=2), 0) == [Reading("share", 1_000, 0.5)]
+    assert calculation.after(good(a=1.0, b=2), 0) == [Reading("share", 1_001, 0.5)]
     assert calculation.faults == {}
 
 
@@ -157,6 +173,29 @@ async def test_of_gateways_that_share_a_folder_the_newest_total_counts(tmp_path:
         await totals.flush()
         (tmp_path / str(number) / f"totals-{number}.json").rename(tmp_path / f"totals-{number}.json")
     assert KeptTotals(tmp_path, 0).of("plc")["volume"].value == 3.0
+
+
+async def test_a_device_that_is_taken_over_within_a_folder_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.derived.kept_totals.LOOK_SECONDS", 0)
+    one, two = KeptTotals(tmp_path, 0), KeptTotals(tmp_path, 1)
+    two.of("plc")["volume"] = Kept("total", 1.0, None, 10)
+    one.of("plc")["volume"] = Kept("total", 5.0, None, 20)
+    await one.flush()
+    assert two.of("plc")["volume"].value == 5.0
+    two.of("plc")["volume"].time = 30
+    two.of("plc")["volume"].value = 7.0
+    await two.flush()
+    assert two.of("plc")["volume"].value == one.of("plc")["volume"].value == 7.0
+
+
+async def test_totals_of_devices_that_are_not_polled_now_stay_in_the_file(tmp_path: Path) -> None:
+    for path in ("a", "b"):
+        totals = KeptTotals(tmp_path, 0)
+        totals.of(path)["volume"] = Kept("total", 1.0)
+        await totals.flush()
+    assert {path: bool(KeptTotals(tmp_path, 0).of(path)) for path in "abc"} == {"a": True, "b": True, "c": False}
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"plc": {"volume": 3}}', b"\xff", b"[" * 100_000])
