@@ -7,7 +7,7 @@ from gateway.derived.totals import Kept, Total
 from nexus.alarms.expression import EvaluationError
 from nexus.contract.reading import Quality, Reading, Value
 
-_UNCERTAIN = int(Quality.UNCERTAIN)
+_UNCERTAIN, _BEST = int(Quality.UNCERTAIN), 255
 _MOST_APART_MS = 1_000  # beyond, a clock was set back
 
 
@@ -18,7 +18,7 @@ class Calculation:
     """
 
     def __init__(self, tags: Sequence[DerivedTag], kept: dict[str, Kept]) -> None:
-        self._tags = tags
+        self._plan = [(tag, tuple(tag.expression.names)) for tag in tags]
         self._totals = {tag.name: Total(tag, _kept(tag, kept)) for tag in tags if tag.kind != "expression"}
         self._inputs = frozenset(name for tag in tags for name in tag.expression.names)
         self._last: dict[str, Reading] = {}  # of the inputs
@@ -51,20 +51,28 @@ class Calculation:
 
     def _calculated(self, changed: set[str], now: int, wanted: Collection[str] = ()) -> list[Reading]:
         made = []
-        for tag in self._tags:
-            names = tag.expression.names
-            is_wanted = tag.name in wanted
-            if (changed.isdisjoint(names) and not is_wanted) or not names <= self._last.keys():
+        for tag, names in self._plan:
+            if (changed.isdisjoint(names) and tag.name not in wanted) or (seen := self._seen(names)) is None:
                 continue
-            reading = self._reading(tag, [self._last[name] for name in names], now, is_confirmed=is_wanted)
+            quality, time = seen
+            reading = self._reading(tag, quality, now if tag.name in wanted else time, now)
             made.append(reading)
             if tag.name in self._inputs:
                 self._take(reading)
                 changed.add(tag.name)
         return made
 
-    def _reading(self, tag: DerivedTag, inputs: Sequence[Reading], now: int, *, is_confirmed: bool) -> Reading:
-        quality = min(one.quality for one in inputs)
+    def _seen(self, names: Iterable[str]) -> tuple[int, int] | None:
+        """The worst quality and the newest time of the inputs; None before each of them was read."""
+        quality, time = _BEST, 0
+        for name in names:
+            if (last := self._last.get(name)) is None:
+                return None
+            quality = min(quality, last.quality)
+            time = max(time, last.time)
+        return quality, time
+
+    def _reading(self, tag: DerivedTag, quality: int, time: int, now: int) -> Reading:
         value = self._value(tag) if quality >= _UNCERTAIN else None
         if (total := self._totals.get(tag.name)) is not None:
             rate = value if isinstance(value, int | float) else None
@@ -72,8 +80,8 @@ class Calculation:
             return Reading(tag.name, now, total.value, _UNCERTAIN if rate is None else quality)
         if value is None and quality >= _UNCERTAIN:
             quality = int(Quality.BAD)
-        reading = Reading(tag.name, now if is_confirmed else max(one.time for one in inputs), value, quality)
-        reading = self._made[tag.name] = _apart(reading, self._made.get(tag.name))
+        reading = _apart(Reading(tag.name, time, value, quality), self._made.get(tag.name))
+        self._made[tag.name] = reading
         return reading
 
     def _value(self, tag: DerivedTag) -> Value:
