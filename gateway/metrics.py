@@ -1,7 +1,8 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections import Counter as Counted
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import accumulate
 
@@ -17,6 +18,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from nexus.contract.alarm import Record
 from nexus.process import guard, lines
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
@@ -114,6 +116,33 @@ def forget(name: str) -> None:
 def readings() -> int:
     """Readings taken of the devices that are polled now."""
     return sum(device.readings for device in list(_devices.by_name.values()))
+
+
+class Alarms(Collector):
+    """The alarms of the devices that are polled here, by state, and how often any was raised."""
+
+    def __init__(self) -> None:
+        self._states: Callable[[], Mapping[str, Sequence[Record]]] = dict
+        self._raised: dict[str, int] = {}
+
+    def follow(self, states: Callable[[], Mapping[str, Sequence[Record]]]) -> None:
+        """`states` gives the alarms' records by device."""
+        self._states = states
+
+    def raised(self, device: str) -> None:
+        """An alarm of this device was raised."""
+        self._raised[device] = self._raised.get(device, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        now = GaugeMetricFamily("nexus_gateway_alarms", "Alarms that are not normal", labels=["device", "state"])
+        for device, records in self._states().items():
+            for state, count in Counted(record.state for record in records if record.state != "normal").items():
+                now.add_metric([device, state], count)
+        yield now
+        raised = CounterMetricFamily("nexus_gateway_alarms_raised", "Alarms raised", labels=_DEVICE)
+        for device, times in list(self._raised.items()):
+            raised.add_metric([device], times)
+        yield raised
 
 
 lateness = Lateness()
@@ -225,6 +254,24 @@ certificate_days = Gauge(
     _DEVICE,
     registry=registry,
 )
+alarms = Alarms()
+registry.register(alarms)
+alarm_requests = Counter(
+    "nexus_gateway_alarm_requests", "Requests about alarms by their outcome", ["result"], registry=registry
+)
+for _result in ("done", "refused"):
+    alarm_requests.labels(_result)
+alarm_record_failures = Counter(
+    "nexus_gateway_alarm_record_failures", "Times that the disk refused the alarms' record", registry=registry
+)
+alarm_words_ignored = Counter(
+    "nexus_gateway_alarm_words_ignored",
+    "Retained alarms that did not count, and were overwritten: forged, older than our own, or of no alarm in the files",
+    ["reason"],
+    registry=registry,
+)
+for _reason in ("forged", "older", "unknown"):
+    alarm_words_ignored.labels(_reason)
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
 for _result in ("done", "failed", "refused"):
     commands.labels(_result)

@@ -22,7 +22,7 @@ WAITING = 16  # writes that may wait for one device
 COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
 STOP_SECONDS = 1.0  # at a stop, what a device is being told has so long
 
-Record = Callable[[str, bytes], None]
+Record = Callable[[str, bytes], object]
 
 
 class Answer(msgspec.Struct, omit_defaults=True):

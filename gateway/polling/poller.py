@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from typing import ParamSpec, TypeVar
 
 from gateway import drivers, metrics
+from gateway.alarms.polled import PolledAlarms
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
 from gateway.derived.derivation import Derivation
@@ -54,11 +55,13 @@ class Poller:
         slots: Slots,
         *,
         tally: Tally,
+        alarms: PolledAlarms | None = None,
         totals: dict[str, Kept] | None = None,
     ) -> None:
         self.configured = configured
         self._tally = tally
         self._derivation = Derivation(configured, {} if totals is None else totals) if configured.derived else None
+        self._alarms = alarms
         self._listened = False  # so nothing was due by the schedule since it was looked at last
         self._slots = slots
         self._device = configured.device
@@ -276,6 +279,8 @@ class Poller:
     def _lose(self, error: DeviceError) -> None:
         """Marks all tags bad: with reports of changes only, the last values would pass for present ones."""
         tags = self._device.tags
+        if self._alarms is not None:
+            self._alarms.lost(str(error))
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
         self._mark([tag.bad(moments[tag.name]) for tag in tags])
         self._status.failed(str(error), resting=False)
@@ -294,6 +299,8 @@ class Poller:
 
     def _took(self, readings: list[Reading], bad: int) -> None:
         self._tally.read(readings, now_ms())
+        if self._alarms is not None:
+            self._alarms.read(readings)
         self._publish(readings, bad)
 
     def _mark(self, readings: list[Reading]) -> None:
@@ -301,6 +308,8 @@ class Poller:
         if self._derivation is not None:
             readings = self._derivation.after(readings)
         self._tally.marked(readings, now_ms())
+        if self._alarms is not None:
+            self._alarms.marked(readings)
         self._publish(readings, len(readings))
 
     def _publish(self, readings: list[Reading], bad: int) -> None:
@@ -316,12 +325,15 @@ class Poller:
     def _fail(self, reason: str) -> None:
         self._metrics.failures += 1
         opened = self._breaker.fail(self._clock())
+        is_lost = not (self._worked or self._partial) or self._breaker.state is State.OPEN
+        if is_lost and self._alarms is not None:
+            self._alarms.lost(reason)
         if opened:
             self._metrics.openings += 1
             now = now_ms()
             self._mark([tag.bad(now) for tag in self._device.tags])
         self._failure = reason
-        if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
+        if is_lost:
             self._status.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _permitted(self) -> None:

@@ -51,6 +51,7 @@ class Run:
         self.breaker = BreakerKeys()
         self.derived: tuple[DerivedTag, ...] = ()
         self.tally = Tally()
+        self.alarms: Any = None
         self._read, self._waited, self._rest = read, waited, rest
         self._timeout, self._tags = timeout, tags
 
@@ -74,7 +75,15 @@ class Run:
         driver = cast(Any, SimpleNamespace(connect=self._connect))
         configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}), self.derived)
         task = asyncio.create_task(
-            Poller(configured, self._on_scan, self._on_status, lambda: True, Slots(), tally=self.tally).run()
+            Poller(
+                configured,
+                self._on_scan,
+                self._on_status,
+                lambda: True,
+                Slots(),
+                tally=self.tally,
+                alarms=self.alarms,
+            ).run()
         )
         async with asyncio.timeout(10):
             while not done():
@@ -276,3 +285,40 @@ async def test_derived_tags_are_published_counted_and_bad_when_the_device_is_los
     assert sum(hour.read for hour in hours) == 3 * 6
     assert sum(hour.marked for hour in hours) == 6
     assert sum(hour.sent for hour in hours) == 3 * 6 + 6 - 2
+
+
+class Heard:
+    """Alarms that note what the poller tells them."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def read(self, readings: Sequence[Reading]) -> None:
+        self.told.append(f"read {len(readings)}")
+
+    def marked(self, readings: Sequence[Reading]) -> None:
+        self.told.append(f"marked {len(readings)}")
+
+    def lost(self, reason: str) -> None:
+        self.told.append(f"lost: {reason}")
+
+
+async def test_alarms_see_every_value_before_report_by_exception_and_a_loss_before_what_it_marks_bad() -> None:
+    scans = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal scans
+        scans += 1
+        if scans > 3:
+            raise DeviceError("no answer")
+        return good(tags)
+
+    quiet: tuple[Tag, ...] = tuple(Tag(name, None, interval=0.1, report=Report()) for name in "abc")
+    run = Run(read, tags=quiet)
+    run.breaker = BreakerKeys.model_validate({"failures": 2, "open_for": "100ms", "max_open_for": "200ms"})
+    run.alarms = Heard()
+    await run.until(lambda: "marked 3" in run.alarms.told)
+    assert len(run.scans) == 2, "the unchanged ones were sent"
+    told = list(dict.fromkeys(run.alarms.told))
+    assert told == ["read 3", "lost: no answer", "marked 3"]
+    assert run.alarms.told.count("read 3") == 3
