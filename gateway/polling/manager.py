@@ -7,7 +7,8 @@ from gateway import metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
 from gateway.derived.totals import Kept
-from gateway.polling.poller import MayPoll, OnScan, Poller
+from gateway.polling.intake import OnScan
+from gateway.polling.poller import MayPoll, Poller
 from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
 from gateway.polling.tally import Tally

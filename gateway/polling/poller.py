@@ -9,12 +9,12 @@ from gateway import drivers, metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
-from gateway.derived.derivation import Derivation
 from gateway.derived.totals import Kept
 from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
-from gateway.polling.report import Changes, Gap
+from gateway.polling.intake import Intake, OnScan
+from gateway.polling.report import Gap
 from gateway.polling.scans import Scans
 from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots
@@ -36,7 +36,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MayPoll = Callable[[], bool]
-OnScan = Callable[[ConfiguredDevice, list[Reading]], None]
 
 
 class _NotOursError(Exception):
@@ -60,20 +59,14 @@ class Poller:
     ) -> None:
         self.configured = configured
         self._tally = tally
-        self._derivation = Derivation(configured, {} if totals is None else totals) if configured.derived else None
-        self._alarms = alarms
+        self._intake = Intake(configured, on_scan, tally=tally, alarms=alarms, totals=totals)
         self._listened = False  # so nothing was due by the schedule since it was looked at last
         self._slots = slots
         self._device = configured.device
-        self._on_scan = on_scan
         self._may_poll = may_poll
         self._clock = asyncio.get_running_loop().time
         keys = configured.breaker
         self._breaker = Breaker(keys.failures, lambda opening: delay(opening, keys.open_for, keys.max_open_for))
-        reports = {tag.name: tag.report for tag in self._device.tags if tag.report is not None}
-        reports |= {tag.name: tag.report for tag in configured.derived if tag.report is not None}
-        self._changes = Changes(reports)
-        self._reports = bool(reports)
         self._status = DeviceStatus(self._device, on_status)
         self._session: DeviceSession | None = None
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
@@ -163,7 +156,7 @@ class Poller:
         names = [tag.name for tag in tags]
         self._unread_because = dict.fromkeys(names, self._failure)
         self._status.read(readings, names, self._unread_because)
-        self._mark(readings)
+        self._intake.mark(readings)
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
@@ -260,12 +253,11 @@ class Poller:
 
     async def _ask_silent(self, session: DeviceSession) -> None:
         now = now_ms()
-        silent = set(self._changes.silent(now))
+        silent = self._intake.silent(now)
         if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
             # Unchanged, and confirmed now.
             self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
-        if self._derivation is not None:
-            self._took(self._derivation.tick(silent), 0)
+        self._intake.confirm(silent)
 
     async def _still_ours(self) -> None:
         """Raises _NotOursError if we may poll neither now nor in a moment, as after a suspension."""
@@ -279,10 +271,9 @@ class Poller:
     def _lose(self, error: DeviceError) -> None:
         """Marks all tags bad: with reports of changes only, the last values would pass for present ones."""
         tags = self._device.tags
-        if self._alarms is not None:
-            self._alarms.lost(str(error))
+        self._intake.lost(str(error))
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
-        self._mark([tag.bad(moments[tag.name]) for tag in tags])
+        self._intake.mark([tag.bad(moments[tag.name]) for tag in tags])
         self._status.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
@@ -293,45 +284,18 @@ class Poller:
         bad = [reading.tag for reading in readings if reading.quality < _UNCERTAIN]
         tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
         self._status.read(readings, bad, tag_errors)
-        if self._derivation is not None:
-            readings = self._derivation.after(readings)
-        self._took(readings, len(bad))
-
-    def _took(self, readings: list[Reading], bad: int) -> None:
-        self._tally.read(readings, now_ms())
-        if self._alarms is not None:
-            self._alarms.read(readings)
-        self._publish(readings, bad)
-
-    def _mark(self, readings: list[Reading]) -> None:
-        """Publishes what the device did not say: that they are bad."""
-        if self._derivation is not None:
-            readings = self._derivation.after(readings)
-        self._tally.marked(readings, now_ms())
-        if self._alarms is not None:
-            self._alarms.marked(readings)
-        self._publish(readings, len(readings))
-
-    def _publish(self, readings: list[Reading], bad: int) -> None:
-        self._metrics.readings += len(readings)
-        if bad:
-            self._metrics.bad_readings += bad
-        if self._reports:
-            readings = self._changes.worth_sending(readings)
-        if readings:
-            self._tally.sent(readings, now_ms())
-            self._on_scan(self.configured, readings)
+        self._intake.take(readings, len(bad))
 
     def _fail(self, reason: str) -> None:
         self._metrics.failures += 1
         opened = self._breaker.fail(self._clock())
         is_lost = not (self._worked or self._partial) or self._breaker.state is State.OPEN
-        if is_lost and self._alarms is not None:
-            self._alarms.lost(reason)
+        if is_lost:
+            self._intake.lost(reason)
         if opened:
             self._metrics.openings += 1
             now = now_ms()
-            self._mark([tag.bad(now) for tag in self._device.tags])
+            self._intake.mark([tag.bad(now) for tag in self._device.tags])
         self._failure = reason
         if is_lost:
             self._status.failed(reason, resting=self._breaker.state is State.OPEN)
