@@ -104,6 +104,15 @@ class DeviceAlarms:
         self._named |= named.union(own) if source.names else named
 
     @property
+    def tags(self) -> frozenset[str]:
+        """Those whose readings it looks at."""
+        return frozenset(self._tags)
+
+    def record(self, tag: str, name: str) -> Record:
+        """The present one of an alarm. Raises KeyError."""
+        return self._alarms[tag, name].machine.record
+
+    @property
     def records(self) -> dict[Key, Record]:
         """The present ones, by tag and name."""
         return {key: alarm.machine.record for key, alarm in self._alarms.items()}
