@@ -1,8 +1,7 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
 from bisect import bisect_left
-from collections import Counter as Counted
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import accumulate
 
@@ -18,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from nexus.contract.alarm import Record
+from nexus.contract.alarm import State
 from nexus.process import guard, lines
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
@@ -118,31 +117,44 @@ def readings() -> int:
     return sum(device.readings for device in list(_devices.by_name.values()))
 
 
+class AlarmCounts(msgspec.Struct):
+    """The alarms of one device: how many are in which state, cannot be evaluated, and how often any chattered."""
+
+    states: Mapping[State, int]
+    errors: int
+    chattered: int
+
+
 class Alarms(Collector):
-    """The alarms of the devices that are polled here, by state, and how often any was raised."""
+    """The alarms of the devices that are polled here, and how often any was raised."""
 
     def __init__(self) -> None:
-        self._states: Callable[[], Mapping[str, Sequence[Record]]] = dict
+        self._counts: Callable[[], Mapping[str, AlarmCounts]] = dict
         self._raised: dict[str, int] = {}
 
-    def follow(self, states: Callable[[], Mapping[str, Sequence[Record]]]) -> None:
-        """`states` gives the alarms' records by device."""
-        self._states = states
+    def follow(self, counts: Callable[[], Mapping[str, AlarmCounts]]) -> None:
+        """`counts` are asked for by device, in another thread."""
+        self._counts = counts
 
     def raised(self, device: str) -> None:
         """An alarm of this device was raised."""
         self._raised[device] = self._raised.get(device, 0) + 1
 
     def collect(self) -> Iterator[Metric]:
-        now = GaugeMetricFamily("nexus_gateway_alarms", "Alarms that are not normal", labels=["device", "state"])
-        for device, records in self._states().items():
-            for state, count in Counted(record.state for record in records if record.state != "normal").items():
-                now.add_metric([device, state], count)
-        yield now
-        raised = CounterMetricFamily("nexus_gateway_alarms_raised", "Alarms raised", labels=_DEVICE)
+        name = "nexus_gateway_alarms"
+        now = GaugeMetricFamily(name, "Alarms that are not normal", labels=["device", "state"])
+        errors = GaugeMetricFamily(f"{name}_unevaluated", "Alarms whose expression has no result now", labels=_DEVICE)
+        chattered = CounterMetricFamily(f"{name}_chattered", "Times that alarms began to chatter", labels=_DEVICE)
+        raised = CounterMetricFamily(f"{name}_raised", "Alarms raised", labels=_DEVICE)
+        for device, counts in self._counts().items():
+            for state, count in counts.states.items():
+                if state != "normal":
+                    now.add_metric([device, state], count)
+            errors.add_metric([device], counts.errors)
+            chattered.add_metric([device], counts.chattered)
         for device, times in list(self._raised.items()):
             raised.add_metric([device], times)
-        yield raised
+        yield from (now, errors, chattered, raised)
 
 
 lateness = Lateness()

@@ -1,6 +1,8 @@
 """The alarms of all devices that are polled here: from before, through each change, to the broker."""
 
 import asyncio
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Protocol
@@ -69,7 +71,7 @@ class Alarms:
         self._unsaid: list[tuple[int, Word, bytes]] = []
         self._wake = asyncio.Event()
         self._stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        metrics.alarms.follow(self.states)
+        metrics.alarms.follow(self.counts)
 
     async def open(self) -> None:
         """Reads what is known from before. What did not reach the spool is published again."""
@@ -105,6 +107,8 @@ class Alarms:
         """A device is not polled here any more; another gateway has its alarms if it is still in the files."""
         if (polled := self._polled.pop(path, None)) is not None:
             polled.close()
+        # Before the presence by which another gateway begins, which then reads these.
+        self._publish(lambda _, word: word.device == path, is_ours=self._ownership.may_poll())
         if self._ownership.has(path):
             self.retained.release(path)
         else:
@@ -126,8 +130,7 @@ class Alarms:
                 await self.records.store()
         except TimeoutError:
             pass
-        unsaid, self._unsaid = self._unsaid, []
-        self._publish(unsaid)
+        self._publish(lambda *_: True)
 
     def close(self) -> None:
         """Lets go of the record."""
@@ -150,10 +153,13 @@ class Alarms:
         finally:
             self.take_over.lost()
 
-    def states(self) -> dict[str, list[Record]]:
-        """The records by device name, of the devices polled here; for another thread."""
-        polled = list(self._polled.items())
-        return {one.name: [word.record for word in list(self._words.get(path, {}).values())] for path, one in polled}
+    def counts(self) -> dict[str, metrics.AlarmCounts]:
+        """What is counted, by the names of the devices polled here; for another thread."""
+        found = {}
+        for path, one in list(self._polled.items()):
+            states = Counter(word.record.state for word in list(self._words.get(path, {}).values()))
+            found[one.name] = metrics.AlarmCounts(states, len(one.errors), one.chattered)
+        return found
 
     def problems(self) -> list[str]:
         """What needs a person's attention."""
@@ -252,20 +258,20 @@ class Alarms:
 
     async def _flush(self) -> None:
         self._wake.clear()
-        unsaid, self._unsaid = self._unsaid, []
+        upto = self.records.last
         stored, self._stored = self._stored, asyncio.get_running_loop().create_future()
-        try:
-            await self.records.store()
-        except BaseException:
-            self._unsaid = unsaid + self._unsaid
-            raise
-        self._publish(unsaid)
+        await self.records.store()
+        self._publish(lambda number, _: number <= upto)
         stored.set_result(None)
 
-    def _publish(self, unsaid: list[tuple[int, Word, bytes]]) -> None:
-        for number, word, payload in unsaid:
+    def _publish(self, wanted: Callable[[int, Word], bool], *, is_ours: bool = False) -> None:
+        """Those that are wanted. They are retained while it `is_ours` to say how the device is, for certain."""
+        ready = [one for one in self._unsaid if wanted(*one[:2])]
+        self._unsaid = [one for one in self._unsaid if not wanted(*one[:2])]
+        for number, word, payload in ready:
             is_gone = word.event == "removed"
-            batch = self._record(word.topic, payload, retain=not is_gone)
+            retain = not is_gone and (is_ours or self._ownership.may_state(word.device))
+            batch = self._record(word.topic, payload, retain=retain)
             self.records.handed(number, batch)
             if is_gone:
                 self.retained.say(word.device, word.topic)

@@ -10,7 +10,7 @@ from nexus.alarms.machine import Change, RequestError
 from nexus.contract.ack import Request
 from nexus.contract.alarm import Record
 from nexus.contract.reading import Reading
-from nexus.process import guard
+from nexus.process import guard, log
 from nexus.process.clock import now_ms
 
 MOST_WAITING = 100  # scans that wait until it is known how the alarms were before
@@ -32,6 +32,8 @@ class PolledAlarms:
         self._alarms: DeviceAlarms | None = None
         self._waiting: deque[tuple[Callable[[DeviceAlarms, int], list[Change]], int]] = deque(maxlen=MOST_WAITING)
         self._is_lost = False
+        self._failing: set[Key] = set()
+        self._log = log.get("alarms").bind(device=self.name)
         self._loop = asyncio.get_running_loop()
         self._offset = now_ms() - self._loop.time() * 1000
         self._due: int | None = None
@@ -41,6 +43,11 @@ class PolledAlarms:
     def errors(self) -> Mapping[Key, str]:
         """Why expressions have no result now."""
         return self._alarms.errors if self._alarms is not None else {}
+
+    @property
+    def chattered(self) -> int:
+        """How often alarms began to chatter."""
+        return sum(self._alarms.chattering.values()) if self._alarms is not None else 0
 
     def begin(self, records: Mapping[Key, Record]) -> None:
         """Goes on from these, with what was read meanwhile."""
@@ -91,6 +98,16 @@ class PolledAlarms:
         self._run(work, now)
         if self._alarms.due != self._due:
             self._arm(self._alarms)
+        if self._alarms.errors or self._failing:
+            self._note_errors(self._alarms.errors)
+
+    def _note_errors(self, errors: Mapping[Key, str]) -> None:
+        """Says once what cannot be evaluated, and that it can be again."""
+        for key in errors.keys() - self._failing:
+            self._log.warning("an alarm cannot be evaluated", tag=key[0], alarm=key[1], reason=errors[key])
+        for key in self._failing - errors.keys():
+            self._log.info("an alarm is evaluated again", tag=key[0], alarm=key[1])
+        self._failing = set(errors)
 
     def _run(self, work: Callable[[DeviceAlarms, int], list[Change]], now: int) -> None:
         if self._alarms is not None:

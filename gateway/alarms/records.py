@@ -16,6 +16,7 @@ from nexus.process import log
 ANSWER_SECONDS = 2.0  # a disk that takes longer hangs, and words leave without it
 OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 0.5
+SETTLED_AT_ONCE = 2000
 MOST_EVENTS = 100_000  # that wait for the spool to have them; beyond that the oldest are left to the spool alone
 
 
@@ -27,7 +28,7 @@ class Records:
         self._thread = SpoolThread("alarms")
         self._database: sqlite3.Connection | None = None
         self._update = Update()
-        self._number = 0
+        self.last = 0  # event's number
         self._handed: deque[tuple[int, Batch]] = deque()
         self._log = log.get("alarms")
         self.failing: str | None = None  # why the disk takes nothing
@@ -39,16 +40,16 @@ class Records:
         except (sqlite3.Error, OSError) as error:
             self._fails(str(error))
             return Contents()
-        self._number = max([self._number, *(number for number, *_ in found.events)])
+        self.last = max([self.last, *(number for number, *_ in found.events)])
         return found
 
     def keep(self, topic: str, payload: bytes, *, is_event: bool = True) -> int:
         """Queues a word, which is an event too; gives the event's number."""
         self._update.words[topic] = payload
-        self._number += 1
+        self.last += 1
         if is_event:
-            self._update.events.append((self._number, topic, payload))
-        return self._number
+            self._update.events.append((self.last, topic, payload))
+        return self.last
 
     def forget(self, topic: str) -> None:
         """Queues that there is no such alarm any more."""
@@ -97,13 +98,12 @@ class Records:
 
     def _settle(self) -> None:
         """What a crash leaves in the spool needs no second place."""
-        left: deque[tuple[int, Batch]] = deque()
-        for number, batch in self._handed:
+        for _ in range(min(len(self._handed), SETTLED_AT_ONCE)):
+            number, batch = self._handed.popleft()
             if self._outbox.is_safe(batch):
                 self._update.done.append(number)
             else:
-                left.append((number, batch))
-        self._handed = left
+                self._handed.append((number, batch))
 
     def _opened(self) -> Contents:
         self._database = record_file.opened(self._file)

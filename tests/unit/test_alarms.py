@@ -71,7 +71,7 @@ class Gateway:
 
     def __init__(self, folder: Path, group: asyncio.TaskGroup, broker: Broker | None, *, alone: bool) -> None:
         self.file = folder / "alarms-0.db"
-        self.files, self.spooled = {"plant/plc"}, True
+        self.files, self.spooled, self.may_state = {"plant/plc"}, True, True
         self.said: list[tuple[str, str, bool]] = []
         self._broker = broker
         delivery = SimpleNamespace(
@@ -80,7 +80,7 @@ class Gateway:
             blocked=BlockedTopics(),
         )
         ownership = SimpleNamespace(
-            has=lambda path: path in self.files, may_poll=lambda: True, may_state=lambda _: True
+            has=lambda path: path in self.files, may_poll=lambda: True, may_state=lambda _: self.may_state
         )
         settings = SimpleNamespace(spool_dir=folder, is_one_of_several=not alone)
         self.alarms = Alarms(cast(Any, settings), cast(Any, delivery), ControlTopics(), ownership, group)
@@ -290,6 +290,39 @@ async def test_a_device_that_left_the_files_while_the_gateway_was_away(tmp_path:
     assert own.said == [("removed", "normal", False)]
 
 
+async def test_the_last_words_of_a_device_leave_before_another_gateway_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with gateway(tmp_path) as own:
+        polled = await own.polled(HIGH)
+        polled.read(reading(81.0))
+        await own.settled(1)
+        said: list[tuple[str, bool]] = []
+
+        def record(name: str, payload: bytes, *, retain: bool) -> Batch:
+            said.append((alarm.decode(name, payload).event, retain))
+            return Batch(name, payload, 1, 1)
+
+        monkeypatch.setattr(own.alarms, "_record", record)
+        polled.read(reading(70.0))
+        own.alarms.release("plant/plc")
+        assert said == [("cleared", True)]
+        await asyncio.sleep(0.1)
+        assert len(said) == 1
+
+
+async def test_a_gateway_that_may_not_speak_of_a_device_now_retains_nothing(tmp_path: Path) -> None:
+    broker = Broker()
+    async with gateway(tmp_path, broker) as own:
+        own.may_state = False
+        (await own.polled(HIGH)).read(reading(81.0))
+        await own.settled(1)
+        await asyncio.sleep(0.1)
+        assert (own.said, broker.retained) == ([("raised", "unacknowledged", False)], {})
+        own.may_state = True
+        await own.until(lambda: TOPIC in broker.retained)
+
+
 async def test_a_disk_that_refuses_stops_no_alarm_and_health_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,7 +349,7 @@ async def test_a_thousand_alarms_at_once_are_one_write(tmp_path: Path, monkeypat
     writes: list[int] = []
     async with gateway(tmp_path) as own:
         polled = await own.polled(*many)
-        await own.until(lambda: bool(own.alarms.states()))
+        await own.until(lambda: bool(own.alarms.counts()))
         real = record_file.write
 
         def write(database: sqlite3.Connection, update: record_file.Update) -> None:
@@ -328,5 +361,4 @@ async def test_a_thousand_alarms_at_once_are_one_write(tmp_path: Path, monkeypat
         polled.read(reading(81.0))
         await own.until(lambda: sum(writes) == 1000)
     assert max(writes) == 1000
-    states = own.alarms.states()["plc"]
-    assert {record.state for record in states} == {"unacknowledged"}
+    assert own.alarms.counts()["plc"].states == {"unacknowledged": 1000}

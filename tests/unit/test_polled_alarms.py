@@ -9,7 +9,8 @@ import pytest
 
 from gateway.alarms import polled as module
 from gateway.alarms.polled import PolledAlarms
-from nexus.alarms.definition import Above, AlarmDefinition, Bad, Lost
+from nexus.alarms.definition import Above, AlarmDefinition, Bad, Lost, When
+from nexus.alarms.expression import parse
 from nexus.alarms.machine import Change, RequestError
 from nexus.contract.ack import Request
 from nexus.contract.alarm import Record
@@ -119,3 +120,16 @@ async def test_a_clock_that_is_set_ends_no_delay(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "now_ms", lambda: now_ms() + 3_600_000)
     device.read(82.0)
     assert not device.said
+
+
+async def test_an_expression_without_a_result_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    log = SimpleNamespace(warning=lambda text, **_: said.append(text), info=lambda text, **_: said.append(text))
+    monkeypatch.setattr("gateway.alarms.polled.log.get", lambda _: SimpleNamespace(bind=lambda **_: log))
+    device = Device(AlarmDefinition("odd", "t", When(parse("1 / (t - 5) > 0"))))
+    device.polled.begin({})
+    for value in (5.0, 5.0, 6.0, 5.0):
+        device.read(value)
+    assert list(device.polled.errors) == [("t", "odd")]
+    again = "an alarm is evaluated again"
+    assert said == ["an alarm cannot be evaluated", again, "an alarm cannot be evaluated"]
