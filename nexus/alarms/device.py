@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from nexus.alarms.condition import LostDevice, Truth, evaluator
 from nexus.alarms.definition import AlarmDefinition
-from nexus.alarms.look import NOWHERE, UNCERTAIN, Band, Evaluator, Look, TagState
+from nexus.alarms.look import EVERYWHERE, NOWHERE, UNCERTAIN, Band, Evaluator, Look, TagState
 from nexus.alarms.machine import Change, Machine, RequestError
 from nexus.contract.ack import Request
 from nexus.contract.alarm import Record
@@ -84,6 +84,7 @@ class DeviceAlarms:
         self._values: dict[str, Value] = {}  # of these
         self._to_look_at: dict[_Alarm, None] = {}
         self._noted: list[TagState] = []
+        self._glance = Look(TagState(), self._values, False, 0)
         self._dues: dict[_Alarm, int] = {}
         for definition in definitions:
             self._add(definition, (records or {}).get((definition.tag, definition.name), Record()))
@@ -146,7 +147,7 @@ class DeviceAlarms:
         self._loss = reason
         self._values.clear()
         for tag in self._tags.values():
-            tag.reading, (tag.low, tag.high) = None, NOWHERE
+            tag.forget()
         for alarm in self._alarms.values():
             alarm.machine.freeze()
         self._look_at(self._alarms.values(), changes)
@@ -220,14 +221,16 @@ class DeviceAlarms:
             changes += self.found(self._now)
         if tag.noted:
             self._look(changes)
-        tag.reading, tag.noted, (tag.low, tag.high) = reading, True, NOWHERE
+        tag.take(reading)
+        tag.noted = True
         self._noted.append(tag)
         if reading.tag in self._named:
-            if usable and (value := tag.value) is not None:
-                self._values[reading.tag] = value
+            if tag.value is not None:
+                self._values[reading.tag] = tag.value
             else:
                 self._values.pop(reading.tag, None)
-        self._to_look_at.update(dict.fromkeys(self._of_tag[reading.tag]))
+        for alarm in self._of_tag[reading.tag]:
+            self._to_look_at[alarm] = None
 
     def _look_at(self, alarms: Iterable[_Alarm], changes: list[Change]) -> None:
         self._to_look_at.update(dict.fromkeys(alarms))
@@ -236,37 +239,50 @@ class DeviceAlarms:
     def _look(self, changes: list[Change]) -> None:
         """Looks at the alarms that something may have changed for."""
         alarms, self._to_look_at = self._to_look_at, {}
-        look = Look(TagState(), self._values, False, self._now - self._jumped, self._loss)
+        look = self._glance
+        look.now, look.loss = self._now - self._jumped, self._loss
         for alarm in alarms:
             changes += alarm.look(look, self._now)
-            definition = alarm.machine.definition
-            if alarm.error:
-                self.errors[definition.tag, definition.name] = alarm.error
-            elif self.errors:
-                self.errors.pop((definition.tag, definition.name), None)
+            if alarm.error or self.errors:
+                self._tell(alarm)
         for tag in self._noted:
             tag.noted = False
         self._noted.clear()
         self._plan(alarms)
-        self._hide(changes)
+        if self._lost or self._is_hiding:
+            self._hide(changes)
+
+    def _tell(self, alarm: _Alarm) -> None:
+        """Why it cannot be evaluated."""
+        key = alarm.machine.definition.tag, alarm.machine.definition.name
+        if alarm.error:
+            self.errors[key] = alarm.error
+        else:
+            self.errors.pop(key, None)
 
     def _plan(self, alarms: Collection[_Alarm]) -> None:
         """When to look at them again, and which values of their tags have to be looked at."""
+        dues, jumped, is_lost = self._dues, self._jumped, self._loss is not None
         for alarm in alarms:
-            if (due := alarm.due(self._jumped, self._loss is not None)) is not None:
-                self._dues[alarm] = due
-            else:
-                self._dues.pop(alarm, None)
-        self.due = min(self._dues.values(), default=None)
-        for name in {alarm.machine.definition.tag for alarm in alarms} - {""}:
-            self._set_band(name, self._tags[name])
+            if (due := alarm.due(jumped, is_lost)) is not None:
+                dues[alarm] = due
+            elif dues:
+                dues.pop(alarm, None)
+        self.due = min(dues.values()) if dues else None
+        for name in {alarm.machine.definition.tag for alarm in alarms}:
+            if name:
+                self._set_band(name, self._tags[name])
 
     def _set_band(self, name: str, tag: TagState) -> None:
         """Where the tag's value changes nothing for any of its alarms."""
-        own = [alarm for alarm in self._of_tag[name] if alarm.tag is tag]
-        tag.each = any(alarm.evaluator.each for alarm in own)
-        bands = [NOWHERE] if name in self._named else [alarm.band() for alarm in own]
-        tag.low, tag.high = max(low for low, _ in bands), min(high for _, high in bands)
+        tag.each = False
+        low, high = NOWHERE if name in self._named else EVERYWHERE
+        for alarm in self._of_tag[name]:
+            if alarm.tag is tag:
+                tag.each = tag.each or alarm.evaluator.each
+                least, most = alarm.band()
+                low, high = max(low, least), min(high, most)
+        tag.low, tag.high = low, high
 
     def _hide(self, changes: list[Change]) -> None:
         """While the device is lost, its other alarms that are not normal are suppressed; none is raised meanwhile."""

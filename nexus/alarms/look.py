@@ -17,31 +17,34 @@ NOWHERE: Band = (inf, -inf)
 class TagState:
     """What is known of a tag: its last reading that was looked at, and when the last came that is not bad.
 
-    While its value stays from `low` to `high`, nothing changes for its alarms.
+    `value` is None if there is none to rely on, and `number` if it is not a number; true is 1. While the value stays
+    from `low` to `high`, nothing changes for the tag's alarms.
     """
 
-    __slots__ = ("each", "high", "low", "noted", "reading", "seen")
+    __slots__ = ("each", "high", "low", "noted", "number", "reading", "seen", "value")
 
     def __init__(self) -> None:
         self.reading: Reading | None = None
-        self.seen = 0
+        self.value: Value = None
+        self.number: float | None = None
         self.low, self.high = NOWHERE
+        self.seen = 0
         self.each = False  # each reading counts, also one that says the same
         self.noted = False  # its reading waits to be looked at
 
-    @property
-    def value(self) -> Value:
-        """None if there is none, or none to rely on."""
-        reading = self.reading
-        if reading is None or reading.quality < UNCERTAIN:
-            return None
-        return None if isinstance(reading.value, float) and isnan(reading.value) else reading.value
+    def take(self, reading: Reading) -> None:
+        """The last one; it has to be looked at."""
+        value = reading.value
+        if reading.quality < UNCERTAIN or (isinstance(value, float) and isnan(value)):
+            value = None
+        self.reading, self.value = reading, value
+        self.number = None if isinstance(value, str) else value
+        self.low, self.high = NOWHERE
 
-    @property
-    def number(self) -> float | None:
-        """The value, if it is a number; true is 1."""
-        value = self.value
-        return None if isinstance(value, str) else value
+    def forget(self) -> None:
+        """Nothing is known any more."""
+        self.reading = self.value = self.number = None
+        self.low, self.high = NOWHERE
 
 
 @dataclass(slots=True)

@@ -72,7 +72,10 @@ class Machine:
     @property
     def due(self) -> int | None:
         """When something changes by time alone."""
-        times = (self._flip if self._is_known else None, self.record.until, self._realarm)
+        until, realarm = self.record.until, self._realarm
+        if self._flip is None and until is None and realarm is None:
+            return None
+        times = (self._flip if self._is_known else None, until, realarm)
         return min((time for time in times if time is not None), default=None)
 
     def settle(

@@ -35,7 +35,7 @@ class Tag:
         self.evaluator: Evaluator = evaluator(definition, before)
 
     def at(self, now: int, value: Value, *, active: bool = False, quality: int = Quality.GOOD) -> bool | None:
-        self.state.reading = Reading("t", now, value, quality)
+        self.state.take(Reading("t", now, value, quality))
         if quality >= Quality.UNCERTAIN:
             self.state.seen = now
         return self.later(now, active=active)
