@@ -1,5 +1,6 @@
 """Alarms and derived tags in device files: what is accepted, and what is said of the rest."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from nexus.alarms.definition import (
     When,
 )
 from nexus.alarms.expression import parse
+from nexus.contract.reading import Value
 from nexus.process.errors import ConfigError
 from tests.unit.test_config import load
 
@@ -175,6 +177,12 @@ def test_conditions_that_no_value_of_the_tag_can_meet_are_refused(
     tmp_path: Path, tag: str, alarm: str, said: str
 ) -> None:
     assert said in faults(tmp_path, alarmed(f"{{name: a, {alarm}}}", tag))
+
+
+@pytest.mark.parametrize(("tag", "value"), [("running", False), ("running", True), ("temperature", 0), ("state", "")])
+def test_a_value_that_counts_as_nothing_is_a_condition_too(tmp_path: Path, tag: str, value: Value) -> None:
+    [alarm] = only(tmp_path, alarmed(f"{{name: a, equals: {json.dumps(value)}}}", tag)).alarms
+    assert alarm.condition == Equals(value)
 
 
 def test_an_error_in_an_expression_has_a_caret_and_the_line_of_its_key(tmp_path: Path) -> None:
