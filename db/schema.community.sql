@@ -3,6 +3,76 @@
 
 -- Tables
 
+-- 046_alarm_events.sql
+-- What happened to alarms, an event a row. Gateways say it, ingestion stores it, each event once; nobody changes it.
+CREATE TABLE alarm_events (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (topic, occurrence, state, "time")
+);
+CREATE INDEX alarm_events_time ON alarm_events ("time");
+CREATE TRIGGER keep_alarm_states AFTER INSERT ON alarm_events REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION keep_alarm_states();
+COMMENT ON COLUMN alarm_events.topic IS 'alarm/{device path}/{tag}/{name}, without the tag for an alarm of the device itself';
+COMMENT ON COLUMN alarm_events.occurrence IS 'When the alarm was raised: with the topic, the key of an occurrence';
+COMMENT ON COLUMN alarm_events.state IS 'After the event: normal, unacknowledged, acknowledged, returned, latched, shelved, suppressed or out-of-service';
+COMMENT ON COLUMN alarm_events.since IS 'Since when the alarm is in this state';
+COMMENT ON COLUMN alarm_events.active IS 'Whether the condition holds, whatever hides the alarm';
+COMMENT ON COLUMN alarm_events.limit IS 'The limit that was crossed';
+COMMENT ON COLUMN alarm_events.by IS 'Who acknowledged, shelved or otherwise changed the alarm';
+COMMENT ON COLUMN alarm_events.until IS 'When the shelving ends';
+COMMENT ON TABLE alarm_events IS 'The journal of alarms: one row an event, kept for NEXUS_RETENTION_ALARMS';
+GRANT SELECT ON alarm_events TO nexus_reader;
+GRANT INSERT ON alarm_events TO nexus_writer;
+
+-- 046_alarm_events.sql
+-- To find an alarm's last event among millions would need another index on all of them; so it is kept, by the insert
+-- itself, whoever inserts. That of an alarm that stands stays here when retention takes its events.
+CREATE TABLE alarm_states (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (topic)
+);
+COMMENT ON TABLE alarm_states IS 'The last event of each alarm';
+GRANT SELECT ON alarm_states TO nexus_reader;
+
 -- 041_annotations.sql
 -- What people write beside the readings. Nobody changes it: a correction is another annotation.
 CREATE TABLE annotations (
@@ -299,6 +369,34 @@ GRANT SELECT ON topics TO nexus_reader;
 GRANT INSERT ON topics TO nexus_writer;
 
 -- Views
+
+-- 046_alarm_events.sql
+CREATE VIEW alarms_now AS
+ SELECT "time",
+    topic,
+    device,
+    tag,
+    name,
+    occurrence,
+    state,
+    since,
+    event,
+    active,
+    acknowledged,
+    value,
+    value_str,
+    "limit",
+    unit,
+    priority,
+    text,
+    response,
+    by,
+    reason,
+    until
+   FROM alarm_states
+  WHERE state <> 'normal'::text;
+COMMENT ON VIEW alarms_now IS 'The last event of each alarm that is not normal';
+GRANT SELECT ON alarms_now TO nexus_reader;
 
 -- 004_rollups.community.sql
 CREATE MATERIALIZED VIEW /* continuous aggregate, real-time */ metrics_1day AS
@@ -704,6 +802,29 @@ REVOKE EXECUTE ON FUNCTION job_states() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_reader;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_writer;
 
+-- 046_alarm_events.sql
+-- Events may arrive in any order, and again. In order of the topics, so that two writers cannot block each other.
+CREATE FUNCTION keep_alarm_states()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO alarm_states AS known
+    SELECT DISTINCT ON (topic) * FROM arrived ORDER BY topic, time DESC
+    ON CONFLICT (topic) DO UPDATE SET
+        time = excluded.time, occurrence = excluded.occurrence, state = excluded.state, since = excluded.since,
+        event = excluded.event, active = excluded.active, acknowledged = excluded.acknowledged,
+        value = excluded.value, value_str = excluded.value_str, "limit" = excluded."limit", unit = excluded.unit,
+        priority = excluded.priority, text = excluded.text, response = excluded.response, by = excluded.by,
+        reason = excluded.reason, until = excluded.until
+    WHERE known.time < excluded.time;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION keep_alarm_states() FROM PUBLIC;
+
 -- 044_reject_retry.sql
 CREATE FUNCTION keep_taken_rejects(ids bigint[])
  RETURNS void
@@ -1072,7 +1193,7 @@ GRANT EXECUTE ON FUNCTION take_rejects(most integer) TO nexus_writer;
 
 -- compress_old_chunks, every 12:00:00: {"compress_after": "7 days"}
 -- drop_old_chunks, every 01:00:00: {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825}
--- drop_old_records, every 1 day: {"audit": 730, "rejects": 90, "completeness": 730, "console_audit": 730}
+-- drop_old_records, every 1 day: {"audit": 730, "rejects": 90, "alarm_events": 730, "completeness": 730, "console_audit": 730}
 -- forget_committed, every 1 day: {"days": 90}
 -- merge_late, every 00:00:10
 -- policy_refresh_continuous_aggregate of metrics_1day, every 01:00:00: {"end_offset": "1 day", "start_offset": "11 days"}

@@ -3,6 +3,76 @@
 
 -- Tables
 
+-- 046_alarm_events.sql
+-- What happened to alarms, an event a row. Gateways say it, ingestion stores it, each event once; nobody changes it.
+CREATE TABLE alarm_events (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (topic, occurrence, state, "time")
+);
+CREATE INDEX alarm_events_time ON alarm_events ("time");
+CREATE TRIGGER keep_alarm_states AFTER INSERT ON alarm_events REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION keep_alarm_states();
+COMMENT ON COLUMN alarm_events.topic IS 'alarm/{device path}/{tag}/{name}, without the tag for an alarm of the device itself';
+COMMENT ON COLUMN alarm_events.occurrence IS 'When the alarm was raised: with the topic, the key of an occurrence';
+COMMENT ON COLUMN alarm_events.state IS 'After the event: normal, unacknowledged, acknowledged, returned, latched, shelved, suppressed or out-of-service';
+COMMENT ON COLUMN alarm_events.since IS 'Since when the alarm is in this state';
+COMMENT ON COLUMN alarm_events.active IS 'Whether the condition holds, whatever hides the alarm';
+COMMENT ON COLUMN alarm_events.limit IS 'The limit that was crossed';
+COMMENT ON COLUMN alarm_events.by IS 'Who acknowledged, shelved or otherwise changed the alarm';
+COMMENT ON COLUMN alarm_events.until IS 'When the shelving ends';
+COMMENT ON TABLE alarm_events IS 'The journal of alarms: one row an event, kept for NEXUS_RETENTION_ALARMS';
+GRANT SELECT ON alarm_events TO nexus_reader;
+GRANT INSERT ON alarm_events TO nexus_writer;
+
+-- 046_alarm_events.sql
+-- To find an alarm's last event among millions would need another index on all of them; so it is kept, by the insert
+-- itself, whoever inserts. That of an alarm that stands stays here when retention takes its events.
+CREATE TABLE alarm_states (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (topic)
+);
+COMMENT ON TABLE alarm_states IS 'The last event of each alarm';
+GRANT SELECT ON alarm_states TO nexus_reader;
+
 -- 041_annotations.sql
 -- What people write beside the readings. Nobody changes it: a correction is another annotation.
 CREATE TABLE annotations (
@@ -271,6 +341,34 @@ GRANT INSERT ON topics TO nexus_writer;
 
 -- Views
 
+-- 046_alarm_events.sql
+CREATE VIEW alarms_now AS
+ SELECT "time",
+    topic,
+    device,
+    tag,
+    name,
+    occurrence,
+    state,
+    since,
+    event,
+    active,
+    acknowledged,
+    value,
+    value_str,
+    "limit",
+    unit,
+    priority,
+    text,
+    response,
+    by,
+    reason,
+    until
+   FROM alarm_states
+  WHERE state <> 'normal'::text;
+COMMENT ON VIEW alarms_now IS 'The last event of each alarm that is not normal';
+GRANT SELECT ON alarms_now TO nexus_reader;
+
 -- 039_plant_days.sql
 CREATE VIEW metrics_1day AS
  SELECT date_trunc('day'::text, "time", plant_time_zone()) AS bucket,
@@ -507,6 +605,29 @@ AS $procedure$
     DELETE FROM committed WHERE changed < now() - make_interval(days => (config->>'days')::int + 1)
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE forget_committed(IN job_id integer, IN config jsonb) FROM PUBLIC;
+
+-- 046_alarm_events.sql
+-- Events may arrive in any order, and again. In order of the topics, so that two writers cannot block each other.
+CREATE FUNCTION keep_alarm_states()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO alarm_states AS known
+    SELECT DISTINCT ON (topic) * FROM arrived ORDER BY topic, time DESC
+    ON CONFLICT (topic) DO UPDATE SET
+        time = excluded.time, occurrence = excluded.occurrence, state = excluded.state, since = excluded.since,
+        event = excluded.event, active = excluded.active, acknowledged = excluded.acknowledged,
+        value = excluded.value, value_str = excluded.value_str, "limit" = excluded."limit", unit = excluded.unit,
+        priority = excluded.priority, text = excluded.text, response = excluded.response, by = excluded.by,
+        reason = excluded.reason, until = excluded.until
+    WHERE known.time < excluded.time;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION keep_alarm_states() FROM PUBLIC;
 
 -- 044_reject_retry.sql
 CREATE FUNCTION keep_taken_rejects(ids bigint[])
