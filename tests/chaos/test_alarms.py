@@ -21,7 +21,8 @@ Start = Callable[..., Nexus]
 
 TAGS = 40
 FLIPS = int(lasting(400, 10_000))
-PAUSES = (0.5, 3.0)  # seconds between two deaths
+AT_ONCE, PAUSE = 12, 0.4  # flips, and seconds between them: slow enough for some deaths
+PAUSES = (0.5, 2.0)  # seconds between two deaths
 
 
 class Plant:
@@ -60,12 +61,12 @@ class Plant:
         until(self._record.exists, "a record")
         while left:
             ready = [topic for topic, is_seen in self._seen().items() if is_seen]
-            for topic in chance.sample(ready, min(len(ready), left)):
+            for topic in chance.sample(ready, min(len(ready), left, AT_ONCE)):
                 is_on = len(self.truth[topic]) % 2 == 0
                 self._writer.set(list(self.truth).index(topic), int(is_on))
                 self.truth[topic].append("raised" if is_on else "cleared")
                 left -= 1
-            time.sleep(0.02)
+            time.sleep(PAUSE)
         until(lambda: all(self._seen().values()), "the last are seen", 60)
 
     def _seen(self) -> dict[str, bool]:
