@@ -143,7 +143,7 @@ def encode(word: Word) -> bytes:
         record.out_of_service,
         record.until,
         _clean(value) if isinstance(value, str) else value,
-        record.limit,
+        None if record.limit is None else float(record.limit),  # it may come from a tag that is true or false
         _clean(record.by, LONGEST_NAME) if record.by is not None else None,
         _clean(record.reason),
         _clean(word.text),

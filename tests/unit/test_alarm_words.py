@@ -54,6 +54,11 @@ def test_what_receivers_would_refuse_is_not_sent() -> None:
     assert alarm.decode(WORD.topic, alarm.encode(too_large)).record.value == 2.0**70
 
 
+def test_a_limit_is_a_number_whatever_tag_it_comes_from() -> None:
+    word = Word("plc", "t", "high", Record(limit=True), "raised")
+    assert alarm.decode(word.topic, alarm.encode(word)).record.limit == 1.0
+
+
 def changed(**keys: object) -> bytes:
     content = json.loads(alarm.encode(WORD)) | keys
     return json.dumps({key: value for key, value in content.items() if value != "gone"}).encode()
