@@ -46,7 +46,7 @@ class TakeOver:
         async with self._turns:
             if (connection := self._connection) is None:
                 return {}
-            prefix = topics.alarm(path, "", "")
+            prefix = topics.alarms(path).removesuffix("#")
             self._heard[prefix] = {}
             try:
                 async with asyncio.timeout(LONGEST_SECONDS):
@@ -67,11 +67,16 @@ class TakeOver:
         if not name.startswith("alarm/"):
             return False
         if message.retain and message.payload:
-            for prefix, heard in self._heard.items():
-                if name.startswith(prefix) and len(heard) < MOST_WORDS:
-                    heard[name] = message.payload
-                    self._last[prefix] = self._clock()
+            end = name.rfind("/")
+            while end > 0:
+                self._hear(name[: end + 1], name, message.payload)
+                end = name.rfind("/", 0, end)
         return True
+
+    def _hear(self, prefix: str, name: str, payload: bytes) -> None:
+        if (heard := self._heard.get(prefix)) is not None and len(heard) < MOST_WORDS:
+            heard[name] = payload
+            self._last[prefix] = self._clock()
 
     async def _listen(self, connection: mqtt.Connection, prefix: str, name: str) -> None:
         await connection.subscribe(name)
