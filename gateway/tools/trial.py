@@ -63,6 +63,10 @@ class Trial:
         self._calculated = [one for one in self.configured.derived if one.kind == "expression"]
         self._calculation = Calculation(self._calculated, {})
         self.tags = self._needed()
+        type_of = self.configured.driver.type_of
+        self._booleans = {
+            tag.name for tag in self.configured.device.tags if f"{type_of(tag.address)}".lower() == "bool"
+        }
 
     def _needed(self) -> frozenset[str]:
         wanted = self.alarms.tags
@@ -75,7 +79,7 @@ class Trial:
         """The occurrences that call, as they end, of readings in the order of time; last, those that still stand."""
         for now, scan in groupby(history, lambda reading: reading.time):
             yield from self._wait(now)
-            readings = list(scan)
+            readings = [self._as_read(reading) for reading in scan]
             self.readings += len(readings)
             readings += self._calculation.after(readings, now)
             yield from self._follow(self.alarms.read(readings, now))
@@ -84,6 +88,12 @@ class Trial:
             self._count(occurrence, end)
             if occurrence.calls:
                 yield occurrence
+
+    def _as_read(self, reading: Reading) -> Reading:
+        """As the device gave it: the database has numbers for true and false."""
+        if reading.tag not in self._booleans or reading.value is None:
+            return reading
+        return Reading(reading.tag, reading.time, bool(reading.value), reading.quality)
 
     def _wait(self, now: int) -> Iterator[Occurrence]:
         """What happens until then by time alone."""

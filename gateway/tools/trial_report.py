@@ -82,4 +82,6 @@ def length(ms: int) -> str:
 def _shown(value: Value) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return "" if value is None else f"{value!s:.40}"

@@ -41,6 +41,7 @@ class _Alarm:
         changes = machine.tick(now)
         if look.loss is not None and not isinstance(source, LostDevice):
             return changes
+        self.tag.catch_up()
         look.tag, look.active = self.tag, machine.record.active
         self.error = ""
         if (truth := self.suppressed_by) is not None:
@@ -61,7 +62,7 @@ class _Alarm:
 
     def band(self) -> Band:
         """Where its tag's value changes nothing."""
-        if self.tag.number is None or self.machine.delayed:
+        if self.tag.number is None:
             return NOWHERE
         return self.evaluator.bands[self.machine.record.active]
 
@@ -132,7 +133,7 @@ class DeviceAlarms:
                 continue
             value = reading.value
             if type(value) is float and tag.low <= value <= tag.high and reading.quality >= UNCERTAIN:
-                tag.seen = now
+                tag.seen, tag.latest = now, reading
             else:
                 self._note(tag, reading, changes)
         if self._to_look_at:
@@ -211,6 +212,7 @@ class DeviceAlarms:
         if usable := reading.quality >= UNCERTAIN:
             tag.seen = self._now - self._jumped
             if isinstance(reading.value, int) and tag.low <= reading.value <= tag.high:
+                tag.latest = reading
                 return
         last = tag.reading
         if last is not None and last.value == reading.value and last.quality == reading.quality and not tag.each:

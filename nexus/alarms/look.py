@@ -15,16 +15,17 @@ NOWHERE: Band = (inf, -inf)
 
 
 class TagState:
-    """What is known of a tag: its last reading that was looked at, and when the last came that is not bad.
+    """What is known of a tag: its reading that was looked at last, the latest, and when one came that is not bad.
 
     `value` is None if there is none to rely on, and `number` if it is not a number; true is 1. While the value stays
     from `low` to `high`, nothing changes for the tag's alarms.
     """
 
-    __slots__ = ("each", "high", "low", "noted", "number", "reading", "seen", "value")
+    __slots__ = ("each", "high", "latest", "low", "noted", "number", "reading", "seen", "value")
 
     def __init__(self) -> None:
         self.reading: Reading | None = None
+        self.latest: Reading | None = None
         self.value: Value = None
         self.number: float | None = None
         self.low, self.high = NOWHERE
@@ -33,17 +34,23 @@ class TagState:
         self.noted = False  # its reading waits to be looked at
 
     def take(self, reading: Reading) -> None:
-        """The last one; it has to be looked at."""
+        """The latest one; it has to be looked at."""
         value = reading.value
         if reading.quality < UNCERTAIN or (isinstance(value, float) and isnan(value)):
             value = None
-        self.reading, self.value = reading, value
+        self.reading = self.latest = reading
+        self.value = value
         self.number = None if isinstance(value, str) else value
         self.low, self.high = NOWHERE
 
+    def catch_up(self) -> None:
+        """Whoever looks sees the latest, though it needed no look."""
+        if self.latest is not None and self.latest is not self.reading:
+            self.take(self.latest)
+
     def forget(self) -> None:
         """Nothing is known any more."""
-        self.reading = self.value = self.number = None
+        self.reading = self.latest = self.value = self.number = None
         self.low, self.high = NOWHERE
 
 

@@ -65,11 +65,6 @@ class Machine:
         return self.record.active or not self.record.acknowledged or self.record.latched
 
     @property
-    def delayed(self) -> bool:
-        """A delay runs."""
-        return self._flip is not None
-
-    @property
     def due(self) -> int | None:
         """When something changes by time alone."""
         until, realarm = self.record.until, self._realarm

@@ -1,6 +1,26 @@
 """All alarms of one device."""
 
-from nexus.alarms.definition import Above, AlarmDefinition, Bad, Equals, Lost, Stale, Unchanged, When
+from dataclasses import replace
+from math import nan
+from random import Random
+
+import pytest
+
+from nexus.alarms.definition import (
+    Above,
+    AlarmDefinition,
+    Bad,
+    Below,
+    Changed,
+    Condition,
+    Equals,
+    Lost,
+    Outside,
+    Rate,
+    Stale,
+    Unchanged,
+    When,
+)
 from nexus.alarms.device import DeviceAlarms
 from nexus.alarms.expression import parse
 from nexus.alarms.machine import Change
@@ -229,3 +249,40 @@ def test_a_tag_that_was_stale_before_a_restart_still_is() -> None:
 
     assert not alarms.read([Reading("t", T + 40_000, None, Quality.BAD)], T + 40_000)
     assert said(alarms.read(scan(41_000, t=1.0), T + 41_000)) == [("stale", "cleared")]
+
+
+NUMBERS = [8.0, 10.5, 50.0, 77.5, 79.5, 80.5, 83.0]
+VALUES: list[Value] = [*NUMBERS, *NUMBERS, 50, 80, 81, True, False, "a", None, nan]
+LIMITS = [Above(80), Below(10), Outside(10, 80), Equals(50), Equals(True), Equals("a"), When(parse("t > 80"))]
+CONDITIONS = [*LIMITS, Changed(), Rate(5, 3), Unchanged(3), Stale(3), Bad()]
+
+
+@pytest.mark.parametrize("condition", CONDITIONS, ids=repr)
+def test_no_value_is_left_out_that_would_change_something(condition: Condition) -> None:
+    """Of a tag that an expression names, each value is looked at, and so are readings of another quality."""
+    random = Random(repr(condition))
+    for _ in range(60):
+        definitions = [
+            AlarmDefinition(
+                f"a{number}",
+                "t",
+                one,
+                deadband=random.choice([0, 2]),
+                on_delay=random.choice([0, 2]),
+                off_delay=random.choice([0, 2]),
+            )
+            for number, one in enumerate([condition, random.choice(CONDITIONS)][: random.randint(1, 2)])
+        ]
+        quick = DeviceAlarms(definitions)
+        thorough = DeviceAlarms([replace(one, suppressed_by=parse("t > 1e300")) for one in definitions])
+        now = T
+        for number in range(40):
+            now += random.choice([0, 1, 500, 1000, 3500])
+            value = random.choice(VALUES)
+            for alarms in (quick, thorough):
+                while alarms.due is not None and alarms.due < now:
+                    alarms.tick(alarms.due)
+            quality = Quality.BAD if value is None else Quality.GOOD
+            quick.read([Reading("t", now, value, quality)], now)
+            thorough.read([Reading("t", now, value, quality + number % 2)], now)
+            assert quick.records == thorough.records

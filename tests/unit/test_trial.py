@@ -96,6 +96,12 @@ def test_chattering_is_counted_and_shelved(tmp_path: Path) -> None:
     assert one.alarms.chattering["t", "high"] > 0
 
 
+def test_the_numbers_of_a_database_are_true_and_false_again(tmp_path: Path) -> None:
+    one = trial(tmp_path, "", '- {name: trip, address: "coil:1:bool", alarms: [{name: tripped, equals: true}]}')
+
+    assert replayed(one, 60, trip=[0.0, 1.0, None, 0.0]) == ["plant/plc/trip/tripped (medium): true, for 2 s"]
+
+
 def test_derived_tags_are_calculated_anew(tmp_path: Path) -> None:
     one = trial(tmp_path, "", '- {name: sum, expression: "t + u", alarms: [{name: high, above: 10}]}')
 
