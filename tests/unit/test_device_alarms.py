@@ -253,8 +253,16 @@ def test_a_tag_that_was_stale_before_a_restart_still_is() -> None:
 
 NUMBERS = [8.0, 10.5, 50.0, 77.5, 79.5, 80.5, 83.0]
 VALUES: list[Value] = [*NUMBERS, *NUMBERS, 50, 80, 81, True, False, "a", None, nan]
-LIMITS = [Above(80), Below(10), Outside(10, 80), Equals(50), Equals(True), Equals("a"), When(parse("t > 80"))]
-CONDITIONS = [*LIMITS, Changed(), Rate(5, 3), Unchanged(3), Stale(3), Bad()]
+LIMITS: list[Condition] = [
+    Above(80),
+    Below(10),
+    Outside(10, 80),
+    Equals(50),
+    Equals(True),
+    Equals("a"),
+    When(parse("t > 80")),
+]
+CONDITIONS: list[Condition] = [*LIMITS, Changed(), Rate(5, 3), Unchanged(3), Stale(3), Bad()]
 
 
 @pytest.mark.parametrize("condition", CONDITIONS, ids=repr)
