@@ -398,6 +398,39 @@ CREATE VIEW alarms_now AS
 COMMENT ON VIEW alarms_now IS 'The last event of each alarm that is not normal';
 GRANT SELECT ON alarms_now TO nexus_reader;
 
+-- 048_alarm_statistics.sql
+-- How well an alarm system serves its operators, by EEMUA 191 and ISA-18.2: what calls a person, how often, and for how long.
+CREATE VIEW alarms_raised AS
+ SELECT "time",
+    topic,
+    device,
+    tag,
+    name,
+    occurrence,
+    priority,
+    text
+   FROM alarm_events
+  WHERE (event = ANY (ARRAY['raised'::text, 'realarmed'::text])) AND state = 'unacknowledged'::text;
+COMMENT ON VIEW alarms_raised IS 'Each time that an alarm called a person; what was shelved, suppressed or out of service did not';
+GRANT SELECT ON alarms_raised TO nexus_reader;
+
+-- 048_alarm_statistics.sql
+CREATE VIEW alarms_standing AS
+ SELECT topic,
+    device,
+    tag,
+    name,
+    priority,
+    text,
+    state,
+    occurrence,
+    now() - occurrence AS age,
+    occurrence < (now() - '24:00:00'::interval) AS stale
+   FROM alarms_now
+  WHERE active AND (state = ANY (ARRAY['unacknowledged'::text, 'acknowledged'::text]));
+COMMENT ON VIEW alarms_standing IS 'Alarms whose condition holds, and that nothing hides; stale after 24 hours';
+GRANT SELECT ON alarms_standing TO nexus_reader;
+
 -- 004_rollups.community.sql
 CREATE MATERIALIZED VIEW /* continuous aggregate, real-time */ metrics_1day AS
  SELECT time_bucket('1 day'::interval, bucket) AS bucket,
@@ -472,6 +505,96 @@ COMMENT ON VIEW metrics_latest IS 'The newest row of each topic';
 GRANT SELECT ON metrics_latest TO nexus_reader;
 
 -- Functions and procedures
+
+-- 048_alarm_statistics.sql
+-- Alarms that were raised so many `times` within a minute, how often, and how often they were raised in all.
+CREATE FUNCTION alarm_chattering(start timestamp with time zone, stop timestamp with time zone, times integer DEFAULT 3)
+ RETURNS TABLE(topic text, text text, bursts bigint, raised bigint)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT a.topic, max(a.text), count(*) FILTER (WHERE a.time - a.before <= INTERVAL '1 minute') AS bursts, count(*)
+    FROM (
+        SELECT one.*, lag(one.time, times - 1) OVER (PARTITION BY one.topic ORDER BY one.time) AS before
+        FROM alarms_raised AS one WHERE one.time >= start AND one.time < stop
+    ) AS a
+    GROUP BY a.topic HAVING bool_or(a.time - a.before <= INTERVAL '1 minute') ORDER BY bursts DESC, 1
+$function$;
+
+-- 048_alarm_statistics.sql
+-- How many were raised in each 10 minutes, those without any too.
+CREATE FUNCTION alarm_rate(start timestamp with time zone, stop timestamp with time zone)
+ RETURNS TABLE(bucket timestamp with time zone, raised bigint)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    WITH counted AS (
+        SELECT date_bin('10 minutes', time, '2000-01-01Z') AS at, count(*) AS raised
+        FROM alarms_raised WHERE time >= start AND time < stop GROUP BY 1
+    )
+    SELECT bucket, coalesce(counted.raised, 0)
+    FROM generate_series(date_bin('10 minutes', start, '2000-01-01Z'), stop - INTERVAL '1 microsecond', '10 minutes')
+        AS bucket LEFT JOIN counted ON at = bucket
+    ORDER BY bucket
+$function$;
+
+-- 048_alarm_statistics.sql
+-- How long occurrences waited for a person, by priority; those that began then.
+CREATE FUNCTION alarm_response(start timestamp with time zone, stop timestamp with time zone)
+ RETURNS TABLE(priority text, raised bigint, acknowledged bigint, median interval, p95 interval, longest interval)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    WITH began AS (
+        SELECT a.topic, a.occurrence, max(a.priority) AS priority, min(a.time) AS at
+        FROM alarms_raised AS a WHERE a.time >= start AND a.time < stop GROUP BY 1, 2
+    ), waited AS (
+        SELECT began.priority, (
+            SELECT min(e.time) FROM alarm_events AS e
+            WHERE e.topic = began.topic AND e.occurrence = began.occurrence AND e.event = 'acknowledged' AND e.time >= at
+        ) - at AS wait
+        FROM began
+    )
+    SELECT w.priority, count(*), count(wait), percentile_cont(0.5) WITHIN GROUP (ORDER BY wait),
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY wait), max(wait)
+    FROM waited AS w GROUP BY 1 ORDER BY array_position(ARRAY['critical', 'high', 'medium', 'low'], w.priority)
+$function$;
+
+-- 048_alarm_statistics.sql
+-- All of it in a row. A flood is more than 10 in 10 minutes; shares are from 0 to 1.
+CREATE FUNCTION alarm_statistics(start timestamp with time zone, stop timestamp with time zone)
+ RETURNS TABLE(raised bigint, per_10_minutes double precision, peak_10_minutes bigint, flood_share double precision, top_10_share double precision, chattering bigint, standing bigint, stale bigint, shelved bigint, unacknowledged bigint, median_response interval)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT rate.raised, rate.mean, rate.peak, rate.flood,
+           (SELECT sum(share) FROM alarm_top(start, stop)), (SELECT count(*) FROM alarm_chattering(start, stop)),
+           (SELECT count(*) FROM alarms_standing), (SELECT count(*) FROM alarms_standing AS s WHERE s.stale),
+           (SELECT count(*) FROM alarms_now WHERE state = 'shelved'),
+           (SELECT count(*) FROM alarms_now WHERE state IN ('unacknowledged', 'returned')),
+           (
+               SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY e.time - e.occurrence) FROM alarm_events AS e
+               WHERE e.event = 'acknowledged' AND e.time >= start AND e.time < stop
+           )
+    FROM (
+        SELECT coalesce(sum(r.raised), 0)::bigint AS raised, coalesce(avg(r.raised), 0)::float8 AS mean,
+               coalesce(max(r.raised), 0) AS peak,
+               coalesce(avg((r.raised > 10)::int), 0)::float8 AS flood
+        FROM alarm_rate(start, stop) AS r
+    ) AS rate
+$function$;
+
+-- 048_alarm_statistics.sql
+-- The alarms that were raised most often, and their share of all.
+CREATE FUNCTION alarm_top(start timestamp with time zone, stop timestamp with time zone, most integer DEFAULT 10)
+ RETURNS TABLE(topic text, priority text, text text, raised bigint, share double precision)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT a.topic, max(a.priority), max(a.text), count(*), count(*) / sum(count(*)) OVER ()::float8
+    FROM alarms_raised AS a WHERE a.time >= start AND a.time < stop
+    GROUP BY a.topic ORDER BY 4 DESC, 1 LIMIT most
+$function$;
 
 -- 029_book.sql
 -- Books what comes; `booked` was called before, in the same transaction.
