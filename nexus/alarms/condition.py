@@ -159,6 +159,8 @@ class _Limits:
 
 def _number(limit: Limit, values: Mapping[str, Value]) -> float | None:
     found = values.get(limit) if isinstance(limit, str) else limit
+    if isinstance(found, bool):
+        return int(found)  # as it is said: a limit is a number
     return None if isinstance(found, str) else found
 
 

@@ -10,7 +10,7 @@ from nexus.alarms.definition import AlarmDefinition
 from nexus.alarms.look import EVERYWHERE, NOWHERE, UNCERTAIN, Band, Evaluator, Look, TagState
 from nexus.alarms.machine import Change, Machine, RequestError
 from nexus.contract.ack import Request
-from nexus.contract.alarm import Record
+from nexus.contract.alarm import LONGEST_TEXT, Record
 from nexus.contract.reading import Reading, Value
 
 Key = tuple[str, str]  # tag, name
@@ -48,7 +48,9 @@ class _Alarm:
             is_true = truth.holds(look)
             self.error = truth.error
             if is_true is not None:
-                changes += machine.suppress(now, by_design=is_true, reason=truth.expression.text if is_true else "")
+                changes += machine.suppress(
+                    now, by_design=is_true, reason=truth.expression.text[:LONGEST_TEXT] if is_true else ""
+                )
         holds = source.holds(look)
         self.error = self.error or source.error
         return changes + machine.settle(holds, now, self.tag.value, source.limit, look.loss or "")

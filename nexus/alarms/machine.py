@@ -50,6 +50,8 @@ class Machine:
         self._flip: int | None = None  # when the delay ends, after which it is raised or cleared
         self._is_known = True
         self._is_seen = not self.masked or record.occurrence < record.since  # the occurrence, not masked
+        if (state := self._state()) != record.state:  # somebody else wrote it
+            self.record = replace(record, state=state)
         self._realarm = self._next_realarm(record.since)
         self._raises = deque[int](maxlen=CHATTERING_RAISES)
 

@@ -9,6 +9,7 @@ from psycopg.rows import tuple_row
 
 from nexus.contract import topic
 from nexus.contract.reading import Reading
+from nexus.process.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
     from db.migrate import Connection
@@ -27,7 +28,24 @@ _HISTORY = """
 def history(
     connection: "Connection", path: str, tags: Collection[str], start: datetime, end: datetime
 ) -> Iterator[Reading]:
-    """The readings from `start` until before `end`. Raises psycopg.Error."""
+    """The readings from `start` until before `end`. Raises ConfigError, UnavailableError."""
+    try:
+        yield from _windows(connection, path, tags, start, end)
+    except psycopg.errors.UndefinedTable:
+        raise ConfigError("NEXUS_DATABASE_URL: there is no history: run `nexus db migrate`") from None
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise ConfigError(f"NEXUS_DATABASE_URL: {_said(error)}: this needs the role nexus_reader") from None
+    except psycopg.Error as error:
+        raise UnavailableError(f"NEXUS_DATABASE_URL: {_said(error)}") from None
+
+
+def _said(error: psycopg.Error) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _windows(
+    connection: "Connection", path: str, tags: Collection[str], start: datetime, end: datetime
+) -> Iterator[Reading]:
     names = {topic.tag(path, tag): tag for tag in tags}
     rows = _ROWS if psycopg.capabilities.has_stream_chunked() else 1
     while start < end:

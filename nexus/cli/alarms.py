@@ -48,9 +48,9 @@ def try_(
         raise ConfigError(str(error)) from None
     if begin >= until:
         raise ConfigError("--from must be before --to")
-    trials = [Trial(one) for one in loaded(path) if one.alarms and device in (None, one.device.name)]
+    trials = [trial for one in loaded(path) if device in (None, one.device.name) and (trial := Trial(one)).sums]
     if not trials:
-        raise ConfigError(f"{path}: no alarms there{'' if device is None else f', of a device {device}'}")
+        raise ConfigError(f"{path}: no alarms to try{'' if device is None else f', of a device {device}'}")
     end_ms, left = round(until.timestamp() * 1000), show
     with connected() as connection:
         for trial in trials:

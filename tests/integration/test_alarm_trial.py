@@ -67,6 +67,13 @@ def test_rules_are_tried_on_the_history_by_whoever_may_only_read(database: str, 
     assert lines[-3].startswith("8 alarms, from 1083 readings of 4 h")
 
 
+def test_a_database_without_a_history_is_told_from_one_that_is_away(empty_database: str, devices: Path) -> None:
+    code, text = tried(empty_database, str(devices))
+
+    assert (code, "nexus db migrate" in text) == (2, True), text
+    assert tried("postgresql://127.0.0.1:1/none", str(devices))[0] == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -127,6 +127,8 @@ def test_a_limit_may_be_another_tags_value() -> None:
     assert tag.later(0, active=True) is True
     tag.values["setpoint"] = "broken"
     assert tag.later(0) is None
+    tag.values["setpoint"] = True
+    assert (tag.later(0), repr(tag.evaluator.limit)) == (True, "1")
 
 
 @pytest.mark.parametrize(("value", "limit"), [(9, 10), (81, 80)])

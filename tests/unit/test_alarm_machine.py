@@ -364,6 +364,13 @@ def test_a_restart_neither_raises_again_nor_forgets(asked: tuple[Action, ...], v
     assert restarted.events == plant.events
 
 
+def test_a_record_that_contradicts_itself_goes_by_what_lies_below() -> None:
+    plant = Plant(record=Record("normal", T, T, T, active=True, acknowledged=False))
+
+    assert plant.record.state == "unacknowledged"
+    assert plant.read(1000, 50) == "returned"
+
+
 def test_shelving_that_ended_while_we_were_away_ends_at_once() -> None:
     plant = Plant()
     plant.ask(0, "shelve", seconds=60.0)
