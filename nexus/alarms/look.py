@@ -8,6 +8,7 @@ from typing import Protocol
 from nexus.contract.reading import Quality, Reading, Value
 
 UNCERTAIN = int(Quality.UNCERTAIN)
+LARGEST = 2**1000  # of whole numbers; floats are not much larger
 
 Band = tuple[float, float]
 EVERYWHERE: Band = (-inf, inf)
@@ -38,6 +39,8 @@ class TagState:
         value = reading.value
         if reading.quality < UNCERTAIN or (isinstance(value, float) and isnan(value)):
             value = None
+        elif isinstance(value, int) and not -LARGEST <= value <= LARGEST:
+            value = None  # nothing can be calculated with it
         self.reading = self.latest = reading
         self.value = value
         self.number = None if isinstance(value, str) else value

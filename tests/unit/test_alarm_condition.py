@@ -69,6 +69,7 @@ class Tag:
         (Above(80), nan, None),
         (Equals(3), nan, None),
         (Above(80), "hot", None),
+        (Above(80), 10**400, None),
         (Above(80), None, None),
         (Bad(), 1.0, False),
     ],
