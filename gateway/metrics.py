@@ -246,7 +246,9 @@ name_taken = Gauge(
     registry=registry,
 )
 presences_refused = Counter(
-    "nexus_gateway_presences_refused", "Presences in the group that no gateway can have published", registry=registry
+    "nexus_gateway_presences_refused",
+    "Presences and totals in the group that no gateway can have published",
+    registry=registry,
 )
 lease_renewed = Gauge(
     "nexus_gateway_lease_renewed",

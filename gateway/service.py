@@ -23,6 +23,7 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
 from gateway.derived.kept_totals import KeptTotals
+from gateway.derived.shared_totals import SharedTotals
 from gateway.files.requests import FileRequests
 from gateway.http import DeviceCache
 from gateway.inbox import Inbox
@@ -124,7 +125,8 @@ class _Gateway:
         record = self._publisher.record
         self._completeness = Completeness(coordinator.member, own.counts_interval, delivery.outbox, record)
         self._alarms = Alarms(own, delivery, control, coordinator, group)
-        self._totals = KeptTotals(own.spool_dir, delivery.outbox.spool.number)
+        kept = KeptTotals(own.spool_dir, delivery.outbox.spool.number)
+        self._totals = SharedTotals(own.group, coordinator.member, kept, control)
         self._pollers = PollerManager(
             group,
             self._on_scan,
@@ -173,7 +175,7 @@ class _Gateway:
         self._polling = [
             guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
             guard.keep(group, "timer", self._completeness.run, name="completeness"),
-            guard.keep(group, "timer", self._totals.run, name="totals"),
+            guard.keep(group, "timer", self._totals.kept.run, name="totals"),
             guard.keep(group, "timer", self._alarms.run, name="alarms"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
@@ -194,7 +196,7 @@ class _Gateway:
             self._completeness.flush()
             await self._alarms.flush()
             self._publisher.finish()
-            await self._totals.flush()
+            await self._totals.kept.flush()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
                 async with asyncio.timeout_at(until - LEASE_SECONDS):
                     await self._delivery.outbox.flush()
@@ -227,12 +229,7 @@ class _Gateway:
         will = Will(self._coordinator.topic, self._coordinator.will)
         client = Client(self._coordinator.client_id, will=will)
         await stay_connected(
-            self._broker,
-            client,
-            self._serve,
-            self._on_message,
-            longest_pause=LONGEST_PAUSE,
-            on_away=self._note_away,
+            self._broker, client, self._serve, self._on_message, longest_pause=LONGEST_PAUSE, on_away=self._note_away
         )
 
     def _note_away(self, reason: str) -> None:
@@ -255,10 +252,12 @@ class _Gateway:
                 parts = [
                     guard.part(group, self._announcements.run(connection), name="announcements"),
                     guard.part(group, self._alarms.serve(connection), name="alarms-retained"),
+                    guard.part(group, self._totals.run(connection), name="totals-retained"),
                 ]
                 await self._delivery.serve(connection)
                 for part in parts:
                     part.cancel()
+            await self._totals.leave(connection)
             await self._announcements.leave(connection)
             if self._has_let_go:
                 await self._coordinator.leave(connection)
@@ -272,7 +271,7 @@ class _Gateway:
         guard.call("message", self._take, connection, message)
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
-        heard = self._delivery.handle(message.topic, message.payload)
+        heard = self._delivery.handle(message.topic, message.payload) or self._totals.handle(message)
         if not (heard or self._coordinator.handle(message) or self._alarms.take_over.handle(message)):
             self._inbox.take(connection, message)
 
@@ -290,6 +289,7 @@ class _Gateway:
         self._delivery.released(path)
         self._announcements.release(path)
         self._alarms.release(path)
+        self._totals.release(path)
         self._completeness.end(path, ended=not self._coordinator.has(path))
         if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)

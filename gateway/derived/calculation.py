@@ -3,9 +3,10 @@
 from collections.abc import Collection, Iterable, Sequence
 
 from gateway.derived.definition import DerivedTag
-from gateway.derived.totals import Kept, Total
+from gateway.derived.totals import Total
 from nexus.alarms.expression import EvaluationError
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.totals import Kept, TotalKind, Totals
 
 _UNCERTAIN, _BEST = int(Quality.UNCERTAIN), 255
 _MOST_APART_MS = 1_000  # beyond, a clock was set back
@@ -17,9 +18,11 @@ class Calculation:
     `faults` says why expressions have no result now, by tag; `fault_count` is how many times that was so.
     """
 
-    def __init__(self, tags: Sequence[DerivedTag], kept: dict[str, Kept]) -> None:
+    def __init__(self, tags: Sequence[DerivedTag], kept: Totals) -> None:
         self._plan = [(tag, tuple(tag.expression.names)) for tag in tags]
-        self._totals = {tag.name: Total(tag, _kept(tag, kept)) for tag in tags if tag.kind != "expression"}
+        self._totals = {
+            tag.name: Total(tag, _kept(tag.name, tag.kind, kept)) for tag in tags if tag.kind != "expression"
+        }
         self._inputs = frozenset(name for tag in tags for name in tag.expression.names)
         self._last: dict[str, Reading] = {}  # of the inputs
         self._values: dict[str, Value] = {}  # likewise; None is a bad one
@@ -112,9 +115,9 @@ def _apart(reading: Reading, last: Reading | None) -> Reading:
     return Reading(reading.tag, last.time + is_new, reading.value, reading.quality)
 
 
-def _kept(tag: DerivedTag, kept: dict[str, Kept]) -> Kept:
+def _kept(name: str, kind: TotalKind, kept: Totals) -> Kept:
     """What was kept of a total; a new one if it was another kind of total."""
-    found = kept.get(tag.name)
-    if found is None or found.kind != tag.kind:
-        found = kept[tag.name] = Kept(tag.kind)
+    found = kept.get(name)
+    if found is None or found.kind != kind:
+        found = kept[name] = Kept(kind)
     return found

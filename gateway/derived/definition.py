@@ -5,8 +5,9 @@ from typing import Literal
 
 from gateway.polling.report import Report
 from nexus.alarms.expression import Expression
+from nexus.contract.totals import TotalKind
 
-Kind = Literal["expression", "total", "runtime", "count"]
+Kind = Literal["expression", TotalKind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from collections.abc import Collection
 from gateway import metrics
 from gateway.config.devices import ConfiguredDevice
 from gateway.derived.calculation import Calculation
-from gateway.derived.totals import Kept
 from nexus.contract.reading import Reading
+from nexus.contract.totals import Totals
 from nexus.process import log
 from nexus.process.clock import now_ms
 
@@ -14,7 +14,7 @@ from nexus.process.clock import now_ms
 class Derivation:
     """Those of one device; `kept` has its totals."""
 
-    def __init__(self, one: ConfiguredDevice, kept: dict[str, Kept]) -> None:
+    def __init__(self, one: ConfiguredDevice, kept: Totals) -> None:
         self._calculation = Calculation(one.derived, kept)
         self._failing: set[str] = set()
         self._metrics = metrics.device(one.device.name)

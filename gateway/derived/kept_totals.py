@@ -8,18 +8,13 @@ from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 
-import msgspec
-
-from gateway.derived.totals import Kept
+from nexus.contract.codec import DecodeError
+from nexus.contract.totals import Totals, decode_all_totals, encode_totals, merge
 from nexus.process import log
 
 WRITE_SECONDS = 5.0
 LOOK_SECONDS = 1.0  # thousands of devices may be taken at once
-
-_Totals = dict[str, dict[str, Kept]]
-
-_decoder = msgspec.json.Decoder(_Totals)
-_encoder = msgspec.json.Encoder()
+MOST_HEARD = 100_000  # devices of other gateways
 
 
 class KeptTotals:
@@ -31,23 +26,28 @@ class KeptTotals:
     def __init__(self, folder: Path, number: int) -> None:
         self._folder, self._file = folder, folder / f"totals-{number}.json"
         self._log = log.get("totals")
-        self._read: dict[Path, tuple[int, _Totals]] = {}  # of each file, at the time when it was changed last
+        self._read: dict[Path, tuple[int, dict[str, Totals]]] = {}  # of each file, at the time when it was changed last
         self._looked = -math.inf
         self._look()
-        self._totals: _Totals = dict(self._read[self._file][1]) if self._file in self._read else {}
+        self._totals: dict[str, Totals] = dict(self._read[self._file][1]) if self._file in self._read else {}
+        self._heard: dict[str, Totals] = {}
         self._written = b""
         self._is_failing = False
         self._replacing = threading.Lock()
 
-    def of(self, path: str) -> dict[str, Kept]:
+    def of(self, path: str) -> Totals:
         """Those of a device that is polled here from now on, as whoever polled it last has kept them."""
         own = self._totals.setdefault(path, {})
         self._look()
         for _, totals in self._read.values():
-            for tag, kept in totals.get(path, {}).items():
-                if tag not in own or own[tag].time < kept.time:
-                    own[tag] = msgspec.structs.replace(kept)
+            merge(own, totals.get(path, {}))
+        merge(own, self._heard.pop(path, {}))
         return own
+
+    def hear(self, path: str, totals: Totals) -> None:
+        """Those of a device that another gateway polls."""
+        if path in self._heard or len(self._heard) < MOST_HEARD:
+            merge(self._heard.setdefault(path, {}), totals)
 
     async def run(self) -> None:
         """Writes for ever."""
@@ -57,7 +57,7 @@ class KeptTotals:
 
     async def flush(self) -> None:
         """Writes what has changed."""
-        data = _encoder.encode({path: some for path, some in self._totals.items() if some})
+        data = encode_totals({path: some for path, some in self._totals.items() if some})
         if data == self._written:
             return
         try:
@@ -82,10 +82,10 @@ class KeptTotals:
             try:
                 changed = file.stat().st_mtime_ns
                 if file not in self._read or self._read[file][0] != changed:
-                    self._read[file] = changed, _decoder.decode(file.read_bytes())
+                    self._read[file] = changed, decode_all_totals(file.read_bytes())
             except OSError:
                 continue  # it was just replaced
-            except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+            except DecodeError as error:
                 self._log.error("totals cannot be read: they begin at 0", file=str(file), reason=str(error))
                 with suppress(OSError):
                     file.replace(file.with_suffix(".damaged"))

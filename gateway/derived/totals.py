@@ -2,21 +2,11 @@
 
 from math import isfinite
 
-import msgspec
-
-from gateway.derived.definition import DerivedTag, Kind
+from gateway.derived.definition import DerivedTag
+from nexus.contract.totals import Kept
 
 SHORTEST_GAP_MS = 60_000  # what is longer, and than three intervals, is not counted: nobody knows what was meanwhile
 _INTERVALS = 3
-
-
-class Kept(msgspec.Struct):
-    """What is kept of a total over a restart; `was` is whether what is counted was true last, `time` in epoch ms."""
-
-    kind: Kind
-    value: float = 0.0
-    was: bool | None = None
-    time: int = 0
 
 
 class Total:

@@ -6,10 +6,10 @@ from gateway import metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
 from gateway.derived.derivation import Derivation
-from gateway.derived.totals import Kept
 from gateway.polling.report import Changes
 from gateway.polling.tally import Tally
 from nexus.contract.reading import Quality, Reading
+from nexus.contract.totals import Totals
 from nexus.process.clock import now_ms
 
 OnScan = Callable[[ConfiguredDevice, list[Reading]], None]
@@ -27,7 +27,7 @@ class Intake:
         *,
         tally: Tally,
         alarms: PolledAlarms | None,
-        totals: dict[str, Kept] | None,
+        totals: Totals | None,
     ) -> None:
         self._one, self._on_scan, self._tally, self._alarms = one, on_scan, tally, alarms
         self._derivation = Derivation(one, {} if totals is None else totals) if one.derived else None

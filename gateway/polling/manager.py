@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterable
 from gateway import metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
-from gateway.derived.totals import Kept
 from gateway.polling.intake import OnScan
 from gateway.polling.poller import MayPoll, Poller
 from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
 from gateway.polling.tally import Tally
+from nexus.contract.totals import Totals
 from nexus.process import guard, log
 from nexus.process.errors import InvariantError
 
@@ -35,7 +35,7 @@ class PollerManager:
         on_release: OnChange,
         slots: Slots,
         tally_of: Callable[[str], Tally],
-        totals_of: Callable[[str], dict[str, Kept]] = lambda _: {},
+        totals_of: Callable[[str], Totals] = lambda _: {},
         alarms_of: Callable[[ConfiguredDevice], PolledAlarms | None] = lambda _: None,
     ) -> None:
         self._group = group

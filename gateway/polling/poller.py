@@ -9,7 +9,6 @@ from gateway import drivers, metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
-from gateway.derived.totals import Kept
 from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
@@ -21,6 +20,7 @@ from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
 from gateway.polling.tally import Cause, Tally
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.totals import Totals
 from nexus.process import guard
 from nexus.process.backoff import delay
 from nexus.process.clock import now_ms
@@ -55,7 +55,7 @@ class Poller:
         *,
         tally: Tally,
         alarms: PolledAlarms | None = None,
-        totals: dict[str, Kept] | None = None,
+        totals: Totals | None = None,
     ) -> None:
         self.configured = configured
         self._tally = tally

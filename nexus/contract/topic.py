@@ -7,6 +7,7 @@ ROOT = "dev/"
 LONGEST_NAME = 1_024  # bytes
 ALARMS = "alarm/#"  # all alarms of all devices
 STATE = "state"  # the last level of a gateway's state, and so no gateway's name
+TOTALS = "totals"  # the level above devices' paths in a gateway's topics, and likewise
 
 _FORBIDDEN = frozenset("+#\0")
 _TOO_LONG = "is longer than 1,024 bytes"
@@ -104,6 +105,18 @@ def gateway_state(group: str, member: str) -> str:
     return f"gateway/{group}/{member}/{STATE}"
 
 
+def totals(group: str, member: str, path: str) -> str:
+    """Topic of the retained totals of a device, as one gateway of a group has them."""
+    return f"gateway/{group}/{member}/{TOTALS}/{path}"
+
+
+def totals_of(group: str, name: str) -> tuple[str, str] | None:
+    """The gateway and the device whose totals a topic has; None if it has none."""
+    prefix = f"gateway/{group}/"
+    member, mark, path = name.removeprefix(prefix).partition(f"/{TOTALS}/")
+    return (member, path) if mark and name.startswith(prefix) else None
+
+
 def files(group: str, member: str) -> str:
     """Topic of requests about the device files of a gateway."""
     return f"file/{group}/{member}"
@@ -115,7 +128,7 @@ def member_of(group: str, name: str) -> tuple[str, bool] | None:
     if not name.startswith(prefix):
         return None
     levels = name[len(prefix) :].split("/")
-    if len(levels) > 1 and levels[-1] == STATE:
+    if (len(levels) > 1 and levels[-1] == STATE) or TOTALS in levels[1:-1]:
         return None
     if len(levels) > 2 and levels[-2] == "devices" and levels[-1].isdecimal():
         return "/".join(levels[:-2]), True

@@ -74,3 +74,44 @@ def test_derived_tags_are_published_described_and_not_written_and_totals_survive
         until(lambda: json.loads(file.read_text())["a"]["volume"]["value"] > size, "they are written", 15)
         again(signal.SIGKILL, 40)  # of what was counted in the last seconds, nothing more is lost
     assert gateway.stop() == 0
+
+
+def test_totals_go_on_where_the_gateway_that_had_the_device_left_them(
+    nexus: Callable[..., Nexus], mosquitto: Callable[..., Mosquitto], tmp_path: Path
+) -> None:
+    port, broker = free_port(), mosquitto()
+    (tmp_path / "plant.yaml").write_text(PLANT.format(port=port))
+    (tmp_path / "devices.yaml").write_text(DEVICES.format(port=port))
+    simulator = nexus("simulate", str(tmp_path / "plant.yaml"))
+    until(lambda: simulator.get("/ready")[0] == 200, "the simulator serves")
+    with Asker(broker.mqtt("viewer"), "dev/#") as asker:
+        keys = {"mqtt_url": broker.url, "group": "g", "lease": "2s"}
+        gateways = [
+            nexus(
+                "gateway", "--devices", str(tmp_path / "devices.yaml"), **keys, member=name, spool_dir=tmp_path / name
+            )
+            for name in ("one", "two")
+        ]
+
+        def owner() -> list[Nexus]:
+            alive = [one for one in gateways if one.process.poll() is None]
+            return [one for one in alive if one.metric("nexus_gateway_devices_polled") == 1]
+
+        def moved(number: int, slack: float) -> Nexus:
+            """The owner ends, and the other goes on."""
+            [before] = until(owner, "one of them polls the device", 30)
+            heard = len(asker.values("dev/a/volume"))
+            until(lambda: len(asker.values("dev/a/volume")) > heard + 20, "the total grows")
+            before.process.send_signal(number)
+            before.process.wait(15)
+            left, heard = asker.values("dev/a/volume")[-1], len(asker.values("dev/a/volume"))
+            until(lambda: len(asker.values("dev/a/volume")) > heard + 5, "the other goes on", 40)
+            assert asker.values("dev/a/volume")[heard] >= left - slack
+            return before
+
+        moved(signal.SIGTERM, 0).restart()
+        until(lambda: all(one.get("/ready")[0] == 200 for one in gateways), "both are there again", 30)
+        volumes = asker.values("dev/a/volume")
+        assert volumes == sorted(volumes)
+        moved(signal.SIGKILL, 5 * 17)  # what it had not shared yet
+    assert [one.stop() for one in gateways if one.process.poll() is None] == [0]

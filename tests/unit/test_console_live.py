@@ -270,6 +270,7 @@ def test_what_a_new_connection_does_not_bring_is_gone() -> None:
         ("status/plant/plc", codec.encode_status(Status("online", "", NOW))),
         ("gateway/g/gateway-1", presence("online")),
         ("gateway/g/gateway-1/devices/0", b"\0"),
+        ("gateway/g/gateway-1/totals/plant/state", b"{}"),
     ):
         retained.take(name, payload, None, 0)
     assert (retained.paths, list(retained.tags), list(retained.gateways)) == (

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import pytest
 import structlog
+from mqtt5 import QoS
 
+from gateway.delivery.control_topics import ControlTopics
 from gateway.derived.calculation import Calculation
 from gateway.derived.definition import DerivedTag, Kind
 from gateway.derived.kept_totals import KeptTotals
-from gateway.derived.totals import Kept
+from gateway.derived.shared_totals import SharedTotals
 from nexus.alarms.expression import parse
+from nexus.contract import topic
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.totals import Kept, encode_totals
+from nexus.mqtt import Message
 
 HOUR = 3_600_000
 
@@ -188,6 +193,34 @@ async def test_a_device_that_is_taken_over_within_a_folder_goes_on(
     two.of("plc")["volume"].value = 7.0
     await two.flush()
     assert two.of("plc")["volume"].value == one.of("plc")["volume"].value == 7.0
+
+
+async def test_totals_that_another_gateway_has_said_are_gone_on_from(tmp_path: Path) -> None:
+    shared = SharedTotals("g", "one", KeptTotals(tmp_path, 0), ControlTopics())
+    own = shared.of("line/plc")
+    own["volume"] = Kept("total", 1.0, None, 10)
+
+    def heard(payload: bytes, path: str = "line/plc") -> bool:
+        name = topic.totals("g", "two", path)
+        return shared.handle(Message(name, payload=payload, qos=QoS.AT_LEAST_ONCE, packet_id=1))
+
+    assert heard(encode_totals({"volume": Kept("total", 9.0, None, 20)}))
+    assert shared.of("line/plc")["volume"].value == 1.0, "while it is ours, ours counts"
+    shared.release("line/plc")
+    assert heard(encode_totals({"volume": Kept("total", 5.0, None, 20), "hours": Kept("runtime", 2.0, None, 5)}))
+    assert heard(encode_totals({"volume": Kept("total", 4.0, None, 15)}))
+    assert {tag: kept.value for tag, kept in shared.of("line/plc").items()} == {"volume": 5.0, "hours": 2.0}
+    for nonsense in (b"", b"{", b"[]", b"\xff", b'{"volume": {"kind": "total", "value": 1e999}}', b"[" * 100_000):
+        assert heard(nonsense, "other")
+    assert shared.of("other") == {}
+
+
+def test_topics_of_totals_are_no_presences() -> None:
+    name = topic.totals("g", "user/one", "line/plc/state")
+    assert topic.totals_of("g", name) == ("user/one", "line/plc/state")
+    assert topic.member_of("g", name) is None
+    assert topic.totals_of("g", topic.presence("g", "one")) is None
+    assert topic.totals_of("h", name) is None
 
 
 async def test_totals_of_devices_that_are_not_polled_now_stay_in_the_file(tmp_path: Path) -> None:
