@@ -22,7 +22,7 @@ def line(path: str, occurrence: Occurrence) -> str:
     limit = "" if occurrence.limit is None else f", limit {occurrence.limit:g}"
     end = "still stands" if occurrence.end is None else f"for {length(occurrence.end - occurrence.start)}"
     name = name_of(path, definition.tag, definition.name)
-    return f"{moment(occurrence.start)}  {name} ({definition.priority}): {_shown(occurrence.value)}{limit}, {end}"
+    return f"{moment(occurrence.start)}  {name} ({definition.priority}): {shown(occurrence.value)}{limit}, {end}"
 
 
 def summary(trials: Sequence[Trial], start: datetime, end: datetime) -> list[str]:
@@ -79,7 +79,8 @@ def length(ms: int) -> str:
     return f"{whole} {name} {rest // small} {part}" if rest >= small else f"{whole} {name}"
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
+    """A value on a line: six digits of a number, forty characters of a text."""
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, bool):
