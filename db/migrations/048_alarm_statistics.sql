@@ -48,15 +48,14 @@ $$;
 CREATE FUNCTION alarm_response(start timestamptz, stop timestamptz)
 RETURNS TABLE (priority text, raised bigint, acknowledged bigint, median interval, p95 interval, longest interval)
 LANGUAGE sql STABLE AS $$
-    WITH began AS (
-        SELECT a.topic, a.occurrence, max(a.priority) AS priority, min(a.time) AS at
-        FROM alarms_raised AS a WHERE a.time >= start AND a.time < stop GROUP BY 1, 2
+    WITH each AS (
+        SELECT max(e.priority) AS priority,
+               min(e.time) FILTER (WHERE e.event = 'raised' AND e.state = 'unacknowledged' AND e.time < stop) AS at,
+               min(e.time) FILTER (WHERE e.event = 'acknowledged') AS seen
+        FROM alarm_events AS e WHERE e.time >= start AND e.occurrence >= start AND e.occurrence < stop
+        GROUP BY e.topic, e.occurrence
     ), waited AS (
-        SELECT began.priority, (
-            SELECT min(e.time) FROM alarm_events AS e
-            WHERE e.topic = began.topic AND e.occurrence = began.occurrence AND e.event = 'acknowledged' AND e.time >= at
-        ) - at AS wait
-        FROM began
+        SELECT one.priority, one.seen - one.at AS wait FROM each AS one WHERE at IS NOT NULL
     )
     SELECT w.priority, count(*), count(wait), percentile_cont(0.5) WITHIN GROUP (ORDER BY wait),
            percentile_cont(0.95) WITHIN GROUP (ORDER BY wait), max(wait)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 group = typer.Typer(
     no_args_is_help=True,
-    help="List, acknowledge and shelve alarms, read their journal, and try them on the history.\n\n\b\nExamples:\n"
+    help="List, acknowledge and try alarms, and read their journal.\n\n\b\nExamples:\n"
     "  nexus alarms list\n  nexus alarms ack plant/line1/press/force/high\n  nexus alarms try plant.yaml --from 30d",
 )
 
@@ -39,13 +39,13 @@ def list_(
     ] = False,
     as_json: AsJson = False,
 ) -> int:
-    """Show the alarms that are not normal, the most urgent first.
+    """Show alarms that are not normal, the urgent ones first.
 
     \b
     Examples:
       nexus alarms list
       nexus alarms list --device plant/line1 --all
-      nexus alarms list --json | jq -r 'select(.priority == "critical") | .text'
+      nexus alarms list --stored --json
     """
     from nexus.cli import alarm_table
 
@@ -67,7 +67,7 @@ def journal(
     *,
     as_json: AsJson = False,
 ) -> int:
-    """Show what happened to alarms, and who did what, from the database.
+    """Show what happened to alarms, and who did what.
 
     \b
     Examples:
@@ -122,7 +122,7 @@ _add("suppress", "suppress", "Hide alarms until somebody unsuppresses them.")
 _add("unsuppress", "unsuppress", "Show suppressed alarms again.")
 _add("out-of-service", "out-of-service", "Take alarms out of service, as for maintenance.")
 _add("in-service", "in-service", "Put alarms into service again.")
-_add("comment", "comment", "Write the reason into the journal of alarms, and change nothing.")
+_add("comment", "comment", "Write the reason into the journal, and change nothing.")
 _add("reset", "reset", "Reset latched alarms.")
 
 
@@ -134,7 +134,7 @@ def try_(
     device: Annotated[str | None, typer.Option(help="Only this device.")] = None,
     show: Annotated[int, typer.Option(min=0, metavar="N", help="Show the first N occurrences.")] = 50,
 ) -> int:
-    """Show what alarms would have raised, by the history of their tags.
+    """Show what alarms would have raised in the past.
 
     Nothing is changed, neither in the plant nor in the database, where it needs to read only. It is as if operators
     had acknowledged everything at once. Whether a device was lost is not in the history: `lost` is left out.
