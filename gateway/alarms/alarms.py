@@ -66,7 +66,7 @@ class Alarms:
         )
         self._words: dict[str, dict[str, Word]] = {}
         self._removed: dict[str, Word] = {}  # of which the broker may still retain something, by topic
-        self._trusted: set[str] = set()  # devices of which our record knows all
+        self._known: set[str] = set()  # devices of which our record knows all, unless another gateway had them
         self._polled: dict[str, PolledAlarms] = {}
         self._unsaid: list[tuple[int, Word, bytes]] = []
         self._wake = asyncio.Event()
@@ -81,7 +81,7 @@ class Alarms:
                 self._remember(contract.decode(topic, payload))
         for number, topic, payload in found.events:
             self.records.handed(number, self._record(topic, payload))
-        self._trusted = found.devices if self._alone else set()
+        self._known = found.devices
         for path in [path for path in found.devices | self._words.keys() if not self._ownership.has(path)]:
             self._end(path)
 
@@ -177,7 +177,7 @@ class Alarms:
     async def _begin(self, polled: PolledAlarms) -> None:
         """Finds out how a device's alarms were before, and begins; our own record is enough if it can be trusted."""
         path = polled.path
-        trusted = path in self._trusted
+        trusted = self._alone and path in self._known
         if trusted:
             self._go_on(polled, self._own(path))
         retained = await self.take_over.words(path)
@@ -201,7 +201,7 @@ class Alarms:
             if self.word(word.topic, path) != word and (word.tag, word.name) in keys:
                 self._remember(word)
                 self.records.keep(word.topic, contract.encode(word), is_event=False)
-        self._trusted.update([path] if self._alone else [])
+        self._known.add(path)
         self.records.device(path, is_ours=True)
         for topic in self._words.get(path, {}):
             self.retained.say(path, topic)
@@ -237,8 +237,9 @@ class Alarms:
     def _end(self, path: str) -> None:
         """A device has left the files."""
         self._remove(list(self._words.get(path, {}).values()))
-        self._trusted.discard(path)
-        self.records.device(path, is_ours=False)
+        if path in self._known:
+            self._known.discard(path)
+            self.records.device(path, is_ours=False)
 
     def _remove(self, words: list[Word]) -> None:
         """Alarms have left the files: an occurrence that is open ends, and the broker retains nothing any more."""

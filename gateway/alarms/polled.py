@@ -31,7 +31,7 @@ class PolledAlarms:
         self._said, self._may_poll = said, may_poll
         self._alarms: DeviceAlarms | None = None
         self._waiting: deque[tuple[Callable[[DeviceAlarms, int], list[Change]], int]] = deque(maxlen=MOST_WAITING)
-        self._is_lost = False
+        self._is_lost: bool | None = None  # not known yet
         self._failing: set[Key] = set()
         self._log = log.get("alarms").bind(device=self.name)
         self._loop = asyncio.get_running_loop()
@@ -59,7 +59,7 @@ class PolledAlarms:
 
     def read(self, readings: Sequence[Reading]) -> None:
         """The device gave these."""
-        if self._is_lost:
+        if self._is_lost is not False:
             self._is_lost = False
             self._do(lambda alarms, now: alarms.found(now))
         self._do(lambda alarms, now: alarms.read(readings, now))
@@ -70,7 +70,7 @@ class PolledAlarms:
 
     def lost(self, reason: str) -> None:
         """The device cannot be reached."""
-        if not self._is_lost:
+        if self._is_lost is not True:
             self._is_lost = True
             self._do(lambda alarms, now: alarms.lost(now, reason))
 

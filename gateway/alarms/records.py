@@ -90,7 +90,8 @@ class Records:
 
         def last() -> None:
             with suppress(sqlite3.Error, OSError):
-                self._write(update)
+                if update:
+                    self._write(update)
             if self._database is not None:
                 self._database.close()
 
@@ -106,6 +107,8 @@ class Records:
                 self._handed.append((number, batch))
 
     def _opened(self) -> Contents:
+        if not self._file.exists():
+            return Contents()  # made when there is something to write: many gateways have no alarms
         self._database = record_file.opened(self._file)
         return record_file.contents(self._database)
 

@@ -41,6 +41,14 @@ async def test_what_was_written_is_there_after_the_process_was_killed(tmp_path: 
     assert found.devices == {"a"}
 
 
+async def test_a_gateway_without_alarms_has_no_file(tmp_path: Path) -> None:
+    unused = records(tmp_path)
+    await unused.open()
+    await unused.store()
+    unused.close()
+    assert not list(tmp_path.iterdir())
+
+
 async def test_an_event_stays_until_the_spool_has_it(tmp_path: Path) -> None:
     outbox = Outbox()
     written = records(tmp_path, outbox)

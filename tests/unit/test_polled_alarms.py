@@ -92,6 +92,20 @@ async def test_a_lost_device_raises_its_own_alarm_and_no_alarm_of_bad_values() -
     assert device.said == [("lost", "raised"), ("lost", "cleared")]
 
 
+async def test_a_device_that_was_lost_before_a_restart_and_answers_is_found() -> None:
+    device = Device(AlarmDefinition("lost", "", Lost()))
+    device.polled.begin({("", "lost"): Record("unacknowledged", 5, 5, 5, active=True, acknowledged=False)})
+    device.read(0.0, Quality.BAD)
+    assert device.said == [("lost", "cleared")]
+
+
+async def test_a_device_that_never_answered_is_lost() -> None:
+    device = Device(AlarmDefinition("lost", "", Lost()))
+    device.polled.begin({})
+    device.polled.lost("no answer")
+    assert device.said == [("lost", "raised")]
+
+
 async def test_a_fault_costs_the_alarms_of_one_scan(monkeypatch: pytest.MonkeyPatch) -> None:
     device = Device(HIGH)
     device.polled.begin({})
