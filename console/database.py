@@ -71,5 +71,10 @@ class Database:
             async with self.connection() as connection:
                 await connection.execute("SELECT 1")
         except Exception as error:
-            return str(error).partition("\n")[0] or type(error).__name__
+            return reason(error)
         return None
+
+
+def reason(error: Exception) -> str:
+    """In one line; PoolTimeout and some of psycopg's errors have no text."""
+    return str(error).partition("\n")[0] or type(error).__name__

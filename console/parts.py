@@ -7,6 +7,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from console.access.access import Access
+from console.access.outcomes import Outcomes
 from console.database import Database
 from console.historian.historian import Historian
 from console.live.plant import Plant
@@ -24,6 +25,7 @@ class Parts:
     access: Access
     plant: Plant
     stored: StoredNow
+    outcomes: Outcomes
 
 
 async def _parts(connection: HTTPConnection) -> Parts:

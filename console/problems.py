@@ -16,6 +16,7 @@ from console.access.person import AccessError
 
 TYPE = "application/problem+json"
 NARROW = "the database took too long for this: ask for fewer topics, a shorter time, or fewer points"
+_SLOW = {"GET": NARROW}
 
 # Of every route, in the API's description.
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
@@ -46,6 +47,11 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
         super().__init__(f"{status} {title}: {detail}")
         self.status, self.title, self.detail, self.more = status, title, detail, more
         self.headers: dict[str, str] = {}
+
+    @property
+    def is_outcome_unknown(self) -> bool:
+        """Whether what was asked for may have been done."""
+        return self.more.get("outcome") == "unknown"
 
 
 def answer(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
@@ -88,8 +94,8 @@ def install(app: FastAPI) -> None:
         return answer(503, "The database refuses us", "NEXUS_DATABASE_URL of the console needs the role nexus_console")
 
     @app.exception_handler(psycopg.errors.QueryCanceled)
-    async def too_slow(_: Request, __: Exception) -> Response:
-        return answer(503, "The query took too long", NARROW)
+    async def too_slow(request: Request, __: Exception) -> Response:
+        return answer(503, "The query took too long", _SLOW.get(request.method, "nothing was done: try again later"))
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(psycopg.OperationalError)

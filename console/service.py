@@ -8,16 +8,18 @@ from contextlib import AsyncExitStack
 
 import uvicorn
 
-from console import app, metrics
-from console.access import start
+from console import app, memory, metrics
+from console.access import audit, start
 from console.access.access import Access
 from console.access.identities import Identities
+from console.access.outcomes import Outcomes
 from console.database import Database
 from console.historian.historian import Historian
 from console.live.plant import Plant
 from console.live.socket import LiveSocket
 from console.live.stored import StoredNow
 from console.parts import Parts
+from console.patience import PatientHttp
 from console.settings import Settings
 from nexus import mqtt
 from nexus.mqtt import Broker
@@ -57,6 +59,7 @@ class _Console:
             parts = self._parts()
             looking = guard.keep(group, "timer", self._look, name="database")
             watching = guard.part(group, parts.plant.run(), name="plant")
+            recording = guard.keep(group, "timer", parts.outcomes.run, name="outcomes")
             checking = guard.part(group, self._check(parts.access), name="access")
             await asyncio.wait({checking}, timeout=_CHECK_SECONDS)  # where nobody could log in, nothing is served
             host, port = listening.getsockname()[:2]
@@ -68,7 +71,7 @@ class _Console:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             await serving
-            for task in (looking, watching, checking, stopping):
+            for task in (looking, watching, recording, checking, stopping):
                 task.cancel()
 
     def _parts(self) -> Parts:
@@ -76,7 +79,8 @@ class _Console:
         plant = Plant(self._broker, self._database)
         metrics.broker_connected.set_function(lambda: plant.away is None)
         stored = StoredNow(self._database, historian.catalogue)
-        return Parts(self._own, self._database, historian, access, plant, stored)
+        outcomes = Outcomes(self._database, audit.INSERT)
+        return Parts(self._own, self._database, historian, access, plant, stored, outcomes)
 
     def _server(self, parts: Parts) -> uvicorn.Server:
         config = uvicorn.Config(
@@ -86,6 +90,7 @@ class _Console:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
+            http=PatientHttp,
             ws=LiveSocket,
             ws_per_message_deflate=False,  # a window for each client; values are short
             ws_max_size=65_536,
@@ -125,6 +130,7 @@ async def serve(stop: asyncio.Event) -> None:
     """Runs until `stop` is set. Raises ConfigError."""
     process, own = settings.load(settings.Process), settings.load(Settings)
     own.check()
+    memory.give_back()
     settings.check_database_url(own.database_url, process.environment)
     names.warn(os.environ)
     broker = mqtt.settings.load(process.environment)

@@ -4,12 +4,12 @@ import asyncio
 
 from gateway.alarms.requests import AlarmRequests
 from gateway.commands.command import Commands
-from gateway.commands.request import ROOT as COMMANDS
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.subscription import subscribe
 from gateway.files.requests import FileRequests
 from nexus import mqtt
 from nexus.contract.ack import ROOT as ALARMS
+from nexus.contract.command import ROOT as COMMANDS
 
 
 class Inbox:

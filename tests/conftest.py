@@ -191,6 +191,19 @@ TIERS = [
 ]
 
 
+@contextmanager
+def new_database(server: str) -> Iterator[str]:
+    """The URL of a database on this server that is there as long as the block runs."""
+    name = f"nexus_test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 def _new_database(request: pytest.FixtureRequest) -> Iterator[str]:
     """Of the tier that the test is parametrised with, or plain."""
     tier = getattr(request, "param", "plain")
@@ -198,12 +211,8 @@ def _new_database(request: pytest.FixtureRequest) -> Iterator[str]:
         server = request.getfixturevalue("embedded_postgres")
     elif (server := os.environ.get(SERVERS[tier])) is None:
         pytest.skip(f"{SERVERS[tier]} names no TimescaleDB server of the tier {tier}")
-    name = f"nexus_test_{os.getpid()}_{next(_numbers)}"
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    yield make_conninfo(server, dbname=name)
-    with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(server) as url:
+        yield url
 
 
 @pytest.fixture
@@ -221,9 +230,14 @@ def other_database(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture
 def database(empty_database: str) -> str:
     """The URL of a new database with the newest schema."""
-    with connect(empty_database) as connection:
+    return migrated(empty_database)
+
+
+def migrated(url: str) -> str:
+    """The same database with the newest schema."""
+    with connect(url) as connection:
         migrate(connection, DatabaseSettings())
-    return empty_database
+    return url
 
 
 @dataclass(frozen=True)

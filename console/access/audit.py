@@ -1,6 +1,8 @@
 """The console's audit: each login, change, write and refusal is a row, and no row changes."""
 
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from math import isfinite
 from time import monotonic
 from typing import TYPE_CHECKING, Any, LiteralString
@@ -14,6 +16,7 @@ from psycopg_pool import PoolTimeout
 from console import metrics
 from console.access.origin import network
 from console.access.person import Person
+from console.problems import Problem
 from nexus.process import log
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 
 LONGEST = 16_384  # bytes of a value's JSON; of a longer one its beginning is kept
 _LONGEST_TEXT = 500  # characters of what a stranger gave
-_INSERT: LiteralString = """
+INSERT: LiteralString = """
 INSERT INTO console_audit (event, person, via, address, topic, old, new, ok, detail)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
@@ -40,8 +43,7 @@ async def record(
 ) -> None:
     """Adds a row; once this returns it is committed.
 
-    `old`, `new` and `detail` are whatever JSON can hold. Record with ok=None before you act on something outside the
-    database, and its outcome after: while the database is away this raises, and nothing happens unrecorded.
+    `old`, `new` and `detail` are whatever JSON can hold. For what is done outside the database there is `around`.
     """
     async with parts.database.connection() as connection:
         await add(connection, person, event, topic, old=old, new=new, ok=ok, detail=detail)
@@ -59,9 +61,44 @@ async def add(
     detail: dict[str, Any] | None = None,
 ) -> None:
     """The same on a connection, as part of its transaction."""
-    name, about = _text(person.name), None if topic is None else _text(topic)
-    values = (_json(old), _json(new), ok, _json(detail or {}))
-    await connection.execute(_INSERT, (event, name, person.via, _text(person.address), about, *values))
+    await connection.execute(INSERT, _row(person, event, topic, old=old, new=new, ok=ok, detail=detail))
+
+
+@dataclass
+class Outcome:
+    """What became of something: to be filled in by who does it. `ok` is None while that is not known."""
+
+    detail: dict[str, Any]
+    old: Any = None
+    ok: bool | None = None
+    recorded: bool = True
+
+
+@asynccontextmanager
+async def around(
+    parts: "Parts", person: Person, event: str, topic: str, *, new: Any = None, detail: dict[str, Any] | None = None
+) -> AsyncIterator[Outcome]:
+    """Records that something is asked for, and once it was tried what became of it.
+
+    While the database is away this raises, and nothing is done unrecorded. What was done is never an error for that:
+    its row comes later, and `recorded` is False. A Problem says what was not done, or that this is not known.
+    """
+    await record(parts, person, event, topic, new=new, ok=None, detail=detail)
+    outcome = Outcome({**(detail or {}), "error": "interrupted: what became of it is not known"})
+    problem: Problem | None = None
+    try:
+        yield outcome
+    except Problem as error:
+        problem = error
+        outcome.ok = None if error.is_outcome_unknown else False
+        outcome.detail["error"] = error.detail
+        raise
+    finally:
+        about = outcome.detail | ({"unknown": True} if outcome.ok is None else {})
+        row = _row(person, event, topic, old=outcome.old, new=new, ok=outcome.ok, detail=about)
+        outcome.recorded = await parts.outcomes.add(row)
+        if problem is not None and not outcome.recorded:
+            problem.more["recorded"] = False
 
 
 async def refused(parts: "Parts", person: Person, event: str, detail: dict[str, Any] | None = None) -> None:
@@ -73,6 +110,14 @@ async def refused(parts: "Parts", person: Person, event: str, detail: dict[str, 
     log.get("access").warning(event, person=person.name, address=person.address, **about)
     with suppress(psycopg.Error, PoolTimeout):
         await record(parts, person, event, ok=False, detail=about)
+
+
+def _row(
+    person: Person, event: str, topic: str | None, *, old: Any, new: Any, ok: bool | None, detail: dict[str, Any] | None
+) -> tuple[Any, ...]:
+    about = None if topic is None else _text(topic)
+    who = (_text(person.name), person.via, _text(person.address))
+    return event, *who, about, _json(old), _json(new), ok, _json(detail or {})
 
 
 def _text(text: str) -> str:

@@ -6,7 +6,7 @@ import psycopg
 from psycopg_pool import PoolTimeout
 
 from console.access.access import Access
-from console.database import Database
+from console.database import Database, reason
 from nexus.process import log
 from nexus.process.errors import ConfigError
 
@@ -28,9 +28,9 @@ async def check(database: Database, access: Access) -> None:
                 found = await (await connection.execute(_KNOWN)).fetchone()
             break
         except (PoolTimeout, psycopg.Error) as error:
-            if (reason := _reason(error)) != said:
-                log.get("access").warning("waiting for the database", reason=reason)
-            said = reason
+            if (why := _why(error)) != said:
+                log.get("access").warning("waiting for the database", reason=why)
+            said = why
         await asyncio.sleep(_AGAIN_SECONDS)
     if found != (True,):
         raise ConfigError(
@@ -39,9 +39,9 @@ async def check(database: Database, access: Access) -> None:
         )
 
 
-def _reason(error: Exception) -> str:
+def _why(error: Exception) -> str:
     if isinstance(error, psycopg.errors.UndefinedTable):
         return "it is not migrated to this version: run `nexus db migrate`"
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return f"{str(error).strip()}: NEXUS_DATABASE_URL needs the role nexus_console"
-    return str(error).partition("\n")[0] or type(error).__name__
+    return reason(error)

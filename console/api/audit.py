@@ -6,11 +6,12 @@ from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel
 
 from console.access import trail
 from console.access.door import Operator
 from console.access.trail import Cursor, Entry
+from console.api.parameters import Text
 from console.parts import PartsDep
 from console.problems import Problem
 
@@ -19,13 +20,7 @@ router = APIRouter(tags=["audit"])
 _LONGEST = timedelta(days=36_500)
 
 
-def _without_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("no text of ours holds the character NUL")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_without_nul), Query(max_length=2000)]
+Word = Annotated[Text, Query(max_length=2_000)]
 
 
 class Page(BaseModel):
@@ -40,9 +35,9 @@ async def read_audit(
     parts: PartsDep,
     _: Operator,
     *,
-    person: Text | None = None,
-    topic: Text | None = None,
-    event: Text | None = None,
+    person: Word | None = None,
+    topic: Word | None = None,
+    event: Word | None = None,
     since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
     until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,

@@ -12,7 +12,7 @@ from console.access.door import Viewer
 from console.api import answers
 from console.api.parameters import From, Text, To, span
 from console.historian import completeness
-from console.historian.completeness import HOUR, Found, Key, Row
+from console.historian.completeness import HOUR, RUN_LENGTH, SILENT, Found, Key, Row
 from console.parts import PartsDep
 from console.problems import Problem
 from nexus.contract import topic
@@ -34,6 +34,10 @@ WHERE bucket >= %(start)s AND bucket < %(stop)s AND starts_with(topic, %(prefix)
 _LATE = """
 SELECT left(topic, -strpos(reverse(topic), '/')) AS device, date_trunc('hour', time, 'UTC'), count(*) FROM metrics_late
 WHERE time >= %(start)s AND time < %(stop)s AND starts_with(topic, %(prefix)s) GROUP BY 1, 2
+"""
+_ALIVE = """
+SELECT DISTINCT left(run, %(length)s) FROM completeness
+WHERE time > now() - %(silent)s::interval - interval '1 hour' AND until > now() - %(silent)s::interval
 """
 _HAS_LATE = "SELECT to_regclass('metrics_late') IS NOT NULL"
 _REJECTED = """
@@ -76,15 +80,14 @@ async def list_completeness(
 
 async def _found(connection: AsyncConnection, bounds: dict[str, Any], devices: set[str]) -> Found:
     stored = await _counted(connection, _STORED, bounds)
-    [has_late] = await (await connection.execute("SELECT to_regclass('metrics_late') IS NOT NULL")).fetchone() or [
-        False
-    ]
+    [has_late] = await (await connection.execute(_HAS_LATE)).fetchone() or [False]
     late = await _counted(connection, _LATE, bounds) if has_late else {}
     rejected: dict[Key, int] = {}
     for (name, hour), count in (await _counted(connection, _REJECTED, bounds)).items():
         path = name if name in devices else name.rpartition("/")[0]
         rejected[path, hour] = rejected.get((path, hour), 0) + count
-    return Found(stored, late, rejected)
+    alive = await connection.execute(_ALIVE, {"length": RUN_LENGTH, "silent": SILENT})
+    return Found(stored, late, rejected, {run for (run,) in await alive.fetchall()})
 
 
 async def _counted(connection: AsyncConnection, query: LiteralString, bounds: dict[str, Any]) -> dict[Key, int]:

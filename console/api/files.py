@@ -17,6 +17,7 @@ from console.problems import Problem
 from nexus.contract import device_files as contract
 from nexus.contract import topic as topics
 from nexus.contract.codec import DecodeError
+from nexus.contract.command import asker
 from nexus.contract.device_files import Answer, Operation, Request
 
 TIMEOUT_SECONDS = 40.0  # a gateway checks for at most 30
@@ -100,28 +101,24 @@ async def diff(wanted: Changes, _: Engineer, parts: PartsDep) -> Response:
 @router.post("/files/apply")
 async def apply(wanted: Change, person: Engineer, parts: PartsDep) -> Response:
     """Replaces files, if they have no error; the gateway takes them within seconds. `ok` is false if they have one."""
-    request = Request("apply", wanted.files, digest=wanted.digest, by=_by(person))
+    request = Request("apply", wanted.files, digest=wanted.digest, by=asker(person.name))
     return await _changed(parts, person, wanted, request, {"files": sorted(wanted.files)})
 
 
 @router.post("/files/rollback")
 async def rollback(wanted: Version, person: Engineer, parts: PartsDep) -> Response:
     """Puts back the files of a version."""
-    request = Request("rollback", id=wanted.id, by=_by(person))
+    request = Request("rollback", id=wanted.id, by=asker(person.name))
     return await _changed(parts, person, wanted, request, {"version": wanted.id})
 
 
 async def _changed(parts: Parts, person: Person, gateway: Gateway, request: Request, about: dict[str, Any]) -> Response:
     event, name = f"{request.op}-files", topics.files(gateway.group, gateway.member)
-    # Without the record of what was asked for, nothing is done.
-    await audit.record(parts, person, event, name, ok=None, detail=about)
-    try:
+    async with audit.around(parts, person, event, name, detail=about) as outcome:
         answer = await _ask(parts, gateway.group, gateway.member, request)
-    except Problem as problem:
-        await audit.record(parts, person, event, name, ok=False, detail={**about, "error": problem.detail})
-        raise
-    await audit.record(parts, person, event, name, ok=answer.ok, detail={**about, "error": answer.error})
-    return _told({"ok": answer.ok, "problems": answer.problems, "digest": answer.digest})
+        outcome.ok, outcome.detail["error"] = answer.ok, answer.error
+    told = {"ok": answer.ok, "problems": answer.problems, "digest": answer.digest, "recorded": outcome.recorded}
+    return _told(told)
 
 
 async def _listed(parts: Parts, group: str, member: str) -> dict[str, Any]:
@@ -151,7 +148,8 @@ async def _ask(parts: Parts, group: str, member: str, request: Request, timeout:
     try:
         answer = contract.decode_answer(await parts.plant.request(topics.files(group, member), payload, timeout))
     except DecodeError as error:
-        raise Problem(502, "The gateway's answer cannot be read", f"{error}: is it of this version?") from None
+        said = f"{error}: is it of this version? What became of the request is not known"
+        raise Problem(502, "The gateway's answer cannot be read", said, outcome="unknown") from None
     if not answer.ok and not answer.problems:
         raise Problem(*_refusal(request.op), answer.error or "the gateway does not say why")
     return answer
@@ -163,7 +161,3 @@ def _told(content: dict[str, Any]) -> Response:
 
 def _refusal(operation: Operation) -> tuple[int, str]:
     return (404, "No such file") if operation == "read" else (409, "The gateway refuses")
-
-
-def _by(person: Person) -> str:
-    return "".join(letter for letter in person.name if letter.isprintable())[:128]

@@ -17,6 +17,7 @@ from console.access.person import Person
 from console.live import frames
 from console.live.client import Client
 from console.live.hub import HIGHEST_RATE, Hub
+from console.live.shares import MOST_SOCKETS
 from console.live.socket import transport_of
 from console.parts import Parts, PartsDep
 from console.problems import Problem
@@ -46,18 +47,22 @@ async def live(websocket: WebSocket, person: Viewer, parts: PartsDep) -> None:
     hub = parts.plant.hub
     if hub.is_full:
         raise Problem(503, "Too many look", "this console has all the sockets it can serve: use another replica")
+    owner = None if parts.settings.console_insecure else f"{person.via} {person.name}"
+    if hub.has_enough(owner):
+        raise Problem(429, "Too many sockets", f"one person can have {MOST_SOCKETS}: close pages, or use one for more")
     await websocket.accept()
     clock = asyncio.get_running_loop().time
     checked = clock()
-    with hub.client(transport_of(websocket)) as client:
+    with hub.client(transport_of(websocket), owner) as client:
         if (gap := parts.plant.gap()) is not None:
             client.say(gap)
         while (message := await _next(websocket)) is None or message["type"] == "websocket.receive":
             if message is not None:
-                for fault in _heed(hub, client, message.get("text") or ""):
+                names, faults = _heed(hub, client, message.get("text") or "")
+                for fault in faults:
                     client.say(frames.error(fault))
                 hub.send(client)
-                await asyncio.sleep(1 / MESSAGES_A_SECOND)
+                await asyncio.sleep(max(1 / MESSAGES_A_SECOND, client.share.pause(names, clock())))
             if clock() - checked >= CHECK_SECONDS:
                 checked = clock()
                 if not await _is_welcome(websocket, parts, person):
@@ -82,15 +87,15 @@ async def _next(websocket: WebSocket) -> MutableMapping[str, Any] | None:
         return None
 
 
-def _heed(hub: Hub, client: Client, text: str) -> list[str]:
-    """Does what a message asks for; gives what cannot be done."""
+def _heed(hub: Hub, client: Client, text: str) -> tuple[int, list[str]]:
+    """Does what a message asks for; gives how many names it has, and what cannot be done."""
     try:
         wish = _decoder.decode(text)
     except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-        return [f"{_WRONG}: {error}"]
+        return 0, [f"{_WRONG}: {error}"]
     if wish.rate is not None:
         client.rate = wish.rate
     for name in wish.unsubscribe:
         hub.unsubscribe(client, name)
     faults = [fault for name in wish.subscribe if (fault := hub.subscribe(client, name)) is not None]
-    return list(dict.fromkeys(faults))[:10]
+    return len(wish.subscribe) + len(wish.unsubscribe), list(dict.fromkeys(faults))[:10]

@@ -1,27 +1,26 @@
 """Logging in with a password, and out."""
 
 from time import monotonic, time
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from console.access import audit, cookies, door, passwords, sessions, users
 from console.access.door import Anybody, Viewer
 from console.access.origin import network
 from console.access.person import Person, Role
+from console.api.users import Name, Password
 from console.parts import Parts, PartsDep
 from console.problems import Problem
 
 router = APIRouter(tags=["session"])
 
-Password = Annotated[str, Field(max_length=passwords.LONGEST)]
-
 
 class Credentials(BaseModel):
     """Who wants to log in."""
 
-    name: Annotated[str, Field(max_length=200)]
+    name: Name
     password: Password
 
 
@@ -49,7 +48,9 @@ async def log_in(
 ) -> Session:
     """Log in: the answer sets a cookie."""
     name = given.name.strip().lower()
-    person = await _checked(request, parts, Person(name, Role.anybody, visitor.address, "none"), given.password)
+    visitor = Person(name, Role.anybody, visitor.address, "none")
+    wrong = door.not_logged_in(parts, "the name or the password is wrong")
+    person = await _checked(request, parts, visitor, given.password, wrong)
     csrf = await cookies.begin(request, response, parts, person)
     return _session(parts, person, csrf)
 
@@ -80,7 +81,9 @@ async def change_password(
         raise Problem(409, "No password here", "only who logged in with a name and a password has one to change")
     if said := passwords.fault(given.new):
         raise Problem(422, "Not a good password", said)
-    await _checked(request, parts, person, given.old)
+    # Not 401: whoever mistypes it is still logged in.
+    wrong = Problem(422, "Not your password", "the old password is wrong")
+    await _checked(request, parts, person, given.old, wrong)
     kept = await parts.access.passwords.hashed(given.new)
     async with parts.database.connection() as connection:
         await users.change(connection, person, person.name, kept=kept)
@@ -88,8 +91,8 @@ async def change_password(
     return _session(parts, person, await cookies.begin(request, response, parts, person))
 
 
-async def _checked(request: Request, parts: Parts, person: Person, password: str) -> Person:
-    """Who has this name and password. Raises Problem."""
+async def _checked(request: Request, parts: Parts, person: Person, password: str, wrong: Problem) -> Person:
+    """Who has this name and password. Raises `wrong` if nobody has, and Problem 429."""
     access, name, now = parts.access, person.name, monotonic()
     signer = await access.identities.signer()
     claims: dict[str, Any] = signer.read("device", request.cookies.get(cookies.DEVICE, ""), time()) or {}
@@ -105,7 +108,7 @@ async def _checked(request: Request, parts: Parts, person: Person, password: str
         raise _later(1.0)
     if not is_right or found is None:
         await audit.refused(parts, person, "login refused")
-        raise door.not_logged_in(parts, "the name or the password is wrong")
+        raise wrong
     access.limits.succeeded(address, name, device)
     return Person(name, found[1], person.address, "session")
 

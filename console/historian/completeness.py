@@ -1,7 +1,7 @@
 """Whether everything that was due is there: what gateways counted beside what is stored, by device and hour. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from console.historian import times
 
 HOUR = timedelta(hours=1)
+RUN_LENGTH = 16  # of a run's name; what follows tells apart its counts of one hour
 SILENT = timedelta(seconds=150)  # gateways say at least every minute that they count
 _LEAST_GAP = timedelta(seconds=2)  # between two runs
 
@@ -39,13 +40,22 @@ class Row(msgspec.Struct):
     def due(self) -> int:
         return self.read + self.away + self.resting + self.overran
 
+    @property
+    def is_of_drops(self) -> bool:
+        """Whether it holds nothing but drops of what an earlier run had sent."""
+        return self.dropped > 0 and not self.sent and not self.due
+
 
 class Found(msgspec.Struct):
-    """What the database has: rows in rollups, those that are late and not in them yet, and rejects."""
+    """What the database has: rows in rollups, those that are late and not in them yet, and rejects.
+
+    `alive` are the runs that have said lately that they count.
+    """
 
     stored: Mapping[Key, int]
     late: Mapping[Key, int]
     rejected: Mapping[Key, int]
+    alive: Collection[str] = ()
 
 
 def items(rows: Sequence[Row], found: Found, start: datetime, stop: datetime, now: datetime) -> list[dict[str, Any]]:
@@ -77,6 +87,9 @@ def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]
     first = min((row.since for row in rows), default=hour)
     last = max((row.until for row in rows), default=hour)
     span = (max(hour, min(first, hour + HOUR)), min(hour + HOUR, last))
+    unconfirmed = _unconfirmed(rows, found.alive) - max(0, -unstored)
+    is_over = all(row.is_of_drops or _run(row) not in found.alive for row in rows)
+    surplus = stored + late + rejected + counted["repeated"] + counted["dropped"] - counted["sent"]
     causes = [
         _cause("device away", counted["away"], *span),
         _cause("breaker open", counted["resting"], *span),
@@ -84,6 +97,7 @@ def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]
         _cause("dropped", counted["dropped"], *span),
         _cause("rejected", rejected, *span),
         _cause("not in the database", max(0, unstored), *span),
+        _cause("unconfirmed", max(0, unconfirmed), *span),
         *down,
     ]
     causes = [one for one in causes if one["count"]]
@@ -99,9 +113,20 @@ def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]
         "duplicate": counted["repeated"],
         "late": late,
         "rejected": rejected,
+        "uncounted": max(0, surplus) if is_over else 0,
         "missing": sum(one["count"] for one in causes),
         "causes": causes,
     }
+
+
+def _unconfirmed(rows: Sequence[Row], alive: Collection[str]) -> int:
+    """Readings that were sent by runs that have ended, and of which nobody said that they arrived or were dropped."""
+    ended = [row for row in rows if row.is_of_drops or _run(row) not in alive]
+    return sum(row.sent - row.receipted - row.dropped for row in ended)
+
+
+def _run(row: Row) -> str:
+    return row.run[:RUN_LENGTH]
 
 
 def _cause(cause: str, count: int, start: datetime, stop: datetime) -> dict[str, Any]:
@@ -112,9 +137,12 @@ def _unwatched(rows: Sequence[Row], now: datetime) -> list[tuple[datetime, datet
     """When no gateway counted the device, although it was in the files."""
     runs: dict[str, tuple[datetime, datetime, bool]] = {}
     for row in rows:
-        name = row.run[:16]  # what follows tells apart the counts of one run
-        since, until, ended = runs.get(name, (row.since, row.until, False))
-        runs[name] = (min(since, row.since), max(until, row.until), ended or row.ended)
+        if row.is_of_drops:
+            continue
+        since, until, ended = runs.get(_run(row), (row.since, row.until, False))
+        runs[_run(row)] = (min(since, row.since), max(until, row.until), ended or row.ended)
+    if not runs:
+        return []
     gaps = []
     first, *others = sorted(runs.values())
     _, watched, ended = first
@@ -132,8 +160,10 @@ def _rate(rows: Sequence[Row]) -> float:
     """Readings due a second, while somebody counted them."""
     runs: dict[str, tuple[datetime, datetime]] = {}
     for row in rows:
-        since, until = runs.get(row.run[:16], (row.since, row.until))
-        runs[row.run[:16]] = (min(since, row.since), max(until, row.until))
+        if row.is_of_drops:
+            continue
+        since, until = runs.get(_run(row), (row.since, row.until))
+        runs[_run(row)] = (min(since, row.since), max(until, row.until))
     seconds = sum((until - since).total_seconds() for since, until in runs.values())
     return sum(row.due for row in rows) / seconds if seconds else 0.0
 

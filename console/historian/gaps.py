@@ -10,7 +10,6 @@ from itertools import pairwise
 
 _USUAL = 0.9  # so many of a tag's silences are no longer than the usual one
 _LONGER = 5  # times the usual silence
-_FILLED = 0.5  # of the buckets from the first to the last that has readings; with fewer, an empty one is usual
 _ENOUGH = 10  # readings, to know what is usual
 
 Gap = tuple[datetime, datetime]
@@ -23,18 +22,31 @@ def between(times: Sequence[datetime], start: datetime, end: datetime) -> list[G
     if len(times) < _ENOUGH:
         return []
     silences = sorted(after - before for before, after in pairwise(times))
-    longest = max(silences[int(len(silences) * _USUAL)] * _LONGER, timedelta(milliseconds=1))
+    longest = max(silences[_usual(len(silences))] * _LONGER, timedelta(milliseconds=1))
     marks = [start, *times, end]
     return [(before, after) for before, after in pairwise(marks) if after - before > longest]
 
 
 def empty(edges: Sequence[datetime], filled: Sequence[int], start: datetime, end: datetime) -> list[Gap]:
-    """The gaps of a range in buckets between `edges`; those with the numbers `filled`, which rise, have readings."""
+    """The gaps of a range in buckets between `edges`; those with the numbers `filled`, which rise, have readings.
+
+    What is usual is what lies between neighbours, whatever their share: the longer an outage, the fewer are filled.
+    """
     if not filled:
         return [(start, end)] if start < end else []
-    if len(filled) < (filled[-1] - filled[0] + 1) * _FILLED:
-        return []
     marks = [-1, *filled, len(edges) - 1]
-    runs = [(edges[before + 1], edges[after]) for before, after in pairwise(marks)]
+    longest = _usual_empty(filled) * _LONGER
+    runs = [(edges[before + 1], edges[after]) for before, after in pairwise(marks) if after - before - 1 > longest]
     cut = [(max(first, start), min(after, end)) for first, after in runs]
     return [(first, after) for first, after in cut if first < after]
+
+
+def _usual_empty(filled: Sequence[int]) -> int:
+    """Empty buckets between neighbours that have readings: none of a tag that is read more often than that."""
+    steps = sorted(after - before for before, after in pairwise(filled))
+    return steps[_usual(len(steps))] - 1 if steps else 0
+
+
+def _usual(count: int) -> int:
+    """Which of so many silences, in order, is the usual one: with two or more not the longest."""
+    return int((count - 1) * _USUAL)

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from console.live import epoch, frames
 from console.live.device_rows import DeviceRows
+from console.live.shares import Share
 from console.live.values import Watched
 
 MOST_BUFFERED = 65_536  # bytes that a client has not taken yet; until it has, it gets no more
@@ -35,11 +36,13 @@ class Client:
         "rate",
         "seen",
         "seen_devices",
+        "share",
         "topics",
     )
 
-    def __init__(self, transport: Transport, rate: int) -> None:
+    def __init__(self, transport: Transport, rate: int, share: Share | None = None) -> None:
         self._transport = transport
+        self.share = share or Share()
         self.is_open = True
         self.rate = rate
         self.topics: dict[str, Watched] = {}

@@ -8,6 +8,8 @@ from console import metrics
 from console.live.client import Client, Transport
 from console.live.device_rows import DeviceRows
 from console.live.last_known import LastKnown
+from console.live.shares import MOST_SOCKETS, Share
+from console.live.shares import MOST_TOPICS as MOST_OF_A_PERSON
 from console.live.subscriptions import Subscriptions
 from console.live.values import Values
 from console.live.wheel import TICKS, Wheel
@@ -40,6 +42,7 @@ class Hub:
         self._last_known = last_known
         self._devices = devices
         self._clients: set[Client] = set()
+        self._shares: dict[str, Share] = {}  # of those who have a socket
         self._wheel = Wheel()
         self._filled = asyncio.Event()
 
@@ -51,10 +54,16 @@ class Hub:
         """Whether no more clients are taken."""
         return len(self._clients) >= MOST_CLIENTS
 
+    def has_enough(self, person: str | None) -> bool:
+        """Whether this person has all the sockets that one may have."""
+        return person in self._shares and self._shares[person].sockets >= MOST_SOCKETS
+
     @contextmanager
-    def client(self, transport: Transport) -> Iterator[Client]:
-        """A client as long as the block runs."""
-        client = Client(transport, DEFAULT_RATE)
+    def client(self, transport: Transport, person: str | None) -> Iterator[Client]:
+        """A client as long as the block runs; None where there are no logins, and each client is a person."""
+        share = Share() if person is None else self._shares.setdefault(person, Share())
+        share.sockets += 1
+        client = Client(transport, DEFAULT_RATE, share)
         self._clients.add(client)
         self._wheel.add(client)
         self._filled.set()
@@ -67,6 +76,9 @@ class Hub:
             metrics.sockets.set(len(self._clients))
             for topic in list(client.topics):
                 self._unwatch(client, topic)
+            share.sockets -= 1
+            if person is not None and not share.sockets:
+                del self._shares[person]
 
     def subscribe(self, client: Client, name: str) -> str | None:
         """Adds a topic, or `device:` with a path; gives what is wrong with it."""
@@ -80,13 +92,21 @@ class Hub:
             return None
         if not name.startswith(topics.ROOT) or not _is_topic(name):
             return f"{name[:100]!r} is neither a tag's topic, like dev/plant/line1/plc001/temperature, nor device:PATH"
-        if self._values.get(name) is None and len(self._values) >= MOST_TOPICS:
-            return "too many topics are watched here: try again later, or another replica of the console"
+        if (fault := self._too_many(client, name)) is not None:
+            return fault
         watched = self._values.watch(name)
         client.watch(watched)
+        client.share.topics += 1
         self._subscriptions.need(name)
         if not watched.changed:
             self._last_known.want(name)
+        return None
+
+    def _too_many(self, client: Client, name: str) -> str | None:
+        if client.share.topics >= MOST_OF_A_PERSON:
+            return f"one person can watch {MOST_OF_A_PERSON:,} topics: unsubscribe from some, on any of your sockets"
+        if self._values.get(name) is None and len(self._values) >= MOST_TOPICS:
+            return "too many topics are watched here: try again later, or another replica of the console"
         return None
 
     def unsubscribe(self, client: Client, name: str) -> None:
@@ -98,8 +118,11 @@ class Hub:
 
     def _unwatch(self, client: Client, topic: str) -> None:
         if (watched := client.unwatch(topic)) is not None:
+            client.share.topics -= 1
             self._subscriptions.release(topic)
             self._values.unwatch(watched)
+            if not watched.watchers:
+                self._last_known.forget(topic)
 
     def say(self, frame: bytes) -> None:
         """Sends a frame to all."""

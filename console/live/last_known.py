@@ -1,11 +1,13 @@
 """Fetches from the database the last value of topics that somebody begins to watch."""
 
 import asyncio
+from collections import OrderedDict
+from itertools import islice
 
 import psycopg
 from psycopg_pool import PoolTimeout
 
-from console.database import Database
+from console.database import Database, reason
 from console.historian import last
 from console.live import epoch
 from console.live.values import Values
@@ -21,15 +23,24 @@ class LastKnown:
     def __init__(self, database: Database, values: Values) -> None:
         self._database = database
         self._values = values
-        self._wanted: dict[str, None] = {}
+        self._wanted: OrderedDict[str, None] = OrderedDict()  # of what is watched
         self._wake = asyncio.Event()
         self._is_away = False
         self._log = log.get("live")
+
+    @property
+    def waiting(self) -> int:
+        """Topics whose value is still to be fetched."""
+        return len(self._wanted)
 
     def want(self, topic: str) -> None:
         """Fetches the topic's value soon."""
         self._wanted[topic] = None
         self._wake.set()
+
+    def forget(self, topic: str) -> None:
+        """Nobody watches it any more."""
+        self._wanted.pop(topic, None)
 
     def want_all(self) -> None:
         """Fetches the values of all that is watched: something may have been missed."""
@@ -41,17 +52,16 @@ class LastKnown:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            while asked := [topic for topic in self._wanted if self._values.get(topic) is not None][:AT_ONCE]:
+            while asked := list(islice(self._wanted, AT_ONCE)):
                 try:
                     await self._fetch(asked)
                 except (psycopg.Error, PoolTimeout) as error:
-                    self._note(str(error).partition("\n")[0] or type(error).__name__)
+                    self._note(reason(error))
                     await asyncio.sleep(RETRY_SECONDS)
                     continue
                 self._note(None)
                 for topic in asked:
                     self._wanted.pop(topic, None)
-            self._wanted.clear()  # nobody watches what is left
 
     async def _fetch(self, asked: list[str]) -> None:
         async with self._database.connection() as connection:

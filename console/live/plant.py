@@ -17,6 +17,7 @@ from console.live.last_known import LastKnown
 from console.live.numbered import Given
 from console.live.requests import Requests
 from console.live.retained import Retained
+from console.live.standing_in import standing_in
 from console.live.subscriptions import Subscriptions
 from console.live.values import Values
 from console.problems import Problem
@@ -24,7 +25,6 @@ from nexus import mqtt
 from nexus.contract import codec
 from nexus.contract.codec import DecodeError
 from nexus.contract.description import Description, TagDescription
-from nexus.contract.reading import Value
 from nexus.mqtt import Broker, Client, Connection, Message, SubscriptionError
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
@@ -78,10 +78,9 @@ class Plant:
         """Whether a gateway has the device, as far as we know."""
         return path in self._retained.descriptions or self._retained.status(path) is not None
 
-    def value(self, topic: str) -> tuple[Value, int] | None:
-        """The newest value of a topic that somebody watches, and its time in epoch ms."""
-        watched = self._values.get(topic)
-        return (watched.value, watched.time) if watched is not None and watched.changed else None
+    def taken(self, topics: Sequence[str]) -> list[str]:
+        """Those on which only gateways speak: at, above or below a device that is polled, or a tag."""
+        return standing_in(topics, self._retained.paths, self._retained.tags)
 
     def tags(self) -> Mapping[str, TagDescription]:
         """All described tags, by topic."""

@@ -6,6 +6,7 @@ import secrets
 
 from console.problems import Problem
 from nexus import mqtt
+from nexus.contract.command import ANSWERS
 
 MOST_WAITING = 1_000
 _REMEDY = "see whether the gateway runs, and the broker's ACL for the user console"
@@ -15,7 +16,7 @@ class Requests:
     """Those that wait for an answer, by correlation. Each is answered on a topic that only we have."""
 
     def __init__(self, name: str) -> None:
-        self.topic = f"answer/{name}"
+        self.topic = f"{ANSWERS}{name}"
         self._waiting: dict[bytes, asyncio.Future[bytes]] = {}
 
     def take(self, correlation: bytes | None, payload: bytes) -> None:
@@ -43,10 +44,10 @@ class Requests:
                 return await answer
         except TimeoutError:
             said = f"no gateway has answered within {timeout:g} s, and what became of it is not known: {_REMEDY}"
-            raise Problem(504, "No answer", said) from None
+            raise Problem(504, "No answer", said, outcome="unknown") from None
         except mqtt.MqttError as error:
             said = f"the connection to the broker was lost meanwhile, and what became of it is not known: {error}"
-            raise Problem(503, "The broker is away", said) from None
+            raise Problem(503, "The broker is away", said, outcome="unknown") from None
         except ValueError as error:
             raise Problem(422, "No such topic", str(error)) from None
         finally:

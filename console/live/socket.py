@@ -27,6 +27,12 @@ class LiveSocket(WebSocketsSansIOProtocol):
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _KERNEL_BYTES)
             self.scope["state"][_KEY] = self.transport
 
+    def keepalive_timeout(self) -> None:
+        """It has not answered a ping: it does not take what would be sent before an end in order, either."""
+        super().keepalive_timeout()
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
 
 def transport_of(websocket: WebSocket) -> Transport:
     """Where its frames go."""

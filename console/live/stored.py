@@ -10,6 +10,7 @@ from typing import Any
 from console.database import Database
 from console.historian import queries
 from console.historian.catalogue import Catalogue
+from db.migrate import LICENSE, Tier, tier_of
 from nexus.contract import topic as topics
 
 GOOD_SECONDS = 3.0  # an answer is given to all who ask within this time …
@@ -21,15 +22,13 @@ SELECT consumer_group, number, EXISTS (
     SELECT FROM pg_stat_activity AS live WHERE live.usesysid = login AND live.application_name = application
 ) FROM consumers ORDER BY consumer_group, number
 """
-_TIER = "SELECT current_setting('timescaledb.license', true)"
-_TIERS = {"timescale": "community", "apache": "apache"}
 
 
 @dataclass(frozen=True)
 class Stored:
     """`last` is by device path, `consumers` are group, number and whether it is connected."""
 
-    tier: str
+    tier: Tier
     last: dict[str, datetime]
     consumers: list[dict[str, Any]]
     at: datetime
@@ -65,14 +64,14 @@ class StoredNow:
         devices = {topic: path for path in paths for topic in some_tags(self._catalogue.topics, path)}
         at, last = datetime.now(UTC), dict[str, datetime]()
         async with self._database.connection() as connection:
-            [(licence,)] = await (await connection.execute(_TIER)).fetchall()
+            tier = tier_of(await (await connection.execute(LICENSE)).fetchone())
             consumers = await (await connection.execute(_CONSUMERS)).fetchall()
             asked = {"topics": list(devices), "since": at - LONGEST_AGO}
             for topic, time, *_ in await (await connection.execute(queries.LAST, asked, binary=True)).fetchall():
                 path, moment = devices[topic], time.replace(tzinfo=UTC)
                 last[path] = max(last.get(path, moment), moment)
         named = [{"group": group, "number": number, "connected": live} for group, number, live in consumers]
-        return Stored(_TIERS.get(licence, "plain"), last, named, at)
+        return Stored(tier, last, named, at)
 
 
 def some_tags(known: Sequence[str], path: str) -> list[str]:

@@ -1,7 +1,7 @@
 """What we subscribe to on the broker: what somebody watches, and nothing else."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from contextlib import suppress
 from itertools import islice
 
@@ -11,6 +11,7 @@ from nexus.mqtt import SubscriptionError
 from nexus.process import log
 
 LINGER_SECONDS = 5.0  # a filter that nobody needs any more: a page that is loaded again wants the same
+MOST_LINGERING = 10_000  # of more the oldest are given up at once
 AT_ONCE = 100  # requests that wait for the broker's answer
 _LOOK_SECONDS = 1.0
 
@@ -22,23 +23,34 @@ def filters(topic: str) -> list[str]:
 
 
 class Subscriptions:
-    """Counts who needs which filter, and brings the broker's side in line with that."""
+    """Counts who needs which filter, and brings the broker's side in line with that.
+
+    What is remembered is what somebody needs or the broker holds, whether or not it is there.
+    """
 
     def __init__(self) -> None:
         self._needed: Counter[str] = Counter()
         self._held: set[str] = set()
-        self._dirty: dict[str, float] = {}  # filters to look at, and not before then
+        self._wanted: OrderedDict[str, None] = OrderedDict()  # needed, and not held
+        self._left: OrderedDict[str, float] = OrderedDict()  # held, and not needed; since when, the first first
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("live")
         self._refused = False
 
+    @property
+    def remembered(self) -> int:
+        """Filters that are known here."""
+        return len(self._needed.keys() | self._held | self._wanted.keys() | self._left.keys())
+
     def need(self, topic: str) -> None:
         """One more watches this topic."""
         for one in filters(topic):
             self._needed[one] += 1
-            if one not in self._held:
-                self._dirty[one] = 0.0
+            if one in self._held:
+                self._left.pop(one, None)
+            else:
+                self._wanted[one] = None
                 self._wake.set()
 
     def release(self, topic: str) -> None:
@@ -47,39 +59,48 @@ class Subscriptions:
             self._needed[one] -= 1
             if not self._needed[one]:
                 del self._needed[one]
-                self._dirty[one] = self._clock() + LINGER_SECONDS
+                self._wanted.pop(one, None)
+                if one in self._held:
+                    self._left[one] = self._clock()
 
     async def begin(self, connection: mqtt.Connection) -> None:
         """Subscribes, on a new connection, to all that is needed. Raises MqttError."""
         self._held.clear()
-        self._dirty = dict.fromkeys(self._needed, 0.0)
-        while due := self._due():
-            await asyncio.gather(*[self._settle(connection, one) for one in due])
+        self._left.clear()
+        self._wanted = OrderedDict.fromkeys(self._needed)
+        await self._settle(connection)
 
     async def run(self, connection: mqtt.Connection) -> None:
         """Subscribes and unsubscribes for as long as the connection lasts. Raises MqttError."""
         while True:
             self._wake.clear()
-            while due := self._due():
-                await asyncio.gather(*[self._settle(connection, one) for one in due])
+            await self._settle(connection)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LOOK_SECONDS):
                     await self._wake.wait()
 
-    def _due(self) -> list[str]:
-        """Filters to look at now, of as many as wait a part."""
-        now = self._clock()
-        return list(islice((one for one, when in self._dirty.items() if when <= now), AT_ONCE))
+    async def _settle(self, connection: mqtt.Connection) -> None:
+        """Does all that is due, so many requests at a time."""
+        while (over := self._over()) or self._wanted:
+            wanted = list(islice(self._wanted, AT_ONCE - len(over)))
+            await asyncio.gather(
+                *[self._give_up(connection, one) for one in over],
+                *[self._subscribe(connection, one) for one in wanted],
+            )
 
-    async def _settle(self, connection: mqtt.Connection, one: str) -> None:
-        del self._dirty[one]
-        is_needed = one in self._needed
-        if is_needed == (one in self._held):
-            return
-        if not is_needed:
-            self._held.discard(one)
-            await connection.unsubscribe(one)
-            return
+    def _over(self) -> list[str]:
+        """Filters that have lingered for long enough, or are too many; no more than half of what is done at once."""
+        long_ago, too_many = self._clock() - LINGER_SECONDS, len(self._left) - MOST_LINGERING
+        oldest = enumerate(islice(self._left.items(), AT_ONCE // 2))
+        return [one for number, (one, since) in oldest if since <= long_ago or number < too_many]
+
+    async def _give_up(self, connection: mqtt.Connection, one: str) -> None:
+        del self._left[one]
+        self._held.discard(one)
+        await connection.unsubscribe(one)
+
+    async def _subscribe(self, connection: mqtt.Connection, one: str) -> None:
+        del self._wanted[one]
         self._held.add(one)
         try:
             await connection.subscribe(one, at_most_once=True)

@@ -11,13 +11,14 @@ import msgspec
 from gateway import metrics
 from gateway.alarms.alarms import Alarms
 from gateway.commands import answering
-from gateway.commands.request import ANSWERS, sender
+from gateway.commands.request import sender
 from nexus import mqtt
 from nexus.alarms.machine import RequestError
 from nexus.contract import ack, topic
 from nexus.contract.ack import ROOT, Answer, Request
 from nexus.contract.audit import LONGEST_NAME
 from nexus.contract.codec import DecodeError
+from nexus.contract.command import ANSWERS
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
 

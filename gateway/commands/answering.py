@@ -2,8 +2,8 @@
 
 import asyncio
 
-from gateway.commands.request import ANSWERS
 from nexus import mqtt
+from nexus.contract.command import ANSWERS
 from nexus.process import log
 
 ANSWER_SECONDS = 5.0  # an answer that the broker does not take for so long is not sent

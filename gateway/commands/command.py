@@ -8,12 +8,13 @@ import msgspec
 
 from gateway import metrics
 from gateway.commands import answering
-from gateway.commands.request import ANSWERS, ROOT, Request, check, parse, sender
+from gateway.commands.request import Request, check, parse, sender
 from gateway.commands.writing import Written
 from gateway.drivers.driver import DeviceError, WriteError
 from gateway.polling.poller import Poller
 from nexus import mqtt
 from nexus.contract import topic
+from nexus.contract.command import ANSWERS, ROOT, Answer, encode_answer
 from nexus.contract.reading import Value
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
@@ -23,15 +24,6 @@ COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing e
 STOP_SECONDS = 1.0  # at a stop, what a device is being told has so long
 
 Record = Callable[[str, bytes], object]
-
-
-class Answer(msgspec.Struct, omit_defaults=True):
-    """What became of a write; `v` is what the device holds, as it was read back."""
-
-    ok: bool
-    error: str | None = None
-    v: Value = None
-    ts: int | None = None
 
 
 class Audit(msgspec.Struct):
@@ -134,7 +126,7 @@ class Commands:
         except WriteError as error:
             answer, result = Answer(ok=False, error=str(error)), "refused"
         self._note(message, by, asked, answer, result)
-        await answering.send(connection, message, _encoder.encode(answer))
+        await answering.send(connection, message, encode_answer(answer))
 
     async def _in_turn(
         self, poller: Poller | None, path: str, name: str, request: Request, until: float
@@ -164,8 +156,8 @@ class Commands:
         unknown = Written(False, None, None, now_ms(), "interrupted: it is not known whether the value was written")
         written = unknown
         try:
-            written = await write(poller, name, request.value)
-            result = "done" if written.ok else "failed"
+            written = await write(poller, name, request)
+            result = "done" if written.ok else "refused" if written.changed else "failed"
         except WriteError as error:
             written, result = Written(False, None, None, now_ms(), str(error)), "refused"
         except DeviceError as error:
@@ -175,7 +167,7 @@ class Commands:
             written = Written(False, None, None, now_ms(), f"internal error: {type(error).__name__}; see the log")
         finally:
             self._audit(path, name, request, written)
-        return Answer(written.ok, written.error, written.now, written.time), result
+        return Answer(written.ok, written.error, written.now, written.time, written.was, written.changed), result
 
     def _audit(self, path: str, name: str, request: Request, done: Written) -> None:
         audit = Audit(
@@ -189,12 +181,12 @@ class Commands:
         event("write", topic=message.topic, by=by, value=asked, now=answer.v, error=answer.error)
 
 
-async def write(poller: Poller, name: str, value: Value) -> Written:
+async def write(poller: Poller, name: str, request: Request) -> Written:
     """Writes one tag of a device, if that is allowed. Raises WriteError and DeviceError."""
     tags = {tag.name: tag for tag in poller.configured.device.tags}
     if (tag := tags.get(name)) is None:
         if name in poller.configured.tag_names:
             raise WriteError(f"tag {name} is derived from other tags: write those")
         raise WriteError(f"the device has no tag {name!r}")
-    check(tag, value)
-    return await poller.write(tag, value)
+    check(tag, request.value)
+    return await poller.write(tag, request.value, request.expected)

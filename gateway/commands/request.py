@@ -3,38 +3,31 @@
 from dataclasses import dataclass
 from math import isfinite
 
-import msgspec
+from msgspec import UNSET, UnsetType
 
 from gateway.commands.encoding import shown
 from gateway.drivers.driver import Tag, WriteError
+from nexus.contract import command
+from nexus.contract.codec import DecodeError
+from nexus.contract.command import LONGEST_NAME
 from nexus.contract.reading import Value
 from nexus.mqtt import Message
 
-ROOT = "cmd/"
-ANSWERS = "answer/"
 VALID_SECONDS = 10.0  # after it was asked; what waited for longer is no longer what somebody wants now
-LARGEST_BYTES = 8192
-LONGEST_NAME = 128
 _LARGEST_INTEGER = 2**64
-_EXAMPLE = 'write the request like {"v": 42}'
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`value` in the tag's unit; `by` says who asks, as far as anybody said so; valid for `seconds` from now."""
+    """`value` in the tag's unit; `by` says who asks, as far as anybody said so; valid for `seconds` from now.
+
+    With `expected` it is written only while the tag has that value.
+    """
 
     value: Value
     by: str | None
     seconds: float
-
-
-class _Payload(msgspec.Struct):
-    v: float | int | bool | str
-    by: str | None = None
-    ts: int | float | None = None
-
-
-_decoder = msgspec.json.Decoder(_Payload)
+    expected: Value | UnsetType = UNSET
 
 
 def parse(message: Message, now_ms: float) -> Request:
@@ -43,14 +36,14 @@ def parse(message: Message, now_ms: float) -> Request:
         # It would stay with the broker, and be executed by whoever does not refuse it.
         raise WriteError("a retained request is not executed: publish it without the retain flag, and clear the topic")
     payload = _decoded(message.payload)
-    for value in (payload.v, payload.ts):
-        if not _is_sayable(value):
+    for value in (payload.v, payload.ts, payload.expected):
+        if value is not UNSET and not _is_sayable(value):
             raise WriteError(f"{shown(value)} is larger than anything a device holds")
     by = sender(message)
     by = by if by is not None else payload.by
     if by is not None and (not by.isprintable() or len(by) > LONGEST_NAME):
         raise WriteError(f"`by` is a name of up to {LONGEST_NAME} printable characters")
-    return Request(payload.v, by, _seconds(payload.ts, message.message_expiry_interval, now_ms))
+    return Request(payload.v, by, _seconds(payload.ts, message.message_expiry_interval, now_ms), payload.expected)
 
 
 def sender(message: Message) -> str | None:
@@ -58,15 +51,11 @@ def sender(message: Message) -> str | None:
     return next((value for key, value in message.user_properties if key == "by"), None)
 
 
-def _decoded(data: bytes) -> _Payload:
-    if len(data) > LARGEST_BYTES:
-        raise WriteError(f"a request of {len(data)} bytes; {LARGEST_BYTES} are the most")
+def _decoded(payload: bytes) -> command.Request:
     try:
-        return _decoder.decode(data)
-    except msgspec.ValidationError:
-        raise WriteError(f"{_EXAMPLE}: `v` is a number, true, false or a text; `by` a text; `ts` a number") from None
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        raise WriteError(f"{_EXAMPLE}: this is not JSON") from None
+        return command.decode_request(payload)
+    except DecodeError as error:
+        raise WriteError(str(error)) from None
 
 
 def _is_sayable(value: Value) -> bool:

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from msgspec import UNSET, UnsetType
+
 from gateway.commands.encoding import shown
 from gateway.drivers.driver import DeviceError, Read, Tag, WriteError
 from nexus.contract.reading import Quality, Reading, Value
@@ -20,7 +22,7 @@ class Written:
     """What became of a write that was sent. `was` and `now` in the tag's unit; None is unknown.
 
     `ok` only if the device was seen to hold what was asked for; otherwise `error` says why not. `reading` is the last
-    one that was read back.
+    one that was read. `changed`: nothing was sent, because what was expected is not there any more.
     """
 
     ok: bool
@@ -29,16 +31,24 @@ class Written:
     time: int
     error: str | None = None
     reading: Reading | None = None
+    changed: bool = False
 
 
-async def confirmed(read: Read, write: Write, tag: Tag, value: Value, patience: float) -> Written:
+async def confirmed(
+    read: Read, write: Write, tag: Tag, value: Value, patience: float, *, expected: Value | UnsetType = UNSET
+) -> Written:
     """Writes `value`, in the tag's unit, and reads just this tag back for up to `patience` seconds until it is there.
+
+    With `expected` it first looks whether the tag still has that value, and does nothing otherwise.
 
     Raises WriteError when the value cannot be written or is refused, and DeviceError when nothing was sent.
     """
     raw = tag.raw(value)
     [before] = await read()
     was = _good(before)
+    if expected is not UNSET and not _is_as_expected(tag, expected, was):
+        said = f"the value has changed: it is {shown(was)}, and {shown(expected)} was expected; nothing was written"
+        return Written(False, was, was, before.time, said, before, changed=True)
     try:
         held = await write(tag, raw)
     except WriteError as error:
@@ -66,6 +76,15 @@ async def _read_back(read: Read, expected: Value, was: Value, patience: float) -
             return Written(False, was, now, reading.time, _missed(now, expected), reading)
         await asyncio.sleep(pause)
         pause = min(LONGEST_PAUSE, pause * 2)
+
+
+def _is_as_expected(tag: Tag, expected: Value, was: Value) -> bool:
+    """Whether nobody can have seen a change: of whole numbers beyond 2^53 people see the digits, as a text."""
+    if expected == was or (was is not None and str(expected) == str(was)):
+        return True
+    if tag.report is None or not isinstance(expected, int | float) or not isinstance(was, int | float):
+        return False
+    return abs(was - expected) <= tag.report.deadband * (abs(expected) if tag.report.relative else 1)
 
 
 def _missed(now: Value, expected: Value) -> str:

@@ -80,8 +80,3 @@ class Acknowledgements:
     def taken(messages: int) -> None:
         """Counts messages that the broker took."""
         metrics.published.inc(messages)
-
-    @staticmethod
-    def lost(readings: int) -> None:
-        """Counts readings of messages that were refused for good."""
-        metrics.dropped.labels("refused").inc(readings)

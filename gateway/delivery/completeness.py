@@ -9,7 +9,8 @@ from gateway.delivery.outbox import Outbox
 from gateway.delivery.renewal import Renewal
 from gateway.polling.tally import Hour, Tally
 from nexus.contract import completeness as contract
-from nexus.contract.completeness import HOUR_MS
+from nexus.contract import topic
+from nexus.contract.completeness import HOUR_MS, Counts
 from nexus.process.clock import now_ms
 
 LOOK_SECONDS = 1.0
@@ -26,10 +27,12 @@ class Completeness:
     """
 
     def __init__(self, gateway: str, every: float, outbox: Outbox, record: Record) -> None:
-        self._gateway, self._outbox, self._record = gateway, outbox, record
+        self._gateway, self._every, self._outbox, self._record = gateway, every, outbox, record
         self._tallies: dict[str, tuple[str, Tally]] = {}
+        self._earlier: dict[str, tuple[str, Tally]] = {}  # what is dropped of readings that these did not count
         self._clock = asyncio.get_running_loop().time
         self._renewal = Renewal(every, self._clock())
+        self._earlier_at = self._clock()
         self._pending: tuple[int, Sent] | None = None  # what had been sent before some number
         metrics.missing.set_function(lambda: self.missing(now_ms()))
 
@@ -47,30 +50,51 @@ class Completeness:
         """Publishes all that is counted: the gateway stops."""
         for path in list(self._tallies):
             self._publish(path, now_ms())
+        self._publish_earlier(now_ms())
 
     async def run(self) -> None:
         """Publishes for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            self._settle()
+            settled = self._outbox.settled_below
+            self._count_dropped(now_ms())  # before it is settled, of what is settled
+            self._settle(settled)
             for path in self._renewal.due(self._tallies, self._clock()):
                 self._publish(path, now_ms())
+            if self._clock() >= self._earlier_at + self._every:
+                self._publish_earlier(now_ms())
 
     def missing(self, now: int) -> int:
-        """Readings of today (in UTC) that were due and will not come, of the devices that are polled here."""
+        """Readings of today (in UTC) that were due and will not come, as far as this process knows."""
         first = now // HOUR_MS // _DAY_HOURS * _DAY_HOURS
-        tallies = [tally for _, tally in list(self._tallies.values())]  # in another thread than that which counts
-        hours = (hour for tally in tallies for number, hour in list(tally.hours.items()) if number >= first)
-        return sum(hour.missing for hour in hours)
+        counted = [*self._tallies.values(), *self._earlier.values()]  # in another thread than that which counts
+        return sum(tally.missing(first) for _, tally in counted)
 
     def _publish(self, path: str, now: int, *, ended: bool = False) -> None:
         run, tally = self._tallies[path]
-        rows = tally.rows(run, now)
+        tally.watched(now)
+        self._say(path, tally.rows(run, now), ended=ended)
+
+    def _publish_earlier(self, now: int) -> None:
+        """Rows of their own, with nothing but what was dropped."""
+        self._earlier_at = self._clock()
+        for path, (run, tally) in self._earlier.items():
+            while rows := tally.rows(run, now):
+                self._say(path, rows, ended=False)
+
+    def _say(self, path: str, rows: list[Counts], *, ended: bool) -> None:
         self._record(contract.topic(path), contract.encode_completeness(self._gateway, rows, ended=ended))
 
-    def _settle(self) -> None:
-        """What had been sent before the first number that may be missing has arrived."""
-        if self._pending is not None and self._outbox.settled_below >= self._pending[0]:
+    def _count_dropped(self, now: int) -> None:
+        for drop in self._outbox.spool.drops.take():
+            path = drop.topic.removeprefix(topic.ROOT)
+            is_own = drop.first >= self._outbox.start and path in self._tallies
+            tallies = self._tallies if is_own else self._earlier
+            tallies.setdefault(path, (secrets.token_hex(8), Tally()))[1].dropped(drop.hours, now)
+
+    def _settle(self, below: int) -> None:
+        """What had been sent before number `below` has arrived, or is dropped."""
+        if self._pending is not None and below >= self._pending[0]:
             for tally, number, hour, sent in self._pending[1]:
                 tally.settled(number, hour, sent)
             self._pending = None

@@ -5,6 +5,7 @@ from functools import partial
 
 import msgspec
 
+from gateway import metrics
 from gateway.delivery.acknowledgements import Acknowledgements, Verdict
 from gateway.delivery.batch import Batch
 from gateway.delivery.blocked_topics import BlockedTopics
@@ -120,7 +121,7 @@ class InFlight:
     def malformed(self, batch: Batch) -> None:
         """A batch that is too large and cannot be divided is dropped."""
         self._answers.refuse(batch.topic, "Malformed Packet")
-        self._answers.lost(batch.count)
+        self._outbox.spool.drops.add("refused", batch)
 
     def _begin(self, batch: Batch, messages: Messages) -> Flight:
         """Notes a batch as in flight, before its first message leaves."""
@@ -161,7 +162,10 @@ class InFlight:
         if flight.held is not None or (flight.refused and batch.kept and not flight.is_whole):
             self._outbox.requeue(batch)
         elif flight.refused:  # where the disk has what is refused as tags, its own form may be taken
-            self._answers.lost(batch.count if flight.is_whole else flight.refused)
+            if not flight.taken:
+                self._outbox.spool.drops.add("refused", batch)
+            else:
+                metrics.dropped.labels("refused").inc(flight.refused)
             self._outbox.forget(batch)
         else:
             self._outbox.confirm(batch)

@@ -196,6 +196,11 @@ class Outbox:
         return self._queue.missing(self._next) + unnumbered
 
     @property
+    def start(self) -> int:
+        """The first number that this process gave; 0 while there is none."""
+        return self._start
+
+    @property
     def following(self) -> int:
         """The number that the next reading gets; 0 while there are none."""
         return self._next
@@ -227,7 +232,7 @@ class Outbox:
         if batch.in_flight or not self._is_due(batch):
             self._broker_only.evicted(batch, self._queue.floor)
             return
-        metrics.dropped.labels("memory").inc(batch.count)
+        self.spool.drops.add("memory", batch)
         if batch.first:
             self._queue.forget(batch.first, batch.last)
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from gateway import metrics
 from gateway.delivery import salvage, spool_file
 from gateway.delivery.batch import READINGS_A_MESSAGE, ROW_BYTES, Batch, chunks, is_message
+from gateway.delivery.drops import Drops
 from gateway.delivery.spool_file import RESERVED, Contents, Owner
 from gateway.delivery.spool_thread import SpoolThread
 from nexus.process import log
@@ -24,6 +25,8 @@ _COST = f"CAST(readings AS INTEGER), length(topic) + length(payload) + {ROW_BYTE
 
 # Single readings that are not larger than so many bytes, and all messages of several.
 _FITS = " AND (? IS NULL OR readings > 1 OR length(CAST(topic AS BLOB)) + length(payload) <= ?)"
+
+_OLDEST = f"SELECT id, {_COST}, CAST(time AS INTEGER), topic, payload FROM message ORDER BY id LIMIT ?"  # noqa: S608
 
 T = TypeVar("T")
 
@@ -55,6 +58,7 @@ class Spool:
         self._reserved = 0
         self._log = log.get("spool")
         self.contents = Contents()
+        self.drops = Drops()
         self.unsaved: list[Path] = []  # damaged files that are not copied yet
         self._closed = False
 
@@ -237,16 +241,13 @@ class Spool:
 
     def _evict(self, database: sqlite3.Connection, size: int) -> None:
         """Drops the oldest, of about so many bytes."""
-        freed = lost = count = upto = 0
-        asked = f"SELECT id, {_COST} FROM message ORDER BY id LIMIT ?"  # noqa: S608  our own text
-        for number, readings, bytes_ in database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall():
-            upto, lost, freed, count = number, lost + readings, freed + bytes_, count + 1
-            if freed >= size:
+        rows: list[Any] = []
+        for row in database.execute(_OLDEST, (_EVICTED_AT_ONCE,)):
+            rows.append(row)
+            size -= row[2]
+            if size <= 0:
                 break
-        with database:
-            database.execute("DELETE FROM message WHERE id <= ?", (upto,))
-            self._book(database, -count, -lost, -freed)
-        metrics.dropped.labels("bytes").inc(lost)  # now, as they are gone whatever becomes of the insertion
+        self._drop(database, rows, "bytes")
 
     def _expire(self, database: sqlite3.Connection) -> None:
         before = self.clock - int(self.max_age * 1000)
@@ -254,13 +255,19 @@ class Spool:
             self._evict_before(database, before)
 
     def _evict_before(self, database: sqlite3.Connection, before: int) -> None:
-        asked = f"SELECT id, {_COST}, CAST(time AS INTEGER) FROM message ORDER BY id LIMIT ?"  # noqa: S608
-        rows = database.execute(asked, (_EVICTED_AT_ONCE,)).fetchall()
-        old = [row for row in rows if row[3] < before]
+        rows = database.execute(_OLDEST, (_EVICTED_AT_ONCE,)).fetchall()
+        self._drop(database, [row for row in rows if row[3] < before], "age")
+
+    def _drop(self, database: sqlite3.Connection, rows: list[Any], reason: str) -> None:
+        """Deletes rows of _OLDEST; they are counted when they are gone, whatever becomes of what takes their place."""
         with database:
-            database.executemany("DELETE FROM message WHERE id = ?", [(row[0],) for row in old])
-            self._book(database, -len(old), -sum(row[1] for row in old), -sum(row[2] for row in old))
-        metrics.dropped.labels("age").inc(sum(row[1] for row in old))
+            database.executemany("DELETE FROM message WHERE id = ?", [(row[0],) for row in rows])
+            self._book(database, -len(rows), -sum(row[1] for row in rows), -sum(row[2] for row in rows))
+        for number, readings, _, _, topic, payload in rows:
+            if is_message(topic, payload, readings, number):
+                self.drops.add(reason, Batch(topic, payload, readings, number))
+            else:
+                metrics.dropped.labels(reason).inc(readings)
 
     def _divide(self, database: sqlite3.Connection, batch: Batch, parts: Sequence[Batch]) -> None:
         asked = "DELETE FROM message WHERE id = ? AND readings = ? RETURNING time"

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import ParamSpec, TypeVar
 
+from msgspec import UNSET, UnsetType
+
 from gateway import drivers, metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.commands.writing import Written, confirmed
@@ -107,8 +109,8 @@ class Poller:
                 self._fail(f"internal error in {drivers.whose(self._device.protocol)}: {error!r}")
             self._metrics.breaker = self._breaker.state
 
-    async def write(self, tag: Tag, value: Value) -> Written:
-        """Writes between two scans, and reads back. `value` in the tag's unit.
+    async def write(self, tag: Tag, value: Value, expected: Value | UnsetType = UNSET) -> Written:
+        """Writes between two scans, and reads back; with `expected` only while that is there. In the tag's unit.
 
         Raises WriteError, and DeviceError, when nothing was written.
         """
@@ -116,7 +118,7 @@ class Poller:
             if (session := self._session) is None or not self._may_poll():
                 raise DeviceError(f"the device is not connected: {self._status.reason}")
             read, write = self._between_scans(session.compile((tag,))), self._between_scans(session.write)
-            written = await confirmed(read, write, tag, value, self._device.timeout)
+            written = await confirmed(read, write, tag, value, self._device.timeout, expected=expected)
         if written.reading is not None:
             self._take([written.reading])
         return written

@@ -13,6 +13,7 @@ from nexus.contract.reading import Reading
 Cause = Literal["away", "resting", "overran"]
 
 _KEPT_HOURS = 2  # that are counted on, the present one included
+_MISSING_HOURS = 48  # for which it is known what was missing
 _MOST_HOURS = 5_000  # of one device; beyond that the oldest are let go
 _time = attrgetter("time")
 
@@ -48,6 +49,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.hours: dict[int, Hour] = {}
+        self._let_go_of: Counter[int] = Counter()  # what was missing of hours that are over
         self._changed: dict[int, None] = {}
         self._serial = 0
         self._high = -1  # the newest time so far
@@ -88,9 +90,19 @@ class Tally:
             hour.receipted = receipted
             self._changed[number] = None
 
+    def missing(self, first: int) -> int:
+        """Readings of the hours from number `first` on that were due and will not come; of some two days at most."""
+        hours, gone = list(self.hours.items()), list(self._let_go_of.items())  # also in another thread
+        return sum(hour.missing for number, hour in hours if number >= first) + sum(
+            count for number, count in gone if number >= first
+        )
+
+    def watched(self, now: int) -> None:
+        """The device was watched until `now`, whatever it said."""
+        self._hour(now // HOUR_MS, now)
+
     def rows(self, run: str, now: int) -> list[Counts]:
         """What has changed since the last call, and may be said in one message. Hours that are over are let go."""
-        self._hour(now // HOUR_MS, now)  # that it was watched is news, too
         numbers = list(self._changed)[:MOST_ROWS]
         for number in numbers:
             del self._changed[number]
@@ -102,7 +114,10 @@ class Tally:
         oldest = now // HOUR_MS - _KEPT_HOURS + 1
         past = [number for number in self.hours if number < oldest and number not in self._changed]
         for number in [one for one in past if self.hours[one].is_settled]:
-            del self.hours[number]
+            if missing := self.hours.pop(number).missing:
+                self._let_go_of[number] += missing
+        for number in [one for one in self._let_go_of if one < oldest - _MISSING_HOURS]:
+            del self._let_go_of[number]
         while len(self.hours) > _MOST_HOURS:
             number = min(self.hours)
             del self.hours[number]

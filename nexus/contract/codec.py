@@ -115,6 +115,17 @@ _decoder = msgspec.json.Decoder(_In)
 _status_decoder = msgspec.json.Decoder(Status)
 
 
+class _Times(msgspec.Struct, gc=False):
+    """Of a device message, what its readings' times need."""
+
+    ts: int
+    v: dict[str, msgspec.Raw]
+    t: dict[str, int] = {}
+
+
+_times_decoder = msgspec.json.Decoder(_Times)
+
+
 def encode_tag(reading: Reading, unit: str | None = None, publisher: str | None = None, number: int = 0) -> bytes:
     """One reading as the payload of its tag's topic; numbered if its `publisher` wants a receipt."""
     value, quality = reading.value, reading.quality
@@ -178,6 +189,15 @@ def decode(topic: str, payload: bytes) -> Message:
     if isinstance(values, dict):
         return _device_message(topic, message, values, [])
     return _tag_message(topic, message, values)
+
+
+def times(payload: bytes) -> list[int]:
+    """When the readings of a device message were read, in epoch ms. Raises DecodeError."""
+    try:
+        message = _times_decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise DecodeError(f"no device message: {error}") from None
+    return [message.t.get(tag, message.ts) for tag in message.v]
 
 
 def encode_status(status: Status) -> bytes:

@@ -1,7 +1,12 @@
-"""A plant, a console with a login, and a real Chromium in front of it."""
+"""A plant, a console with a login, and a real Chromium in front of it.
+
+The parts are there once for all of these tests: starting them takes longer than most of what is tested. A test that stops
+or changes one leaves it as it was.
+"""
 
 import shutil
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,9 +14,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from console.access.person import Role
 from tests.browser.visit import Visit
-from tests.conftest import Production
+from tests.conftest import Production, migrated, new_database
 from tests.consoles import PASSWORD, Console, add_user
-from tests.parts import PATIENCE, Nexus, free_port
+from tests.parts import PATIENCE, Mosquitto, Nexus, as_role, ended_with_block, free_port
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 AXE = Path(__file__).parents[2] / "console/web/node_modules/axe-core/axe.min.js"
@@ -52,45 +57,62 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(skip)
 
 
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """Where the parts keep what they need."""
+    with tempfile.TemporaryDirectory(prefix="nexus-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture(scope="session")
+def production(broker_folder: Path, users_and_acl: str, embedded_postgres: str) -> Iterator[Production]:
+    """What services run on in production."""
+    broker = Mosquitto(broker_folder, users_and_acl).start()
+    with new_database(embedded_postgres) as url:
+        yield Production(broker, migrated(url), broker.port)
+    broker.stop()
+
+
+@pytest.fixture(scope="session")
+def devices(folder: Path) -> Path:
+    """The folder of the gateway's device files."""
+    (folder / "devices").mkdir()
+    return folder / "devices"
+
+
+@pytest.fixture(scope="session")
+def plant(production: Production, folder: Path, devices: Path) -> Iterator[dict[str, Nexus]]:
+    """A simulated device, its gateway, and an ingester."""
+    port = free_port()
+    (folder / "plant.yaml").write_text(SIMULATION.format(port=port))
+    (devices / "plc.yaml").write_text(DEVICES.format(port=port))
+    writer = as_role(production.owner, "nexus_writer")
+    stored = {
+        "NEXUS_MQTT_URL": production.mqtt("ingestion"),
+        "NEXUS_DATABASE_URL": writer,
+        "NEXUS_BATCH_SECONDS": "0.2",
+    }
+    simulator = Nexus(folder, ["simulate", str(folder / "plant.yaml")], {})
+    ingester = Nexus(folder, ["ingest"], stored)
+    gateway = Nexus(folder, ["gateway", "--devices", str(devices)], {"NEXUS_MQTT_URL": production.mqtt("gateway")})
+    with ended_with_block(simulator, ingester, gateway):
+        yield {"simulator": simulator, "ingester": ingester.until_ready(), "gateway": gateway.until_ready()}
+
+
+@pytest.fixture(scope="session")
+def console(folder: Path, production: Production) -> Iterator[Console]:
+    """Its user is PERSON, an engineer, with the password PASSWORD."""
+    add_user(production.owner, PERSON, Role.engineer)
+    with ended_with_block(one := Console(folder, production.owner, mqtt_url=production.mqtt("console"))):
+        yield one.until_serving()
+
+
 @pytest.fixture
 def chromium(console: Console) -> Iterator[Browser]:
-    """One for each test, and last: while it is there, this thread has an event loop that no other may have."""
+    """One for each test, after the parts: while it is there, this thread has an event loop that no other may have."""
     with sync_playwright() as playwright:
         # Tests may run as root, whom Chromium's sandbox refuses.
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-
-
-@pytest.fixture
-def devices(tmp_path: Path) -> Path:
-    """The folder of the gateway's device files."""
-    folder = tmp_path / "devices"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
-def plant(nexus: Callable[..., Nexus], production: Production, tmp_path: Path, devices: Path) -> dict[str, Nexus]:
-    """A simulated device, its gateway, and an ingester."""
-    port = free_port()
-    (tmp_path / "plant.yaml").write_text(SIMULATION.format(port=port))
-    (devices / "plc.yaml").write_text(DEVICES.format(port=port))
-    broker = production.broker.url
-    simulator = nexus("simulate", str(tmp_path / "plant.yaml"))
-    ingester = nexus("ingest", mqtt_url=broker, database_url=production.owner, batch_seconds="0.2")
-    gateway = nexus("gateway", "--devices", str(devices), mqtt_url=broker)
-    return {"simulator": simulator, "ingester": ingester.until_ready(), "gateway": gateway.until_ready()}
-
-
-@pytest.fixture
-def console(tmp_path: Path, production: Production) -> Iterator[Console]:
-    """Its user is PERSON, an engineer, with the password PASSWORD."""
-    add_user(production.owner, PERSON, Role.engineer)
-    one = Console(tmp_path, production.owner, mqtt_url=production.mqtt("console"))
-    try:
-        yield one.until_serving()
-    finally:
-        one.process.kill()
-        one.process.wait()
 
 
 @pytest.fixture

@@ -1,16 +1,16 @@
 """What people do with the console, in a real browser before real services."""
 
+import json
 import re
 from pathlib import Path
 
 import psycopg
-import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.conftest import PERSON
 from tests.browser.visit import PAGES, Visit
 from tests.conftest import Production
-from tests.consoles import Console
+from tests.consoles import PASSWORD, Console
 from tests.parts import Nexus
 
 
@@ -25,6 +25,36 @@ def test_nobody_sees_anything_without_a_login(visit: Visit) -> None:
     expect(visit.page.get_by_role("heading", name="Tags")).to_be_visible()
     visit.page.get_by_role("button", name="Log out").click()
     expect(visit.page.get_by_role("button", name="Log in")).to_be_visible()
+
+
+def test_a_session_that_ends_costs_nobody_what_is_typed(visit: Visit, plant: dict[str, Nexus]) -> None:
+    visit.log_in("/files")
+    editor = visit.page.get_by_role("textbox", name="plc.yaml")
+    expect(editor).to_have_value(re.compile("uint32"))
+    editor.fill("devices: []  # half of it")
+    visit.page.context.clear_cookies()
+    visit.page.get_by_role("button", name="Check").click()
+    login = visit.page.get_by_role("dialog", name="Log in")
+    expect(login).to_contain_text("Your session has ended")
+    login.get_by_label("Name").fill(PERSON)
+    login.get_by_label("Password").fill(PASSWORD)
+    login.get_by_role("button", name="Log in").click()
+    expect(login).to_be_hidden()
+    expect(editor).to_have_value("devices: []  # half of it")
+    visit.open("About")
+    visit.open("Device files")
+    expect(editor).to_have_value("devices: []  # half of it")
+
+
+def test_whoever_mistypes_the_old_password_is_told_so_and_stays(visit: Visit) -> None:
+    visit.log_in()
+    visit.page.get_by_role("button", name=PERSON).click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_label("Current password").fill("not the old one")
+    dialog.get_by_label("New password").fill("another one, and long")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_contain_text("The old password is wrong")
+    expect(visit.page.get_by_role("button", name="Log out")).to_be_attached()
 
 
 def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant: dict[str, Nexus]) -> None:
@@ -61,6 +91,43 @@ def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant:
     assert png.value.path().read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_long_list_of_tags_scrolls_to_its_end(visit: Visit) -> None:
+    visit.page.route("**/api/v1/tags?*", _many_tags)
+    visit.log_in("/tags")
+    expect(visit.row("line/plc/t0000")).to_be_visible()
+    visit.page.get_by_role("table").focus()
+    visit.page.keyboard.press("End")
+    expect(visit.row("line/plc/t2999")).to_be_visible()
+
+
+def test_bad_tags_are_found_among_many(visit: Visit) -> None:
+    visit.page.route("**/api/v1/tags?*", _many_tags)
+    visit.page.route("**/api/v1/last", _all_good_but_one)
+    visit.log_in("/tags")
+    visit.page.get_by_role("combobox", name="Show").select_option("problems only")
+    expect(visit.row("line/plc/t1500")).to_contain_text("bad")
+    expect(visit.page.get_by_role("status").filter(has_text="1 tag")).to_be_visible()
+    visit.page.get_by_role("combobox", name="Show").select_option("all tags")
+    visit.page.get_by_role("columnheader", name="Quality").get_by_role("button").click()
+    expect(visit.page.get_by_role("row").nth(1)).to_contain_text("line/plc/t1500")
+
+
+def _all_good_but_one(route: Route) -> None:
+    time = {"time": "2026-01-01T00:00:00Z", "value": 1, "unit": None}
+    topics = json.loads(route.request.post_data or "")["topics"]
+    items = [{"topic": one, "quality": "bad" if one.endswith("t1500") else "good", **time} for one in topics]
+    route.fulfill(json={"items": items, "next": None})
+
+
+def _many_tags(route: Route) -> None:
+    """3,000 of them, by the thousand."""
+    unknown = dict.fromkeys(("unit", "since", "address", "type", "writable", "min", "max"))
+    first = int(re.search(r"after=(\d+)", route.request.url + "&after=0")[1])  # type: ignore[index]
+    names = [f"t{number:04}" for number in range(first, first + 1_000)]
+    items = [{"topic": f"dev/line/plc/{name}", "device": "line/plc", "tag": name, **unknown} for name in names]
+    route.fulfill(json={"items": items, "next": str(first + 1_000) if first < 2_000 else None, "total": 3_000})
+
+
 def test_a_set_point_is_written_read_back_and_in_the_audit(
     visit: Visit, plant: dict[str, Nexus], production: Production
 ) -> None:
@@ -82,7 +149,7 @@ def test_a_set_point_is_written_read_back_and_in_the_audit(
         rows = connection.execute(
             "SELECT person, old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id"
         ).fetchall()
-    assert rows == [(PERSON, 20, 42, None), (PERSON, 20, 42, True)]
+    assert rows == [(PERSON, None, 42, None), (PERSON, 20, 42, True)]
 
 
 def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
@@ -115,52 +182,31 @@ def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
     assert file.read_text() == before
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_on_any_page_on_a_desk_and_on_a_phone(
-    visit: Visit, plant: dict[str, Nexus], scheme: str
+SIZES = ({"width": 1280, "height": 800}, {"width": 390, "height": 844})
+
+
+def test_axe_finds_nothing_on_any_page_dark_or_light_on_a_desk_and_on_a_phone(
+    visit: Visit, plant: dict[str, Nexus]
 ) -> None:
-    visit.page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     visit.page.goto("/")
     expect(visit.page.get_by_label("Name")).to_be_visible()
-    assert visit.faults() == []
+    _look_everywhere(visit, "login")
     visit.log_in()
     for name in PAGES:
         topic = {"trend": "?t=dev/plant/line1/plc/count", "writes": "?topic=dev/plant/line1/plc/setpoint"}.get(name, "")
-        for size in ({"width": 1280, "height": 800}, {"width": 390, "height": 844}):
-            visit.page.set_viewport_size(size)  # type: ignore[arg-type]
-            visit.page.goto(f"/{name}{topic}")
-            expect(visit.page.get_by_role("heading", level=1)).to_be_visible()
-            visit.page.wait_for_load_state("networkidle")
-            assert (name, visit.faults()) == (name, [])
-            assert not visit.is_wider_than_the_screen(), name
+        visit.page.goto(f"/{name}{topic}")
+        expect(visit.page.get_by_role("heading", level=1)).to_be_visible()
+        visit.page.wait_for_load_state("networkidle")
+        _look_everywhere(visit, name)
 
 
-def test_pages_say_what_is_away_and_go_on_when_it_is_back(
-    visit: Visit, plant: dict[str, Nexus], production: Production
-) -> None:
-    visit.log_in()
-    expect(visit.row("plc")).to_contain_text("online")
-    plant["simulator"].stop()
-    expect(visit.row("offline")).to_contain_text("plant/line1/plc")
-    plant["simulator"].restart()
-    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
-    production.broker.stop()
-    expect(visit.page.get_by_text("no connection to the broker")).to_be_visible()
-    expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
-    production.broker.start()
-    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
-
-
-def test_a_console_that_is_away_leaves_the_page_and_comes_back(
-    visit: Visit, plant: dict[str, Nexus], console: Console
-) -> None:
-    visit.log_in()
-    expect(visit.row("plc")).to_contain_text("online")
-    console.stop()
-    expect(visit.page.get_by_text("The console does not answer")).to_be_visible()
-    expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
-    console.restart()
-    expect(visit.page.get_by_text("The console does not answer")).to_be_hidden()
+def _look_everywhere(visit: Visit, name: str) -> None:
+    for size in SIZES:
+        visit.page.set_viewport_size(size)  # type: ignore[arg-type]
+        assert not visit.is_wider_than_the_screen(), name
+        for scheme in ("light", "dark"):
+            visit.page.emulate_media(color_scheme=scheme)
+            assert (name, scheme, visit.faults()) == (name, scheme, [])
 
 
 def test_eight_tabs_show_live_values(visit: Visit, plant: dict[str, Nexus]) -> None:
@@ -200,3 +246,36 @@ def test_german_texts_and_the_chosen_colours_stay(visit: Visit) -> None:
     visit.page.reload()
     expect(visit.page.locator("html")).to_have_attribute("data-theme", "dark")
     assert visit.page.locator("html").get_attribute("lang") == "de"
+
+
+def test_pages_say_what_is_away_and_go_on_when_it_is_back(
+    visit: Visit, plant: dict[str, Nexus], production: Production
+) -> None:
+    visit.log_in()
+    expect(visit.row("plc")).to_contain_text("online")
+    plant["simulator"].stop()
+    expect(visit.row("offline")).to_contain_text("plant/line1/plc")
+    plant["simulator"].restart()
+    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+    visit.page.get_by_role("definition").first.get_by_role("link").click()
+    state = visit.page.get_by_role("combobox", name="State")
+    expect(state).to_have_value("online")
+    state.select_option("all states")
+    production.broker.stop()
+    expect(visit.page.get_by_text("no connection to the broker")).to_be_visible()
+    expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
+    expect(visit.row("1 device")).to_contain_text("unknown")
+    production.broker.start()
+    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+
+
+def test_a_console_that_is_away_leaves_the_page_and_comes_back(
+    visit: Visit, plant: dict[str, Nexus], console: Console
+) -> None:
+    visit.log_in("/plant/50%")  # an address that is cut
+    expect(visit.row("plc")).to_contain_text("online")
+    console.stop()
+    expect(visit.page.get_by_text("The console does not answer")).to_be_visible()
+    expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
+    console.restart()
+    expect(visit.page.get_by_text("The console does not answer")).to_be_hidden()

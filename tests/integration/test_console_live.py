@@ -1,6 +1,8 @@
 """The console's broker side: devices, live values and writes, with a gateway, a simulator and production's rights."""
 
 import json
+import os
+import signal
 import socket
 import time
 import urllib.error
@@ -185,7 +187,55 @@ def test_a_plant_is_seen_watched_and_written(console: Console, plant: dict[str, 
         assert device(console)["breaker"] == "open"
     with psycopg.connect(production.owner) as connection:
         rows = connection.execute("SELECT old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id").fetchall()
-    assert rows == [(0, 42, None), (0, 42, True)]
+    assert rows == [(None, 42, None), (0, 42, True), (None, 7, None), (42, 7, False)]
+
+
+@pytest.mark.parametrize("plant", ["tag"], indirect=True)
+def test_of_two_who_saw_the_same_one_writes(console: Console, plant: dict[str, Nexus], production: Production) -> None:
+    until(lambda: device(console)["state"] == "online", "it is polled")
+    assert console.ask("POST", "write", {"topic": SETPOINT, "value": 55})[1]["ok"]
+    write = {"topic": SETPOINT, "expected": {"value": 55}}
+    assert console.ask("POST", "write", {**write, "value": 60})[1]["old"] == 55
+    status, problem = console.ask("POST", "write", {**write, "value": 20})
+    assert (status, problem["current"]["value"]) == (409, 60)
+    assert console.ask("POST", "write", {"topic": SETPOINT, "value": 43})[1]["old"] == 60
+
+
+@pytest.mark.parametrize("plant", ["tag"], indirect=True)
+def test_a_write_that_was_done_is_no_error_and_its_outcome_is_recorded_later(
+    console: Console, plant: dict[str, Nexus], production: Production
+) -> None:
+    until(lambda: device(console)["state"] == "online", "it is polled")
+    trigger = """
+    CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+        IF NEW.ok IS NOT NULL THEN RAISE EXCEPTION USING ERRCODE = 'cannot_connect_now', MESSAGE = 'away'; END IF;
+        RETURN NEW;
+    END $$;
+    CREATE TRIGGER hold BEFORE INSERT ON console_audit FOR EACH ROW EXECUTE FUNCTION hold()
+    """
+    with psycopg.connect(production.owner, autocommit=True) as connection:
+        connection.execute(trigger)
+        status, written = console.ask("POST", "write", {"topic": SETPOINT, "value": 55})
+        assert (status, written["ok"], written["recorded"]) == (200, True, False)
+        connection.execute("DROP TRIGGER hold ON console_audit")
+        outcome = "SELECT new, detail ? 'done' FROM console_audit WHERE event = 'write' AND ok"
+        assert until(lambda: connection.execute(outcome).fetchall(), "it is recorded") == [(55, True)]
+
+
+@pytest.mark.parametrize("plant", ["tag"], indirect=True)
+def test_an_outcome_that_is_not_known_is_recorded_so(
+    console: Console, plant: dict[str, Nexus], production: Production
+) -> None:
+    until(lambda: device(console)["state"] == "online", "it is polled")
+    os.kill(plant["gateway"].process.pid, signal.SIGSTOP)
+    status, problem = console.ask("POST", "write", {"topic": SETPOINT, "value": 55})
+    assert (status, problem["outcome"]) == (504, "unknown")
+    with psycopg.connect(production.owner) as connection:
+        rows = connection.execute(
+            "SELECT ok, detail ? 'unknown' FROM console_audit ORDER BY id DESC LIMIT 1"
+        ).fetchall()
+    assert rows == [(None, True)]
+    os.kill(plant["gateway"].process.pid, signal.SIGCONT)
 
 
 def test_readings_by_http_are_answered_when_they_are_in_the_database(
@@ -200,7 +250,7 @@ def test_readings_by_http_are_answered_when_they_are_in_the_database(
         {"topic": "dev/well/8/name", "time": now, "value": "north", "quality": "uncertain"},
     ]
     for _ in range(2):
-        assert console.ask("POST", "data", readings) == (200, {"stored": 4})
+        assert console.ask("POST", "data", readings) == (200, {"stored": 4, "late": 0})
     with psycopg.connect(production.owner) as connection:
         rows = connection.execute(
             "SELECT topic, value, value_str, quality, unit FROM metrics WHERE topic LIKE 'dev/well/%' ORDER BY topic, time"
@@ -211,7 +261,12 @@ def test_readings_by_http_are_answered_when_they_are_in_the_database(
         ("dev/well/7/pump", 1.0, None, 192, None),
         ("dev/well/8/name", None, "north", 64, None),
     ]
-    assert console.ask("POST", "data", [{"topic": COUNT, "time": now, "value": 1}])[0] == 409
+    again = [{**readings[0], "value": 2.5}, readings[1], {**readings[3], "quality": "good"}]
+    status, problem = console.ask("POST", "data", again)
+    assert (status, problem["stored"], problem["different"], problem["refused"]) == (409, 1, [0, 2], [])
+    assert f"dev/well/7/level at {now}" in problem["detail"]
+    for taken in (COUNT, f"{COUNT}/x", "dev/plant/line1/plc/new", "dev/plant/line1/plc", "dev/plant/line1"):
+        assert console.ask("POST", "data", [{"topic": taken, "time": now, "value": 1}])[0] == 409, taken
     plant["ingester"].stop()
     status, problem = console.ask("POST", "data", [{**readings[0], "time": "2026-01-02T00:00:00Z"}])
     assert (status, problem["stored"]) == (503, 0)
@@ -223,7 +278,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Conso
         ({"topic": "dev/level"}, "is no tag's"),
         ({"topic": "dev/well/+/level"}, "is no tag's"),
         ({"time": "2999-01-01T00:00:00Z"}, "no more than an hour ahead"),
-        ({"time": "1990-01-01T00:00:00Z"}, "within the last 10 years"),
+        ({"time": "1990-01-01T00:00:00Z"}, "what is older is not kept"),
         ({"time": "2026-01-01T00:00:00"}, "timezone"),
         ({"value": [1]}, "value"),
         ({"value": "a\0b"}, "value"),
@@ -235,6 +290,21 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Conso
         reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1, **wrong}
         status, problem = console.ask("POST", "data", [reading])
         assert (status, said in problem["detail"]) == (422, True), problem
+
+
+def test_two_values_of_one_topic_and_time_are_refused(console: Console) -> None:
+    reading = {"topic": "dev/well/7/level", "time": "2026-01-01T00:00:00Z", "value": 1}
+    status, problem = console.ask("POST", "data", [reading, reading, {**reading, "value": 2}])
+    assert (status, problem["detail"].startswith("2: topic and time are those of 0")) == (422, True), problem
+
+
+def test_what_retention_would_drop_is_refused(console: Console, production: Production) -> None:
+    with psycopg.connect(production.owner) as connection:
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION kept_from() RETURNS timestamptz LANGUAGE sql STABLE AS $$ SELECT timestamptz '2026-02-01Z' $$"
+        )
+    status, problem = console.ask("POST", "data", [{"topic": "dev/a/t", "time": "2026-01-31T23:59:59Z", "value": 1}])
+    assert (status, "before 2026-02-01T00:00:00.000Z" in problem["detail"]) == (422, True), problem
 
 
 def test_a_broker_that_is_away_is_said_and_its_return_too(console: Console, production: Production) -> None:

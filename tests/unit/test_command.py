@@ -11,6 +11,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 from mqtt5 import QoS
+from msgspec import UNSET, UnsetType
 
 from gateway.commands import command, request
 from gateway.commands.command import Commands
@@ -56,6 +57,8 @@ def test_a_request_says_who_asks_and_how_long_it_is_valid() -> None:
         (b'{"w": 1}', "write the request like"),
         (b'{"v": 1, "by": 5}', "write the request like"),
         (b'{"v": 1, "ts": "now"}', "write the request like"),
+        (b'{"v": 1, "expected": [1]}', "`expected` like `v`, or null"),
+        (b'{"v": 1, "expected": 1e999}', ""),
         (b'{"v": 1, "x": ' + b"[" * 4000 + b"]" * 4000 + b"}", "write the request like"),
         (b'{"v": "\xff"}', "write the request like"),
         (b'{"v": "\\ud800"}', "write the request like"),
@@ -132,7 +135,9 @@ class Device:
         self.free.set()
         self._error = error
 
-    async def write(self, _: Tag, value: Value) -> Written:
+    async def write(self, _: Tag, value: Value, expected: Value | UnsetType = UNSET) -> Written:
+        if expected not in (UNSET, 5):
+            return Written(False, 5, 5, NOW, "the value has changed", changed=True)
         self.told.append(value)
         await self.free.wait()
         if self._error is not None:
@@ -197,9 +202,9 @@ def test_a_write_is_answered_and_recorded_with_who_asked() -> None:
     async def scenario(group: asyncio.TaskGroup) -> None:
         plant = Plant(group, plc=Device())
         plant.ask({"v": 7, "by": "anna"})
-        assert await plant.answered(1) == [{"ok": True, "v": 7, "ts": NOW}]
+        assert await plant.answered(1) == [{"ok": True, "v": 7, "ts": NOW, "was": 5}]
         plant.ask({"v": 13}, user_properties=[("by", "berta")])
-        assert (await plant.answered(2))[1] == {"ok": False, "error": "it holds 5", "v": 5, "ts": NOW}
+        assert (await plant.answered(2))[1] == {"ok": False, "error": "it holds 5", "v": 5, "ts": NOW, "was": 5}
         plant.ask({"v": 81})
         assert "outside the limits" in (await plant.answered(3))[2]["error"]
         first, second, third = (record for _, record in plant.records)
@@ -208,6 +213,20 @@ def test_a_write_is_answered_and_recorded_with_who_asked() -> None:
         assert (first["by"], first["value"], first["was"], first["now"], first["ok"]) == ("anna", 7, 5, 7, True)
         assert (second["by"], second["now"], second["ok"], second["error"]) == ("berta", 5, False, "it holds 5")
         assert (third["by"], third["ok"], third["event"]) == (None, False, "write")
+
+    run(scenario)
+
+
+def test_what_is_expected_goes_to_the_device_and_a_change_is_answered_and_recorded() -> None:
+    async def scenario(group: asyncio.TaskGroup) -> None:
+        device = Device()
+        plant = Plant(group, plc=device)
+        plant.ask({"v": 7, "expected": None})
+        [answer] = await plant.answered(1)
+        assert (answer["ok"], answer["changed"], answer["was"], device.told) == (False, True, 5, [])
+        plant.ask({"v": 7, "expected": 5})
+        assert (await plant.answered(2))[1]["ok"]
+        assert [(record["was"], record["ok"]) for _, record in plant.records] == [(5, False), (5, True)]
 
     run(scenario)
 

@@ -39,7 +39,7 @@ def test_an_hour_in_which_all_is_there_misses_nothing() -> None:
 
 def test_each_gap_has_its_cause() -> None:
     counted = row(read=50, marked=3, sent=53, receipted=50, dropped=2, away=10, resting=20, overran=5)
-    [item] = told([counted], Found({("a", AT): 46}, {}, {}))
+    [item] = told([counted], Found({("a", AT): 46}, {}, {}, {RUN}))
     assert causes(item) == {
         "device away": 10,
         "breaker open": 20,
@@ -51,8 +51,30 @@ def test_each_gap_has_its_cause() -> None:
 
 
 def test_what_is_on_its_way_is_not_missing() -> None:
-    [item] = told([row(read=50, sent=50, receipted=20)], Found({("a", AT): 25}, {}, {}))
+    [item] = told([row(read=50, sent=50, receipted=20)], Found({("a", AT): 25}, {}, {}, {RUN}))
     assert item["missing"] == 0
+
+
+def test_what_a_run_had_sent_that_ended_without_its_receipts_is_unconfirmed() -> None:
+    sent = row(read=50, sent=50, receipted=20)
+    [item] = told([sent], Found({("a", AT): 25}, {}, {}))
+    assert (causes(item), item["missing"]) == ({"unconfirmed": 25}, 25)
+    [item] = told([sent], Found({("a", AT): 50}, {}, {}))
+    assert item["missing"] == 0
+
+
+def test_what_a_killed_gateway_had_not_counted_is_uncounted_once_nobody_counts_any_more() -> None:
+    rows, found = [row(read=50, sent=50, receipted=20)], {("a", AT): 55}
+    [item] = told(rows, Found(found, {}, {}))
+    assert (item["uncounted"], item["missing"]) == (5, 0)
+    [item] = told(rows, Found(found, {}, {}, {RUN}))
+    assert item["uncounted"] == 0, "its next word may count them"
+
+
+def test_what_is_dropped_of_an_earlier_run_is_dropped_once() -> None:
+    rows = [row(0, 20, read=50, sent=50, receipted=20), row(40, 40, OTHER, dropped=30)]
+    [item] = told(rows, Found({("a", AT): 20}, {}, {}))
+    assert causes(item) == {"dropped": 30, "gateway down": 100}, "nobody watched, whoever dropped them"
 
 
 def test_counts_of_several_runs_add_up_and_the_time_between_them_is_that_of_a_gateway_that_was_down() -> None:

@@ -39,3 +39,34 @@ async def test_a_body_that_stops_coming_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(HTTPException) as refused:
         await ask(iter([b"x"]))
     assert refused.value.status_code == 408
+
+
+async def test_a_body_that_comes_in_drops_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "WHOLE_SECONDS", 0.0)
+    with pytest.raises(HTTPException, match="several requests") as refused:
+        await ask(iter([b"x"]))
+    assert refused.value.status_code == 408
+
+
+async def test_all_bodies_together_are_bounded_until_they_are_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bodies, "MOST_UNDER_WAY", 10)
+    answer = asyncio.Event()
+
+    async def answered(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await answer.wait()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 6, "more_body": False}
+
+    async def send(_: Message) -> None: ...
+
+    whole = Bodies(answered)
+    first = asyncio.create_task(whole({"type": "http"}, receive, send))
+    await asyncio.sleep(0)
+    with pytest.raises(HTTPException) as refused:
+        await whole({"type": "http"}, receive, send)
+    assert refused.value.status_code == 503
+    answer.set()
+    await first
+    await whole({"type": "http"}, receive, send)

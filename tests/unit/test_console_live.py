@@ -6,13 +6,18 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from psycopg_pool import PoolTimeout
 
-from console.live import frames, numbered, stored
+from console.live import frames, numbered, stored, subscriptions
+from console.live import hub as hubs
 from console.live.client import MOST_BUFFERED, MOST_DEVICES, MOST_OF_A_FRAME, Client
 from console.live.device_rows import DeviceRows
 from console.live.devices import device_state
+from console.live.hub import Hub
+from console.live.last_known import LastKnown
 from console.live.numbered import Given, Numbers
 from console.live.retained import Retained
+from console.live.shares import NAMES_A_SECOND, Share
 from console.live.subscriptions import LINGER_SECONDS, Subscriptions, filters
 from console.live.values import Values
 from console.live.wheel import TICKS, Wheel
@@ -228,6 +233,83 @@ async def test_the_broker_is_asked_for_what_somebody_watches_and_once(monkeypatc
     await asyncio.sleep(0)
     running.cancel()
     assert broker.held == {"dev/plant/plc/u", "dev/plant/plc/v", "dev/plant/plc"}
+
+
+async def test_a_storm_of_subscriptions_leaves_nothing_behind_while_the_broker_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker, own = Broker(), Subscriptions()
+    own.need(TOPIC)
+    for number in range(1_000):
+        own.need(f"dev/{number}/t")
+        own.release(f"dev/{number}/t")
+    assert own.remembered == len(filters(TOPIC))
+    await own.begin(broker)  # type: ignore[arg-type]
+    assert broker.held == set(filters(TOPIC)), "the broker is not asked for what nobody wants any more"
+    monkeypatch.setattr(subscriptions, "MOST_LINGERING", 10)
+    for number in range(100):
+        own.need(f"dev/{number}/t")
+    await own.begin(broker)  # type: ignore[arg-type]
+    for number in range(100):
+        own.release(f"dev/{number}/t")
+    own.need("dev/100/t")
+    running = asyncio.create_task(own.run(broker))  # type: ignore[arg-type]
+    for _ in range(50):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert broker.held >= {TOPIC, "dev/100/t", "dev/99/t"}, "what was left last lingers"
+    assert len(broker.held) == len(filters(TOPIC)) + len(filters("dev/100/t")) + 10
+
+
+class _Database:
+    """One that is away."""
+
+    def connection(self) -> Any:
+        raise PoolTimeout
+
+
+async def hub() -> tuple[Hub, Subscriptions, LastKnown, Values]:
+    values, own = Values(), Subscriptions()
+    last_known = LastKnown(_Database(), values)  # type: ignore[arg-type]
+    return Hub(values, own, last_known, DeviceRows(Retained(), lambda _: b"")), own, last_known, values
+
+
+async def test_a_storm_leaves_nothing_to_be_asked_of_a_database_that_is_away() -> None:
+    whole, own, last_known, values = await hub()
+    with whole.client(Wire(), "vera") as client:
+        for number in range(100):
+            assert whole.subscribe(client, f"dev/{number}/t") is None
+            whole.unsubscribe(client, f"dev/{number}/t")
+        assert whole.subscribe(client, TOPIC) is None
+        assert (last_known.waiting, own.remembered, len(values)) == (1, 2, 1)
+    assert (last_known.waiting, own.remembered, len(values)) == (0, 0, 0)
+
+
+async def test_one_person_takes_neither_all_sockets_nor_all_topics(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hubs, "MOST_SOCKETS", 2)
+    monkeypatch.setattr(hubs, "MOST_OF_A_PERSON", 3)
+    whole, *_ = await hub()
+    with (
+        whole.client(Wire(), "vera") as one,
+        whole.client(Wire(), "vera") as two,
+        whole.client(Wire(), "otto") as other,
+    ):
+        assert whole.has_enough("vera")
+        assert not whole.has_enough("otto")
+        faults = [whole.subscribe(client, f"dev/{number}/t") for number in range(2) for client in (one, two)]
+        assert faults[:3] == [None] * 3
+        assert "one person can watch 3 topics" in str(faults[3])
+        assert whole.subscribe(other, TOPIC) is None
+        whole.unsubscribe(one, "dev/0/t")
+        assert whole.subscribe(two, "dev/1/t") is None
+    assert not whole.has_enough("vera")
+
+
+def test_who_names_many_topics_is_heeded_again_later() -> None:
+    share = Share()
+    assert share.pause(NAMES_A_SECOND, 10.0) == 1.0
+    assert share.pause(NAMES_A_SECOND, 10.0) == 2.0, "whichever of the sockets it is"
+    assert share.pause(0, 20.0) == 0.0
 
 
 DESCRIPTION = Description(

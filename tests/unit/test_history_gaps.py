@@ -49,3 +49,16 @@ def test_empty_buckets_are_gaps_within_the_range() -> None:
 def test_where_most_buckets_are_empty_an_empty_one_is_usual() -> None:
     edges = at(*range(0, 6000, 60))
     assert gaps.empty(edges, [0, 20, 50, 90], START, edges[-1]) == []
+
+
+def test_an_outage_shows_however_long_it_is() -> None:
+    edges = at(*(60 * number for number in range(101)))
+    for filled in ([*range(20), *range(80, 100)], [*range(5), *range(95, 100)], [*range(10)]):
+        [(first, after)] = gaps.empty(edges, filled, START, edges[-1])
+        assert (after - first).total_seconds() == (100 - len(filled)) * 60
+
+
+def test_among_empty_buckets_that_are_usual_a_long_silence_shows() -> None:
+    edges = at(*(60 * number for number in range(201)))
+    every_third = [*range(0, 90, 3), *range(150, 200, 3)]
+    assert gaps.empty(edges, every_third, START, edges[-1]) == [(edges[88], edges[150])]

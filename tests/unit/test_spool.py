@@ -161,6 +161,23 @@ def test_beyond_its_bytes_the_oldest_go_and_are_counted(tmp_path: Path) -> None:
     on(tmp_path, fill, max_bytes=1_000_000)
 
 
+def test_what_is_dropped_is_known_by_topic_number_and_hour(tmp_path: Path) -> None:
+    hour = 3_600_000
+    last = b'{"ts":%d,"v":{"a":1,"b":2,"c":3},"t":{"b":%d}}' % (7 * hour, 7 * hour - 1)
+
+    async def fill(spool: Spool) -> None:
+        await spool.write([Batch("dev/a/b", last, 3, 1, kept=True), Batch("audit/a/b", b"{}", 1, 4, kept=True)])
+        assert not spool.drops.take()
+        for number in range(1000):
+            await spool.write([entry(number + 10, size=2000)])
+        [first, *others] = spool.drops.take()
+        assert first == ("dev/a/b", 1, {7: 2, 6: 1})
+        assert (others[0].topic, others[0].hours) == ("dev/plc10", {}), "nobody knows the times of what is damaged"
+        assert not spool.drops.take()
+
+    on(tmp_path, fill, max_bytes=1_000_000)
+
+
 def test_what_is_too_old_goes_by_the_time_that_it_was_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     running = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: running)

@@ -33,7 +33,10 @@ def test_readings_count_in_the_hour_of_their_own_time() -> None:
 
 def test_a_device_that_says_nothing_was_watched_all_the_same() -> None:
     own = Tally()
+    assert own.rows(RUN, AT) == []
+    own.watched(AT)
     assert own.rows(RUN, AT) == [Counts(AT, f"{RUN}1", AT, AT)]
+    own.watched(AT + 60_000)
     assert own.rows(RUN, AT + 60_000) == [Counts(AT, f"{RUN}1", AT, AT + 60_000)]
 
 
@@ -73,7 +76,19 @@ def test_an_hour_is_let_go_when_it_is_over_and_settled_and_counted_anew_if_more_
     assert AT // HOUR_MS not in own.hours
     own.sent(scan(AT + 1, "a"), later)
     rows = [one for one in own.rows(RUN, later) if one.hour == AT]
-    assert [(one.run, one.sent) for one in rows] == [(f"{RUN}3", 1)]
+    assert [(one.run, one.sent) for one in rows] == [(f"{RUN}2", 1)]
+
+
+def test_what_was_missing_of_an_hour_is_known_for_two_days_after_it_is_let_go() -> None:
+    own = Tally()
+    own.unread("away", 3, AT)
+    first = AT // HOUR_MS
+    for hours in (0, 3, 40):
+        own.rows(RUN, AT + hours * HOUR_MS)
+        assert (own.missing(first), own.missing(first + 1)) == (3, 0)
+    own.watched(AT + 60 * HOUR_MS)
+    own.rows(RUN, AT + 60 * HOUR_MS)
+    assert own.missing(first) == 0
 
 
 def test_what_a_device_says_of_ever_so_many_hours_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

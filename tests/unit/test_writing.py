@@ -5,9 +5,11 @@ from collections.abc import Callable
 from struct import pack, unpack
 
 import pytest
+from msgspec import UNSET, UnsetType
 
 from gateway.commands.writing import Written, confirmed
 from gateway.drivers.driver import DeviceError, Tag, WriteError
+from gateway.polling.report import Report
 from nexus.contract.reading import Reading, Value
 
 FLOAT: Tag = Tag("t", None)
@@ -38,9 +40,31 @@ def rounded(value: Value) -> Value:
     return float(unpack(">f", pack(">f", value))[0])
 
 
-def write(plc: Plc, value: Value, tag: Tag = FLOAT) -> Written:
+def write(plc: Plc, value: Value, tag: Tag = FLOAT, expected: Value | UnsetType = UNSET) -> Written:
     plc.tag = tag
-    return asyncio.run(confirmed(plc.read, plc.write, tag, value, 0.2))
+    return asyncio.run(confirmed(plc.read, plc.write, tag, value, 0.2, expected=expected))
+
+
+@pytest.mark.parametrize(("expected", "holds"), [(5, 1.0), (None, 1.0), (1.0, None), ("1", 2**60)])
+def test_where_what_is_expected_is_not_there_nothing_is_written(expected: Value, holds: Value) -> None:
+    plc = Plc(rounded)
+    plc.now = holds
+    written = write(plc, 2.0, expected=expected)
+    assert (written.ok, written.changed, written.was, written.now, plc.written) == (False, True, holds, holds, [])
+
+
+@pytest.mark.parametrize(("expected", "holds"), [(1, 1.0), (1, True), (None, None), (str(2**60), 2**60)])
+def test_where_it_is_there_however_it_is_said_it_is_written(expected: Value, holds: Value) -> None:
+    plc = Plc(rounded)
+    plc.now = holds
+    assert write(plc, 2.0, expected=expected).ok
+
+
+@pytest.mark.parametrize(
+    ("report", "ok"), [(Report(0.5), True), (Report(0.05, relative=True), False), (Report(), False)]
+)
+def test_a_change_that_is_not_reported_is_none(report: Report, ok: bool) -> None:
+    assert write(Plc(rounded), 2.0, Tag("t", None, report=report), expected=0.9).ok is ok
 
 
 def test_what_the_device_holds_is_ok_although_its_type_rounds() -> None:

@@ -1,10 +1,11 @@
 // The frame around every page: who is logged in, where we are, and what is shown there.
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { load, session } from "./api/session";
-import { ProblemError } from "./api/http";
+import { asProblem, type ProblemError } from "./api/http";
+import { expired, session } from "./api/person";
+import { load } from "./api/session";
 import { lazy } from "./lazy";
-import { Login } from "./pages/login";
+import { Login, LoginAgain } from "./pages/login";
 import { Plant } from "./pages/plant";
 import { path } from "./router";
 import { text } from "./text";
@@ -25,8 +26,6 @@ const PAGES: Record<string, ComponentType> = {
   audit: lazy(() => import("./pages/audit")),
   users: lazy(() => import("./pages/users")),
   about: lazy(() => import("./pages/about")),
-
-
 };
 
 export function App() {
@@ -37,7 +36,7 @@ export function App() {
     let timer = 0;
     const ask = () =>
       load().catch((error: unknown) => {
-        if (error instanceof ProblemError) setProblem(error);
+        setProblem(asProblem(error));
         timer = setTimeout(ask, RETRY_MS);
       });
     void ask();
@@ -47,11 +46,14 @@ export function App() {
   if (known === undefined) return <main class="alone">{problem && <Trouble problem={problem} />}</main>;
   if (known === null) return <Login />;
   return (
-    <Shell>
-      <Boundary key={path.value.split("/")[1]}>
-        <Page />
-      </Boundary>
-    </Shell>
+    <>
+      {expired.value && <LoginAgain />}
+      <Shell key={known.name}>
+        <Boundary key={path.value.split("/")[1]}>
+          <Page />
+        </Boundary>
+      </Shell>
+    </>
   );
 }
 

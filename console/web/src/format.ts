@@ -48,6 +48,13 @@ export function moment(at: string | number | null | undefined, milliseconds = fa
   return date.toDateString() === new Date().toDateString() ? time : `${day.format(date)} ${time}`;
 }
 
+export const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+
+/** `2026-11-26T15:10:08` in this browser's time zone, as a field of date and time takes it. */
+export function local(ms: number): string {
+  return new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+}
+
 export function quality(of: string | null | undefined): string {
   return of === "good" || of === "uncertain" || of === "bad" ? text.quality[of] : (of ?? "–");
 }

@@ -1,7 +1,7 @@
 // A page that is fetched when it is opened, and again when that failed.
 import type { ComponentType } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { ProblemError } from "./api/http";
+import { NO_ANSWER, ProblemError } from "./api/http";
 import { Trouble } from "./ui/messages";
 
 const RETRY_MS = 3_000;
@@ -28,6 +28,6 @@ export function lazy(load: () => Promise<{ default: ComponentType }>): Component
       return () => clearTimeout(timer);
     }, []);
     if (Loaded) return <Loaded />;
-    return state === "failed" ? <Trouble problem={new ProblemError(0, "", "")} /> : null;
+    return state === "failed" ? <Trouble problem={new ProblemError(NO_ANSWER, "", "")} /> : null;
   };
 }

@@ -27,6 +27,18 @@ export function to(path: string, asked: Record<string, string | readonly string[
   return text ? `${path}?${text}` : path;
 }
 
+/** The page of a device. */
+export const toDevice = (path: string) => `/plant/${path.split("/").map(encodeURIComponent).join("/")}`;
+
+/** The device whose page an address is; its paths may have any character, and an address may be cut. */
+export function deviceAt(address: string): string {
+  try {
+    return decodeURIComponent(/^\/plant\/(.+)/.exec(address)?.[1] ?? "");
+  } catch {
+    return "";
+  }
+}
+
 /** Follows our own links in place. */
 export function start(): void {
   addEventListener("popstate", () => (address.value = location.pathname + location.search));

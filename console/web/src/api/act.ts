@@ -1,6 +1,6 @@
 // Something a person does: it is under way, has failed, or is done.
 import { useState } from "preact/hooks";
-import { ProblemError } from "./http";
+import { asProblem, type ProblemError } from "./http";
 
 export interface Act {
   busy: boolean;
@@ -20,7 +20,7 @@ export function useAct(): Act {
       await what();
       return true;
     } catch (error) {
-      setProblem(error instanceof ProblemError ? error : new ProblemError(0, "", String(error)));
+      setProblem(asProblem(error));
       return false;
     } finally {
       setBusy(false);

@@ -1,6 +1,6 @@
 // Asks for a resource while a component is shown, again and again if wished; keeps the last answer when one fails.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { address, call, ProblemError, type Asked } from "./http";
+import { address, asProblem, call, isPassing, RETRY_MS, type Asked, type ProblemError } from "./http";
 
 export interface Answer<T> {
   data: T | undefined;
@@ -8,8 +8,6 @@ export interface Answer<T> {
   asking: boolean;
   again: () => void;
 }
-
-const RETRY_MS = 5_000;
 
 /** `resource` null asks nothing. With `every`, asks again that many milliseconds after each answer. */
 export function useAsk<T>(resource: string | null, asked: Asked = {}, every = 0): Answer<T> {
@@ -37,10 +35,9 @@ export function useAsk<T>(resource: string | null, asked: Asked = {}, every = 0)
         set({ url, data, asking: false });
       } catch (error) {
         if (stop.signal.aborted) return;
-        const problem = error instanceof ProblemError ? error : new ProblemError(0, "", String(error));
+        const problem = asProblem(error);
         set((old) => ({ ...old, url, problem, asking: false }));
-        // What is away comes back: nobody has to load the page again.
-        if (problem.status === 0 || problem.status >= 500) wait = Math.max(every, RETRY_MS);
+        if (isPassing(problem)) wait = Math.max(every, RETRY_MS);
       }
       if (wait) timer = setTimeout(() => void whenSeen(ask), wait);
     };

@@ -1,9 +1,14 @@
 // Requests to the console's REST API, and what can go wrong with them.
-import { session } from "./session";
+import { again, become, session } from "./person";
 
 const API = "/api/v1/";
 
-/** An answer that is not what was asked for; `status` 0 means that there was none. */
+export const NO_ANSWER = 0;
+export const PAGE_FAULT = -1;
+export const RETRY_MS = 5_000;
+const ANSWER_MS = 20_000; // to a question; the database has 10 s for it
+
+/** An answer that is not what was asked for; `status` is that of HTTP, or one of the above. */
 export class ProblemError extends Error {
   constructor(
     readonly status: number,
@@ -14,6 +19,16 @@ export class ProblemError extends Error {
     super(detail ? `${title}: ${detail}` : title);
   }
 }
+
+/** Whatever was thrown; what is no ProblemError is a fault of ours, and is not to look like an outage. */
+export function asProblem(error: unknown): ProblemError {
+  if (error instanceof ProblemError) return error;
+  console.error(error);
+  return new ProblemError(PAGE_FAULT, "", String(error));
+}
+
+/** What is away comes back: nobody has to load the page again. */
+export const isPassing = ({ status }: ProblemError) => status === NO_ANSWER || status >= 500;
 
 export type Asked = Record<string, string | number | readonly string[] | undefined | null>;
 
@@ -35,18 +50,23 @@ export async function call<T>(method: string, url: string, body?: unknown, signa
   if (method !== "GET" && session.value?.csrf) headers["X-CSRF-Token"] = session.value.csrf;
   const init: RequestInit = { method, headers, credentials: "same-origin" };
   if (body !== undefined) init.body = JSON.stringify(body);
-  if (signal) init.signal = signal;
+  const signals = [signal, method === "GET" ? AbortSignal.timeout(ANSWER_MS) : undefined];
+  init.signal = AbortSignal.any(signals.filter((one) => one !== undefined));
   let answer: Response;
+  let content: unknown = null;
   try {
     answer = await fetch(url, init);
+    if (/json/.test(answer.headers.get("Content-Type") ?? "")) content = await answer.json();
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ProblemError(0, "", "");
+    throw new ProblemError(NO_ANSWER, "", "");
   }
-  const type = answer.headers.get("Content-Type") ?? "";
-  const content: unknown = /json/.test(type) ? await answer.json().catch(() => null) : null;
   if (answer.ok) return content as T;
-  if (answer.status === 401 && !url.endsWith("/session")) session.value = null;
+  if (answer.status === 401 && session.value && !url.endsWith("/session")) {
+    become(null);
+    // A question waits for another login. An act does not: what it was for may have passed by then.
+    if (method === "GET") return again(signal).then(() => call<T>(method, url, body, signal));
+  }
   const { title, detail, ...more } = (content ?? {}) as Record<string, unknown>;
   throw new ProblemError(answer.status, String(title ?? answer.statusText), String(detail ?? ""), more);
 }

@@ -1,7 +1,8 @@
 // Live values over one WebSocket, subscribed to what is shown.
-import { signal, type Signal } from "@preact/signals";
+import { effect, signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
-import { session } from "./session";
+import { expired, session } from "./person";
+import { load } from "./session";
 import type { Quality, Value } from "./types";
 
 /** `time` in milliseconds. */
@@ -75,6 +76,10 @@ export function useLive(topics: readonly string[], hear?: Hear): void {
   }, [hear]);
 }
 
+effect(() => {
+  if (session.value && !expired.value) flushSoon(0);
+});
+
 function flushSoon(delay: number): void {
   clearTimeout(flushing);
   flushing = setTimeout(flush, delay);
@@ -93,7 +98,7 @@ function flush(): void {
 
 function connect(): void {
   clearTimeout(timer);
-  if (!session.value) return;
+  if (!session.value || expired.value) return;
   const opened = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/v1/live`);
   socket = opened;
   subscribed = new Set();
@@ -106,8 +111,9 @@ function connect(): void {
   opened.onmessage = (event) => take(JSON.parse(String(event.data)) as Frame);
   opened.onclose = (event) => {
     socket = undefined;
-    if (event.code === LOGGED_OUT) return void (session.value = undefined);
-    away.value = event.reason || "closed";
+    // There may be another session by now, as after a new password.
+    if (event.code === LOGGED_OUT) void load().catch(() => undefined);
+    else away.value = event.reason || "closed";
     timer = setTimeout(connect, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
   };
 }

@@ -1,6 +1,6 @@
 // Lists that come a page at a time.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
-import { address, call, ProblemError, type Asked } from "./http";
+import { address, asProblem, call, isPassing, RETRY_MS, type Asked, type ProblemError } from "./http";
 import type { Page } from "./types";
 
 export interface Pages<T, P> {
@@ -12,8 +12,6 @@ export interface Pages<T, P> {
   more: (() => void) | undefined;
   again: () => void;
 }
-
-const RETRY_MS = 5_000;
 
 export function usePages<T, P extends Page<T> = Page<T>>(resource: string, asked: Asked): Pages<T, P> {
   const url = address(resource, asked);
@@ -34,9 +32,9 @@ export function usePages<T, P extends Page<T> = Page<T>>(resource: string, asked
         setProblem(undefined);
       } catch (error) {
         if (signal.aborted) return;
-        const found = error instanceof ProblemError ? error : new ProblemError(0, "", String(error));
+        const found = asProblem(error);
         setProblem(found);
-        if (found.status === 0 || found.status >= 500) setTimeout(() => !signal.aborted && again(), RETRY_MS);
+        if (isPassing(found)) setTimeout(() => !signal.aborted && again(), RETRY_MS);
       }
       setAsking(false);
     },

@@ -33,9 +33,9 @@ export interface Device {
   name: string;
   protocol: string | null;
   state: DeviceState;
-  reason: string | null;
+  reason: string;
   since: string | null;
-  breaker: "closed" | "open" | "half-open" | null;
+  breaker: "closed" | "open" | null;
   gateway: string | null;
   last_reading: string | null;
   tags: number | null;
@@ -47,13 +47,14 @@ export interface Gateway {
   member: string;
   state: "online" | "offline";
   version: string | null;
-  devices?: number | null;
+  devices: number | null;
   readings_per_second: number | null;
   lateness_p99: number | null;
   spool_messages: number | null;
   spool_bytes: number | null;
+  spool_full_in: number | null;
   receipts_outstanding: number | null;
-  ts: string | number | null;
+  ts: string | null;
 }
 export interface Consumer {
   group: string;
@@ -63,9 +64,9 @@ export interface Consumer {
 export interface Plant {
   items: Device[];
   gateways: Gateway[];
-  ingestion: { consumers: Consumer[]; lag_seconds: number | null } | null;
-  broker: { connected: boolean; reason: string | null } | null;
-  database: { connected: boolean; tier: string | null } | null;
+  ingestion: { consumers: Consumer[]; lag_seconds: number | null };
+  broker: { connected: boolean; reason: string | null };
+  database: { connected: boolean; tier: string | null };
   missing: string[];
 }
 
@@ -93,9 +94,9 @@ export interface Series {
   gaps: Span[];
 }
 export interface Annotation extends Span {
-  id: string | number;
+  id: number;
   topic: string | null;
   device: string | null;
   text: string;
-  person: string | null;
+  person: string;
 }

@@ -2,13 +2,15 @@
 import { useState } from "preact/hooks";
 import type { Asked } from "../api/http";
 import { usePages } from "../api/pages";
-import { isOperator } from "../api/session";
+import { isOperator } from "../api/person";
 import type { Page } from "../api/types";
 import { moment, value } from "../format";
 import { text } from "../text";
+import { brief } from "../topic";
 import { CopyButton } from "../ui/copied";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Status } from "../ui/messages";
+import { Picker } from "../ui/picker";
 import { csv, save } from "../ui/save";
 
 interface Entry {
@@ -25,24 +27,72 @@ interface Entry {
   detail: Record<string, unknown>;
 }
 
+/** What consoles and gateways record. */
+const EVENTS = [
+  "write",
+  "apply-files",
+  "rollback-files",
+  "login",
+  "login refused",
+  "login limited",
+  "oidc refused",
+  "session refused",
+  "sessions ended",
+  "key added",
+  "key revoked",
+  "key refused",
+  "user added",
+  "user changed",
+  "user removed",
+  "role refused",
+  "read-only",
+  "origin refused",
+  "csrf refused",
+];
+
 export default function Audit() {
   const [asked, setAsked] = useState<Record<string, string>>({});
-  const set = (name: string) => (event: { currentTarget: HTMLInputElement }) =>
-    setAsked({ ...asked, [name]: event.currentTarget.value });
+  const set = (name: string, value: string) => setAsked({ ...asked, [name]: value.trim() });
+  const day = (name: string, date: string, days: number) => {
+    const at = new Date(`${date}T00:00`);
+    at.setDate(at.getDate() + days);
+    set(name, Number.isNaN(at.getTime()) ? "" : at.toISOString());
+  };
   return (
     <>
       <div class="bar">
         <h1>{text.nav.audit}</h1>
-        {(["person", "event", "topic"] as const).map((name) => (
-          <input
-            key={name}
-            type="search"
-            aria-label={text.audit.head[name]}
-            placeholder={text.audit.head[name]}
-            value={asked[name] ?? ""}
-            onChange={set(name)}
-          />
-        ))}
+        <input
+          type="search"
+          aria-label={text.audit.head.person}
+          placeholder={text.audit.head.person}
+          // Names are kept in small letters.
+          onChange={(event) => set("person", event.currentTarget.value.toLowerCase())}
+        />
+        <select aria-label={text.audit.head.event} onChange={(event) => set("event", event.currentTarget.value)}>
+          <option value="">{text.audit.everything}</option>
+          {EVENTS.map((one) => (
+            <option key={one}>{one}</option>
+          ))}
+        </select>
+        <label class="check">
+          {text.audit.from}
+          <input type="date" onChange={(event) => day("from", event.currentTarget.value, 0)} />
+        </label>
+        <label class="check">
+          {text.audit.to}
+          <input type="date" onChange={(event) => day("to", event.currentTarget.value, 1)} />
+        </label>
+        {asked.topic ? (
+          <span class="chip">
+            {brief(asked.topic)}
+            <button class="quiet" onClick={() => set("topic", "")}>
+              <Icon name="close" label={text.common.all} />
+            </button>
+          </span>
+        ) : (
+          <Picker label={text.audit.head.topic} chosen={[]} pick={(topic) => set("topic", topic)} />
+        )}
       </div>
       {isOperator.value ? (
         <AuditTable asked={asked} buttons />
@@ -70,7 +120,7 @@ export function AuditTable({ asked, without = [], buttons = false }: Props) {
       one.event,
       one.topic,
       shown(one.old),
-      shown(one.new),
+      shown(requested(one)),
       outcome(one.ok),
       detail(one),
       `${one.via} ${one.address}`,
@@ -101,10 +151,10 @@ export function AuditTable({ asked, without = [], buttons = false }: Props) {
                 </tr>
               </thead>
               <tbody>
-                {pages.items.map((one, index) => (
+                {settled(pages.items).map((one, index) => (
                   <tr key={index}>
                     {columns.map((name) => (
-                      <td key={name} data-label={head[name]} class={name === "time" ? "nowrap" : ""}>
+                      <td key={name} data-label={head[name]} class={name === "time" ? "nowrap" : name === "old" || name === "new" ? "of-any-length" : ""}>
                         {cell(one, name)}
                       </td>
                     ))}
@@ -138,8 +188,9 @@ function cell(one: Entry, name: keyof typeof text.audit.head) {
         outcome(one.ok)
       );
     case "old":
+      return shown(one.old);
     case "new":
-      return shown(one[name]);
+      return shown(requested(one));
     case "detail":
       return detail(one) && <code>{detail(one)}</code>;
     case "address":
@@ -151,6 +202,21 @@ function cell(one: Entry, name: keyof typeof text.audit.head) {
     default:
       return one[name] ?? "";
   }
+}
+
+/** A gateway records beside it what the device holds then. */
+const requested = (one: Entry) => (one.source === "gateway" ? (one.detail?.value ?? one.new) : one.new);
+
+/** Without the rows that say what was attempted, where another says what came of it. */
+function settled(items: readonly Entry[]): Entry[] {
+  const after = new Map<string, number>();
+  return items.filter((one) => {
+    const key = JSON.stringify([one.event, one.person, one.topic, one.old, one.new]);
+    const open = after.get(key) ?? 0;
+    if (one.ok !== null) after.set(key, open + Number(one.source === "console"));
+    else if (open) after.set(key, open - 1);
+    return one.ok !== null || !open;
+  });
 }
 
 const outcome = (ok: boolean | null) => (ok === null ? text.audit.open : ok ? text.audit.ok : text.audit.refused);

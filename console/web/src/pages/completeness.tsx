@@ -3,7 +3,7 @@ import { useMemo, useState } from "preact/hooks";
 import { useAsk } from "../api/ask";
 import type { Asked } from "../api/http";
 import { count, duration, moment } from "../format";
-import { go, query, to } from "../router";
+import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Status } from "../ui/messages";
@@ -11,8 +11,8 @@ import { Empty, Notice, Status } from "../ui/messages";
 interface Cause {
   cause: string;
   count: number;
-  from: string | null;
-  to: string | null;
+  from: string;
+  to: string;
 }
 interface Hour {
   device: string;
@@ -22,7 +22,7 @@ interface Hour {
   suppressed: number;
   sent: number;
   receipted: number;
-  stored: number | null;
+  stored: number;
   duplicate: number;
   late: number;
   rejected: number;
@@ -43,6 +43,12 @@ function midnight(): Date {
 /** `2026-11-26` in this browser's time zone. */
 function dayOf(at: Date): string {
   return `${at.getFullYear()}-${String(at.getMonth() + 1).padStart(2, "0")}-${String(at.getDate()).padStart(2, "0")}`;
+}
+
+/** Beginnings in milliseconds: 23 or 25 of them where clocks change. */
+function hoursOf(from: Date, until: Date): number[] {
+  const many = Math.round((until.getTime() - from.getTime()) / HOUR_MS);
+  return Array.from({ length: many }, (_, hour) => from.getTime() + hour * HOUR_MS);
 }
 
 export default function Completeness() {
@@ -76,7 +82,7 @@ export default function Completeness() {
         />
         {device && (
           <span class="chip">
-            <a href={`/plant/${device}`}>{device}</a>
+            <a href={toDevice(device)}>{device}</a>
             <button class="quiet" onClick={() => show({ device: "" })}>
               <Icon name="close" label={text.common.all} />
             </button>
@@ -86,15 +92,16 @@ export default function Completeness() {
       <p class="dim">{text.completeness.about}</p>
       <Status of={answer} />
       {items && !items.length && <Empty title={text.completeness.empty} detail={text.completeness.emptyDetail} />}
-      {items && items.length > 0 && <Day items={items} from={from.getTime()} choose={(chosen) => show({ device: chosen })} />}
+      {items && items.length > 0 && <Day items={items} hours={hoursOf(from, until)} choose={(chosen) => show({ device: chosen })} />}
     </>
   );
 }
 
-function Day({ items, from, choose }: { items: readonly Hour[]; from: number; choose: (device: string) => void }) {
+function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]; choose: (device: string) => void }) {
   const missing = items.reduce((sum, one) => sum + one.missing, 0);
-  const devices = useMemo(() => byDevice(items, from), [items, from]);
-  const rows = devices.length === 1 ? [...items] : items.filter((one) => one.missing > 0);
+  const devices = useMemo(() => byDevice(items), [items]);
+  const isOne = devices.length === 1;
+  const rows = isOne ? [...items] : items.filter((one) => one.missing > 0);
   return (
     <>
       {missing ? (
@@ -107,9 +114,9 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
           <thead>
             <tr>
               <th>{text.plant.head.device}</th>
-              {Array.from({ length: 24 }, (_, hour) => (
+              {hours.map((hour) => (
                 <th key={hour} class="hour num">
-                  {String(hour).padStart(2, "0")}
+                  {String(new Date(hour).getHours()).padStart(2, "0")}
                 </th>
               ))}
               <th class="num">{text.completeness.head.due}</th>
@@ -125,7 +132,7 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
                     {one.device}
                   </button>
                 </th>
-                {Array.from({ length: 24 }, (_, hour) => (
+                {hours.map((hour) => (
                   <Cell key={hour} of={one.hours.get(hour)} />
                 ))}
                 <td class="num">{count(one.due)}</td>
@@ -136,7 +143,9 @@ function Day({ items, from, choose }: { items: readonly Hour[]; from: number; ch
           </tbody>
         </table>
       </div>
-      {rows.length > 0 && <Details rows={rows.slice(0, SHOWN)} />}
+      {rows.length > 0 && (
+        <Details title={isOne ? text.completeness.hours : text.completeness.details} rows={rows.slice(0, SHOWN)} />
+      )}
     </>
   );
 }
@@ -151,11 +160,11 @@ function Cell({ of }: { of: Hour | undefined }) {
   );
 }
 
-function Details({ rows }: { rows: readonly Hour[] }) {
+function Details({ title, rows }: { title: string; rows: readonly Hour[] }) {
   const { head } = text.completeness;
   return (
     <section aria-labelledby="details">
-      <h2 id="details">{text.completeness.details}</h2>
+      <h2 id="details">{title}</h2>
       <div class="scroll" tabIndex={0}>
         <table class="rows">
           <thead>
@@ -174,7 +183,7 @@ function Details({ rows }: { rows: readonly Hour[] }) {
             {rows.map((one) => (
               <tr key={`${one.device} ${one.hour}`}>
                 <th scope="row">
-                  <a href={`/plant/${one.device}`}>{one.device}</a>
+                  <a href={toDevice(one.device)}>{one.device}</a>
                 </th>
                 <td class="num-left nowrap">{moment(one.hour)}</td>
                 {COUNTS.map((name) => (
@@ -199,8 +208,7 @@ function Details({ rows }: { rows: readonly Hour[] }) {
 }
 
 function said({ cause, count: many, from, to: until }: Cause): string {
-  const name = text.completeness.cause[cause] ?? cause.replaceAll("_", " ");
-  if (!from || !until) return `${name}: ${count(many)}`;
+  const name = text.completeness.cause[cause] ?? cause;
   const seconds = (Date.parse(until) - Date.parse(from)) / 1000;
   return `${name}: ${count(many)} (${moment(from)}, ${duration(seconds)})`;
 }
@@ -214,14 +222,14 @@ interface Row {
 }
 
 /** What lacks most first. */
-function byDevice(items: readonly Hour[], from: number): Row[] {
+function byDevice(items: readonly Hour[]): Row[] {
   const found = new Map<string, Row>();
   for (const one of items) {
     const row = found.get(one.device) ?? { device: one.device, hours: new Map(), due: 0, stored: 0, missing: 0 };
     found.set(one.device, row);
-    row.hours.set(Math.floor((Date.parse(one.hour) - from) / HOUR_MS), one);
+    row.hours.set(Date.parse(one.hour), one);
     row.due += one.due;
-    row.stored += one.stored ?? 0;
+    row.stored += one.stored;
     row.missing += one.missing;
   }
   return [...found.values()].sort((a, b) => b.missing - a.missing || a.device.localeCompare(b.device, undefined, { numeric: true }));

@@ -1,12 +1,13 @@
 // Device files: shown, checked with the errors at their lines, compared, applied, and put back.
-import { useEffect, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { post } from "../api/http";
-import { isEngineer, mayChange } from "../api/session";
+import { isEngineer, mayChange } from "../api/person";
 import { go, query, to } from "../router";
 import { text } from "../text";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
+import { draft, keep } from "./files/drafts";
 import { Diff, Editor, Problems, type FileProblem } from "./files/editor";
 import { Versions } from "./files/versions";
 
@@ -23,8 +24,7 @@ interface Content {
 }
 interface Checked {
   ok: boolean;
-  error?: string | null;
-  problems?: FileProblem[];
+  problems: FileProblem[];
   diff?: string | null;
 }
 
@@ -66,7 +66,7 @@ function Gateways() {
           <span class="group wrap">
             {gateway.files.map((one) => (
               <button key={one} aria-pressed={one === file} onClick={() => show({ file: one })}>
-                {one}
+                {one} {draft(keyOf(gateway, one)) && <span title={text.files.changed}>•</span>}
               </button>
             ))}
           </span>
@@ -79,23 +79,25 @@ function Gateways() {
           {text.files.readOnly} {gateway.reason}
         </Notice>
       )}
-      {gateway && file && <One key={`${gateway.group}/${gateway.member}/${file}`} gateway={gateway} file={file} />}
+      {gateway && file && <One key={keyOf(gateway, file)} gateway={gateway} file={file} />}
     </>
   );
 }
 
+const keyOf = (gateway: FilesOf, file: string) => `${gateway.group}/${gateway.member}/${file}`;
+
 function One({ gateway, file }: { gateway: FilesOf; file: string }) {
   const where = { group: gateway.group, member: gateway.member };
   const content = useAsk<Content>("files/content", { ...where, file });
-  const [edited, setEdited] = useState<string>();
+  const [edited, setEdited] = useState(draft(keyOf(gateway, file)));
   const [checked, setChecked] = useState<Checked>();
   const [diff, setDiff] = useState<string>();
   const [done, setDone] = useState<string>();
   const [round, setRound] = useState(0);
   const act = useAct();
   const original = content.data?.text;
-  const shown = edited ?? original ?? "";
-  const changed = edited !== undefined && edited !== original;
+  const shown = edited?.text ?? original ?? "";
+  const changed = edited !== undefined && edited.text !== original;
   const body = { ...where, files: { [file]: shown } };
   const forget = () => {
     setChecked(undefined);
@@ -103,12 +105,12 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
     setDone(undefined);
   };
 
-  useEffect(() => {
-    if (!changed) return;
-    const warn = (event: Event) => event.preventDefault();
-    addEventListener("beforeunload", warn);
-    return () => removeEventListener("beforeunload", warn);
-  }, [changed]);
+  const edit = (next: string | undefined) => {
+    const digest = edited?.digest ?? content.data!.digest;
+    const made = next === undefined || next === original ? undefined : { text: next, digest };
+    keep(keyOf(gateway, file), made);
+    setEdited(made);
+  };
 
   const check = () => {
     forget();
@@ -119,19 +121,19 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
     return act.run(async () => {
       const found = await post<Checked>("files/diff", body);
       setDiff(found.diff ?? "");
-      if (found.problems?.length || found.error) setChecked(found);
+      if (found.problems.length) setChecked(found);
     });
   };
   const taken = (said: string) => {
     setDone(said);
-    setEdited(undefined);
+    edit(undefined);
     setRound(round + 1);
     content.again();
   };
   const apply = () => {
     forget();
     return act.run(async () => {
-      const found = await post<Checked>("files/apply", { ...body, digest: content.data?.digest });
+      const found = await post<Checked>("files/apply", { ...body, digest: edited?.digest ?? content.data?.digest });
       if (found.ok) taken(text.files.applied);
       else setChecked(found);
     });
@@ -148,7 +150,7 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
             problems={problems}
             readOnly={!mayChange.value}
             change={(next) => {
-              setEdited(next);
+              edit(next);
               setDone(undefined);
             }}
           />
@@ -167,7 +169,7 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
             {changed && (
               <button
                 onClick={() => {
-                  setEdited(undefined);
+                  edit(undefined);
                   forget();
                 }}
               >
@@ -178,7 +180,7 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
           </div>
           {act.problem && <Trouble problem={act.problem} />}
           {done && <Notice kind="ok">{done}</Notice>}
-          {checked && <Problems ok={checked.ok} error={checked.error ?? null} of={checked.problems ?? []} />}
+          {checked && <Problems ok={checked.ok} of={checked.problems} />}
           {diff !== undefined && <Diff of={diff} />}
         </>
       )}

@@ -3,7 +3,7 @@ import { useEffect } from "preact/hooks";
 import { useAsk } from "../api/ask";
 import { devicesChanged, useLive } from "../api/live";
 import type { Plant as Answer } from "../api/types";
-import { path } from "../router";
+import { deviceAt, path } from "../router";
 import { text } from "../text";
 import { Missing, Status } from "../ui/messages";
 import { DevicePanel } from "./plant/device";
@@ -25,14 +25,14 @@ export function Plant() {
     const timer = setTimeout(answer.again, SETTLE_MS);
     return () => clearTimeout(timer);
   }, [devicesChanged.value]);
-  const chosen = /^\/plant\/(.+)/.exec(decodeURI(path.value))?.[1] ?? "";
+  const chosen = deviceAt(path.value);
   return (
     <>
       <h1>{text.plant.title}</h1>
       <Status of={answer} />
       {plant && (
         <>
-          <Missing parts={plant.missing ?? []} />
+          <Missing parts={plant.missing} />
           <Numbers plant={plant} />
           {chosen && <DevicePanel path={chosen} device={plant.items.find((one) => one.path === chosen)} />}
           <Wrong plant={plant} />

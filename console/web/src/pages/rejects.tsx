@@ -1,9 +1,9 @@
 // What could not be stored, why, and once more.
-import { useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { post } from "../api/http";
 import { usePages } from "../api/pages";
-import { mayChange } from "../api/session";
+import { mayChange } from "../api/person";
 import type { Page } from "../api/types";
 import { bytes, count, moment } from "../format";
 import { text } from "../text";
@@ -18,11 +18,13 @@ interface Reject {
   reason: string;
   payload: string;
   bytes: number;
-  retry?: string | boolean | null;
+  retry: "asked" | "under way" | null;
 }
 interface RejectPage extends Page<Reject> {
   reasons: { reason: string; count: number }[];
 }
+
+const AGAIN_MS = 2_000; // while some are tried again
 
 export default function Rejects() {
   const [reason, setReason] = useState("");
@@ -31,6 +33,12 @@ export default function Rejects() {
   const pages = usePages<Reject, RejectPage>("rejects", { reason });
   const act = useAct();
   const { head } = text.rejects;
+  const isWaiting = pages.items.some((one) => one.retry !== null);
+  useEffect(() => {
+    if (!isWaiting) return;
+    const timer = setTimeout(pages.again, AGAIN_MS);
+    return () => clearTimeout(timer);
+  }, [isWaiting, pages.first]);
   const retry = (body: object) =>
     void act.run(async () => {
       const answer = await post<{ asked: number }>("rejects/retry", body);
@@ -72,7 +80,7 @@ export default function Rejects() {
       </div>
       <p class="dim">{text.rejects.about}</p>
       {act.problem && <Trouble problem={act.problem} />}
-      {asked !== undefined && !act.problem && <Notice kind="ok">{text.rejects.asked(asked)}</Notice>}
+      {asked !== undefined && !act.problem && <Notice kind="ok">{isWaiting ? text.rejects.asked(asked) : text.rejects.tried}</Notice>}
       <Status of={{ data: pages.first, problem: pages.problem, asking: pages.asking, again: pages.again }} />
       {pages.first && !pages.items.length && <Empty title={text.rejects.empty} detail={text.rejects.emptyDetail} />}
       {pages.items.length > 0 && (

@@ -6,7 +6,7 @@ import { useAsk } from "../api/ask";
 import { address } from "../api/http";
 import { away } from "../api/live";
 import type { Annotation, Page } from "../api/types";
-import { moment } from "../format";
+import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
@@ -130,9 +130,7 @@ function Toolbar({ view, show, open, picture }: ToolbarProps) {
       <button aria-pressed={view.last !== null} onClick={() => open({ ...view, last: nearest(view) })}>
         <Icon name="play" /> {text.trend.live}
       </button>
-      <span class="num span">
-        {moment(view.from)} – {moment(view.to)}
-      </span>
+      <Period view={view} open={open} />
       <span class="end" />
       <CopyButton label={text.trend.link} rows={() => [[location.origin + link({ ...view, last: null })]]} />
       {view.topics.length > 0 && (
@@ -146,6 +144,38 @@ function Toolbar({ view, show, open, picture }: ToolbarProps) {
         </>
       )}
     </div>
+  );
+}
+
+/** From when until when, and a form for another period. */
+function Period({ view, open }: { view: View; open: (view: View) => void }) {
+  const box = useRef<HTMLDetailsElement>(null);
+  // What is typed stays while a live view moves.
+  const [asked, setAsked] = useState<[number, number]>([view.from, view.to]);
+  const submit = (event: SubmitEvent) => {
+    event.preventDefault();
+    const given = new FormData(event.currentTarget as HTMLFormElement);
+    const [from, to] = ["from", "to"].map((name) => Date.parse(String(given.get(name))));
+    if (!(from! < to!)) return;
+    box.current!.open = false;
+    open(at(view, from!, to!));
+  };
+  return (
+    <details class="pop period" ref={box} onToggle={() => box.current!.open && setAsked([view.from, view.to])}>
+      <summary class="button num" title={text.trend.period}>
+        {moment(view.from)} – {moment(view.to)}
+      </summary>
+      <form onSubmit={submit}>
+        {(["from", "to"] as const).map((name, index) => (
+          <label class="field" key={name}>
+            <span>{text.audit[name]}</span>
+            <input name={name} type="datetime-local" step="1" required defaultValue={local(asked[index]!)} key={asked[index]} />
+          </label>
+        ))}
+        <p class="dim">{timeZone}</p>
+        <button class="primary">{text.trend.showPeriod}</button>
+      </form>
+    </details>
   );
 }
 

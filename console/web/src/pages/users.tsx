@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { call, post, remove } from "../api/http";
-import { isEngineer, mayChange, session, type Role } from "../api/session";
+import { isEngineer, mayChange, session, type Role } from "../api/person";
 import { moment } from "../format";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
@@ -93,11 +93,11 @@ function UserTable() {
                   <td class="actions">
                     {mayChange.value && (
                       <>
-                        <button class="quiet" onClick={() => setMaking(one)}>
+                        <button onClick={() => setMaking(one)}>
                           {text.users.change}
                         </button>
                         {one.name !== session.value?.name && (
-                          <button class="quiet" onClick={() => setRemoving(one)}>
+                          <button onClick={() => setRemoving(one)}>
                             {text.common.delete}
                           </button>
                         )}
@@ -114,6 +114,7 @@ function UserTable() {
       {removing && (
         <Sure
           title={text.users.sureUser(removing.name)}
+          does={text.common.delete}
           close={() => setRemoving(undefined)}
           act={() => void act.run(() => remove(`users/${encodeURIComponent(removing.name)}`)).then(changed)}
         />
@@ -208,7 +209,7 @@ function KeyTable() {
                   <td class="num-left">{one.last_used ? moment(one.last_used) : text.users.never}</td>
                   <td class="actions">
                     {mayChange.value && (
-                      <button class="quiet" onClick={() => setRemoving(one)}>
+                      <button onClick={() => setRemoving(one)}>
                         {text.users.revoke}
                       </button>
                     )}
@@ -232,6 +233,7 @@ function KeyTable() {
       {removing && (
         <Sure
           title={text.users.sureKey(removing.name)}
+          does={text.users.revoke}
           close={() => setRemoving(undefined)}
           act={() =>
             void act.run(() => remove(`keys/${encodeURIComponent(removing.id)}`)).then(() => {
@@ -302,12 +304,12 @@ function Buttons({ busy, close }: { busy: boolean; close: () => void }) {
   );
 }
 
-function Sure({ title, close, act }: { title: string; close: () => void; act: () => void }) {
+function Sure({ title, does, close, act }: { title: string; does: string; close: () => void; act: () => void }) {
   return (
     <Dialog title={title} close={close}>
       <p class="bar">
         <button class="danger" onClick={act}>
-          {text.common.delete}
+          {does}
         </button>
         <button onClick={close}>{text.common.cancel}</button>
       </p>

@@ -5,11 +5,12 @@ import { useAsk } from "../api/ask";
 import { post } from "../api/http";
 import { useLast } from "../api/last";
 import { reading, useLive } from "../api/live";
-import { isOperator, mayWrite } from "../api/session";
+import { isOperator, mayWrite } from "../api/person";
 import type { Page, Tag, Value } from "../api/types";
 import { value } from "../format";
-import { go, query, to } from "../router";
+import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
+import { deviceOf } from "../topic";
 import { Dialog } from "../ui/dialog";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
 import { Picker } from "../ui/picker";
@@ -34,9 +35,9 @@ export default function Writes() {
     <>
       <div class="bar">
         <h1>{text.writes.title}</h1>
-        <Picker label={text.writes.choose} chosen={[]} pick={(chosen) => go(to("/writes", { topic: chosen }))} />
+        <Picker label={text.writes.choose} chosen={[]} isOffered={(tag) => tag.writable === true} pick={(chosen) => go(to("/writes", { topic: chosen }))} />
       </div>
-      {!mayWrite.value && <Notice kind="info">{text.common.needs(text.role.operator)}</Notice>}
+      {!isOperator.value && <Notice kind="info">{text.common.needs(text.role.operator)}</Notice>}
       {topic ? <One key={topic} topic={topic} /> : <Empty title={text.writes.empty} detail={text.writes.emptyDetail} />}
     </>
   );
@@ -46,7 +47,7 @@ function One({ topic }: { topic: string }) {
   const topics = useMemo(() => [topic], [topic]);
   useLast(topics);
   useLive(topics);
-  const device = topic.replace(/^dev\//, "").split("/").slice(0, -1).join("/");
+  const device = deviceOf(topic);
   const tags = useAsk<Page<Tag>>("tags", { device, limit: 5_000 });
   const tag = tags.data?.items.find((one) => one.topic === topic);
   const live = reading(topic).value;
@@ -74,7 +75,7 @@ function One({ topic }: { topic: string }) {
           </Fact>
           <Fact name={text.tags.head.type}>{tag?.type ?? "–"}</Fact>
           <Fact name={text.tags.head.device}>
-            <a href={`/plant/${device}`}>{device}</a>
+            <a href={toDevice(device)}>{device}</a>
           </Fact>
         </dl>
         <Status of={tags} />
@@ -84,9 +85,9 @@ function One({ topic }: { topic: string }) {
             topic={topic}
             tag={tag}
             unit={unit}
-            done={(written) => {
+            tried={(written) => {
               setDone(written);
-              setRound(round + 1);
+              setRound((n) => n + 1);
             }}
           />
         )}
@@ -122,10 +123,11 @@ interface FormProps {
   topic: string;
   tag: Tag | undefined;
   unit: string;
-  done: (written: Written) => void;
+  /** Without an answer where that failed: it is in the audit nevertheless. */
+  tried: (written?: Written) => void;
 }
 
-function Form({ topic, tag, unit, done }: FormProps) {
+function Form({ topic, tag, unit, tried }: FormProps) {
   const [typed, setTyped] = useState("");
   const [asked, setAsked] = useState<Exclude<Value, null>>();
   const act = useAct();
@@ -136,9 +138,10 @@ function Form({ topic, tag, unit, done }: FormProps) {
   const write = async () => {
     if (asked === undefined) return;
     const expected = seen ? { value: seen.value, time: new Date(seen.time).toISOString() } : null;
-    const ok = await act.run(async () => done(await post<Written>("write", { topic, value: asked, expected })));
+    const ok = await act.run(async () => tried(await post<Written>("write", { topic, value: asked, expected })));
     setAsked(undefined);
     if (ok) setTyped("");
+    else tried();
   };
   return (
     <form

@@ -16,7 +16,7 @@ export class Boundary extends Component<{ children: ComponentChildren }, { faile
 
   render() {
     if (!this.state.failed) return this.props.children;
-    const again = <button onClick={() => this.setState({ failed: false })}>{text.shell.again}</button>;
+    const again = <button onClick={() => this.setState({ failed: false })}>{text.common.again}</button>;
     return <Empty title={text.shell.broken} action={again} />;
   }
 }

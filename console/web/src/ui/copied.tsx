@@ -3,16 +3,19 @@ import { text } from "../text";
 import { Icon } from "./icon";
 import { copy, type Cell } from "./save";
 
-/** A button that copies, and says that it did. */
+const SAID_MS = 1_500;
+
+/** A button that copies, and says whether it did. */
 export function CopyButton({ label, rows }: { label: string; rows: () => readonly (readonly Cell[])[] }) {
-  const [done, setDone] = useState(false);
+  const [done, setDone] = useState<boolean>();
   const press = async () => {
     setDone(await copy(rows()));
-    setTimeout(() => setDone(false), 1_500);
+    setTimeout(() => setDone(undefined), SAID_MS);
   };
   return (
     <button onClick={() => void press()} aria-live="polite">
-      <Icon name={done ? "ok" : "copy"} /> {done ? text.common.copied : label}
+      <Icon name={done === undefined ? "copy" : done ? "ok" : "bad"} />{" "}
+      {done === undefined ? label : done ? text.common.copied : text.common.notCopied}
     </button>
   );
 }

@@ -10,6 +10,7 @@ export interface Column {
   title: string;
   width: string;
   numeric?: boolean;
+  fixed?: boolean; // nothing to sort by
 }
 
 interface Props {
@@ -21,9 +22,12 @@ interface Props {
   row: (index: number) => ComponentChildren;
   /** Another list begins at its top. */
   list: string;
+  /** The column that it is sorted by, with a minus from the last to the first. */
+  sort: string;
+  onSort: (sort: string) => void;
 }
 
-export function Grid({ label, columns, count, onSeen, row, list }: Props) {
+export function Grid({ label, columns, count, onSeen, row, list, sort, onSort }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState<[number, number]>([0, 40]);
   const look = useCallback(() => {
@@ -62,17 +66,33 @@ export function Grid({ label, columns, count, onSeen, row, list }: Props) {
       <div role="rowgroup" class="grid-head">
         <div role="row" class="grid-line" aria-rowindex={1}>
           {columns.map((column) => (
-            <div key={column.id} role="columnheader" class={column.numeric ? "num" : ""}>
-              {column.id === "check" ? <span class="hidden-visually">{column.title}</span> : column.title}
+            <div
+              key={column.id}
+              role="columnheader"
+              class={column.numeric ? "num" : ""}
+              aria-sort={sort === column.id ? "ascending" : sort === `-${column.id}` ? "descending" : undefined}
+            >
+              {column.fixed ? (
+                <span class="hidden-visually">{column.title}</span>
+              ) : (
+                <button class="quiet" onClick={() => onSort(next(sort, column.id))}>
+                  {column.title} {sort.replace("-", "") === column.id && (sort === column.id ? "↑" : "↓")}
+                </button>
+              )}
             </div>
           ))}
         </div>
       </div>
-      <div role="rowgroup" class="grid-body" style={{ height: count * ROW_HEIGHT }}>
+      <div role="rowgroup" class="grid-body" style={{ height: `${count * ROW_HEIGHT}px` }}>
         {rows}
       </div>
     </div>
   );
+}
+
+/** Up, then down, then as it comes. */
+function next(sort: string, id: string): string {
+  return sort === id ? `-${id}` : sort === `-${id}` ? "" : id;
 }
 
 export function GridRow(props: { index: number; chosen?: boolean; children: ComponentChildren }) {

@@ -1,7 +1,7 @@
 // What a page says when something is missing: never nothing.
 import type { ComponentChildren } from "preact";
 import type { Answer } from "../api/ask";
-import { ProblemError } from "../api/http";
+import { NO_ANSWER, PAGE_FAULT, type ProblemError } from "../api/http";
 import { text } from "../text";
 import { Icon } from "./icon";
 
@@ -12,13 +12,16 @@ interface Said {
 
 /** A problem in this language where it is one of ours, else as the console says it. */
 export function said(problem: ProblemError): Said {
-  if (problem.status === 0) return { title: text.problem.noAnswer, detail: text.problem.noAnswerDetail };
+  if (problem.status === NO_ANSWER) return { title: text.problem.noAnswer, detail: text.problem.noAnswerDetail };
+  if (problem.status === PAGE_FAULT) return { title: text.problem.pageFault, detail: problem.detail };
   const unknownRoute = problem.status === 404 && (!problem.detail || /^(GET|POST|DELETE) \/api\//.test(problem.detail));
   if (unknownRoute || problem.status === 405) {
     return { title: text.problem.notThere, detail: text.problem.notThereDetail };
   }
-  return { title: problem.title || String(problem.status), detail: problem.detail };
+  return { title: problem.title || String(problem.status), detail: sentence(problem.detail) };
 }
+
+const sentence = (of: string) => of.charAt(0).toUpperCase() + of.slice(1);
 
 export function Trouble({ problem, again }: { problem: ProblemError; again?: () => void }) {
   const { title, detail } = said(problem);

@@ -1,8 +1,7 @@
 // A person's own password.
 import { useState } from "preact/hooks";
 import { useAct } from "../api/act";
-import { post } from "../api/http";
-import { session, type Session } from "../api/session";
+import { changePassword } from "../api/session";
 import { text } from "../text";
 import { Dialog } from "./dialog";
 import { Notice, Trouble } from "./messages";
@@ -13,9 +12,7 @@ export function PasswordDialog({ close }: { close: () => void }) {
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const body = { old: String(form.get("old")), new: String(form.get("new")) };
-    // The session is another one now, with another token.
-    setDone(await act.run(async () => (session.value = await post<Session>("session/password", body))));
+    setDone(await act.run(() => changePassword(String(form.get("old")), String(form.get("new")))));
   };
   return (
     <Dialog title={text.password.title} close={close}>

@@ -1,24 +1,30 @@
 // Finds a tag to add, by typing parts of its name.
 import { useEffect, useId, useRef, useState } from "preact/hooks";
-import { get } from "../api/http";
+import { asProblem, get } from "../api/http";
 import type { Page, Tag } from "../api/types";
 import { text } from "../text";
+import { brief } from "../topic";
+import { said } from "./messages";
 
 const TYPING_MS = 120;
 const SHOWN = 12;
+const LOOKED_THROUGH = 5_000; // to find some that are offered
 
 interface Props {
   label: string;
   /** Not shown again. */
   chosen: readonly string[];
+  /** Which tags can be picked; all without it. */
+  isOffered?: (tag: Tag) => boolean;
   pick: (topic: string) => void;
 }
 
-export function Picker({ label, chosen, pick }: Props) {
+export function Picker({ label, chosen, isOffered, pick }: Props) {
   const [typed, setTyped] = useState("");
   const [open, setOpen] = useState(false);
   const [found, setFound] = useState<Tag[]>([]);
   const [at, setAt] = useState(0);
+  const [hint, setHint] = useState("");
   const id = useId();
   const box = useRef<HTMLDivElement>(null);
 
@@ -26,12 +32,17 @@ export function Picker({ label, chosen, pick }: Props) {
     if (!open) return;
     const stop = new AbortController();
     const timer = setTimeout(() => {
-      get<Page<Tag>>("tags", { q: typed, limit: SHOWN + chosen.length }, stop.signal).then(
+      const limit = isOffered ? LOOKED_THROUGH : SHOWN + chosen.length;
+      get<Page<Tag>>("tags", { q: typed, limit }, stop.signal).then(
         (page) => {
-          setFound(page.items.filter((tag) => !chosen.includes(tag.topic)).slice(0, SHOWN));
+          const offered = page.items.filter((tag) => !chosen.includes(tag.topic) && (!isOffered || isOffered(tag)));
+          setFound(offered.slice(0, SHOWN));
+          setHint(offered.length ? "" : text.common.nothingFound);
           setAt(0);
         },
-        () => undefined,
+        (error: unknown) => {
+          if (!stop.signal.aborted) setHint(said(asProblem(error)).title);
+        },
       );
     }, TYPING_MS);
     return () => {
@@ -88,10 +99,15 @@ export function Picker({ label, chosen, pick }: Props) {
             onPointerDown={(event) => event.preventDefault()}
             onClick={() => take(tag)}
           >
-            {tag.topic.replace(/^dev\//, "")} <span class="dim">{tag.unit}</span>
+            {brief(tag.topic)} <span class="dim">{tag.unit}</span>
           </li>
         ))}
       </ul>
+      {open && hint && (
+        <p class="picker-hint" role="status">
+          {hint}
+        </p>
+      )}
     </div>
   );
 }

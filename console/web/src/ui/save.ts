@@ -27,10 +27,22 @@ export function csv(rows: readonly (readonly Cell[])[]): Blob {
 
 /** Text with tabs, as spreadsheets take it from the clipboard. False where the browser forbids it. */
 export async function copy(rows: readonly (readonly Cell[])[]): Promise<boolean> {
+  const content = rows.map((row) => row.map((cell) => cell ?? "").join("\t")).join("\n");
   try {
-    await navigator.clipboard.writeText(rows.map((row) => row.map((cell) => cell ?? "").join("\t")).join("\n"));
+    await navigator.clipboard.writeText(content);
     return true;
   } catch {
-    return false;
+    return copySelected(content);
   }
+}
+
+/** Over plain HTTP from another machine browsers have no clipboard, but they copy what is selected. */
+function copySelected(content: string): boolean {
+  const area = document.createElement("textarea");
+  area.value = content;
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
 }

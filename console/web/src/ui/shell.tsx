@@ -1,12 +1,15 @@
 // The head with the ways to every page, and what holds for all of them.
 import type { ComponentChildren } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { isEngineer, logOut, session } from "../api/session";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { useAct } from "../api/act";
+import { expired, isEngineer, session } from "../api/person";
+import { logOut } from "../api/session";
 import { path } from "../router";
 import { setTheme, theme, type Theme } from "../settings";
 import { language, setLanguage, text, type Language } from "../text";
+import { Dialog } from "./dialog";
 import { Icon } from "./icon";
-import { Notice } from "./messages";
+import { Notice, Trouble } from "./messages";
 import { PasswordDialog } from "./password";
 
 const PAGES = ["plant", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
@@ -16,9 +19,14 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const [open, setOpen] = useState(false);
   const first = path.value.split("/")[1] || "plant";
   const title = first in text.nav ? text.nav[first as keyof typeof text.nav] : "";
+  const main = useRef<HTMLElement>(null);
+  const shown = useRef(first);
   useEffect(() => {
     setOpen(false);
     document.title = title ? `${title} · Nexus Edge` : "Nexus Edge";
+    // Another page begins at its beginning, for the keyboard and for who hears it.
+    if (shown.current !== first) main.current?.focus();
+    shown.current = first;
   }, [first]);
   return (
     <>
@@ -42,7 +50,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
         </nav>
         <Preferences />
       </header>
-      <main id="content" tabIndex={-1}>
+      <main id="content" tabIndex={-1} ref={main}>
         {session.value?.insecure && <Notice kind="warn">{text.shell.insecure}</Notice>}
         {session.value?.read_only && <Notice kind="info">{text.shell.readOnly}</Notice>}
         {children}
@@ -52,7 +60,8 @@ export function Shell({ children }: { children: ComponentChildren }) {
 }
 
 export function Preferences() {
-  const person = session.value;
+  const person = expired.value ? null : session.value;
+  const act = useAct();
   const [open, setOpen] = useState(false);
   return (
     <div class="preferences">
@@ -77,9 +86,14 @@ export function Preferences() {
           ) : (
             <span class="person">{person.name}</span>
           )}
-          <button class="quiet" onClick={() => void logOut()}>
+          <button class="quiet" disabled={act.busy} onClick={() => void act.run(logOut)}>
             {text.shell.logOut}
           </button>
+          {act.problem && (
+            <Dialog title={text.shell.notLoggedOut} close={act.clear}>
+              <Trouble problem={act.problem} />
+            </Dialog>
+          )}
         </>
       )}
     </div>

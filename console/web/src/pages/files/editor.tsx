@@ -70,11 +70,10 @@ export function Editor({ label, value, problems, readOnly, change }: Props) {
 
 const lineHeight = (of: Element) => parseFloat(getComputedStyle(of).lineHeight) || 20;
 
-export function Problems({ ok, error, of }: { ok: boolean; error: string | null; of: readonly FileProblem[] }) {
+export function Problems({ ok, of }: { ok: boolean; of: readonly FileProblem[] }) {
   return (
     <>
       {ok && <Notice kind="ok">{text.files.right}</Notice>}
-      {error && <Notice kind="bad">{error}</Notice>}
       {of.length > 0 && (
         <ul class="problems">
           {of.map((one, index) => (

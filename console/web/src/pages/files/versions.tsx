@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAct } from "../../api/act";
 import { useAsk } from "../../api/ask";
 import { post, ProblemError } from "../../api/http";
-import { mayChange } from "../../api/session";
+import { mayChange } from "../../api/person";
 import { moment } from "../../format";
 import { text } from "../../text";
 import { Dialog } from "../../ui/dialog";
@@ -13,9 +13,8 @@ import type { FileProblem } from "./editor";
 
 interface Version {
   id: string;
-  time: string | number;
-  person?: string | null;
-  by?: string | null;
+  time: string;
+  person: string | null;
   files: string[];
 }
 
@@ -55,11 +54,11 @@ export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack
               {items.map((one) => (
                 <tr key={one.id}>
                   <td class="num-left nowrap">{moment(one.time)}</td>
-                  <td>{one.person ?? one.by ?? "–"}</td>
+                  <td>{one.person ?? "–"}</td>
                   <td>{one.files.join(", ")}</td>
                   <td class="actions">
                     {mayChange.value && gateway.writable && (
-                      <button class="quiet" disabled={act.busy} onClick={() => setChosen(one)}>
+                      <button disabled={act.busy} onClick={() => setChosen(one)}>
                         {text.files.rollback}
                       </button>
                     )}

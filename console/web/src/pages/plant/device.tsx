@@ -26,6 +26,11 @@ export function DevicePanel({ path, device }: { path: string; device: Device | u
         <a class="button" href={to("/tags", { device: path })}>
           {text.plant.tagsOf}
         </a>
+        {device && isWrong(device) && (
+          <a class="button" href={to("/tags", { device: path, show: "problems" })}>
+            {text.plant.problemsOf}
+          </a>
+        )}
         <a class="button" href={to("/completeness", { device: path })}>
           {text.plant.completenessOf}
         </a>

@@ -2,13 +2,13 @@
 import { useMemo, useState } from "preact/hooks";
 import type { Device } from "../../api/types";
 import { count, duration } from "../../format";
-import { go, query, to } from "../../router";
+import { go, query, to, toDevice } from "../../router";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
 import { Empty } from "../../ui/messages";
 import { Prose } from "../../ui/prose";
 import { Age, State } from "../../ui/state";
-import { isWrong, tree, type Branch } from "./tree";
+import { isWrong, STATES, tree, type Branch } from "./tree";
 
 const OPEN_BELOW = 60; // a bigger plant opens what is wrong only
 
@@ -32,16 +32,22 @@ export function Devices({ devices, chosen }: { devices: readonly Device[]; chose
           aria-label={text.plant.filter}
           onInput={(event) => setFilter(event.currentTarget.value)}
         />
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={state !== ""}
-            onChange={(event) => go(to("/plant", { state: event.currentTarget.checked ? "wrong" : "" }), true)}
-          />
-          {text.plant.onlyWrong}
-        </label>
+        <select
+          aria-label={head.state}
+          value={state}
+          onChange={(event) => go(to("/plant", { state: event.currentTarget.value }), true)}
+        >
+          <option value="">{text.plant.everyState}</option>
+          <option value="wrong">{text.plant.onlyWrong}</option>
+          {STATES.map((one) => (
+            <option key={one} value={one}>
+              {text.plant.state[one]}
+            </option>
+          ))}
+        </select>
       </div>
-      <div class="scroll" tabIndex={0}>
+      {!shown.length && <p class="dim">{text.plant.noneOfThese}</p>}
+      <div class="scroll" tabIndex={0} hidden={!shown.length}>
         <table class="rows tree">
           <thead>
             <tr>
@@ -119,7 +125,7 @@ function Row({ of, depth, chosen }: { of: Device } & Shown) {
   return (
     <tr class={of.path === chosen ? "chosen" : ""}>
       <th scope="row" class={`depth-${Math.min(depth, 8)}`}>
-        <a href={`/plant/${of.path}`} title={of.name}>
+        <a href={toDevice(of.path)} title={of.name}>
           {of.path.split("/").at(-1)}
         </a>
       </th>

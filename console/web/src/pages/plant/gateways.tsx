@@ -3,7 +3,7 @@ import type { Plant } from "../../api/types";
 import { bytes, count, duration, rough } from "../../format";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
-import { Age } from "../../ui/state";
+import { Age, State } from "../../ui/state";
 import { Fact } from "./device";
 
 export function Gateways({ plant }: { plant: Plant }) {
@@ -35,13 +35,11 @@ export function Gateways({ plant }: { plant: Plant }) {
                       {one.group}/{one.member}
                     </th>
                     <td>
-                      <span class={`state ${one.state === "online" ? "normal" : "bad"}`}>
-                        <Icon name={one.state === "online" ? "ok" : "bad"} /> {text.plant.state[one.state]}
-                      </span>
+                      <State of={plant.broker.connected ? one.state : "unknown"} />
                     </td>
-                    <td class="num">{count(one.devices ?? devicesOf(plant, one.member))}</td>
+                    <td class="num">{count(one.devices)}</td>
                     <td class="num">
-                      {rough(one.readings_per_second)} {name.perSecond}
+                      {rough(one.readings_per_second)} {one.readings_per_second !== null && name.perSecond}
                     </td>
                     <td class="num">{duration(one.lateness_p99)}</td>
                     <td class="num">
@@ -59,27 +57,21 @@ export function Gateways({ plant }: { plant: Plant }) {
           </div>
         </section>
       )}
-      {plant.ingestion && (
-        <section aria-labelledby="ingestion">
-          <h2 id="ingestion">{text.plant.ingestion}</h2>
-          <dl class="facts">
-            <Fact name={name.consumers}>
-              {plant.ingestion.consumers.map((one) => (
-                <span key={`${one.group}-${one.number}`} class={`state ${one.connected ? "normal" : "bad"}`}>
-                  <Icon name={one.connected ? "ok" : "bad"} />
-                  {one.group}-{one.number}{" "}
-                </span>
-              ))}
-              {!plant.ingestion.consumers.length && "–"}
-            </Fact>
-            <Fact name={name.lag}>{duration(plant.ingestion.lag_seconds)}</Fact>
-          </dl>
-        </section>
-      )}
+      <section aria-labelledby="ingestion">
+        <h2 id="ingestion">{text.plant.ingestion}</h2>
+        <dl class="facts">
+          <Fact name={name.consumers}>
+            {plant.ingestion.consumers.map((one) => (
+              <span key={`${one.group}-${one.number}`} class={`state ${one.connected ? "normal" : "bad"}`}>
+                <Icon name={one.connected ? "ok" : "bad"} />
+                {one.group}-{one.number}{" "}
+              </span>
+            ))}
+            {!plant.ingestion.consumers.length && "–"}
+          </Fact>
+          <Fact name={name.lag}>{duration(plant.ingestion.lag_seconds)}</Fact>
+        </dl>
+      </section>
     </>
   );
-}
-
-function devicesOf(plant: Plant, member: string): number {
-  return plant.items.filter((device) => device.gateway?.endsWith(member)).length;
 }

@@ -4,37 +4,40 @@ import type { Device, DeviceState, Gateway, Plant } from "../../api/types";
 import { bytes, count, duration, rough } from "../../format";
 import { text } from "../../text";
 import { to } from "../../router";
+import { STATES } from "./tree";
 import { lagIsHigh } from "./wrong";
 
 export function Numbers({ plant }: { plant: Plant }) {
   const { number: name, about } = text.plant;
-  const living = plant.gateways.filter((one) => one.state === "online");
+  // Without the broker nobody knows what is now.
+  const living = plant.broker.connected ? plant.gateways.filter((one) => one.state === "online") : [];
+  const rate = sum(living, "readings_per_second");
   const spool = sum(living, "spool_messages");
   return (
     <dl class="numbers">
-      {(["online", "degraded", "offline", "unknown"] as const).map((state) => (
+      {STATES.map((state) => (
         <States key={state} state={state} devices={plant.items} />
       ))}
       <Number name={name.readings} href="#gateways">
-        {rough(sum(living, "readings_per_second"))}
-        <small>{name.perSecond}</small>
+        {rough(rate)}
+        {rate !== null && <small>{name.perSecond}</small>}
       </Number>
       <Number name={name.lateness} title={about.lateness} href="#gateways">
         {duration(most(living, "lateness_p99"))}
       </Number>
       <Number name={name.spool} title={about.spool} href="#gateways" level={spool && spool > 1000 ? "warn" : ""}>
-        {count(spool)} <small>{bytes(sum(living, "spool_bytes"))}</small>
+        {count(spool)} {spool !== null && <small>{bytes(sum(living, "spool_bytes"))}</small>}
       </Number>
       <Number name={name.receipts} title={about.receipts} href="#gateways">
         {count(sum(living, "receipts_outstanding"))}
       </Number>
       <Number name={name.lag} title={about.lag} href="#ingestion" level={lagIsHigh(plant) ? "warn" : ""}>
-        {duration(plant.ingestion?.lag_seconds)}
+        {duration(plant.ingestion.lag_seconds)}
       </Number>
-      <Number name={name.broker} href="/about" level={plant.broker?.connected === false ? "bad" : ""}>
+      <Number name={name.broker} href="/about" level={!plant.broker.connected ? "bad" : ""}>
         {connected(plant.broker)}
       </Number>
-      <Number name={name.database} href="/about" level={plant.database?.connected === false ? "bad" : ""}>
+      <Number name={name.database} href="/about" level={!plant.database.connected ? "bad" : ""}>
         {connected(plant.database)}
       </Number>
     </dl>
@@ -66,7 +69,7 @@ function Number(props: { name: string; href: string; title?: string; level?: str
 type Measure = "readings_per_second" | "lateness_p99" | "spool_messages" | "spool_bytes" | "receipts_outstanding";
 
 function known(of: readonly Gateway[], what: Measure): number[] {
-  return of.map((one) => one[what]).filter((value) => value !== null && value !== undefined);
+  return of.map((one) => one[what]).filter((value) => value !== null);
 }
 
 function sum(of: readonly Gateway[], what: Measure): number | null {
@@ -79,6 +82,6 @@ function most(of: readonly Gateway[], what: Measure): number | null {
   return values.length ? Math.max(...values) : null;
 }
 
-function connected(of: { connected: boolean } | null): string {
-  return !of ? "–" : of.connected ? text.plant.number.connected : text.plant.number.away;
+function connected(of: { connected: boolean }): string {
+  return of.connected ? text.plant.number.connected : text.plant.number.away;
 }

@@ -12,6 +12,7 @@ export interface Branch {
 
 const RANK: Record<DeviceState, number> = { online: 0, unknown: 1, degraded: 2, offline: 3 };
 
+export const STATES = ["online", "degraded", "offline", "unknown"] as const;
 export const worse = (a: DeviceState, b: DeviceState) => (RANK[b] > RANK[a] ? b : a);
 export const isWrong = (device: Device) => device.state !== "online";
 export const worstFirst = (a: Device, b: Device) => RANK[b.state] - RANK[a.state] || a.path.localeCompare(b.path);

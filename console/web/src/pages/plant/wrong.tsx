@@ -1,5 +1,6 @@
 // What is wrong now, since when, why, and what to do about it.
-import type { Plant } from "../../api/types";
+import type { Device, Plant } from "../../api/types";
+import { to, toDevice } from "../../router";
 import { text } from "../../text";
 import { Notice } from "../../ui/messages";
 import { Age, State } from "../../ui/state";
@@ -11,12 +12,16 @@ import { isWrong, worstFirst } from "./tree";
 const LAG_SECONDS = 30;
 const SHOWN = 100;
 
-export const lagIsHigh = (plant: Plant) => (plant.ingestion?.lag_seconds ?? 0) > LAG_SECONDS;
+/** An old newest reading is late only while others wait to be stored: else nothing was read since. */
+export function lagIsHigh({ ingestion, gateways, broker }: Plant): boolean {
+  const waits = broker.connected && gateways.some((one) => one.state === "online" && ((one.spool_messages || one.receipts_outstanding) ?? 0) > 0);
+  return waits && (ingestion.lag_seconds ?? 0) > LAG_SECONDS;
+}
 
 interface Row {
   key: string;
   what: preact.ComponentChildren;
-  since: string | number | null;
+  since: string | null;
   why: string;
   remedy: string;
 }
@@ -73,11 +78,12 @@ function ofParts(plant: Plant): Row[] {
   const rows: Row[] = [];
   const add = (what: Row["what"], key: string, why: string, remedy: string, since: Row["since"] = null) =>
     rows.push({ key, what, since, why, remedy });
-  if (plant.broker?.connected === false) {
+  if (!plant.broker.connected) {
     add(part(text.plant.brokerAway, "bad"), "broker", plant.broker.reason ?? "", text.remedy.broker);
   }
-  if (plant.database?.connected === false) add(part(text.plant.databaseAway, "bad"), "database", "", text.remedy.database);
-  for (const gateway of plant.gateways.filter((one) => one.state === "offline")) {
+  if (!plant.database.connected) add(part(text.plant.databaseAway, "bad"), "database", "", text.remedy.database);
+  // Without the broker nobody knows whether a gateway runs.
+  for (const gateway of plant.broker.connected ? plant.gateways.filter((one) => one.state === "offline") : []) {
     const name = `${gateway.group}/${gateway.member}`;
     add(part(text.plant.gatewayGone, "bad", name), `gateway ${name}`, "", text.remedy.gateway, gateway.ts);
   }
@@ -85,19 +91,37 @@ function ofParts(plant: Plant): Row[] {
   return rows;
 }
 
+/** Of devices that are unknown because their gateway or the broker is away, only how many: those have their rows. */
 function ofDevices(plant: Plant): Row[] {
-  return plant.items
-    .filter(isWrong)
+  const gone = new Set(plant.gateways.filter((one) => one.state === "offline").map((one) => one.member));
+  const isExplained = ({ state, gateway }: Device) =>
+    state === "unknown" && (!plant.broker.connected || (gateway !== null && gone.has(gateway)));
+  const wrong = plant.items.filter(isWrong);
+  const explained = wrong.filter(isExplained).length;
+  const rows = wrong
+    .filter((device) => !isExplained(device))
     .sort(worstFirst)
     .map((device) => ({
       key: device.path,
       what: (
         <>
-          <State of={device.state} /> <a href={`/plant/${device.path}`}>{device.path}</a>
+          <State of={device.state} /> <a href={toDevice(device.path)}>{device.path}</a>
         </>
       ),
-      since: device.since,
-      why: device.reason ?? "",
+      // Of what is unknown, only the state before has a time.
+      since: device.state === "unknown" ? null : device.since,
+      why: device.reason,
       remedy: remedy(device),
     }));
+  return explained ? [...rows, unknown(explained, plant)] : rows;
+}
+
+function unknown(many: number, plant: Plant): Row {
+  const what = (
+    <>
+      <State of="unknown" /> <a href={to("/plant", { state: "unknown" })}>{text.plant.count(many)}</a>
+    </>
+  );
+  const why = plant.broker.connected ? text.plant.gatewayGone : text.plant.brokerAway;
+  return { key: "unknown", what, since: null, why, remedy: text.remedy.lastKnown };
 }

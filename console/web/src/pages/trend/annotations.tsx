@@ -1,7 +1,8 @@
 // What people wrote about a time.
 import { useState } from "preact/hooks";
-import { post, ProblemError } from "../../api/http";
-import { isOperator } from "../../api/session";
+import { useAct } from "../../api/act";
+import { post } from "../../api/http";
+import { isOperator } from "../../api/person";
 import type { Annotation } from "../../api/types";
 import { moment } from "../../format";
 import { text } from "../../text";
@@ -37,20 +38,16 @@ export function Annotations({ view, items, written }: Props) {
 }
 
 function Write({ view, written }: Omit<Props, "items">) {
-  const [problem, setProblem] = useState<ProblemError>();
+  const { problem, run } = useAct();
   const [said, setSaid] = useState("");
   const [topic, setTopic] = useState("");
   const about = view.topics.includes(topic) ? topic : (view.topics[0] ?? "");
   const submit = async (event: Event) => {
     event.preventDefault();
-    try {
-      await post("annotations", { topic: about, from: iso(view.from), to: iso(view.to), text: said });
-      setSaid("");
-      setProblem(undefined);
-      written();
-    } catch (error) {
-      if (error instanceof ProblemError) setProblem(error);
-    }
+    const body = { topic: about, from: iso(view.from), to: iso(view.to), text: said };
+    if (!(await run(() => post("annotations", body)))) return;
+    setSaid("");
+    written();
   };
   return (
     <form class="bar" onSubmit={(event) => void submit(event)}>

@@ -1,12 +1,11 @@
 // The history of what is shown, and what comes live after it.
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { get, ProblemError } from "../../api/http";
+import { asProblem, get, isPassing, RETRY_MS, type ProblemError } from "../../api/http";
 import { useLive, type Reading } from "../../api/live";
 import type { Series } from "../../api/types";
 import { line, type Line } from "./points";
 import { iso, length, type View } from "./view";
 
-const RETRY_MS = 5_000;
 const SOONEST_MS = 10_000; // between two requests of a live view
 const TAIL = 5_000; // live readings of a tag kept until the next request
 const DRAW_MS = 500;
@@ -58,13 +57,13 @@ export function useHistory(view: View, points: number): History {
         setAnswer({ series, asked: Date.now(), asking: false });
       } catch (error) {
         if (stop.signal.aborted) return;
-        const problem = error instanceof ProblemError ? error : new ProblemError(0, "", String(error));
+        const problem = asProblem(error);
         setAnswer((old) => ({ ...old, problem, asking: false }));
-        if (problem.status === 0 || problem.status >= 500) wait = Math.max(wait, RETRY_MS);
+        if (isPassing(problem)) wait = Math.max(wait, RETRY_MS);
       }
       if (wait) timer = setTimeout(() => void ask(), wait);
     };
-    // Whoever drags or types asks once, when he is done.
+    // Whoever drags or types asks once, when done.
     timer = setTimeout(() => void ask(), 60);
     return () => {
       stop.abort();

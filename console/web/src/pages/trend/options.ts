@@ -7,6 +7,7 @@ import type { Line } from "./points";
 
 const stepped = uPlot.paths.stepped!({ align: 1 });
 const MOST_AXES = 4;
+const TIME_PX = 72; // between two times: a date is as wide
 const FONT = "12px system-ui, sans-serif";
 
 const isBucketed = (line: Line) => line.resolution !== "" && line.resolution !== "raw";
@@ -16,7 +17,7 @@ export const scaleOf = (line: Line) => (line.steps ? "steps" : `u:${line.unit ??
 
 /** Names what makes another chart necessary: anything but data. */
 export const shape = (lines: readonly Line[]) =>
-  lines.map((line) => `${line.topic} ${scaleOf(line)} ${isBucketed(line)}`).join("\n");
+  lines.map((line) => `${line.topic} ${scaleOf(line)} ${line.text} ${isBucketed(line)}`).join("\n");
 
 export function seriesOf(lines: readonly Line[], hidden: readonly string[]): uPlot.Series[] {
   const out: uPlot.Series[] = [{}];
@@ -61,9 +62,9 @@ function padded(min: number | null, max: number | null): [number, number] {
 export function axesOf(lines: readonly Line[], narrow: boolean): uPlot.Axis[] {
   const look = { stroke: colour("soft"), font: FONT, ticks: { stroke: colour("line"), width: 1 } };
   const grid = { stroke: colour("line"), width: 1 };
-  const scales = [...new Set(lines.map(scaleOf))].slice(0, narrow ? 1 : MOST_AXES);
+  const scales = [...new Set(lines.filter((line) => !line.text).map(scaleOf))].slice(0, narrow ? 1 : MOST_AXES);
   return [
-    { ...look, grid, values: times },
+    { ...look, grid, space: TIME_PX, values: times },
     ...scales.map((scale, index): uPlot.Axis => ({
       ...look,
       scale,

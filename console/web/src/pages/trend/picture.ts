@@ -1,6 +1,6 @@
 // The chart as a picture, with what is in it.
 import type uPlot from "uplot";
-import { moment } from "../../format";
+import { local, timeZone } from "../../format";
 import { save } from "../../ui/save";
 import { colour, pen } from "./paint";
 import type { Line } from "./points";
@@ -23,7 +23,7 @@ export function savePicture(u: uPlot, lines: readonly Line[], view: View): void 
   ctx.textBaseline = "middle";
   ctx.textAlign = "left";
   ctx.fillStyle = colour("ink");
-  ctx.fillText(`${moment(view.from)} – ${moment(view.to)}`, 12, LINE_PX / 2 + 6);
+  ctx.fillText(`${local(view.from)} – ${local(view.to)} ${timeZone}`, 12, LINE_PX / 2 + 6);
   shown.forEach(({ line, index }, row) => {
     const y = (row + 1.5) * LINE_PX + 6;
     ctx.fillStyle = colour(pen(index));

@@ -18,7 +18,7 @@ export interface Line {
   resolution: string;
   points: Drawn[];
   gaps: [number, number][];
-  /** Values are only 0 and 1: drawn as steps. */
+  /** Values are only 0 and 1, without a unit: on and off, drawn as steps. */
   steps: boolean;
   /** Values are texts: nothing to draw. */
   text: boolean;
@@ -30,6 +30,8 @@ function number(value: Value | undefined): number | null {
   // An integer beyond 2^53: near enough for a pixel.
   return typeof value === "string" && /^-?\d+$/.test(value) ? Number(value) : null;
 }
+
+const isBit = (value: number | null) => value === 0 || value === 1;
 
 export function fromReading({ time, value, quality }: Reading): Drawn {
   const drawn = number(value);
@@ -59,14 +61,14 @@ export function line(series: Series, tail: readonly Reading[]): Line {
     resolution: series.resolution,
     points,
     gaps: series.gaps.map((gap) => [Date.parse(gap.from), Date.parse(gap.to)]),
-    steps: values.length > 0 && values.every((point) => point.min === 0 || point.min === 1) && values.every((point) => point.max === 0 || point.max === 1),
+    steps: !series.unit && values.length > 0 && values.every(({ min, max }) => isBit(min) && isBit(max)),
     text: !values.length && points.some((point) => typeof point.shown === "string"),
   };
 }
 
-/** The last point at or before a time, unless it lies beyond a gap. */
-export function before(line: Line, time: number): Drawn | undefined {
-  if (line.gaps.some(([from, to]) => time > from && time < to)) return undefined;
+/** The last point at or before a time, unless it lies beyond a gap; of what is to come nobody knows a value. */
+export function before(line: Line, time: number, now: number): Drawn | undefined {
+  if (time > now || line.gaps.some(([from, to]) => time > from && time < to)) return undefined;
   let low = 0;
   let high = line.points.length;
   while (low < high) {

@@ -1,11 +1,13 @@
 // The lines of the chart, with their values at the cursor and now.
 import { reading } from "../../api/live";
+import type { Value } from "../../api/types";
 import { moment, value } from "../../format";
 import { text } from "../../text";
+import { brief } from "../../topic";
 import { Icon } from "../../ui/icon";
 import { Age, QualityOf } from "../../ui/state";
 import { pen } from "./paint";
-import { before, type Drawn, type Line } from "./points";
+import { before, type Line } from "./points";
 
 interface Props {
   lines: readonly Line[];
@@ -24,7 +26,7 @@ export function Values({ lines, hidden, cursor, toggle, remove }: Props) {
           <tr>
             <th>{head.topic}</th>
             <th class="num at">
-              {head.at} {cursor !== null && <time class="num">{moment(cursor)}</time>}
+              {cursor === null ? head.last : head.at} {cursor !== null && <time class="num">{moment(cursor)}</time>}
             </th>
             <th class="num">{head.minmax}</th>
             <th>{head.quality}</th>
@@ -53,14 +55,21 @@ export function Values({ lines, hidden, cursor, toggle, remove }: Props) {
   );
 }
 
-/** Of what is at the cursor, or of all that is shown. */
-function extremes(points: readonly Drawn[]): string {
+function extremes({ points, steps }: Line): string {
   let [min, max] = [Infinity, -Infinity];
   for (const point of points) {
     if (point.min !== null && point.min < min) min = point.min;
     if (point.max !== null && point.max > max) max = point.max;
   }
-  return min < max ? `${value(min)} – ${value(max)}` : "–";
+  return steps || min > max ? "–" : between(min, max);
+}
+
+const between = (min: number, max: number) => (min === max ? value(min) : `${value(min)} – ${value(max)}`);
+
+/** The database holds on and off as 1 and 0, and a bucket how much of it was on. */
+function shownAs({ steps }: Line, of: Value | undefined): string {
+  if (!steps || typeof of !== "number") return value(of);
+  return of > 0 && of < 1 ? text.trend.onShare(Math.round(of * 100)) : value(of === 1);
 }
 
 /** What a point stands for. */
@@ -76,7 +85,8 @@ interface RowProps extends Omit<Props, "lines" | "hidden"> {
 }
 
 function Row({ line, index, shown, cursor, toggle, remove }: RowProps) {
-  const at = cursor === null ? line.points.at(-1) : before(line, cursor);
+  const at = cursor === null ? line.points.at(-1) : before(line, cursor, Date.now());
+  const ofBucket = at && !line.steps && at.min !== null && at.max !== null && at.min < at.max;
   const live = reading(line.topic).value;
   const unit = line.unit ?? live?.unit ?? "";
   return (
@@ -90,19 +100,20 @@ function Row({ line, index, shown, cursor, toggle, remove }: RowProps) {
         >
           <i class={`pen ${pen(index)} ${shown ? "" : "off"}`} />
         </button>
-        {line.topic.replace(/^dev\//, "")}
+        {brief(line.topic)}
       </th>
       <td class="num at">
-        {value(at?.shown)} <small>{unit}</small>
+        {shownAs(line, at?.shown)} <small>{unit}</small>
+        {ofBucket && <small class="of-bucket">{between(at.min!, at.max!)}</small>}
       </td>
-      <td class="num">{extremes(cursor === null ? line.points : at ? [at] : [])}</td>
+      <td class="num">{extremes(line)}</td>
       <td>
         <QualityOf of={at?.quality} />
       </td>
       <td class="num">
         {live ? (
           <>
-            {value(live.value)} <small>{unit}</small> <small class="age"><Age of={live.time} /></small>
+            {shownAs(line, live.value)} <small>{unit}</small> <small class="age"><Age of={live.time} /></small>
           </>
         ) : (
           "–"

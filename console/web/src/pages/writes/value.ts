@@ -20,9 +20,6 @@ export function parse(typed: string, tag: Tag | undefined, present: Value | unde
   // A German keyboard's comma is a decimal point here.
   const number = Number(said.replace(",", "."));
   if (!Number.isFinite(number)) return { wanted: undefined, fault: text.writes.noNumber };
-  if (/^u?int/.test(tag?.type ?? "") && tag?.type && !Number.isInteger(number) && !tag.unit) {
-    return { wanted: undefined, fault: text.writes.noInteger };
-  }
   const low = tag?.min ?? -Infinity;
   const high = tag?.max ?? Infinity;
   if (number < low || number > high) return { wanted: undefined, fault: text.writes.outside(low, high) };

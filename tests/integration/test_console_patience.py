@@ -1,0 +1,101 @@
+"""The console's HTTP: who sends half a request, or does not read the answer, is not waited for."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from console import patience
+from console.patience import PatientHttp
+from tests.parts import PATIENCE
+
+WAIT = 10.0 * PATIENCE
+LARGE = 20_000_000  # more than the kernel takes
+ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
+    await send({"type": "http.response.body", "body": bytes(LARGE)})
+
+
+@pytest.fixture
+async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
+    """Of a server that looks often."""
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 0.2)
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, http=PatientHttp, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server._serve([listening]))
+    yield listening.getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+@asynccontextmanager
+async def client(port: int, sent: bytes) -> AsyncIterator[asyncio.StreamReader]:
+    """Has sent this, and reads no more than 64 kB of what comes unless it is told to."""
+    own = socket.socket()
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    own.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(own, ("127.0.0.1", port))
+    reader, writer = await asyncio.open_connection(sock=own, limit=32_768)
+    writer.write(sent)
+    try:
+        yield reader
+    finally:
+        writer.transport.abort()
+
+
+async def rest(reader: asyncio.StreamReader) -> int:
+    """Bytes until the connection ends, as it may."""
+    size = 0
+    try:
+        async with asyncio.timeout(WAIT):
+            while part := await reader.read(65_536):
+                size += len(part)
+    except ConnectionError:
+        pass
+    return size
+
+
+async def until(condition: object) -> None:
+    async with asyncio.timeout(WAIT):
+        while not condition():  # type: ignore[operator]
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nA: "])
+async def test_who_sends_no_whole_head_is_not_waited_for(port: int, sent: bytes) -> None:
+    async with client(port, sent) as reader:
+        assert await rest(reader) == 0
+
+
+async def test_an_answer_that_nobody_takes_is_ended(port: int) -> None:
+    async with client(port, ASKED) as reader:
+        await until(lambda: PatientHttp._behind)
+        await until(lambda: not PatientHttp._behind)
+        assert await rest(reader) < LARGE
+
+
+async def test_who_reads_slowly_gets_the_whole_answer(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with client(port, ASKED) as reader:
+        monkeypatch.setattr(patience, "LEAST_TAKEN", 1)
+        size = 0
+        while size < 2_000_000:
+            size += len(await reader.read(65_536))
+            await asyncio.sleep(0.02)
+        assert size + await rest(reader) > LARGE
+
+
+async def test_answers_that_wait_are_bounded_in_all(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "LOOK_SECONDS", 60.0)
+    monkeypatch.setattr(patience, "MOST_UNSENT", 2 * LARGE)
+    async with client(port, ASKED) as first, client(port, ASKED):
+        await until(lambda: len(PatientHttp._behind) == 2)
+        async with client(port, ASKED) as third:
+            assert await rest(first) < LARGE, "who has been behind for longest is cut"
+            assert await rest(third) > LARGE
