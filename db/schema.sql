@@ -381,7 +381,7 @@ CREATE VIEW alarms_raised AS
     priority,
     text
    FROM alarm_events
-  WHERE (event = ANY (ARRAY['raised'::text, 'realarmed'::text])) AND state = 'unacknowledged'::text;
+  WHERE (event = ANY (ARRAY['raised'::text, 'realarmed'::text, 'unshelved'::text, 'unsuppressed'::text, 'in-service'::text])) AND state = 'unacknowledged'::text;
 COMMENT ON VIEW alarms_raised IS 'Each time that an alarm called a person; what was shelved, suppressed or out of service did not';
 GRANT SELECT ON alarms_raised TO nexus_reader;
 
@@ -518,13 +518,13 @@ CREATE FUNCTION alarm_response(start timestamp with time zone, stop timestamp wi
  STABLE
 AS $function$
     WITH each AS (
-        SELECT max(e.priority) AS priority,
-               min(e.time) FILTER (WHERE e.event = 'raised' AND e.state = 'unacknowledged' AND e.time < stop) AS at,
+        SELECT max(e.priority) AS priority, min(e.time) FILTER (WHERE e.state = 'unacknowledged') AS at,
                min(e.time) FILTER (WHERE e.event = 'acknowledged') AS seen
         FROM alarm_events AS e WHERE e.time >= start AND e.occurrence >= start AND e.occurrence < stop
         GROUP BY e.topic, e.occurrence
     ), waited AS (
-        SELECT one.priority, one.seen - one.at AS wait FROM each AS one WHERE at IS NOT NULL
+        SELECT one.priority, CASE WHEN one.seen >= one.at THEN one.seen - one.at END AS wait
+        FROM each AS one WHERE at IS NOT NULL
     )
     SELECT w.priority, count(*), count(wait), percentile_cont(0.5) WITHIN GROUP (ORDER BY wait),
            percentile_cont(0.95) WITHIN GROUP (ORDER BY wait), max(wait)

@@ -1,7 +1,7 @@
 -- How well an alarm system serves its operators, by EEMUA 191 and ISA-18.2: what calls a person, how often, and for how long.
 CREATE VIEW alarms_raised AS
 SELECT time, topic, device, tag, name, occurrence, priority, text FROM alarm_events
-WHERE event IN ('raised', 'realarmed') AND state = 'unacknowledged';
+WHERE event IN ('raised', 'realarmed', 'unshelved', 'unsuppressed', 'in-service') AND state = 'unacknowledged';
 COMMENT ON VIEW alarms_raised IS 'Each time that an alarm called a person; what was shelved, suppressed or out of service did not';
 
 CREATE VIEW alarms_standing AS
@@ -49,13 +49,13 @@ CREATE FUNCTION alarm_response(start timestamptz, stop timestamptz)
 RETURNS TABLE (priority text, raised bigint, acknowledged bigint, median interval, p95 interval, longest interval)
 LANGUAGE sql STABLE AS $$
     WITH each AS (
-        SELECT max(e.priority) AS priority,
-               min(e.time) FILTER (WHERE e.event = 'raised' AND e.state = 'unacknowledged' AND e.time < stop) AS at,
+        SELECT max(e.priority) AS priority, min(e.time) FILTER (WHERE e.state = 'unacknowledged') AS at,
                min(e.time) FILTER (WHERE e.event = 'acknowledged') AS seen
         FROM alarm_events AS e WHERE e.time >= start AND e.occurrence >= start AND e.occurrence < stop
         GROUP BY e.topic, e.occurrence
     ), waited AS (
-        SELECT one.priority, one.seen - one.at AS wait FROM each AS one WHERE at IS NOT NULL
+        SELECT one.priority, CASE WHEN one.seen >= one.at THEN one.seen - one.at END AS wait
+        FROM each AS one WHERE at IS NOT NULL
     )
     SELECT w.priority, count(*), count(wait), percentile_cont(0.5) WITHIN GROUP (ORDER BY wait),
            percentile_cont(0.95) WITHIN GROUP (ORDER BY wait), max(wait)

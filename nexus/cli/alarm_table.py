@@ -28,6 +28,12 @@ def standing(words: Sequence[Word]) -> list[str]:
     return [*table([head, *rows]), "", f"{len(words)} alarms, {calling} to be acknowledged"]
 
 
+def event(word: Word) -> str:
+    """One event on a line by itself."""
+    said = f"{moment(word.record.ts)}  {word.event}: {_name(word)} ({word.priority}), {_value(word)}"
+    return f"{said}: {word.text}" if word.text else said
+
+
 def journal(words: Sequence[Word]) -> list[str]:
     """A line an event."""
     if not words:

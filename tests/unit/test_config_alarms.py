@@ -1,13 +1,20 @@
 """Alarms and derived tags in device files: what is accepted, and what is said of the rest."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from gateway.cluster.catalogue import definition
+from gateway.config import devices as config
+from gateway.config.alarm_keys import AlarmKeys
 from gateway.config.description import describe
 from gateway.config.devices import ConfiguredDevice
+from gateway.config.diagnostics import Diagnostics
+from gateway.config.schema import DerivedKeys
 from nexus.alarms.definition import (
     Above,
     AlarmDefinition,
@@ -289,3 +296,37 @@ def test_a_derived_tag_has_not_the_topic_of_another_device(tmp_path: Path) -> No
     other = "  - {name: x, path: plc/x, protocol: modbus-tcp, host: h, tags: [{name: a, address: 'coil:1'}]}\n"
     text = HEAD + TAGS + "      - {name: x, expression: limit}\n" + other
     assert "tag x has the topic of device x: rename the tag or that path" in faults(tmp_path, text)
+
+
+SCALARS = st.sampled_from(
+    ["temperature", "state", "half", "x", "", "80", "5s", "a > 1", "bit(running, 3)", "min(", "#", "h"]
+)
+ANYTHING = st.recursive(
+    SCALARS | st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3),
+    max_leaves=6,
+)
+KEYS = [*AlarmKeys.model_fields, *DerivedKeys.model_fields, "address", "scale"]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    alarm=st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=6) | ANYTHING,
+    derived=st.dictionaries(st.sampled_from(KEYS), ANYTHING, max_size=6),
+    own=ANYTHING,
+)
+def test_whatever_an_alarm_or_a_derived_tag_holds_it_is_accepted_or_refused(
+    tmp_path: Path, alarm: object, derived: object, own: object
+) -> None:
+    tags = [
+        {"name": "temperature", "address": "holding:40001:float32", "alarms": [alarm, {"name": "b", "when": "x > 1"}]},
+        {"name": "state", "address": "holding:40010:string(8)", "alarms": own},
+        {"name": "half", "expression": "temperature / 2"},
+        derived,
+    ]
+    device = {"name": "plc", "protocol": "modbus-tcp", "host": "h", "tags": tags, "alarms": own}
+    (tmp_path / "plant.yaml").write_text(json.dumps({"devices": [device]}))
+    diagnostics = Diagnostics()
+    with suppress(ConfigError):
+        config.read(tmp_path / "plant.yaml", {}, diagnostics=diagnostics)
+    assert "this is a fault of" not in str(diagnostics)

@@ -1,10 +1,13 @@
 """Derived tags: values that follow from others, and totals that go on."""
 
 import asyncio
+from math import isfinite
 from pathlib import Path
 
 import pytest
 import structlog
+from hypothesis import example, given
+from hypothesis import strategies as st
 from mqtt5 import QoS
 
 from gateway.delivery.control_topics import ControlTopics
@@ -259,3 +262,38 @@ async def test_writes_that_overlap_leave_the_later_one(tmp_path: Path) -> None:
     kept.value = 2.0
     await totals.flush()
     assert KeptTotals(tmp_path, 0).of("plc")["volume"].value == 2.0
+
+
+ANY = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3) | st.just(10**400)
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from("ab"),
+        st.integers(0, 10**13),
+        ANY,
+        st.sampled_from([Quality.BAD, Quality.UNCERTAIN, Quality.GOOD, 255]),
+        st.integers(-(10**13), 10**13),
+    ),
+    max_size=20,
+)
+
+
+@given(STEPS)
+@example([("a", 1, 1e308, 192, 0), ("a", 1, 1e308, 192, 60_000), ("a", 1, 1e308, 192, 120_000)])
+def test_whatever_a_device_gives_derived_tags_have_values_that_can_be_said(
+    steps: list[tuple[str, int, Value, int, int]],
+) -> None:
+    tags = [
+        derived("sum", "a + b * 2"),
+        derived("same", "a == b"),
+        derived("volume", "a", "total", interval=1e12),
+        derived("hours", "a > b", "runtime", per=3600.0, interval=1e12),
+        derived("starts", "same", "count"),
+        derived("share", "volume / (hours + starts)"),
+    ]
+    calculation = Calculation(tags, {})
+    for tag, time, value, quality, now in steps:
+        made = calculation.after([Reading(tag, time, value, quality)], now) + calculation.tick({"sum"}, now)
+        for reading in made:
+            assert reading.value is not None or reading.quality < Quality.UNCERTAIN
+            assert not isinstance(reading.value, float) or isfinite(reading.value)
+            assert not isinstance(reading.value, int) or abs(reading.value) < 2**64
