@@ -1,7 +1,7 @@
 """Whether everything that was due is there: what gateways counted beside what is stored, by device and hour. Pure."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -72,14 +72,16 @@ def items(rows: Sequence[Row], found: Found, start: datetime, stop: datetime, no
             of_hour = [row for row in own if row.time == hour]
             within = [part for gap in gaps if (part := _within(gap, hour)) is not None]
             down = [
-                _cause("gateway down", max(1, round((upto - since).total_seconds() * rate)), since, upto)
+                _cause("gateway down", max(1, round((upto - since).total_seconds() * rate)), since, upto, estimated=True)
                 for since, upto in within
             ]
-            made.append(_item((device, hour), of_hour, found, down))
+            counted = max((row.until for row in of_hour if _run(row) in found.alive), default=now)
+            made.append(_item((device, hour), of_hour, found, down, round((now - counted).total_seconds() * rate)))
     return made
 
 
-def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]]) -> dict[str, Any]:
+def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]], coming: int) -> dict[str, Any]:
+    """`down` is estimated, and so are the readings `coming` that are stored and soon counted."""
     device, hour = key
     counted = {name: sum(getattr(row, name) for row in rows) for name in Row.__struct_fields__[6:]}
     stored, late, rejected = (some.get(key, 0) for some in (found.stored, found.late, found.rejected))
@@ -88,8 +90,8 @@ def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]
     last = max((row.until for row in rows), default=hour)
     span = (max(hour, min(first, hour + HOUR)), min(hour + HOUR, last))
     unconfirmed = _unconfirmed(rows, found.alive) - max(0, -unstored)
-    is_over = all(row.is_of_drops or _run(row) not in found.alive for row in rows)
-    surplus = stored + late + rejected + counted["repeated"] + counted["dropped"] - counted["sent"]
+    known = stored + late + rejected + counted["repeated"] + counted["dropped"]
+    uncounted = max(0, known - counted["sent"] - coming)
     causes = [
         _cause("device away", counted["away"], *span),
         _cause("breaker open", counted["resting"], *span),
@@ -98,13 +100,14 @@ def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]
         _cause("rejected", rejected, *span),
         _cause("not in the database", max(0, unstored), *span),
         _cause("unconfirmed", max(0, unconfirmed), *span),
-        *down,
+        *_but(uncounted, down),
     ]
     causes = [one for one in causes if one["count"]]
     return {
         "device": device,
         "hour": times.text(hour),
-        "due": sum(row.due for row in rows),
+        "until": times.text(last),
+        "due": sum(row.due for row in rows) + sum(one["count"] for one in causes if one["estimated"]),
         "read": counted["read"],
         "suppressed": max(0, counted["read"] + counted["marked"] - counted["sent"]),
         "sent": counted["sent"],
@@ -113,7 +116,7 @@ def _item(key: Key, rows: Sequence[Row], found: Found, down: list[dict[str, Any]
         "duplicate": counted["repeated"],
         "late": late,
         "rejected": rejected,
-        "uncounted": max(0, surplus) if is_over else 0,
+        "uncounted": uncounted,
         "missing": sum(one["count"] for one in causes),
         "causes": causes,
     }
@@ -129,8 +132,22 @@ def _run(row: Row) -> str:
     return row.run[:RUN_LENGTH]
 
 
-def _cause(cause: str, count: int, start: datetime, stop: datetime) -> dict[str, Any]:
-    return {"cause": cause, "count": count, "from": times.text(start), "to": times.text(max(start, stop))}
+def _but(uncounted: int, down: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Without what is stored of that time."""
+    for one in down:
+        stored = min(uncounted, one["count"])
+        uncounted -= stored
+        yield {**one, "count": one["count"] - stored}
+
+
+def _cause(cause: str, count: int, start: datetime, stop: datetime, *, estimated: bool = False) -> dict[str, Any]:
+    return {
+        "cause": cause,
+        "count": count,
+        "estimated": estimated,
+        "from": times.text(start),
+        "to": times.text(max(start, stop)),
+    }
 
 
 def _unwatched(rows: Sequence[Row], now: datetime) -> list[tuple[datetime, datetime]]:

@@ -104,11 +104,13 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     simulated = {number: embedded.free_port() for number in (5020, 4840, 10102)}
     mqtt, web = embedded.free_port(), embedded.free_port()
     login = new_login(folder, web)
-    for name in ("plant.yaml", "devices.yaml"):
-        text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
-        # All at once: a free port may begin with the digits of another one that is to be replaced.
-        text = _PORT.sub(lambda found: str(simulated[int(found[0])]), text)
-        (folder / name).write_text(text, encoding="utf-8")
+    names = ("plant.yaml", "devices.yaml")
+    if not all((folder / name).exists() for name in names):  # with --keep somebody may have changed them
+        for name in names:
+            text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
+            # All at once: a free port may begin with the digits of another one that is to be replaced.
+            text = _PORT.sub(lambda found: str(simulated[int(found[0])]), text)
+            (folder / name).write_text(text, encoding="utf-8")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},
         "NEXUS_MQTT_URL": f"mqtt://127.0.0.1:{mqtt}",

@@ -64,11 +64,18 @@ def test_what_a_run_had_sent_that_ended_without_its_receipts_is_unconfirmed() ->
 
 
 def test_what_a_killed_gateway_had_not_counted_is_uncounted_once_nobody_counts_any_more() -> None:
-    rows, found = [row(read=50, sent=50, receipted=20)], {("a", AT): 55}
+    rows, found = [row(0, 59, read=50, sent=50, receipted=20)], {("a", AT): 51}
     [item] = told(rows, Found(found, {}, {}))
-    assert (item["uncounted"], item["missing"]) == (5, 0)
+    assert (item["uncounted"], item["missing"]) == (1, 0)
     [item] = told(rows, Found(found, {}, {}, {RUN}))
-    assert item["uncounted"] == 0, "its next word may count them"
+    assert item["uncounted"] == 0, "its next word counts them"
+
+
+def test_what_is_stored_of_the_time_in_which_nobody_counted_is_not_missing() -> None:
+    rows = [row(0, 20, read=1200, sent=1200, receipted=1200), row(30, 60, OTHER, read=1800, sent=1800, receipted=1800)]
+    [item] = told(rows, Found({("a", AT): 3400}, {}, {}))
+    assert (causes(item), item["uncounted"]) == ({"gateway down": 200}, 400)
+    assert (item["due"], item["until"]) == (3200, "2026-11-26T13:00:00.000Z")
 
 
 def test_what_is_dropped_of_an_earlier_run_is_dropped_once() -> None:

@@ -11,6 +11,7 @@ import { Empty, Notice, Status } from "../ui/messages";
 interface Cause {
   cause: string;
   count: number;
+  estimated: boolean;
   from: string;
   to: string;
 }
@@ -207,10 +208,10 @@ function Details({ title, rows }: { title: string; rows: readonly Hour[] }) {
   );
 }
 
-function said({ cause, count: many, from, to: until }: Cause): string {
+function said({ cause, count: many, estimated, from, to: until }: Cause): string {
   const name = text.completeness.cause[cause] ?? cause;
   const seconds = (Date.parse(until) - Date.parse(from)) / 1000;
-  return `${name}: ${count(many)} (${moment(from)}, ${duration(seconds)})`;
+  return `${name}: ${estimated ? "≈ " : ""}${count(many)} (${moment(from)}, ${duration(seconds)})`;
 }
 
 interface Row {

@@ -11,7 +11,7 @@ import { brief } from "../topic";
 import { CopyButton } from "../ui/copied";
 import { Grid, GridRow, type Column } from "../ui/grid";
 import { Icon } from "../ui/icon";
-import { Empty, Notice, Trouble } from "../ui/messages";
+import { Empty, Missing, Notice, Trouble } from "../ui/messages";
 import { csv, save, type Cell } from "../ui/save";
 import { chosen, isOfAll, SHOWS, type Choice, type Devices, type Show } from "./tags/choice";
 import { COLUMNS, loadColumns, saveColumns, type TagColumn } from "./tags/columns";
@@ -118,6 +118,7 @@ export default function Tags() {
           </button>
         </p>
       )}
+      <Missing parts={plant?.missing ?? []} />
       {rows.problem && <Trouble problem={rows.problem} />}
       {download.problem && <Trouble problem={download.problem} />}
       {away.value !== null && <Notice kind="warn">{text.problem.live}</Notice>}

@@ -1,6 +1,7 @@
 // One device: what is known about it, and where to look next.
 import type { ComponentChildren } from "preact";
-import type { Device } from "../../api/types";
+import { useAsk } from "../../api/ask";
+import type { Device, Page, Tag } from "../../api/types";
 import { count, duration, moment } from "../../format";
 import { to } from "../../router";
 import { text } from "../../text";
@@ -8,8 +9,11 @@ import { Icon } from "../../ui/icon";
 import { Notice } from "../../ui/messages";
 import { Prose } from "../../ui/prose";
 import { Age, State } from "../../ui/state";
+import { MOST_TOPICS } from "../trend/view";
 import { remedy } from "./remedy";
 import { isWrong } from "./tree";
+
+const LOOKED_THROUGH = 100;
 
 export function DevicePanel({ path, device }: { path: string; device: Device | undefined }) {
   return (
@@ -23,6 +27,7 @@ export function DevicePanel({ path, device }: { path: string; device: Device | u
       </div>
       {!device ? <Notice kind="info">{text.remedy.unknown}</Notice> : <Facts device={device} />}
       <p class="ways">
+        <TrendOf key={path} path={path} />
         <a class="button" href={to("/tags", { device: path })}>
           {text.plant.tagsOf}
         </a>
@@ -39,6 +44,18 @@ export function DevicePanel({ path, device }: { path: string; device: Device | u
         </a>
       </p>
     </section>
+  );
+}
+
+/** Of as many of its tags as a trend shows; texts are not drawn. */
+function TrendOf({ path }: { path: string }) {
+  const tags = useAsk<Page<Tag>>("tags", { device: path, limit: LOOKED_THROUGH }).data?.items ?? [];
+  const drawn = tags.filter((tag) => !/string|text/i.test(tag.type ?? "")).slice(0, MOST_TOPICS);
+  if (!drawn.length) return null;
+  return (
+    <a class="button" href={to("/trend", { t: drawn.map((tag) => tag.topic) })}>
+      <Icon name="trend" /> {text.trend.title}
+    </a>
   );
 }
 

@@ -1,5 +1,6 @@
 // The numbers of the whole plant; each leads to what it is made of.
 import type { ComponentChildren } from "preact";
+import { useId } from "preact/hooks";
 import type { Device, DeviceState, Gateway, Plant } from "../../api/types";
 import { bytes, count, duration, rough } from "../../format";
 import { text } from "../../text";
@@ -56,11 +57,14 @@ function States({ state, devices }: { state: DeviceState; devices: readonly Devi
 }
 
 function Number(props: { name: string; href: string; title?: string; level?: string; children: ComponentChildren }) {
+  const id = useId();
   return (
     <div class={`number ${props.level ?? ""}`} title={props.title}>
-      <dt>{props.name}</dt>
+      <dt id={id}>{props.name}</dt>
       <dd>
-        <a href={props.href}>{props.children}</a>
+        <a href={props.href} aria-describedby={id}>
+          {props.children}
+        </a>
       </dd>
     </div>
   );
