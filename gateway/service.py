@@ -176,7 +176,7 @@ class _Gateway:
             guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
             guard.keep(group, "timer", self._completeness.run, name="completeness"),
             guard.keep(group, "timer", self._totals.kept.run, name="totals"),
-            guard.keep(group, "timer", self._alarms.run, name="alarms"),
+            guard.keep(group, "timer", self._alarms.words.run, name="alarms"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
@@ -194,7 +194,7 @@ class _Gateway:
             await self._commands.stop()
             self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
             self._completeness.flush()
-            await self._alarms.flush()
+            await self._alarms.words.flush()
             self._publisher.finish()
             await self._totals.kept.flush()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
@@ -213,7 +213,7 @@ class _Gateway:
     async def _end(self) -> None:
         await _ended(self._publishing)
         await self._delivery.end()
-        self._alarms.close()
+        self._alarms.words.records.close()
         await _ended(*self._storing)
 
     def _waiting_for(self) -> list[str]:

@@ -27,7 +27,8 @@ class PolledAlarms:
 
     def __init__(self, one: ConfiguredDevice, said: Said, may_poll: Callable[[], bool]) -> None:
         self.name, self.path = one.device.name, one.device.path
-        self.definitions = one.alarms
+        self._definitions = one.alarms
+        self.keys = frozenset((definition.tag, definition.name) for definition in one.alarms)
         self._said, self._may_poll = said, may_poll
         self._alarms: DeviceAlarms | None = None
         self._waiting: deque[tuple[Callable[[DeviceAlarms, int], list[Change]], int]] = deque(maxlen=MOST_WAITING)
@@ -51,7 +52,7 @@ class PolledAlarms:
 
     def begin(self, records: Mapping[Key, Record]) -> None:
         """Goes on from these, with what was read meanwhile."""
-        self._alarms = DeviceAlarms(self.definitions, records)
+        self._alarms = DeviceAlarms(self._definitions, records)
         waiting, self._waiting = self._waiting, deque()
         for work, now in waiting:
             self._run(work, now)

@@ -120,7 +120,7 @@ class AlarmRequests:
         change = polled.ask(target.tag, target.name, request)
         with suppress(TimeoutError):  # a disk that refuses is told in /health; the state holds, in memory
             async with asyncio.timeout(STORE_SECONDS):
-                await self._alarms.stored()
+                await self._alarms.words.stored()
         return Answer(True, change.record.state, change.record.ts)
 
     def _audit(self, target: Target, by: str | None, request: Request | None, answer: Answer) -> None:

@@ -7,7 +7,7 @@ from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
 from gateway.derived.derivation import Derivation
 from gateway.polling.report import Changes
-from gateway.polling.tally import Tally
+from gateway.polling.tally import Cause, Tally
 from nexus.contract.reading import Quality, Reading
 from nexus.contract.totals import Totals
 from nexus.process.clock import now_ms
@@ -36,6 +36,8 @@ class Intake:
         self._changes = Changes(reports)
         self._reports = bool(reports)
         self._metrics = metrics.device(one.device.name)
+        self._share = 1 + len(one.derived) / len(one.device.tags)
+        self._unread = 0.0  # part of a reading
 
     def take(self, readings: list[Reading], bad: int) -> None:
         """The device gave these, of which so many are bad."""
@@ -52,6 +54,13 @@ class Intake:
             # Totals are only uncertain now, and would pass for a sign of life.
             self._alarms.marked([reading for reading in readings if reading.quality < _UNCERTAIN])
         self._publish(readings, len(readings))
+
+    def unread(self, cause: Cause, count: int, now: int) -> None:
+        """So many of the device's tags were due, and are not read: of derived tags as many are missing, on average."""
+        self._unread += count * self._share
+        whole = int(self._unread)
+        self._unread -= whole
+        self._tally.unread(cause, whole, now)
 
     def lost(self, reason: str) -> None:
         """The device cannot be reached; what is marked bad comes after this."""

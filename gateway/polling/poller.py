@@ -60,7 +60,6 @@ class Poller:
         totals: Totals | None = None,
     ) -> None:
         self.configured = configured
-        self._tally = tally
         self._intake = Intake(configured, on_scan, tally=tally, alarms=alarms, totals=totals)
         self._listened = False  # so nothing was due by the schedule since it was looked at last
         self._slots = slots
@@ -142,8 +141,8 @@ class Poller:
             if self._partial and self._may_poll():
                 self._mark_bad(self._unread)
         due = schedule.take(now).due
-        self._tally.unread("away", len(self._unread), now_ms())
-        self._tally.unread(self._cause, 0 if self._listened else due, now_ms())
+        self._intake.unread("away", len(self._unread), now_ms())
+        self._intake.unread(self._cause, 0 if self._listened else due, now_ms())
         self._unread, self._partial, self._listened = (), False, False
         schedule.put_back(again, everything=is_all_bad)
 
@@ -192,7 +191,7 @@ class Poller:
         if not self._unread:
             tick = schedule.take(self._clock())
             self._unread = tick.items
-            self._tally.unread(self._cause, tick.skipped, now_ms())
+            self._intake.unread(self._cause, tick.skipped, now_ms())
         with scans.watched():
             await self._scan_on_time(session, schedule, scans)
 
@@ -210,7 +209,7 @@ class Poller:
             metrics.lateness.observe(tick.lateness)
             if tick.missed:
                 self._metrics.missed += tick.missed
-                self._tally.unread("overran", tick.skipped, now_ms())
+                self._intake.unread("overran", tick.skipped, now_ms())
 
     async def _scan(self, scans: Scans, tags: tuple[Tag, ...]) -> None:
         began = self._clock()

@@ -25,13 +25,14 @@ def standing(words: Sequence[Word]) -> list[str]:
         for one in words
     ]
     calling = sum(one.record.state in _CALLING for one in words)
-    return [*table([head, *rows]), "", f"{len(words)} alarms, {calling} to be acknowledged"]
+    number = f"{len(words)} alarm{'' if len(words) == 1 else 's'}"
+    return [*_plain_table(head, rows), "", f"{number}, {calling} to be acknowledged"]
 
 
 def event(word: Word) -> str:
     """One event on a line by itself."""
     said = f"{moment(word.record.ts)}  {word.event}: {_name(word)} ({word.priority}), {_value(word)}"
-    return f"{said}: {word.text}" if word.text else said
+    return _plain(f"{said}: {word.text}" if word.text else said)
 
 
 def journal(words: Sequence[Word]) -> list[str]:
@@ -51,7 +52,16 @@ def journal(words: Sequence[Word]) -> list[str]:
         )
         for one in words
     ]
-    return table([head, *rows])
+    return _plain_table(head, rows)
+
+
+def _plain_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    return table([head, *(tuple(map(_plain, row)) for row in rows)])
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else "�" for letter in text)
 
 
 def _urgency(word: Word) -> tuple[bool, int, int]:

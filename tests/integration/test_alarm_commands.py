@@ -52,7 +52,7 @@ def test_an_alarm_is_listed_acknowledged_shelved_and_in_the_journal(
     plant.until_state("unacknowledged")
     shown = terminal.run("list")
     assert "high      unacknowledged  plant/plc/temperature/high  85 °C (limit 80)  Bearing hot" in shown
-    assert "1 alarms, 1 to be acknowledged" in shown
+    assert "1 alarm, 1 to be acknowledged" in shown
 
     assert terminal.run("ack", HIGH, "--by", "anna", "--reason", "on my way") == f"{HIGH}: acknowledged\n"
     assert f"{HIGH}: " in terminal.run("ack", f"alarm/{HIGH}", "--by", "anna", code=1), "there is nothing left to do"

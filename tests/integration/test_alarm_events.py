@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from db import migrate as schema
 from db.settings import Settings
+from db.status import status
 from ingestion.consume.batch import Batch
 from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import Encoding
@@ -89,6 +90,8 @@ def test_writers_add_readers_look_and_neither_changes_what_was(database: str) ->
         with psycopg.connect(as_role(database, role)) as reader:
             assert reader.execute("SELECT state FROM alarms_now").fetchall() == [("unacknowledged",)]
             assert reader.execute("SELECT event FROM alarm_events").fetchall() == [("raised",)]
+    with schema.connect(as_role(database, "nexus_reader")) as reader:
+        assert dict(status(reader)[0])["alarms that are not normal"] == "1 of 1"
     for role, statement in (
         ("nexus_writer", "UPDATE alarm_events SET by = 'anna'"),
         ("nexus_writer", "DELETE FROM alarm_events"),

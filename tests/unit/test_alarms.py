@@ -12,8 +12,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway import metrics
-from gateway.alarms import alarms as module
 from gateway.alarms import record_file, take_over
+from gateway.alarms import words as module
 from gateway.alarms.alarms import Alarms
 from gateway.alarms.polled import PolledAlarms
 from gateway.delivery.batch import Batch
@@ -104,6 +104,9 @@ class Gateway:
         """So many words have left, and the spool has them."""
         await self.until(lambda: len(self.said) == count and not events(self.file))
 
+    def word(self) -> Word | None:
+        return self.alarms.words.by_key("plant/plc").get(("t", "high"))
+
     async def until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
             while not done():
@@ -116,7 +119,7 @@ async def gateway(folder: Path, broker: Broker | None = None, *, alone: bool = T
     async with asyncio.TaskGroup() as group:
         own = Gateway(folder, group, broker, alone=alone)
         await own.alarms.open()
-        tasks = [group.create_task(own.alarms.run())]
+        tasks = [group.create_task(own.alarms.words.run())]
         if broker is not None:
             broker.take = own.alarms.take_over.handle
             tasks.append(group.create_task(own.alarms.serve(cast(Any, broker))))
@@ -143,7 +146,7 @@ async def test_a_word_leaves_retained_once_the_disk_has_it(tmp_path: Path) -> No
         polled = await own.polled(HIGH)
         polled.read(reading(81.0))
         await own.until(lambda: bool(own.said))
-        word = own.alarms.word(TOPIC, "plant/plc")
+        word = own.word()
     assert own.said == [("raised", "unacknowledged", True)]
     assert word is not None
     assert (word.priority, word.text, word.response, word.unit) == ("high", "Bearing hot", "Reduce speed", "°C")
@@ -156,13 +159,13 @@ async def test_a_restart_neither_raises_again_nor_forgets(tmp_path: Path) -> Non
         await own.settled(1)
         polled.ask("t", "high", Request("acknowledge", by="anna"))
         await own.settled(2)
-        before = own.alarms.word(TOPIC, "plant/plc")
+        before = own.word()
     async with gateway(tmp_path) as own:
         polled = await own.polled(HIGH)
         polled.read(reading(82.0))
         await asyncio.sleep(0.1)
         assert own.said == []
-        assert own.alarms.word(TOPIC, "plant/plc") == before
+        assert own.word() == before
         polled.read(reading(70.0))
         await own.until(lambda: bool(own.said))
     assert own.said == [("cleared", "normal", True)]
@@ -198,7 +201,7 @@ async def test_a_device_that_is_taken_over_goes_on_from_what_is_retained(
 ) -> None:
     async with gateway(tmp_path, Broker({TOPIC: alarm.encode(raised)}), alone=alone) as own:
         (await own.polled(HIGH)).read(reading(82.0))
-        await own.until(lambda: own.alarms.word(TOPIC, "plant/plc") == raised)
+        await own.until(lambda: own.word() == raised)
         await asyncio.sleep(0.1)
     assert own.said == []
 
@@ -244,11 +247,11 @@ async def test_a_word_that_went_by_way_of_the_disk_is_retained_all_the_same(tmp_
         await own.until(lambda: TOPIC in broker.retained)
         broker.retained.clear()
         batch = Batch(TOPIC, b"{}", 1, 1, in_flight=True, retain=True)
-        own.alarms.retained.live("plant/plc", TOPIC, batch)
+        own.alarms.words.retained.live("plant/plc", TOPIC, batch)
         await asyncio.sleep(0.05)
         assert not broker.retained  # it may still arrive
         batch.in_flight = batch.retain = False  # as the outbox does with what is to be sent again
-        own.alarms.retained.say("plant/plc", "alarm/plant/plc/other")
+        own.alarms.words.retained.say("plant/plc", "alarm/plant/plc/other")
         await own.until(lambda: TOPIC in broker.retained)
 
 
@@ -283,7 +286,7 @@ async def test_a_device_that_left_the_files_while_the_gateway_was_away(tmp_path:
         own = Gateway(tmp_path, group, broker, alone=True)
         own.files.clear()
         await own.alarms.open()
-        tasks = [group.create_task(own.alarms.run()), group.create_task(own.alarms.serve(cast(Any, broker)))]
+        tasks = [group.create_task(own.alarms.words.run()), group.create_task(own.alarms.serve(cast(Any, broker)))]
         await own.until(lambda: not broker.retained and not words(own.file))
         for task in tasks:
             task.cancel()
@@ -303,7 +306,7 @@ async def test_the_last_words_of_a_device_leave_before_another_gateway_begins(
             said.append((alarm.decode(name, payload).event, retain))
             return Batch(name, payload, 1, 1)
 
-        monkeypatch.setattr(own.alarms, "_record", record)
+        monkeypatch.setattr(own.alarms.words, "_record", record)
         polled.read(reading(70.0))
         own.alarms.release("plant/plc")
         assert said == [("cleared", True)]
@@ -337,7 +340,7 @@ async def test_a_disk_that_refuses_stops_no_alarm_and_health_says_so(
         def write(*_: object) -> None:
             raise OSError("disk full")
 
-        monkeypatch.setattr(own.alarms, "_record", record)
+        monkeypatch.setattr(own.alarms.words, "_record", record)
         monkeypatch.setattr("gateway.alarms.record_file.write", write)
         polled.read(reading(81.0))
         await own.until(lambda: bool(said))
@@ -357,7 +360,7 @@ async def test_a_thousand_alarms_at_once_are_one_write(tmp_path: Path, monkeypat
             real(database, update)
 
         monkeypatch.setattr(record_file, "write", write)
-        monkeypatch.setattr(own.alarms, "_record", lambda name, *_, **__: Batch(name, b"{}", 1, 1))
+        monkeypatch.setattr(own.alarms.words, "_record", lambda name, *_, **__: Batch(name, b"{}", 1, 1))
         polled.read(reading(81.0))
         await own.until(lambda: sum(writes) == 1000)
     assert max(writes) == 1000

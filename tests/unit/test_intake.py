@@ -47,8 +47,9 @@ class Line:
             one, lambda change: self.said.append((change.definition.name, change.event)), lambda: True
         )
         self.alarms.begin({})
+        self.tally = Tally()
         self.intake = Intake(
-            one, lambda _, readings: self.published.extend(readings), tally=Tally(), alarms=self.alarms, totals=None
+            one, lambda _, readings: self.published.extend(readings), tally=self.tally, alarms=self.alarms, totals=None
         )
 
     def news(self) -> Mapping[str, object]:
@@ -91,3 +92,12 @@ async def test_while_nothing_changes_totals_are_said_and_what_was_silent_for_too
     assert "double" in line.intake.silent(now=70_000)
     line.intake.confirm({"double"})
     assert line.news()["double"] == 2.0
+
+
+async def test_what_is_not_read_is_missing_of_derived_tags_too(line: Line) -> None:
+    for _ in range(3):
+        line.intake.unread("away", 1, 1_000)
+    line.intake.take([Reading("a", 1_000, 1.0)], 0)
+    hours = line.tally.hours.values()
+    assert sum(hour.read for hour in hours) == 1 + len(DERIVED)
+    assert sum(hour.away for hour in hours) == 3 * (1 + len(DERIVED))
