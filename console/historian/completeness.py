@@ -72,7 +72,9 @@ def items(rows: Sequence[Row], found: Found, start: datetime, stop: datetime, no
             of_hour = [row for row in own if row.time == hour]
             within = [part for gap in gaps if (part := _within(gap, hour)) is not None]
             down = [
-                _cause("gateway down", max(1, round((upto - since).total_seconds() * rate)), since, upto, estimated=True)
+                _cause(
+                    "gateway down", max(1, round((upto - since).total_seconds() * rate)), since, upto, estimated=True
+                )
                 for since, upto in within
             ]
             counted = max((row.until for row in of_hour if _run(row) in found.alive), default=now)
