@@ -16,6 +16,7 @@ CREATE TABLE IF NOT EXISTS word (topic TEXT PRIMARY KEY, payload BLOB NOT NULL) 
 CREATE TABLE IF NOT EXISTS event (id INTEGER PRIMARY KEY, topic TEXT NOT NULL, payload BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS device (path TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+_OURS = "typeof(topic) = 'text' AND typeof(payload) = 'blob'"
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)  # the last: other tables than ours
 
 
@@ -75,12 +76,11 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 
 def contents(database: sqlite3.Connection) -> Contents:
-    """All that is in it. Raises sqlite3.Error."""
-    return Contents(
-        dict(database.execute("SELECT topic, payload FROM word")),
-        database.execute("SELECT id, topic, payload FROM event ORDER BY id").fetchall(),
-        {path for (path,) in database.execute("SELECT path FROM device")},
-    )
+    """All that is in it, but for what we cannot have written. Raises sqlite3.Error."""
+    words = database.execute(f"SELECT topic, payload FROM word WHERE {_OURS}")  # noqa: S608  our own text
+    events = database.execute(f"SELECT id, topic, payload FROM event WHERE {_OURS} ORDER BY id")  # noqa: S608
+    devices = database.execute("SELECT path FROM device WHERE typeof(path) = 'text'")
+    return Contents(dict(words), events.fetchall(), {path for (path,) in devices})
 
 
 def write(database: sqlite3.Connection, update: Update) -> None:

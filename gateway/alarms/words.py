@@ -58,7 +58,9 @@ class Words:
             with suppress(DecodeError):
                 self._remember(contract.decode(topic, payload))
         for number, topic, payload in found.events:
-            self.records.handed(number, self._record(topic, payload))
+            with suppress(DecodeError):
+                contract.decode(topic, payload)
+                self.records.handed(number, self._record(topic, payload))
         return found.devices
 
     @property
@@ -127,8 +129,9 @@ class Words:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Keeps the broker's retained words up to date for as long as the connection lasts. Raises MqttError."""
-        for topic, word in self._removed.items():
-            self.retained.say(word.device, topic)
+        unsaid = {word.topic for _, word, _ in self._unsaid}  # these are cleared after their last word
+        for topic in self._removed.keys() - unsaid:
+            self.retained.say(self._removed[topic].device, topic)
         await self.retained.run(connection)
 
     async def stored(self) -> None:

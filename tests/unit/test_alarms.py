@@ -183,6 +183,21 @@ async def test_an_event_that_did_not_reach_the_spool_is_published_by_the_next_pr
         assert own.said == []
 
 
+async def test_what_no_gateway_can_have_written_is_left_out(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as own:
+        (await own.polled(HIGH)).read(reading(81.0))
+        await own.settled(1)
+    with sqlite3.connect(own.file) as database:
+        database.executemany("INSERT INTO event VALUES (?, ?, ?)", [(90, "x", b"{}"), (91, b"y", "{}"), (92, "", b"")])
+        database.executemany("INSERT INTO word VALUES (?, ?)", [("x", b"no JSON"), (b"y", 5), ("", b"")])
+        database.execute("INSERT INTO device VALUES (?)", (b"z",))
+    async with gateway(tmp_path) as own:
+        word = own.word()
+        assert word is not None
+        assert word.record.state == "unacknowledged"
+        assert own.said == []
+
+
 def events(file: Path) -> list[tuple[bytes]]:
     with sqlite3.connect(file) as database:
         return database.execute("SELECT payload FROM event").fetchall()
