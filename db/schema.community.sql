@@ -792,7 +792,7 @@ CREATE FUNCTION days_not_rolled_up()
  RETURNS bigint
  LANGUAGE sql
  STABLE SECURITY DEFINER
- SET search_path TO '$user', 'public'
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
     SELECT count(DISTINCT day) FROM stored_days(late_before() - INTERVAL '5 days') AS day,
         plant_days(day, day + INTERVAL '24 hours') AS ours
