@@ -30,6 +30,7 @@ from console.api import (
     write,
 )
 from console.bodies import Bodies
+from console.faults import Faults
 from console.headers import Headers
 from console.measured import Measured
 from console.names import Names
@@ -78,6 +79,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app.mount("/", Pages(), name="pages")
     app.add_middleware(Bodies)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
+    app.add_middleware(Faults)
     app.add_middleware(Names, hosts=hosts)
     app.add_middleware(Headers)
     app.add_middleware(Measured, prefix=PREFIX)

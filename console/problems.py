@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from console.access.person import AccessError
+from console.database import BusyError
+from console.turns import TurnError
 
 TYPE = "application/problem+json"
 NARROW = "the database took too long for this: ask for fewer topics, a shorter time, or fewer points"
@@ -56,7 +58,8 @@ class Problem(Exception):  # noqa: N818  RFC 9457 calls it so
 
 def answer(status: int, title: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """The problem as a document."""
-    content = {"type": "about:blank", "title": title, "status": status, "detail": detail, **more}
+    said = detail.encode(errors="replace").decode()  # what was sent may hold half a character, and be named here
+    content = {"type": "about:blank", "title": title, "status": status, "detail": said, **more}
     return Response(msgspec.json.encode(content), status, headers, TYPE)
 
 
@@ -81,6 +84,10 @@ def install(app: FastAPI) -> None:
     async def impossible(_: Request, error: AccessError) -> Response:
         return answer(error.status, "Not possible", str(error))
 
+    _install_database(app)
+
+
+def _install_database(app: FastAPI) -> None:
     @app.exception_handler(psycopg.errors.ReadOnlySqlTransaction)
     async def read_only(_: Request, __: Exception) -> Response:
         return answer(503, "The database can only be read", "this is a standby, or its disk is full: try again later")
@@ -96,6 +103,16 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(psycopg.errors.QueryCanceled)
     async def too_slow(request: Request, __: Exception) -> Response:
         return answer(503, "The query took too long", _SLOW.get(request.method, "nothing was done: try again later"))
+
+    @app.exception_handler(TurnError)
+    async def too_many(_: Request, __: Exception) -> Response:
+        said = "others of your queries are still under way: wait for them, or ask for less"
+        return answer(429, "Too many queries at once", said, {"Retry-After": "5"})
+
+    @app.exception_handler(BusyError)
+    async def busy(_: Request, __: Exception) -> Response:
+        said = "queries of others take all connections: try again in some seconds, or raise NEXUS_CONSOLE_CONNECTIONS"
+        return answer(503, "The console is busy", said, {"Retry-After": "5"})
 
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(psycopg.OperationalError)

@@ -106,7 +106,7 @@ class _Console:
     async def _look(self) -> None:
         was: str | None = None
         while True:
-            self._away = await self._database.away()
+            self._away = await self._database.look()
             metrics.database_up.set(self._away is None)
             if was is None and self._away is not None:
                 log.get("database").warning("the database is away", reason=self._away)

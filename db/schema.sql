@@ -266,8 +266,11 @@ CREATE TABLE consumers (
     number integer NOT NULL,
     login oid NOT NULL,
     application text NOT NULL,
+    lag double precision,
+    lag_at timestamp with time zone,
     PRIMARY KEY (consumer_group, number)
 );
+COMMENT ON COLUMN consumers.lag IS 'Seconds from the newest reading of the last batch to its commit, or that the oldest message waits';
 COMMENT ON TABLE consumers IS 'The number of each consumer in its group; taken while its connection is open';
 GRANT SELECT ON consumers TO nexus_reader;
 GRANT INSERT, SELECT, UPDATE ON consumers TO nexus_writer;
@@ -312,6 +315,7 @@ CREATE TABLE rejects (
     tags text[],
     key uuid,
     retry timestamp with time zone,
+    tried timestamp with time zone,
     PRIMARY KEY (id)
 );
 CREATE INDEX rejects_reason ON rejects (reason text_pattern_ops, "time");
@@ -324,6 +328,7 @@ COMMENT ON COLUMN rejects.source IS 'Topic that the message came on, where it is
 COMMENT ON COLUMN rejects.tags IS 'The refused tags of a message of which others are stored; empty for a single row';
 COMMENT ON COLUMN rejects.key IS 'The same for repetitions; none where nobody can tell, or while it is tried again';
 COMMENT ON COLUMN rejects.retry IS 'When somebody asked for it to be tried again; infinity while it is tried';
+COMMENT ON COLUMN rejects.tried IS 'When it was tried again last, and refused again';
 COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
@@ -751,14 +756,14 @@ END
 $function$;
 REVOKE EXECUTE ON FUNCTION keep_alarm_states() FROM PUBLIC;
 
--- 044_reject_retry.sql
+-- 049_reject_tried.sql
 CREATE FUNCTION keep_taken_rejects(ids bigint[])
  RETURNS void
  LANGUAGE sql
  SECURITY DEFINER
  SET search_path TO 'public', 'pg_temp'
 AS $function$
-    UPDATE rejects SET retry = NULL WHERE id = ANY (ids) AND retry = 'infinity'
+    UPDATE rejects SET retry = NULL, tried = now() WHERE id = ANY (ids) AND retry = 'infinity'
 $function$;
 REVOKE EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION keep_taken_rejects(ids bigint[]) TO nexus_writer;

@@ -107,7 +107,7 @@ class _Ingester:
                 await pipeline.prepare()
 
             retries = Retries(self._own)
-            keeping = guard.part(group, slot.keep(), name="slot")
+            keeping = guard.part(group, slot.keep(lambda: pipeline.lag), name="slot")
             retrying = guard.keep(group, "timer", retries.run, name="retries")
             judging = guard.part(group, lateness.run(pipeline.lateness_changed), name="lateness")
             writing = guard.part(group, pipeline.run(), name="pipeline")

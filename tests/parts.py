@@ -224,14 +224,14 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
-        self._data, self.log = folder / "data", folder / "postgres.log"
+        self.data, self.log = folder / "data", folder / "postgres.log"
         given = os.environ.get("NEXUS_TEST_POSTGRES_BIN")
         self.programs = Path(given) if given else embedded.programs()
         self._user: dict[str, Any] = (
             {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 and not given else {}
         )
         folder.chmod(0o777)
-        self._run("initdb", "-A", "trust", "-U", "postgres", "-D", str(self._data))
+        self._run("initdb", "-A", "trust", "-U", "postgres", "-D", str(self.data))
         options = ["listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={folder}"]
         options += os.environ.get("NEXUS_TEST_POSTGRES_OPTIONS", "").split()
         self._options = " ".join(f"-c {option}" for option in options)
@@ -248,10 +248,10 @@ class Postgres:
         assert done.returncode == 0, (program, arguments)
 
     def start(self) -> None:
-        self._run("pg_ctl", "-w", "-D", str(self._data), "-l", str(self.log), "-o", self._options, "start")
+        self._run("pg_ctl", "-w", "-D", str(self.data), "-l", str(self.log), "-o", self._options, "start")
 
     def stop(self, mode: str = "fast") -> None:
-        self._run("pg_ctl", "-w", "-D", str(self._data), "-m", mode, "stop")
+        self._run("pg_ctl", "-w", "-D", str(self.data), "-m", mode, "stop")
 
 
 class Hole:

@@ -45,7 +45,7 @@ async def record(
 
     `old`, `new` and `detail` are whatever JSON can hold. For what is done outside the database there is `around`.
     """
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         await add(connection, person, event, topic, old=old, new=new, ok=ok, detail=detail)
 
 

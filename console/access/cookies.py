@@ -24,7 +24,7 @@ async def begin(
     """Begins a session and gives its cookies to the browser; returns the CSRF token. Raises psycopg.Error."""
     signer = await parts.access.identities.signer()
     seconds, now, csrf = parts.settings.console_session, time(), secrets.token_urlsafe(24)
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         id_ = await sessions.begin(connection, person, seconds, detail)
     secure = door.is_secure(request, parts)
     token = signer.signed("session", {"id": id_, "csrf": csrf}, now + seconds)

@@ -13,6 +13,7 @@ from console.access.person import Person, Role
 from console.access.sessions import Identity
 from console.parts import Parts, PartsDep
 from console.problems import Problem
+from console.turns import asker
 
 COOKIE = "nexus_session"
 CSRF = "X-CSRF-Token"
@@ -64,6 +65,7 @@ def _at_least(role: Role) -> Callable[..., Awaitable[Person]]:
         if parts.settings.console_read_only and role > Role.viewer and _changes(connection):
             await audit.refused(parts, person, "read-only", {"path": path[:200]})
             raise Problem(403, "Read-only", "this console changes nothing: NEXUS_CONSOLE_READ_ONLY is set")
+        asker.set(f"{person.via} {person.name}")
         return person
 
     return allowed

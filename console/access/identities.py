@@ -43,7 +43,7 @@ class Identities:
     async def signer(self) -> Signer:
         """Signs with the secret that all replicas share. Raises psycopg.Error and PoolTimeout."""
         if self._signer is None:
-            async with self._database.connection() as connection:
+            async with self._database.brief() as connection:
                 secret = await tokens.load_secret(connection, secrets.token_bytes(tokens.SECRET_BYTES))
             self._signer = Signer(secret)
         return self._signer
@@ -74,10 +74,10 @@ class Identities:
         if now - asked < REMEMBERED_SECONDS:
             return identity
         may_go_on = identity is not None and now - asked < AWAY_SECONDS
-        if may_go_on and now < self._away_until:
+        if may_go_on and (now < self._away_until or self._database.reason is not None):
             return identity
         try:
-            async with self._database.connection() as connection:
+            async with self._database.brief() as connection:
                 identity = await find(connection)
         except (PoolTimeout, psycopg.OperationalError):
             if not may_go_on:

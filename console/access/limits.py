@@ -64,6 +64,7 @@ class LoginLimits:
         self._address = Limit(10, 10.0)
         self._name = Limit(100, 5.0)
         self._device = Limit(10, 10.0)
+        self._oidc = Limit(10, 10.0)
 
     def wait(self, address: str, name: str, device: str | None, now: float) -> float:
         """Seconds until this may be tried; 0.0 counts a try. `device` is who is known from an earlier login."""
@@ -71,9 +72,13 @@ class LoginLimits:
             return self._device.wait(device, now)
         return self._address.wait(address, now) or self._name.wait(name, now)
 
-    def wait_address(self, address: str, now: float) -> float:
-        """The same for a login that only its address tells of."""
-        return self._address.wait(address, now)
+    def wait_oidc(self, address: str, now: float) -> float:
+        """The same for a login that comes back from the provider, which has no part in the others."""
+        return self._oidc.wait(address, now)
+
+    def oidc_succeeded(self, address: str) -> None:
+        """A shift whose people all come from one address is not held up."""
+        self._oidc.forgive(address)
 
     def succeeded(self, address: str, name: str, device: str | None) -> None:
         """A try that was right counts for nothing."""

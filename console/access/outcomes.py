@@ -81,7 +81,7 @@ class Outcomes:
         while self._waiting:
             one = self._waiting[0]
             try:
-                async with self._database.connection() as connection:
+                async with self._database.brief() as connection:
                     await connection.execute(self._insert, one.dated(datetime.now(UTC)))
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._lost(one.row, str(error))

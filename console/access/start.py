@@ -24,7 +24,7 @@ async def check(database: Database, access: Access) -> None:
     said = ""
     while True:
         try:
-            async with database.connection() as connection:
+            async with database.brief() as connection:
                 found = await (await connection.execute(_KNOWN)).fetchone()
             break
         except (PoolTimeout, psycopg.Error) as error:

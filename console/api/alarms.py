@@ -117,10 +117,12 @@ async def _standing(parts: Parts) -> tuple[list[Word], list[str]]:
     known = parts.plant.alarms
     if parts.plant.away is None:
         return known.in_order(), ["alarms beyond what the console keeps"] if known.is_full else []
+    if parts.database.reason is not None:
+        return known.in_order(), ["broker", "database"]  # nobody waits for what was away when it was looked at last
     try:
-        async with parts.database.connection() as connection:
+        async with parts.database.brief() as connection:
             found = await stored.now(connection, alarms.MOST)
-    except (psycopg.Error, PoolTimeout):
+    except (psycopg.Error, PoolTimeout, TimeoutError):
         return known.in_order(), ["broker", "database"]
     return sorted(found, key=alarm_item.urgency), ["broker"]
 

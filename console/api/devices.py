@@ -11,6 +11,7 @@ from starlette.responses import Response
 from console.access.door import Viewer
 from console.api.plant_model import Plant
 from console.historian import times
+from console.live import epoch
 from console.live.stored import Stored
 from console.parts import Parts, PartsDep
 
@@ -37,18 +38,29 @@ async def devices(_: Viewer, parts: PartsDep) -> Response:
             "consumers": [] if stored is None else stored.consumers,
             "lag_seconds": None if stored is None else stored.lag_seconds,
         },
-        "broker": {"connected": plant.away is None, "reason": plant.away},
-        "database": {"connected": stored is not None, "tier": None if stored is None else stored.tier},
+        "broker": {"connected": plant.away is None, "reason": plant.away, "since": _text(plant.away_since)},
+        "database": {
+            "connected": stored is not None,
+            "reason": parts.database.reason,
+            "since": _text(parts.database.away_since),
+            "tier": None if stored is None else stored.tier,
+        },
         "missing": missing,
     }
     return Response(msgspec.json.encode(whole), media_type="application/json")
 
 
 async def _stored(parts: Parts, paths: list[str]) -> Stored | None:
+    if parts.database.reason is not None:
+        return None  # nobody waits for what was away when it was looked at last
     try:
         return await parts.stored.get(paths)
-    except (psycopg.Error, PoolTimeout):
+    except (psycopg.Error, PoolTimeout, TimeoutError):
         return None
+
+
+def _text(ms: int | None) -> str | None:
+    return None if ms is None else epoch.text(ms)
 
 
 def _item(row: bytes, last: datetime | None) -> msgspec.Raw:

@@ -6,13 +6,13 @@ from contextlib import aclosing
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Send
 
 from console.access.door import Viewer
 from console.api.parameters import From, To, Topic, span
-from console.historian.export import BusyError, Range
+from console.historian.export import BusyError, OwnExportError, Pace, Range
 from console.parts import PartsDep
 from console.problems import Problem
 
@@ -30,19 +30,34 @@ def _documented(kind: str) -> dict[int | str, dict[str, Any]]:
 
 
 class _File(StreamingResponse):
-    """Ends when its reader has gone or takes nothing for a minute: without its last chunk it is seen to be cut."""
+    """Ends when its reader has gone, or takes too little for a minute: without its last chunk it is seen to be cut."""
 
     async def stream_response(self, send: Send) -> None:
         """Sends it."""
 
+        clock, pace = asyncio.get_running_loop().time, Pace()
+
         async def in_time(message: Message) -> None:
+            began = clock()
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await send(message)
+            if not pace.keeps_up(len(message.get("body", b"")), clock() - began):
+                raise TimeoutError("the reader of an export is too slow")
 
         await super().stream_response(in_time)
 
 
-@router.get("/export.csv", response_class=_File, responses=_documented("text/csv"))
+async def _is_seen_to_be_cut(request: Request) -> None:
+    """Raises Problem 505 where a file that is cut would look whole."""
+    if request.scope["http_version"] == "1.0":
+        said = "HTTP/1.0 does not tell a file that is cut from a whole one: ask with HTTP/1.1, a proxy too"
+        raise Problem(505, "HTTP/1.1 is needed", said)
+
+
+_SEEN = [Depends(_is_seen_to_be_cut)]
+
+
+@router.get("/export.csv", response_class=_File, responses=_documented("text/csv"), dependencies=_SEEN)
 async def csv(_: Viewer, parts: PartsDep, topic: Topics, from_: From = None, to: To = None) -> _File:
     """All readings of a range, by topic and time: time, topic, value, quality, unit."""
     start, end, _now = span(from_, to)
@@ -50,7 +65,7 @@ async def csv(_: Viewer, parts: PartsDep, topic: Topics, from_: From = None, to:
     return _file(await _begun(parts.historian.exports.csv(wanted)), "text/csv; charset=utf-8", "readings.csv")
 
 
-@router.get("/export.parquet", response_class=_File, responses=_documented(_PARQUET))
+@router.get("/export.parquet", response_class=_File, responses=_documented(_PARQUET), dependencies=_SEEN)
 async def parquet(_: Viewer, parts: PartsDep, topic: Topics, from_: From = None, to: To = None) -> _File:
     """The same as Parquet: time, topic, value (numbers), text (others, and integers beyond 2^53), quality, unit."""
     if find_spec("pyarrow") is None:
@@ -72,6 +87,12 @@ async def _begun(blocks: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     """The same, when the first of them is there: what fails before that is answered as a problem. Raises Problem."""
     try:
         first = await anext(blocks)
+    except OwnExportError:
+        problem = Problem(
+            429, "One export at a time", "another one of yours is under way: wait for its end, or cancel it"
+        )
+        problem.headers["Retry-After"] = "60"
+        raise problem from None
     except BusyError:
         problem = Problem(503, "Other exports are under way", "try again in a minute, or ask for less")
         problem.headers["Retry-After"] = "60"

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from console.access import audit
 from console.access.door import Engineer
 from console.access.person import Person
+from console.api.parameters import Text
 from console.live import epoch
 from console.parts import Parts, PartsDep
 from console.problems import Problem
@@ -25,10 +26,10 @@ LIST_SECONDS = 5.0  # a list is asked of all of them, and those that are gone do
 
 router = APIRouter(tags=["files"])
 
-Group = Annotated[str, Query(min_length=1, max_length=200)]
-Name = Annotated[str, Query(min_length=1, max_length=200)]
+Group = Annotated[Text, Query(min_length=1, max_length=200)]
+Name = Annotated[Text, Query(min_length=1, max_length=200)]
 Texts = Annotated[
-    dict[Annotated[str, Field(max_length=200)], str | None],
+    dict[Annotated[Text, Field(max_length=200)], Text | None],
     Field(max_length=1000, description="New texts by name; null for a file that goes. All others stay."),
 ]
 
@@ -37,8 +38,8 @@ class Gateway(BaseModel):
     """Whose files."""
 
     model_config = ConfigDict(extra="forbid")
-    group: str = Field(min_length=1, max_length=200, examples=["gateway"])
-    member: str = Field(min_length=1, max_length=200, examples=["gateway"])
+    group: Text = Field(min_length=1, max_length=200, examples=["gateway"])
+    member: Text = Field(min_length=1, max_length=200, examples=["gateway"])
 
 
 class Changes(Gateway):
@@ -50,13 +51,13 @@ class Changes(Gateway):
 class Change(Changes):
     """Files as they are to be; `digest` is that of the files which the change was made for."""
 
-    digest: str = Field(max_length=200)
+    digest: Text = Field(max_length=200)
 
 
 class Version(Gateway):
     """A version to go back to."""
 
-    id: str = Field(min_length=1, max_length=200)
+    id: Text = Field(min_length=1, max_length=200)
 
 
 @router.get("/files")

@@ -43,7 +43,7 @@ class MadeKey(BaseModel):
 @router.get("/keys")
 async def list_keys(parts: PartsDep, _: Engineer) -> Keys:
     """All keys, without what is secret of them."""
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         return Keys(items=await keys.listed(connection))
 
 
@@ -53,7 +53,7 @@ async def add_key(given: NewKey, parts: PartsDep, person: Engineer) -> MadeKey:
     lasts = None if given.expires is None else given.expires - datetime.now(UTC)
     if lasts is not None and lasts.total_seconds() <= 0:
         raise Problem(422, "Expired already", "`expires` is in the past: give a later time, or none")
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         id_, key = await keys.add(connection, person, given.name, Role[given.role], lasts)
     return MadeKey(id=id_, key=key)
 
@@ -61,6 +61,6 @@ async def add_key(given: NewKey, parts: PartsDep, person: Engineer) -> MadeKey:
 @router.delete("/keys/{id}", status_code=204)
 async def revoke_key(id: Annotated[str, Path(pattern=r"^[\w.@+ -]{1,64}$")], parts: PartsDep, person: Engineer) -> None:  # noqa: A002  as the path has it
     """Revoke a key."""
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         await keys.revoke(connection, person, id)
     parts.access.identities.forget()

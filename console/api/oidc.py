@@ -29,8 +29,8 @@ Text = Annotated[str | None, Query(max_length=2000)]
 async def log_in(request: Request, parts: PartsDep, visitor: Anybody, to: Text = None) -> RedirectResponse:
     """Go to the provider to log in, and then to the page `to`."""
     oidc = _oidc(parts)
-    if wait := parts.access.limits.wait_address(network(visitor.address), monotonic()):
-        raise Problem(429, "Too many logins", f"try again in {int(wait) + 1} s")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.headers.get("Sec-Fetch-Dest") != "document":
+        raise Problem(403, "Not a page", "a picture or script of another site begins no login: open the console itself")
     try:
         url, started = await oidc.begin()
     except RefusedError as error:
@@ -57,9 +57,13 @@ async def come_back(
             raise RefusedError("failed", "this login was not begun in this browser, or took too long")
         if code is None:
             raise RefusedError("refused" if error == "access_denied" else "failed", f"the provider says {error!r}")
+        address = network(visitor.address)
+        if wait := parts.access.limits.wait_oidc(address, monotonic()):
+            raise Problem(429, "Too many failed logins", f"try again in {int(wait) + 1} s")
         name, role, claims = await oidc.finish(Started(kept["state"], kept["nonce"], kept["verifier"]), code)
     except RefusedError as refused:
         return await _refused(parts, visitor, refused)
+    parts.access.limits.oidc_succeeded(address)
     answer = RedirectResponse(str(kept["to"]), 303)
     person = Person(name, role, visitor.address, "oidc")
     await cookies.begin(request, answer, parts, person, {"sub": claims["sub"], "role": role.name})

@@ -23,7 +23,7 @@ class Device(BaseModel):
 
 
 class Gateway(BaseModel):
-    """What it says of itself every few seconds; lateness and `spool_full_in` in seconds."""
+    """What it says of itself every few seconds; lateness and `spool_full_in` in seconds. `since` if it is offline."""
 
     group: str
     member: str
@@ -37,6 +37,7 @@ class Gateway(BaseModel):
     spool_full_in: float | None
     receipts_outstanding: int | None
     ts: str | None
+    since: str | None
 
 
 class Consumer(BaseModel):
@@ -48,23 +49,26 @@ class Consumer(BaseModel):
 
 
 class Ingestion(BaseModel):
-    """`lag_seconds` is the age of the newest reading that is stored."""
+    """`lag_seconds` is from a reading to its commit, as the slowest ingester has it; null if none says."""
 
     consumers: list[Consumer]
     lag_seconds: float | None
 
 
 class Broker(BaseModel):
-    """Whether the console is connected, and why not."""
+    """Whether the console is connected, and if not, why and since when."""
 
     connected: bool
     reason: str | None
+    since: str | None
 
 
 class Database(BaseModel):
-    """Whether it answers, and what it can."""
+    """Whether it answers, and what it can; if not, why and since when, once that is known."""
 
     connected: bool
+    reason: str | None
+    since: str | None
     tier: Literal["community", "apache", "plain"] | None
 
 

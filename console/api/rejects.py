@@ -28,10 +28,14 @@ class Reject(BaseModel):
     payload: str
     bytes: int
     retry: str | None
+    tried: str | None = Field(description="When it was tried again last, and refused again")
 
 
 class Chosen(BaseModel):
-    """Which to try again: those with these numbers, or the oldest 10,000 whose reason holds a text."""
+    """Which to try again: those with these numbers, or 10,000 whose reason holds a text.
+
+    Of those the oldest that were not tried again yet, then those that were tried longest ago.
+    """
 
     model_config = ConfigDict(extra="forbid")
     ids: list[Annotated[int, Field(ge=1, lt=2**63)]] = Field(default=[], max_length=rejects.RETRIED)
@@ -39,9 +43,13 @@ class Chosen(BaseModel):
 
 
 class Asked(BaseModel):
-    """How many the ingesters were asked to try: they begin within seconds, and what they store is a reject no more."""
+    """How many the ingesters were asked to try: they begin within seconds, and what they store is a reject no more.
+
+    `left` have that reason too, and were not asked for: ask again.
+    """
 
     asked: int
+    left: int
 
 
 class Reason(BaseModel):
@@ -83,6 +91,7 @@ async def retry(person: Engineer, parts: PartsDep, chosen: Chosen) -> Asked:
     if bool(chosen.ids) == bool(chosen.reason):
         raise Problem(422, "The request is not valid", "give `ids` or `reason`")
     async with parts.database.connection() as connection, connection.transaction():
-        asked = await rejects.retry(connection, chosen.ids, chosen.reason)
-        await audit.add(connection, person, "rejects retried", detail={**chosen.model_dump(), "asked": asked})
-    return Asked(asked=asked)
+        asked, left = await rejects.retry(connection, chosen.ids, chosen.reason)
+        detail = {**chosen.model_dump(), "asked": asked, "left": left}
+        await audit.add(connection, person, "rejects retried", detail=detail)
+    return Asked(asked=asked, left=left)

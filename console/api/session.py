@@ -66,7 +66,7 @@ async def who(request: Request, parts: PartsDep, person: Viewer) -> Session:
 async def log_out(request: Request, response: Response, parts: PartsDep, person: Viewer) -> None:
     """End the session."""
     if found := await parts.access.identities.session(request.cookies.get(cookies.SESSION, "")):
-        async with parts.database.connection() as connection:
+        async with parts.database.brief() as connection:
             await sessions.end(connection, person, str(found[1]["id"]))
         parts.access.identities.forget()
     cookies.clear(response)
@@ -85,7 +85,7 @@ async def change_password(
     wrong = Problem(422, "Not your password", "the old password is wrong")
     await _checked(request, parts, person, given.old, wrong)
     kept = await parts.access.passwords.hashed(given.new)
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         await users.change(connection, person, person.name, kept=kept)
     parts.access.identities.forget()
     return _session(parts, person, await cookies.begin(request, response, parts, person))
@@ -101,7 +101,7 @@ async def _checked(request: Request, parts: Parts, person: Person, password: str
     if wait := access.limits.wait(address, name, device, now):
         await audit.refused(parts, person, "login limited")
         raise _later(wait)
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         found = await users.credentials(connection, name)
     is_right = await access.passwords.matches(password, found and found[0])
     if is_right is None:

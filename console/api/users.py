@@ -43,7 +43,7 @@ class Change(BaseModel):
 @router.get("/users")
 async def list_users(parts: PartsDep, _: Engineer) -> Users:
     """All users."""
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         return Users(items=await users.listed(connection))
 
 
@@ -52,7 +52,7 @@ async def add_user(given: NewUser, parts: PartsDep, person: Engineer) -> User:
     """Make a user."""
     name = users.name_of(given.name)
     kept = await _kept(parts, given.password)
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         await users.add(connection, person, name, Role[given.role], kept)
         return await users.one(connection, name)
 
@@ -62,7 +62,7 @@ async def change_user(name: Name, given: Change, parts: PartsDep, person: Engine
     """Give a user another role or password; the user's sessions end."""
     kept = None if given.password is None else await _kept(parts, given.password)
     role = None if given.role is None else Role[given.role]
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         await users.change(connection, person, name := users.name_of(name), role, kept)
         parts.access.identities.forget()
         return await users.one(connection, name)
@@ -71,7 +71,7 @@ async def change_user(name: Name, given: Change, parts: PartsDep, person: Engine
 @router.delete("/users/{name}", status_code=204)
 async def remove_user(name: Name, parts: PartsDep, person: Engineer) -> None:
     """Remove a user; the user's sessions end."""
-    async with parts.database.connection() as connection:
+    async with parts.database.brief() as connection:
         await users.remove(connection, person, users.name_of(name))
     parts.access.identities.forget()
 

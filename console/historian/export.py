@@ -1,8 +1,8 @@
 """Readings as the database writes them: passed on from COPY as they come, however many there are."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,10 +14,14 @@ from psycopg.pq.abc import PGconn
 from psycopg.waiting import Wait
 
 from console.database import Database
+from console.turns import asker
 
 AT_ONCE = 2
+LEAST_RATE = 100_000  # bytes a second that a reader takes, once it has been waited for …
+PACE_SECONDS = 60.0  # … so long
 BLOCK_BYTES = 262_144
-_PATIENCE = "SET LOCAL statement_timeout = '1h'"  # as any reader's query has
+LONGEST_SECONDS = 3600.0  # of a whole export, as any reader's query has
+_PATIENCE = f"SET LOCAL statement_timeout = {LONGEST_SECONDS * 1000:.0f}"
 
 HEADER = b"time,topic,value,quality,unit\n"
 
@@ -66,30 +70,64 @@ class BusyError(Exception):
     """As many exports as there may be are under way."""
 
 
+class OwnExportError(Exception):
+    """One of the same person is under way."""
+
+
+class Pace:
+    """Whether a reader keeps up: an export that waits holds a connection, a snapshot and locks. Pure."""
+
+    def __init__(self) -> None:
+        self._bytes = 0
+        self._waited = 0.0
+
+    def keeps_up(self, size: int, waited: float) -> bool:
+        """Counts a block, and the seconds that it took to be taken; the time that the database takes is none of it."""
+        self._bytes += size
+        self._waited += waited
+        return self._waited < PACE_SECONDS or self._bytes >= LEAST_RATE * self._waited
+
+
 class Exports:
     """A few at a time: each has a connection for as long as its reader takes."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._people: set[str] = set()  # who has one
 
     async def csv(self, wanted: Range) -> AsyncGenerator[bytes]:
-        """With a header, for people. Raises BusyError, psycopg.Error."""
+        """With a header, for people. Raises BusyError, OwnExportError, psycopg.Error."""
         async with aclosing(self.rows(wanted, _FOR_PEOPLE)) as blocks:
             yield HEADER + await anext(blocks, b"")
             async for block in blocks:
                 yield block
 
     async def rows(self, wanted: Range, query: sql.SQL = _FOR_PROGRAMS) -> AsyncGenerator[bytes]:
-        """Whole lines of CSV, without a header, by topic and time. Raises BusyError, psycopg.Error."""
+        """Whole lines of CSV, without a header, by topic and time. Raises BusyError, OwnExportError, psycopg.Error."""
+        if (person := asker.get()) in self._people:
+            raise OwnExportError
         if self._turns.locked():
             raise BusyError
-        async with self._turns, self._database.connection() as connection, connection.transaction():
+        async with (
+            self._turns,
+            self._of(person),
+            self._database.connection(LONGEST_SECONDS) as connection,
+            connection.transaction(),
+        ):
             await connection.execute(_PATIENCE)
             for topic in wanted.topics:
                 async with aclosing(_copied(connection, _filled(query, topic, wanted))) as blocks:
                     async for block in blocks:
                         yield block
+
+    @asynccontextmanager
+    async def _of(self, person: str) -> AsyncIterator[None]:
+        self._people.add(person)
+        try:
+            yield
+        finally:
+            self._people.discard(person)
 
 
 async def _copied(connection: AsyncConnection, query: sql.Composed) -> AsyncGenerator[bytes]:

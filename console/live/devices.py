@@ -28,7 +28,10 @@ class DeviceState(msgspec.Struct, frozen=True):
 
 
 class GatewayRow(msgspec.Struct, frozen=True):
-    """One gateway, with what it says of itself every few seconds; lateness in seconds."""
+    """One gateway, with what it says of itself every few seconds; lateness in seconds.
+
+    When it is offline, `since` is the time of what it said last.
+    """
 
     group: str
     member: str
@@ -42,6 +45,7 @@ class GatewayRow(msgspec.Struct, frozen=True):
     spool_full_in: float | None = None
     receipts_outstanding: int | None = None
     ts: str | None = None
+    since: str | None = None
 
 
 def device_state(retained: Retained, path: str, away: str | None) -> DeviceState:
@@ -80,6 +84,7 @@ def gateway_row(member: Member, gateway: Gateway) -> GatewayRow:
     state: Literal["online", "offline"] = "online" if gateway.online else "offline"
     if (said := gateway.state) is None:
         return GatewayRow(group, name, state)
+    ts = epoch.text(said.ts)
     return GatewayRow(
         group,
         name,
@@ -92,5 +97,6 @@ def gateway_row(member: Member, gateway: Gateway) -> GatewayRow:
         said.spool_bytes,
         said.spool_full_in,
         said.receipts_outstanding,
-        epoch.text(said.ts),
+        ts,
+        None if gateway.online else ts,
     )

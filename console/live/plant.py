@@ -41,7 +41,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Plant:
-    """One connection to the broker, and all that comes by it. `away` says why there is none."""
+    """One connection to the broker, and all that comes by it.
+
+    `away` says why there is none, and `away_since` from when on, in epoch ms.
+    """
 
     def __init__(self, broker: Broker, database: Database) -> None:
         name = f"console-{secrets.token_hex(6)}"
@@ -55,7 +58,7 @@ class Plant:
         self._last_known = LastKnown(database, self._values)
         self._requests = Requests(name)
         self._inlet = Inlet()
-        self._away_since: int | None = None
+        self.away_since: int | None = None
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("plant")
         self.away: str | None = _NOT_YET
@@ -104,7 +107,7 @@ class Plant:
 
     def gap(self) -> bytes | None:
         """What a WebSocket is told while the broker is away."""
-        if (since := self._away_since) is None:
+        if (since := self.away_since) is None:
             return None
         return frames.gap(epoch.text(since), None, f"the broker is away: {self.away}")
 
@@ -165,16 +168,16 @@ class Plant:
         """The connection is lost, or cannot be made for another reason than before."""
         self.away = reason
         self._retained.touch()
-        if self._away_since is None:
-            self._away_since = now_ms()
+        if self.away_since is None:
+            self.away_since = now_ms()
             if (gap := self.gap()) is not None:
                 self.hub.say(gap)
 
     def _caught_up(self) -> None:
         """All that is watched comes again; what was published meanwhile may be in the database."""
         self._last_known.want_all()
-        if (since := self._away_since) is not None:
-            self._away_since = None
+        if (since := self.away_since) is not None:
+            self.away_since = None
             self.hub.say(frames.gap(epoch.text(since), epoch.text(now_ms()), "the broker was away"))
 
     def _take(self, connection: Connection, message: Message) -> None:

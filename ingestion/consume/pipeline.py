@@ -30,6 +30,7 @@ from nexus.process.errors import InvariantError
 from nexus.process.run import task_group
 
 MOST_BYTES = 48_000_000  # of decoded messages, and the same again of undecoded ones
+LAG_SECONDS = 60.0  # so long a batch tells how far behind we are
 _DAY_MS = 86_400_000
 _DECODED_AT_ONCE = 1_000  # points, before other tasks get a turn: a running COPY must not starve
 
@@ -73,6 +74,7 @@ class Pipeline:
         self._log = log.get("pipeline")
         self._outage: str | None = None
         self._warned_of_conflicts = False
+        self._lag, self._lag_until = 0.0, 0.0
         self._when_room: set[Callable[[], None]] = set()
         metrics.oldest.set_function(self._age)
         metrics.buffered.set_function(lambda: self._points + self._open.points)
@@ -82,6 +84,11 @@ class Pipeline:
     def full(self) -> bool:
         """Whether the consumer should stop reading."""
         return self._undecoded_bytes > MOST_BYTES
+
+    @property
+    def lag(self) -> float:
+        """Seconds from a reading to its commit, as of now: of the last batch, or longer if something waits."""
+        return max(self._lag if self._clock() < self._lag_until else 0.0, self._age())
 
     @property
     def outage(self) -> str | None:
@@ -266,7 +273,9 @@ class Pipeline:
             self._warned_of_conflicts = True
             self._log.warning("readings that conflict with a stored value are kept as rejects")
         if newest := max(batch.rows.newest, batch.late.newest):
-            metrics.lag.set(max(0.0, time() - newest / 1000))
+            self._lag = max(0.0, time() - newest / 1000)
+            self._lag_until = self._clock() + LAG_SECONDS
+            metrics.lag.set(self._lag)
 
     def _age(self) -> float:
         """Seconds since the oldest unacknowledged message arrived."""

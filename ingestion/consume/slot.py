@@ -5,6 +5,7 @@ ingester's number takes its session, and with it the messages.
 """
 
 import asyncio
+from collections.abc import Callable
 from uuid import uuid4
 
 import psycopg
@@ -18,6 +19,7 @@ from nexus.process import log
 SLOTS = 256
 CHECK_SECONDS = 5.0
 _CLAIM = "SELECT claim_number(%s, %s, %s)"
+_SAY = "UPDATE consumers SET lag = %s, lag_at = now() WHERE consumer_group = %s AND number = %s"
 
 
 class SlotLostError(Exception):
@@ -75,13 +77,17 @@ class Slot:
                 waiting = True
                 await asyncio.sleep(1)
 
-    async def keep(self) -> None:
-        """Watches the number, and asks for it again after an outage. Raises SlotLostError when another was faster."""
+    async def keep(self, lag: Callable[[], float | None]) -> None:
+        """Watches the number, and asks for it again after an outage; says with it how far behind we are.
+
+        Raises SlotLostError when another was faster.
+        """
         while True:
             await asyncio.sleep(CHECK_SECONDS)
             try:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._check()
+                    await self._say(lag())
                 self.away = None
             except (psycopg.Error, TimeoutError) as error:
                 await self._disconnect()
@@ -93,6 +99,10 @@ class Slot:
         async with self._checking:
             if await self._claimed(self.number) is None:
                 raise SlotLostError(f"another process has consumer number {self.number} now")
+
+    async def _say(self, lag: float | None) -> None:
+        if self._connection is not None:
+            await self._connection.execute(_SAY, (lag, self._group, self.number))
 
     async def release(self) -> None:
         """Frees the number."""

@@ -158,7 +158,7 @@ def test_a_plant_is_seen_watched_and_written(console: Console, plant: dict[str, 
     assert whole["ingestion"]["consumers"] == [{"group": "ingestion", "number": 0, "connected": True}]
     assert (whole["broker"]["connected"], whole["database"], whole["missing"]) == (
         True,
-        {"connected": True, "tier": "plain"},
+        {"connected": True, "reason": None, "since": None, "tier": "plain"},
         [],
     )
 
@@ -236,6 +236,17 @@ def test_an_outcome_that_is_not_known_is_recorded_so(
         ).fetchall()
     assert rows == [(None, True)]
     os.kill(plant["gateway"].process.pid, signal.SIGCONT)
+
+
+def test_the_lag_is_what_ingesters_say_while_they_live(console: Console, production: Production) -> None:
+    with psycopg.connect(production.owner, autocommit=True) as ingester:
+        ingester.execute("SET application_name = 'ingester'")
+        ingester.execute(
+            "INSERT INTO consumers SELECT 'ingestion', 0, usesysid, application_name, 0.25, now()"
+            " FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+        )
+        until(lambda: console.ask("GET", "devices")[1]["ingestion"]["lag_seconds"] == 0.25, "it is said")
+    until(lambda: console.ask("GET", "devices")[1]["ingestion"]["lag_seconds"] is None, "it is gone")
 
 
 def test_readings_by_http_are_answered_when_they_are_in_the_database(
@@ -336,7 +347,7 @@ def test_a_database_that_is_away_costs_its_part_only(nexus: Start, production: P
     found = until(lambda: console.ask("GET", "devices")[1]["items"], "the state has come")
     assert (found[0]["state"], found[0]["reason"], found[0]["last_reading"]) == ("offline", "off", None)
     _, whole = console.ask("GET", "devices")
-    assert (whole["missing"], whole["database"]) == (["database"], {"connected": False, "tier": None})
+    assert (whole["missing"], whole["database"]["connected"]) == (["database"], False)
     with console.live("dev/a/t") as live:
         until(lambda: published(production, live, "dev/a/t"), "live values come")
     assert console.ask("POST", "write", {"topic": SETPOINT, "value": 1})[0] in (404, 503), "nothing is done unrecorded"
@@ -387,6 +398,28 @@ def test_what_a_client_gets_wrong_is_said_and_costs_nobody_else(console: Console
             live.socket.send("x" * 70_000)
             live.next("nothing")
     assert console.ask("GET", "devices")[0] == 200
+
+
+def test_half_a_character_is_refused_wherever_it_is(console: Console) -> None:
+    whose = {"group": "g", "member": "m"}
+    for path, body in [
+        ("write", {"topic": SETPOINT, "value": "\ud800"}),
+        ("write", {"topic": "dev/a/\ud800", "value": 1}),
+        ("data", [{"topic": "dev/a/t", "time": "2026-01-01T00:00:00Z", "value": "\ud800"}]),
+        ("files/check", {**whose, "files": {"a.yaml": "\ud800"}}),
+        ("files/check", {**whose, "files": {"\ud800": ""}}),
+        ("files/check", {"group": "\ud800", "member": "m", "files": {}}),
+        ("write", {"topic": SETPOINT, "value": 1, "\ud800": 1}),
+    ]:
+        assert console.ask("POST", path, body)[0] == 422, (path, body)
+
+
+def test_a_socket_where_there_is_none_is_closed_without_an_error(console: Console) -> None:
+    for path in ("/", "/api/v1/tags", "/plant"):
+        with pytest.raises(InvalidStatus, match="403"):
+            connect(f"ws://127.0.0.1:{console.port}{path}").close()
+    assert "ASGI" not in console.process.log.read_text()
+    assert "Traceback" not in console.process.log.read_text()
 
 
 def test_a_page_of_another_site_gets_no_socket(console: Console) -> None:

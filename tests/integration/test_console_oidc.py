@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 from joserfc.jwk import RSAKey
 
-from tests.consoles import Answer, Browser, Console
+from console.access.person import Role
+from tests.consoles import Answer, Browser, Console, add_user
 from tests.integration.test_console_commands import run
 from tests.integration.test_writer import query
 from tests.oidc_provider import CLIENT, SECRET, Provider
@@ -144,6 +145,26 @@ def test_a_login_that_another_browser_began_is_refused(console: Console) -> None
     assert Browser(console.web).ask("GET", another).headers["location"] == "/?login=failed"
     assert one.ask("GET", path).headers["location"] == "/trend"
     assert one.ask("GET", path).headers["location"] == "/?login=failed"  # once
+
+
+def test_good_logins_from_one_address_are_not_limited_and_failed_ones_by_themselves(
+    console: Console, provider: Provider, database: str
+) -> None:
+    add_user(database, "vera", Role.viewer)
+    for _ in range(12):
+        assert log_in(console)[1].headers["location"] == "/trend"
+    for _ in range(12):
+        assert Browser(console.web).ask("GET", "oidc/callback?state=x&code=y").headers["location"] == "/?login=failed"
+    provider.claims = {"nonce": "another"}
+    assert [log_in(console)[1].status for _ in range(11)] == [303] * 10 + [429]
+    assert Browser(console.web).log_in("vera", Host="plant.example").status == 200, "a password is another matter"
+
+
+def test_a_picture_on_another_site_begins_no_login(console: Console) -> None:
+    one = Browser(console.web)
+    for dest, status in (("image", 403), ("document", 303)):
+        answer = one.ask("GET", "oidc/login", Sec_Fetch_Site="cross-site", Sec_Fetch_Dest=dest)
+        assert answer.status == status
 
 
 def test_a_provider_that_is_away_is_named_in_the_audit(console: Console, provider: Provider, database: str) -> None:

@@ -3,8 +3,9 @@
 import csv
 import http.client
 import io
+import socket
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -254,13 +255,17 @@ def test_an_export_that_nobody_reads_to_its_end_leaves_nothing_behind(api: Api, 
     until(lambda: api.ask("GET", LONG).content.count(b"\n") == HOURS * 3_600 + 1, "a whole export")
 
 
-def test_no_more_exports_run_than_there_are_connections_for(api: Api, database: str) -> None:
+def test_one_person_has_one_export_at_a_time(api: Api, database: str) -> None:
     store_hot(database, HOURS, 1)
-    with ExitStack() as stack:
-        for _ in range(2):
-            connection = stack.enter_context(closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)))
-            connection.request("GET", LONG)
-            assert connection.getresponse().read(20)
+    with closing(http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)) as connection:
+        connection.request("GET", LONG)
+        assert connection.getresponse().read(20)
         answer = api.ask("GET", LONG)
-        assert (answer.status, answer.headers["retry-after"]) == (503, "60")
+        assert (answer.status, answer.headers["retry-after"]) == (429, "60")
         assert api.get("last", topic=HOT).status == 200
+
+
+def test_an_export_that_would_look_whole_when_it_is_cut_is_refused(api: Api) -> None:
+    with socket.create_connection(("127.0.0.1", api.port), timeout=20) as client:
+        client.sendall(f"GET {LONG} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n".replace("+", "%2B").encode())
+        assert b" 505 " in client.recv(100)

@@ -91,13 +91,28 @@ def test_rejects_are_tried_again_by_an_ingester(api: Api, production: Production
         )
     assert api.post("rejects/retry", {}).status == 422
     asked = api.post("rejects/retry", {"reason": "A fault"})
-    assert (asked.status, asked.json()) == (202, {"asked": 2})
+    assert (asked.status, asked.json()) == (202, {"asked": 2, "left": 0})
     assert [one["retry"] for one in api.get("rejects").json()["items"]] == [None, "asked", "asked"]
     nexus("ingest", database_url=production.owner, mqtt_url=production.mqtt("ingestion"), group="retry").until_ready()
     until(lambda: api.get("last", topic="dev/a/t").json()["items"], "it is stored")
     until(lambda: not any(one["retry"] for one in api.get("rejects").json()["items"]), "all are tried")
-    assert {one["topic"] for one in api.get("rejects").json()["items"]} == {"dev/b/t", "dev/c/t"}
+    assert {one["topic"]: one["tried"] is not None for one in api.get("rejects").json()["items"]} == {
+        "dev/b/t": True,
+        "dev/c/t": False,
+    }
     assert api.get("last", topic=["dev/b/t", "dev/c/t"]).json()["items"] == []
+
+
+def test_rejects_that_stay_do_not_keep_others_from_being_tried(api: Api, production: Production) -> None:
+    with psycopg.connect(production.owner) as connection:
+        connection.execute(
+            "INSERT INTO rejects (topic, payload, reason, tried)"
+            " SELECT 'dev/a/t', '', 'a fault', now() FROM generate_series(1, 10000)"
+        )
+        connection.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('dev/b/t', '', 'a fault')")
+    assert api.post("rejects/retry", {"reason": "a fault"}).json() == {"asked": 10_000, "left": 1}
+    [newest] = api.get("rejects", limit=1).json()["items"]
+    assert (newest["topic"], newest["retry"]) == ("dev/b/t", "asked")
 
 
 def test_the_first_versions_pages_answer_where_they_were(api: Api, database: str) -> None:

@@ -46,11 +46,14 @@ async def test_who_watches_a_number_says_when_the_database_is_silent(
     monkeypatch.setattr("ingestion.consume.slot.CHECK_SECONDS", 0.2)
 
     async with claimed(as_role(database, "nexus_writer")) as slot:
-        keeping = asyncio.create_task(slot.keep())
+        keeping = asyncio.create_task(slot.keep(lambda: 1.5))
         with psycopg.connect(database) as other:
             other.execute("LOCK TABLE consumers")
             await until(lambda: slot.away == "no answer")
         await until(lambda: slot.away is None)
+        with psycopg.connect(database, autocommit=True) as other:
+            said = "SELECT lag FROM consumers WHERE lag_at > now() - INTERVAL '10 s'"
+            await until(lambda: other.execute(said).fetchall() == [(1.5,)])
         keeping.cancel()
 
 

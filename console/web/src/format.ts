@@ -4,14 +4,23 @@ import { language, text } from "./text";
 
 const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 7, useGrouping: true });
 const plain = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
+const power = new Intl.NumberFormat(language, { notation: "scientific", maximumSignificantDigits: 7 });
 const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
+
+/** Written out it would have more digits than a column has room for. */
+const isExtreme = (of: number) => of !== 0 && (Math.abs(of) < 1e-4 || Math.abs(of) > Number.MAX_SAFE_INTEGER);
 
 /** A value of a tag; integers beyond 2^53 come as strings and stay as they are. */
 export function value(of: Value | undefined): string {
   if (of === null || of === undefined) return "–";
   if (typeof of === "boolean") return of ? text.value.true : text.value.false;
-  if (typeof of === "number") return Number.isInteger(of) ? plain.format(of) : number.format(of);
+  if (typeof of === "number") return isExtreme(of) ? power.format(of) : Number.isInteger(of) ? plain.format(of) : number.format(of);
   return of;
+}
+
+/** The database holds on and off as 1 and 0: `type` is as the device file says. */
+export function typed(of: Value | undefined, type: string | null | undefined): Value | undefined {
+  return typeof of === "number" && /^bool/i.test(type ?? "") ? of !== 0 : of;
 }
 
 export const count = (of: number | null | undefined) => (of === null || of === undefined ? "–" : plain.format(of));

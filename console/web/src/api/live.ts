@@ -24,6 +24,7 @@ type Hear = (topic: string, reading: Reading) => void;
 const FRAMES_PER_SECOND = 4;
 const RETRY_MS = [500, 1_000, 2_000, 5_000, 10_000];
 const LOGGED_OUT = 4401;
+export const CLOSED = "closed"; // without a reason
 const LINGER_MS = 2_000; // a row scrolled away and back needs no new subscription
 
 /** What keeps live values from us; empty when they come. */
@@ -118,7 +119,7 @@ function connect(): void {
     socket = undefined;
     // There may be another session by now, as after a new password.
     if (event.code === LOGGED_OUT) void load().catch(() => undefined);
-    else away.value = event.reason || "closed";
+    else away.value = event.reason || CLOSED;
     timer = setTimeout(connect, RETRY_MS[Math.min(failures++, RETRY_MS.length - 1)]);
   };
 }

@@ -130,7 +130,7 @@ export function AuditTable({ asked, without = [], buttons = false }: Props) {
       one.topic,
       shown(one.old),
       shown(requested(one)),
-      outcome(one.ok),
+      outcome(one),
       detail(one),
       `${one.via} ${one.address}`,
     ]),
@@ -191,10 +191,10 @@ function cell(one: Entry, name: keyof typeof text.audit.head) {
       return one.ok === false ? (
         <span class="state bad">
           <Icon name="bad" />
-          {outcome(false)}
+          {outcome(one)}
         </span>
       ) : (
-        outcome(one.ok)
+        <span class={isUnknown(one) ? "state warn" : ""}>{outcome(one)}</span>
       );
     case "old":
       return shown(one.old);
@@ -220,22 +220,35 @@ const requested = (one: Entry) => (one.source === "gateway" ? (one.detail?.value
 function settled(items: readonly Entry[]): Entry[] {
   const after = new Map<string, number>();
   return items.filter((one) => {
-    const key = JSON.stringify([one.event, one.person, one.topic, one.old, one.new]);
+    if (one.source !== "console") return true;
+    const key = JSON.stringify([one.event, one.person, one.topic, one.new]);
     const open = after.get(key) ?? 0;
-    if (one.ok !== null) after.set(key, open + Number(one.source === "console"));
-    else if (open) after.set(key, open - 1);
-    return one.ok !== null || !open;
+    const isAttempt = one.ok === null && !isUnknown(one);
+    after.set(key, isAttempt ? Math.max(open - 1, 0) : open + 1);
+    return !isAttempt || !open;
   });
 }
 
-const outcome = (ok: boolean | null) => (ok === null ? text.audit.open : ok ? text.audit.ok : text.audit.refused);
+/** It was tried, and nobody knows what became of it. */
+const isUnknown = (one: Entry) => one.ok === null && one.detail?.unknown === true;
+
+function outcome(one: Entry): string {
+  if (one.ok === null) return isUnknown(one) ? text.audit.unknown : text.audit.open;
+  return one.ok ? text.audit.ok : text.audit.refused;
+}
 
 function shown(of: unknown): string {
   if (of === null || of === undefined) return "";
   return typeof of === "object" ? JSON.stringify(of) : value(of as string | number | boolean);
 }
 
+/** Of a reading only its value. */
+function shortly(of: unknown): string {
+  if (typeof of !== "object" || of === null) return String(of);
+  return "value" in of ? String(of.value) : JSON.stringify(of);
+}
+
 function detail(one: Entry): string {
   const known = Object.entries(one.detail ?? {}).filter(([, each]) => each !== null);
-  return known.map(([name, each]) => `${name}: ${typeof each === "object" ? JSON.stringify(each) : String(each)}`).join(", ");
+  return known.map(([name, each]) => `${name}: ${shortly(each)}`).join(", ");
 }

@@ -19,6 +19,7 @@ interface Reject {
   payload: string;
   bytes: number;
   retry: "asked" | "under way" | null;
+  tried: string | null;
 }
 interface RejectPage extends Page<Reject> {
   reasons: { reason: string; count: number }[];
@@ -30,6 +31,7 @@ export default function Rejects() {
   const [reason, setReason] = useState("");
   const [chosen, setChosen] = useState<ReadonlySet<number>>(new Set());
   const [asked, setAsked] = useState<number>();
+  const [left, setLeft] = useState(0);
   const pages = usePages<Reject, RejectPage>("rejects", { reason });
   const act = useAct();
   const { head } = text.rejects;
@@ -41,8 +43,9 @@ export default function Rejects() {
   }, [isWaiting, pages.first]);
   const retry = (body: object) =>
     void act.run(async () => {
-      const answer = await post<{ asked: number }>("rejects/retry", body);
+      const answer = await post<{ asked: number; left: number }>("rejects/retry", body);
       setAsked(answer.asked);
+      setLeft(answer.left);
       setChosen(new Set());
       pages.again();
     });
@@ -80,7 +83,7 @@ export default function Rejects() {
       </div>
       <p class="dim">{text.rejects.about}</p>
       {act.problem && <Trouble problem={act.problem} />}
-      {asked !== undefined && !act.problem && <Notice kind="ok">{isWaiting ? text.rejects.asked(asked) : text.rejects.tried}</Notice>}
+      {asked !== undefined && !act.problem && <Notice kind="ok">{isWaiting ? text.rejects.asked(asked) : text.rejects.tried} {left > 0 && text.rejects.left(left)}</Notice>}
       <Status of={{ data: pages.first, problem: pages.problem, asking: pages.asking, again: pages.again }} />
       {pages.first && !pages.items.length && <Empty title={text.rejects.empty} detail={text.rejects.emptyDetail} />}
       {pages.items.length > 0 && (
@@ -117,7 +120,12 @@ export default function Rejects() {
                     {one.tags && <small> {one.tags.join(", ")}</small>}
                   </td>
                   <td data-label={head.reason}>
-                    {one.reason} {one.retry && <small>({text.rejects.waiting})</small>}
+                    {one.reason}{" "}
+                    {one.retry ? (
+                      <small>({text.rejects.waiting})</small>
+                    ) : (
+                      one.tried && <small>({text.rejects.triedAt(moment(one.tried))})</small>
+                    )}
                   </td>
                   <td data-label={head.payload}>
                     <details class="payload">

@@ -3,7 +3,7 @@ import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { fetchLast, useLast } from "../api/last";
-import { away, reading, useLive } from "../api/live";
+import { reading, useLive } from "../api/live";
 import type { Device, Plant, Tag } from "../api/types";
 import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
@@ -11,7 +11,7 @@ import { brief } from "../topic";
 import { CopyButton } from "../ui/copied";
 import { Grid, GridRow, type Column } from "../ui/grid";
 import { Icon } from "../ui/icon";
-import { Empty, Missing, Notice, Trouble } from "../ui/messages";
+import { Empty, LiveAway, Missing, Trouble } from "../ui/messages";
 import { csv, save, type Cell } from "../ui/save";
 import { chosen, isOfAll, SHOWS, type Choice, type Devices, type Show } from "./tags/choice";
 import { COLUMNS, loadColumns, saveColumns, type TagColumn } from "./tags/columns";
@@ -121,7 +121,7 @@ export default function Tags() {
       <Missing parts={plant?.missing ?? []} />
       {rows.problem && <Trouble problem={rows.problem} />}
       {download.problem && <Trouble problem={download.problem} />}
-      {away.value !== null && <Notice kind="warn">{text.problem.live}</Notice>}
+      <LiveAway />
       {rows.total === 0 ? (
         choice.show ? (
           <Empty title={choice.show === "problems" ? text.tags.noProblem : text.tags.noWritable} />

@@ -4,14 +4,13 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
 import { useAsk } from "../api/ask";
 import { address } from "../api/http";
-import { away } from "../api/live";
 import type { Annotation, Page } from "../api/types";
 import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
 import { Icon } from "../ui/icon";
-import { Empty, Notice, Trouble } from "../ui/messages";
+import { Empty, LiveAway, Trouble } from "../ui/messages";
 import { Picker } from "../ui/picker";
 import { Annotations } from "./trend/annotations";
 import { Chart } from "./trend/chart";
@@ -56,7 +55,7 @@ export default function Trend() {
       </div>
       <Toolbar view={view} show={show} open={open} picture={() => chart.current && savePicture(chart.current, history.lines, view)} />
       {history.problem && <Trouble problem={history.problem} />}
-      {parsed.last && away.value !== null && <Notice kind="warn">{text.problem.live}</Notice>}
+      {parsed.last && <LiveAway />}
       {!parsed.topics.length ? (
         <Empty title={text.trend.empty} detail={text.trend.emptyDetail} action={<a href="/tags">{text.tags.title}</a>} />
       ) : (

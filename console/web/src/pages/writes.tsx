@@ -7,7 +7,7 @@ import { useLast } from "../api/last";
 import { reading, useLive } from "../api/live";
 import { isOperator, mayWrite } from "../api/person";
 import type { Page, Tag, Value } from "../api/types";
-import { value } from "../format";
+import { typed as valueOf, value } from "../format";
 import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { deviceOf } from "../topic";
@@ -61,7 +61,7 @@ function One({ topic }: { topic: string }) {
         <dl class="facts">
           <Fact name={text.tags.head.value}>
             <strong class="now num">
-              {value(live?.value)} {unit}
+              {value(valueOf(live?.value, tag?.type))} {unit}
             </strong>
           </Fact>
           <Fact name={text.tags.head.quality}>
@@ -132,12 +132,13 @@ function Form({ topic, tag, unit, tried }: FormProps) {
   const [asked, setAsked] = useState<Exclude<Value, null>>();
   const act = useAct();
   const seen = reading(topic).value;
-  const boolean = tag?.type === "bool" || typeof seen?.value === "boolean";
-  const { wanted, fault } = parse(typed, tag, seen?.value);
+  const present = valueOf(seen?.value, tag?.type);
+  const boolean = typeof present === "boolean" || /^bool/i.test(tag?.type ?? "");
+  const { wanted, fault } = parse(typed, tag, present);
 
   const write = async () => {
     if (asked === undefined) return;
-    const expected = seen ? { value: seen.value, time: new Date(seen.time).toISOString() } : null;
+    const expected = seen ? { value: present, time: new Date(seen.time).toISOString() } : null;
     const ok = await act.run(async () => tried(await post<Written>("write", { topic, value: asked, expected })));
     setAsked(undefined);
     if (ok) setTyped("");
@@ -183,7 +184,7 @@ function Form({ topic, tag, unit, tried }: FormProps) {
           <p class="change num">
             {topic}
             <br />
-            {value(seen?.value)} {unit} → <strong>{value(asked)} {unit}</strong>
+            {value(present)} {unit} → <strong>{value(asked)} {unit}</strong>
           </p>
           <p class="bar">
             <button type="button" class="primary" disabled={act.busy} autofocus onClick={() => void write()}>

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import type { Answer } from "../api/ask";
 import { NO_ANSWER, PAGE_FAULT, type ProblemError } from "../api/http";
+import { away, CLOSED } from "../api/live";
 import { text } from "../text";
 import { Icon } from "./icon";
 
@@ -57,6 +58,17 @@ export function Status({ of }: { of: Answer<unknown> }) {
   if (of.problem) return <Trouble problem={of.problem} again={of.again} />;
   if (!of.data && of.asking) return <p class="loading">{text.common.loading}</p>;
   return null;
+}
+
+/** That live values do not come, and why. */
+export function LiveAway() {
+  const why = away.value;
+  if (why === null) return null;
+  return (
+    <Notice kind="warn">
+      {text.problem.live} {why !== CLOSED && `(${why})`}
+    </Notice>
+  );
 }
 
 /** Parts of the plant that do not answer. */

@@ -2,7 +2,7 @@
 import type { ComponentChildren } from "preact";
 import type { Reading } from "../../api/live";
 import type { Device, Tag } from "../../api/types";
-import { moment, value } from "../../format";
+import { moment, typed, value } from "../../format";
 import { toDevice } from "../../router";
 import { load, save } from "../../settings";
 import { text } from "../../text";
@@ -43,8 +43,8 @@ export const COLUMNS: readonly TagColumn[] = [
     title: head.value,
     width: "minmax(6.5rem, 9rem)",
     numeric: true,
-    cell: (_, reading) => value(reading?.value),
-    raw: (_, reading) => reading?.value,
+    cell: (tag, reading) => value(typed(reading?.value, tag.type)),
+    raw: (tag, reading) => typed(reading?.value, tag.type),
   },
   {
     id: "unit",

@@ -1,15 +1,23 @@
 // What is painted onto the chart besides its lines.
 import type uPlot from "uplot";
 import type { Annotation } from "../../api/types";
+import { theme } from "../../settings";
 import { badRuns, type Line } from "./points";
+
+const colours = new Map<string, string>();
+const dark = matchMedia("(prefers-color-scheme: dark)");
 
 /** Colours as the theme has them: a canvas does not know CSS variables. */
 export function colour(name: string): string {
+  const key = `${name} ${theme.value} ${dark.matches}`;
+  const known = colours.get(key);
+  if (known) return known;
   const probe = document.createElement("i");
   probe.style.color = `var(--${name})`;
   document.body.append(probe);
   const found = getComputedStyle(probe).color;
   probe.remove();
+  colours.set(key, found);
   return found;
 }
 

@@ -13,7 +13,7 @@ const NONE: Parsed = { wanted: undefined, fault: null };
 export function parse(typed: string, tag: Tag | undefined, present: Value | undefined): Parsed {
   const said = typed.trim();
   if (!said) return NONE;
-  if (tag?.type === "bool" || (!tag?.type && typeof present === "boolean")) return { wanted: said === "true", fault: null };
+  if (/^bool/i.test(tag?.type ?? "") || typeof present === "boolean") return { wanted: said === "true", fault: null };
   if (/^(string|text)/i.test(tag?.type ?? "") || (!tag?.type && typeof present === "string")) {
     return { wanted: typed, fault: null };
   }
