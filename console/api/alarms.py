@@ -115,7 +115,7 @@ async def _ask(parts: Parts, topic: str, payload: bytes) -> Answer:
 async def _standing(parts: Parts) -> tuple[list[Word], list[str]]:
     """All that are not normal, the most urgent first, and what is away."""
     known = parts.plant.alarms
-    if parts.plant.away is None:
+    if parts.plant.hears_alarms:
         return known.in_order(), ["alarms beyond what the console keeps"] if known.is_full else []
     if parts.database.reason is not None:
         return known.in_order(), ["broker", "database"]  # nobody waits for what was away when it was looked at last

@@ -62,6 +62,7 @@ class Plant:
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("plant")
         self.away: str | None = _NOT_YET
+        self.hears_alarms = False  # the broker may refuse them
         self.rows = DeviceRows(self._retained, self._row)
         self.hub = Hub(self._values, self._subscriptions, self._last_known, self.rows, self.alarms)
 
@@ -135,8 +136,9 @@ class Plant:
         self.alarms.begin()
         self._connection = connection
         try:
-            for one in (self._requests.topic, self._inlet.topic, "status/#", "device/#", "gateway/#", topics.ALARMS):
+            for one in (self._requests.topic, self._inlet.topic, "status/#", "device/#", "gateway/#"):
                 await self._subscribe(connection, one)
+            self.hears_alarms = await self._subscribe(connection, topics.ALARMS)
             self.away = None
             self._retained.touch()
             await self._subscriptions.begin(connection)
@@ -146,12 +148,15 @@ class Plant:
                 guard.part(group, self._sweep(), name="sweep")
         finally:
             self._connection = None
+            self.hears_alarms = False
 
-    async def _subscribe(self, connection: Connection, one: str) -> None:
+    async def _subscribe(self, connection: Connection, one: str) -> bool:
         try:
             await connection.subscribe(one)
         except SubscriptionError as error:
             self._log.error("the broker refuses a subscription, the rest works: check its ACL", reason=str(error))
+            return False
+        return True
 
     async def _sweep(self) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)

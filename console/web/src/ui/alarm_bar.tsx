@@ -16,7 +16,7 @@ export function AlarmBar() {
     <section class={calls ? "alarm-bar calling" : "alarm-bar"} aria-label={text.alarms.bar}>
       <span role="status">
         <a href="/alarms">
-          {problem || data?.missing.length ? text.alarms.unknown : data ? said(data.counts) : text.common.loading}
+          {problem || data?.missing.includes("broker") ? text.alarms.unknown : data ? said(data.counts) : text.common.loading}
         </a>
       </span>
       {first && calls && (
