@@ -37,6 +37,7 @@ class Announcements:
         *,
         control: ControlTopics,
     ) -> None:
+        self._group = group
         self._coordinator, self._watch, self._files, self._delivery = coordinator, watch, files, delivery
         self.descriptions = Descriptions(control, delivery.blocked, coordinator.may_state, self._described)
         self._state = StatePublisher(topic.gateway_state(group, coordinator.member), control, self._reported)
@@ -70,7 +71,7 @@ class Announcements:
         await self._state.leave(connection)
 
     def _described(self, one: ConfiguredDevice, most: int) -> bytes:
-        description = describe(one, self._coordinator.member, now_ms())
+        description = describe(one, self._group, self._coordinator.member, now_ms())
         return encode_description(description, min(LARGEST_BYTES, most - _OVERHEAD))
 
     async def _reported(self) -> bytes:

@@ -86,16 +86,16 @@ async def history(_: Engineer, parts: PartsDep, group: Group, member: Name) -> R
 
 
 @router.post("/files/check")
-async def check(wanted: Changes, _: Engineer, parts: PartsDep) -> Response:
+async def check(wanted: Changes, person: Engineer, parts: PartsDep) -> Response:
     """What `nexus check` says of the files with these changes, by file and line."""
-    answer = await _ask(parts, wanted.group, wanted.member, Request("check", wanted.files))
+    answer = await _checked(parts, person, wanted, Request("check", wanted.files))
     return _told({"ok": answer.ok, "problems": answer.problems})
 
 
 @router.post("/files/diff")
-async def diff(wanted: Changes, _: Engineer, parts: PartsDep) -> Response:
+async def diff(wanted: Changes, person: Engineer, parts: PartsDep) -> Response:
     """How the files with these changes differ from those that run, as a unified diff."""
-    answer = await _ask(parts, wanted.group, wanted.member, Request("diff", wanted.files))
+    answer = await _checked(parts, person, wanted, Request("diff", wanted.files))
     return _told({"diff": answer.diff, "ok": answer.ok, "problems": answer.problems})
 
 
@@ -113,11 +113,22 @@ async def rollback(wanted: Version, person: Engineer, parts: PartsDep) -> Respon
     return await _changed(parts, person, wanted, request, {"version": wanted.id})
 
 
+async def _checked(parts: Parts, person: Person, wanted: Changes, request: Request) -> Answer:
+    """The answer is only given once there is a row of who asked: it tells something of the gateway's machine."""
+    answer = await _ask(parts, wanted.group, wanted.member, request)
+    errors = sum(one.level == "error" for one in answer.problems)
+    about = {"files": sorted(wanted.files), "errors": errors}
+    name = topics.files(wanted.group, wanted.member)
+    await audit.record(parts, person, "check-files", name, ok=answer.ok, detail=about)
+    return answer
+
+
 async def _changed(parts: Parts, person: Person, gateway: Gateway, request: Request, about: dict[str, Any]) -> Response:
     event, name = f"{request.op}-files", topics.files(gateway.group, gateway.member)
     async with audit.around(parts, person, event, name, detail=about) as outcome:
         answer = await _ask(parts, gateway.group, gateway.member, request)
         outcome.ok, outcome.detail["error"] = answer.ok, answer.error
+        outcome.detail["diff"] = answer.diff
     told = {"ok": answer.ok, "problems": answer.problems, "digest": answer.digest, "recorded": outcome.recorded}
     return _told(told)
 

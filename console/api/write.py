@@ -107,7 +107,7 @@ def _device_and_tag(topic: str) -> tuple[str, str]:
 def _check(parts: Parts, path: str, name: str, value: Value) -> None:
     """Refuses what the gateway would refuse, where it has said so; the gateway has the last word."""
     if (device := parts.plant.describe(path)) is None:
-        if not parts.plant.is_polled(path) and parts.plant.away is None:
+        if not parts.plant.is_known(path) and parts.plant.away is None:
             raise Problem(404, "No such device", f"no gateway polls {path}: see its device files")
         return
     tag = next((tag for tag in device.tags if tag.name == name), None)

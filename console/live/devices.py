@@ -51,17 +51,17 @@ class GatewayRow(msgspec.Struct, frozen=True):
 def device_state(retained: Retained, path: str, away: str | None) -> DeviceState:
     """The state of one device; `away` says why the broker is away, and then nothing is known of the present."""
     status, description = retained.status(path), retained.descriptions.get(path)
-    is_polled = retained.is_polled(path)
+    gateway_runs = retained.gateway_runs(path)
     said: State = "unknown" if status is None else status.state
     state, reason = said, "" if status is None else status.reason
     breaker: Breaker | None = None
     if away is not None:
         state, reason = "unknown", f"the broker is away, {said} is what it said last: {away}"
-    elif is_polled is False and description is not None:
+    elif gateway_runs is False and description is not None:
         state, reason = "unknown", f"the gateway {description.gateway} is silent, {said} is what it said last"
     elif status is None:
         reason = "no gateway has said anything of it lately"
-    elif is_polled:
+    elif gateway_runs:
         breaker = "open" if state == "offline" else "closed"  # a device is offline while its breaker rests
     return DeviceState(
         path,

@@ -81,7 +81,7 @@ class Plant:
         """What the gateway that polls the device says that it is."""
         return self._retained.descriptions.get(path)
 
-    def is_polled(self, path: str) -> bool:
+    def is_known(self, path: str) -> bool:
         """Whether a gateway has the device, as far as we know."""
         return path in self._retained.descriptions or self._retained.status(path) is not None
 

@@ -54,10 +54,14 @@ class Retained:
         known = self._statuses.get(path)
         return known[0] if known is not None else None
 
-    def is_polled(self, path: str) -> bool | None:
+    def gateway_runs(self, path: str) -> bool | None:
         """Whether the gateway that describes a device runs; None if no description names one."""
-        description = self.descriptions.get(path)
-        return None if description is None else any(one.online for one in self._by_name.get(description.gateway, ()))
+        if (description := self.descriptions.get(path)) is None:
+            return None
+        if description.group is None:  # an older gateway's: any of that name
+            return any(one.online for one in self._by_name.get(description.gateway, ()))
+        gateway = self.gateways.get((description.group, description.gateway))
+        return gateway is not None and gateway.online
 
     def begin(self) -> None:
         """A new connection: the broker now says all that it retains."""
@@ -75,14 +79,14 @@ class Retained:
         for member in [member for member in self.gateways if topic.presence(*member) not in seen]:
             gone = self.gateways.pop(member)
             self._by_name[member[1]].remove(gone)
-            self._touch_devices_of(member[1])
+            self._touch_devices_of(member)
 
     def expire(self, now: float) -> None:
         """Forgets states that nobody has said again, and notes which gateways are silent."""
         for path in [path for path, (_, until) in self._statuses.items() if now > until]:
             self._set_status(path, None, _NEVER)
-        for (_, name), gateway in self.gateways.items():
-            self._set_online(name, gateway, now)
+        for member, gateway in self.gateways.items():
+            self._set_online(member, gateway, now)
 
     def touch(self) -> None:
         """All devices are to be looked at again."""
@@ -118,7 +122,7 @@ class Retained:
             if presence is not None or (group, name) in self.gateways:
                 gateway = self._gateway(group, name)
                 gateway.presence, gateway.heard = presence, now
-                self._set_online(name, gateway, now)
+                self._set_online((group, name), gateway, now)
 
     def _gateway(self, group: str, name: str) -> Gateway:
         if (known := self.gateways.get((group, name))) is not None:
@@ -131,7 +135,7 @@ class Retained:
             self.is_full = True
         return made
 
-    def _set_online(self, name: str, gateway: Gateway, now: float) -> None:
+    def _set_online(self, member: Member, gateway: Gateway, now: float) -> None:
         """It runs while it says so again and again."""
         presence = gateway.presence
         is_online = (
@@ -139,11 +143,12 @@ class Retained:
         )
         if is_online != gateway.online:
             gateway.online = is_online
-            self._touch_devices_of(name)
+            self._touch_devices_of(member)
 
-    def _touch_devices_of(self, name: str) -> None:
+    def _touch_devices_of(self, member: Member) -> None:
+        group, name = member
         for path, description in self.descriptions.items():
-            if description.gateway == name:
+            if description.gateway == name and description.group in (None, group):
                 self._changed(path)
 
     def _set_status(self, path: str, status: Status | None, until: float) -> None:
@@ -183,4 +188,11 @@ class Retained:
 
 
 def _without_time(description: Description) -> tuple[object, ...]:
-    return (description.name, description.gateway, description.endpoint, description.interval, description.tags)
+    return (
+        description.name,
+        description.group,
+        description.gateway,
+        description.endpoint,
+        description.interval,
+        description.tags,
+    )

@@ -56,7 +56,7 @@ class StoredNow:
         if self._known is not None and asyncio.get_running_loop().time() <= self._good_until:
             return self._known
         if self._asking is None:
-            self._asking = asyncio.create_task(self._renew(paths))
+            self._asking = asyncio.create_task(self._renew(paths), name="stored")
             self._asking.add_done_callback(self._asked)
         async with asyncio.timeout(WAIT_SECONDS):
             return await asyncio.shield(self._asking)

@@ -28,7 +28,7 @@ class CheckJob:
 
     def answers(self) -> Iterator[object]:
         """What is wrong, then what differs."""
-        yield problems(self.files, self.prefix)
+        yield problems(self.files, self.path, self.prefix)
         yield diff(self.compared)
 
 
@@ -45,13 +45,13 @@ async def checked(
     return found, differences
 
 
-def problems(files: Files, prefix: str) -> tuple[Problem, ...]:
+def problems(files: Files, path: Path, prefix: str) -> tuple[Problem, ...]:
     """Errors and warnings, by file and line."""
     diagnostics, told = Diagnostics(), ""
     if not files:
         return (Problem("", None, "no device file would be left", "error"),)
     try:
-        config.build(files, prefix=prefix, diagnostics=diagnostics)
+        config.build(files, path, prefix=prefix, diagnostics=diagnostics)
     except ConfigError as error:
         told = str(error)
     found = [Problem(one.file.name, one.line, one.message, "error") for one in diagnostics]

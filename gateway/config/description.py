@@ -6,8 +6,8 @@ from gateway.drivers.driver import Tag
 from nexus.contract.description import Description, TagDescription
 
 
-def describe(one: ConfiguredDevice, gateway: str, now_ms: int) -> Description:
-    """What to say of a device that `gateway` polls."""
+def describe(one: ConfiguredDevice, group: str, gateway: str, now_ms: int) -> Description:
+    """What to say of a device that the member `gateway` of `group` polls."""
     device, driver = one.device, one.driver
     return Description(
         device.name,
@@ -19,6 +19,7 @@ def describe(one: ConfiguredDevice, gateway: str, now_ms: int) -> Description:
         one.publish_options.publish,
         (*(_tag(tag, driver.type_of(tag.address)) for tag in device.tags), *map(_derived, one.derived)),
         now_ms,
+        group=group,
     )
 
 

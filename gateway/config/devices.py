@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
-from gateway.config import device_files
+from gateway.config import device_files, secret_files
 from gateway.config.alarms import read_alarms
 from gateway.config.block import Block, Items
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
@@ -19,6 +19,7 @@ from gateway.config.device_files import Files
 from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
 from gateway.config.location import SourceLocation, shown_name, without_wrong_keys
 from gateway.config.schema import BreakerKeys, DeviceKeys
+from gateway.config.secret_files import SecretFolders
 from gateway.config.shared_tags import SharedTags
 from gateway.config.tags import Tags
 from gateway.config.templates import Templates
@@ -61,6 +62,7 @@ class _Found:
     """What the files hold, before it is checked."""
 
     diagnostics: Diagnostics
+    folders: SecretFolders
     templates: Templates = field(default_factory=Templates)
     devices: list[Block] = field(default_factory=list)
     tags: SharedTags = field(default_factory=SharedTags)
@@ -80,18 +82,22 @@ def read(
     """The files beside what they say; warnings are left in `diagnostics`. Raises ConfigError."""
     diagnostics = Diagnostics() if diagnostics is None else diagnostics
     files = device_files.read(path, diagnostics)
-    return files, build(files, environment, prefix, diagnostics)
+    return files, build(files, path, environment, prefix, diagnostics)
 
 
 def build(
     files: Files,
+    path: Path,
     environment: Mapping[str, str] = os.environ,
     prefix: str = PREFIX,
     diagnostics: Diagnostics | None = None,
 ) -> tuple[ConfiguredDevice, ...]:
-    """The devices that the files describe. Raises ConfigError with all that is wrong, earlier diagnostics included."""
+    """The devices that the files at `path` describe.
+
+    Raises ConfigError with all that is wrong, earlier diagnostics included.
+    """
     diagnostics = Diagnostics() if diagnostics is None else diagnostics
-    found = _Found(diagnostics)
+    found = _Found(diagnostics, secret_files.folders(path, environment))
     reader = Reader(diagnostics, environment, prefix)
     for file, data in files.items():
         before = len(diagnostics)
@@ -112,7 +118,7 @@ def build(
 
 def described(files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> list[Block]:
     """What the files say of each device, completed by its template; of files that `build` takes."""
-    found = _Found(Diagnostics())
+    found = _Found(Diagnostics(), secret_files.folders(next(iter(files)), environment))
     reader = Reader(found.diagnostics, environment, prefix)
     for file, data in files.items():
         if (document := reader.read(file, data)) is not None:
@@ -158,7 +164,7 @@ def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
             locations.append(completed or location)
             if completed is None:
                 continue
-            device = _device(completed, found.tags)
+            device = _device(completed, found)
         except Exception as error:  # of a driver, or ours: it costs this one device
             location.fault(None, drivers.unchecked(raw.get("protocol"), error))
             continue
@@ -183,7 +189,7 @@ def _affordable(found: _Found) -> list[Block]:
     return [raw for raw in found.devices if tags[raw.file] <= MOST_TAGS]
 
 
-def _device(location: SourceLocation, shared: SharedTags) -> ConfiguredDevice | None:
+def _device(location: SourceLocation, found: _Found) -> ConfiguredDevice | None:
     raw = location.block
     before = len(location.diagnostics)
     common = {key: value for key, value in raw.items() if key in DeviceKeys.model_fields}
@@ -194,7 +200,7 @@ def _device(location: SourceLocation, shared: SharedTags) -> ConfiguredDevice | 
     settings = assumed = None
     if driver is not None:
         model = driver.settings[raw["protocol"]]
-        settings = location.checked(model, own, DeviceKeys.model_fields)
+        settings = location.checked(model, own, DeviceKeys.model_fields, found.folders)
         assumed = settings or without_wrong_keys(model, own)
     # What is wrong with the device does not hide what is wrong with its tags.
     reader = Tags(location, keys, driver, assumed, is_whole=settings is not None)
@@ -203,11 +209,13 @@ def _device(location: SourceLocation, shared: SharedTags) -> ConfiguredDevice | 
     alarms = read_alarms(location, reader.locations, reader.known)
     if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
         return None
-    device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, shared.of(tags))
+    device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, found.tags.of(tags))
     units = {tag.name: tag.unit for tag in tags if tag.unit} | {tag.name: tag.unit for tag in derived if tag.unit}
     options = PublishOptions(device.path, keys.publish, units)
     digest = blake2b(repr(raw).encode(), digest_size=16).digest()
-    return ConfiguredDevice(device, driver, keys.breaker, options, shared.of(derived), shared.of(alarms), digest)
+    return ConfiguredDevice(
+        device, driver, keys.breaker, options, found.tags.of(derived), found.tags.of(alarms), digest
+    )
 
 
 def _check_topic(location: SourceLocation) -> None:

@@ -40,13 +40,18 @@ class SourceLocation:
         if name != name.strip() or not name.isprintable():
             self.warn(key, f"{key} {shown(name)} has spaces at an end, or characters that cannot be seen: remove them")
 
-    def checked(self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = ()) -> M | None:
-        """`raw` as a model, or None if it is wrong; keys of `beside` are offered as right spellings too."""
+    def checked(
+        self, kind: type[M], raw: dict[str, Any], beside: Iterable[str] = (), context: object = None
+    ) -> M | None:
+        """`raw` as a model, or None if it is wrong; keys of `beside` are offered as right spellings too.
+
+        `context` is what the model's validators are told.
+        """
         wrong = [key for key, value in raw.items() if isinstance(value, bool) and not _takes_truth(kind, key)]
         for name in wrong:  # pydantic would take true for 1
             self.fault(name, f"{name} must be a number, not true or false")
         try:
-            found = kind.model_validate(raw)
+            found = kind.model_validate(raw, context=context)
             return None if wrong else found
         except ValidationError as error:
             for key, message in messages_of(error, kind, beside):

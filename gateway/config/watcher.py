@@ -107,7 +107,7 @@ class ConfigWatcher:
         if files is None:
             raise error
         try:
-            configured = config.build(files, prefix=self._prefix)
+            configured = config.build(files, self._path, prefix=self._prefix)
         except ConfigError:
             raise error from None  # what is on disk is what has to be mended
         self._error, self._is_last_good = str(error), True

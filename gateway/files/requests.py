@@ -21,6 +21,7 @@ from nexus.process.clock import now_ms
 from nexus.process.errors import ConfigError
 
 MOST_WAITING = 8
+_MOST_DIFF_BYTES = 6_000  # of what an applied change is said to be: an audit's row has 16 kB
 
 _HIDDEN = "holds a password in a form that cannot be masked: write it as ${DEVICE_…}"
 
@@ -99,13 +100,15 @@ class FileRequests:
             raise FilesError(f"there is no device file {name!r}; there are {', '.join(sorted(texts))}")
         return _masked(name, texts[name])
 
-    async def _checked(self, changes: dict[str, str | None]) -> tuple[tuple[Problem, ...], str]:
-        """What would be wrong, and what would differ from what runs."""
+    async def _checked(
+        self, changes: dict[str, str | None], on_disk: dict[str, str] | None = None
+    ) -> tuple[tuple[Problem, ...], str]:
+        """What would be wrong, and what would differ from what runs, or from what is `on_disk`."""
 
         def prepared() -> tuple[device_files.Files, dict[str, tuple[str, str]]]:
             after = self._folder.overlaid(changes)
-            running = device_files.kept_files(self._watch.kept) or {}
-            before = {file.name: data.decode() for file, data in running.items()} or self._folder.read()
+            running = {} if on_disk is not None else device_files.kept_files(self._watch.kept) or {}
+            before = on_disk or {file.name: data.decode() for file, data in running.items()} or self._folder.read()
             now = {file.name: data.decode() for file, data in after.items()}
             names = before.keys() | now.keys()
             both = {name: (before.get(name, ""), now.get(name, "")) for name in names}
@@ -124,14 +127,15 @@ class FileRequests:
         if hidden := sorted(name for name in changes if _masked(name, before.get(name, "")) != before.get(name, "")):
             said = "has a password written out, which is not shown: put it into a variable first, on disk"
             raise FilesError(f"{hidden[0]} {said}")
-        problems, _ = await self._checked(changes)
+        problems, diff = await self._checked(changes, before)
+        diff = _beginning(diff)
         if _errors(problems):
-            return Answer(False, "the files have errors: nothing is changed", problems=problems)
+            return Answer(False, "the files have errors: nothing is changed", problems=problems, diff=diff)
         await asyncio.to_thread(self._history.add, before, by, now_ms())
         async with self._watch.changing:  # it takes all of it at once
             await asyncio.to_thread(self._folder.replace, changes)
         self._log.info("device files are replaced", by=by, files=sorted(changes))
-        return Answer(True, problems=problems)
+        return Answer(True, problems=problems, diff=diff)
 
     async def _roll_back(self, version: str, by: str | None) -> Answer:
         wanted = await asyncio.to_thread(self._history.files, version)
@@ -143,6 +147,14 @@ class FileRequests:
 
 def _errors(problems: tuple[Problem, ...]) -> bool:
     return any(one.level == "error" for one in problems)
+
+
+def _beginning(diff: str) -> str:
+    """As much of it as an audit keeps."""
+    data = diff.encode()
+    if len(data) <= _MOST_DIFF_BYTES:
+        return diff
+    return f"{data[:_MOST_DIFF_BYTES].decode(errors='ignore')}\n… and {len(data) - _MOST_DIFF_BYTES:,} bytes more\n"
 
 
 def _masked(name: str, text: str) -> str:

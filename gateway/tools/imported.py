@@ -186,6 +186,6 @@ def _refused(text: str, file: Path, places: Mapping[int | None, int]) -> list[st
     """What `nexus check` would say of the device file, by the rows that it comes from."""
     diagnostics = Diagnostics()
     with suppress(ConfigError):
-        config.build({file: text.encode()}, diagnostics=diagnostics)
+        config.build({file: text.encode()}, file, diagnostics=diagnostics)
     found = [f"{file}{f':{places[one.line]}' if one.line in places else ''}: {one.message}" for one in diagnostics]
     return list(dict.fromkeys(found))

@@ -25,9 +25,10 @@ class TagDescription(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """One device; `interval` of its fastest tags, in seconds; `gateway` is the member that polls it; `ts` in epoch ms.
+    """One device; `interval` of its fastest tags, in seconds; `ts` in epoch ms.
 
-    `left_out` is how many tags more it has than fit into a message.
+    `gateway` is the member of `group` that polls it; older gateways do not say of which group (None). `left_out` is how
+    many tags more it has than fit into a message.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Description(msgspec.Struct, frozen=True):
     tags: tuple[TagDescription, ...]
     ts: _Ms
     left_out: int = 0
+    group: str | None = None
 
 
 _encoder = msgspec.json.Encoder()

@@ -50,7 +50,8 @@ class Version(msgspec.Struct, frozen=True):
 class Answer(msgspec.Struct):
     """`ok` if it was done, and for a check if nothing is wrong; `error` says what was not done, and why.
 
-    `reason` is why the files can only be read, where that is so; `digest` that of the files on disk.
+    `reason` is why the files can only be read, where that is so; `digest` that of the files on disk. `diff` is that
+    between what runs and the wanted files; for a change, the beginning of that between the files before and after.
     """
 
     ok: bool

@@ -284,7 +284,7 @@ def test_variants_are_right_or_refused(seed: int) -> None:
             data[chance.randrange(len(data))] = chance.choice(b"{}[]:,&*!|>'\"%@`#?-\n\t $\x00\xff")
         said = ""
         try:
-            config.build({Path("plant.yaml"): bytes(data)}, ENVIRONMENT)
+            config.build({Path("plant.yaml"): bytes(data)}, Path("plant.yaml"), ENVIRONMENT)
         except ConfigError as error:
             said = str(error)
         for never in (SECRET, "fault of the program", "Input should", "the wrong form"):

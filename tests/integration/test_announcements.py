@@ -71,6 +71,7 @@ def test_a_device_is_described_for_as_long_as_it_is_in_the_files(
         "publish": "tag",
         "tags": [tag],
         "left_out": 0,
+        "group": "g",
         "ts": said["ts"],
     }
     plant.has("a", more=", writable: true, max: 5")

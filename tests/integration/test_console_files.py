@@ -16,6 +16,15 @@ WHO = {"group": "g", "member": "gateway"}
 FILE = """devices:
   - {name: a, protocol: modbus-tcp, host: 127.0.0.1, port: 1, interval: %s, tags: [{name: t, address: "coil:1"}]}
 """
+STEALING = """devices:
+  - name: b
+    protocol: opcua
+    endpoint: opc.tcp://127.0.0.1:1
+    security: {policy: Basic256Sha256, trust: any}
+    username: u
+    password_file: %s
+    tags: [{name: t, address: "i=1"}]
+"""
 
 
 @pytest.fixture
@@ -59,6 +68,7 @@ def test_an_engineer_finds_breaks_repairs_applies_and_takes_back(
     wrong = {**WHO, "files": {"a.yaml": FILE % "never"}}
     checked = browser.ask("POST", "files/check", wrong).json
     assert not checked["ok"]
+    assert events(browser) == [("check-files", False, "engineer")]
     assert [(one["file"], one["line"]) for one in checked["problems"]] == [("a.yaml", 2)]
     refused = browser.ask("POST", "files/apply", {**wrong, "digest": content["digest"]})
     assert (refused.status, refused.json["ok"], len(refused.json["problems"])) == (200, False, 1)
@@ -75,13 +85,46 @@ def test_an_engineer_finds_breaks_repairs_applies_and_takes_back(
     assert version["time"].endswith("Z")
     assert browser.ask("POST", "files/rollback", {**WHO, "id": version["id"]}).json["ok"]
     assert (folder / "a.yaml").read_text() == FILE % "1s"
+    rows = browser.ask("GET", "audit").json["items"]
+    restored, applied = [
+        row["detail"] for row in rows if row["ok"] and row["event"] in ("apply-files", "rollback-files")
+    ]
+    old, new = (FILE % "1s").splitlines()[1], (FILE % "2s").splitlines()[1]
+    assert f"\n-{old}\n+{new}\n" in applied["diff"]
+    assert f"\n-{new}\n+{old}\n" in restored["diff"]
     outcomes = [(event, ok) for event, ok, person in events(browser) if person == "engineer"]
     assert outcomes[::-1] == [
+        ("check-files", False),
         *(("apply-files", None), ("apply-files", False)),
+        ("check-files", True),
         *(("apply-files", None), ("apply-files", False)),
         *(("apply-files", None), ("apply-files", True)),
         *(("rollback-files", None), ("rollback-files", True)),
     ]
+
+
+def test_no_device_file_reads_what_else_is_on_the_gateways_machine(
+    nexus: Start, folder: Path, production: Production, browser: Browser
+) -> None:
+    nexus("gateway", "--devices", str(folder), mqtt_url=production.broker.url, group="g")
+    until(lambda: [one for one in browser.ask("GET", "files").json["gateways"] if one["writable"]], "it answers", 40)
+    digest = browser.ask("GET", "files/content?group=g&member=gateway&file=a.yaml").json["digest"]
+    secret = folder.parent / "secret"
+    secret.write_text("of the machine")
+    (folder.parent / "device-secrets").mkdir()
+    (folder.parent / "device-secrets/password").write_text("of a device")
+
+    def checked(operation: str, file: str | Path) -> Any:
+        wanted = {**WHO, "files": {"b.yaml": STEALING % file}, "digest": digest}
+        wanted = wanted if operation == "apply" else {**WHO, "files": wanted["files"]}
+        answer = browser.ask("POST", f"files/{operation}", wanted).json
+        return answer["ok"], [one["message"].replace(str(file), "FILE") for one in answer["problems"]]
+
+    for operation in ("check", "diff", "apply"):
+        there, missing = checked(operation, secret), checked(operation, folder.parent / "missing")
+        assert there == missing == checked(operation, "/proc/self/environ")
+        assert (there[0], "FILE is not below" in there[1][0]) == (False, True)
+    assert checked("apply", folder.parent / "device-secrets/password") == (True, [])
 
 
 def test_a_gateway_that_is_not_there_and_files_that_are_too_large_are_named(browser: Browser) -> None:

@@ -190,7 +190,8 @@ def test_a_server_is_browsed_trusted_and_read(tool: Tool, ports: dict[str, int],
     assert code == 0
     assert re.search(r"force +84\.5 +good", text)
     # With security and a login, what is printed connects in the same way.
-    (tmp_path / "secret").write_text("x")
+    (tmp_path / "device-secrets").mkdir()
+    (tmp_path / "device-secrets/password").write_text("x")
     secure = (
         "--policy",
         "Basic256Sha256",
@@ -199,14 +200,14 @@ def test_a_server_is_browsed_trusted_and_read(tool: Tool, ports: dict[str, int],
         "--username",
         "a: b",
         "--password-file",
-        str(tmp_path / "secret"),
+        str(tmp_path / "device-secrets/password"),
     )
     code, text = tool("browse", endpoint, *secure)
     assert code == 0
     (tmp_path / "browsed.yaml").write_text(text)
     settings: Any = config.load(tmp_path / "browsed.yaml")[0].device.settings
     assert (settings.security.policy, settings.security.mode) == ("Basic256Sha256", "Sign")
-    assert (settings.username, settings.password_file) == ("a: b", tmp_path / "secret")
+    assert (settings.username, settings.password_file) == ("a: b", tmp_path / "device-secrets/password")
     code, text = tool("opcua", "cert", "--out", str(tmp_path / "own.der"))
     assert code == 0
     assert "URI          urn:" in text

@@ -433,10 +433,6 @@ def test_tag_keys_that_make_no_sense_are_refused(tmp_path: Path, keys: str, said
             'protocol: opcua, endpoint: "opc.tcp://plc", security: {policy: Basic256}, tags: [{name: x, address: "i=1"}]',
             "security.policy",
         ),
-        (
-            'protocol: opcua, endpoint: "opc.tcp://plc", security: {key: k}, tags: [{name: x, address: "i=1"}]',
-            "certificate and key belong together",
-        ),
         ("protocol: s7, host: plc, tags: [{name: x, address: DB1}]", "write it like DB1.DBD0:REAL"),
         (
             'protocol: s7, host: plc, slots: 2, tags: [{name: x, address: "MW0:INT"}]',

@@ -241,7 +241,7 @@ def test_derived_tags_are_read_in_the_order_in_which_they_are_calculated(tmp_pat
 
 
 def test_derived_tags_are_described_like_others(tmp_path: Path) -> None:
-    described = describe(only(tmp_path, HEAD + TAGS + DERIVED), "gw", 0).tags
+    described = describe(only(tmp_path, HEAD + TAGS + DERIVED), "line1", "gw", 0).tags
     assert {tag.name: tag.address for tag in described}["starts"] == 'count: tag("pump 1") and running'
 
 

@@ -5,6 +5,7 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from psycopg_pool import PoolTimeout
 
@@ -24,7 +25,7 @@ from console.live.values import Values
 from console.live.wheel import TICKS, Wheel
 from nexus.contract import codec
 from nexus.contract.codec import DecodeError, Message, Status
-from nexus.contract.description import Description, TagDescription, encode_description
+from nexus.contract.description import Description, TagDescription, decode_description, encode_description
 from nexus.contract.presence import Presence, encode_presence
 from nexus.contract.reading import Reading
 
@@ -344,6 +345,28 @@ def test_a_device_is_what_its_gateway_says_while_that_lives() -> None:
     retained.take("gateway/g/gateway-1", presence("lost", 3), None, 18)
     assert known(retained)[0] == "unknown"
     assert "the broker is away" in device_state(retained, "plant/plc", "refused").reason
+
+
+def test_gateways_of_two_groups_may_have_one_name() -> None:
+    retained = Retained()
+    for group in ("line1", "line2"):
+        path = f"plant/{group}"
+        described = msgspec.structs.replace(DESCRIPTION, path=path, group=group)
+        retained.take(f"device/{path}", encode_description(described), None, 0)
+        retained.take(f"gateway/{group}/gateway-1", presence("online"), None, 0)
+        retained.take(f"status/{path}", codec.encode_status(Status("online", "", NOW)), None, 0)
+    retained.take("gateway/line2/gateway-1", presence("online", 2), None, 15)
+    before = dict(retained.changes)
+    retained.expire(16.0)
+    assert [device_state(retained, f"plant/{group}", None).state for group in ("line1", "line2")] == [
+        "unknown",
+        "online",
+    ]
+    assert [path for path in retained.changes if retained.changes[path] != before[path]] == ["plant/line1"]
+
+
+def test_a_description_of_an_older_gateway_names_no_group() -> None:
+    assert decode_description(encode_description(DESCRIPTION).replace(b',"group":null', b"")) == DESCRIPTION
 
 
 def test_what_a_new_connection_does_not_bring_is_gone() -> None:

@@ -53,11 +53,11 @@ def configured(folder: Path) -> dict[str, ConfiguredDevice]:
 
 
 def test_a_device_is_described_as_its_file_writes_it_and_without_secrets(tmp_path: Path) -> None:
-    found = {name: describe(one, "gateway-0", 17) for name, one in configured(tmp_path).items()}
+    found = {name: describe(one, "line1", "gateway-0", 17) for name, one in configured(tmp_path).items()}
     level = TagDescription("level", "holding:0:float32", None, "float32", writable=True, min=0, max=80)
     on = TagDescription("on", "coil:1", None, "bool")
     assert found["meter"] == Description(
-        "meter", "meter", "modbus-tcp", "gateway-0", "10.0.0.8:502", 2.0, "device", (level, on), 17
+        "meter", "meter", "modbus-tcp", "gateway-0", "10.0.0.8:502", 2.0, "device", (level, on), 17, group="line1"
     )
     assert found["press"].endpoint == "opc.tcp://10.0.0.7:4840/line"
     assert found["press"].tags == (TagDescription("force", "ns=2;s=Press.Force", "kN"),)

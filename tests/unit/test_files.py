@@ -131,11 +131,11 @@ def test_a_password_that_is_written_out_is_not_shown_and_a_variable_is(text: str
 
 
 def test_what_is_wrong_is_told_by_line_and_what_differs_as_a_diff(tmp_path: Path) -> None:
-    found = checker.problems({tmp_path / "a.yaml": PLC.replace("coil", "coils").encode()}, "DEVICE_")
+    found = checker.problems({tmp_path / "a.yaml": PLC.replace("coil", "coils").encode()}, tmp_path, "DEVICE_")
     assert [(one.file, one.line, one.level) for one in found] == [("a.yaml", 1, "error")]
     assert "coils" in found[0].message
-    assert checker.problems({tmp_path / "a.yaml": PLC.encode()}, "DEVICE_") == ()
-    assert "no device file would be left" in checker.problems({}, "DEVICE_")[0].message
+    assert checker.problems({tmp_path / "a.yaml": PLC.encode()}, tmp_path, "DEVICE_") == ()
+    assert "no device file would be left" in checker.problems({}, tmp_path, "DEVICE_")[0].message
     text = checker.diff({"a.yaml": ("x\ny\n", "x\nz\n"), "n.yaml": ("", "n\n")})
     assert text.splitlines()[:2] == ["--- a/a.yaml", "+++ b/a.yaml"]
     assert "-y\n+z\n" in text

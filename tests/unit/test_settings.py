@@ -133,7 +133,7 @@ def test_all_settings_are_known_by_name() -> None:
     own = (GatewaySettings, IngestionSettings, ConsoleSettings, DatabaseSettings)
     kinds: list[type[BaseSettings]] = [Process, Settings, *own]
     read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
-    assert read | {"NEXUS_DEVICES", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
+    assert read | {"NEXUS_DEVICES", "NEXUS_DEVICE_SECRETS", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN
 
 
 def test_a_database_url_of_no_utf8_is_refused_in_a_line() -> None:

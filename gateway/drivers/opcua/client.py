@@ -11,6 +11,7 @@ from asyncua.crypto import security_policies
 from asyncua.crypto.uacrypto import CertProperties
 from cryptography import x509
 
+from gateway.config import secret_files
 from gateway.drivers import reach
 from gateway.drivers.driver import DeviceError
 from gateway.drivers.opcua import limits as opcua_limits
@@ -81,8 +82,7 @@ async def _open(client: Client, settings: Settings, timeout: float) -> None:
     security = settings.security
     if settings.username is not None:
         client.set_user(settings.username)
-        password = settings.password_file.read_text().strip() if settings.password_file else settings.password
-        client.set_password(password or "")
+        client.set_password(_password(settings))
     if security.policy != "None":
         endpoint = opcua_security.find_endpoint(await client.connect_and_get_server_endpoints(), security)
         server = x509.load_der_x509_certificate(endpoint.ServerCertificate)
@@ -106,6 +106,13 @@ async def _open(client: Client, settings: Settings, timeout: float) -> None:
             raise
         found = await endpoints(settings.endpoint, timeout)
         raise opcua_security.not_offered(security, found) from error
+
+
+def _password(settings: Settings) -> str:
+    try:
+        return secret_files.password(settings.password_file) if settings.password_file else settings.password or ""
+    except (OSError, ValueError) as error:
+        raise DeviceError(f"the password cannot be read: {error}") from None
 
 
 def explained(error: Exception, settings: Settings) -> str:

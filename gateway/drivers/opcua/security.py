@@ -5,7 +5,7 @@ import socket
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from asyncua import ua
@@ -15,14 +15,16 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import ExtendedKeyUsageOID
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
 
+from gateway.config import secret_files
 from gateway.drivers.driver import DeviceError
 from nexus.process import paths
 
 OWN_DAYS = 5 * 365
 _DEFAULT_PORT = 4840
 _NAMES = (x509.UniformResourceIdentifier, x509.DNSName, x509.IPAddress)
+_File = Annotated[Path | None, AfterValidator(secret_files.allowed)]
 POLICIES = ("None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss")
 
 
@@ -36,9 +38,9 @@ class Security(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
     policy: Literal["None", "Basic256Sha256", "Aes128Sha256RsaOaep", "Aes256Sha256RsaPss"] = "None"
     mode: Literal["Sign", "SignAndEncrypt"] = "SignAndEncrypt"
-    certificate: Path | None = None
-    key: Path | None = None
-    trust: Path | Literal["any"] | None = None
+    certificate: _File = None
+    key: _File = None
+    trust: Annotated[Path | Literal["any"] | None, AfterValidator(secret_files.allowed)] = None
     application_uri: str | None = None
 
     @model_validator(mode="after")

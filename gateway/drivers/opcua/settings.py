@@ -1,12 +1,13 @@
 """The keys of OPC UA servers."""
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from gateway.config import host
+from gateway.config import host, secret_files
 from gateway.drivers.opcua.security import Security
 from gateway.drivers.opcua.values import Clock
 from nexus.process.duration import Seconds
@@ -36,7 +37,7 @@ class Settings(BaseModel):
     security: Security = Security()
     username: str | None = None
     password: str | None = None
-    password_file: Path | None = None
+    password_file: Annotated[Path | None, AfterValidator(secret_files.allowed)] = None
     insecure_password: bool = False
     mode: Literal["subscribe", "poll"] = "subscribe"
     clock: Clock = "source"
@@ -49,8 +50,11 @@ class Settings(BaseModel):
     def _login(self) -> "Settings":
         if self.password is not None and self.password_file is not None:
             raise ValueError("password and password_file are two answers to one question: give one")
-        if self.password_file is not None and not self.password_file.is_file():
-            raise ValueError(f"password_file: there is no file {self.password_file}")
+        if self.password_file is not None:
+            if not self.password_file.is_file():
+                raise ValueError(f"password_file: there is no file {self.password_file}")
+            with suppress(OSError):  # only the gateway may be able to read it
+                secret_files.password(self.password_file)
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("password: whose? give `username` too")
         if self.username is not None and self.security.policy == "None" and not self.insecure_password:

@@ -40,6 +40,7 @@ const EVENTS = [
   "alarm comment",
   "alarm reset",
   "apply-files",
+  "check-files",
   "rollback-files",
   "login",
   "login refused",

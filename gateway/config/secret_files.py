@@ -1,0 +1,76 @@
+"""The files that device files may name, so that whoever writes a device file cannot have any other file read."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationInfo
+
+VARIABLE = "NEXUS_DEVICE_SECRETS"
+MOST_BYTES = 1_000  # of a password
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SecretFolders:
+    """Where such files lie: in `secrets`, or beside the device files if these have a directory of their own."""
+
+    secrets: Path
+    devices: Path | None
+
+    def hold(self, file: Path) -> bool:
+        """Whether a file, as it is written and where its links lead, lies in one of them. It need not exist.
+
+        What is written decides first: of a path outside nothing is looked up, so nothing is told about it.
+        """
+        if ".." in file.parts:
+            return False
+        written = file.absolute()
+        folders = [self.secrets] if self.devices is None else [self.secrets, self.devices]
+        try:
+            return any(
+                written.is_relative_to(folder) and written.resolve().is_relative_to(folder.resolve())
+                for folder in folders
+            )
+        except (OSError, RuntimeError):  # links that lead in a circle
+            return False
+
+
+def folders(path: Path, environment: Mapping[str, str] = os.environ) -> SecretFolders:
+    """Those for the device file or directory `path`."""
+    devices = _absolute(path)
+    secrets = Path(environment.get(VARIABLE) or devices.parent / "device-secrets")
+    return SecretFolders(_absolute(secrets), devices if devices.is_dir() else None)
+
+
+def _absolute(path: Path) -> Path:
+    """As it is written: links stay."""
+    return Path(os.path.normpath(path.absolute()))
+
+
+def allowed(value: T, info: ValidationInfo) -> T:
+    """Validates a path in a driver's settings; the folders are the context. Raises ValueError.
+
+    Without a context the path comes from a command line, and may lead anywhere.
+    """
+    where = info.context
+    if isinstance(where, SecretFolders) and isinstance(value, Path) and not where.hold(value):
+        beside = "" if where.devices is None else f" or {where.devices}"
+        raise ValueError(
+            f"{value} is not below {where.secrets}{beside}, the only places for files that device files name: "
+            f"move it there, or set {VARIABLE}"
+        )
+    return value
+
+
+def password(file: Path) -> str:
+    """The one line of a file. Raises ValueError if it is not that, and OSError."""
+    with file.open("rb") as source:
+        data = source.read(MOST_BYTES + 1)
+    text = data.decode(errors="replace").strip()
+    if len(data) > MOST_BYTES or not text.isprintable() or "\ufffd" in text:
+        raise ValueError(f"password_file: {file} must hold one line of text, of at most {MOST_BYTES:,} bytes")
+    return text
