@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-ingest bench-mqtt bench-database bench-console bench-sockets lint docs setup web screenshots format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-alarms bench-ingest bench-mqtt bench-database bench-console bench-sockets lint docs setup web screenshots format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -54,6 +54,9 @@ bench: setup
 # After a change of infrastructure/monitoring/dashboards or rules/nexus.yml.
 monitoring: setup
 	@.venv/bin/python -m infrastructure.monitoring.generate
+
+bench-alarms: setup
+	@$(RUN)/python -m tests.benchmarks.alarms $(ARGS)
 
 bench-ingest: setup
 	@$(RUN)/python -m tests.benchmarks.ingest $(ARGS)

@@ -7,6 +7,8 @@ from console import problems
 from console.access import door
 from console.api import (
     about,
+    alarm_journal,
+    alarms,
     annotations,
     audit,
     completeness,
@@ -51,6 +53,8 @@ _ROUTERS: tuple[APIRouter, ...] = (
     devices.router,
     live.router,
     write.router,
+    alarms.router,
+    alarm_journal.router,
     files.router,
     data.router,
     completeness.router,

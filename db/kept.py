@@ -12,6 +12,7 @@ SELECT proc_name, config, (extract(epoch FROM (config->>'compress_after')::inter
 FROM timescaledb_information.jobs WHERE proc_name IN ('compress_old_chunks', 'drop_old_chunks', 'drop_old_records')
 """
 _ROLLUPS = ("1min", "1hour", "1day")
+_RECORDS = {"rejects": "rejects", "audit": "audit", "alarm_events": "alarms"}  # table, and the setting that it has
 
 
 def completed(connection: Connection, settings: Settings, *, has_jobs: bool) -> Settings:
@@ -44,7 +45,7 @@ def _ages(connection: Connection) -> dict[str, Any]:
             found["retention"] = ages["metrics"]
             found |= {f"retention_{rollup}": ages.get(f"metrics_{rollup}") for rollup in _ROLLUPS}
         else:
-            found |= {f"retention_{table}": ages.get(table) for table in ("rejects", "audit")}
+            found |= {f"retention_{name}": ages.get(table) for table, name in _RECORDS.items()}
     return found
 
 

@@ -137,6 +137,7 @@ def _finish(connection: Connection, settings: Settings, found: Tier) -> None:
 def _drop_old(connection: Connection, settings: Settings) -> None:
     audit = settings.retention_audit
     wanted = {"rejects": settings.retention_rejects, "audit": audit, "console_audit": audit, "completeness": audit}
+    wanted["alarm_events"] = settings.retention_alarms
     ages = {table: age for table, age in wanted.items() if age is not None}
     connection.execute("CALL drop_old_records(NULL, %s)", (Jsonb(ages),))
 
@@ -233,8 +234,9 @@ def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
 
 def _set_policies(connection: Connection, settings: Settings) -> None:
     text = (files("db") / "policies.sql").read_text(encoding="utf-8")
-    ends = ("retention", "retention_1min", "retention_1hour", "retention_1day", "retention_rejects", "retention_audit")
-    ages = ("compress_after", "refresh_1min", "refresh_1hour", "refresh_1day", *ends)
+    readings = ("retention", "retention_1min", "retention_1hour", "retention_1day")
+    records = ("retention_rejects", "retention_audit", "retention_alarms")
+    ages = ("compress_after", "refresh_1min", "refresh_1hour", "refresh_1day", *readings, *records)
     # Integers, and NULL for "never": validated settings, so they can stand in the text.
     for age in ages:
         text = text.replace(f"{{{age}}}", str(getattr(settings, age) or "NULL"))

@@ -42,6 +42,10 @@ _ALWAYS = {
     "SELECT max(age(datfrozenxid)) FROM pg_database": [
         _gauge("transaction_ids_age", "Transactions since the oldest unfrozen row"),
     ],
+    "SELECT count(*), count(*) FILTER (WHERE stale) FROM alarms_standing": [
+        _gauge("alarms_standing", "Alarms whose condition holds, and that nothing hides"),
+        _gauge("alarms_stale", "Of these, alarms that were raised more than 24 hours ago"),
+    ],
     "SELECT extract(epoch FROM finished), seconds, bytes FROM backups ORDER BY finished DESC LIMIT 1": [
         _gauge("backup_timestamp_seconds", "When the last backup was complete; 0: there is none"),
         _gauge("backup_seconds", "Duration of the last backup"),

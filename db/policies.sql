@@ -23,7 +23,8 @@ BEGIN
             'metrics_1day', {retention_1day})),
         ('drop_old_records', NULL, INTERVAL '1 day', NULL, jsonb_build_object(
             'rejects', {retention_rejects}, 'audit', {retention_audit},
-            'console_audit', {retention_audit}, 'completeness', {retention_audit})),
+            'console_audit', {retention_audit}, 'completeness', {retention_audit},
+            'alarm_events', {retention_alarms})),
         ('forget_committed', NULL, INTERVAL '1 day', NULL, jsonb_build_object('days', {retention}))
     ) AS jobs (proc, relation, every, until, config)
     LOOP

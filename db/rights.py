@@ -11,6 +11,7 @@ Connection = psycopg.Connection[tuple[object, ...]]
 _OURS = (
     *("metrics", "metrics_late", "late_hours", "topics", "rejects", "audit", "backups"),
     *("committed", "consumers", "annotations", "completeness", "nexus_migrations"),
+    *("alarm_events", "alarm_states"),
     *("console_users", "console_keys", "console_sessions", "console_secrets", "console_audit"),
 )
 # Neither the server's nor an extension's, as chunks are, and not ours.

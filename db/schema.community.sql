@@ -3,6 +3,76 @@
 
 -- Tables
 
+-- 046_alarm_events.sql
+-- What happened to alarms, an event a row. Gateways say it, ingestion stores it, each event once; nobody changes it.
+CREATE TABLE alarm_events (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (topic, occurrence, state, "time")
+);
+CREATE INDEX alarm_events_time ON alarm_events ("time");
+CREATE TRIGGER keep_alarm_states AFTER INSERT ON alarm_events REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION keep_alarm_states();
+COMMENT ON COLUMN alarm_events.topic IS 'alarm/{device path}/{tag}/{name}, without the tag for an alarm of the device itself';
+COMMENT ON COLUMN alarm_events.occurrence IS 'When the alarm was raised: with the topic, the key of an occurrence';
+COMMENT ON COLUMN alarm_events.state IS 'After the event: normal, unacknowledged, acknowledged, returned, latched, shelved, suppressed or out-of-service';
+COMMENT ON COLUMN alarm_events.since IS 'Since when the alarm is in this state';
+COMMENT ON COLUMN alarm_events.active IS 'Whether the condition holds, whatever hides the alarm';
+COMMENT ON COLUMN alarm_events.limit IS 'The limit that was crossed';
+COMMENT ON COLUMN alarm_events.by IS 'Who acknowledged, shelved or otherwise changed the alarm';
+COMMENT ON COLUMN alarm_events.until IS 'When the shelving ends';
+COMMENT ON TABLE alarm_events IS 'The journal of alarms: one row an event, kept for NEXUS_RETENTION_ALARMS';
+GRANT SELECT ON alarm_events TO nexus_reader;
+GRANT INSERT ON alarm_events TO nexus_writer;
+
+-- 046_alarm_events.sql
+-- To find an alarm's last event among millions would need another index on all of them; so it is kept, by the insert
+-- itself, whoever inserts. That of an alarm that stands stays here when retention takes its events.
+CREATE TABLE alarm_states (
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (topic)
+);
+COMMENT ON TABLE alarm_states IS 'The last event of each alarm';
+GRANT SELECT ON alarm_states TO nexus_reader;
+
 -- 041_annotations.sql
 -- What people write beside the readings. Nobody changes it: a correction is another annotation.
 CREATE TABLE annotations (
@@ -305,6 +375,67 @@ GRANT INSERT ON topics TO nexus_writer;
 
 -- Views
 
+-- 046_alarm_events.sql
+CREATE VIEW alarms_now AS
+ SELECT "time",
+    topic,
+    device,
+    tag,
+    name,
+    occurrence,
+    state,
+    since,
+    event,
+    active,
+    acknowledged,
+    value,
+    value_str,
+    "limit",
+    unit,
+    priority,
+    text,
+    response,
+    by,
+    reason,
+    until
+   FROM alarm_states
+  WHERE state <> 'normal'::text;
+COMMENT ON VIEW alarms_now IS 'The last event of each alarm that is not normal';
+GRANT SELECT ON alarms_now TO nexus_reader;
+
+-- 048_alarm_statistics.sql
+-- How well an alarm system serves its operators, by EEMUA 191 and ISA-18.2: what calls a person, how often, and for how long.
+CREATE VIEW alarms_raised AS
+ SELECT "time",
+    topic,
+    device,
+    tag,
+    name,
+    occurrence,
+    priority,
+    text
+   FROM alarm_events
+  WHERE (event = ANY (ARRAY['raised'::text, 'realarmed'::text, 'unshelved'::text, 'unsuppressed'::text, 'in-service'::text])) AND state = 'unacknowledged'::text;
+COMMENT ON VIEW alarms_raised IS 'Each time that an alarm called a person; what was shelved, suppressed or out of service did not';
+GRANT SELECT ON alarms_raised TO nexus_reader;
+
+-- 048_alarm_statistics.sql
+CREATE VIEW alarms_standing AS
+ SELECT topic,
+    device,
+    tag,
+    name,
+    priority,
+    text,
+    state,
+    occurrence,
+    now() - occurrence AS age,
+    occurrence < (now() - '24:00:00'::interval) AS stale
+   FROM alarms_now
+  WHERE active AND (state = ANY (ARRAY['unacknowledged'::text, 'acknowledged'::text]));
+COMMENT ON VIEW alarms_standing IS 'Alarms whose condition holds, and that nothing hides; stale after 24 hours';
+GRANT SELECT ON alarms_standing TO nexus_reader;
+
 -- 004_rollups.community.sql
 CREATE MATERIALIZED VIEW /* continuous aggregate, real-time */ metrics_1day AS
  SELECT time_bucket('1 day'::interval, bucket) AS bucket,
@@ -379,6 +510,95 @@ COMMENT ON VIEW metrics_latest IS 'The newest row of each topic';
 GRANT SELECT ON metrics_latest TO nexus_reader;
 
 -- Functions and procedures
+
+-- 048_alarm_statistics.sql
+-- Alarms that were raised so many `times` within a minute, how often, and how often they were raised in all.
+CREATE FUNCTION alarm_chattering(start timestamp with time zone, stop timestamp with time zone, times integer DEFAULT 3)
+ RETURNS TABLE(topic text, text text, bursts bigint, raised bigint)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT a.topic, max(a.text), count(*) FILTER (WHERE a.time - a.before <= INTERVAL '1 minute') AS bursts, count(*)
+    FROM (
+        SELECT one.*, lag(one.time, times - 1) OVER (PARTITION BY one.topic ORDER BY one.time) AS before
+        FROM alarms_raised AS one WHERE one.time >= start AND one.time < stop
+    ) AS a
+    GROUP BY a.topic HAVING bool_or(a.time - a.before <= INTERVAL '1 minute') ORDER BY bursts DESC, 1
+$function$;
+
+-- 048_alarm_statistics.sql
+-- How many were raised in each 10 minutes, those without any too.
+CREATE FUNCTION alarm_rate(start timestamp with time zone, stop timestamp with time zone)
+ RETURNS TABLE(bucket timestamp with time zone, raised bigint)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    WITH counted AS (
+        SELECT date_bin('10 minutes', time, '2000-01-01Z') AS at, count(*) AS raised
+        FROM alarms_raised WHERE time >= start AND time < stop GROUP BY 1
+    )
+    SELECT bucket, coalesce(counted.raised, 0)
+    FROM generate_series(date_bin('10 minutes', start, '2000-01-01Z'), stop - INTERVAL '1 microsecond', '10 minutes')
+        AS bucket LEFT JOIN counted ON at = bucket
+    ORDER BY bucket
+$function$;
+
+-- 048_alarm_statistics.sql
+-- How long occurrences waited for a person, by priority; those that began then.
+CREATE FUNCTION alarm_response(start timestamp with time zone, stop timestamp with time zone)
+ RETURNS TABLE(priority text, raised bigint, acknowledged bigint, median interval, p95 interval, longest interval)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    WITH each AS (
+        SELECT max(e.priority) AS priority, min(e.time) FILTER (WHERE e.state = 'unacknowledged') AS at,
+               min(e.time) FILTER (WHERE e.event = 'acknowledged') AS seen
+        FROM alarm_events AS e WHERE e.time >= start AND e.occurrence >= start AND e.occurrence < stop
+        GROUP BY e.topic, e.occurrence
+    ), waited AS (
+        SELECT one.priority, CASE WHEN one.seen >= one.at THEN one.seen - one.at END AS wait
+        FROM each AS one WHERE at IS NOT NULL
+    )
+    SELECT w.priority, count(*), count(wait), percentile_cont(0.5) WITHIN GROUP (ORDER BY wait),
+           percentile_cont(0.95) WITHIN GROUP (ORDER BY wait), max(wait)
+    FROM waited AS w GROUP BY 1 ORDER BY array_position(ARRAY['critical', 'high', 'medium', 'low'], w.priority)
+$function$;
+
+-- 048_alarm_statistics.sql
+-- All of it in a row. A flood is more than 10 in 10 minutes; shares are from 0 to 1.
+CREATE FUNCTION alarm_statistics(start timestamp with time zone, stop timestamp with time zone)
+ RETURNS TABLE(raised bigint, per_10_minutes double precision, peak_10_minutes bigint, flood_share double precision, top_10_share double precision, chattering bigint, standing bigint, stale bigint, shelved bigint, unacknowledged bigint, median_response interval)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT rate.raised, rate.mean, rate.peak, rate.flood,
+           (SELECT sum(share) FROM alarm_top(start, stop)), (SELECT count(*) FROM alarm_chattering(start, stop)),
+           (SELECT count(*) FROM alarms_standing), (SELECT count(*) FROM alarms_standing AS s WHERE s.stale),
+           (SELECT count(*) FROM alarms_now WHERE state = 'shelved'),
+           (SELECT count(*) FROM alarms_now WHERE state IN ('unacknowledged', 'returned')),
+           (
+               SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY e.time - e.occurrence) FROM alarm_events AS e
+               WHERE e.event = 'acknowledged' AND e.time >= start AND e.time < stop
+           )
+    FROM (
+        SELECT coalesce(sum(r.raised), 0)::bigint AS raised, coalesce(avg(r.raised), 0)::float8 AS mean,
+               coalesce(max(r.raised), 0) AS peak,
+               coalesce(avg((r.raised > 10)::int), 0)::float8 AS flood
+        FROM alarm_rate(start, stop) AS r
+    ) AS rate
+$function$;
+
+-- 048_alarm_statistics.sql
+-- The alarms that were raised most often, and their share of all.
+CREATE FUNCTION alarm_top(start timestamp with time zone, stop timestamp with time zone, most integer DEFAULT 10)
+ RETURNS TABLE(topic text, priority text, text text, raised bigint, share double precision)
+ LANGUAGE sql
+ STABLE
+AS $function$
+    SELECT a.topic, max(a.priority), max(a.text), count(*), count(*) / sum(count(*)) OVER ()::float8
+    FROM alarms_raised AS a WHERE a.time >= start AND a.time < stop
+    GROUP BY a.topic ORDER BY 4 DESC, 1 LIMIT most
+$function$;
 
 -- 029_book.sql
 -- Books what comes; `booked` was called before, in the same transaction.
@@ -708,6 +928,29 @@ $function$;
 REVOKE EXECUTE ON FUNCTION job_states() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_reader;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_writer;
+
+-- 046_alarm_events.sql
+-- Events may arrive in any order, and again. In order of the topics, so that two writers cannot block each other.
+CREATE FUNCTION keep_alarm_states()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    INSERT INTO alarm_states AS known
+    SELECT DISTINCT ON (topic) * FROM arrived ORDER BY topic, time DESC
+    ON CONFLICT (topic) DO UPDATE SET
+        time = excluded.time, occurrence = excluded.occurrence, state = excluded.state, since = excluded.since,
+        event = excluded.event, active = excluded.active, acknowledged = excluded.acknowledged,
+        value = excluded.value, value_str = excluded.value_str, "limit" = excluded."limit", unit = excluded.unit,
+        priority = excluded.priority, text = excluded.text, response = excluded.response, by = excluded.by,
+        reason = excluded.reason, until = excluded.until
+    WHERE known.time < excluded.time;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION keep_alarm_states() FROM PUBLIC;
 
 -- 049_reject_tried.sql
 CREATE FUNCTION keep_taken_rejects(ids bigint[])
@@ -1077,7 +1320,7 @@ GRANT EXECUTE ON FUNCTION take_rejects(most integer) TO nexus_writer;
 
 -- compress_old_chunks, every 12:00:00: {"compress_after": "7 days"}
 -- drop_old_chunks, every 01:00:00: {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825}
--- drop_old_records, every 1 day: {"audit": 730, "rejects": 90, "completeness": 730, "console_audit": 730}
+-- drop_old_records, every 1 day: {"audit": 730, "rejects": 90, "alarm_events": 730, "completeness": 730, "console_audit": 730}
 -- forget_committed, every 1 day: {"days": 90}
 -- merge_late, every 00:00:10
 -- policy_refresh_continuous_aggregate of metrics_1day, every 01:00:00: {"end_offset": "1 day", "start_offset": "11 days"}

@@ -33,6 +33,10 @@ SELECT pg_get_indexdef(indexrelid) FROM pg_index
 WHERE indrelid = %s AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
 ORDER BY pg_get_indexdef(indexrelid) COLLATE "C"
 """
+_TRIGGERS = """
+SELECT pg_get_triggerdef(one.oid) FROM pg_trigger AS one JOIN pg_proc AS called ON called.oid = tgfoid
+WHERE tgrelid = %s AND NOT tgisinternal AND pronamespace = 'public'::regnamespace ORDER BY tgname
+"""
 _VIEWS = """
 SELECT one.oid, one.relname::text, pg_get_viewdef(one.oid, true) FROM pg_class AS one
 WHERE relnamespace = 'public'::regnamespace AND relkind IN ('v', 'm')
@@ -115,6 +119,8 @@ def _tables(connection: Connection, origins: dict[str, str]) -> Iterator[str]:
             lines += [f"-- Its columnstore: segmented by {segment}, ordered by {order}." for segment, order in stored]
         for (index,) in connection.execute(_INDEXES, (oid,)):
             lines.append(f"{index};".replace(" public.", " ").replace(" USING btree", ""))
+        for (trigger,) in connection.execute(_TRIGGERS, (oid,)):
+            lines.append(f"{trigger};".replace(" public.", " "))
         yield _with_rights(connection, origins, oid, str(name), [*lines, *comments])
 
 

@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     retention_1day: DaysOrNever = None
     retention_rejects: Days = 90
     retention_audit: DaysOrNever = 730
+    retention_alarms: DaysOrNever = 730
     writer_password: str | None = None
     reader_password: str | None = None
     console_password: str | None = None

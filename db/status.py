@@ -37,6 +37,8 @@ SELECT view_name, pg_size_pretty(hypertable_size(format('%I.%I', materialization
                                                         materialization_hypertable_name)::regclass))
 FROM timescaledb_information.continuous_aggregates ORDER BY view_name
 """
+_ALARMS = "SELECT count(*) FILTER (WHERE state <> 'normal') || ' of ' || count(*) FROM alarm_states"
+_ALARM_EVENTS = "SELECT pg_size_pretty(pg_total_relation_size('alarm_events'))"
 _JOBS = "SELECT task, schedule::text, failed, finished::text, failures, error FROM job_states()"
 
 
@@ -61,6 +63,8 @@ def status(connection: Connection) -> tuple[Lines, bool]:
         rows.append(("time zone of the daily values", zone))
         rows.append(("topics", _text(connection, "SELECT count(*) FROM topics")))
         rows.append(("rejects", _text(connection, "SELECT count(*) FROM rejects")))
+        rows.append(("alarms that are not normal", _text(connection, _ALARMS)))
+        rows.append(("size of alarm_events", _text(connection, _ALARM_EVENTS)))
         rows += _plain(connection) if found is Tier.PLAIN else _hypertable(connection)
         if found is Tier.COMMUNITY:
             rows += _community(connection)

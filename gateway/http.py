@@ -88,7 +88,7 @@ class DeviceCache:
         statuses, readings, good = dict(self._statuses), dict(last), dict(last_good)
 
         def made() -> bytes:
-            tags = [_tag(one, tag.name, readings.get(tag.name), good.get(tag.name)) for tag in one.device.tags]
+            tags = [_tag(one, name, readings.get(name), good.get(name)) for name in one.tag_names]
             return _encoded({**_summary(one, statuses), "values": tags})
 
         return await asyncio.to_thread(made)
@@ -100,7 +100,7 @@ def _summary(one: ConfiguredDevice, statuses: dict[str, Status]) -> dict[str, An
         "name": device.name,
         "path": device.path,
         "protocol": device.protocol,
-        "tags": len(device.tags),
+        "tags": len(device.tags) + len(one.derived),
         "state": status.state if status else "not polled here",
         "reason": status.reason if status else "",
         "since": status.ts if status else None,

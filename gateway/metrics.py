@@ -1,7 +1,7 @@
 """Every metric of the gateway. Labels name devices, never tags."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from itertools import accumulate
 
@@ -17,6 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from nexus.contract.alarm import State
 from nexus.process import guard, lines
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
@@ -39,6 +40,7 @@ class Device(msgspec.Struct, gc=False):
     scan_seconds: float = 0.0
     breaker: int = 0
     openings: int = 0
+    expression_faults: int = 0
 
 
 _OF_DEVICES: tuple[tuple[str, type[CounterMetricFamily | GaugeMetricFamily], str, str], ...] = (
@@ -49,6 +51,12 @@ _OF_DEVICES: tuple[tuple[str, type[CounterMetricFamily | GaugeMetricFamily], str
     ("scan_seconds", GaugeMetricFamily, "nexus_gateway_scan_seconds", "Duration of the last scan"),
     ("breaker", GaugeMetricFamily, "nexus_gateway_breaker_state", "0 closed, 1 half-open, 2 open"),
     ("openings", CounterMetricFamily, "nexus_gateway_breaker_openings", "Times that the breaker opened"),
+    (
+        "expression_faults",
+        CounterMetricFamily,
+        "nexus_gateway_expression_faults",
+        "Derived values that could not be calculated",
+    ),
 )
 
 
@@ -107,6 +115,46 @@ def forget(name: str) -> None:
 def readings() -> int:
     """Readings taken of the devices that are polled now."""
     return sum(device.readings for device in list(_devices.by_name.values()))
+
+
+class AlarmCounts(msgspec.Struct):
+    """The alarms of one device: how many are in which state, cannot be evaluated, and how often any chattered."""
+
+    states: Mapping[State, int]
+    errors: int
+    chattered: int
+
+
+class Alarms(Collector):
+    """The alarms of the devices that are polled here, and how often any was raised."""
+
+    def __init__(self) -> None:
+        self._counts: Callable[[], Mapping[str, AlarmCounts]] = dict
+        self._raised: dict[str, int] = {}
+
+    def follow(self, counts: Callable[[], Mapping[str, AlarmCounts]]) -> None:
+        """`counts` are asked for by device, in another thread."""
+        self._counts = counts
+
+    def raised(self, device: str) -> None:
+        """An alarm of this device was raised."""
+        self._raised[device] = self._raised.get(device, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        name = "nexus_gateway_alarms"
+        now = GaugeMetricFamily(name, "Alarms that are not normal", labels=["device", "state"])
+        errors = GaugeMetricFamily(f"{name}_unevaluated", "Alarms whose expression has no result now", labels=_DEVICE)
+        chattered = CounterMetricFamily(f"{name}_chattered", "Times that alarms began to chatter", labels=_DEVICE)
+        raised = CounterMetricFamily(f"{name}_raised", "Alarms raised", labels=_DEVICE)
+        for device, counts in self._counts().items():
+            for state, count in counts.states.items():
+                if state != "normal":
+                    now.add_metric([device, state], count)
+            errors.add_metric([device], counts.errors)
+            chattered.add_metric([device], counts.chattered)
+        for device, times in list(self._raised.items()):
+            raised.add_metric([device], times)
+        yield from (now, errors, chattered, raised)
 
 
 lateness = Lateness()
@@ -198,7 +246,9 @@ name_taken = Gauge(
     registry=registry,
 )
 presences_refused = Counter(
-    "nexus_gateway_presences_refused", "Presences in the group that no gateway can have published", registry=registry
+    "nexus_gateway_presences_refused",
+    "Presences and totals in the group that no gateway can have published",
+    registry=registry,
 )
 lease_renewed = Gauge(
     "nexus_gateway_lease_renewed",
@@ -218,6 +268,24 @@ certificate_days = Gauge(
     _DEVICE,
     registry=registry,
 )
+alarms = Alarms()
+registry.register(alarms)
+alarm_requests = Counter(
+    "nexus_gateway_alarm_requests", "Requests about alarms by their outcome", ["result"], registry=registry
+)
+for _result in ("done", "refused"):
+    alarm_requests.labels(_result)
+alarm_record_failures = Counter(
+    "nexus_gateway_alarm_record_failures", "Times that the disk refused the alarms' record", registry=registry
+)
+alarm_words_ignored = Counter(
+    "nexus_gateway_alarm_words_ignored",
+    "Retained alarms that did not count, and were overwritten: forged, older than our own, or of no alarm in the files",
+    ["reason"],
+    registry=registry,
+)
+for _reason in ("forged", "older", "unknown"):
+    alarm_words_ignored.labels(_reason)
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
 for _result in ("done", "failed", "refused"):
     commands.labels(_result)

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from gateway import metrics
+from gateway.alarms.alarms import Alarms
+from gateway.alarms.requests import AlarmRequests
 from gateway.announcements import Announcements
 from gateway.cluster import member
 from gateway.cluster.coordinator import GroupCoordinator
@@ -20,15 +22,17 @@ from gateway.delivery.completeness import Completeness
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.delivery.spool import SpoolError
-from gateway.delivery.subscription import subscribe
+from gateway.derived.kept_totals import KeptTotals
+from gateway.derived.shared_totals import SharedTotals
 from gateway.files.requests import FileRequests
 from gateway.http import DeviceCache
+from gateway.inbox import Inbox
 from gateway.polling import descriptors
 from gateway.polling.manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.settings import Settings
 from nexus import mqtt
-from nexus.contract import command, topic
+from nexus.contract import topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
@@ -40,7 +44,6 @@ FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is 
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
 # A stop has less than the process has for it, see nexus.process.run; each of its steps has what is left, or less.
 STOP_SECONDS = 5.5
-FLUSH_SECONDS = 1.2  # after that, and after _CANCEL_SECONDS, for what is in memory alone
 LET_GO_SECONDS = 3.5  # for drivers to say goodbye to their devices
 LEASE_SECONDS = 2.0  # for the API server to take our farewell
 DRAIN_SECONDS = 5.0  # for the broker to take what waits; then it stays on the disk
@@ -84,7 +87,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         gateway.reload(configured)
         async with gateway.pages(process):
             await gateway.start()
-            tags = sum(len(one.device.tags) for one in configured)
+            tags = sum(len(one.tag_names) for one in configured)
             if not stop.is_set():
                 log.get("gateway").info("started", devices=len(configured), tags=tags)
             try:
@@ -115,13 +118,15 @@ class _Gateway:
         group: asyncio.TaskGroup,
     ) -> None:
         self._own, self._broker, self._group = own, broker, group
-        self._coordinator, self._watch, self._files, self._control = coordinator, watch, files, control
+        self._coordinator, self._watch = coordinator, watch
         self._delivery, self._publisher, self._states = delivery, delivery.publisher, delivery.states
         self._cache = DeviceCache(())
         self._announcements = Announcements(own.group, coordinator, watch, files, delivery, control=control)
-        self._completeness = Completeness(
-            coordinator.member, own.counts_interval, delivery.outbox, self._publisher.record
-        )
+        record = self._publisher.record
+        self._completeness = Completeness(coordinator.member, own.counts_interval, delivery.outbox, record)
+        self._alarms = Alarms(own, delivery, control, coordinator, group)
+        kept = KeptTotals(own.spool_dir, delivery.outbox.spool.number)
+        self._totals = SharedTotals(own.group, coordinator.member, kept, control)
         self._pollers = PollerManager(
             group,
             self._on_scan,
@@ -131,8 +136,12 @@ class _Gateway:
             on_release=self._on_release,
             slots=Slots(own.scan_slot),
             tally_of=self._completeness.of,
+            totals_of=self._totals.of,
+            alarms_of=self._alarms.of,
         )
-        self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, self._publisher.record)
+        self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, record)
+        asked = AlarmRequests(self._alarms, group, coordinator.speaks_for, record)
+        self._inbox = Inbox(self._commands, asked, files, control, group)
         self._connected = False
         self._away = "not connected yet"
         self._has_let_go = False
@@ -151,12 +160,7 @@ class _Gateway:
         """Health, metrics and API, while entered."""
         own, cache = self._own, self._cache
         async with (
-            probe.serve(
-                process,
-                metrics.registry,
-                self._waiting_for,
-                problems=self._problems,
-            ),
+            probe.serve(process, metrics.registry, self._waiting_for, problems=self._problems),
             http.site(cache.app(), process, own.api_host, own.api_port, "NEXUS_API_PORT"),
         ):
             yield
@@ -166,10 +170,13 @@ class _Gateway:
         group, coordinator = self._group, self._coordinator
         self._storing = self._delivery.start(group)
         await self._delivery.opened()
+        await self._alarms.open()
         gc.freeze()  # what is here now stays: the collector need not look at it again
         self._polling = [
             guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
             guard.keep(group, "timer", self._completeness.run, name="completeness"),
+            guard.keep(group, "timer", self._totals.kept.run, name="totals"),
+            guard.keep(group, "timer", self._alarms.words.run, name="alarms"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
@@ -187,7 +194,9 @@ class _Gateway:
             await self._commands.stop()
             self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
             self._completeness.flush()
+            await self._alarms.words.flush()
             self._publisher.finish()
+            await self._totals.kept.flush()
             with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
                 async with asyncio.timeout_at(until - LEASE_SECONDS):
                     await self._delivery.outbox.flush()
@@ -203,14 +212,8 @@ class _Gateway:
 
     async def _end(self) -> None:
         await _ended(self._publishing)
-        outbox = self._delivery.outbox
-        try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await outbox.flush()
-        except (SpoolError, TimeoutError) as error:
-            if lost := outbox.lose():
-                reason = str(error) or outbox.failing or f"the disk did not answer within {FLUSH_SECONDS:g} s"
-                log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=reason)
+        await self._delivery.end()
+        self._alarms.words.records.close()
         await _ended(*self._storing)
 
     def _waiting_for(self) -> list[str]:
@@ -226,12 +229,7 @@ class _Gateway:
         will = Will(self._coordinator.topic, self._coordinator.will)
         client = Client(self._coordinator.client_id, will=will)
         await stay_connected(
-            self._broker,
-            client,
-            self._serve,
-            self._on_message,
-            longest_pause=LONGEST_PAUSE,
-            on_away=self._note_away,
+            self._broker, client, self._serve, self._on_message, longest_pause=LONGEST_PAUSE, on_away=self._note_away
         )
 
     def _note_away(self, reason: str) -> None:
@@ -239,7 +237,7 @@ class _Gateway:
 
     def _problems(self) -> list[str]:
         """What needs a person and no restart."""
-        parts = (self._watch, self._cache, self._coordinator, self._delivery)
+        parts = (self._watch, self._cache, self._coordinator, self._delivery, self._alarms)
         away = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         return [*away, *(text for part in parts for text in part.problems())]
 
@@ -247,14 +245,19 @@ class _Gateway:
         self._away = "not subscribed yet"
         try:
             await self._coordinator.join(connection)
-            await subscribe(self._control, connection, f"{command.ROOT}#", only_new=True)
-            await subscribe(self._control, connection, self._files.topic, only_new=True)
+            await self._inbox.join(connection)
             self._connected = True
             metrics.connected.set(1)
             async with task_group(mqtt.MqttError) as group:
-                announcing = guard.part(group, self._announcements.run(connection), name="announcements")
+                parts = [
+                    guard.part(group, self._announcements.run(connection), name="announcements"),
+                    guard.part(group, self._alarms.serve(connection), name="alarms-retained"),
+                    guard.part(group, self._totals.run(connection), name="totals-retained"),
+                ]
                 await self._delivery.serve(connection)
-                announcing.cancel()
+                for part in parts:
+                    part.cancel()
+            await self._totals.leave(connection)
             await self._announcements.leave(connection)
             if self._has_let_go:
                 await self._coordinator.leave(connection)
@@ -268,10 +271,9 @@ class _Gateway:
         guard.call("message", self._take, connection, message)
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
-        heard = self._delivery.handle(message.topic, message.payload)
-        if heard or self._coordinator.handle(message) or self._files.take(self._group, connection, message):
-            return
-        self._commands.take(connection, message)
+        heard = self._delivery.handle(message.topic, message.payload) or self._totals.handle(message)
+        if not (heard or self._coordinator.handle(message) or self._alarms.take_over.handle(message)):
+            self._inbox.take(connection, message)
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
         self._publisher.scan(one.publish_options, readings)
@@ -286,6 +288,8 @@ class _Gateway:
         self._cache.forget(path)
         self._delivery.released(path)
         self._announcements.release(path)
+        self._alarms.release(path)
+        self._totals.release(path)
         self._completeness.end(path, ended=not self._coordinator.has(path))
         if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings
 
 from gateway.polling.slots import SLOT_SECONDS
-from nexus.contract.topic import STATE
+from nexus.contract.topic import STATE, TOTALS
 from nexus.process import paths
 from nexus.process.duration import Seconds
 from nexus.process.settings import CONFIG
@@ -31,7 +31,7 @@ def _ingestion_group(text: str) -> str:
 
 
 def _member(text: str) -> str:
-    if text == STATE:
+    if text in (STATE, TOTALS):
         raise ValueError(f"{text} is what gateways publish of themselves, and no name of one: write another")
     return text
 

@@ -33,6 +33,7 @@ misnumbered = Counter(
     "nexus_ingestion_misnumbered", "Messages with impossible numbers: stored, without a receipt", registry=registry
 )
 audit = Counter("nexus_ingestion_audit_records", "Audit records written", registry=registry)
+alarms = Counter("nexus_ingestion_alarm_events", "Events of alarms written, with repetitions", registry=registry)
 receipts = Counter("nexus_ingestion_receipts", "Receipts sent to gateways", registry=registry)
 batch_points = Histogram(
     "nexus_ingestion_batch_points",

@@ -1,4 +1,4 @@
-"""`/live`: values and device states as they change, over a WebSocket."""
+"""`/live`: values, device states and alarms as they change, over a WebSocket."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -35,6 +35,7 @@ class _Wish(msgspec.Struct, forbid_unknown_fields=True):
 
     subscribe: list[str] = []
     unsubscribe: list[str] = []
+    alarms: bool | None = None
     rate: Annotated[int, Meta(ge=1, le=HIGHEST_RATE)] | None = None
 
 
@@ -95,6 +96,8 @@ def _heed(hub: Hub, client: Client, text: str) -> tuple[int, list[str]]:
         return 0, [f"{_WRONG}: {error}"]
     if wish.rate is not None:
         client.rate = wish.rate
+    if wish.alarms is not None:
+        hub.watch_alarms(client, wanted=wish.alarms)
     for name in wish.unsubscribe:
         hub.unsubscribe(client, name)
     faults = [fault for name in wish.subscribe if (fault := hub.subscribe(client, name)) is not None]

@@ -5,13 +5,14 @@ from itertools import accumulate
 from typing import Protocol
 
 from console.live import epoch, frames
+from console.live.alarms import Alarms
 from console.live.device_rows import DeviceRows
 from console.live.shares import Share
 from console.live.values import Watched
 
 MOST_BUFFERED = 65_536  # bytes that a client has not taken yet; until it has, it gets no more
 MOST_OF_A_FRAME = 262_144  # bytes, about; what is more comes with the next one
-MOST_DEVICES = 500  # of one frame, likewise
+MOST_DEVICES = MOST_ALARMS = 500  # of one frame, likewise
 _FEW = 20  # rows that always go into one
 SLOW = "this client reads too slowly: frames were left out"
 
@@ -31,10 +32,12 @@ class Client:
         "_behind_since",
         "_fresh",
         "_transport",
+        "alarms_since",
         "is_open",
         "prefixes",
         "rate",
         "seen",
+        "seen_alarms",
         "seen_devices",
         "share",
         "topics",
@@ -49,6 +52,8 @@ class Client:
         self.prefixes: set[str] = set()  # of device paths
         self.seen = self.seen_devices = 0  # the numbers of the last changes that it has been sent
         self._fresh: dict[Watched, None] = {}  # watched since the last frame, and so to be sent once as they are
+        self.alarms_since: int | None = None  # the change after which it hears of normal ones, if it wants alarms
+        self.seen_alarms = 0
         self._behind_since: int | None = None  # epoch ms
 
     def watch(self, watched: Watched) -> None:
@@ -62,10 +67,15 @@ class Client:
             self._fresh.pop(watched, None)
         return watched
 
-    def send(self, last_change: int, devices: DeviceRows, now_ms: int) -> bool:
+    def watch_alarms(self, last_change: int) -> None:
+        """It wants all alarms that are not normal, and then each change."""
+        if self.alarms_since is None:
+            self.alarms_since, self.seen_alarms = last_change, 0
+
+    def send(self, last_change: int, devices: DeviceRows, alarms: Alarms, now_ms: int) -> bool:
         """Sends what has changed since the last time; tells whether frames were left out instead."""
         is_new = last_change > self.seen or devices.last_change > self.seen_devices or self._fresh
-        if not is_new or self._transport.is_closing():
+        if not (is_new or self._wants_alarms(alarms)) or self._transport.is_closing():
             return False
         if self._transport.get_write_buffer_size() > MOST_BUFFERED:
             self._behind_since = self._behind_since or now_ms
@@ -75,6 +85,8 @@ class Client:
             parts.append(frames.values(rows))
         if states := self._states(devices):
             parts.append(frames.devices(states))
+        if self._wants_alarms(alarms) and (changes := self._changes(alarms)):
+            parts.append(frames.alarms(changes))
         if parts:
             self._transport.write(b"".join(parts) if len(parts) > 1 else parts[0])
         return False
@@ -107,6 +119,16 @@ class Client:
             found = found[-MOST_DEVICES:]  # those that changed first; the others come with the next frames
             self.seen_devices = found[0][0]
         return [devices.row(number, path) for number, path in found]
+
+    def _wants_alarms(self, alarms: Alarms) -> bool:
+        return self.alarms_since is not None and alarms.last_change > self.seen_alarms
+
+    def _changes(self, alarms: Alarms) -> list[bytes]:
+        found = list(alarms.changed(self.seen_alarms, self.alarms_since or 0))[
+            -MOST_ALARMS:
+        ]  # those that changed first
+        self.seen_alarms = found[0].number if found else alarms.last_change
+        return [one.row for one in reversed(found)]
 
     def _wants(self, path: str) -> bool:
         """Whether it watches the device, or what is above it; "" is all."""

@@ -28,6 +28,11 @@ def devices(rows: Iterable[bytes]) -> bytes:
     return text(b'{"devices":[%b]}' % b",".join(rows))
 
 
+def alarms(rows: Iterable[bytes]) -> bytes:
+    """`{"alarms": […]}` likewise."""
+    return text(b'{"alarms":[%b]}' % b",".join(rows))
+
+
 def gap(start: str, end: str | None, reason: str) -> bytes:
     """What was published between these times has not all been sent; without an end it goes on."""
     return text(_encode({"gap": {"from": start, "to": end, "reason": reason}}))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from console import metrics
+from console.live.alarms import Alarms
 from console.live.client import Client, Transport
 from console.live.device_rows import DeviceRows
 from console.live.last_known import LastKnown
@@ -36,11 +37,13 @@ class Hub:
         subscriptions: Subscriptions,
         last_known: LastKnown,
         devices: DeviceRows,
+        alarms: Alarms,
     ) -> None:
         self._values = values
         self._subscriptions = subscriptions
         self._last_known = last_known
         self._devices = devices
+        self._alarms = alarms
         self._clients: set[Client] = set()
         self._shares: dict[str, Share] = {}  # of those who have a socket
         self._wheel = Wheel()
@@ -124,6 +127,13 @@ class Hub:
             if not watched.watchers:
                 self._last_known.forget(topic)
 
+    def watch_alarms(self, client: Client, *, wanted: bool) -> None:
+        """Whether it is sent all that are not normal, and then each change."""
+        if wanted:
+            client.watch_alarms(self._alarms.last_change)
+        else:
+            client.alarms_since = None
+
     def say(self, frame: bytes) -> None:
         """Sends a frame to all."""
         for client in self._clients:
@@ -144,7 +154,7 @@ class Hub:
 
     def send(self, client: Client) -> bool:
         """Sends to one client what it lacks; tells whether a frame was left out instead."""
-        return client.send(self._values.last_change, self._devices, now_ms())
+        return client.send(self._values.last_change, self._devices, self._alarms, now_ms())
 
     def _turn(self) -> None:
         clients = self._wheel.turn()

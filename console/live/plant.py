@@ -9,6 +9,7 @@ import msgspec
 
 from console.database import Database
 from console.live import epoch, frames
+from console.live.alarms import Alarms
 from console.live.device_rows import DeviceRows
 from console.live.devices import GatewayRow, device_state, gateway_row
 from console.live.hub import Hub
@@ -23,6 +24,7 @@ from console.live.values import Values
 from console.problems import Problem
 from nexus import mqtt
 from nexus.contract import codec
+from nexus.contract import topic as topics
 from nexus.contract.codec import DecodeError
 from nexus.contract.description import Description, TagDescription
 from nexus.mqtt import Broker, Client, Connection, Message, SubscriptionError
@@ -50,6 +52,7 @@ class Plant:
         self._client = Client(name)
         self._connection: Connection | None = None
         self._retained = Retained()
+        self.alarms = Alarms()
         self._values = Values()
         self._subscriptions = Subscriptions()
         self._last_known = LastKnown(database, self._values)
@@ -59,8 +62,9 @@ class Plant:
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("plant")
         self.away: str | None = _NOT_YET
+        self.hears_alarms = False  # the broker may refuse them
         self.rows = DeviceRows(self._retained, self._row)
-        self.hub = Hub(self._values, self._subscriptions, self._last_known, self.rows)
+        self.hub = Hub(self._values, self._subscriptions, self._last_known, self.rows, self.alarms)
 
     # What routes ask.
 
@@ -129,10 +133,12 @@ class Plant:
 
     async def _serve(self, connection: Connection) -> None:
         self._retained.begin()
+        self.alarms.begin()
         self._connection = connection
         try:
             for one in (self._requests.topic, self._inlet.topic, "status/#", "device/#", "gateway/#"):
                 await self._subscribe(connection, one)
+            self.hears_alarms = await self._subscribe(connection, topics.ALARMS)
             self.away = None
             self._retained.touch()
             await self._subscriptions.begin(connection)
@@ -142,16 +148,20 @@ class Plant:
                 guard.part(group, self._sweep(), name="sweep")
         finally:
             self._connection = None
+            self.hears_alarms = False
 
-    async def _subscribe(self, connection: Connection, one: str) -> None:
+    async def _subscribe(self, connection: Connection, one: str) -> bool:
         try:
             await connection.subscribe(one)
         except SubscriptionError as error:
             self._log.error("the broker refuses a subscription, the rest works: check its ACL", reason=str(error))
+            return False
+        return True
 
     async def _sweep(self) -> None:
         await asyncio.sleep(_SWEEP_SECONDS)
         self._retained.sweep()
+        self.alarms.sweep()
 
     async def _look(self) -> None:
         while True:
@@ -181,6 +191,8 @@ class Plant:
         try:
             if root == "dev":
                 self._values.take(codec.decode(message.topic, message.payload), now_ms())
+            elif root == "alarm":
+                self.alarms.take(message.topic, message.payload, now_ms())
             elif message.topic == self._requests.topic:
                 self._requests.take(message.correlation_data, message.payload)
             elif message.topic == self._inlet.topic:

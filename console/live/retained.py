@@ -111,6 +111,8 @@ class Retained:
 
     def _take_gateway(self, rest: str, payload: bytes, now: float) -> None:
         group, _, name = rest.partition("/")
+        if topic.totals_of(group, f"gateway/{rest}") is not None:
+            return  # for other gateways
         if name.endswith(f"/{topic.STATE}"):
             name = name.removesuffix(f"/{topic.STATE}")
             if payload or (group, name) in self.gateways:

@@ -66,4 +66,6 @@ class DevicesByKey:
 def definition(one: ConfiguredDevice) -> str:
     """What is asked of a device, in one line: two gateways that agree on it may poll it for each other."""
     device = one.device
-    return repr((device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.publish_options))
+    asked = (device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.publish_options)
+    # Without them it is what older gateways make of the device, which share it during an upgrade.
+    return repr((*asked, *(more for more in (one.derived, one.alarms) if more)))

@@ -23,7 +23,7 @@ WAITING = 16  # writes that may wait for one device
 COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
 STOP_SECONDS = 1.0  # at a stop, what a device is being told has so long
 
-Record = Callable[[str, bytes], None]
+Record = Callable[[str, bytes], object]
 
 
 class Audit(msgspec.Struct):
@@ -185,6 +185,8 @@ async def write(poller: Poller, name: str, request: Request) -> Written:
     """Writes one tag of a device, if that is allowed. Raises WriteError and DeviceError."""
     tags = {tag.name: tag for tag in poller.configured.device.tags}
     if (tag := tags.get(name)) is None:
+        if name in poller.configured.tag_names:
+            raise WriteError(f"tag {name} is derived from other tags: write those")
         raise WriteError(f"the device has no tag {name!r}")
     check(tag, request.value)
     return await poller.write(tag, request.value, request.expected)

@@ -27,19 +27,17 @@ def refuse_doubles(locations: Sequence[SourceLocation]) -> None:
         paths.setdefault(path, name)
 
 
-def refuse_twins(devices: Checked) -> None:
-    """No tag has the path of another device."""
+def refuse_twins(devices: Sequence[tuple[SourceLocation, Device, Sequence[str]]]) -> None:
+    """No tag has the path of another device. Each device comes with the names of all its tags, derived ones too."""
     paths = {device.path: device for _, device, _ in devices}
     # Only below a device's path can a tag have the topic of another device.
     above = {path.rpartition("/")[0] for path in paths}
-    for location, device, _ in devices:
+    for location, device, names in devices:
         if device.path not in above:
             continue
-        for tag in device.tags:
-            if (twin := paths.get(f"{device.path}/{tag.name}")) is not None:
-                location.fault(
-                    "tags", f"tag {tag.name} has the topic of device {twin.name}: rename the tag or that path"
-                )
+        for name in names:
+            if (twin := paths.get(f"{device.path}/{name}")) is not None:
+                location.fault("tags", f"tag {name} has the topic of device {twin.name}: rename the tag or that path")
 
 
 def refuse_impossible(devices: Checked) -> None:

@@ -1,6 +1,7 @@
 """A device as people are told of it: nothing of its settings but where it is. Pure."""
 
 from gateway.config.devices import ConfiguredDevice
+from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Tag
 from nexus.contract.description import Description, TagDescription
 
@@ -16,7 +17,7 @@ def describe(one: ConfiguredDevice, group: str, gateway: str, now_ms: int) -> De
         driver.endpoint(device.settings),
         min(tag.interval for tag in device.tags),
         one.publish_options.publish,
-        tuple(_tag(tag, driver.type_of(tag.address)) for tag in device.tags),
+        (*(_tag(tag, driver.type_of(tag.address)) for tag in device.tags), *map(_derived, one.derived)),
         now_ms,
         group=group,
     )
@@ -24,3 +25,8 @@ def describe(one: ConfiguredDevice, group: str, gateway: str, now_ms: int) -> De
 
 def _tag(tag: Tag, kind: str | None) -> TagDescription:
     return TagDescription(tag.name, tag.written, tag.unit, kind, tag.writable, tag.low, tag.high)
+
+
+def _derived(tag: DerivedTag) -> TagDescription:
+    """What it is calculated by stands where others have their address, in the words of its file."""
+    return TagDescription(tag.name, f"{tag.kind}: {tag.expression.text}", tag.unit)

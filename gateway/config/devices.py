@@ -11,19 +11,23 @@ from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.config import device_files, secret_files
+from gateway.config.alarms import read_alarms
 from gateway.config.block import Block, Items
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
+from gateway.config.derived import read_derived
 from gateway.config.device_files import Files
 from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
-from gateway.config.location import SourceLocation, without_wrong_keys
+from gateway.config.location import SourceLocation, shown_name, without_wrong_keys
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.secret_files import SecretFolders
 from gateway.config.shared_tags import SharedTags
-from gateway.config.tags import Tags, shown_name
+from gateway.config.tags import Tags
 from gateway.config.templates import Templates
 from gateway.config.yaml_source import Reader
 from gateway.delivery.publish_options import PublishOptions
+from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, Driver
+from nexus.alarms.definition import AlarmDefinition
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
 
@@ -35,13 +39,22 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(frozen=True)
 class ConfiguredDevice:
-    """A device that is ready to be polled; `digest` is that of what its files say of it."""
+    """A device that is ready to be polled, with the tags that are derived from its own, in the order in which they are
+    calculated; `digest` is that of what its files say of it.
+    """
 
     device: Device
     driver: Driver
     breaker: BreakerKeys
     publish_options: PublishOptions
+    derived: tuple[DerivedTag, ...] = ()
+    alarms: tuple[AlarmDefinition, ...] = ()
     digest: bytes = field(default=b"", compare=False)
+
+    @property
+    def tag_names(self) -> list[str]:
+        """Of all tags that are published, derived ones last."""
+        return [tag.name for tag in self.device.tags] + [tag.name for tag in self.derived]
 
 
 @dataclass
@@ -94,9 +107,8 @@ def build(
         elif len(diagnostics) == before:
             diagnostics.add(file, None, "is empty: it needs `devices:`, a list")
     devices = _devices(found)
-    whole = [(location, one.device, one.driver) for location, one in devices]
-    refuse_twins(whole)
-    refuse_impossible(whole)
+    refuse_twins([(location, one.device, one.tag_names) for location, one in devices])
+    refuse_impossible([(location, one.device, one.driver) for location, one in devices])
     if not devices and not len(diagnostics):
         diagnostics.add(next(iter(files)), None, "no device is described here: add `devices:`, a list")
     if len(diagnostics):
@@ -191,13 +203,19 @@ def _device(location: SourceLocation, found: _Found) -> ConfiguredDevice | None:
         settings = location.checked(model, own, DeviceKeys.model_fields, found.folders)
         assumed = settings or without_wrong_keys(model, own)
     # What is wrong with the device does not hide what is wrong with its tags.
-    tags = Tags(location, keys, driver, assumed, is_whole=settings is not None).read(raw.get("tags"))
+    reader = Tags(location, keys, driver, assumed, is_whole=settings is not None)
+    tags = reader.read(raw.get("tags"))
+    derived = read_derived(reader.derived, reader.known)
+    alarms = read_alarms(location, reader.locations, reader.known)
     if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
         return None
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, found.tags.of(tags))
-    units = {tag.name: tag.unit for tag in tags if tag.unit}
+    units = {tag.name: tag.unit for tag in tags if tag.unit} | {tag.name: tag.unit for tag in derived if tag.unit}
+    options = PublishOptions(device.path, keys.publish, units)
     digest = blake2b(repr(raw).encode(), digest_size=16).digest()
-    return ConfiguredDevice(device, driver, keys.breaker, PublishOptions(device.path, keys.publish, units), digest)
+    return ConfiguredDevice(
+        device, driver, keys.breaker, options, found.tags.of(derived), found.tags.of(alarms), digest
+    )
 
 
 def _check_topic(location: SourceLocation) -> None:

@@ -71,9 +71,10 @@ async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice], shared: Sh
         if not drivers.is_loaded(protocol):
             await asyncio.to_thread(drivers.load, protocol)
         driver = drivers.load(protocol)
-        device, breaker, publish_options, digest = pickle.loads(packed)  # noqa: S301  likewise
+        device, breaker, publish_options, derived, alarms, digest = pickle.loads(packed)  # noqa: S301  likewise
         device = replace(device, tags=shared.of(device.tags))
-        found.append(ConfiguredDevice(device, driver, breaker, publish_options, digest))
+        more = shared.of(derived), shared.of(alarms)
+        found.append(ConfiguredDevice(device, driver, breaker, publish_options, *more, digest))
     await asyncio.sleep(0)
     return found
 
@@ -94,9 +95,9 @@ def _answers(job: LoadJob) -> Iterator[object]:
             tags += 1
         else:
             # Modules cannot be pickled: without its driver.
-            packed = pickle.dumps((device, one.breaker, one.publish_options, one.digest))
+            packed = pickle.dumps((device, one.breaker, one.publish_options, one.derived, one.alarms, one.digest))
             some.append((device.path, device.protocol, packed))
-            tags += len(device.tags)
+            tags += len(device.tags) + len(one.derived) + len(one.alarms)
         if tags >= _TAGS_AT_ONCE:
             yield some
             some, tags = [], 0

@@ -1,10 +1,10 @@
 """Where in the files, and in which device and tag, something is being checked."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -12,6 +12,8 @@ from gateway.config.block import Block
 from gateway.config.diagnostics import Diagnostics, messages_of, shown, unknown
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
+P = ParamSpec("P")
 
 _ALIKE = 0.75  # of two keys; `name` and `username` are 0.67
 
@@ -65,6 +67,29 @@ class SourceLocation:
             return None
         others = [key for key in self.block if isinstance(key, str) and key not in kind.model_fields]
         return next(iter(get_close_matches(missing, others, 1, _ALIKE)), None)
+
+
+class WrongKeyError(Exception):
+    """What is wrong with the value of a key, or with the whole block."""
+
+    def __init__(self, key: str | None, message: str) -> None:
+        super().__init__(message)
+        self.key = key
+
+
+def reported(location: SourceLocation, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """What `read` gives; None if it raises a WrongKeyError, which is noted."""
+    try:
+        return read(*args, **kwargs)
+    except WrongKeyError as error:
+        location.fault(error.key, str(error))
+        return None
+
+
+def shown_name(raw: Block) -> str:
+    """The name of a device, a tag or an alarm, as far as it has one."""
+    name = raw.get("name") or "(no name)"
+    return name if isinstance(name, str) and len(name) < 100 else shown(name)
 
 
 def without_wrong_keys(kind: type[M], raw: Mapping[str, object]) -> M | None:

@@ -70,6 +70,7 @@ class DeviceKeys(BaseModel):
     breaker: BreakerKeys = BreakerKeys()
     publish: Literal["tag", "device"] = "tag"
     tags: list[Any] = Field(min_length=1)
+    alarms: list[Any] = []
 
 
 class TagKeys(BaseModel):
@@ -90,6 +91,7 @@ class TagKeys(BaseModel):
     max: Number | None = None
     word_order: Literal["big", "little"] | None = None
     byte_order: Literal["big", "little"] | None = None
+    alarms: list[Any] = []
 
     @model_validator(mode="after")
     def _sensible(self) -> "TagKeys":
@@ -100,8 +102,8 @@ class TagKeys(BaseModel):
     @property
     def contradiction(self) -> str | None:
         """What keys that are right by themselves cannot mean together."""
-        if self.max_silence is not None and not self.on_change and self.deadband is None:
-            return "max_silence needs on_change or deadband: without them each reading is sent anyway"
+        if (said := _silence_alone(self)) is not None:
+            return said
         if (self.min is not None or self.max is not None) and not self.writable:
             return "min and max limit what is written: add `writable: true`, or leave them out"
         if self.min is not None and self.max is not None and self.min > self.max:
@@ -117,7 +119,45 @@ class TagKeys(BaseModel):
     @property
     def report(self) -> Report | None:
         """By what the tag is reported; None for each reading."""
-        if not self.on_change and self.deadband is None:
-            return None
-        width, relative = self.deadband or (0.0, False)
-        return Report(width, relative, self.max_silence)
+        return _report(self)
+
+
+class DerivedKeys(BaseModel):
+    """A tag that is calculated from others."""
+
+    model_config = _STRICT
+    name: str
+    expression: str | None = None
+    total: str | None = None
+    per: Literal["s", "min", "h"] | None = None
+    runtime: str | None = None
+    count: str | None = None
+    unit: str | None = Field(None, max_length=64)
+    on_change: Truth = False
+    deadband: Deadband | None = None
+    max_silence: Seconds | None = Field(None, gt=0)
+    alarms: list[Any] = []
+
+    @model_validator(mode="after")
+    def _sensible(self) -> "DerivedKeys":
+        if (said := _silence_alone(self)) is not None:
+            raise ValueError(said)
+        return self
+
+    @property
+    def report(self) -> Report | None:
+        """By what the tag is reported; None for each value."""
+        return _report(self)
+
+
+def _silence_alone(keys: TagKeys | DerivedKeys) -> str | None:
+    if keys.max_silence is not None and not keys.on_change and keys.deadband is None:
+        return "max_silence needs on_change or deadband: without them each reading is sent anyway"
+    return None
+
+
+def _report(keys: TagKeys | DerivedKeys) -> Report | None:
+    if not keys.on_change and keys.deadband is None:
+        return None
+    width, relative = keys.deadband or (0.0, False)
+    return Report(width, relative, keys.max_silence)

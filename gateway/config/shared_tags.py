@@ -1,22 +1,24 @@
-"""Equal tags of many devices as one object: a template's take their memory once."""
+"""Equal tags and alarms of many devices as one object: a template's take their memory once."""
 
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
-from gateway.drivers.driver import Tag
+T = TypeVar("T")
 
 
 class SharedTags:
-    """The tags that there are so far."""
+    """The tags, and what is said of tags, that there are so far."""
 
     def __init__(self) -> None:
-        self._tags: dict[Tag, Tag] = {}
+        self._items: dict[Any, Any] = {}
 
-    def of(self, tags: Iterable[Tag]) -> tuple[Tag, ...]:
-        """The same tags, of which those that are equal to earlier ones are these."""
-        return tuple(map(self._known, tags))
+    def of(self, items: Iterable[T]) -> tuple[T, ...]:
+        """The same, of which those that are equal to earlier ones are these."""
+        return tuple(map(self._known, items))
 
-    def _known(self, tag: Tag) -> Tag:
+    def _known(self, one: T) -> T:
         try:
-            return self._tags.setdefault(tag, tag)
+            known: T = self._items.setdefault(one, one)
         except TypeError:  # addresses of other packages' drivers need not have a hash
-            return tag
+            return one
+        return known

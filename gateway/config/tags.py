@@ -3,8 +3,10 @@
 from pydantic import BaseModel
 
 from gateway.config.block import Block
+from gateway.config.derived import is_derived
 from gateway.config.diagnostics import shown
-from gateway.config.location import SourceLocation, without_wrong_keys
+from gateway.config.expressions import Kind, KnownTag
+from gateway.config.location import SourceLocation, shown_name, without_wrong_keys
 from gateway.config.overlaps import overlaps
 from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.drivers.driver import Driver, Tag
@@ -15,7 +17,11 @@ _FOR_NUMBERS = {"scale", "offset", "deadband", "min", "max"}
 
 
 class Tags:
-    """`settings` may be none, or lack keys that are wrong; then the tags are read only to report what is wrong."""
+    """`settings` may be none, or lack keys that are wrong; then the tags are read only to report what is wrong.
+
+    Once they are read, `known` has all names, of wrong and derived tags too, `locations` where they stand, and
+    `derived` those of which the device knows nothing.
+    """
 
     def __init__(
         self,
@@ -32,7 +38,9 @@ class Tags:
         self._driver = driver
         self._settings = settings
         self._is_whole = is_whole
-        self._names: set[str] = set()
+        self.known: dict[str, KnownTag] = {}
+        self.locations: dict[str, SourceLocation] = {}
+        self.derived: list[SourceLocation] = []
 
     def read(self, listed: object) -> list[Tag]:
         """The valid tags; the others are reported."""
@@ -41,10 +49,15 @@ class Tags:
         for raw in listed if isinstance(listed, list) else ():
             if not isinstance(raw, Block):
                 self._device.fault("tags", f"{shown(raw)} is no tag: write it like {{name: temperature, address: …}}")
+            elif is_derived(raw):
+                self.derived.append(self._location(raw))
+                self._check_name(self.derived[-1], raw.get("name"))
             elif (tag := self._tag(raw)) is not None:
                 tags.append(tag)
                 blocks[tag.name] = raw
         self._warn_of_overlaps(tags, blocks)
+        if self.derived and len(self.derived) == len(self.locations):
+            self._device.fault("tags", "all of them are derived: at least one must have an address")
         return tags
 
     def _warn_of_overlaps(self, tags: list[Tag], blocks: dict[str, Block]) -> None:
@@ -82,13 +95,15 @@ class Tags:
         if found is None:
             return None
         _warn_of_useless_keys(found, location, is_number=self._driver.is_number(address))
+        interval = found.interval or self._interval
+        self.known[found.name] = KnownTag(_kind(self._driver, address), interval)
         return Tag(
             found.name,
             address,
             found.unit,
             found.scale,
             found.offset,
-            found.interval or self._interval,
+            interval,
             found.report,
             found.writable,
             found.min,
@@ -102,9 +117,19 @@ class Tags:
         if fault := topic.name_fault(name):
             location.fault("name", f"the tag's name {fault}")
         location.warn_of_unseen("name", name)
-        if name in self._names:
+        if name in self.known:
             location.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
-        self._names.add(name)
+        self.known.setdefault(name, KnownTag())
+        self.locations.setdefault(name, location)
+
+
+def _kind(driver: Driver, address: object) -> Kind | None:
+    """Of what kind a tag's values are, where the driver tells."""
+    if (written := driver.type_of(address)) is None:
+        return None
+    if driver.is_number(address):
+        return "number"
+    return "boolean" if written.lower() == "bool" else "text"
 
 
 def _check_contradiction(location: SourceLocation, keys: TagKeys) -> None:
@@ -129,9 +154,3 @@ def _ordered(settings: BaseModel, tag: TagKeys, location: SourceLocation) -> Bas
     for key in tag.orders.keys() - type(settings).model_fields.keys():
         location.fault(key, f"{key} is for Modbus: other protocols have one order only")
     return settings.model_copy(update=tag.orders)
-
-
-def shown_name(raw: Block) -> str:
-    """The name of a device or a tag, as far as it has one."""
-    name = raw.get("name") or "(no name)"
-    return name if isinstance(name, str) and len(name) < 100 else shown(name)

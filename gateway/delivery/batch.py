@@ -31,6 +31,7 @@ class Batch(msgspec.Struct, gc=False):
     readings: Sequence[Reading] = ()
     kept: bool = False  # on its way to the disk, or there
     in_flight: bool = False  # sent, or about to be, and not acknowledged
+    retain: bool = False  # the broker keeps it, but not what is sent again: that may be older than what it has
 
     @property
     def last(self) -> int:

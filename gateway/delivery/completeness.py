@@ -16,7 +16,7 @@ from nexus.process.clock import now_ms
 LOOK_SECONDS = 1.0
 _DAY_HOURS = 24
 
-Record = Callable[[str, bytes], None]
+Record = Callable[[str, bytes], object]
 Sent = list[tuple[Tally, int, Hour, int]]
 
 

@@ -18,17 +18,18 @@ from gateway.delivery.outbox import Outbox
 from gateway.delivery.publisher import Publisher
 from gateway.delivery.receipts import Receipts
 from gateway.delivery.replay import Replay
-from gateway.delivery.spool import Spool
+from gateway.delivery.spool import Spool, SpoolError
 from gateway.delivery.spool_file import wall_clock
 from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract import topic
-from nexus.process import guard
+from nexus.process import guard, log
 from nexus.process.run import task_group
 
 MOST_NAMED = 5  # topics of one kind, in what /health says
 OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
+FLUSH_SECONDS = 1.2  # at the end of a stop
 CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
 
 
@@ -118,6 +119,16 @@ class Delivery:
         return Replay(
             self.outbox, self._in_flight, self.gauges, connection, blocked=self.blocked, control=self._control
         )
+
+    async def end(self) -> None:
+        """Gives the disk what only memory has; what it does not take in time is lost, and counted."""
+        try:
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self.outbox.flush()
+        except (SpoolError, TimeoutError) as error:
+            if lost := self.outbox.lose():
+                reason = str(error) or self.outbox.failing or f"the disk did not answer within {FLUSH_SECONDS:g} s"
+                log.get("gateway").error("readings are lost: the spool takes nothing", readings=lost, reason=reason)
 
     def handle(self, name: str, payload: bytes) -> bool:
         """Handles a receipt, or an ingester's offer of receipts; tells whether it was one."""

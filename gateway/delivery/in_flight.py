@@ -133,7 +133,10 @@ class InFlight:
 
     def _send(self, connection: mqtt.Connection, flight: Flight, messages: Messages) -> None:
         """Sends messages that the quota allows."""
-        connection.send_many(messages, partial(self._settle, flight))
+        if flight.batch.retain:
+            connection.send_many(messages, partial(self._settle, flight), retain=True)
+        else:
+            connection.send_many(messages, partial(self._settle, flight))
 
     def _settle(self, flight: Flight, code: int, messages: int) -> None:
         """The broker accepts so many messages, or refuses them; or they are larger than it takes."""

@@ -129,7 +129,7 @@ class Outbox:
 
     def requeue(self, batch: Batch) -> None:
         """The batch is unconfirmed: it is to be sent again."""
-        batch.in_flight = False
+        batch.in_flight = batch.retain = False
         self._broker_only.returned(batch)
         if batch.first:
             self._queue.requeue(batch.first, batch.last)
@@ -155,6 +155,13 @@ class Outbox:
             whole = self._queue.forget(batch.first, batch.last)
             if batch.kept:
                 self._finished.add(*whole)
+
+    def is_safe(self, batch: Batch) -> bool:
+        """Whether it outlives a process that is killed: the disk has it, or it is done with."""
+        if not batch.kept:
+            return batch.first > 0 and not batch.in_flight
+        waiting = self._batches.first
+        return batch.first > 0 and (waiting is None or batch.last < waiting)
 
     def committed(self, first: int, last: int) -> bool:
         """A receipt: the database has these numbers. Only numbers that were sent count; tells if it is plausible."""

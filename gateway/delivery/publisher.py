@@ -46,9 +46,14 @@ class Publisher:
         for batch in of_scan(publish_options, readings):
             self._take(batch)
 
-    def record(self, name: str, payload: bytes) -> None:
-        """Publishes a JSON object that is no reading, under one number; it is kept and sent again like a reading."""
-        self._take(Batch(name, payload, 1))
+    def record(self, name: str, payload: bytes, *, retain: bool = False) -> Batch:
+        """Publishes a JSON object that is no reading, under one number; it is kept and sent again like a reading.
+
+        The broker retains it if it leaves live.
+        """
+        batch = Batch(name, payload, 1, retain=retain)
+        self._take(batch)
+        return batch
 
     def _take(self, batch: Batch) -> None:
         outbox, connection = self._outbox, self._connection

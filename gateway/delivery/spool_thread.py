@@ -15,10 +15,10 @@ T = TypeVar("T")
 class SpoolThread:
     """Does jobs in the order of the calls. At its end Python waits for the threads of an executor, but not for this."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "spool") -> None:
         self._jobs: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._busy_since: float | None = None
-        Thread(target=self._run, name="spool", daemon=True).start()
+        Thread(target=self._run, name=name, daemon=True).start()
 
     async def do(self, work: Callable[[], T], seconds: float) -> T:
         """Does it after what was asked for before; not at all if this is cancelled before it begins.

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 
 from gateway import metrics
+from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
-from gateway.polling.poller import MayPoll, OnScan, Poller
+from gateway.polling.intake import OnScan
+from gateway.polling.poller import MayPoll, Poller
 from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
 from gateway.polling.tally import Tally
+from nexus.contract.totals import Totals
 from nexus.process import guard, log
 from nexus.process.errors import InvariantError
 
@@ -32,6 +35,8 @@ class PollerManager:
         on_release: OnChange,
         slots: Slots,
         tally_of: Callable[[str], Tally],
+        totals_of: Callable[[str], Totals] = lambda _: {},
+        alarms_of: Callable[[ConfiguredDevice], PolledAlarms | None] = lambda _: None,
     ) -> None:
         self._group = group
         self._on_scan = on_scan
@@ -41,6 +46,8 @@ class PollerManager:
         self._may_poll = may_poll
         self._slots = slots
         self._tally_of = tally_of
+        self._totals_of = totals_of
+        self._alarms_of = alarms_of
         self._clock = asyncio.get_running_loop().time
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -97,7 +104,17 @@ class PollerManager:
 
     def _start(self, one: ConfiguredDevice) -> None:
         tally = self._tally_of(one.device.path)
-        poller = Poller(one, self._on_scan, self._on_status, self._may_poll, self._slots, tally=tally)
+        totals = self._totals_of(one.device.path) if one.derived else {}
+        poller = Poller(
+            one,
+            self._on_scan,
+            self._on_status,
+            self._may_poll,
+            self._slots,
+            tally=tally,
+            totals=totals,
+            alarms=self._alarms_of(one),
+        )
         task = guard.keep(self._group, "device", poller.run, name=_task(one))
         self._running[one.device.path] = (poller, task)
         self._on_start(one)

@@ -8,18 +8,21 @@ from typing import ParamSpec, TypeVar
 from msgspec import UNSET, UnsetType
 
 from gateway import drivers, metrics
+from gateway.alarms.polled import PolledAlarms
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
-from gateway.polling.report import Changes, Gap
+from gateway.polling.intake import Intake, OnScan
+from gateway.polling.report import Gap
 from gateway.polling.scans import Scans
 from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
 from gateway.polling.tally import Cause, Tally
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.totals import Totals
 from nexus.process import guard
 from nexus.process.backoff import delay
 from nexus.process.clock import now_ms
@@ -35,7 +38,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 MayPoll = Callable[[], bool]
-OnScan = Callable[[ConfiguredDevice, list[Reading]], None]
 
 
 class _NotOursError(Exception):
@@ -54,19 +56,18 @@ class Poller:
         slots: Slots,
         *,
         tally: Tally,
+        alarms: PolledAlarms | None = None,
+        totals: Totals | None = None,
     ) -> None:
         self.configured = configured
-        self._tally = tally
+        self._intake = Intake(configured, on_scan, tally=tally, alarms=alarms, totals=totals)
         self._listened = False  # so nothing was due by the schedule since it was looked at last
         self._slots = slots
         self._device = configured.device
-        self._on_scan = on_scan
         self._may_poll = may_poll
         self._clock = asyncio.get_running_loop().time
         keys = configured.breaker
         self._breaker = Breaker(keys.failures, lambda opening: delay(opening, keys.open_for, keys.max_open_for))
-        self._changes = Changes({tag.name: tag.report for tag in self._device.tags if tag.report is not None})
-        self._reports = any(tag.report is not None for tag in self._device.tags)
         self._status = DeviceStatus(self._device, on_status)
         self._session: DeviceSession | None = None
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
@@ -140,8 +141,8 @@ class Poller:
             if self._partial and self._may_poll():
                 self._mark_bad(self._unread)
         due = schedule.take(now).due
-        self._tally.unread("away", len(self._unread), now_ms())
-        self._tally.unread(self._cause, 0 if self._listened else due, now_ms())
+        self._intake.unread("away", len(self._unread), now_ms())
+        self._intake.unread(self._cause, 0 if self._listened else due, now_ms())
         self._unread, self._partial, self._listened = (), False, False
         schedule.put_back(again, everything=is_all_bad)
 
@@ -156,7 +157,7 @@ class Poller:
         names = [tag.name for tag in tags]
         self._unread_because = dict.fromkeys(names, self._failure)
         self._status.read(readings, names, self._unread_because)
-        self._mark(readings)
+        self._intake.mark(readings)
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
         """Connects, then scans until something fails."""
@@ -190,7 +191,7 @@ class Poller:
         if not self._unread:
             tick = schedule.take(self._clock())
             self._unread = tick.items
-            self._tally.unread(self._cause, tick.skipped, now_ms())
+            self._intake.unread(self._cause, tick.skipped, now_ms())
         with scans.watched():
             await self._scan_on_time(session, schedule, scans)
 
@@ -208,7 +209,7 @@ class Poller:
             metrics.lateness.observe(tick.lateness)
             if tick.missed:
                 self._metrics.missed += tick.missed
-                self._tally.unread("overran", tick.skipped, now_ms())
+                self._intake.unread("overran", tick.skipped, now_ms())
 
     async def _scan(self, scans: Scans, tags: tuple[Tag, ...]) -> None:
         began = self._clock()
@@ -253,10 +254,11 @@ class Poller:
 
     async def _ask_silent(self, session: DeviceSession) -> None:
         now = now_ms()
-        silent = set(self._changes.silent(now))
+        silent = self._intake.silent(now)
         if tags := tuple(tag for tag in self._device.tags if tag.name in silent):
             # Unchanged, and confirmed now.
             self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
+        self._intake.confirm(silent)
 
     async def _still_ours(self) -> None:
         """Raises _NotOursError if we may poll neither now nor in a moment, as after a suspension."""
@@ -270,8 +272,9 @@ class Poller:
     def _lose(self, error: DeviceError) -> None:
         """Marks all tags bad: with reports of changes only, the last values would pass for present ones."""
         tags = self._device.tags
+        self._intake.lost(str(error))
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
-        self._mark([tag.bad(moments[tag.name]) for tag in tags])
+        self._intake.mark([tag.bad(moments[tag.name]) for tag in tags])
         self._status.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
@@ -282,33 +285,20 @@ class Poller:
         bad = [reading.tag for reading in readings if reading.quality < _UNCERTAIN]
         tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
         self._status.read(readings, bad, tag_errors)
-        self._tally.read(readings, now_ms())
-        self._publish(readings, len(bad))
-
-    def _mark(self, readings: list[Reading]) -> None:
-        """Publishes what the device did not say: that they are bad."""
-        self._tally.marked(readings, now_ms())
-        self._publish(readings, len(readings))
-
-    def _publish(self, readings: list[Reading], bad: int) -> None:
-        self._metrics.readings += len(readings)
-        if bad:
-            self._metrics.bad_readings += bad
-        if self._reports:
-            readings = self._changes.worth_sending(readings)
-        if readings:
-            self._tally.sent(readings, now_ms())
-            self._on_scan(self.configured, readings)
+        self._intake.take(readings, len(bad))
 
     def _fail(self, reason: str) -> None:
         self._metrics.failures += 1
         opened = self._breaker.fail(self._clock())
+        is_lost = not (self._worked or self._partial) or self._breaker.state is State.OPEN
+        if is_lost:
+            self._intake.lost(reason)
         if opened:
             self._metrics.openings += 1
             now = now_ms()
-            self._mark([tag.bad(now) for tag in self._device.tags])
+            self._intake.mark([tag.bad(now) for tag in self._device.tags])
         self._failure = reason
-        if not (self._worked or self._partial) or self._breaker.state is State.OPEN:
+        if is_lost:
             self._status.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _permitted(self) -> None:

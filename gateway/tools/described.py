@@ -10,6 +10,7 @@ DEVICE = {
     "breaker": "Circuit breaker: when polling of a failing device pauses, and for how long.",
     "publish": "tag: one message per reading; device: one message per scan, a hundredth of the broker's work.",
     "tags": "The values to read; at least one.",
+    "alarms": "Alarms of the device itself: lost, or an expression over several tags.",
     "failures": "Failures in a row after which polling pauses.",
     "open_for": "Length of the first pause; doubled each time.",
     "max_open_for": "Longest pause.",
@@ -30,6 +31,42 @@ TAG = {
     "max": "The largest value that may be written.",
     "word_order": "Order of the registers, where this tag differs from its device.",
     "byte_order": "Order of the bytes within a register, where this tag differs from its device.",
+    "alarms": "Alarms of this tag, each with one condition.",
+}
+
+DERIVED = {
+    **{key: TAG[key] for key in ("name", "unit", "on_change", "deadband", "max_silence", "alarms")},
+    "expression": "Value calculated from other tags of the device, like voltage * current / 1000.",
+    "total": "Rate to add up over time: a tag, or an expression.",
+    "per": "The time that the rate of a total is given for.",
+    "runtime": "Hours for which this tag or expression was true.",
+    "count": "How many times this tag or expression became true.",
+}
+
+ALARM = {
+    "name": "Last level of the alarm's topic; no /, + or #.",
+    "above": "The value is above this number, or above this tag.",
+    "below": "The value is below this number, or below this tag.",
+    "outside": "The value is below the first limit or above the second.",
+    "equals": "The value is this one.",
+    "changed": "The value has just changed.",
+    "rate": "The value changes by more than this a second, up or down, over the time in `over`.",
+    "over": "The time over which a rate is looked at.",
+    "unchanged": "The value has been the same for this long.",
+    "stale": "Nothing was read for this long.",
+    "bad": "The quality is bad.",
+    "when": "This expression over tags of the device is true.",
+    "lost": "The device cannot be reached; suppresses its other alarms.",
+    "deadband": "How far the value must be back within the limit before the alarm clears, in the tag's unit.",
+    "on_delay": "How long the condition must last before the alarm is raised.",
+    "off_delay": "How long the condition must be gone before the alarm clears.",
+    "priority": "How soon an operator must act.",
+    "text": "What is wrong, for the operator.",
+    "response": "What the operator should do.",
+    "suppressed_by": "Tag or expression: while it is true, the alarm calls nobody.",
+    "latched": "The alarm stays until it is reset, also when its condition is gone.",
+    "realarm": "An acknowledged alarm that still stands calls again after this time.",
+    "auto_shelve": "An alarm that chatters is shelved for this long.",
 }
 
 OF_PROTOCOLS = {

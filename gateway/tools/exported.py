@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import devices as config
+from gateway.config.derived import is_derived
 from gateway.config.variables import CONNECTING
 from gateway.tools import sheet
 from gateway.tools.imported import OF_DEVICE
@@ -14,7 +15,7 @@ TAG_COLUMNS = (
     "name", "address", "unit", "scale", "offset", "interval", "on_change", "deadband", "max_silence", "writable", "min",
     "max", "word_order", "byte_order",
 )  # fmt: skip
-_NOT_OF_DEVICE = ("name", "tags", "template")
+_NOT_OF_DEVICE = ("name", "tags", "template", "alarms")
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _STAND_IN = re.compile("⟦([A-Za-z0-9_]+)⟧")
 
@@ -37,8 +38,18 @@ def exported(path: Path, prefix: str, separator: sheet.Separator) -> tuple[str, 
             remarks.append(f"{raw['name']}: the password is left out: a spreadsheet is no place for it")
         cells = {OF_DEVICE + key: _shown(key, value) for key, value in own.items()}
         columns.update(dict.fromkeys(cells))
-        lines += [{"device": raw["name"], **cells, **tag} for tag in raw["tags"]]
+        lines += [{"device": raw["name"], **cells, **tag} for tag in raw["tags"] if not is_derived(tag)]
+        remarks += _left_out(raw)
     return sheet.written(("device", *TAG_COLUMNS, *columns), lines, separator), remarks
+
+
+def _left_out(raw: Mapping[str, Any]) -> Iterator[str]:
+    """What has no columns."""
+    tags = raw["tags"]
+    if derived := [tag["name"] for tag in tags if is_derived(tag)]:
+        yield f"{raw['name']}: derived tags are left out: {', '.join(derived)}"
+    if alarms := sum(len(one.get("alarms", ())) for one in (raw, *tags)):
+        yield f"{raw['name']}: its {alarms} alarms are left out"
 
 
 def _flattened(raw: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

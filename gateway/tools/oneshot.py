@@ -31,6 +31,8 @@ def chosen(
         known = ", ".join(one.device.name for one in configured)
         raise ConfigError(f"there is no device {device!r}; known: {known}")
     by_name = {tag.name: tag for tag in found.device.tags}
+    if derived := [tag.name for tag in found.derived if tag.name in tags]:
+        raise ConfigError(f"tag {derived[0]} is derived by the gateway, and the device knows nothing of it")
     if unknown := [name for name in tags if name not in by_name]:
         raise ConfigError(f"{device} has no tag {unknown[0]!r}; known: {', '.join(by_name)}")
     return found, [by_name[name] for name in tags] or list(by_name.values())

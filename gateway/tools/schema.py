@@ -1,12 +1,14 @@
 """`nexus schema`: a JSON Schema of device files, made of the models that check them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
 from gateway import drivers
-from gateway.config.schema import DeviceKeys, TagKeys
+from gateway.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
+from gateway.config.derived import SOURCES
+from gateway.config.schema import DerivedKeys, DeviceKeys, TagKeys
 from gateway.config.variables import CONNECTING
 from gateway.drivers.driver import Driver
 from gateway.tools import described
@@ -31,6 +33,8 @@ def schema() -> tuple[Schema, list[str]]:
     the repetition, and few editors know it.
     """
     made = _Made()
+    made.add_derived()
+    made.add_alarms()
     protocols: list[str] = []
     remarks: list[str] = []
     for protocol in drivers.names():
@@ -99,6 +103,21 @@ class _Made:
     def __init__(self) -> None:
         self.definitions: Schema = {}
 
+    def add_derived(self) -> None:
+        """What a tag may hold that is derived from others."""
+        keys = self._properties(DerivedKeys, described.DERIVED)
+        keys["alarms"] = _listed("alarm", described.DERIVED["alarms"])
+        self.definitions["derived-tag"] = {**_closed(keys, ["name"]), **_one_of(SOURCES)}
+
+    def add_alarms(self) -> None:
+        """What an alarm of a tag, and one of a device, may hold."""
+        keys = self._properties(AlarmKeys, described.ALARM)
+        of_tags = [key for key in CONDITIONS if key != "lost"]
+        for name, conditions in (("alarm", of_tags), ("device-alarm", OF_DEVICES)):
+            others = set(CONDITIONS) - set(conditions)
+            own = {key: one for key, one in keys.items() if key not in others}
+            self.definitions[name] = {**_closed(own, ["name"]), **_one_of(conditions)}
+
     def add_protocol(self, protocol: str) -> None:
         """What a device, and a tag, of this protocol may hold."""
         driver = drivers.load(protocol)
@@ -107,7 +126,9 @@ class _Made:
         common = self._properties(DeviceKeys, described.DEVICE)
         common["protocol"] = {**common["protocol"], "const": protocol}
         common["tags"] = _tags(protocol)
+        common["alarms"] = _listed("device-alarm", described.DEVICE["alarms"])
         tag = self._properties(TagKeys, described.TAG)
+        tag["alarms"] = _listed("alarm", described.TAG["alarms"])
         tag["address"] = _with_remedy({**tag["address"], **_written(driver)})
         has_orders = set(_OF_ONE_FAMILY) <= set(settings.model_fields)
         self.definitions[f"{protocol}-tag"] = _closed(
@@ -126,7 +147,7 @@ class _Made:
                     known.append(one)
         found = {key: some[0] if len(some) == 1 else {"anyOf": some} for key, some in merged.items()}
         found["protocol"] = {"type": "string"}
-        tags = [{"$ref": f"#/$defs/{protocol}-tag"} for protocol in protocols]
+        tags = [{"$ref": f"#/$defs/{protocol}-tag"} for protocol in (*protocols, "derived")]
         found["tags"] = {**_tags(protocols[0]), "items": {"anyOf": tags}}
         self.definitions["any"] = _closed(found, [])
 
@@ -151,8 +172,19 @@ def _closed(properties: Schema, required: list[str]) -> Schema:
 
 
 def _tags(protocol: str) -> Schema:
-    items = {"$ref": f"#/$defs/{protocol}-tag"}
+    """A tag with one of the keys of derived tags is one."""
+    is_derived = {"anyOf": [{"required": [key]} for key in SOURCES]}
+    kinds = {"then": {"$ref": "#/$defs/derived-tag"}, "else": {"$ref": f"#/$defs/{protocol}-tag"}}
+    items = {"if": is_derived, **kinds}
     return {"description": described.DEVICE["tags"], "type": "array", "minItems": 1, "items": items}
+
+
+def _listed(definition: str, description: str) -> Schema:
+    return {"description": description, "type": "array", "items": {"$ref": f"#/$defs/{definition}"}}
+
+
+def _one_of(keys: Sequence[str]) -> Schema:
+    return {"oneOf": [{"required": [key]} for key in keys]}
 
 
 def _property(key: str, one: Schema, words: Mapping[str, str]) -> Schema:

@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from ingestion.decode.rows import Rows, Window
+from nexus.contract.alarm import Word
 from nexus.contract.audit import Record
 from nexus.contract.completeness import Completeness
 
@@ -88,8 +89,7 @@ class Batch:
 
     rows: Rows = field(default_factory=Rows)
     late: Rows = field(default_factory=Rows)
-    records: list[Record] = field(default_factory=list)
-    counts: list[Completeness] = field(default_factory=list)
+    records: list[Record | Completeness | Word] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
@@ -100,8 +100,8 @@ class Batch:
 
     @property
     def points(self) -> int:
-        """Its size as the settings count: rows, rejects, records and counts."""
-        return self.rows.count + self.late.count + len(self.rejects) + len(self.records) + len(self.counts)
+        """Its size as the settings count: rows, rejects and records."""
+        return self.rows.count + self.late.count + len(self.rejects) + len(self.records)
 
     def due_in(self, now: float, points: int, seconds: float) -> float | None:
         """Seconds until it should be written: 0 when it is full, None while it is empty."""

@@ -22,6 +22,8 @@ from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.withheld import receipts_left
 from ingestion.store.writer import ATTEMPTS, Writer
+from nexus.contract.alarm import Word
+from nexus.contract.audit import Record
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
 from nexus.process.errors import InvariantError
@@ -265,7 +267,8 @@ class Pipeline:
         metrics.duplicates.inc(written.duplicates)
         metrics.conflicts.inc(written.conflicts)
         metrics.rejects.inc(written.rejects)
-        metrics.audit.inc(len(batch.records))
+        metrics.audit.inc(sum(isinstance(one, Record) for one in batch.records))
+        metrics.alarms.inc(sum(isinstance(one, Word) for one in batch.records))
         if written.conflicts and not self._warned_of_conflicts:
             self._warned_of_conflicts = True
             self._log.warning("readings that conflict with a stored value are kept as rejects")

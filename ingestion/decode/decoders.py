@@ -89,11 +89,11 @@ class Decoders:
 
 
 def filters(group: str, rules: Sequence[Rule]) -> list[str]:
-    """Filters to subscribe to: readings, audit records, gateways' counts, and the topics of rules outside them."""
+    """Filters to subscribe to: readings, what else gateways have stored, and the topics of rules outside them."""
     beyond = (rule.topic for rule in rules if not rule.topic.startswith(topic.ROOT))
     others = (f"$share/{group}/{name}" for name in dict.fromkeys(beyond))
-    own = (topic.shared_filter(group), topic.shared_audit_filter(group), topic.shared_completeness_filter(group))
-    return [*own, *others]
+    own = (topic.shared_filter, topic.shared_audit_filter, topic.shared_completeness_filter, topic.shared_alarm_filter)
+    return [*(of(group) for of in own), *others]
 
 
 def _decoder(rule: Rule) -> Decode:

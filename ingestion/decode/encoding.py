@@ -7,10 +7,11 @@ from dataclasses import replace
 from ingestion import metrics
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.decoders import Decoders
-from ingestion.decode.rows import LONGEST_TOPIC, Encoder, Window
+from ingestion.decode.rows import LONGEST_TOPIC, Encoder, Window, time_fault
 from ingestion.store.quota import Quota
-from nexus.contract import audit, completeness
+from nexus.contract import alarm, audit, completeness
 from nexus.contract import topic as topics
+from nexus.contract.alarm import Word
 from nexus.contract.audit import Record
 from nexus.contract.codec import DecodeError, Message
 from nexus.contract.completeness import Completeness, decode_completeness
@@ -48,6 +49,8 @@ class Encoding:
 
         That is its rows, its rejects as far as the quota or `admits` allows, and the sequence numbers of both.
         """
+        if not payload and topic.startswith(alarm.ROOT):
+            return  # an alarm that has left the device files: its end was an event of its own
         publisher, numbers = None, (0, -1)
         arrived = window.now if arrived is None else arrived
         reject = None
@@ -55,7 +58,8 @@ class Encoding:
         try:
             if len(topic) > LONGEST_TOPIC:
                 raise DecodeError(f"the topic is longer than {LONGEST_TOPIC:,} bytes, more than the index can hold")
-            if (record := _record(batch, topic, payload)) is not None:
+            if (record := _record(topic, payload, window)) is not None:
+                batch.records.append(record)
                 publisher, numbers = record.publisher, record.numbers
             else:
                 message = self._decoders.decode(topic, payload, arrived)
@@ -64,8 +68,7 @@ class Encoding:
                     self._misnumbered(topic)
                 left = message if wanted is None else wanted(message)
                 if left is not None:
-                    if len(left.values) > 1:
-                        batch.size += _weight(left)
+                    batch.size += _weight(left) if len(left.values) > 1 else 0
                     refused = self._encoder.encode(left, window, batch.rows, batch.late)
                     if refused or left.faults:
                         reject = _reject(left, payload, refused, arrived)
@@ -102,14 +105,19 @@ class Encoding:
             log.get("receipts").warning("impossible message numbers: such messages get no receipt", topic=topic[:200])
 
 
-def _record(batch: Batch, topic: str, payload: bytes) -> Record | Completeness | None:
-    """Adds what is no reading; None if it may be one. Raises DecodeError."""
+def _record(topic: str, payload: bytes, window: Window) -> Record | Completeness | Word | None:
+    """What is no reading; None if it may be one. Raises DecodeError."""
+    if topic.startswith(topics.ROOT):
+        return None
     if topic.startswith(audit.ROOT):
-        batch.records.append(record := audit.decode(topic, payload))
-        return record
+        return audit.decode(topic, payload)
     if topic.startswith(completeness.ROOT):
-        batch.counts.append(counts := decode_completeness(topic, payload))
-        return counts
+        return decode_completeness(topic, payload)
+    if topic.startswith(alarm.ROOT):
+        word = alarm.decode(topic, payload)
+        if fault := time_fault(word.record.ts, window):
+            raise DecodeError(f"no event of an alarm: {fault}")
+        return word
     return None
 
 

@@ -153,7 +153,7 @@ class Encoder:
             topic, beginning = device.beginnings.get(tag) or self._beginning(device, message.topic, tag)
             time = message.times.get(tag, message.time)
             named = _name_fault(topic, tag, device.units.get(tag)) if not beginning else None
-            if reason := named or _time_fault(time, window) or _fault(value):
+            if reason := named or time_fault(time, window) or _fault(value):
                 refused.append((tag, reason))
                 continue
             rows = batch if time >= window.late_before else late
@@ -200,7 +200,8 @@ def _name_fault(topic: str, tag: str, unit: str | None) -> str | None:
     return None
 
 
-def _time_fault(time: int, window: Window) -> str | None:
+def time_fault(time: int, window: Window) -> str | None:
+    """Says why a moment (epoch ms) is not stored; None if it is."""
     if window.earliest <= time <= window.latest:
         return None
     if not -_FURTHEST_MS < time < _FURTHEST_MS:

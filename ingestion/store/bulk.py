@@ -15,6 +15,7 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.encoding import Encoding
 from ingestion.store.database import is_of_the_data
 from ingestion.store.quota import Quota
+from ingestion.store.records import insert_records
 from ingestion.store.tables import (
     EncodedRows,
     Topics,
@@ -22,7 +23,6 @@ from ingestion.store.tables import (
     admit,
     copy_rows,
     insert_bisecting,
-    insert_records,
     insert_rejects,
 )
 from ingestion.store.withheld import receipts_left
@@ -83,7 +83,7 @@ class BulkInsert:
                 await connection.execute(_COMPRESS)
             await copy_rows(connection, "metrics", batch.rows.in_order())
             await copy_rows(connection, "metrics_late", batch.late.in_order())
-            await insert_records(connection, batch)
+            await insert_records(connection, batch.records)
             await insert_rejects(connection, batch.rejects)
             new = await self._topics.add(connection, batch.rows, batch.late)
             if numbers.firsts:
@@ -111,7 +111,7 @@ class BulkInsert:
                 refused += (await insert_bisecting(connection, fresh.late.in_order(), hold))[1]
                 admitted, lost = admit(self._quota, refused)
                 rejects = [*fresh.rejects, *admitted]
-                await insert_records(connection, batch)
+                await insert_records(connection, batch.records)
                 await insert_rejects(connection, rejects)
                 new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
                 kept, _ = _merged(receipts_left(self._encoding, batch, lost)) if lost else (numbers, False)

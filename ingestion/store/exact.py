@@ -7,6 +7,7 @@ from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.rows import COLUMNS, Row
 from ingestion.store.database import is_of_the_data
 from ingestion.store.quota import Quota
+from ingestion.store.records import insert_records
 from ingestion.store.tables import (
     EncodedRows,
     Topics,
@@ -14,7 +15,6 @@ from ingestion.store.tables import (
     admit,
     copy_rows,
     insert_bisecting,
-    insert_records,
     insert_rejects,
     value_reject,
 )
@@ -63,7 +63,7 @@ class ExactInsert:
         written = Written(0, 0, 0)
         for rows in parts:  # what is committed of them is a repetition, should the rest have to be written again
             written += await self._store_deduplicated(connection, Batch(rows=rows))
-        rest = Batch(late=batch.late, records=batch.records, counts=batch.counts, rejects=batch.rejects)
+        rest = Batch(late=batch.late, records=batch.records, rejects=batch.rejects)
         return written + await self._store_deduplicated(connection, rest)
 
     async def _store_together(self, connection: AsyncConnection, batch: Batch) -> Written:
@@ -80,7 +80,7 @@ class ExactInsert:
         async with connection.transaction():
             await copy_rows(connection, "metrics", rows.in_order())
             await copy_rows(connection, "metrics_late", late.in_order())
-            await insert_records(connection, batch)
+            await insert_records(connection, batch.records)
             await insert_rejects(connection, batch.rejects)
             new = await self._topics.add(connection, rows, late)
         self._topics.known(new)
@@ -106,7 +106,7 @@ class ExactInsert:
                 refused += (await insert_bisecting(connection, late.in_order(), hold))[1]
                 admitted, lost = admit(self._quota, (*refused, *conflicts))
                 rejects = [*batch.rejects, *admitted]
-                await insert_records(connection, batch)
+                await insert_records(connection, batch.records)
                 await insert_rejects(connection, rejects)
                 new = await self._topics.add(connection, rows, late, {reject.topic for reject in refused})
         except BaseException:

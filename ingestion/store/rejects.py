@@ -156,7 +156,6 @@ class Retry:
                 batch.rows.take(tried.rows)
                 batch.late.take(tried.late)
                 batch.records += tried.records
-                batch.counts += tried.counts
                 done.append(one.id)
         self._trying.ids = done
         written = await self._writer.write(batch)

@@ -3,14 +3,12 @@
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from operator import itemgetter
 from uuid import UUID
 
 import psycopg
-from msgspec.structs import astuple
 from psycopg import AsyncConnection
 
-from ingestion.consume.batch import Batch, Reject
+from ingestion.consume.batch import Reject
 from ingestion.decode.rows import COLUMNS, Row, Rows, copy_data, parsed
 from ingestion.store.database import explain, is_of_the_data
 from ingestion.store.quota import Quota
@@ -26,28 +24,6 @@ _COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _REJECT = """
 INSERT INTO rejects (topic, payload, reason, source, tags, time, key)
 VALUES (%s, %s, %s, %s, %s, coalesce(to_timestamp(%s::float8 / 1000), now()), %s) ON CONFLICT DO NOTHING
-"""
-_AUDIT = """
-INSERT INTO audit (time, id, topic, event, by, ok, detail)
-VALUES (to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s::jsonb) ON CONFLICT DO NOTHING
-"""
-_COUNTS = """
-INSERT INTO completeness (device, gateway, ended, time, run, since, until,
-    read, marked, sent, repeated, receipted, dropped, away, resting, overran)
-VALUES (%s, %s, %s, to_timestamp(%s::float8 / 1000), %s, to_timestamp(%s::float8 / 1000),
-    to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s, %s, %s, %s)
-ON CONFLICT (device, time, run) DO UPDATE SET
-    ended = completeness.ended OR excluded.ended,
-    until = greatest(completeness.until, excluded.until),
-    read = greatest(completeness.read, excluded.read),
-    marked = greatest(completeness.marked, excluded.marked),
-    sent = greatest(completeness.sent, excluded.sent),
-    repeated = greatest(completeness.repeated, excluded.repeated),
-    receipted = greatest(completeness.receipted, excluded.receipted),
-    dropped = greatest(completeness.dropped, excluded.dropped),
-    away = greatest(completeness.away, excluded.away),
-    resting = greatest(completeness.resting, excluded.resting),
-    overran = greatest(completeness.overran, excluded.overran)
 """
 _TOPICS = "INSERT INTO topics (topic) SELECT unnest(%s::text[]) ON CONFLICT DO NOTHING"
 
@@ -130,20 +106,6 @@ async def insert_rejects(connection: AsyncConnection, rejects: Sequence[Reject])
     if rejects:
         async with connection.cursor() as cursor:
             await cursor.executemany(_REJECT, [_storable(reject) for reject in rejects])
-
-
-async def insert_records(connection: AsyncConnection, batch: Batch) -> None:
-    """Stores who wrote what to devices, once, and what gateways have counted: of a count the largest that came."""
-    if batch.records:
-        async with connection.cursor() as cursor:
-            await cursor.executemany(
-                _AUDIT, [(one.time, one.id, one.topic, one.event, one.by, one.ok, one.detail) for one in batch.records]
-            )
-    if batch.counts:
-        rows = [(one.device, one.gateway, one.ended, *astuple(row)) for one in batch.counts for row in one.rows]
-        async with connection.cursor() as cursor:
-            # In one order, or two ingesters might wait for each other.
-            await cursor.executemany(_COUNTS, sorted(rows, key=itemgetter(0, 3, 4)))
 
 
 def row_reject(row: bytes, reason: str) -> Reject:

@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from rich.text import Text
 
 from gateway.config import devices as config
 from nexus.cli import embedded
+from nexus.cli.demo_alarms import DemoAlarms
 from nexus.cli.demo_console import Login, new_login
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
@@ -101,8 +101,8 @@ def _folder(stack: ExitStack, keep: Path | None) -> Path:
 
 
 def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
-    simulated = {number: _free_port() for number in (5020, 4840, 10102)}
-    mqtt, web = _free_port(), _free_port()
+    simulated = {number: embedded.free_port() for number in (5020, 4840, 10102)}
+    mqtt, web = embedded.free_port(), embedded.free_port()
     login = new_login(folder, web)
     names = ("plant.yaml", "devices.yaml")
     if not all((folder / name).exists() for name in names):  # with --keep somebody may have changed them
@@ -180,13 +180,6 @@ def _mosquitto_conf(port: int) -> str:
     )
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def _wait_for_rows(parts: _Parts, stop: threading.Event) -> None:
     """Waits for a row of each device; goes on without those that have none in time, but not without any."""
     deadline = time.monotonic() + _START_SECONDS
@@ -213,6 +206,7 @@ def _watch(
     began = time.monotonic()
     before: dict[str, int] = {}
     seen = began
+    alarms = DemoAlarms(database)
     if console.is_terminal:
         # Above the view, which would break a long line where a copy does not run.
         console.print(f"SQL: {parts.psql}", style="dim", highlight=False, soft_wrap=True)
@@ -221,10 +215,14 @@ def _watch(
             if stop.wait(max(0.0, min(1.0, (seconds or 1e9) - (time.monotonic() - began)))):
                 break
             parts.check()
+            for event in alarms.events():
+                live.console.print(event, highlight=False, soft_wrap=True, markup=False)
             counts, now = _counts(database), time.monotonic()
             rates = {device: (rows - before.get(device, 0)) / (now - seen) for device, rows in counts.items()}
             if console.is_terminal:
-                live.update(_view(parts, database, counts, rates if before else {}), refresh=True)
+                live.update(
+                    Group(_view(parts, database, counts, rates if before else {}), *alarms.standing()), refresh=True
+                )
             before, seen = counts, now
 
 

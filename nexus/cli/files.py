@@ -23,12 +23,12 @@ def check(path: Annotated[Path, typer.Argument(metavar="PATH", help="Device file
     devices, warnings = checked(path)
     for one in devices:
         device = one.device
-        print(f"{device.name}: {device.protocol}, {_count(len(device.tags), 'tag')} on dev/{device.path}")
+        print(f"{device.name}: {device.protocol}, {_count(len(one.tag_names), 'tag')} on dev/{device.path}")
     for warning in warnings:
         print(f"warning: {warning}")
     if any(one.device.protocol == "opcua" for one in devices):
         print("note: OPC UA arrays and structures are not read as a whole; name the node of an element or a member")
-    tags = sum(len(one.device.tags) for one in devices)
+    tags = sum(len(one.tag_names) for one in devices)
     print(f"ok: {_count(len(devices), 'device')}, {_count(tags, 'tag')}")
     return 0
 

@@ -130,7 +130,7 @@ def encode_tag(reading: Reading, unit: str | None = None, publisher: str | None 
     """One reading as the payload of its tag's topic; numbered if its `publisher` wants a receipt."""
     value, quality = reading.value, reading.quality
     if value.__class__ is not bool and (value.__class__ is not float or value - value != 0.0):
-        value, quality = _carried(value, quality)
+        value, quality = carried(value, quality)
     word = "good" if quality == _GOOD else _WORDS.get(quality, quality)  # type: ignore[call-overload]
     if publisher is None:
         return _encoder.encode(_TagOut(value, word, reading.time, unit))
@@ -153,7 +153,7 @@ def encode_device(
         tag, value, quality = reading.tag, reading.value, reading.quality
         # A float that is not finite differs from itself once it is taken from itself.
         if value.__class__ is not bool and (value.__class__ is not float or value - value != 0.0):
-            value, quality = _carried(value, quality)
+            value, quality = carried(value, quality)
         values[tag] = value
         if quality != _GOOD:
             qualities[tag] = _WORDS.get(quality, quality)  # type: ignore[call-overload]
@@ -268,7 +268,7 @@ def _qualities(said: Mapping[str, str | int], values: dict[str, Value], faults: 
     return found
 
 
-def _carried(value: Value, quality: int) -> tuple[Value, int]:
+def carried(value: Value, quality: int) -> tuple[Value, int]:
     """The value, or None where JSON cannot carry it: NaN, infinities, half a surrogate pair in a text."""
     if isinstance(value, str):
         return (value, quality) if value.isascii() or _is_unicode(value) else (None, Quality.BAD)

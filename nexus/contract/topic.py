@@ -5,7 +5,9 @@ from functools import lru_cache
 ROOT = "dev/"
 
 LONGEST_NAME = 1_024  # bytes
+ALARMS = "alarm/#"  # all alarms of all devices
 STATE = "state"  # the last level of a gateway's state, and so no gateway's name
+TOTALS = "totals"  # the level above devices' paths in a gateway's topics, and likewise
 
 _FORBIDDEN = frozenset("+#\0")
 _TOO_LONG = "is longer than 1,024 bytes"
@@ -53,6 +55,21 @@ def audit(path: str, name: str) -> str:
     return f"audit/{path}/{name}"
 
 
+def alarm(path: str, tag: str, name: str) -> str:
+    """Topic of the retained state of an alarm; without a tag, of one of the device's own."""
+    return f"alarm/{path}/{tag}/{name}" if tag else f"alarm/{path}/{name}"
+
+
+def alarms(path: str) -> str:
+    """Filter for the alarms of a device, and of the devices below it."""
+    return f"alarm/{path}/#"
+
+
+def ack(path: str, tag: str, name: str) -> str:
+    """Topic of what operators ask of an alarm."""
+    return f"ack/{path}/{tag}/{name}" if tag else f"ack/{path}/{name}"
+
+
 def status(path: str) -> str:
     """Topic of the retained state of a device."""
     return f"status/{path}"
@@ -88,6 +105,18 @@ def gateway_state(group: str, member: str) -> str:
     return f"gateway/{group}/{member}/{STATE}"
 
 
+def totals(group: str, member: str, path: str) -> str:
+    """Topic of the retained totals of a device, as one gateway of a group has them."""
+    return f"gateway/{group}/{member}/{TOTALS}/{path}"
+
+
+def totals_of(group: str, name: str) -> tuple[str, str] | None:
+    """The gateway and the device whose totals a topic has; None if it has none."""
+    prefix = f"gateway/{group}/"
+    member, mark, path = name.removeprefix(prefix).partition(f"/{TOTALS}/")
+    return (member, path) if mark and name.startswith(prefix) else None
+
+
 def files(group: str, member: str) -> str:
     """Topic of requests about the device files of a gateway."""
     return f"file/{group}/{member}"
@@ -99,7 +128,7 @@ def member_of(group: str, name: str) -> tuple[str, bool] | None:
     if not name.startswith(prefix):
         return None
     levels = name[len(prefix) :].split("/")
-    if len(levels) > 1 and levels[-1] == STATE:
+    if (len(levels) > 1 and levels[-1] == STATE) or TOTALS in levels[1:-1]:
         return None
     if len(levels) > 2 and levels[-2] == "devices" and levels[-1].isdecimal():
         return "/".join(levels[:-2]), True
@@ -134,3 +163,8 @@ def shared_audit_filter(group: str) -> str:
 def shared_completeness_filter(group: str) -> str:
     """Filter by which they share what gateways count."""
     return f"$share/{group}/completeness/#"
+
+
+def shared_alarm_filter(group: str) -> str:
+    """Filter by which they share the alarms."""
+    return f"$share/{group}/{ALARMS}"

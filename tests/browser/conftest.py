@@ -32,6 +32,7 @@ devices:
       - {{table: holding, offset: 0, type: uint32, signal: {{kind: counter}}}}
       - {{table: holding, offset: 10, type: int16, signal: {{kind: constant, value: 20}}}}
 """
+ALARM = "name: high, above: 75, priority: high, text: Bearing hot, response: Reduce speed"
 DEVICES = """\
 devices:
   - name: plc
@@ -43,7 +44,7 @@ devices:
     breaker: {{failures: 2, open_for: 500ms}}
     tags:
       - {{name: count, address: "holding:40001:uint32", unit: pcs}}
-      - {{name: setpoint, address: "holding:40011:int16", writable: true, min: 0, max: 80}}
+      - {{name: setpoint, address: "holding:40011:int16", writable: true, min: 0, max: 80, alarms: [{{{alarm}}}]}}
 """
 
 
@@ -85,7 +86,7 @@ def plant(production: Production, folder: Path, devices: Path) -> Iterator[dict[
     """A simulated device, its gateway, and an ingester."""
     port = free_port()
     (folder / "plant.yaml").write_text(SIMULATION.format(port=port))
-    (devices / "plc.yaml").write_text(DEVICES.format(port=port))
+    (devices / "plc.yaml").write_text(DEVICES.format(port=port, alarm=ALARM))
     writer = as_role(production.owner, "nexus_writer")
     stored = {
         "NEXUS_MQTT_URL": production.mqtt("ingestion"),

@@ -11,6 +11,7 @@ from tests.browser.conftest import PERSON
 from tests.browser.visit import PAGES, Visit
 from tests.conftest import Production
 from tests.consoles import PASSWORD, Console
+from tests.modbus_writer import ModbusWriter
 from tests.parts import Nexus
 
 
@@ -150,6 +151,48 @@ def test_a_set_point_is_written_read_back_and_in_the_audit(
             "SELECT person, old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id"
         ).fetchall()
     assert rows == [(PERSON, None, 42, None), (PERSON, 20, 42, True)]
+
+
+def test_an_alarm_is_seen_on_every_page_acknowledged_shelved_and_over(
+    visit: Visit, plant: dict[str, Nexus], devices: Path
+) -> None:
+    device = ModbusWriter(int(re.search(r"port: (\d+)", (devices / "plc.yaml").read_text())[1]))  # type: ignore[index]
+    visit.log_in("/about")
+    bar = visit.page.get_by_role("region", name="Alarms")
+    expect(bar).to_contain_text("No alarms")
+    device.set(10, 78)
+    try:
+        expect(bar).to_contain_text("1 alarm to acknowledge")
+        bar.get_by_role("link", name="Bearing hot").click()
+        expect(visit.page.get_by_role("heading", level=1)).to_have_text("plant/line1/plc/setpoint/high")
+        expect(visit.page.get_by_text("Reduce speed")).to_be_visible()
+        expect(visit.row("raised")).to_contain_text("78 (75)")
+        visit.open("Alarms")
+        row = visit.row("Bearing hot")
+        expect(row).to_contain_text("High")
+        _look_everywhere(visit, "alarms with an alarm")
+        visit.page.set_viewport_size(SIZES[0])  # type: ignore[arg-type]
+        row.get_by_role("button", name="Acknowledge").click()
+        dialog = visit.page.get_by_role("dialog")
+        dialog.get_by_label("Reason").fill("on my way")
+        dialog.get_by_role("button", name="Acknowledge").click()
+        expect(bar).to_contain_text("1 alarm, all acknowledged")
+        row.get_by_role("button", name="Shelve").click()
+        dialog.get_by_label("For").select_option("8 h")
+        dialog.get_by_role("button", name="Shelve").click()
+        expect(visit.page.get_by_text("No active alarms")).to_be_visible()
+        visit.page.get_by_role("button", name="Shelved").click()
+        expect(row).to_contain_text("until")
+        row.get_by_role("button", name="Unshelve").click()
+        dialog.get_by_role("button", name="Unshelve").click()
+        visit.page.get_by_role("button", name="Active").click()
+        expect(row).to_contain_text("active, acknowledged")
+    finally:
+        device.set(10, 20)
+    expect(bar).to_contain_text("No alarms")
+    visit.page.get_by_role("button", name="History").click()
+    expect(visit.row("on my way")).to_contain_text(PERSON)
+    _look_everywhere(visit, "history of alarms")
 
 
 def test_a_device_file_is_broken_repaired_applied_and_rolled_back(

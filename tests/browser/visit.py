@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
 
-PAGES = ("plant", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about")
+PAGES = ("plant", "alarms", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about")
 
 
 @dataclass

@@ -209,6 +209,7 @@ def asked(target: dict[str, Any]) -> str:
 def sql(target: dict[str, Any], database: str) -> str:
     """A panel's SQL, with Grafana's macros and variables filled in."""
     text = re.sub(r"\$__timeFilter\((\w+)\)", r"\1 > now() - interval '1 hour'", target["rawSql"])
+    text = text.replace("$__timeFrom()", "now() - interval '1 hour'").replace("$__timeTo()", "now()")
     with psycopg.connect(database) as connection:
         topics = [topic for (topic,) in connection.execute("SELECT topic FROM topics")]
     return text.replace("$topic", ", ".join(f"'{topic}'" for topic in topics))
@@ -226,6 +227,12 @@ def test_every_query_of_every_panel_is_answered(
             "INSERT INTO metrics (topic, time, value, quality) VALUES ('dev/old/t', now() - interval '1 h', 1, 192)"
         )
         connection.execute("INSERT INTO topics (topic) VALUES ('dev/old/t')")
+        connection.execute(
+            "INSERT INTO alarm_events (time, topic, device, tag, name, occurrence, state, since, event, active,"
+            " acknowledged, priority, text, response, reason)"
+            " SELECT at, 'alarm/x/t/high', 'x', 't', 'high', at, 'unacknowledged', at, 'raised', true, false, 'high', '',"
+            " '', '' FROM generate_series(now() - interval '50 s', now(), '20 s') AS at"
+        )
     with Prometheus(tmp_path, site.jobs, RULES).running() as prometheus:
         until(lambda: prometheus.ask("rate(nexus_ingestion_write_seconds_count[1m]) > 0"), "rates are known")
         until(lambda: prometheus.ask("sum(increase(nexus_gateway_readings_total[1m])) > 0"), "readings are known")

@@ -69,19 +69,23 @@ PUBLISHING = [
     (
         "gateway",
         [*GATEWAY, "gateway/g/gateway", "gateway/g/gateway/pod-1"],
-        ["receipt/x", "cmd/a/t", "file/g/gateway", "gateway/g/gateway-press", "other"],
+        ["receipt/x", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "gateway/g/gateway-press", "other"],
     ),
     ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
     (
         "ingestion",
         ["receipt/x", "receipt-offer/ingestion"],
-        ["dev/a/t", "status/a", "cmd/a/t", "completeness/a", "other"],
+        ["dev/a/t", "status/a", "cmd/a/t", "alarm/a/t/high", "completeness/a", "other"],
     ),
-    ("viewer", [], ["dev/a/t", "cmd/a/t", "file/g/gateway", "receipt/x", "other"]),
-    ("operator", ["cmd/a/t"], ["dev/a/t", "status/a", "file/g/gateway", "answer/x", "receipt/x", "other"]),
+    ("viewer", [], ["dev/a/t", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "other"]),
+    (
+        "operator",
+        ["cmd/a/t", "ack/a/t/high"],
+        ["dev/a/t", "alarm/a/t/high", "status/a", "file/g/gateway", "answer/x", "receipt/x", "other"],
+    ),
     (
         "console",
-        ["cmd/a/t", "file/g/gateway/pod-1", "dev/a/t"],
+        ["cmd/a/t", "ack/a/t/high", "file/g/gateway/pod-1", "dev/a/t"],
         ["status/a", "device/a", "gateway/g/console", "completeness/a", "answer/x", "receipt/x", "other"],
     ),
 ]
@@ -109,7 +113,7 @@ def test_emqx_itself_decides_so(emqx: dict[str, int], user: str, right: list[str
 
 FILTERS = [
     ("gateway", "default", ["receipt/0f", "receipt-offer/+", "cmd/#", "gateway/g/+", "gateway/g/#", "gateway/#"], True),
-    ("gateway", "default", ["file/g/gateway", "file/g/gateway/pod-1"], True),
+    ("gateway", "default", ["file/g/gateway", "file/g/gateway/pod-1", "ack/#", "alarm/a/b/#"], True),
     (
         "gateway",
         "default",
@@ -118,7 +122,7 @@ FILTERS = [
     ),
     ("gateway", "default", ["$share/x/cmd/#", "$share/x/receipt/#", "$SYS/#"], False),
     ("ingestion", "ingestion", ["$share/ingestion/dev/#", "$share/ingestion/audit/#"], True),
-    ("ingestion", "ingestion", ["$share/ingestion/completeness/#"], True),
+    ("ingestion", "ingestion", ["$share/ingestion/completeness/#", "$share/ingestion/alarm/#"], True),
     ("ingestion", "ingestion", ["receipt/+", "cmd/#", "answer/#", "#"], False),
     # Where shared subscriptions are allowed, only ingestion gets anything; and it gets nothing elsewhere.
     ("viewer", "ingestion", ["dev/#", "$share/ingestion/dev/#"], False),
@@ -127,9 +131,14 @@ FILTERS = [
     ("ingestion", "default", ["$share/ingestion/dev/#", "dev/#"], False),
     ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#"], True),
     ("viewer", "default", ["receipt/0f", "cmd/#", "audit/#", "answer/#", "#"], False),
-    ("viewer", "default", ["device/#", "completeness/#", "file/#"], False),
+    ("viewer", "default", ["device/#", "completeness/#", "file/#", "ack/#"], False),
     ("console", "default", ["answer/#", "dev/#", "alarm/#", "status/#", "gateway/#", "device/#", "receipt/0f"], True),
-    ("console", "default", ["receipt/+", "receipt/#", "cmd/#", "file/#", "audit/#", "completeness/#", "#"], False),
+    (
+        "console",
+        "default",
+        ["receipt/+", "receipt/#", "cmd/#", "ack/#", "file/#", "audit/#", "completeness/#", "#"],
+        False,
+    ),
 ]
 
 
@@ -170,14 +179,14 @@ async def test_on_emqx_nobody_takes_anothers_session_and_a_refused_topic_ends_no
 
 def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:
     """Mosquitto acknowledges a subscription and holds back what it forbids: so the messages decide."""
-    presence = "gateway/g/gateway"
-    state = {"dev/a/t", "status/a", presence, "alarm/a/t/x"}
-    asked, receipts = ("cmd/a/t", "file/g/gateway"), ("receipt/x", "receipt-offer/x")
-    numbered = ("dev/a/t", "audit/a/t", "completeness/a")
+    presence, alarm = "gateway/g/gateway", "alarm/a/t/x"
+    state = {"dev/a/t", "status/a", presence, alarm}
+    asked, receipts = ("cmd/a/t", "ack/a/t/x", "file/g/gateway"), ("receipt/x", "receipt-offer/x")
+    numbered = ("dev/a/t", "audit/a/t", "completeness/a", alarm)
     everything = (*state, *asked, *numbered, *receipts, "answer/x", "device/a", "other")
     hears = {
-        "gateway": {presence, *asked, *receipts},
-        "gateway-press": {presence, *asked, *receipts},
+        "gateway": {presence, alarm, *asked, *receipts},
+        "gateway-press": {presence, alarm, *asked, *receipts},
         "ingestion": {*numbered},
         "viewer": state,
         "operator": {"answer/x", *state},

@@ -146,6 +146,34 @@ def commands(port: int, user: str, device: str, tags: tuple[str, ...]) -> Attack
     return _thrower(port, user, throw)
 
 
+def alarms(port: int, user: str, device: str) -> Attack:
+    """Words of alarms that are none, in the name of a device's gateway."""
+    payloads = (b"", b"{}", b"[" * 5000, b"\xff", b'{"state": "normal"}', b'{"p": "' + b"0" * 32 + b'", "n": 1}')
+    names = ("count/odd", "count/none", "none", "count/odd/more", "")
+
+    def throw(client: paho.Client, rng: random.Random) -> None:
+        client.publish(f"alarm/{device}/{rng.choice(names)}", rng.choice(payloads), 1, retain=rng.random() < 0.5)
+
+    return _thrower(port, user, throw)
+
+
+def alarm_requests(port: int, user: str, device: str) -> Attack:
+    """Requests that must not be done, with answers that must not go where they ask."""
+    actions = ('"acknowledge"', '"shelve"', '"explode"', "null", "1", '"comment"')
+    more = ("", ', "by": ""', ', "by": "a\\u0000"', ', "seconds": 1e999', ', "occurrence": 1', ', "reason": [1]')
+
+    def throw(client: paho.Client, rng: random.Random) -> None:
+        properties = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+        with suppress(Exception):
+            properties.ResponseTopic = rng.choice(("alarm/plant/tag/count/odd", "answer/me", "", "a\0b"))
+            properties.CorrelationData = rng.randbytes(rng.choice((0, 8, 5000)))
+        body = rng.choice((f'{{"action": {rng.choice(actions)}{rng.choice(more)}}}', "[" * 5000, "", "{}")).encode()
+        topic = f"ack/{device}/{rng.choice(('count/odd', 'odd', 'none', 'count/', ''))}"
+        client.publish(topic, body, qos=rng.randrange(3), retain=rng.random() < 0.1, properties=properties)
+
+    return _thrower(port, user, throw)
+
+
 def http(ports: list[int]) -> Attack:
     """Requests that are never finished, floods of pages, and words that are no HTTP."""
 

@@ -30,7 +30,7 @@ POINTS = """
       - {table: coil, offset: 0, type: bool, signal: {kind: constant, value: 0}}
 """
 TAGS = """
-      - {name: count, address: "holding:40001:uint32"}
+      - {name: count, address: "holding:40001:uint32", alarms: [{name: odd, when: "count % 20 < 10"}]}
       - {name: setpoint, address: "holding:40003:int16", scale: 0.1, writable: true, min: 0, max: 80}
       - {name: pump, address: "coil:1:bool", writable: true}
 """
@@ -140,6 +140,8 @@ def test_nothing_stops_nothing_is_lost_and_nothing_lies(line: Line, production: 
         ),
         "presences": attackers.presences(port, "gateway-1", "gateway"),
         "commands": attackers.commands(port, "operator", "plant/tag", ("count", "setpoint", "pump")),
+        "alarms": attackers.alarms(port, "gateway-1", "plant/tag"),
+        "alarm requests": attackers.alarm_requests(port, "operator", "plant/tag"),
         "http": attackers.http(pages),
         "files": attackers.files(line.plant.devices, line.plant.file, FILES),
         "database": attackers.database(production.owner),
@@ -167,6 +169,11 @@ def test_nothing_stops_nothing_is_lost_and_nothing_lies(line: Line, production: 
     until(lambda: line.ingester.metric("nexus_ingestion_buffered_points") == 0, "all is written")
     for name in NAMES:
         assert_every_value_once(production.owner, name)
+    for name in NAMES:
+        events = journal(production.owner, name)
+        assert len(events) > 4
+        assert set(events[::2]) == {"raised"}
+        assert set(events[1::2]) == {"cleared"}
     assert values(production.owner, "setpoint") <= {0.5} | {float(v) for v in range(81)}
     for name, process in {"ingester": line.ingester}.items():
         assert resident(process) < before[name] + 150, "memory"
@@ -175,6 +182,12 @@ def test_nothing_stops_nothing_is_lost_and_nothing_lies(line: Line, production: 
     }
     assert faults == {"ingester": 0}, line.ingester.log.read_text()[-5000:]
     assert line.ingester.stop() == 0
+
+
+def journal(owner: str, device: str) -> list[str]:
+    with psycopg.connect(owner) as connection:
+        text = "SELECT event FROM alarm_events WHERE topic = %s ORDER BY time"
+        return [event for (event,) in connection.execute(text, (f"alarm/plant/{device}/count/odd",))]
 
 
 def values(owner: str, tag: str) -> set[float]:

@@ -346,7 +346,7 @@ class TestCommunity:
             assert sorted(str(config.get("compress_after", config.get("start_offset", ""))) for config in changed) == [
                 *("", "", "10 days", "6 days", "7 days", "8 days")
             ]
-            assert {"rejects": 90} in changed
+            assert {"rejects": 90, "alarm_events": 730} in changed
             assert {"metrics": 90, "metrics_1min": 365, "metrics_1hour": 1825, "metrics_1day": 2000} in changed
             migrate(connection, Settings())
             assert {row[0]: row[1:] for row in connection.execute(jobs)} == after, "what is not given stays"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,10 @@ def processes_that_name(folder: Path) -> list[str]:
     return found
 
 
+def _said(lines: list[str], text: str) -> bool:
+    return any(text in line for line in lines)
+
+
 def test_it_ends_by_itself_with_rows_of_every_device(temporary: Path) -> None:
     process = demo(temporary, "--seconds", "2")
     output, _ = process.communicate(timeout=60)
@@ -59,6 +64,25 @@ def test_it_ends_by_itself_with_rows_of_every_device(temporary: Path) -> None:
     assert [line[0] for line in lines] == list(DEVICES)
     assert all(int(line[2].replace(",", "")) > 0 for line in lines)
     assert list(temporary.iterdir()) == []
+
+
+def test_a_simulated_fault_raises_an_alarm_and_is_over(temporary: Path) -> None:
+    lines: list[str] = []
+    with demo(temporary) as process:
+
+        def read() -> None:
+            for line in process.stdout or ():
+                lines.append(line)  # noqa: PERF402  each is looked at as it comes
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            for event in ("raised", "cleared"):
+                said = f"{event}: demo/line1/mixer/cooling/low (high)"
+                until(partial(_said, lines, said), said, 90)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            reader.join()
 
 
 def test_a_console_that_is_not_there_is_trouble_and_the_login_is_ours_alone(tmp_path: Path) -> None:

@@ -20,7 +20,10 @@ PLANT = "devices: [{name: a, protocol: modbus-tcp, host: h, tags: [{name: t, add
 
 def test_a_reload_changes_only_what_changed(tmp_path: Path) -> None:
     file, kept = tmp_path / "plant.yaml", tmp_path / "state" / "kept.json"
-    one = "  - {{name: {0}, protocol: {1}, host: 127.0.0.1, tags: [{{name: t, address: {2}, unit: '°C', on_change: true}}]}}\n"
+    more = "on_change: true, alarms: [{{name: a, when: t == 1, suppressed_by: n > 3}}]}}, {{name: n, count: t}}"
+    one = (
+        "  - {{name: {0}, protocol: {1}, host: 127.0.0.1, tags: [{{name: t, address: {2}, unit: '°C', " + more + "]}}\n"
+    )
     same = "".join(one.format(f"d{number}", "modbus-tcp", "'holding:40001:float32'") for number in range(200))
     file.write_text("devices:\n" + same + one.format("last", "modbus-tcp", "'coil:1'"), encoding="utf-8")
     before = config.load(file)
@@ -39,14 +42,16 @@ def test_a_reload_changes_only_what_changed(tmp_path: Path) -> None:
 
 
 def test_devices_that_changed_together_share_their_equal_tags(tmp_path: Path) -> None:
-    one = "  - {{name: d{0}, protocol: modbus-tcp, host: {1}, tags: [{{name: t, address: 'coil:1'}}]}}\n"
+    one = "  - {{name: d{0}, protocol: modbus-tcp, host: {1}, tags: [{{name: t, address: 'coil:1', {2}}}]}}\n"
+    alarms = "alarms: [{name: a, when: t}]"
     file = tmp_path / "plant.yaml"
-    file.write_text("devices:\n" + "".join(one.format(number, "old") for number in range(100)))
+    file.write_text("devices:\n" + "".join(one.format(number, "old", alarms) for number in range(100)))
     before = config.load(file)
-    file.write_text("devices:\n" + "".join(one.format(number, "new") for number in range(100)))
+    file.write_text("devices:\n" + "".join(one.format(number, "new", alarms) for number in range(100)))
     after = asyncio.run(Loader(file, "DEVICE_", None).load(before))
     assert len({id(one) for one in after}) == 100
     assert len({id(one.device.tags[0]) for one in after}) == 1
+    assert len({id(one.alarms[0]) for one in after}) == 1
 
 
 def test_a_check_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,8 @@ MOVED = (
     "SELECT time, topic, value, value_str, quality, unit FROM metrics ORDER BY topic, time",
     "SELECT time, topic, payload, reason, source, tags, key FROM rejects ORDER BY id",
     "SELECT * FROM audit ORDER BY id",
+    "SELECT * FROM alarm_events ORDER BY topic, time",
+    "SELECT * FROM alarms_now ORDER BY topic",
     "SELECT created, person, topic, device, start, stop, text FROM annotations",
     "SELECT * FROM console_users",
     "SELECT * FROM console_keys",
@@ -65,6 +67,12 @@ def test_all_that_is_stored_moves_to_another_tier(database: str, other_database:
             " VALUES ('dev/x', '\\x00ff', 'no', '{a,\"b,c\"}', gen_random_uuid()), ('dev/y', '', 'no', NULL, NULL)"
         )
         connection.execute("INSERT INTO audit VALUES (now(), '1', 'audit/x/t', 'write', 'anna', true, '{\"v\": 1}')")
+        connection.execute(
+            "INSERT INTO alarm_events (time, topic, device, tag, name, occurrence, state, since, event, active,"
+            " acknowledged, priority, text, response, reason)"
+            " SELECT at, 'alarm/x/t/high', 'x', 't', 'high', at, 'unacknowledged', at, 'raised', true, false, 'high', '', '', ''"
+            " FROM now() AS at"
+        )
         connection.execute("INSERT INTO console_users (name, role, password) VALUES ('anna', 'engineer', 'scrypt$')")
         connection.execute("INSERT INTO console_keys VALUES ('1', 'mes', 'operator', '\\x00', now(), 'anna')")
         connection.execute(
@@ -92,7 +100,7 @@ def test_all_that_is_stored_moves_to_another_tier(database: str, other_database:
     )
     assert done.returncode == 0, done.stderr
     counts = re.findall(r"^COPY (\d+)$", done.stdout, re.MULTILINE)
-    assert counts[:9] == counts[9:] == ["1002", "2", "1", "1", "1", "1", "1", "4", "1"]
+    assert counts[:10] == counts[10:] == ["1002", "2", "1", "1", "1", "1", "1", "1", "4", "1"]
     assert content(other_database) == content(database)
     with psycopg.connect(other_database) as connection:  # its numbering goes on
         connection.execute("INSERT INTO rejects (topic, payload, reason) VALUES ('dev/z', '', 'no')")

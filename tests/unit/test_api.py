@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,8 +11,10 @@ from pydantic import create_model
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
+from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, Tag
 from gateway.http import DeviceCache
+from nexus.alarms.expression import parse
 from nexus.contract.reading import Quality, Reading
 
 NO_SETTINGS = create_model("NoSettings")()
@@ -32,6 +35,16 @@ async def test_a_tag_without_a_value_keeps_its_last_good_one() -> None:
     shown = {value["tag"]: value for value in json.loads(await cache._pages["plc"].body())["values"]}
     assert (shown["a"]["value"], shown["a"]["last_good"]) == (None, {"value": 7, "ts": 1_000})
     assert "last_good" not in shown["b"]
+
+
+async def test_derived_tags_are_shown_like_others() -> None:
+    derived = DerivedTag("double", "expression", parse("a * 2"))
+    one = replace(configured("a"), derived=(derived,))
+    cache = DeviceCache((one,))
+    cache.scan(one, [Reading("a", 1_000, 7), Reading("double", 1_000, 14)])
+    shown = json.loads(await cache._pages["plc"].body())
+    assert [(value["tag"], value["value"]) for value in shown["values"]] == [("a", 7), ("double", 14)]
+    assert shown["tags"] == 2
 
 
 async def test_who_waits_for_the_page_of_a_device_that_goes_gets_it() -> None:

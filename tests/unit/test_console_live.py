@@ -11,6 +11,7 @@ from psycopg_pool import PoolTimeout
 
 from console.live import frames, numbered, stored, subscriptions
 from console.live import hub as hubs
+from console.live.alarms import Alarms
 from console.live.client import MOST_BUFFERED, MOST_DEVICES, MOST_OF_A_FRAME, Client
 from console.live.device_rows import DeviceRows
 from console.live.devices import device_state
@@ -64,7 +65,7 @@ class Wire:
 
 def send(client: Client, values: Values, retained: Retained | None = None) -> bool:
     rows = DeviceRows(retained or Retained(), lambda path: json.dumps(path).encode())
-    return client.send(values.last_change, rows, NOW)
+    return client.send(values.last_change, rows, Alarms(), NOW)
 
 
 def message(time: int, value: Any, topic: str = TOPIC) -> Message:
@@ -272,7 +273,7 @@ class _Database:
 async def hub() -> tuple[Hub, Subscriptions, LastKnown, Values]:
     values, own = Values(), Subscriptions()
     last_known = LastKnown(_Database(), values)  # type: ignore[arg-type]
-    return Hub(values, own, last_known, DeviceRows(Retained(), lambda _: b"")), own, last_known, values
+    return Hub(values, own, last_known, DeviceRows(Retained(), lambda _: b""), Alarms()), own, last_known, values
 
 
 async def test_a_storm_leaves_nothing_to_be_asked_of_a_database_that_is_away() -> None:
@@ -375,6 +376,7 @@ def test_what_a_new_connection_does_not_bring_is_gone() -> None:
         ("status/plant/plc", codec.encode_status(Status("online", "", NOW))),
         ("gateway/g/gateway-1", presence("online")),
         ("gateway/g/gateway-1/devices/0", b"\0"),
+        ("gateway/g/gateway-1/totals/plant/state", b"{}"),
     ):
         retained.take(name, payload, None, 0)
     assert (retained.paths, list(retained.tags), list(retained.gateways)) == (

@@ -144,6 +144,7 @@ def test_what_is_beyond_our_topics_is_subscribed_to() -> None:
         "$share/ingestion/dev/#",
         "$share/ingestion/audit/#",
         "$share/ingestion/completeness/#",
+        "$share/ingestion/alarm/#",
         "$share/ingestion/tele/#",
     ]
 

@@ -20,6 +20,7 @@ def test_a_device_has_all_its_metrics_until_it_is_forgotten() -> None:
     own.failures += 2
     own.missed += 1
     own.openings += 4
+    own.expression_faults += 5
     own.scan_seconds, own.breaker = 0.25, 2
     metrics.device("press 8").readings += 1
     assert metrics.device("press 7") is own
@@ -31,6 +32,7 @@ def test_a_device_has_all_its_metrics_until_it_is_forgotten() -> None:
         "nexus_gateway_scan_seconds": 0.25,
         "nexus_gateway_breaker_state": 2,
         "nexus_gateway_breaker_openings_total": 4,
+        "nexus_gateway_expression_faults_total": 5,
     }
     metrics.forget("press 7")
     assert page("press 7") == {}

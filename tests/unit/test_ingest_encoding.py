@@ -2,6 +2,7 @@
 
 import tracemalloc
 
+import msgspec
 import pytest
 
 from ingestion import metrics
@@ -10,7 +11,8 @@ from ingestion.decode.decoders import Decoders
 from ingestion.decode.encoding import MOST_ROWS_BYTES, Encoding
 from ingestion.decode.rows import Window
 from ingestion.store.quota import Quota
-from nexus.contract import codec
+from nexus.contract import alarm, codec
+from nexus.contract.alarm import Record, Word
 from tests.deliveries import delivery
 
 NOW = 1_800_000_000_000
@@ -133,3 +135,37 @@ def test_ones_garbage_leaves_room_for_that_of_others() -> None:
         for _ in range(1_000):
             batch(b"x", f"dev/garbage{number}", encoding)
     assert batch(b"x", "dev/honest", encoding).rejects
+
+
+def event(at: int, **changes: object) -> bytes:
+    record = Record("unacknowledged", at, at, at, active=True, acknowledged=False, **changes)  # type: ignore[arg-type]
+    return alarm.encode(Word("x", "t", "high", record, "raised"))
+
+
+def test_an_event_of_an_alarm_is_a_record_with_a_receipt() -> None:
+    numbered = event(NOW)[:-1] + b',"p":"%s","n":7}' % GATEWAY.encode()
+    found = batch(numbered, "alarm/x/t/high")
+    assert (found.points, found.rejects, found.receipts) == (1, [], [(GATEWAY, 7, 7)])
+    [again] = batch(event(NOW), "alarm/x/t/high").records
+    assert found.records == [msgspec.structs.replace(again, publisher=GATEWAY, numbers=(7, 7))]
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (event(NOW + 7_200_000), "more than an hour ahead"),
+        (event(NOW).replace(b'"x"', b'"y"'), "not those of its topic"),
+        (b"{}", "no alarm"),
+        (b"[" * 50_000, "no alarm"),
+    ],
+)
+def test_what_is_no_event_of_its_alarm_is_a_reject(payload: bytes, reason: str) -> None:
+    found = batch(payload, "alarm/x/t/high")
+    assert found.records == []
+    [reject] = found.rejects
+    assert reason in reject.reason
+
+
+def test_the_end_of_an_alarms_topic_is_nothing_to_store() -> None:
+    found = batch(b"", "alarm/x/t/high")
+    assert (found.points, found.receipts) == (0, [])

@@ -14,10 +14,13 @@ from pydantic import create_model
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
+from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling.poller import Poller
+from gateway.polling.report import Report
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
+from nexus.alarms.expression import parse
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
 
@@ -46,6 +49,9 @@ class Run:
         self.states: list[str] = []
         self.connections = 0
         self.breaker = BreakerKeys()
+        self.derived: tuple[DerivedTag, ...] = ()
+        self.tally = Tally()
+        self.alarms: Any = None
         self._read, self._waited, self._rest = read, waited, rest
         self._timeout, self._tags = timeout, tags
 
@@ -67,9 +73,17 @@ class Run:
     async def until(self, done: Callable[[], bool]) -> "Run":
         device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, self._tags)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
-        configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}))
+        configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}), self.derived)
         task = asyncio.create_task(
-            Poller(configured, self._on_scan, self._on_status, lambda: True, Slots(), tally=Tally()).run()
+            Poller(
+                configured,
+                self._on_scan,
+                self._on_status,
+                lambda: True,
+                Slots(),
+                tally=self.tally,
+                alarms=self.alarms,
+            ).run()
         )
         async with asyncio.timeout(10):
             while not done():
@@ -244,3 +258,67 @@ async def test_a_device_that_took_too_much_of_its_line_rests_between_scans_and_i
     await run.until(lambda: len(times) >= 4)
     assert all(after - then >= 0.34 for then, after in pairwise(times))
     assert (run.states, run.connections) == (["online"], 1)
+
+
+async def test_derived_tags_are_published_counted_and_bad_when_the_device_is_lost() -> None:
+    calls = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal calls
+        calls += 1
+        if calls > 3:
+            raise DeviceError("hung up")
+        return [Reading(tag.name, calls, float(calls)) for tag in tags]
+
+    run = Run(read)
+    run.breaker = BreakerKeys.model_validate({"failures": 2, "open_for": "100ms", "max_open_for": "200ms"})
+    run.derived = (
+        DerivedTag("sum", "expression", parse("a + b")),
+        DerivedTag("steady", "expression", parse("a * 0"), report=Report()),
+        DerivedTag("starts", "count", parse("a > 2")),
+    )
+    await run.until(lambda: "offline" in run.states)
+    assert [one.get("sum") for one in run.scans] == [2.0, 4.0, 6.0, Quality.BAD]
+    assert [one.get("steady") for one in run.scans] == [0.0, None, None, Quality.BAD]
+    assert [one["starts"] for one in run.scans] == [0, 0, 1, Quality.BAD]
+    hours = run.tally.hours.values()
+    assert sum(hour.read for hour in hours) == 3 * 6
+    assert sum(hour.marked for hour in hours) == 6
+    assert sum(hour.sent for hour in hours) == 3 * 6 + 6 - 2
+
+
+class Heard:
+    """Alarms that note what the poller tells them."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def read(self, readings: Sequence[Reading]) -> None:
+        self.told.append(f"read {len(readings)}")
+
+    def marked(self, readings: Sequence[Reading]) -> None:
+        self.told.append(f"marked {len(readings)}")
+
+    def lost(self, reason: str) -> None:
+        self.told.append(f"lost: {reason}")
+
+
+async def test_alarms_see_every_value_before_report_by_exception_and_a_loss_before_what_it_marks_bad() -> None:
+    scans = 0
+
+    async def read(tags: Sequence[Tag]) -> list[Reading]:
+        nonlocal scans
+        scans += 1
+        if scans > 3:
+            raise DeviceError("no answer")
+        return good(tags)
+
+    quiet: tuple[Tag, ...] = tuple(Tag(name, None, interval=0.1, report=Report()) for name in "abc")
+    run = Run(read, tags=quiet)
+    run.breaker = BreakerKeys.model_validate({"failures": 2, "open_for": "100ms", "max_open_for": "200ms"})
+    run.alarms = Heard()
+    await run.until(lambda: "marked 3" in run.alarms.told)
+    assert len(run.scans) == 2, "the unchanged ones were sent"
+    told = list(dict.fromkeys(run.alarms.told))
+    assert told == ["read 3", "lost: no answer", "marked 3"]
+    assert run.alarms.told.count("read 3") == 3

@@ -116,6 +116,14 @@ def test_the_right_one_is_right() -> None:
         ("  meter: {protocol: modbus-tcp, ", "  meter: {protocol: modbus-tcp, hots: h, ", "templates.meter"),
         ("  meter: {protocol: modbus-tcp, ", "  meter: {protocol: modbus-tcp, template: base, ", "templates.meter"),
         ("interval: 1s", "deadband: 100%", "devices.2.tags.0.deadband: '100%' does not match"),
+        ("interval: 1s", "alarms: [{name: a}]", "devices.2.tags.0.alarms.0: {'name': 'a'} is not valid under any"),
+        ("interval: 1s", "alarms: [{name: a, above: 1, below: 0}]", "is valid under each of"),
+        ("interval: 1s", "alarms: [{name: a, lost: true}]", "('lost' was unexpected)"),
+        ("interval: 1s", "alarms: [{name: a, above: true}]", "alarms.0.above: True is not of type 'number', 'string'"),
+        ("interval: 1s", "alarms: [{name: a, above: 1, priority: urgent}]", "'urgent' is not one of ['low', 'medium'"),
+        ("host: h\n", "host: h\n    alarms: [{name: a, above: 3}]\n", "('above' was unexpected)"),
+        ('address: "MW0:INT"', "expression: a + b, writable: true", "('writable' was unexpected)"),
+        ('address: "MW0:INT"', "total: a, per: day", "devices.1.tags.0.per: 'day' is not one of"),
     ],
 )
 def test_what_is_wrong_is_shown(right: str, wrong: str, said: str) -> None:

@@ -17,6 +17,7 @@ const RETRY_MS = 3_000;
 
 // The first page is small: the others come when they are opened.
 const PAGES: Record<string, ComponentType> = {
+  alarms: lazy(() => import("./pages/alarms")),
   tags: lazy(() => import("./pages/tags")),
   trend: lazy(() => import("./pages/trend")),
   writes: lazy(() => import("./pages/writes")),

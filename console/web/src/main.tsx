@@ -1,6 +1,7 @@
 import "./style/base.css";
 import "./style/controls.css";
 import "./style/shell.css";
+import "./style/alarms.css";
 import "./style/table.css";
 import "./style/pages.css";
 import { render } from "preact";

@@ -4,6 +4,7 @@ import json
 
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
+from infrastructure.monitoring.dashboards.alarms import alarms
 from infrastructure.monitoring.dashboards.plant import device, plant
 from infrastructure.monitoring.dashboards.services import console, infrastructure, ingestion
 
@@ -13,6 +14,7 @@ def written() -> dict[str, str]:
     boards = {
         "plant": plant(),
         "device": device(),
+        "alarms": alarms(),
         "ingestion": ingestion(),
         "console": console(),
         "infrastructure": infrastructure(),

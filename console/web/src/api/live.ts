@@ -3,7 +3,7 @@ import { effect, signal, type Signal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { expired, session } from "./person";
 import { load } from "./session";
-import type { Quality, Value } from "./types";
+import type { Alarm, Quality, Value } from "./types";
 
 /** `time` in milliseconds. */
 export interface Reading {
@@ -15,6 +15,7 @@ export interface Reading {
 type Frame = {
   values?: [string, number, Value, Quality, (string | null)?][];
   devices?: unknown[];
+  alarms?: Alarm[];
   gap?: { from: string; to: string | null; reason: string };
   error?: unknown;
 };
@@ -30,6 +31,11 @@ const LINGER_MS = 2_000; // a row scrolled away and back needs no new subscripti
 export const away = signal<string | null>(null);
 /** Counts frames about devices: who shows their states asks again. */
 export const devicesChanged = signal(0);
+/** Counts frames about alarms, likewise. */
+export const alarmsChanged = signal(0);
+/** Counts frames with an alarm that has begun to wait for a person. */
+export const called = signal(0);
+let lastCall = "";
 
 const readings = new Map<string, Signal<Reading | undefined>>();
 const wanted = new Map<string, number>();
@@ -87,7 +93,6 @@ function flushSoon(delay: number): void {
 }
 
 function flush(): void {
-  if (!wanted.size && !socket) return;
   if (!socket) return connect();
   if (socket.readyState !== WebSocket.OPEN) return;
   const subscribe = [...wanted.keys()].filter((topic) => !subscribed.has(topic));
@@ -106,7 +111,7 @@ function connect(): void {
   opened.onopen = () => {
     failures = 0;
     away.value = null;
-    opened.send(JSON.stringify({ rate: FRAMES_PER_SECOND }));
+    opened.send(JSON.stringify({ rate: FRAMES_PER_SECOND, alarms: true }));
     flush();
   };
   opened.onmessage = (event) => take(JSON.parse(String(event.data)) as Frame);
@@ -126,7 +131,16 @@ function take(frame: Frame): void {
     for (const hear of hearers) hear(topic, next);
   }
   if (frame.devices) devicesChanged.value++;
+  if (frame.alarms) hearAlarms(frame.alarms);
   if (frame.error) away.value = typeof frame.error === "string" ? frame.error : JSON.stringify(frame.error);
   else if (frame.gap) away.value = frame.gap.to === null ? frame.gap.reason : null; // one that has ended is over
   else if (frame.values) away.value = null;
+}
+
+function hearAlarms(alarms: readonly Alarm[]): void {
+  alarmsChanged.value++;
+  const calls = alarms.filter((one) => one.state === "unacknowledged" && one.time > lastCall);
+  if (!calls.length) return;
+  called.value++;
+  lastCall = calls.reduce((last, one) => (one.time > last ? one.time : last), lastCall);
 }

@@ -100,3 +100,41 @@ export interface Annotation extends Span {
   text: string;
   person: string;
 }
+
+export type Priority = "low" | "medium" | "high" | "critical";
+export type AlarmState =
+  | "normal"
+  | "unacknowledged"
+  | "acknowledged"
+  | "returned"
+  | "latched"
+  | "shelved"
+  | "suppressed"
+  | "out-of-service";
+export interface Alarm {
+  id: string;
+  topic: string;
+  device: string;
+  tag: string;
+  name: string;
+  state: AlarmState;
+  event: string;
+  active: boolean;
+  acknowledged: boolean;
+  occurrence: string;
+  since: string;
+  time: string;
+  value: Value;
+  limit: number | null;
+  unit: string | null;
+  priority: Priority;
+  text: string;
+  response: string;
+  by: string | null;
+  reason: string;
+  until: string | null;
+}
+export interface AlarmPage extends Page<Alarm> {
+  counts: { unacknowledged: number; active: number; shelved: number; by_priority: Record<Priority, number> };
+  missing: string[];
+}

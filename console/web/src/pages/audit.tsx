@@ -30,6 +30,15 @@ interface Entry {
 /** What consoles and gateways record. */
 const EVENTS = [
   "write",
+  "alarm acknowledge",
+  "alarm shelve",
+  "alarm unshelve",
+  "alarm suppress",
+  "alarm unsuppress",
+  "alarm out-of-service",
+  "alarm in-service",
+  "alarm comment",
+  "alarm reset",
   "apply-files",
   "check-files",
   "rollback-files",

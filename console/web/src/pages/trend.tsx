@@ -2,9 +2,10 @@
 import "../style/trend.css";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type uPlot from "uplot";
+import { useAlarms } from "../api/alarms";
 import { useAsk } from "../api/ask";
 import { address } from "../api/http";
-import type { Annotation, Page } from "../api/types";
+import type { Alarm, Annotation, Page } from "../api/types";
 import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
@@ -15,6 +16,7 @@ import { Picker } from "../ui/picker";
 import { Annotations } from "./trend/annotations";
 import { Chart } from "./trend/chart";
 import { useHistory } from "./trend/history";
+import type { Limit } from "./trend/paint";
 import { savePicture } from "./trend/picture";
 import { Values } from "./trend/values";
 import { at, iso, length, link, MOST_TOPICS, pan, parse, RANGES, zoom, type View } from "./trend/view";
@@ -22,6 +24,15 @@ import { at, iso, length, link, MOST_TOPICS, pan, parse, RANGES, zoom, type View
 const MOST_POINTS = 2_000;
 const PAN = 0.25;
 const ZOOM = 2;
+const STANDING = { state: "active", limit: 1_000 };
+
+/** The limits that alarms of these tags have crossed and that still stand. */
+function limitsOf(alarms: readonly Alarm[], topics: readonly string[]): Limit[] {
+  return alarms.flatMap(({ device, tag, name, limit }) => {
+    const topic = `dev/${device}/${tag}`;
+    return limit === null || !topics.includes(topic) ? [] : [{ topic, name, limit }];
+  });
+}
 
 export default function Trend() {
   const asked = query.value.toString();
@@ -37,6 +48,8 @@ export default function Trend() {
     parsed.last ? 30_000 : 0,
   );
   const items = notes.data?.items ?? NONE;
+  const alarms = useAlarms(STANDING).data?.items;
+  const limits = useMemo(() => limitsOf(alarms ?? [], parsed.topics), [alarms, asked]);
   const show = (next: View) => go(link(next), true);
   const open = (next: View) => go(link(next));
   useKeys(view, open);
@@ -66,6 +79,7 @@ export default function Trend() {
               lines={history.lines}
               hidden={parsed.hidden}
               annotations={items}
+              limits={limits}
               from={view.from}
               to={view.to}
               onRange={(from, to) => open(at(view, from, to))}

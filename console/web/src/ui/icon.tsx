@@ -18,6 +18,11 @@ const PATHS = {
   plus: "M8 3v10M3 8h10",
   minus: "M3 8h10",
   play: "M4.5 3l8 5-8 5z",
+  critical: "M8 1.2L14.8 8 8 14.8 1.2 8zM8 4.8v3.8M8 10.6v.2",
+  high: "M8 2.2L14.6 13.6H1.4z",
+  medium: "M3 3h10v10H3z",
+  low: "M8 3a5 5 0 100 10A5 5 0 008 3z",
+  sound: "M2 6v4h3l4 3.5v-11L5 6zM11.5 5.5a3.5 3.5 0 010 5",
   columns: "M2.5 3h11v10h-11zM6.2 3v10M9.8 3v10",
   theme: "M8 2a6 6 0 100 12 6 6 0 000-12zM8 2v12M8 5h4.8M8 8h6M8 11h4.8",
 } as const;

@@ -7,12 +7,13 @@ import { logOut } from "../api/session";
 import { path } from "../router";
 import { setTheme, theme, type Theme } from "../settings";
 import { language, setLanguage, text, type Language } from "../text";
+import { AlarmBar } from "./alarm_bar";
 import { Dialog } from "./dialog";
 import { Icon } from "./icon";
 import { Notice, Trouble } from "./messages";
 import { PasswordDialog } from "./password";
 
-const PAGES = ["plant", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
+const PAGES = ["plant", "alarms", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
 const NEXT_THEME: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
 
 export function Shell({ children }: { children: ComponentChildren }) {
@@ -50,6 +51,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
         </nav>
         <Preferences />
       </header>
+      <AlarmBar />
       <main id="content" tabIndex={-1} ref={main}>
         {session.value?.insecure && <Notice kind="warn">{text.shell.insecure}</Notice>}
         {session.value?.read_only && <Notice kind="info">{text.shell.readOnly}</Notice>}

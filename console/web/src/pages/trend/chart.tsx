@@ -7,7 +7,7 @@ import { theme } from "../../settings";
 import { text } from "../../text";
 import { gestures } from "./gestures";
 import { axesOf, bandsOf, scalesOf, seriesOf, shape } from "./options";
-import { paintAbove, paintBelow } from "./paint";
+import { paintAbove, paintBelow, paintLimits, type Limit } from "./paint";
 import { align, type Line } from "./points";
 
 const SHORT_PX = 4; // a shorter drag is a click
@@ -17,6 +17,7 @@ interface Props {
   lines: readonly Line[];
   hidden: readonly string[];
   annotations: readonly Annotation[];
+  limits: readonly Limit[];
   from: number;
   to: number;
   onRange: (from: number, to: number) => void;
@@ -31,7 +32,7 @@ export function Chart(props: Props) {
   const now = useRef(props);
   now.current = props;
   const moved = useRef<[number, number] | null>(null);
-  const { lines, hidden, annotations, from, to, chart } = props;
+  const { lines, hidden, annotations, limits, from, to, chart } = props;
   const look = `${shape(lines)}\n${hidden.join()}\n${theme.value}`;
 
   useLayoutEffect(() => {
@@ -53,7 +54,7 @@ export function Chart(props: Props) {
         cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, bind: binds() },
         hooks: {
           drawAxes: [(self) => paintBelow(self, now.current)],
-          draw: [(self) => paintAbove(self, now.current)],
+          draw: [(self) => paintLimits(self, now.current), (self) => paintAbove(self, now.current)],
           setCursor: [(self) => now.current.onCursor(cursorTime(self))],
           setSelect: [(self) => select(self, now.current.onRange)],
         },
@@ -102,7 +103,7 @@ export function Chart(props: Props) {
     moved.current = null;
     chart.current.setData(align(lines));
   }, [lines, from, to]);
-  useEffect(() => chart.current?.redraw(false), [annotations]);
+  useEffect(() => chart.current?.redraw(false), [annotations, limits]);
   // The system may change its colours while we are shown.
   useEffect(() => {
     const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -3,7 +3,7 @@ import uPlot from "uplot";
 import { value } from "../../format";
 import { text } from "../../text";
 import { colour, pen } from "./paint";
-import type { Line } from "./points";
+import { scaleOf, type Line } from "./points";
 
 const stepped = uPlot.paths.stepped!({ align: 1 });
 const MOST_AXES = 4;
@@ -11,9 +11,6 @@ const TIME_PX = 72; // between two times: a date is as wide
 const FONT = "12px system-ui, sans-serif";
 
 const isBucketed = (line: Line) => line.resolution !== "" && line.resolution !== "raw";
-
-/** One scale a unit; on and off have their own. */
-export const scaleOf = (line: Line) => (line.steps ? "steps" : `u:${line.unit ?? ""}`);
 
 /** Names what makes another chart necessary: anything but data. */
 export const shape = (lines: readonly Line[]) =>

@@ -24,6 +24,9 @@ export interface Line {
   text: boolean;
 }
 
+/** One scale a unit; on and off have their own. */
+export const scaleOf = (line: Line) => (line.steps ? "steps" : `u:${line.unit ?? ""}`);
+
 function number(value: Value | undefined): number | null {
   if (typeof value === "boolean") return value ? 1 : 0;
   if (typeof value === "number") return value;

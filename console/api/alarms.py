@@ -1,0 +1,157 @@
+"""Alarms that stand, from the broker as long as it is there, and what a person does about one, through its gateway."""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Literal
+
+import msgspec
+import psycopg
+from fastapi import APIRouter, Query, Request
+from psycopg_pool import PoolTimeout
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import Response
+
+from console.access import audit
+from console.access.door import Operator, Viewer
+from console.api import answers
+from console.api.alarm_journal import MOST, After, Identity, identified, page, read, span, written
+from console.api.alarm_model import AlarmPage, Done
+from console.api.parameters import From, Text, To
+from console.historian import alarms as stored
+from console.historian.alarms import Which
+from console.live import alarm_item, alarms
+from console.live.alarm_item import PRIORITIES, Urgency
+from console.parts import Parts, PartsDep
+from console.problems import Problem
+from nexus.contract import ack, command
+from nexus.contract.ack import LONGEST_SHELVING, Action, Answer
+from nexus.contract.alarm import LONGEST_TEXT, Priority, Word
+from nexus.contract.codec import DecodeError
+
+TIMEOUT_SECONDS = 10.0
+
+Listed = Literal["active", "shelved", "history"]
+
+router = APIRouter(tags=["alarms"])
+
+
+class Why(BaseModel):
+    """`seconds` is how long to shelve for, and for nothing else; the reason is for the journal."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    reason: Text = Field("", max_length=LONGEST_TEXT)
+    seconds: float | None = Field(None, gt=0, le=LONGEST_SHELVING, allow_inf_nan=False)
+
+
+@router.get("/alarms", response_model=AlarmPage, responses=answers.LINES)
+async def list_alarms(
+    request: Request,
+    _: Viewer,
+    parts: PartsDep,
+    *,
+    state: Annotated[Listed, Query(description="`shelved` has what is suppressed or out of service, too")] = "active",
+    device: Annotated[Text, Query(max_length=2_000, description="This one's, and those of what is below it")] = "",
+    priority: Annotated[Priority | None, Query()] = None,
+    q: Annotated[Text, Query(max_length=200, description="Words that are all in the topic or the text")] = "",
+    from_: From = None,
+    to: To = None,
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
+    after: After = "",
+) -> Response:
+    """Those that wait for a person first, by priority; `history` has events, the newest first, of the last 24 hours."""
+    standing, missing = await _standing(parts)
+    words = q.lower().split()
+    if state == "history":
+        which = Which(*span(from_, to), device=device, priority=priority, words=words)
+        async with parts.database.connection() as connection:
+            items, following = await page(connection, which, after, limit)
+    else:
+        listed = _within(standing, from_, to) if from_ or to else standing
+        found = [
+            word
+            for word in listed
+            if alarm_item.is_hidden(word) == (state == "shelved") and _is_meant(word, device, priority, words)
+        ]
+        start = bisect_right(found, read(after, Urgency), key=alarm_item.urgency) if after else 0
+        shown = found[start : start + limit]
+        items = [alarm_item.item(word) for word in shown]
+        following = written(alarm_item.urgency(shown[-1])) if start + limit < len(found) else None
+    rows = [msgspec.structs.asdict(item) for item in items]
+    return answers.items(request, rows, following, counts=_counts(standing), missing=missing)
+
+
+@router.post("/alarms/{id}/{action}")
+async def act(person: Operator, parts: PartsDep, id: Identity, action: Action, why: Why) -> Done:  # noqa: A002
+    """Acknowledges, shelves and so on; answered once the gateway has it on its disk. 409 if the gateway refuses it."""
+    topic, occurrence = identified(id)
+    name = command.asker(person.name)
+    asked = ack.Request(action, occurrence or None, name, why.reason, why.seconds)
+    payload = ack.encode_request(asked)
+    try:
+        ack.decode_request(payload)
+    except DecodeError as error:
+        raise Problem(422, "The request is not valid", str(error)) from None
+    detail = {"occurrence": occurrence, "reason": why.reason}
+    async with audit.around(parts, person, f"alarm {action}", topic, new=why.seconds, detail=detail) as outcome:
+        answer = await _ask(parts, ack.ROOT + topic.removeprefix(alarm_item.ROOT), payload)
+        outcome.ok = answer.ok
+        outcome.detail |= {"state": answer.state, "error": answer.error}
+        if not answer.ok:
+            raise Problem(409, "Not done", answer.error or "the gateway does not say why")
+    return Done(ok=True, state=answer.state, recorded=outcome.recorded)
+
+
+async def _ask(parts: Parts, topic: str, payload: bytes) -> Answer:
+    """The gateway's answer. Raises Problem."""
+    try:
+        return ack.decode_answer(await parts.plant.request(topic, payload, TIMEOUT_SECONDS))
+    except DecodeError as error:
+        said = f"{error}: is it of this version? Whether it was done is not known"
+        raise Problem(502, "The gateway's answer cannot be read", said, outcome="unknown") from None
+
+
+async def _standing(parts: Parts) -> tuple[list[Word], list[str]]:
+    """All that are not normal, the most urgent first, and what is away."""
+    known = parts.plant.alarms
+    if parts.plant.hears_alarms:
+        return known.in_order(), ["alarms beyond what the console keeps"] if known.is_full else []
+    if parts.database.reason is not None:
+        return known.in_order(), ["broker", "database"]  # nobody waits for what was away when it was looked at last
+    try:
+        async with parts.database.brief() as connection:
+            found = await stored.now(connection, alarms.MOST)
+    except (psycopg.Error, PoolTimeout, TimeoutError):
+        return known.in_order(), ["broker", "database"]
+    return sorted(found, key=alarm_item.urgency), ["broker"]
+
+
+def _is_meant(word: Word, device: str, priority: Priority | None, words: Sequence[str]) -> bool:
+    if priority is not None and word.priority != priority:
+        return False
+    if device and word.device != device and not word.device.startswith(f"{device}/"):
+        return False
+    where = f"{word.topic} {word.text}".lower()
+    return all(one in where for one in words)
+
+
+def _within(words: Sequence[Word], start: datetime | None, stop: datetime | None) -> list[Word]:
+    """Those whose occurrence began then."""
+    first, last = (None if moment is None else moment.timestamp() * 1000 for moment in (start, stop))
+    return [
+        word
+        for word in words
+        if (first is None or word.record.occurrence >= first) and (last is None or word.record.occurrence < last)
+    ]
+
+
+def _counts(words: Sequence[Word]) -> dict[str, object]:
+    shown = [word for word in words if not alarm_item.is_hidden(word)]
+    by_priority = Counter(word.priority for word in shown)
+    return {
+        "unacknowledged": sum(map(alarm_item.is_calling, shown)),
+        "active": len(shown),
+        "shelved": len(words) - len(shown),
+        "by_priority": {priority: by_priority[priority] for priority in PRIORITIES},
+    }

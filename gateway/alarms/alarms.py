@@ -1,0 +1,144 @@
+"""The alarms of all devices that are polled here: how they were before, and what becomes of each change."""
+
+import asyncio
+from collections import Counter
+from functools import partial
+
+from gateway import metrics
+from gateway.alarms.judgement import judge
+from gateway.alarms.polled import Key, PolledAlarms
+from gateway.alarms.take_over import TakeOver
+from gateway.alarms.words import Ownership, Words
+from gateway.config.devices import ConfiguredDevice
+from gateway.delivery.control_topics import ControlTopics
+from gateway.delivery.delivery import Delivery
+from gateway.settings import Settings
+from nexus import mqtt
+from nexus.alarms.machine import Change
+from nexus.contract.alarm import Word
+from nexus.process import guard
+from nexus.process.clock import now_ms
+
+
+class Alarms:
+    """Alone, a gateway trusts its own record; in a group, also what another may have retained meanwhile."""
+
+    def __init__(
+        self,
+        own: Settings,
+        delivery: Delivery,
+        control: ControlTopics,
+        ownership: Ownership,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._group, self._ownership, self._alone = group, ownership, not own.is_one_of_several
+        self.words = Words(own, delivery, control, ownership)
+        self.take_over = TakeOver()
+        self._known: set[str] = set()  # devices of which our record knows all, unless another gateway had them
+        self._polled: dict[str, PolledAlarms] = {}
+        metrics.alarms.follow(self.counts)
+
+    async def open(self) -> None:
+        """Reads what is known from before."""
+        self._known = await self.words.open()
+        for path in [path for path in {*self._known, *self.words.paths} if not self._ownership.has(path)]:
+            self._end(path)
+
+    def of(self, one: ConfiguredDevice) -> PolledAlarms | None:
+        """The alarms of a device that is polled here from now on; None if it has none."""
+        path = one.device.path
+        if not one.alarms:
+            self.words.remove(self.words.of(path))
+            return None
+        polled = self._polled[path] = PolledAlarms(one, partial(self._say, one), self._ownership.may_poll)
+        guard.start(self._group, "device", self._begin(polled), name=f"alarms {path}")
+        return polled
+
+    def polled(self, path: str) -> PolledAlarms | None:
+        """The alarms of a device that is polled here."""
+        return self._polled.get(path)
+
+    def release(self, path: str) -> None:
+        """A device is not polled here any more; another gateway has its alarms if it is still in the files."""
+        if (polled := self._polled.pop(path, None)) is not None:
+            polled.close()
+        self.words.hand_over(path)
+        if self._ownership.has(path):
+            self.words.retained.release(path)
+        else:
+            self._end(path)
+
+    async def serve(self, connection: mqtt.Connection) -> None:
+        """Retains all present words again, and each that did not arrive live. Raises MqttError."""
+        self.take_over.connected(connection)
+        for path in self._polled:
+            self.words.retain(path)
+        try:
+            await self.words.serve(connection)
+        finally:
+            self.take_over.lost()
+
+    def counts(self) -> dict[str, metrics.AlarmCounts]:
+        """What is counted, by the names of the devices polled here; for another thread."""
+        found = {}
+        for path, one in list(self._polled.items()):
+            states = Counter(word.record.state for word in self.words.of(path))
+            found[one.name] = metrics.AlarmCounts(states, len(one.errors), one.chattered)
+        return found
+
+    def problems(self) -> list[str]:
+        """What needs a person's attention."""
+        found = []
+        if (failing := self.words.records.failing) is not None:
+            remedy = "free disk space, or mend the disk: a restart forgets what is not written"
+            found.append(f"the alarms' record cannot be written ({failing}): {remedy}")
+        errors = [(one.name, key, text) for one in self._polled.values() for key, text in one.errors.items()]
+        if errors:
+            device, (tag, name), text = errors[0]
+            which = f"{tag}/{name}" if tag else name
+            found.append(f"{len(errors)} alarms cannot be evaluated: {which} of device {device}: {text}")
+        return found
+
+    async def _begin(self, polled: PolledAlarms) -> None:
+        """Finds out how a device's alarms were before, and begins; our own record is enough if it can be trusted."""
+        path, words = polled.path, self.words
+        trusted = self._alone and path in self._known
+        if trusted:
+            self._go_on(polled, words.by_key(path))
+        retained = await self.take_over.words(path)
+        if self._polled.get(path) is not polled:
+            return
+        found = judge(path, polled.keys, words.by_key(path), retained, now=now_ms(), own_wins=trusted)
+        for fault in found.faults.values():
+            metrics.alarm_words_ignored.labels(fault).inc()
+        if not trusted:
+            self._go_on(polled, found.words)
+        words.remove([word for word in found.stale if word.topic not in words.removed])
+        for topic in found.faults.keys() - words.removed:
+            words.retained.say(path, topic)
+
+    def _go_on(self, polled: PolledAlarms, before: dict[Key, Word]) -> None:
+        path, words = polled.path, self.words
+        words.remove([word for key, word in words.by_key(path).items() if key not in polled.keys])
+        ours = {key: word for key, word in before.items() if key in polled.keys}
+        for word in ours.values():
+            words.take_over(word)
+        self._known.add(path)
+        words.records.device(path, is_ours=True)
+        words.retain(path)
+        polled.begin({key: word.record for key, word in ours.items()})
+
+    def _say(self, one: ConfiguredDevice, change: Change) -> None:
+        what, path = change.definition, one.device.path
+        if change.event == "raised":
+            metrics.alarms.raised(one.device.name)
+        unit = one.publish_options.units.get(what.tag)
+        texts = what.priority, what.text, what.response, unit
+        self.words.say(Word(path, what.tag, what.name, change.record, change.event, *texts))
+
+    def _end(self, path: str) -> None:
+        """A device has left the files."""
+        self.words.remove(self.words.of(path))
+        if path in self._known:
+            self._known.discard(path)
+            self.words.records.device(path, is_ours=False)

@@ -1,0 +1,145 @@
+"""The alarms of one device, in its poller: they need neither broker nor database, and a fault in them stops no poll."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.config.devices import ConfiguredDevice
+from nexus.alarms.device import DeviceAlarms
+from nexus.alarms.machine import Change, RequestError
+from nexus.contract.ack import Request
+from nexus.contract.alarm import Record
+from nexus.contract.reading import Reading
+from nexus.process import guard, log
+from nexus.process.clock import now_ms
+
+MOST_WAITING = 100  # scans that wait until it is known how the alarms were before
+LONGEST_TIMER = 60.0  # seconds; the wall clock may be set meanwhile
+NOT_OURS_SECONDS = 1.0
+CLOCK_MS = 1000  # by which the wall clock moves against the monotonic one before it counts as set
+
+Key = tuple[str, str]  # tag and name
+Said = Callable[[Change], None]
+
+
+class PolledAlarms:
+    """What the poller reads waits until `begin` tells how the alarms were before; then `said` hears each change."""
+
+    def __init__(self, one: ConfiguredDevice, said: Said, may_poll: Callable[[], bool]) -> None:
+        self.name, self.path = one.device.name, one.device.path
+        self._definitions = one.alarms
+        self.keys = frozenset((definition.tag, definition.name) for definition in one.alarms)
+        self._said, self._may_poll = said, may_poll
+        self._alarms: DeviceAlarms | None = None
+        self._waiting: deque[tuple[Callable[[DeviceAlarms, int], list[Change]], int]] = deque(maxlen=MOST_WAITING)
+        self._is_lost: bool | None = None  # not known yet
+        self._failing: set[Key] = set()
+        self._log = log.get("alarms").bind(device=self.name)
+        self._loop = asyncio.get_running_loop()
+        self._offset = now_ms() - self._loop.time() * 1000
+        self._due: int | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def errors(self) -> Mapping[Key, str]:
+        """Why expressions have no result now."""
+        return self._alarms.errors if self._alarms is not None else {}
+
+    @property
+    def chattered(self) -> int:
+        """How often alarms began to chatter."""
+        return sum(self._alarms.chattering.values()) if self._alarms is not None else 0
+
+    def begin(self, records: Mapping[Key, Record]) -> None:
+        """Goes on from these, with what was read meanwhile."""
+        self._alarms = DeviceAlarms(self._definitions, records)
+        waiting, self._waiting = self._waiting, deque()
+        for work, now in waiting:
+            self._run(work, now)
+        self._arm(self._alarms)
+
+    def read(self, readings: Sequence[Reading]) -> None:
+        """The device gave these."""
+        if self._is_lost is not False:
+            self._is_lost = False
+            self._do(lambda alarms, now: alarms.found(now))
+        self._do(lambda alarms, now: alarms.read(readings, now))
+
+    def marked(self, readings: Sequence[Reading]) -> None:
+        """These were marked bad without the device."""
+        self._do(lambda alarms, now: alarms.read(readings, now))
+
+    def lost(self, reason: str) -> None:
+        """The device cannot be reached."""
+        if self._is_lost is not True:
+            self._is_lost = True
+            self._do(lambda alarms, now: alarms.lost(now, reason))
+
+    def ask(self, tag: str, name: str, request: Request) -> Change:
+        """Does what a person asks. Raises RequestError."""
+        if self._alarms is None:
+            raise RequestError("it is not known yet how the alarms of this device were before: try again")
+        change = self._alarms.ask(tag, name, request, self._now())
+        self._said(change)
+        self._arm(self._alarms)
+        return change
+
+    def close(self) -> None:
+        """The device is not polled here any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._alarms, self._timer = None, None
+        self._waiting.clear()
+
+    def _do(self, work: Callable[[DeviceAlarms, int], list[Change]]) -> None:
+        now = self._now()
+        if self._alarms is None:
+            self._waiting.append((work, now))
+            return
+        self._run(work, now)
+        if self._alarms.due != self._due:
+            self._arm(self._alarms)
+        if self._alarms.errors or self._failing:
+            self._note_errors(self._alarms.errors)
+
+    def _note_errors(self, errors: Mapping[Key, str]) -> None:
+        """Says once what cannot be evaluated, and that it can be again."""
+        for key in errors.keys() - self._failing:
+            self._log.warning("an alarm cannot be evaluated", tag=key[0], alarm=key[1], reason=errors[key])
+        for key in self._failing - errors.keys():
+            self._log.info("an alarm is evaluated again", tag=key[0], alarm=key[1])
+        self._failing = set(errors)
+
+    def _run(self, work: Callable[[DeviceAlarms, int], list[Change]], now: int) -> None:
+        if self._alarms is not None:
+            for change in guard.call("device", work, self._alarms, now) or ():
+                self._said(change)
+
+    def _now(self) -> int:
+        """The wall clock's time; one that was set is noticed by the other clock."""
+        now = now_ms()
+        offset = now - self._loop.time() * 1000
+        moved = offset - self._offset
+        if abs(moved) > CLOCK_MS:
+            self._offset = offset
+            self._run(lambda alarms, _: alarms.clock_moved(round(moved)), now)
+        return now
+
+    def _arm(self, alarms: DeviceAlarms) -> None:
+        """Sets the timer by when something ends without a reading."""
+        self._due = alarms.due
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._due is not None:
+            left = max(0.01, (self._due - now_ms()) / 1000)
+            self._timer = self._loop.call_later(min(left, LONGEST_TIMER), self._tick)
+
+    def _tick(self) -> None:
+        if self._alarms is None:
+            return
+        if not self._may_poll():  # it may be another's now
+            self._timer = self._loop.call_later(NOT_OURS_SECONDS, self._tick)
+            return
+        self._run(lambda alarms, now: alarms.tick(now), self._now())
+        self._arm(self._alarms)

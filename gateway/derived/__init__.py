@@ -1,0 +1,1 @@
+"""Derived tags: calculated from a device's other tags, or totals of them."""

@@ -1,0 +1,105 @@
+"""What is no reading, into its table: audit records, gateways' counts, and events of alarms; each once."""
+
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+
+from msgspec.structs import astuple
+from psycopg import AsyncConnection
+
+from nexus.contract.alarm import Word
+from nexus.contract.audit import Record
+from nexus.contract.completeness import Completeness
+from nexus.contract.reading import Value
+
+_AUDIT = """
+INSERT INTO audit (time, id, topic, event, by, ok, detail)
+VALUES (to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s::jsonb) ON CONFLICT DO NOTHING
+"""
+_COUNTS = """
+INSERT INTO completeness (device, gateway, ended, time, run, since, until,
+    read, marked, sent, repeated, receipted, dropped, away, resting, overran)
+VALUES (%s, %s, %s, to_timestamp(%s::float8 / 1000), %s, to_timestamp(%s::float8 / 1000),
+    to_timestamp(%s::float8 / 1000), %s, %s, %s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (device, time, run) DO UPDATE SET
+    ended = completeness.ended OR excluded.ended,
+    until = greatest(completeness.until, excluded.until),
+    read = greatest(completeness.read, excluded.read),
+    marked = greatest(completeness.marked, excluded.marked),
+    sent = greatest(completeness.sent, excluded.sent),
+    repeated = greatest(completeness.repeated, excluded.repeated),
+    receipted = greatest(completeness.receipted, excluded.receipted),
+    dropped = greatest(completeness.dropped, excluded.dropped),
+    away = greatest(completeness.away, excluded.away),
+    resting = greatest(completeness.resting, excluded.resting),
+    overran = greatest(completeness.overran, excluded.overran)
+"""
+# One statement for all: each would look after the alarms' last states.
+_ALARMS = """
+INSERT INTO alarm_events (time, topic, device, tag, name, occurrence, state, since, event, active, acknowledged,
+    value, value_str, "limit", unit, priority, text, response, by, reason, until)
+SELECT to_timestamp(time / 1000), topic, device, tag, name, to_timestamp(occurrence / 1000), state,
+    to_timestamp(since / 1000), event, active, acknowledged, value, value_str, "limit", unit, priority, text, response,
+    by, reason, to_timestamp(until / 1000)
+FROM unnest(%s::float8[], %s::text[], %s::text[], %s::text[], %s::text[], %s::float8[], %s::text[], %s::float8[],
+    %s::text[], %s::bool[], %s::bool[], %s::float8[], %s::text[], %s::float8[], %s::text[], %s::text[], %s::text[],
+    %s::text[], %s::text[], %s::text[], %s::float8[])
+AS came (time, topic, device, tag, name, occurrence, state, since, event, active, acknowledged, value, value_str,
+    "limit", unit, priority, text, response, by, reason, until)
+ON CONFLICT DO NOTHING
+"""
+_EXACT_INT = 2**53  # beyond this a float8 loses digits
+_LARGEST_INT = 10**308  # as a float8 it would be infinite beyond
+
+
+async def insert_records(connection: AsyncConnection, records: Sequence[Record | Completeness | Word]) -> None:
+    """Stores who wrote what to devices, what gateways counted (the largest that came), and what alarms said."""
+    # In one order, or two ingesters might wait for each other.
+    if audited := [astuple(one)[:7] for one in records if isinstance(one, Record)]:
+        await _each(connection, _AUDIT, [(row[1], row[0], *row[2:]) for row in audited])
+    if counts := [one for one in records if isinstance(one, Completeness)]:
+        rows = [(one.device, one.gateway, one.ended, *astuple(row)) for one in counts for row in one.rows]
+        await _each(connection, _COUNTS, sorted(rows, key=itemgetter(0, 3, 4)))
+    if events := [_event(one) for one in records if isinstance(one, Word)]:
+        columns = zip(*sorted(events, key=itemgetter(1, 5, 6, 0)), strict=True)
+        await connection.execute(_ALARMS, [list(column) for column in columns])
+
+
+async def _each(connection: AsyncConnection, query: bytes | str, rows: Iterable[tuple[object, ...]]) -> None:
+    async with connection.cursor() as cursor:
+        await cursor.executemany(query, rows)
+
+
+def _event(word: Word) -> tuple[object, ...]:
+    record = word.record
+    return (
+        record.ts,
+        word.topic,
+        word.device,
+        word.tag,
+        word.name,
+        record.occurrence,
+        record.state,
+        record.since,
+        word.event,
+        record.active,
+        record.acknowledged,
+        *_value(record.value),
+        record.limit,
+        word.unit,
+        word.priority,
+        word.text,
+        word.response,
+        record.by,
+        record.reason,
+        record.until,
+    )
+
+
+def _value(value: Value) -> tuple[float | None, str | None]:
+    """The columns value and value_str, as readings have them."""
+    if value is None or isinstance(value, str):
+        return None, value
+    if isinstance(value, int) and abs(value) > _LARGEST_INT:
+        return None, str(value)
+    text = str(value) if isinstance(value, int) and abs(value) >= _EXACT_INT else None
+    return float(value), text

@@ -1,0 +1,208 @@
+"""Alarms, on `alarm/{device path}/{tag}/{name}`, a device's own without the tag: retained, numbered like readings.
+
+An empty payload clears an alarm that has left the device files; receivers look for it before they decode.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from nexus.contract import sequence
+from nexus.contract import topic as topics
+from nexus.contract.audit import LATEST_MS, LONGEST_NAME
+from nexus.contract.codec import DecodeError, carried
+from nexus.contract.reading import Quality, Value
+
+ROOT = "alarm/"
+LONGEST_TEXT = 500  # characters of `text`, `response`, `reason`, and of a value that is a text
+
+State = Literal[
+    "normal", "unacknowledged", "acknowledged", "returned", "latched", "shelved", "suppressed", "out-of-service"
+]
+Event = Literal[
+    "raised",
+    "cleared",
+    "acknowledged",
+    "shelved",
+    "unshelved",
+    "suppressed",
+    "unsuppressed",
+    "out-of-service",
+    "in-service",
+    "comment",
+    "realarmed",
+    "reset",
+    "removed",  # from the device files
+]
+Priority = Literal["low", "medium", "high", "critical"]
+
+_Ms = Annotated[int, Meta(ge=0, lt=LATEST_MS)]
+_Text = Annotated[str, Meta(max_length=LONGEST_TEXT)]
+_Name = Annotated[str, Meta(max_length=LONGEST_NAME)]
+_Level = Annotated[str, Meta(max_length=topics.LONGEST_NAME)]
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """All that must be known of an alarm to go on after a restart, or on another gateway; times in epoch ms.
+
+    `state` is what people see. `occurrence` is when the present or last one began, 0 if there was none; `since` when
+    the state began, `ts` the moment of the last event. `active`, `acknowledged` and `latched` (until it is reset) go
+    on below what hides the alarm: shelved `until` some moment, `suppressed` by a person, `out_of_service`. `limit` is
+    the one that was crossed.
+    """
+
+    state: State = "normal"
+    occurrence: int = 0
+    since: int = 0
+    ts: int = 0
+    active: bool = False
+    acknowledged: bool = True
+    latched: bool = False
+    suppressed: bool = False
+    out_of_service: bool = False
+    until: int | None = None
+    value: Value = None
+    limit: float | None = None
+    by: str | None = None
+    reason: str = ""
+
+
+class Word(msgspec.Struct, frozen=True, gc=False):
+    """What is said of an alarm: the event, and the record after it. `device` is the device's path; `tag` is "" for an
+    alarm of the device's own."""
+
+    device: str
+    tag: str
+    name: str
+    record: Record
+    event: Event
+    priority: Priority = "medium"
+    text: str = ""
+    response: str = ""
+    unit: str | None = None
+    publisher: str | None = None
+    numbers: tuple[int, int] = (0, -1)
+
+    @property
+    def topic(self) -> str:
+        """The alarm's key; with `record.occurrence`, the key of an occurrence."""
+        return topics.alarm(self.device, self.tag, self.name)
+
+
+class _Payload(msgspec.Struct, gc=False, omit_defaults=True):
+    device: _Level
+    tag: _Level
+    name: _Level
+    state: State
+    event: Event
+    occurrence: _Ms
+    since: _Ms
+    ts: _Ms
+    active: bool
+    acknowledged: bool
+    priority: Priority
+    latched: bool = False
+    suppressed: bool = False
+    out_of_service: bool = False
+    until: _Ms | None = None
+    value: float | int | bool | _Text | None = None
+    limit: float | None = None
+    by: _Name | None = None
+    reason: _Text = ""
+    text: _Text = ""
+    response: _Text = ""
+    unit: _Name | None = None
+    p: str | None = None
+    n: int = 0
+    m: int | None = None
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(_Payload)
+
+
+def encode(word: Word) -> bytes:
+    """Payload of an alarm's topic, not numbered yet. Texts are cut to what receivers take."""
+    record = word.record
+    value = carried(record.value, Quality.GOOD)[0]
+    payload = _Payload(
+        word.device,
+        word.tag,
+        word.name,
+        record.state,
+        word.event,
+        record.occurrence,
+        record.since,
+        record.ts,
+        record.active,
+        record.acknowledged,
+        word.priority,
+        record.latched,
+        record.suppressed,
+        record.out_of_service,
+        record.until,
+        _clean(value) if isinstance(value, str) else value,
+        None if record.limit is None else float(record.limit),  # it may come from a tag that is true or false
+        _clean(record.by, LONGEST_NAME) if record.by is not None else None,
+        _clean(record.reason),
+        _clean(word.text),
+        _clean(word.response),
+        _clean(word.unit, LONGEST_NAME) if word.unit is not None else None,
+    )
+    return _encoder.encode(payload)
+
+
+def decode(topic: str, payload: bytes) -> Word:
+    """Reads what came on this topic. Raises DecodeError."""
+    try:
+        found = _decoder.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise DecodeError(f"no alarm: {error}") from None
+    if topic != topics.alarm(found.device, found.tag, found.name):
+        raise DecodeError("no alarm: device, tag and name are not those of its topic")
+    for name in ("reason", "text", "response", "by", "unit", "value"):
+        if isinstance(text := getattr(found, name), str) and text != _clean(text):
+            raise DecodeError(f"no alarm: {name} holds NUL, or half a character")
+    publisher, numbers, _ = sequence.numbers(found.p, found.n, found.m, 1)
+    return Word(
+        found.device,
+        found.tag,
+        found.name,
+        _record(found),
+        found.event,
+        found.priority,
+        found.text,
+        found.response,
+        found.unit,
+        publisher,
+        numbers,
+    )
+
+
+def _record(found: _Payload) -> Record:
+    return Record(
+        found.state,
+        found.occurrence,
+        found.since,
+        found.ts,
+        found.active,
+        found.acknowledged,
+        found.latched,
+        found.suppressed,
+        found.out_of_service,
+        found.until,
+        found.value,
+        found.limit,
+        found.by,
+        found.reason,
+    )
+
+
+def _clean(text: str, most: int = LONGEST_TEXT) -> str:
+    """The same as the database holds it: not too long, without NUL or half a surrogate pair."""
+    if len(text) > most:
+        text = text[: most - 1] + "…"
+    if text.isascii() and "\0" not in text:
+        return text
+    return "".join("�" if letter == "\0" or "\ud800" <= letter <= "\udfff" else letter for letter in text)
