@@ -12,6 +12,7 @@ import pytest
 from psycopg.rows import class_row, dict_row
 
 from console.historian.completeness import Found, Row, items
+from tests.chaos.test_ingestion import MODE
 from tests.parts import Mosquitto, Nexus, Postgres, as_role, free_port, until
 
 Start = Callable[..., Nexus]
@@ -62,7 +63,7 @@ class Plant:
             text += f"    {keys.partition(', ')[2]}\n    tags:\n{tags}"
         (folder / "devices.yaml").write_text(text)
         self.ingester = nexus(
-            "ingest", mqtt_url=broker.url, database_url=as_role(postgres.url, "nexus_writer")
+            "ingest", mqtt_url=broker.url, database_url=as_role(postgres.url, "nexus_writer"), ingest_mode=MODE
         ).until_ready()
         self.gateway = nexus(
             "gateway",
