@@ -265,7 +265,7 @@ export const de: Text = {
       normal: "normal",
       unacknowledged: "aktiv, nicht quittiert",
       acknowledged: "aktiv, quittiert",
-      returned: "vorbei, nicht quittiert",
+      returned: "gegangen, nicht quittiert",
       latched: "verriegelt",
       shelved: "zurückgestellt",
       suppressed: "unterdrückt",

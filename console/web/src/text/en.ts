@@ -265,7 +265,7 @@ export const en = {
       normal: "normal",
       unacknowledged: "active, not acknowledged",
       acknowledged: "active, acknowledged",
-      returned: "over, not acknowledged",
+      returned: "cleared, not acknowledged",
       latched: "latched",
       shelved: "shelved",
       suppressed: "suppressed",
