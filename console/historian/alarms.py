@@ -10,15 +10,15 @@ from psycopg.rows import dict_row
 
 from nexus.contract.alarm import Record, Word
 
-_COLUMNS: LiteralString = """
+COLUMNS: LiteralString = """
     device, tag, name, state, (extract(epoch FROM occurrence) * 1000)::bigint,
     (extract(epoch FROM since) * 1000)::bigint, (extract(epoch FROM time) * 1000)::bigint, active, acknowledged,
     (extract(epoch FROM until) * 1000)::bigint, coalesce(to_jsonb(value_str), to_jsonb(value)), "limit", by, reason,
     event, priority, text, response, unit
 """
-_NOW: LiteralString = f"SELECT {_COLUMNS} FROM alarms_now ORDER BY time DESC LIMIT %(most)s"  # noqa: S608
+_NOW: LiteralString = f"SELECT {COLUMNS} FROM alarms_now ORDER BY time DESC LIMIT %(most)s"  # noqa: S608
 _JOURNAL: LiteralString = f"""
-SELECT {_COLUMNS} FROM alarm_events
+SELECT {COLUMNS} FROM alarm_events
 WHERE time >= %(start)s AND time < %(stop)s
   AND (%(after_time)s::timestamptz IS NULL
        OR (time, topic, occurrence, state)
@@ -66,14 +66,14 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
 async def now(connection: AsyncConnection, most: int) -> list[Word]:
     """The last words of alarms that are not normal, so many at most."""
     rows = await (await connection.execute(_NOW, {"most": most})).fetchall()
-    return [_word(row) for row in rows]
+    return [word(row) for row in rows]
 
 
 async def journal(connection: AsyncConnection, which: Which, after: Cursor | None, most: int) -> list[Word]:
     """The newest events, or the newest before the cursor's."""
     cursor = {f"after_{name}": getattr(after, name, None) for name in Cursor.__struct_fields__}
     asked = {**msgspec.structs.asdict(which), "words": list(which.words), **cursor, "most": most}
-    return [_word(row) for row in await (await connection.execute(_JOURNAL, asked)).fetchall()]
+    return [word(row) for row in await (await connection.execute(_JOURNAL, asked)).fetchall()]
 
 
 async def statistics(connection: AsyncConnection, start: datetime, stop: datetime) -> dict[str, Any]:
@@ -93,7 +93,8 @@ async def statistics(connection: AsyncConnection, start: datetime, stop: datetim
     }
 
 
-def _word(row: tuple[Any, ...]) -> Word:
+def word(row: tuple[Any, ...]) -> Word:
+    """What a row of COLUMNS says."""
     device, tag, name, state, occurrence, since, ts, active, acknowledged, until, value, limit, by, reason, *rest = row
     event, priority, text, response, unit = rest
     record = Record(

@@ -11,6 +11,7 @@ import msgspec
 from gateway import metrics
 from gateway.alarms.alarms import Alarms
 from gateway.commands import answering
+from gateway.commands.allowance import Allowance
 from gateway.commands.request import sender
 from nexus import mqtt
 from nexus.alarms.machine import RequestError
@@ -64,8 +65,7 @@ class AlarmRequests:
     ) -> None:
         self._alarms, self._group, self._speaks_for, self._record = alarms, group, speaks_for, record
         self._clock = asyncio.get_running_loop().time
-        self._second = 0.0
-        self._taken: dict[str, int] = {}  # in this second, by device
+        self._allowance = Allowance(REQUESTS_A_SECOND)
         self._log = log.get("alarms")
 
     def take(self, connection: mqtt.Connection, message: mqtt.Message) -> bool:
@@ -92,15 +92,11 @@ class AlarmRequests:
         return next(iter(evaluated), next((one for one in found if self._speaks_for(one.path)), None))
 
     def _is_flood(self, path: str) -> bool:
-        now = self._clock()
-        if now - self._second > 1:
-            self._second = now
-            self._taken.clear()
-        taken = self._taken[path] = self._taken.get(path, 0) + 1
-        if taken == REQUESTS_A_SECOND + 1:
+        beyond = self._allowance.take(path, self._clock())
+        if beyond == 1:
             said = "too many requests about alarms: the rest are refused"
             self._log.warning(said, device=path, a_second=REQUESTS_A_SECOND)
-        return taken > REQUESTS_A_SECOND
+        return beyond > 0
 
     async def _handled(self, connection: mqtt.Connection, message: mqtt.Message, target: Target) -> None:
         request: Request | None = None

@@ -8,6 +8,7 @@ import msgspec
 
 from gateway import metrics
 from gateway.commands import answering
+from gateway.commands.allowance import Allowance
 from gateway.commands.request import Request, check, parse, sender
 from gateway.commands.writing import Written
 from gateway.drivers.driver import DeviceError, WriteError
@@ -71,8 +72,7 @@ class Commands:
         self._turns: dict[str, _Turns] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._clock = asyncio.get_running_loop().time
-        self._second = 0.0
-        self._taken: dict[str, int] = {}  # in this second, by device
+        self._allowance = Allowance(COMMANDS_A_SECOND)
         self._stopping = False
         self._log = log.get("command")
 
@@ -106,14 +106,10 @@ class Commands:
             task.cancel()
 
     def _is_flood(self, path: str) -> bool:
-        now = self._clock()
-        if now - self._second > 1:
-            self._second = now
-            self._taken.clear()
-        taken = self._taken[path] = self._taken.get(path, 0) + 1
-        if taken == COMMANDS_A_SECOND + 1:
+        beyond = self._allowance.take(path, self._clock())
+        if beyond == 1:
             self._log.warning("too many commands: the rest are refused", device=path, a_second=COMMANDS_A_SECOND)
-        return taken > COMMANDS_A_SECOND
+        return beyond > 0
 
     async def _handled(
         self, connection: mqtt.Connection, message: mqtt.Message, poller: Poller | None, path: str, name: str
