@@ -237,6 +237,28 @@ async def test_the_broker_is_asked_for_what_somebody_watches_and_once(monkeypatc
     assert broker.held == {"dev/plant/plc/u", "dev/plant/plc/v", "dev/plant/plc"}
 
 
+async def test_what_is_released_and_needed_while_the_broker_is_asked_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    broker, own = Broker(), Subscriptions()
+    loop = asyncio.get_running_loop()
+    own.need(TOPIC)
+    await own.begin(broker)  # type: ignore[arg-type]
+    own.release(TOPIC)
+    now = loop.time()
+    monkeypatch.setattr(own, "_clock", lambda: now + LINGER_SECONDS + 1)
+    other = "dev/plant/other/t"
+    own.need(other)
+    running = asyncio.create_task(own.run(broker))  # type: ignore[arg-type]
+    loop.call_soon(own.need, TOPIC)  # between its choice and what it asks
+    loop.call_soon(own.release, other)
+    for _ in range(8):
+        await asyncio.sleep(0)
+    assert not running.done()
+    running.cancel()
+    assert TOPIC in broker.held
+
+
 async def test_a_storm_of_subscriptions_leaves_nothing_behind_while_the_broker_is_away(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
