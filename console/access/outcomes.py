@@ -36,7 +36,7 @@ class _Waiting:
 
 
 class Outcomes:
-    """Adds rows in the order in which they came, each once; beyond 1,000 a new one is only logged."""
+    """Adds rows in the order in which they came, each at least once; beyond 1,000 a new one is only logged."""
 
     def __init__(self, database: Database, insert: LiteralString) -> None:
         self._database = database
@@ -85,6 +85,8 @@ class Outcomes:
                     await connection.execute(self._insert, one.dated(datetime.now(UTC)))
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._lost(one.row, str(error))
+                self._waiting.popleft()
+                continue
             except (psycopg.Error, PoolTimeout) as error:
                 return str(error).partition("\n")[0] or type(error).__name__
             self._waiting.popleft()

@@ -67,9 +67,12 @@ def items(rows: Sequence[Row], found: Found, start: datetime, stop: datetime, no
     for device, own in sorted(by_device.items()):
         gaps = _unwatched(own, now)
         rate = _rate(own)
-        hours = {row.time for row in own} | {hour for gap in gaps for hour in _hours(*gap)}
+        by_hour: defaultdict[datetime, list[Row]] = defaultdict(list)
+        for row in own:
+            by_hour[row.time].append(row)
+        hours = by_hour.keys() | {hour for gap in gaps for hour in _hours(*gap)}
         for hour in sorted(one for one in hours if start <= one < stop):
-            of_hour = [row for row in own if row.time == hour]
+            of_hour = by_hour.get(hour, [])
             within = [part for gap in gaps if (part := _within(gap, hour)) is not None]
             down = [
                 _cause(

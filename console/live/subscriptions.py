@@ -83,8 +83,14 @@ class Subscriptions:
         """Does all that is due, so many requests at a time."""
         while (over := self._over()) or self._wanted:
             wanted = list(islice(self._wanted, AT_ONCE - len(over)))
+            for one in over:  # at once: by the time that these are asked, others may need or release the same
+                del self._left[one]
+                self._held.discard(one)
+            for one in wanted:
+                del self._wanted[one]
+                self._held.add(one)
             await asyncio.gather(
-                *[self._give_up(connection, one) for one in over],
+                *[connection.unsubscribe(one) for one in over],
                 *[self._subscribe(connection, one) for one in wanted],
             )
 
@@ -94,14 +100,7 @@ class Subscriptions:
         oldest = enumerate(islice(self._left.items(), AT_ONCE // 2))
         return [one for number, (one, since) in oldest if since <= long_ago or number < too_many]
 
-    async def _give_up(self, connection: mqtt.Connection, one: str) -> None:
-        del self._left[one]
-        self._held.discard(one)
-        await connection.unsubscribe(one)
-
     async def _subscribe(self, connection: mqtt.Connection, one: str) -> None:
-        del self._wanted[one]
-        self._held.add(one)
         try:
             await connection.subscribe(one, at_most_once=True)
         except SubscriptionError as error:

@@ -50,6 +50,11 @@ class PolledAlarms:
         """How often alarms began to chatter."""
         return sum(self._alarms.chattering.values()) if self._alarms is not None else 0
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the device cannot be reached, and has given nothing since."""
+        return self._is_lost is True
+
     def begin(self, records: Mapping[Key, Record]) -> None:
         """Goes on from these, with what was read meanwhile."""
         self._alarms = DeviceAlarms(self._definitions, records)
@@ -79,6 +84,8 @@ class PolledAlarms:
         """Does what a person asks. Raises RequestError."""
         if self._alarms is None:
             raise RequestError("it is not known yet how the alarms of this device were before: try again")
+        if not self._may_poll():
+            raise RequestError("it is not certain which gateway has this device now: try again")
         change = self._alarms.ask(tag, name, request, self._now())
         self._said(change)
         self._arm(self._alarms)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from weakref import WeakValueDictionary
 
 from nexus import mqtt
 from nexus.contract import topic as topics
@@ -22,6 +23,7 @@ class TakeOver:
         self._connection: mqtt.Connection | None = None
         self._connected = asyncio.Event()
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._of_device: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # of those who listen or wait
         self._heard: dict[str, dict[str, bytes]] = {}  # by the devices' topics
         self._last: dict[str, float] = {}
         self._clock = asyncio.get_running_loop().time
@@ -43,7 +45,8 @@ class TakeOver:
         with suppress(TimeoutError):
             async with asyncio.timeout_at(max(self._until, self._clock())):
                 await self._connected.wait()
-        async with self._turns:
+        lock = self._of_device.setdefault(path, asyncio.Lock())
+        async with lock, self._turns:  # a reload may ask again meanwhile
             if (connection := self._connection) is None:
                 return {}
             prefix = topics.alarms(path).removesuffix("#")

@@ -14,6 +14,7 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.settings import Settings
 from nexus import mqtt
+from nexus.alarms.machine import after
 from nexus.contract import alarm as contract
 from nexus.contract.alarm import Record, Word
 from nexus.contract.codec import DecodeError
@@ -100,8 +101,9 @@ class Words:
         for word in words:
             self._words.get(word.device, {}).pop(word.topic, None)
             reason = "not in the device files any more"
-            record = Record(occurrence=word.record.occurrence, since=now, ts=now, reason=reason)
-            gone = replace(word, record=record, event="removed", publisher=None, numbers=(0, -1))
+            at = after(word.record.ts, now)
+            record = Record(occurrence=word.record.occurrence, since=at, ts=at, reason=reason)
+            gone = replace(word, record=record, event="removed")
             if word.record.state != "normal":
                 self.say(gone)
             else:

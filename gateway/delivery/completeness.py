@@ -88,7 +88,7 @@ class Completeness:
     def _count_dropped(self, now: int) -> None:
         for drop in self._outbox.spool.drops.take():
             path = drop.topic.removeprefix(topic.ROOT)
-            is_own = drop.first >= self._outbox.start and path in self._tallies
+            is_own = (not drop.first or drop.first >= self._outbox.start) and path in self._tallies
             tallies = self._tallies if is_own else self._earlier
             tallies.setdefault(path, (secrets.token_hex(8), Tally()))[1].dropped(drop.hours, now)
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from gateway import metrics
 from gateway.delivery.batch import Batch
+from gateway.polling.tally import by_hour
 from nexus.contract import codec, topic
 from nexus.contract.codec import DecodeError
 from nexus.contract.completeness import HOUR_MS
@@ -40,7 +41,7 @@ class Drops:
 
 def _hours(batch: Batch) -> Mapping[int, int]:
     if batch.readings:
-        return Counter(reading.time // HOUR_MS for reading in batch.readings)
+        return by_hour(batch.readings)
     try:
         return Counter(time // HOUR_MS for time in codec.times(batch.payload))
     except DecodeError:  # a damaged disk's

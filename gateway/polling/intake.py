@@ -50,10 +50,10 @@ class Intake:
         if self._derivation is not None:
             readings = self._derivation.after(readings)
         self._tally.marked(readings, now_ms())
+        bad = [reading for reading in readings if reading.quality < _UNCERTAIN]
         if self._alarms is not None:
-            # Totals are only uncertain now, and would pass for a sign of life.
-            self._alarms.marked([reading for reading in readings if reading.quality < _UNCERTAIN])
-        self._publish(readings, len(readings))
+            self._alarms.marked(bad)  # totals are only uncertain now, and would pass for a sign of life
+        self._publish(readings, len(bad))
 
     def unread(self, cause: Cause, count: int, now: int) -> None:
         """So many of the device's tags were due, and are not read: of derived tags as many are missing, on average."""
@@ -74,7 +74,11 @@ class Intake:
     def confirm(self, silent: Collection[str]) -> None:
         """A device that tells of changes tells of none: totals go on, and what is `silent` is as it was."""
         if self._derivation is not None:
-            self._took(self._derivation.tick(silent), 0)
+            readings = self._derivation.tick(silent)
+            self._tally.read(readings, now_ms())
+            if self._alarms is not None and not self._alarms.is_lost:  # of which this is no sign of life
+                self._alarms.marked(readings)
+            self._publish(readings, 0)
 
     def _took(self, readings: list[Reading], bad: int) -> None:
         self._tally.read(readings, now_ms())

@@ -67,8 +67,16 @@ class Tally:
 
     def sent(self, readings: Sequence[Reading], now: int) -> None:
         """These of them are sent."""
+        if not readings:
+            return
+        times = set(map(_time, readings))
+        if len(times) == 1 and (time := readings[0].time) > self._high:  # mostly: nothing can be repeated
+            self._high = time
+            self._hour(time // HOUR_MS, now).sent += len(readings)
+            return
         for number, count in by_hour(readings).items():
             self._hour(number, now).sent += count
+        self._high = max(self._high, *times)
         for number, count in Counter(self._repeated(readings)).items():
             self._hour(number, now).repeated += count
 
@@ -131,17 +139,7 @@ class Tally:
         return hour
 
     def _repeated(self, readings: Sequence[Reading]) -> Iterator[int]:
-        """The hours of readings that have tag and time of the one before.
-
-        Where all of a scan have one time, and a later one than ever before, there are none.
-        """
-        if not readings:
-            return
-        times = set(map(_time, readings))
-        if len(times) == 1 and readings[0].time > self._high:
-            self._high = readings[0].time
-            return
-        self._high = max(self._high, *times)
+        """The hours of readings that have tag and time of the one before."""
         for reading in readings:
             if self._newest.get(reading.tag) == reading.time:
                 yield reading.time // HOUR_MS

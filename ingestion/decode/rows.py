@@ -221,6 +221,17 @@ def _fault(value: Value) -> str | None:
     return None
 
 
+def columns(value: Value) -> tuple[float | None, str | None]:
+    """What `value` and `value_str` hold of it: an integer beyond 2^53 has its digits too. One that a float8 cannot
+    hold has only these.
+    """
+    if value is None or isinstance(value, str):
+        return None, value
+    if isinstance(value, float) or abs(value) <= _EXACT_INT:
+        return float(value), None
+    return None if abs(value) >= _LARGEST_INT else float(value), str(value)
+
+
 def _rest(value: Value, quality: int) -> bytes:
     """The fields after the time."""
     if value is None:

@@ -6,10 +6,10 @@ from operator import itemgetter
 from msgspec.structs import astuple
 from psycopg import AsyncConnection
 
+from ingestion.decode.rows import columns
 from nexus.contract.alarm import Word
 from nexus.contract.audit import Record
 from nexus.contract.completeness import Completeness
-from nexus.contract.reading import Value
 
 _AUDIT = """
 INSERT INTO audit (time, id, topic, event, by, ok, detail)
@@ -47,8 +47,6 @@ AS came (time, topic, device, tag, name, occurrence, state, since, event, active
     "limit", unit, priority, text, response, by, reason, until)
 ON CONFLICT DO NOTHING
 """
-_EXACT_INT = 2**53  # beyond this a float8 loses digits
-_LARGEST_INT = 10**308  # as a float8 it would be infinite beyond
 
 
 async def insert_records(connection: AsyncConnection, records: Sequence[Record | Completeness | Word]) -> None:
@@ -83,7 +81,7 @@ def _event(word: Word) -> tuple[object, ...]:
         word.event,
         record.active,
         record.acknowledged,
-        *_value(record.value),
+        *columns(record.value),
         record.limit,
         word.unit,
         word.priority,
@@ -93,13 +91,3 @@ def _event(word: Word) -> tuple[object, ...]:
         record.reason,
         record.until,
     )
-
-
-def _value(value: Value) -> tuple[float | None, str | None]:
-    """The columns value and value_str, as readings have them."""
-    if value is None or isinstance(value, str):
-        return None, value
-    if isinstance(value, int) and abs(value) > _LARGEST_INT:
-        return None, str(value)
-    text = str(value) if isinstance(value, int) and abs(value) >= _EXACT_INT else None
-    return float(value), text

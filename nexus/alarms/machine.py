@@ -149,7 +149,7 @@ class Machine:
     def _raise(self, now: int, value: Value, limit: float | None, reason: str) -> list[Change]:
         changed = {"active": True, "acknowledged": False, "latched": False, "value": value, "limit": limit}
         if not self.is_open:
-            changed["occurrence"] = _after(self.record.ts, now)
+            changed["occurrence"] = after(self.record.ts, now)
             self._is_seen = False
         changes = [self._become("raised", now, changed, reason=reason)]
         self._raises.append(now)
@@ -176,7 +176,7 @@ class Machine:
         self, event: Event, now: int, changes: Mapping[str, object], by: str | None = None, reason: str = ""
     ) -> Change:
         """Who did it and why stay with the state, until something else is done by a person, or the state is another."""
-        before, record = self.record, replace(self.record, ts=_after(self.record.ts, now), **changes)
+        before, record = self.record, replace(self.record, ts=after(self.record.ts, now), **changes)
         self.record = record
         state = self._state()
         if state != before.state:
@@ -254,6 +254,6 @@ def _check(request: Request) -> None:
         raise RequestError("say how long to shelve it for, in `seconds`: 7 days at most; for longer, out of service")
 
 
-def _after(last: int, now: int) -> int:
-    """Rising, unless the last was said by a clock that was far ahead."""
+def after(last: int, now: int) -> int:
+    """The time of the next event, in epoch ms: rising, unless the last was said by a clock that was far ahead."""
     return last + 1 if now <= last <= now + AHEAD_MS else now

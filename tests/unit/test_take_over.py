@@ -53,6 +53,14 @@ async def test_it_hears_all_below_the_device_and_leaves_no_subscription() -> Non
     assert not broker.subscribed
 
 
+async def test_a_device_that_is_asked_for_twice_at_once_is_heard_twice() -> None:
+    reader, broker = connected("alarm/a/t/high")
+    first = asyncio.create_task(reader.words("a"))
+    await asyncio.sleep(0.01)
+    assert set(await reader.words("a")) == set(await first) == {"alarm/a/t/high"}
+    assert not broker.subscribed
+
+
 async def test_several_devices_at_once_hear_their_own() -> None:
     reader, _ = connected("alarm/a/t/high", "alarm/b/t/high")
     first, second = await asyncio.gather(reader.words("a"), reader.words("b"))
