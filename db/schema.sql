@@ -733,8 +733,8 @@ AS $procedure$
 $procedure$;
 REVOKE EXECUTE ON PROCEDURE forget_committed(IN job_id integer, IN config jsonb) FROM PUBLIC;
 
--- 046_alarm_events.sql
--- Events may arrive in any order, and again. In order of the topics, so that two writers cannot block each other.
+-- 052_alarm_clock.sql
+-- A gateway whose clock was ahead by years says an alarm's last word until then: an event from the future gives way.
 CREATE FUNCTION keep_alarm_states()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -750,7 +750,7 @@ BEGIN
         value = excluded.value, value_str = excluded.value_str, "limit" = excluded."limit", unit = excluded.unit,
         priority = excluded.priority, text = excluded.text, response = excluded.response, by = excluded.by,
         reason = excluded.reason, until = excluded.until
-    WHERE known.time < excluded.time;
+    WHERE known.time < excluded.time OR known.time > now() + interval '1 hour';
     RETURN NULL;
 END
 $function$;

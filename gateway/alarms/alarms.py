@@ -14,8 +14,9 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.delivery import Delivery
 from gateway.settings import Settings
 from nexus import mqtt
+from nexus.alarms.definition import AlarmDefinition
 from nexus.alarms.machine import Change
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import Event, Record, Word
 from nexus.process import guard
 from nexus.process.clock import now_ms
 
@@ -51,7 +52,7 @@ class Alarms:
             self.words.remove(self.words.of(path))
             return None
         polled = self._polled[path] = PolledAlarms(one, partial(self._say, one), self._ownership.may_poll)
-        guard.start(self._group, "device", self._begin(polled), name=f"alarms {path}")
+        guard.start(self._group, "device", self._begin(one, polled), name=f"alarms {path}")
         return polled
 
     def polled(self, path: str) -> PolledAlarms | None:
@@ -99,12 +100,12 @@ class Alarms:
             found.append(f"{len(errors)} alarms cannot be evaluated: {which} of device {device}: {text}")
         return found
 
-    async def _begin(self, polled: PolledAlarms) -> None:
+    async def _begin(self, one: ConfiguredDevice, polled: PolledAlarms) -> None:
         """Finds out how a device's alarms were before, and begins; our own record is enough if it can be trusted."""
         path, words = polled.path, self.words
         trusted = self._alone and path in self._known
         if trusted:
-            self._go_on(polled, words.by_key(path))
+            self._go_on(one, polled, words.by_key(path))
         retained = await self.take_over.words(path)
         if self._polled.get(path) is not polled:
             return
@@ -112,29 +113,29 @@ class Alarms:
         for fault in found.faults.values():
             metrics.alarm_words_ignored.labels(fault).inc()
         if not trusted:
-            self._go_on(polled, found.words)
+            self._go_on(one, polled, found.words)
         words.remove([word for word in found.stale if word.topic not in words.removed])
         for topic in found.faults.keys() - words.removed:
             words.retained.say(path, topic)
 
-    def _go_on(self, polled: PolledAlarms, before: dict[Key, Word]) -> None:
+    def _go_on(self, one: ConfiguredDevice, polled: PolledAlarms, before: dict[Key, Word]) -> None:
+        """Alarms that stand get the texts that the file has now."""
         path, words = polled.path, self.words
         words.remove([word for key, word in words.by_key(path).items() if key not in polled.keys])
-        ours = {key: word for key, word in before.items() if key in polled.keys}
-        for word in ours.values():
-            words.take_over(word)
+        records: dict[Key, Record] = {}
+        for what in one.alarms:
+            if (word := before.get((what.tag, what.name))) is not None:
+                words.take_over(_word(one, what, word.record, word.event))
+                records[what.tag, what.name] = word.record
         self._known.add(path)
         words.records.device(path, is_ours=True)
         words.retain(path)
-        polled.begin({key: word.record for key, word in ours.items()})
+        polled.begin(records)
 
     def _say(self, one: ConfiguredDevice, change: Change) -> None:
-        what, path = change.definition, one.device.path
         if change.event == "raised":
             metrics.alarms.raised(one.device.name)
-        unit = one.publish_options.units.get(what.tag)
-        texts = what.priority, what.text, what.response, unit
-        self.words.say(Word(path, what.tag, what.name, change.record, change.event, *texts))
+        self.words.say(_word(one, change.definition, change.record, change.event))
 
     def _end(self, path: str) -> None:
         """A device has left the files."""
@@ -142,3 +143,8 @@ class Alarms:
         if path in self._known:
             self._known.discard(path)
             self.words.records.device(path, is_ours=False)
+
+
+def _word(one: ConfiguredDevice, what: AlarmDefinition, record: Record, event: Event) -> Word:
+    unit = one.publish_options.units.get(what.tag)
+    return Word(one.device.path, what.tag, what.name, record, event, what.priority, what.text, what.response, unit)

@@ -12,6 +12,7 @@ from gateway.delivery.batch import Batch
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.spool_thread import SpoolThread
 from nexus.process import log
+from nexus.process.clock import now_ms
 
 ANSWER_SECONDS = 2.0  # a disk that takes longer hangs, and words leave without it
 OPEN_SECONDS = 5.0
@@ -28,7 +29,7 @@ class Records:
         self._thread = SpoolThread("alarms")
         self._database: sqlite3.Connection | None = None
         self._update = Update()
-        self.last = 0  # event's number
+        self.last = now_ms()  # event's number; beyond those of a file that could not be opened
         self._handed: deque[tuple[int, Batch]] = deque()
         self._log = log.get("alarms")
         self.failing: str | None = None  # why the disk takes nothing

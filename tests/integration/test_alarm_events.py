@@ -83,6 +83,13 @@ def test_events_are_stored_once_and_the_last_one_counts_in_whatever_order_they_c
     assert query(database, now) == []
 
 
+def test_an_event_from_the_future_does_not_stay_the_last_word(database: str) -> None:
+    year = 365 * 86400
+    write_batch(database, Batch(records=[after(RAISED, year, "raised")]))
+    write_batch(database, Batch(records=[ACKNOWLEDGED]))
+    assert query(database, "SELECT state, time FROM alarms_now") == [("acknowledged", moment(ACKNOWLEDGED.record.ts))]
+
+
 @tiers
 def test_writers_add_readers_look_and_neither_changes_what_was(database: str) -> None:
     write_batch(database, Batch(records=[RAISED]))

@@ -1,6 +1,7 @@
 """The alarms of all devices: on disk before they leave, and neither raised again nor forgotten by a restart or a move."""
 
 import asyncio
+import dataclasses
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -171,6 +172,19 @@ async def test_a_restart_neither_raises_again_nor_forgets(tmp_path: Path) -> Non
     assert own.said == [("cleared", "normal", True)]
 
 
+async def test_a_standing_alarm_has_the_texts_that_the_file_has_now(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as own:
+        (await own.polled(HIGH)).read(reading(81.0))
+        await own.settled(1)
+    broker = Broker()
+    async with gateway(tmp_path, broker) as own:
+        await own.polled(dataclasses.replace(HIGH, text="Bearing too hot", priority="critical"))
+        await own.until(lambda: TOPIC in broker.retained)
+        assert own.said == [], "it is no event"
+    word = alarm.decode(TOPIC, broker.retained[TOPIC])
+    assert (word.record.state, word.text, word.priority) == ("unacknowledged", "Bearing too hot", "critical")
+
+
 async def test_an_event_that_did_not_reach_the_spool_is_published_by_the_next_process(tmp_path: Path) -> None:
     async with gateway(tmp_path) as own:
         own.spooled = False
@@ -207,7 +221,7 @@ def events(file: Path) -> list[tuple[bytes]]:
 def raised() -> Word:
     began = now_ms() - 5000
     record = Record("acknowledged", began, began, began, active=True, value=81.0, limit=80.0, by="anna")
-    return Word("plant/plc", "t", "high", record, "acknowledged", "high")
+    return Word("plant/plc", "t", "high", record, "acknowledged", "high", HIGH.text, HIGH.response, "°C")
 
 
 @pytest.mark.parametrize("alone", [True, False])
