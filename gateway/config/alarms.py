@@ -4,13 +4,13 @@ import re
 from collections.abc import Mapping
 
 from gateway.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
-from gateway.config.block import Block
-from gateway.config.diagnostics import closest, shown
 from gateway.config.expressions import KnownTag, read_expression, refuse_torn
-from gateway.config.location import SourceLocation, WrongKeyError, reported, shown_name
 from nexus.alarms import definition
 from nexus.alarms.definition import AlarmDefinition, Condition, Limit
 from nexus.alarms.expression import Expression
+from nexus.config.block import Block
+from nexus.config.diagnostics import closest, shown
+from nexus.config.location import SourceLocation, WrongKeyError, reported, shown_name
 from nexus.contract import topic
 from nexus.contract.reading import Value
 

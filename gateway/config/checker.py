@@ -10,7 +10,7 @@ from pathlib import Path
 from gateway.config import devices as config
 from gateway.config import process
 from gateway.config.device_files import Files
-from gateway.config.diagnostics import Diagnostics
+from nexus.config.diagnostics import Diagnostics
 from nexus.contract.device_files import Problem
 from nexus.process.errors import ConfigError
 

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 from gateway import drivers
-from gateway.config.location import SourceLocation
 from gateway.drivers.driver import Device, Driver
+from nexus.config.location import SourceLocation
 
 Checked = Sequence[tuple[SourceLocation, Device, Driver]]
 

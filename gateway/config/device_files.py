@@ -8,7 +8,7 @@ from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from gateway.config.diagnostics import Diagnostics
+from nexus.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
 MOST_BYTES = 64_000_000  # of all files: 5,000 devices of 20 tags, written out, have 11 million

@@ -12,26 +12,26 @@ from pydantic import BaseModel, ValidationError
 from gateway import drivers
 from gateway.config import device_files, secret_files
 from gateway.config.alarms import read_alarms
-from gateway.config.block import Block, Items
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
 from gateway.config.derived import read_derived
 from gateway.config.device_files import Files
-from gateway.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
-from gateway.config.location import SourceLocation, shown_name, without_wrong_keys
 from gateway.config.schema import BreakerKeys, DeviceKeys
 from gateway.config.secret_files import SecretFolders
 from gateway.config.shared_tags import SharedTags
 from gateway.config.tags import Tags
 from gateway.config.templates import Templates
-from gateway.config.yaml_source import Reader
+from gateway.config.variables import PREFIX, allowed
 from gateway.delivery.publish_options import PublishOptions
 from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, Driver
 from nexus.alarms.definition import AlarmDefinition
+from nexus.config.block import Block, Items
+from nexus.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
+from nexus.config.location import SourceLocation, shown_name, without_wrong_keys
+from nexus.config.yaml_source import Reader
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
 
-PREFIX = "DEVICE_"
 MOST_TAGS = 2_500_000  # a template of thousands of tags, in thousands of devices, is a slip
 
 M = TypeVar("M", bound=BaseModel)
@@ -98,7 +98,7 @@ def build(
     """
     diagnostics = Diagnostics() if diagnostics is None else diagnostics
     found = _Found(diagnostics, secret_files.folders(path, environment))
-    reader = Reader(diagnostics, environment, prefix)
+    reader = Reader(diagnostics, environment, allowed(prefix))
     for file, data in files.items():
         before = len(diagnostics)
         document = reader.read(file, data)
@@ -119,7 +119,7 @@ def build(
 def described(files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> list[Block]:
     """What the files say of each device, completed by its template; of files that `build` takes."""
     found = _Found(Diagnostics(), secret_files.folders(next(iter(files)), environment))
-    reader = Reader(found.diagnostics, environment, prefix)
+    reader = Reader(found.diagnostics, environment, allowed(prefix))
     for file, data in files.items():
         if (document := reader.read(file, data)) is not None:
             _collect(found, file, document)

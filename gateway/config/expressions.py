@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.config.block import Block
-from gateway.config.location import WrongKeyError
 from nexus.alarms.expression import Expression, ExpressionError, parse
+from nexus.config.block import Block
+from nexus.config.location import WrongKeyError
 
 Kind = Literal["number", "boolean", "text"]
 

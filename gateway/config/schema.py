@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from gateway.config.diagnostics import shown
 from gateway.polling.report import Report
+from nexus.config.diagnostics import shown
 from nexus.process.duration import EXAMPLES, PATTERN, Seconds, seconds
 
 SHORTEST_INTERVAL = 0.1

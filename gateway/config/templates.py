@@ -1,8 +1,8 @@
 """Templates of device files: the keys and tags that devices take from them."""
 
-from gateway.config.block import Block, merged
-from gateway.config.diagnostics import shown
-from gateway.config.location import SourceLocation
+from nexus.config.block import Block, merged
+from nexus.config.diagnostics import shown
+from nexus.config.location import SourceLocation
 
 
 class Templates:

@@ -9,8 +9,8 @@ from gateway import metrics
 from gateway.config import device_files
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
-from gateway.config.diagnostics import Diagnostics
 from gateway.config.loader import Loader
+from nexus.config.diagnostics import Diagnostics
 from nexus.process import guard, log
 from nexus.process.errors import ConfigError
 

@@ -8,8 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.config import device_files
-from gateway.config.diagnostics import Diagnostics
 from gateway.files.errors import FilesError
+from nexus.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
 MOST_BYTES = 4_000_000  # of files that can be changed through the broker

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from gateway.config.block import Block
-from gateway.config.diagnostics import Diagnostics
-from gateway.config.yaml_source import Reader
+from gateway.config.variables import allowed
+from nexus.config.block import Block
+from nexus.config.diagnostics import Diagnostics
+from nexus.config.yaml_source import Reader
 
 MASK = "********"
 _KEY = "password"
@@ -40,7 +41,9 @@ def _replaced(match: re.Match[str]) -> str:
 def _secrets(text: str) -> Iterator[str]:
     """The passwords that its YAML has, without those that come from variables."""
     names = set(_NAMED.findall(text))
-    found = Reader(Diagnostics(), dict.fromkeys(names, ""), "").read(Path("x"), text.encode("utf-8", "replace"))
+    found = Reader(Diagnostics(), dict.fromkeys(names, ""), allowed("")).read(
+        Path("x"), text.encode("utf-8", "replace")
+    )
     return (value for value in _passwords(found) if value)
 
 

@@ -12,11 +12,11 @@ from pydantic.fields import FieldInfo
 
 from gateway import drivers
 from gateway.config import devices as config
-from gateway.config.diagnostics import Diagnostics
 from gateway.config.schema import DeviceKeys
 from gateway.config.variables import CONNECTING
 from gateway.tools import kepware, sheet
 from gateway.tools.sheet import Tag, number, plain, quoted, tag_name, truth
+from nexus.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
 OF_DEVICE = "device."  # begins the columns of a device's own keys, like device.host or device.breaker.failures

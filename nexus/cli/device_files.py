@@ -33,8 +33,8 @@ def loaded(path: Path) -> "tuple[ConfiguredDevice, ...]":
 def checked(path: Path) -> "tuple[tuple[ConfiguredDevice, ...], list[str]]":
     """The devices of the files, and warnings of what is hardly meant. Raises ConfigError."""
     from gateway.config.devices import read
-    from gateway.config.diagnostics import Diagnostics
     from gateway.settings import Settings
+    from nexus.config.diagnostics import Diagnostics
     from nexus.process import settings
 
     diagnostics = Diagnostics()

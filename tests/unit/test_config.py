@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from gateway.config import devices as config
-from gateway.config.diagnostics import Diagnostics
 from gateway.config.shared_tags import SharedTags
 from gateway.drivers.driver import Tag
 from gateway.drivers.modbus.settings import TcpSettings
+from nexus.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
 GOOD = """

@@ -13,7 +13,6 @@ from gateway.config import devices as config
 from gateway.config.alarm_keys import AlarmKeys
 from gateway.config.description import describe
 from gateway.config.devices import ConfiguredDevice
-from gateway.config.diagnostics import Diagnostics
 from gateway.config.schema import DerivedKeys
 from nexus.alarms.definition import (
     Above,
@@ -29,6 +28,7 @@ from nexus.alarms.definition import (
     When,
 )
 from nexus.alarms.expression import parse
+from nexus.config.diagnostics import Diagnostics
 from nexus.contract.reading import Value
 from nexus.process.errors import ConfigError
 from tests.unit.test_config import load

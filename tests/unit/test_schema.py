@@ -10,9 +10,10 @@ import pytest
 import yaml
 
 from gateway import drivers
-from gateway.config.diagnostics import Diagnostics
-from gateway.config.yaml_source import Reader
+from gateway.config.variables import allowed
 from gateway.tools.schema import DIALECT, schema
+from nexus.config.diagnostics import Diagnostics
+from nexus.config.yaml_source import Reader
 from tests.unit.test_docs import ROOT, examples
 
 SCHEMA, _ = schema()
@@ -33,7 +34,7 @@ def written(text: bytes) -> Any:
     """A device file as an editor sees it: variables are not filled in."""
     names = set(re.findall(r"\$\{(\w+)\}", text.decode("utf-8-sig")))
     diagnostics = Diagnostics()
-    found = Reader(diagnostics, {name: f"${{{name}}}" for name in names}).read(Path("plant.yaml"), text)
+    found = Reader(diagnostics, {name: f"${{{name}}}" for name in names}, allowed()).read(Path("plant.yaml"), text)
     assert not list(diagnostics)
     return found
 

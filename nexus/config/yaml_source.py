@@ -3,18 +3,17 @@
 An alias is the same object and no copy, and size and depth have an end before memory has.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from gateway.config.block import Block, Items
-from gateway.config.diagnostics import Diagnostics, shown
-from gateway.config.scalars import LONGEST, plain, text_fault
-from gateway.config.variables import Variables
-from gateway.config.yaml_problems import problem_of
+from nexus.config.block import Block, Items
+from nexus.config.diagnostics import Diagnostics, shown
+from nexus.config.scalars import LONGEST, plain, text_fault
+from nexus.config.variables import Allowed, Variables
+from nexus.config.yaml_problems import problem_of
 
 DEEPEST = 32
 MOST_NODES = 5_000_000  # of all files, copies by `<<` among them: 5,000 devices of 20 tags have 1.3 million
@@ -25,11 +24,9 @@ _TEXT = "tag:yaml.org,2002:str"
 class Reader:
     """Reads files one after the other; what is wrong with them is collected, not raised."""
 
-    def __init__(
-        self, diagnostics: Diagnostics, environment: Mapping[str, str] = os.environ, prefix: str = "DEVICE_"
-    ) -> None:
+    def __init__(self, diagnostics: Diagnostics, environment: Mapping[str, str], allowed: Allowed) -> None:
         self._diagnostics = diagnostics
-        self._variables = Variables(environment, prefix, diagnostics)
+        self._variables = Variables(environment, allowed, diagnostics)
         self._left = MOST_NODES
 
     def read(self, file: Path, data: bytes) -> Any:
@@ -102,7 +99,7 @@ class _Document:
             return self._alias(event, key)
         line = event.start_mark.line + 1
         if depth == DEEPEST:
-            raise _TooLargeError(line, f"this is nested more than {DEEPEST} deep: a device file is not")
+            raise _TooLargeError(line, f"this is nested more than {DEEPEST} deep: no file needs that")
         self._count(1, line)
         if event.tag is not None:
             self._unknown_tag(event)

@@ -8,8 +8,8 @@ from typing import Any, ParamSpec, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.config.block import Block
-from gateway.config.diagnostics import Diagnostics, messages_of, shown, unknown
+from nexus.config.block import Block
+from nexus.config.diagnostics import Diagnostics, messages_of, shown, unknown
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")

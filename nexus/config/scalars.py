@@ -3,7 +3,7 @@
 import re
 from typing import Any
 
-from gateway.config.diagnostics import shown
+from nexus.config.diagnostics import shown
 
 LONGEST = 4096  # characters of a text
 _MOST_DIGITS = 30
