@@ -117,4 +117,4 @@ COMPILE := --generate-hashes --allow-unsafe --strip-extras --no-header \
 	--no-emit-options --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 
 clean:
-	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info site console/web/dist console/web/node_modules
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage* *.egg-info site console/web/dist console/web/generated console/web/node_modules

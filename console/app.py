@@ -61,21 +61,22 @@ _ROUTERS: tuple[APIRouter, ...] = (
 )
 
 
-def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
-    """The application; `hosts` are the names, besides this machine's own and addresses, by which it may be called."""
-    app = FastAPI(
-        title="Nexus Edge",
-        version=program(),
-        openapi_url=None,
-        responses=problems.DOCUMENTED,
-    )
-    app.state.parts = parts
-    problems.install(app)
+def api(version: str) -> FastAPI:
+    """The routes, and nothing that runs: enough for their description."""
+    app = FastAPI(title="Nexus Edge", version=version, openapi_url=None, responses=problems.DOCUMENTED)
     for router in _ROUTERS:
         door.describe(router)
         app.include_router(router, prefix=PREFIX)
     door.describe(legacy.router)
     app.include_router(legacy.router)
+    return app
+
+
+def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
+    """The application; `hosts` are the names, besides this machine's own and addresses, by which it may be called."""
+    app = api(program())
+    app.state.parts = parts
+    problems.install(app)
     app.mount("/", Pages(), name="pages")
     app.add_middleware(Bodies)
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)

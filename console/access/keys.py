@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from pydantic import BaseModel
 
 from console.access import audit
-from console.access.person import AccessError, Person, Role
+from console.access.person import AccessError, Person, Role, RoleName
 from console.access.tokens import digest
 
 FORM = re.compile(r"nexus_([0-9a-f]{12})_[0-9a-f]{48}")
@@ -29,7 +29,7 @@ class Key(BaseModel):
 
     id: str
     name: str
-    role: str
+    role: RoleName
     created: datetime
     created_by: str
     expires: datetime | None

@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal, cast
+
+RoleName = Literal["viewer", "operator", "engineer"]
 
 
 class Role(IntEnum):
@@ -21,6 +24,11 @@ class Person:
     role: Role
     address: str
     via: str
+
+    @property
+    def role_name(self) -> RoleName:
+        """The role as the API writes it, of who is logged in."""
+        return cast(RoleName, self.role.name)
 
 
 class AccessError(Exception):

@@ -9,7 +9,7 @@ from psycopg.rows import class_row
 from pydantic import BaseModel
 
 from console.access import audit
-from console.access.person import AccessError, Person, Role
+from console.access.person import AccessError, Person, Role, RoleName
 
 LONGEST_NAME = 64
 _NAME = re.compile(r"[\w.@+-]{1,64}")
@@ -23,7 +23,7 @@ class User(BaseModel):
     """One, without the password."""
 
     name: str
-    role: str
+    role: RoleName
     created: datetime
     changed: datetime
 

@@ -37,7 +37,7 @@ class Annotations(BaseModel):
     next: str | None
 
 
-class New(BaseModel):
+class NewAnnotation(BaseModel):
     """About a `topic`, or a `device` and all below its path; `to` is `from` if it is not given."""
 
     model_config = ConfigDict(extra="forbid")
@@ -69,7 +69,7 @@ async def found(
 
 
 @router.post("/annotations", response_model=Annotation, status_code=201)
-async def add(person: Operator, parts: PartsDep, new: New) -> Response:
+async def add(person: Operator, parts: PartsDep, new: NewAnnotation) -> Response:
     """Writes one. It cannot be changed: write another."""
     if (new.topic is None) == (new.device is None):
         raise Problem(422, "The request is not valid", "give `topic` or `device`")

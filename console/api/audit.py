@@ -23,7 +23,7 @@ _LONGEST = timedelta(days=36_500)
 Word = Annotated[Text, Query(max_length=2_000)]
 
 
-class Page(BaseModel):
+class AuditPage(BaseModel):
     """Rows, the newest first; `next` is for the parameter `after`, and null on the last page."""
 
     items: list[Entry]
@@ -42,7 +42,7 @@ async def read_audit(
     until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
     limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     after: Annotated[str | None, Query(max_length=500)] = None,
-) -> Page:
+) -> AuditPage:
     """Logins, changes, writes and refusals, here and on the gateways."""
     now = datetime.now(UTC)
     which = trail.Which(
@@ -55,7 +55,7 @@ async def read_audit(
     async with parts.database.connection() as connection:
         found = await trail.page(connection, which, None if after is None else _read(after), limit + 1)
     last = found[limit - 1] if len(found) > limit else None
-    return Page(items=found[:limit], next=last and _written(last))
+    return AuditPage(items=found[:limit], next=last and _written(last))
 
 
 def _written(last: Entry) -> str:

@@ -1,11 +1,12 @@
 """`GET /completeness`: what was due, read, sent and stored of each device and hour, and why anything is missing."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, LiteralString
+from typing import Annotated, Any, Literal, LiteralString
 
 from fastapi import APIRouter, Query, Request
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
+from pydantic import BaseModel, Field
 from starlette.responses import Response
 
 from console.access.door import Viewer
@@ -48,7 +49,53 @@ WHERE time >= %(start)s AND time < %(stop)s AND starts_with(topic, %(prefix)s) G
 router = APIRouter(tags=["completeness"])
 
 
-@router.get("/completeness", responses=answers.LINES)
+class Cause(BaseModel):
+    """Why some are missing, and when; `estimated` where nobody could count them."""
+
+    cause: Literal[
+        "device away",
+        "breaker open",
+        "scan overran",
+        "dropped",
+        "rejected",
+        "not in the database",
+        "unconfirmed",
+        "gateway down",
+    ]
+    count: int
+    estimated: bool
+    from_: str = Field(alias="from")
+    to: str
+
+
+class Hour(BaseModel):
+    """Readings of a device in an hour of their times; counted until `until`."""
+
+    device: str
+    hour: str
+    until: str
+    due: int
+    read: int
+    suppressed: int
+    sent: int
+    receipted: int
+    stored: int
+    duplicate: int
+    late: int
+    rejected: int
+    uncounted: int
+    missing: int
+    causes: list[Cause]
+
+
+class Hours(BaseModel):
+    """By device and hour, all of a range."""
+
+    items: list[Hour]
+    next: None = None
+
+
+@router.get("/completeness", response_model=Hours, responses=answers.LINES)
 async def list_completeness(
     request: Request,
     _: Viewer,

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from console.access.door import Operator
-from console.api.parameters import Moment, Text, Topic
+from console.api.parameters import Moment, QualityName, Text, Topic
 from console.historian import stored, times
 from console.historian.stored import Found, Sent
 from console.live import epoch
@@ -44,7 +44,7 @@ class Posted(BaseModel):
     time: Moment
     value: Annotated[bool, Field(strict=True)] | Number | Float | Text | None
     unit: Annotated[Text, Field(max_length=200)] | None = None
-    quality: Literal["good", "uncertain", "bad"] = "good"
+    quality: QualityName = "good"
 
 
 Readings = Annotated[list[Posted], Body(min_length=1, max_length=MOST)]

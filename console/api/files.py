@@ -1,16 +1,26 @@
 """`/files`: the device files of gateways, which answer for themselves through the broker."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.responses import Response
 
 from console.access import audit
 from console.access.door import Engineer
 from console.access.person import Person
+from console.api.files_model import (
+    AllFiles,
+    Changed,
+    Checked,
+    Compared,
+    FileProblem,
+    FileText,
+    FileVersion,
+    FileVersions,
+    GatewayFiles,
+)
 from console.api.parameters import Text
 from console.live import epoch
 from console.parts import Parts, PartsDep
@@ -34,7 +44,7 @@ Texts = Annotated[
 ]
 
 
-class Gateway(BaseModel):
+class GatewayName(BaseModel):
     """Whose files."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,78 +52,74 @@ class Gateway(BaseModel):
     member: Text = Field(min_length=1, max_length=200, examples=["gateway"])
 
 
-class Changes(Gateway):
+class FileChanges(GatewayName):
     """Files as somebody would have them."""
 
     files: Texts
 
 
-class Change(Changes):
+class FileChange(FileChanges):
     """Files as they are to be; `digest` is that of the files which the change was made for."""
 
     digest: Text = Field(max_length=200)
 
 
-class Version(Gateway):
+class VersionName(GatewayName):
     """A version to go back to."""
 
     id: Text = Field(min_length=1, max_length=200)
 
 
 @router.get("/files")
-async def files(_: Engineer, parts: PartsDep) -> Response:
+async def files(_: Engineer, parts: PartsDep) -> AllFiles:
     """The gateways that answer, each with the names of its device files; `reason` says why they can only be read."""
     rows = [one for one in parts.plant.gateways() if one.state == "online"]
-    listed = await asyncio.gather(*[_listed(parts, one.group, one.member) for one in rows])
-    return _told({"gateways": listed})
+    return AllFiles(gateways=await asyncio.gather(*[_listed(parts, one.group, one.member) for one in rows]))
 
 
 @router.get("/files/content")
-async def content(_: Engineer, parts: PartsDep, group: Group, member: Name, file: Name) -> Response:
+async def content(_: Engineer, parts: PartsDep, group: Group, member: Name, file: Name) -> FileText:
     """The text of a file, with `${VARIABLES}` as they are written; passwords that are written out are masked."""
     answer = await _ask(parts, group, member, Request("read", file=file))
-    return _told({"file": file, "text": answer.text, "digest": answer.digest})
+    return FileText(file=file, text=answer.text or "", digest=answer.digest)
 
 
 @router.get("/files/history")
-async def history(_: Engineer, parts: PartsDep, group: Group, member: Name) -> Response:
+async def history(_: Engineer, parts: PartsDep, group: Group, member: Name) -> FileVersions:
     """The versions to which one can go back, the newest first: who replaced each of them, and when."""
     answer = await _ask(parts, group, member, Request("history"))
-    items = [
-        {"id": one.id, "time": epoch.text(one.time), "person": one.by, "files": one.files} for one in answer.versions
-    ]
-    return _told({"items": items})
+    return FileVersions(items=[_version(one) for one in answer.versions])
 
 
 @router.post("/files/check")
-async def check(wanted: Changes, person: Engineer, parts: PartsDep) -> Response:
+async def check(wanted: FileChanges, person: Engineer, parts: PartsDep) -> Checked:
     """What `nexus check` says of the files with these changes, by file and line."""
     answer = await _checked(parts, person, wanted, Request("check", wanted.files))
-    return _told({"ok": answer.ok, "problems": answer.problems})
+    return Checked(ok=answer.ok, problems=_problems(answer.problems))
 
 
 @router.post("/files/diff")
-async def diff(wanted: Changes, person: Engineer, parts: PartsDep) -> Response:
+async def diff(wanted: FileChanges, person: Engineer, parts: PartsDep) -> Compared:
     """How the files with these changes differ from those that run, as a unified diff."""
     answer = await _checked(parts, person, wanted, Request("diff", wanted.files))
-    return _told({"diff": answer.diff, "ok": answer.ok, "problems": answer.problems})
+    return Compared(ok=answer.ok, problems=_problems(answer.problems), diff=answer.diff or "")
 
 
 @router.post("/files/apply")
-async def apply(wanted: Change, person: Engineer, parts: PartsDep) -> Response:
+async def apply(wanted: FileChange, person: Engineer, parts: PartsDep) -> Changed:
     """Replaces files, if they have no error; the gateway takes them within seconds. `ok` is false if they have one."""
     request = Request("apply", wanted.files, digest=wanted.digest, by=asker(person.name))
     return await _changed(parts, person, wanted, request, {"files": sorted(wanted.files)})
 
 
 @router.post("/files/rollback")
-async def rollback(wanted: Version, person: Engineer, parts: PartsDep) -> Response:
+async def rollback(wanted: VersionName, person: Engineer, parts: PartsDep) -> Changed:
     """Puts back the files of a version."""
     request = Request("rollback", id=wanted.id, by=asker(person.name))
     return await _changed(parts, person, wanted, request, {"version": wanted.id})
 
 
-async def _checked(parts: Parts, person: Person, wanted: Changes, request: Request) -> Answer:
+async def _checked(parts: Parts, person: Person, wanted: FileChanges, request: Request) -> Answer:
     """The answer is only given once there is a row of who asked: it tells something of the gateway's machine."""
     answer = await _ask(parts, wanted.group, wanted.member, request)
     errors = sum(one.level == "error" for one in answer.problems)
@@ -123,29 +129,31 @@ async def _checked(parts: Parts, person: Person, wanted: Changes, request: Reque
     return answer
 
 
-async def _changed(parts: Parts, person: Person, gateway: Gateway, request: Request, about: dict[str, Any]) -> Response:
+async def _changed(
+    parts: Parts, person: Person, gateway: GatewayName, request: Request, about: dict[str, Any]
+) -> Changed:
     event, name = f"{request.op}-files", topics.files(gateway.group, gateway.member)
     async with audit.around(parts, person, event, name, detail=about) as outcome:
         answer = await _ask(parts, gateway.group, gateway.member, request)
         outcome.ok, outcome.detail["error"] = answer.ok, answer.error
         outcome.detail["diff"] = answer.diff
-    told = {"ok": answer.ok, "problems": answer.problems, "digest": answer.digest, "recorded": outcome.recorded}
-    return _told(told)
+    said = _problems(answer.problems)
+    return Changed(ok=answer.ok, problems=said, digest=answer.digest, recorded=outcome.recorded)
 
 
-async def _listed(parts: Parts, group: str, member: str) -> dict[str, Any]:
-    row: dict[str, Any] = {"group": group, "member": member}
+async def _listed(parts: Parts, group: str, member: str) -> GatewayFiles:
     try:
         answer = await _ask(parts, group, member, Request("list"), LIST_SECONDS)
     except Problem as problem:
-        return {**row, "writable": False, "reason": problem.detail, "files": [], "digest": ""}
-    return {
-        **row,
-        "writable": answer.writable,
-        "reason": answer.reason,
-        "files": answer.files,
-        "digest": answer.digest,
-    }
+        return GatewayFiles(group=group, member=member, writable=False, reason=problem.detail, files=[], digest="")
+    return GatewayFiles(
+        group=group,
+        member=member,
+        writable=answer.writable,
+        reason=answer.reason,
+        files=list(answer.files),
+        digest=answer.digest,
+    )
 
 
 async def _ask(parts: Parts, group: str, member: str, request: Request, timeout: float = TIMEOUT_SECONDS) -> Answer:
@@ -167,8 +175,12 @@ async def _ask(parts: Parts, group: str, member: str, request: Request, timeout:
     return answer
 
 
-def _told(content: dict[str, Any]) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")
+def _problems(found: Sequence[contract.Problem]) -> list[FileProblem]:
+    return [FileProblem(file=one.file, line=one.line, message=one.message, level=one.level) for one in found]
+
+
+def _version(one: contract.Version) -> FileVersion:
+    return FileVersion(id=one.id, time=epoch.text(one.time), person=one.by, files=list(one.files))
 
 
 def _refusal(operation: Operation) -> tuple[int, str]:

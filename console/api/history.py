@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from console.access.door import Viewer
 from console.api import answers
-from console.api.parameters import From, To, Topic, span
+from console.api.parameters import From, QualityName, To, Topic, span
 from console.historian import history as past
 from console.historian import last, times
 from console.parts import PartsDep
@@ -25,7 +25,7 @@ class Reading(BaseModel):
 
     time: str
     value: float | str | None
-    quality: str
+    quality: QualityName
 
 
 class Bucket(BaseModel):
@@ -39,7 +39,7 @@ class Bucket(BaseModel):
     last: float | None
     count: int
     good: int
-    quality: str
+    quality: QualityName
 
 
 class Gap(BaseModel):

@@ -9,8 +9,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from console.access import keys
 from console.access.door import Engineer
 from console.access.keys import Key
-from console.access.person import Role
-from console.api.users import RoleName
+from console.access.person import Role, RoleName
 from console.parts import PartsDep
 from console.problems import Problem
 

@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from console.access.door import Viewer
 from console.api import answers
-from console.api.parameters import Topic
+from console.api.parameters import QualityName, Topic
 from console.historian import last
 from console.parts import Parts, PartsDep
 
@@ -22,7 +22,7 @@ class Last(BaseModel):
     topic: str
     time: str
     value: float | str | None
-    quality: str
+    quality: QualityName
     unit: str | None
 
 
@@ -33,7 +33,7 @@ class LastValues(BaseModel):
     next: None = None
 
 
-class Asked(BaseModel):
+class Topics(BaseModel):
     """Topics, of which a URL would hold too few."""
 
     topics: list[Topic] = Field(min_length=1, max_length=MOST)
@@ -51,7 +51,7 @@ async def get(
 
 
 @router.post("/last", response_model=LastValues, responses=answers.LINES)
-async def post(request: Request, _: Viewer, parts: PartsDep, asked: Asked) -> Response:
+async def post(request: Request, _: Viewer, parts: PartsDep, asked: Topics) -> Response:
     """The same, for more topics than a URL holds."""
     return await _answer(request, parts, asked.topics)
 

@@ -10,7 +10,7 @@ from console import metrics
 from console.access.door import Viewer
 from console.api import answers
 from console.api import data as posted
-from console.api.parameters import From, To, Topic, span
+from console.api.parameters import From, QualityName, To, Topic, span
 from console.historian import history
 from console.parts import PartsDep
 
@@ -23,7 +23,7 @@ class Row(BaseModel):
     time: str
     topic: str
     value: float | str | None
-    quality: str
+    quality: QualityName
     unit: str | None
 
 

@@ -1,7 +1,7 @@
 """What several routes are asked with."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 from pydantic import AfterValidator, AwareDatetime, Field
@@ -20,6 +20,7 @@ def _text(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_text)]
 Topic = Annotated[Text, Field(min_length=1, max_length=2_000, examples=["dev/plant/line1/plc001/temperature"])]
+QualityName = Literal["good", "uncertain", "bad"]
 Moment = Annotated[AwareDatetime, AfterValidator(times.utc)]
 From = Annotated[Moment | None, Query(alias="from", description="RFC 3339. An hour before `to`, if it is not given")]
 To = Annotated[Moment | None, Query(description="RFC 3339; the range ends before it. Now, if it is not given")]

@@ -1,6 +1,6 @@
 """What could not be stored: shown, and tried again."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +27,7 @@ class Reject(BaseModel):
     reason: str
     payload: str
     bytes: int
-    retry: str | None
+    retry: Literal["asked", "under way"] | None
     tried: str | None = Field(description="When it was tried again last, and refused again")
 
 
@@ -42,7 +42,7 @@ class Chosen(BaseModel):
     reason: Annotated[Text, Field(max_length=500)] = ""
 
 
-class Asked(BaseModel):
+class RetryAsked(BaseModel):
     """How many the ingesters were asked to try: they begin within seconds, and what they store is a reject no more.
 
     `left` have that reason too, and were not asked for: ask again.
@@ -86,7 +86,7 @@ async def found(
 
 
 @router.post("/rejects/retry", status_code=202)
-async def retry(person: Engineer, parts: PartsDep, chosen: Chosen) -> Asked:
+async def retry(person: Engineer, parts: PartsDep, chosen: Chosen) -> RetryAsked:
     """Has some tried again, after a fix of what kept them from being stored."""
     if bool(chosen.ids) == bool(chosen.reason):
         raise Problem(422, "The request is not valid", "give `ids` or `reason`")
@@ -94,4 +94,4 @@ async def retry(person: Engineer, parts: PartsDep, chosen: Chosen) -> Asked:
         asked, left = await rejects.retry(connection, chosen.ids, chosen.reason)
         detail = {**chosen.model_dump(), "asked": asked, "left": left}
         await audit.add(connection, person, "rejects retried", detail=detail)
-    return Asked(asked=asked, left=left)
+    return RetryAsked(asked=asked, left=left)

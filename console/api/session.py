@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from console.access import audit, cookies, door, passwords, sessions, users
 from console.access.door import Anybody, Viewer
 from console.access.origin import network
-from console.access.person import Person, Role
+from console.access.person import Person, Role, RoleName
 from console.api.users import Name, Password
 from console.parts import Parts, PartsDep
 from console.problems import Problem
@@ -35,7 +35,7 @@ class Session(BaseModel):
     """Who is logged in. `csrf` goes into the header X-CSRF-Token of each request that changes something."""
 
     name: str
-    role: str
+    role: RoleName
     via: str
     read_only: bool
     insecure: bool
@@ -124,7 +124,7 @@ def _session(parts: Parts, person: Person, csrf: str | None) -> Session:
     own = parts.settings
     return Session(
         name=person.name,
-        role=person.role.name,
+        role=person.role_name,
         via=person.via,
         read_only=own.console_read_only,
         insecure=own.console_insecure,

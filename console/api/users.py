@@ -1,20 +1,19 @@
 """Users: people who log in with a password of the console's own."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from console.access import passwords, users
 from console.access.door import Engineer
-from console.access.person import Role
+from console.access.person import Role, RoleName
 from console.access.users import User
 from console.parts import Parts, PartsDep
 from console.problems import Problem
 
 router = APIRouter(tags=["users"])
 
-RoleName = Literal["viewer", "operator", "engineer"]
 Password = Annotated[str, Field(max_length=passwords.LONGEST)]
 Name = Annotated[str, Field(max_length=200)]
 
@@ -33,7 +32,7 @@ class NewUser(BaseModel):
     password: Password
 
 
-class Change(BaseModel):
+class UserChange(BaseModel):
     """What is to be another: the role, the password, or both."""
 
     role: RoleName | None = None
@@ -58,7 +57,7 @@ async def add_user(given: NewUser, parts: PartsDep, person: Engineer) -> User:
 
 
 @router.patch("/users/{name}")
-async def change_user(name: Name, given: Change, parts: PartsDep, person: Engineer) -> User:
+async def change_user(name: Name, given: UserChange, parts: PartsDep, person: Engineer) -> User:
     """Give a user another role or password; the user's sessions end."""
     kept = None if given.password is None else await _kept(parts, given.password)
     role = None if given.role is None else Role[given.role]

@@ -9,7 +9,7 @@ const EVERY_MS = 10_000;
 const BETWEEN_MS = 500; // in a flood
 
 export function useAlarms(asked: Asked): Answer<AlarmPage> {
-  const answer = useAsk<AlarmPage>("alarms", asked, EVERY_MS);
+  const answer = useAsk("alarms", asked, EVERY_MS);
   const last = useRef({ change: 0, at: 0 });
   const change = alarmsChanged.value;
   useEffect(() => {

@@ -1,6 +1,7 @@
 // Asks for a resource while a component is shown, again and again if wished; keeps the last answer when one fails.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { address, asProblem, call, isPassing, RETRY_MS, type Asked, type ProblemError } from "./http";
+import type { Told } from "./routes";
 
 export interface Answer<T> {
   data: T | undefined;
@@ -10,7 +11,8 @@ export interface Answer<T> {
 }
 
 /** `resource` null asks nothing. With `every`, asks again that many milliseconds after each answer. */
-export function useAsk<T>(resource: string | null, asked: Asked = {}, every = 0): Answer<T> {
+export function useAsk<R extends string>(resource: R | null, asked: Asked = {}, every = 0): Answer<Told<"get", R>> {
+  type T = Told<"get", R>;
   const url = resource === null ? null : address(resource, asked);
   const [state, set] = useState<{ url: string | null; data?: T; problem?: ProblemError; asking: boolean }>({
     url: null,

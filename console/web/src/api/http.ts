@@ -1,5 +1,6 @@
 // Requests to the console's REST API, and what can go wrong with them.
 import { again, become, session } from "./person";
+import type { Sent, Told } from "./routes";
 
 const API = "/api/v1/";
 
@@ -71,8 +72,10 @@ export async function call<T>(method: string, url: string, body?: unknown, signa
   throw new ProblemError(answer.status, String(title ?? answer.statusText), String(detail ?? ""), more);
 }
 
-export const get = <T>(resource: string, asked?: Asked, signal?: AbortSignal) =>
-  call<T>("GET", address(resource, asked), undefined, signal);
-export const post = <T>(resource: string, body: unknown, signal?: AbortSignal) =>
-  call<T>("POST", address(resource), body, signal);
-export const remove = (resource: string) => call<null>("DELETE", address(resource));
+export const get = <R extends string>(resource: R, asked?: Asked, signal?: AbortSignal) =>
+  call<Told<"get", R>>("GET", address(resource, asked), undefined, signal);
+export const post = <R extends string>(resource: R, body: Sent<"post", R>, signal?: AbortSignal) =>
+  call<Told<"post", R>>("POST", address(resource), body, signal);
+export const patch = <R extends string>(resource: R, body: Sent<"patch", R>) =>
+  call<Told<"patch", R>>("PATCH", address(resource), body);
+export const remove = <R extends string>(resource: R) => call<Told<"delete", R>>("DELETE", address(resource));

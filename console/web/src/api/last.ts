@@ -2,7 +2,7 @@
 import { useEffect } from "preact/hooks";
 import { post } from "./http";
 import { learn } from "./live";
-import type { Last, Page } from "./types";
+import type { Last } from "./types";
 
 const WAIT_MS = 120; // while somebody scrolls
 const MOST = 1_000; // topics in a request
@@ -25,7 +25,7 @@ export function useLast(topics: readonly string[]): void {
 export async function fetchLast(topics: readonly string[], signal?: AbortSignal): Promise<Map<string, Last>> {
   const found = new Map<string, Last>();
   for (let at = 0; at < topics.length; at += MOST) {
-    const page = await post<Page<Last>>("last", { topics: topics.slice(at, at + MOST) }, signal);
+    const page = await post("last", { topics: topics.slice(at, at + MOST) }, signal);
     for (const item of page.items) {
       found.set(item.topic, item);
       learn(item.topic, { ...item, time: new Date(item.time).getTime() });

@@ -1,7 +1,7 @@
 // Lists that come a page at a time.
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { address, asProblem, call, isPassing, RETRY_MS, type Asked, type ProblemError } from "./http";
-import type { Page } from "./types";
+import type { ItemOf, Told } from "./routes";
 
 export interface Pages<T, P> {
   items: T[];
@@ -13,7 +13,13 @@ export interface Pages<T, P> {
   again: () => void;
 }
 
-export function usePages<T, P extends Page<T> = Page<T>>(resource: string, asked: Asked): Pages<T, P> {
+interface Page<T> {
+  items: readonly T[];
+  next: string | null;
+}
+
+export function usePages<R extends string>(resource: R, asked: Asked): Pages<ItemOf<R>, Told<"get", R>> {
+  type P = Page<ItemOf<R>>;
   const url = address(resource, asked);
   const [pages, setPages] = useState<P[]>([]);
   const [problem, setProblem] = useState<ProblemError>();
@@ -49,7 +55,7 @@ export function usePages<T, P extends Page<T> = Page<T>>(resource: string, asked
   const next = pages.at(-1)?.next ?? null;
   return {
     items: pages.flatMap((page) => page.items),
-    first: pages[0],
+    first: pages[0] as Told<"get", R> | undefined,
     problem,
     asking,
     more: next === null ? undefined : () => void ask(next, pages),

@@ -1,15 +1,7 @@
 // Who is logged in, and what they may do.
 import { computed, signal } from "@preact/signals";
+import type { Role, Session } from "./types";
 
-export type Role = "viewer" | "operator" | "engineer";
-export interface Session {
-  name: string;
-  role: Role;
-  via: string;
-  read_only: boolean;
-  insecure: boolean;
-  csrf: string | null;
-}
 
 /** undefined: not asked yet; null: nobody. */
 export const session = signal<Session | null | undefined>(undefined);

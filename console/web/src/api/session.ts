@@ -1,7 +1,7 @@
 // Logging in and out.
 import { signal } from "@preact/signals";
-import { call, ProblemError } from "./http";
-import { become, type Session } from "./person";
+import { get, post, ProblemError, remove } from "./http";
+import { become } from "./person";
 
 /** How one can log in here. */
 export const ways = signal<readonly string[]>(["password"]);
@@ -9,7 +9,7 @@ export const ways = signal<readonly string[]>(["password"]);
 /** Asks the console who is logged in; throws ProblemError when it does not answer. */
 export async function load(): Promise<void> {
   try {
-    become(await call<Session>("GET", "/api/v1/session"));
+    become(await get("session"));
   } catch (error) {
     if (!(error instanceof ProblemError) || error.status !== 401) throw error;
     if (Array.isArray(error.more.login)) ways.value = error.more.login as string[];
@@ -19,17 +19,17 @@ export async function load(): Promise<void> {
 
 /** Throws ProblemError. */
 export async function logIn(name: string, password: string): Promise<void> {
-  await call("POST", "/api/v1/session", { name, password });
+  await post("session", { name, password });
   await load();
 }
 
 /** Throws ProblemError. Loads the page anew: nothing of this person stays in it. */
 export async function logOut(): Promise<void> {
-  await call("DELETE", "/api/v1/session");
+  await remove("session");
   location.reload();
 }
 
 /** Throws ProblemError. The session is another one then, with another token. */
 export async function changePassword(old: string, next: string): Promise<void> {
-  become(await call<Session>("POST", "/api/v1/session/password", { old, new: next }));
+  become(await post("session/password", { old, new: next }));
 }

@@ -1,140 +1,32 @@
-// What the REST API answers.
+// What the REST API answers, under the names that the pages use.
+import type { components } from "../../generated/api";
+
+type Schemas = components["schemas"];
+
 export type Value = number | string | boolean | null;
-export type Quality = "good" | "uncertain" | "bad";
 
-export interface Page<T> {
-  items: T[];
-  next: string | null;
-  total?: number;
-}
-export interface Tag {
-  topic: string;
-  device: string;
-  tag: string;
-  unit: string | null;
-  since: string | null;
-  address: string | null;
-  type: string | null;
-  writable: boolean | null;
-  min: number | null;
-  max: number | null;
-}
-export interface Last {
-  topic: string;
-  time: string;
-  value: Value;
-  quality: Quality;
-  unit: string | null;
-}
-
-export type DeviceState = "online" | "degraded" | "offline" | "unknown";
-export interface Device {
-  path: string;
-  name: string;
-  protocol: string | null;
-  state: DeviceState;
-  reason: string;
-  since: string | null;
-  breaker: "closed" | "open" | null;
-  gateway: string | null;
-  last_reading: string | null;
-  tags: number | null;
-  endpoint: string | null;
-  interval: number | null;
-}
-export interface Gateway {
-  group: string;
-  member: string;
-  state: "online" | "offline";
-  version: string | null;
-  devices: number | null;
-  readings_per_second: number | null;
-  lateness_p99: number | null;
-  spool_messages: number | null;
-  spool_bytes: number | null;
-  spool_full_in: number | null;
-  receipts_outstanding: number | null;
-  ts: string | null;
-}
-export interface Consumer {
-  group: string;
-  number: number;
-  connected: boolean;
-}
-export interface Plant {
-  items: Device[];
-  gateways: Gateway[];
-  ingestion: { consumers: Consumer[]; lag_seconds: number | null };
-  broker: { connected: boolean; reason: string | null };
-  database: { connected: boolean; tier: string | null };
-  missing: string[];
-}
-
-export interface Point {
-  time: string;
-  quality: Quality;
-  value?: Value;
-  min?: number | null;
-  max?: number | null;
-  avg?: number | null;
-  first?: Value;
-  last?: Value;
-  count?: number;
-  good?: number;
-}
-export interface Span {
-  from: string;
-  to: string;
-}
-export interface Series {
-  topic: string;
-  unit: string | null;
-  resolution: string;
-  points: Point[];
-  gaps: Span[];
-}
-export interface Annotation extends Span {
-  id: number;
-  topic: string | null;
-  device: string | null;
-  text: string;
-  person: string;
-}
-
-export type Priority = "low" | "medium" | "high" | "critical";
-export type AlarmState =
-  | "normal"
-  | "unacknowledged"
-  | "acknowledged"
-  | "returned"
-  | "latched"
-  | "shelved"
-  | "suppressed"
-  | "out-of-service";
-export interface Alarm {
-  id: string;
-  topic: string;
-  device: string;
-  tag: string;
-  name: string;
-  state: AlarmState;
-  event: string;
-  active: boolean;
-  acknowledged: boolean;
-  occurrence: string;
-  since: string;
-  time: string;
-  value: Value;
-  limit: number | null;
-  unit: string | null;
-  priority: Priority;
-  text: string;
-  response: string;
-  by: string | null;
-  reason: string;
-  until: string | null;
-}
-export interface AlarmPage extends Page<Alarm> {
-  counts: { unacknowledged: number; active: number; shelved: number; by_priority: Record<Priority, number> };
-  missing: string[];
-}
+export type About = Schemas["About"];
+export type Alarm = Schemas["Alarm"];
+export type AlarmPage = Schemas["AlarmPage"];
+export type Annotation = Schemas["Annotation"];
+export type Cause = Schemas["Cause"];
+export type Checked = Schemas["Checked"];
+export type Device = Schemas["Device"];
+export type DeviceState = Device["state"];
+export type Entry = Schemas["Entry"];
+export type FileProblem = Schemas["FileProblem"];
+export type FileVersion = Schemas["FileVersion"];
+export type Gateway = Schemas["Gateway"];
+export type GatewayFiles = Schemas["GatewayFiles"];
+export type Hour = Schemas["Hour"];
+export type Key = Schemas["Key"];
+export type Last = Schemas["Last"];
+export type Plant = Schemas["Plant"];
+export type Priority = Alarm["priority"];
+export type Quality = Last["quality"];
+export type Role = Session["role"];
+export type Series = Schemas["Series"];
+export type Session = Schemas["Session"];
+export type Tag = Schemas["Tag"];
+export type User = Schemas["User"];
+export type Written = Schemas["Written"];

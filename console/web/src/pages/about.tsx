@@ -4,21 +4,8 @@ import { text } from "../text";
 import { Status } from "../ui/messages";
 import { Fact } from "./plant/device";
 
-interface Package {
-  name: string;
-  version: string;
-  licence: string | null;
-  part: string;
-}
-interface Answer {
-  version: string;
-  python: string;
-  tier: string;
-  licences: Package[];
-}
-
 export default function About() {
-  const answer = useAsk<Answer>("about");
+  const answer = useAsk("about");
   const about = answer.data;
   const { head, tiers } = text.about;
   return (

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { useAlarms } from "../api/alarms";
 import type { Asked } from "../api/http";
 import { usePages } from "../api/pages";
-import type { Alarm, Page, Priority } from "../api/types";
+import type { Priority } from "../api/types";
 import { query } from "../router";
 import { text } from "../text";
 import { Empty, Missing, Notice, Status } from "../ui/messages";
@@ -80,7 +80,7 @@ function Now({ state, asked }: { state: "active" | "shelved"; asked: Asked }) {
 }
 
 function History({ asked }: { asked: Asked }) {
-  const pages = usePages<Alarm, Page<Alarm>>("alarms", { ...asked, state: "history" });
+  const pages = usePages("alarms", { ...asked, state: "history" });
   return (
     <>
       <Status of={{ data: pages.first, problem: pages.problem, asking: pages.asking, again: pages.again }} />

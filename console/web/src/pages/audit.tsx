@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import type { Asked } from "../api/http";
 import { usePages } from "../api/pages";
 import { isOperator } from "../api/person";
-import type { Page } from "../api/types";
+import type { Entry } from "../api/types";
 import { moment, value } from "../format";
 import { text } from "../text";
 import { brief } from "../topic";
@@ -12,20 +12,6 @@ import { Icon } from "../ui/icon";
 import { Empty, Notice, Status } from "../ui/messages";
 import { Picker } from "../ui/picker";
 import { csv, save } from "../ui/save";
-
-interface Entry {
-  time: string;
-  source: string;
-  event: string;
-  person: string;
-  via: string;
-  address: string;
-  topic: string | null;
-  old: unknown;
-  new: unknown;
-  ok: boolean | null;
-  detail: Record<string, unknown>;
-}
 
 /** What consoles and gateways record. */
 const EVENTS = [
@@ -120,7 +106,7 @@ interface Props {
 }
 
 export function AuditTable({ asked, without = [], buttons = false }: Props) {
-  const pages = usePages<Entry, Page<Entry>>("audit", asked);
+  const pages = usePages("audit", asked);
   const { head } = text.audit;
   const rows = () => [
     Object.values(head),

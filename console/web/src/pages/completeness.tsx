@@ -2,34 +2,12 @@
 import { useMemo, useState } from "preact/hooks";
 import { useAsk } from "../api/ask";
 import type { Asked } from "../api/http";
+import type { Cause, Hour } from "../api/types";
 import { count, duration, moment } from "../format";
 import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Status } from "../ui/messages";
-
-interface Cause {
-  cause: string;
-  count: number;
-  estimated: boolean;
-  from: string;
-  to: string;
-}
-interface Hour {
-  device: string;
-  hour: string;
-  due: number;
-  read: number;
-  suppressed: number;
-  sent: number;
-  receipted: number;
-  stored: number;
-  duplicate: number;
-  late: number;
-  rejected: number;
-  missing: number;
-  causes: Cause[];
-}
 
 const COUNTS = ["due", "read", "suppressed", "sent", "receipted", "stored", "duplicate", "late", "rejected", "missing"] as const;
 const HOUR_MS = 3_600_000;
@@ -60,7 +38,7 @@ export default function Completeness() {
   until.setDate(until.getDate() + 1);
   const right = Number.isFinite(from.getTime());
   const asked: Asked = right ? { device, from: from.toISOString(), to: until.toISOString() } : {};
-  const answer = useAsk<{ items: Hour[] }>("completeness", asked, 30_000);
+  const answer = useAsk("completeness", asked, 30_000);
   const [find, setFind] = useState("");
   const items = answer.data?.items.filter((one) => one.device.includes(find));
   const show = (next: { device?: string; day?: string }) => go(to("/completeness", { device, day, ...next }), true);

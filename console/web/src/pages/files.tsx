@@ -4,29 +4,13 @@ import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { post } from "../api/http";
 import { isEngineer, mayChange } from "../api/person";
+import type { Checked, GatewayFiles } from "../api/types";
 import { go, query, to } from "../router";
 import { text } from "../text";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
 import { draft, keep } from "./files/drafts";
-import { Diff, Editor, Problems, type FileProblem } from "./files/editor";
+import { Diff, Editor, Problems } from "./files/editor";
 import { Versions } from "./files/versions";
-
-export interface FilesOf {
-  group: string;
-  member: string;
-  writable: boolean;
-  reason: string | null;
-  files: string[];
-}
-interface Content {
-  text: string;
-  digest: string;
-}
-interface Checked {
-  ok: boolean;
-  problems: FileProblem[];
-  diff?: string | null;
-}
 
 export default function Files() {
   if (!isEngineer.value) {
@@ -41,7 +25,7 @@ export default function Files() {
 }
 
 function Gateways() {
-  const answer = useAsk<{ gateways: FilesOf[] }>("files");
+  const answer = useAsk("files");
   const gateways = answer.data?.gateways ?? [];
   const name = query.value.get("gateway") ?? "";
   const gateway = gateways.find((one) => `${one.group}/${one.member}` === name) ?? gateways[0];
@@ -84,11 +68,11 @@ function Gateways() {
   );
 }
 
-const keyOf = (gateway: FilesOf, file: string) => `${gateway.group}/${gateway.member}/${file}`;
+const keyOf = (gateway: GatewayFiles, file: string) => `${gateway.group}/${gateway.member}/${file}`;
 
-function One({ gateway, file }: { gateway: FilesOf; file: string }) {
+function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
   const where = { group: gateway.group, member: gateway.member };
-  const content = useAsk<Content>("files/content", { ...where, file });
+  const content = useAsk("files/content", { ...where, file });
   const [edited, setEdited] = useState(draft(keyOf(gateway, file)));
   const [checked, setChecked] = useState<Checked>();
   const [diff, setDiff] = useState<string>();
@@ -114,12 +98,12 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
 
   const check = () => {
     forget();
-    return act.run(async () => setChecked(await post<Checked>("files/check", body)));
+    return act.run(async () => setChecked(await post("files/check", body)));
   };
   const compare = () => {
     forget();
     return act.run(async () => {
-      const found = await post<Checked>("files/diff", body);
+      const found = await post("files/diff", body);
       setDiff(found.diff ?? "");
       if (found.problems.length) setChecked(found);
     });
@@ -133,7 +117,7 @@ function One({ gateway, file }: { gateway: FilesOf; file: string }) {
   const apply = () => {
     forget();
     return act.run(async () => {
-      const found = await post<Checked>("files/apply", { ...body, digest: edited?.digest ?? content.data?.digest });
+      const found = await post("files/apply", { ...body, digest: edited?.digest ?? content.data!.digest });
       if (found.ok) taken(text.files.applied);
       else setChecked(found);
     });

@@ -2,7 +2,6 @@
 import { useEffect } from "preact/hooks";
 import { useAsk } from "../api/ask";
 import { devicesChanged, useLive } from "../api/live";
-import type { Plant as Answer } from "../api/types";
 import { deviceAt, path } from "../router";
 import { text } from "../text";
 import { Missing, Status } from "../ui/messages";
@@ -17,7 +16,7 @@ const EVERY_DEVICE = ["device:"];
 const SETTLE_MS = 500;
 
 export function Plant() {
-  const answer = useAsk<Answer>("devices", {}, EVERY_MS);
+  const answer = useAsk("devices", {}, EVERY_MS);
   const plant = answer.data;
   useLive(EVERY_DEVICE);
   useEffect(() => {

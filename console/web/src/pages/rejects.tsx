@@ -4,26 +4,10 @@ import { useAct } from "../api/act";
 import { post } from "../api/http";
 import { usePages } from "../api/pages";
 import { mayChange } from "../api/person";
-import type { Page } from "../api/types";
+import type { Sent } from "../api/routes";
 import { bytes, count, moment } from "../format";
 import { text } from "../text";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
-
-interface Reject {
-  id: number;
-  time: string;
-  topic: string;
-  source: string | null;
-  tags: string[] | null;
-  reason: string;
-  payload: string;
-  bytes: number;
-  retry: "asked" | "under way" | null;
-  tried: string | null;
-}
-interface RejectPage extends Page<Reject> {
-  reasons: { reason: string; count: number }[];
-}
 
 const AGAIN_MS = 2_000; // while some are tried again
 
@@ -32,7 +16,7 @@ export default function Rejects() {
   const [chosen, setChosen] = useState<ReadonlySet<number>>(new Set());
   const [asked, setAsked] = useState<number>();
   const [left, setLeft] = useState(0);
-  const pages = usePages<Reject, RejectPage>("rejects", { reason });
+  const pages = usePages("rejects", { reason });
   const act = useAct();
   const { head } = text.rejects;
   const isWaiting = pages.items.some((one) => one.retry !== null);
@@ -41,9 +25,9 @@ export default function Rejects() {
     const timer = setTimeout(pages.again, AGAIN_MS);
     return () => clearTimeout(timer);
   }, [isWaiting, pages.first]);
-  const retry = (body: object) =>
+  const retry = (body: Sent<"post", "rejects/retry">) =>
     void act.run(async () => {
-      const answer = await post<{ asked: number; left: number }>("rejects/retry", body);
+      const answer = await post("rejects/retry", body);
       setAsked(answer.asked);
       setLeft(answer.left);
       setChosen(new Set());

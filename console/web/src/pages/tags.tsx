@@ -4,7 +4,7 @@ import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
 import { fetchLast, useLast } from "../api/last";
 import { reading, useLive } from "../api/live";
-import type { Device, Plant, Tag } from "../api/types";
+import type { Device, Tag } from "../api/types";
 import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { brief } from "../topic";
@@ -27,7 +27,7 @@ export default function Tags() {
   const choice: Choice = { show: (query.value.get("show") ?? "") as Show, sort: query.value.get("sort") ?? "" };
   const asked = { q, device };
   const list = `${device}?${q}`;
-  const plant = useAsk<Plant>("devices", {}, EVERY_MS).data;
+  const plant = useAsk("devices", {}, EVERY_MS).data;
   const devices: Devices = useMemo(() => new Map(plant?.items.map((one) => [one.path, one])), [plant]);
   const paged = useRows(isOfAll(choice) ? null : list, asked);
   const whole = useAll(isOfAll(choice) ? list : null, asked);

@@ -5,7 +5,7 @@ import type uPlot from "uplot";
 import { useAlarms } from "../api/alarms";
 import { useAsk } from "../api/ask";
 import { address } from "../api/http";
-import type { Alarm, Annotation, Page } from "../api/types";
+import type { Alarm, Annotation } from "../api/types";
 import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
@@ -42,7 +42,7 @@ export default function Trend() {
   const chart = useRef<uPlot | null>(null);
   const history = useHistory(parsed, Math.min(width, MOST_POINTS));
   const view = parsed.last ? { ...parsed, from: history.now - length(parsed.last)!, to: history.now } : parsed;
-  const notes = useAsk<Page<Annotation>>(
+  const notes = useAsk(
     parsed.topics.length ? "annotations" : null,
     { topic: parsed.topics, from: iso(parsed.from), to: parsed.last ? undefined : iso(parsed.to) },
     parsed.last ? 30_000 : 0,

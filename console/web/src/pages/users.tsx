@@ -2,30 +2,15 @@
 import { useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
-import { call, post, remove } from "../api/http";
-import { isEngineer, mayChange, session, type Role } from "../api/person";
+import { patch, post, remove } from "../api/http";
+import { isEngineer, mayChange, session } from "../api/person";
+import type { Key, Role, User } from "../api/types";
 import { moment } from "../format";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
 import { Dialog } from "../ui/dialog";
 import { Notice, Status, Trouble } from "../ui/messages";
 import { Prose } from "../ui/prose";
-
-interface User {
-  name: string;
-  role: Role;
-  created: string;
-  changed: string;
-}
-interface Key {
-  id: string;
-  name: string;
-  role: Role;
-  created: string;
-  created_by: string;
-  expires: string | null;
-  last_used: string | null;
-}
 
 const ROLES: readonly Role[] = ["viewer", "operator", "engineer"];
 
@@ -48,7 +33,7 @@ export default function Users() {
 }
 
 function UserTable() {
-  const answer = useAsk<{ items: User[] }>("users");
+  const answer = useAsk("users");
   const act = useAct();
   const [making, setMaking] = useState<"new" | User>();
   const [removing, setRemoving] = useState<User>();
@@ -128,10 +113,11 @@ function UserForm({ of, close, done }: { of: User | undefined; close: () => void
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const [name, role, password] = ["name", "role", "password"].map((key) => String(form.get(key) ?? ""));
+    const [name, password] = [String(form.get("name") ?? ""), String(form.get("password") ?? "")];
+    const role = roleOf(form);
     const ok = await act.run(() =>
       of
-        ? call("PATCH", `/api/v1/users/${encodeURIComponent(of.name)}`, { role, ...(password ? { password } : {}) })
+        ? patch(`users/${encodeURIComponent(of.name)}`, { role, ...(password ? { password } : {}) })
         : post("users", { name, role, password }),
     );
     if (ok) done();
@@ -158,7 +144,7 @@ function UserForm({ of, close, done }: { of: User | undefined; close: () => void
 }
 
 function KeyTable() {
-  const answer = useAsk<{ items: Key[] }>("keys");
+  const answer = useAsk("keys");
   const act = useAct();
   const [making, setMaking] = useState(false);
   const [made, setMade] = useState<string>();
@@ -254,8 +240,8 @@ function KeyForm({ close, done }: { close: () => void; done: (key: string) => vo
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const day = String(form.get("expires") ?? "");
     const expires = day ? new Date(`${day}T23:59:59`).toISOString() : null;
-    const body = { name: String(form.get("name")), role: String(form.get("role")), expires };
-    await act.run(async () => done((await post<{ key: string }>("keys", body)).key));
+    const body = { name: String(form.get("name")), role: roleOf(form), expires };
+    await act.run(async () => done((await post("keys", body)).key));
   };
   return (
     <Dialog title={text.users.addKey} close={close}>
@@ -275,6 +261,8 @@ function KeyForm({ close, done }: { close: () => void; done: (key: string) => vo
     </Dialog>
   );
 }
+
+const roleOf = (form: FormData): Role => ROLES.find((one) => one === form.get("role")) ?? "viewer";
 
 function RoleField({ role }: { role: Role }) {
   return (

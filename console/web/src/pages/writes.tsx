@@ -6,7 +6,7 @@ import { post } from "../api/http";
 import { useLast } from "../api/last";
 import { reading, useLive } from "../api/live";
 import { isOperator, mayWrite } from "../api/person";
-import type { Page, Tag, Value } from "../api/types";
+import type { Tag, Value, Written } from "../api/types";
 import { typed as valueOf, value } from "../format";
 import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
@@ -19,15 +19,6 @@ import { Age, QualityOf } from "../ui/state";
 import { AuditTable } from "./audit";
 import { Fact } from "./plant/device";
 import { parse } from "./writes/value";
-
-interface Written {
-  topic: string;
-  old: Value;
-  new: Value;
-  read_back: Value;
-  ok: boolean;
-  error: string | null;
-}
 
 export default function Writes() {
   const topic = query.value.get("topic") ?? "";
@@ -48,7 +39,7 @@ function One({ topic }: { topic: string }) {
   useLast(topics);
   useLive(topics);
   const device = deviceOf(topic);
-  const tags = useAsk<Page<Tag>>("tags", { device, limit: 5_000 });
+  const tags = useAsk("tags", { device, limit: 5_000 });
   const tag = tags.data?.items.find((one) => one.topic === topic);
   const live = reading(topic).value;
   const [done, setDone] = useState<Written>();
@@ -138,8 +129,8 @@ function Form({ topic, tag, unit, tried }: FormProps) {
 
   const write = async () => {
     if (asked === undefined) return;
-    const expected = seen ? { value: present, time: new Date(seen.time).toISOString() } : null;
-    const ok = await act.run(async () => tried(await post<Written>("write", { topic, value: asked, expected })));
+    const expected = seen ? { value: present ?? null, time: new Date(seen.time).toISOString() } : null;
+    const ok = await act.run(async () => tried(await post("write", { topic, value: asked, expected })));
     setAsked(undefined);
     if (ok) setTyped("");
     else tried();

@@ -1,7 +1,7 @@
 // Finds a tag to add, by typing parts of its name.
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { asProblem, get } from "../api/http";
-import type { Page, Tag } from "../api/types";
+import type { Tag } from "../api/types";
 import { text } from "../text";
 import { brief } from "../topic";
 import { said } from "./messages";
@@ -33,7 +33,7 @@ export function Picker({ label, chosen, isOffered, pick }: Props) {
     const stop = new AbortController();
     const timer = setTimeout(() => {
       const limit = isOffered ? LOOKED_THROUGH : SHOWN + chosen.length;
-      get<Page<Tag>>("tags", { q: typed, limit }, stop.signal).then(
+      get("tags", { q: typed, limit }, stop.signal).then(
         (page) => {
           const offered = page.items.filter((tag) => !chosen.includes(tag.topic) && (!isOffered || isOffered(tag)));
           setFound(offered.slice(0, SHOWN));

@@ -20,7 +20,7 @@ const SETTLE_MS = 1_000; // until an event is stored, about
 export function OneAlarm({ id }: { id: string }) {
   const active = useAlarms({ state: "active", limit: MOST });
   const shelved = useAlarms({ state: "shelved", limit: MOST });
-  const pages = usePages<Alarm>(`alarms/${id}/journal`, {});
+  const pages = usePages(`alarms/${id}/journal`, {});
   useEffect(() => {
     const timer = setTimeout(pages.again, SETTLE_MS);
     return () => clearTimeout(timer);

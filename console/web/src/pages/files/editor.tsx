@@ -1,15 +1,9 @@
 // A text with line numbers, and what is wrong beside its lines.
 import { useEffect, useRef } from "preact/hooks";
+import type { FileProblem } from "../../api/types";
 import { text } from "../../text";
 import { Icon } from "../../ui/icon";
 import { Notice } from "../../ui/messages";
-
-export interface FileProblem {
-  file: string;
-  line: number | null;
-  message: string;
-  level: "error" | "warning";
-}
 
 const INDENT = "  ";
 

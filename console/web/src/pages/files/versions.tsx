@@ -4,28 +4,20 @@ import { useAct } from "../../api/act";
 import { useAsk } from "../../api/ask";
 import { post, ProblemError } from "../../api/http";
 import { mayChange } from "../../api/person";
+import type { FileVersion, GatewayFiles } from "../../api/types";
 import { moment } from "../../format";
 import { text } from "../../text";
 import { Dialog } from "../../ui/dialog";
 import { Status, Trouble } from "../../ui/messages";
-import type { FilesOf } from "../files";
-import type { FileProblem } from "./editor";
 
-interface Version {
-  id: string;
-  time: string;
-  person: string | null;
-  files: string[];
-}
-
-export function Versions({ gateway, rolledBack }: { gateway: FilesOf; rolledBack: () => void }) {
+export function Versions({ gateway, rolledBack }: { gateway: GatewayFiles; rolledBack: () => void }) {
   const where = { group: gateway.group, member: gateway.member };
-  const answer = useAsk<{ items: Version[] }>("files/history", where);
-  const [chosen, setChosen] = useState<Version>();
+  const answer = useAsk("files/history", where);
+  const [chosen, setChosen] = useState<FileVersion>();
   const act = useAct();
   const back = async () => {
     const ok = await act.run(async () => {
-      const done = await post<{ ok: boolean; problems: FileProblem[] }>("files/rollback", { ...where, id: chosen!.id });
+      const done = await post("files/rollback", { ...where, id: chosen!.id });
       const faults = done.problems.map((one) => `${one.file}:${one.line ?? ""} ${one.message}`).join("; ");
       if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, faults);
     });

@@ -1,7 +1,7 @@
 // One device: what is known about it, and where to look next.
 import type { ComponentChildren } from "preact";
 import { useAsk } from "../../api/ask";
-import type { Device, Page, Tag } from "../../api/types";
+import type { Device } from "../../api/types";
 import { count, duration, moment } from "../../format";
 import { to } from "../../router";
 import { text } from "../../text";
@@ -49,7 +49,7 @@ export function DevicePanel({ path, device }: { path: string; device: Device | u
 
 /** Of as many of its tags as a trend shows; texts are not drawn. */
 function TrendOf({ path }: { path: string }) {
-  const tags = useAsk<Page<Tag>>("tags", { device: path, limit: LOOKED_THROUGH }).data?.items ?? [];
+  const tags = useAsk("tags", { device: path, limit: LOOKED_THROUGH }).data?.items ?? [];
   const drawn = tags.filter((tag) => !/string|text/i.test(tag.type ?? "")).slice(0, MOST_TOPICS);
   if (!drawn.length) return null;
   return (

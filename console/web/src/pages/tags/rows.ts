@@ -2,7 +2,8 @@
 import { useCallback, useEffect, useRef, useState } from "preact/hooks";
 import { asProblem, get, isPassing, RETRY_MS, type Asked, type ProblemError } from "../../api/http";
 import { fetchLast } from "../../api/last";
-import type { Page, Tag } from "../../api/types";
+import type { Told } from "../../api/routes";
+import type { Tag } from "../../api/types";
 
 const PAGE = 1_000;
 const MOST = 5_000; // in a page of all
@@ -27,7 +28,7 @@ export function useRows(list: string | null, asked: Asked): Rows {
     at.busy = true;
     try {
       while (at.next !== null && at.tags.length <= at.wanted) {
-        const page = await get<Page<Tag>>("tags", { ...asked, limit: PAGE, after: at.next }, at.stop.signal);
+        const page = await get("tags", { ...asked, limit: PAGE, after: at.next }, at.stop.signal);
         at.tags = [...at.tags, ...page.items];
         at.next = page.next;
         set({ tags: at.tags, total: page.total ?? at.tags.length });
@@ -95,7 +96,7 @@ const noReach = () => undefined;
 export async function all(asked: Asked, stop?: AbortSignal): Promise<Tag[]> {
   const tags: Tag[] = [];
   for (let next: string | null = ""; next !== null; ) {
-    const page: Page<Tag> = await get("tags", { ...asked, limit: MOST, after: next }, stop);
+    const page: Told<"get", "tags"> = await get("tags", { ...asked, limit: MOST, after: next }, stop);
     tags.push(...page.items);
     next = page.next;
   }

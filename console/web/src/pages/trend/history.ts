@@ -49,7 +49,7 @@ export function useHistory(view: View, points: number): History {
       setAnswer((old) => ({ ...old, asking: true }));
       try {
         const asked = { topic: view.topics, from: iso(from), to: iso(end), points: Math.min(points, limit(view)) };
-        const { series } = await get<{ series: Series[] }>("history", asked, stop.signal);
+        const { series } = await get("history", asked, stop.signal);
         for (const one of series) {
           const newest = Date.parse(one.points.at(-1)?.time ?? "") || 0;
           tails.current.set(one.topic, (tails.current.get(one.topic) ?? []).filter((reading) => reading.time > newest));

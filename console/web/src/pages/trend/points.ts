@@ -44,16 +44,10 @@ export function fromReading({ time, value, quality }: Reading): Drawn {
 /** `tail` is what came live since the answer. */
 export function line(series: Series, tail: readonly Reading[]): Line {
   const points = series.points.map((point): Drawn => {
-    const bucket = point.count !== undefined;
-    const value = bucket ? (point.avg ?? null) : number(point.value);
-    return {
-      time: Date.parse(point.time),
-      value,
-      min: bucket ? (point.min ?? null) : value,
-      max: bucket ? (point.max ?? null) : value,
-      shown: bucket ? (point.avg ?? point.last ?? null) : (point.value ?? null),
-      quality: point.quality,
-    };
+    const { quality } = point;
+    const time = Date.parse(point.time);
+    if (!("count" in point)) return fromReading({ ...point, time, unit: series.unit });
+    return { time, value: point.avg, min: point.min, max: point.max, shown: point.avg ?? point.last, quality };
   });
   const newest = points.at(-1)?.time ?? 0;
   for (const reading of tail) if (reading.time > newest) points.push(fromReading(reading));
