@@ -8,10 +8,10 @@ from typing import get_args
 
 from gateway.config.expressions import KnownTag, kind_of, read_expression, refuse_torn
 from gateway.config.schema import DerivedKeys, TagKeys
-from gateway.derived.definition import DerivedTag, Kind
 from nexus.alarms.expression import ExpressionError, parse
 from nexus.config.block import Block
 from nexus.config.location import SourceLocation, WrongKeyError, reported
+from nexus.readings.definition import DerivedTag, Kind
 
 SOURCES: tuple[Kind, ...] = get_args(Kind)
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}

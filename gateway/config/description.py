@@ -1,9 +1,9 @@
 """A device as people are told of it: nothing of its settings but where it is. Pure."""
 
 from gateway.config.devices import ConfiguredDevice
-from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Tag
 from nexus.contract.description import Description, TagDescription
+from nexus.readings.definition import DerivedTag
 
 
 def describe(one: ConfiguredDevice, group: str, gateway: str, now_ms: int) -> Description:

@@ -22,7 +22,6 @@ from gateway.config.tags import Tags
 from gateway.config.templates import Templates
 from gateway.config.variables import PREFIX, allowed
 from gateway.delivery.publish_options import PublishOptions
-from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, Driver
 from nexus.alarms.definition import AlarmDefinition
 from nexus.config.block import Block, Items
@@ -31,6 +30,7 @@ from nexus.config.location import SourceLocation, shown_name, without_wrong_keys
 from nexus.config.yaml_source import Reader
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
+from nexus.readings.definition import DerivedTag
 
 MOST_TAGS = 2_500_000  # a template of thousands of tags, in thousands of devices, is a slip
 

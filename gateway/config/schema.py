@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
-from gateway.polling.report import Report
 from nexus.config.diagnostics import shown
 from nexus.process.duration import EXAMPLES, PATTERN, Seconds, seconds
+from nexus.readings.report import Report
 
 SHORTEST_INTERVAL = 0.1
 _SMALLEST_SCALE = 1e-30  # its inverse must be a number, too

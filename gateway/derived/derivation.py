@@ -4,11 +4,11 @@ from collections.abc import Collection
 
 from gateway import metrics
 from gateway.config.devices import ConfiguredDevice
-from gateway.derived.calculation import Calculation
 from nexus.contract.reading import Reading
 from nexus.contract.totals import Totals
 from nexus.process import log
 from nexus.process.clock import now_ms
+from nexus.readings.calculation import Calculation
 
 
 class Derivation:

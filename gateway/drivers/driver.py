@@ -13,8 +13,8 @@ from typing import Generic
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from gateway.polling.report import Report
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.readings.report import Report
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel, default=BaseModel)
 AddressT = TypeVar("AddressT", default=object)

@@ -6,11 +6,11 @@ from gateway import metrics
 from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
 from gateway.derived.derivation import Derivation
-from gateway.polling.report import Changes
 from gateway.polling.tally import Cause, Tally
 from nexus.contract.reading import Quality, Reading
 from nexus.contract.totals import Totals
 from nexus.process.clock import now_ms
+from nexus.readings.report import Changes
 
 OnScan = Callable[[ConfiguredDevice, list[Reading]], None]
 

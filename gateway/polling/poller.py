@@ -14,8 +14,8 @@ from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
+from gateway.polling.gap import Gap
 from gateway.polling.intake import Intake, OnScan
-from gateway.polling.report import Gap
 from gateway.polling.scans import Scans
 from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from gateway.config.devices import ConfiguredDevice
-from gateway.derived.calculation import Calculation
 from nexus.alarms.definition import AlarmDefinition, Lost
 from nexus.alarms.device import DeviceAlarms
 from nexus.alarms.machine import Change
 from nexus.contract.ack import Action, Request
 from nexus.contract.reading import Reading, Value
+from nexus.readings.calculation import Calculation
 
 PERIOD_MS = 600_000  # by which EEMUA 191 counts
 

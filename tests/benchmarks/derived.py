@@ -13,10 +13,10 @@ from functools import partial
 from time import process_time
 from typing import Any
 
-from gateway.derived.calculation import Calculation
-from gateway.derived.definition import DerivedTag
 from nexus.alarms.expression import parse
 from nexus.contract.reading import Reading, Value
+from nexus.readings.calculation import Calculation
+from nexus.readings.definition import DerivedTag
 
 VALUES: Mapping[str, Any] = {"voltage": 230.0, "current": 12.5, "temperature": 84.5, "stopped": False, "status": 10}
 EXPRESSIONS: Mapping[str, Callable[[Mapping[str, Any]], Value]] = {

@@ -32,12 +32,12 @@ from gateway.drivers.opcua import values as opcua_values
 from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.settings import Settings
 from gateway.polling.poller import Poller
-from gateway.polling.report import Report
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
 from gateway.tools import browse
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Quality, Reading
+from nexus.readings.report import Report
 from simulators import opcua as simulator
 from simulators.fault import Fault, Faults
 from tests.parts import PATIENCE, free_port

@@ -11,11 +11,11 @@ from pydantic import create_model
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
-from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, Tag
 from gateway.http import DeviceCache
 from nexus.alarms.expression import parse
 from nexus.contract.reading import Quality, Reading
+from nexus.readings.definition import DerivedTag
 
 NO_SETTINGS = create_model("NoSettings")()
 

@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from gateway.polling.report import Changes, Gap, Report
+from gateway.polling.gap import Gap
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.readings.report import Changes, Report
 
 
 def sent(report: Report, values: list[Value], step: int = 1000) -> list[Value]:

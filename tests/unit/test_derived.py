@@ -11,8 +11,6 @@ from hypothesis import strategies as st
 from mqtt5 import QoS
 
 from gateway.delivery.control_topics import ControlTopics
-from gateway.derived.calculation import Calculation
-from gateway.derived.definition import DerivedTag, Kind
 from gateway.derived.kept_totals import KeptTotals
 from gateway.derived.shared_totals import SharedTotals
 from nexus.alarms.expression import parse
@@ -20,6 +18,8 @@ from nexus.contract import topic
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.totals import Kept, encode_totals
 from nexus.mqtt import Message
+from nexus.readings.calculation import Calculation
+from nexus.readings.definition import DerivedTag, Kind
 
 HOUR = 3_600_000
 

@@ -11,14 +11,14 @@ from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
-from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, Tag
 from gateway.polling.intake import Intake
-from gateway.polling.report import Report
 from gateway.polling.tally import Tally
 from nexus.alarms.definition import Above, AlarmDefinition, Bad, Lost
 from nexus.alarms.expression import parse
 from nexus.contract.reading import Quality, Reading
+from nexus.readings.definition import DerivedTag
+from nexus.readings.report import Report
 
 DERIVED = (
     DerivedTag("double", "expression", parse("a * 2"), report=Report(max_silence=60.0)),

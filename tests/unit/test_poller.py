@@ -14,15 +14,15 @@ from pydantic import create_model
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
-from gateway.derived.definition import DerivedTag
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
 from gateway.polling.poller import Poller
-from gateway.polling.report import Report
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
 from nexus.alarms.expression import parse
 from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.readings.definition import DerivedTag
+from nexus.readings.report import Report
 
 NO_SETTINGS = create_model("NoSettings")()
 TAGS: tuple[Tag, ...] = tuple(Tag(name, None, interval=0.1) for name in "abc")

@@ -9,8 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from gateway.commands.writing import Written, confirmed
 from gateway.drivers.driver import DeviceError, Tag, WriteError
-from gateway.polling.report import Report
 from nexus.contract.reading import Reading, Value
+from nexus.readings.report import Report
 
 FLOAT: Tag = Tag("t", None)
 

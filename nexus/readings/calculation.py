@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from gateway.derived.definition import DerivedTag
-from gateway.derived.totals import Total
 from nexus.alarms.expression import EvaluationError
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.totals import Kept, TotalKind, Totals
+from nexus.readings.definition import DerivedTag
+from nexus.readings.totals import Total
 
 _UNCERTAIN, _BEST = int(Quality.UNCERTAIN), 255
 _MOST_APART_MS = 1_000  # beyond, a clock was set back
@@ -26,7 +26,7 @@ class Calculation:
         self._inputs = frozenset(name for tag in tags for name in tag.expression.names)
         self._last: dict[str, Reading] = {}  # of the inputs
         self._values: dict[str, Value] = {}  # likewise; None is a bad one
-        self._made: dict[str, Reading] = {}  # the last result of each expression
+        self._made: dict[str, Reading] = {}  # the last result of each tag
         self.faults: dict[str, str] = {}
         self.fault_count = 0
 
@@ -47,6 +47,15 @@ class Calculation:
     def tick(self, silent: Collection[str], now: int) -> list[Reading]:
         """Totals go on, and those of `silent` are confirmed: their inputs are as they were."""
         return self._calculated(set(), now, {*self._totals, *silent})
+
+    def resume(self, inputs: Iterable[Reading], made: Iterable[Reading]) -> None:
+        """Goes on from the last readings of the inputs, and from what was made last; nothing follows from them anew."""
+        for reading in inputs:
+            self._take(reading)
+        for reading in made:
+            self._made[reading.tag] = reading
+            if reading.tag in self._inputs:
+                self._take(reading)
 
     def _take(self, reading: Reading) -> None:
         self._last[reading.tag] = reading
@@ -80,8 +89,8 @@ class Calculation:
         if (total := self._totals.get(tag.name)) is not None:
             rate = value if isinstance(value, int | float) else None
             total.add(rate, now)
-            return Reading(tag.name, now, total.value, _UNCERTAIN if rate is None else quality)
-        if value is None and quality >= _UNCERTAIN:
+            time, value, quality = now, total.value, _UNCERTAIN if rate is None else quality
+        elif value is None and quality >= _UNCERTAIN:
             quality = int(Quality.BAD)
         reading = _apart(Reading(tag.name, time, value, quality), self._made.get(tag.name))
         self._made[tag.name] = reading

@@ -2,8 +2,8 @@
 
 from math import isfinite
 
-from gateway.derived.definition import DerivedTag
 from nexus.contract.totals import Kept
+from nexus.readings.definition import DerivedTag
 
 SHORTEST_GAP_MS = 60_000  # what is longer, and than three intervals, is not counted: nobody knows what was meanwhile
 _INTERVALS = 3

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from gateway.polling.report import Report
 from nexus.alarms.expression import Expression
 from nexus.contract.totals import TotalKind
+from nexus.readings.report import Report
 
 Kind = Literal["expression", TotalKind]
 
