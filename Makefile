@@ -79,6 +79,7 @@ lint: setup
 	@.venv/bin/ruff format --quiet --check .
 	@.venv/bin/mypy --no-error-summary
 	@.venv/bin/mypy --no-error-summary docs/examples/own-driver/nexus_lines.py
+	@scripts/web lint
 	@.venv/bin/lint-imports >.import-linter.log || { cat .import-linter.log; exit 1; }
 	@rm -f .import-linter.log
 

@@ -41,7 +41,7 @@ export function useAsk<R extends string>(resource: R | null, asked: Asked = {}, 
         set((old) => ({ ...old, url, problem, asking: false }));
         if (isPassing(problem)) wait = Math.max(every, RETRY_MS);
       }
-      if (wait) timer = setTimeout(() => void whenSeen(ask), wait);
+      if (wait) timer = setTimeout(() => whenSeen(ask), wait);
     };
     void ask();
     return () => {
@@ -55,6 +55,6 @@ export function useAsk<R extends string>(resource: R | null, asked: Asked = {}, 
 
 /** A page that nobody sees asks nothing. */
 function whenSeen(ask: () => Promise<void>): void {
-  if (!document.hidden) return void ask();
-  document.addEventListener("visibilitychange", () => void whenSeen(ask), { once: true });
+  if (document.hidden) document.addEventListener("visibilitychange", () => whenSeen(ask), { once: true });
+  else void ask();
 }

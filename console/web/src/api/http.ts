@@ -69,8 +69,10 @@ export async function call<T>(method: string, url: string, body?: unknown, signa
     if (method === "GET") return again(signal).then(() => call<T>(method, url, body, signal));
   }
   const { title, detail, ...more } = (content ?? {}) as Record<string, unknown>;
-  throw new ProblemError(answer.status, String(title ?? answer.statusText), String(detail ?? ""), more);
+  throw new ProblemError(answer.status, texts(title) ?? answer.statusText, texts(detail) ?? "", more);
 }
+
+const texts = (of: unknown) => (typeof of === "string" ? of : undefined);
 
 export const get = <R extends string>(resource: R, asked?: Asked, signal?: AbortSignal) =>
   call<Told<"get", R>>("GET", address(resource, asked), undefined, signal);

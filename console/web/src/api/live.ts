@@ -62,7 +62,7 @@ export function learn(topic: string, next: Reading): void {
 
 /** Subscribes to these topics (or `device:` paths) while the component is shown; `hear` is told of each reading. */
 export function useLive(topics: readonly string[], hear?: Hear): void {
-  const key = useMemo(() => [...topics].sort().join("\n"), [topics]);
+  const key = useMemo(() => topics.toSorted().join("\n"), [topics]);
   useEffect(() => {
     const mine = key ? key.split("\n") : [];
     for (const topic of mine) wanted.set(topic, (wanted.get(topic) ?? 0) + 1);

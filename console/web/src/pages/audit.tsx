@@ -105,7 +105,9 @@ interface Props {
   buttons?: boolean;
 }
 
-export function AuditTable({ asked, without = [], buttons = false }: Props) {
+const ALL: readonly string[] = [];
+
+export function AuditTable({ asked, without = ALL, buttons = false }: Props) {
   const pages = usePages("audit", asked);
   const { head } = text.audit;
   const rows = () => [

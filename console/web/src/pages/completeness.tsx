@@ -211,5 +211,5 @@ function byDevice(items: readonly Hour[]): Row[] {
     row.stored += one.stored;
     row.missing += one.missing;
   }
-  return [...found.values()].sort((a, b) => b.missing - a.missing || a.device.localeCompare(b.device, undefined, { numeric: true }));
+  return [...found.values()].toSorted((a, b) => b.missing - a.missing || a.device.localeCompare(b.device, undefined, { numeric: true }));
 }

@@ -5,6 +5,7 @@ import type { ProblemError } from "../api/http";
 import { load, logIn, ways } from "../api/session";
 import { here, query } from "../router";
 import { text } from "../text";
+import { entered } from "../ui/entered";
 import { Notice, said } from "../ui/messages";
 import { Preferences } from "../ui/shell";
 
@@ -44,7 +45,7 @@ function LoginForm({ note }: { note?: ComponentChildren }) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    void run(() => logIn(String(form.get("name")), String(form.get("password"))));
+    void run(() => logIn(entered(form, "name"), entered(form, "password")));
   };
 
   return (

@@ -67,7 +67,7 @@ export default function Tags() {
     ...tags.map((tag) => [tag.topic, ...columns.map((column) => column.raw(tag, reading(tag.topic).peek(), devices.get(tag.device)))]),
   ];
   const download = useAct();
-  const export_ = async () => {
+  const saveAll = async () => {
     const found = await all(asked);
     await fetchLast(found.map((tag) => tag.topic));
     save("tags.csv", csv(table(chosen(found, choice, devices))));
@@ -106,7 +106,7 @@ export default function Tags() {
         )}
         <Columns ids={ids} pick={pick} />
         <CopyButton label={text.common.copy} rows={copied} />
-        <button disabled={download.busy} onClick={() => void download.run(export_)}>
+        <button disabled={download.busy} onClick={() => void download.run(saveAll)}>
           <Icon name="download" /> {text.common.csv}
         </button>
       </div>
@@ -139,9 +139,9 @@ export default function Tags() {
           sort={choice.sort}
           onSort={(sort) => show({ sort })}
           onSeen={onSeen}
-          row={(index) => {
+          renderRow={(index) => {
             const tag = rows.tags[index];
-            if (!tag) return <GridRow key={index} index={index} children={<div role="cell">…</div>} />;
+            if (!tag) return <Coming key={index} index={index} />;
             const on = picked.has(tag.topic);
             return <Row key={tag.topic} index={index} tag={tag} device={devices.get(tag.device)} columns={columns} chosen={on} choose={choose} />;
           }}
@@ -154,6 +154,14 @@ export default function Tags() {
 
 const CHECK: Column = { id: "check", title: text.tags.chosen, width: "2rem", fixed: true };
 const TOPIC: Column = { id: "topic", title: text.tags.head.topic, width: "minmax(13rem, 2.4fr)" };
+
+function Coming({ index }: { index: number }) {
+  return (
+    <GridRow index={index}>
+      <div role="cell">…</div>
+    </GridRow>
+  );
+}
 
 interface RowProps {
   index: number;

@@ -10,6 +10,7 @@ import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
+import { entered } from "../ui/entered";
 import { Icon } from "../ui/icon";
 import { Empty, LiveAway, Trouble } from "../ui/messages";
 import { Picker } from "../ui/picker";
@@ -168,7 +169,7 @@ function Period({ view, open }: { view: View; open: (view: View) => void }) {
   const submit = (event: SubmitEvent) => {
     event.preventDefault();
     const given = new FormData(event.currentTarget as HTMLFormElement);
-    const [from, to] = ["from", "to"].map((name) => Date.parse(String(given.get(name))));
+    const [from, to] = ["from", "to"].map((name) => Date.parse(entered(given, name)));
     if (!(from! < to!)) return;
     box.current!.open = false;
     open(at(view, from!, to!));
@@ -204,7 +205,7 @@ function Step({ icon, label, press }: { icon: "left" | "right" | "plus" | "minus
 function nearest(view: View): string {
   const shown = Math.log(view.to - view.from);
   const far = (range: string) => Math.abs(Math.log(length(range)!) - shown);
-  return [...RANGES].sort((a, b) => far(a) - far(b))[0]!;
+  return RANGES.toSorted((a, b) => far(a) - far(b))[0]!;
 }
 
 function useKeys(view: View, open: (view: View) => void): void {

@@ -9,6 +9,7 @@ import { moment } from "../format";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
 import { Dialog } from "../ui/dialog";
+import { entered } from "../ui/entered";
 import { Notice, Status, Trouble } from "../ui/messages";
 import { Prose } from "../ui/prose";
 
@@ -113,7 +114,7 @@ function UserForm({ of, close, done }: { of: User | undefined; close: () => void
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const [name, password] = [String(form.get("name") ?? ""), String(form.get("password") ?? "")];
+    const [name, password] = [entered(form, "name"), entered(form, "password")];
     const role = roleOf(form);
     const ok = await act.run(() =>
       of
@@ -238,9 +239,9 @@ function KeyForm({ close, done }: { close: () => void; done: (key: string) => vo
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    const day = String(form.get("expires") ?? "");
+    const day = entered(form, "expires");
     const expires = day ? new Date(`${day}T23:59:59`).toISOString() : null;
-    const body = { name: String(form.get("name")), role: roleOf(form), expires };
+    const body = { name: entered(form, "name"), role: roleOf(form), expires };
     await act.run(async () => done((await post("keys", body)).key));
   };
   return (

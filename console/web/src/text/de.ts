@@ -285,7 +285,7 @@ export const de: Text = {
       realarmed: "erneut ausgelöst",
       reset: "zurückgesetzt",
       removed: "aus den Dateien entfernt",
-    } as Record<string, string>,
+    },
     until: (time: string) => `bis ${time}`,
     actions: {
       acknowledge: "Quittieren",

@@ -1,4 +1,5 @@
 // Every word of the pages. Other languages have the type of this table, so that none can lack a word.
+import type { Alarm } from "../api/types";
 
 const count = (n: number, one: string, many: string) => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 
@@ -285,7 +286,7 @@ export const en = {
       realarmed: "raised again",
       reset: "reset",
       removed: "removed from the files",
-    } as Record<string, string>,
+    } satisfies Record<Alarm["event"], string>,
     until: (time: string) => `until ${time}`,
     actions: {
       acknowledge: "Acknowledge",

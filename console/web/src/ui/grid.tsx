@@ -19,7 +19,7 @@ interface Props {
   count: number;
   /** Told the first and the last row in sight. */
   onSeen: (first: number, last: number) => void;
-  row: (index: number) => ComponentChildren;
+  renderRow: (index: number) => ComponentChildren;
   /** Another list begins at its top. */
   list: string;
   /** The column that it is sorted by, with a minus from the last to the first. */
@@ -27,7 +27,7 @@ interface Props {
   onSort: (sort: string) => void;
 }
 
-export function Grid({ label, columns, count, onSeen, row, list, sort, onSort }: Props) {
+export function Grid({ label, columns, count, onSeen, renderRow, list, sort, onSort }: Props) {
   const box = useRef<HTMLDivElement>(null);
   const [seen, setSeen] = useState<[number, number]>([0, 40]);
   const look = useCallback(() => {
@@ -51,7 +51,7 @@ export function Grid({ label, columns, count, onSeen, row, list, sort, onSort }:
   useEffect(() => onSeen(first, last), [first, last, list, count]);
   const template = columns.map((column) => column.width).join(" ");
   const rows = [];
-  for (let index = first; index <= last; index++) rows.push(row(index));
+  for (let index = first; index <= last; index++) rows.push(renderRow(index));
   return (
     <div
       ref={box}

@@ -4,6 +4,7 @@ import { useAct } from "../api/act";
 import { changePassword } from "../api/session";
 import { text } from "../text";
 import { Dialog } from "./dialog";
+import { entered } from "./entered";
 import { Notice, Trouble } from "./messages";
 
 export function PasswordDialog({ close }: { close: () => void }) {
@@ -12,7 +13,7 @@ export function PasswordDialog({ close }: { close: () => void }) {
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     const form = new FormData(event.currentTarget as HTMLFormElement);
-    setDone(await act.run(() => changePassword(String(form.get("old")), String(form.get("new")))));
+    setDone(await act.run(() => changePassword(entered(form, "old"), entered(form, "new"))));
   };
   return (
     <Dialog title={text.password.title} close={close}>

@@ -18,7 +18,7 @@ const NEXT_THEME: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "
 
 export function Shell({ children }: { children: ComponentChildren }) {
   const [open, setOpen] = useState(false);
-  const first = path.value.split("/")[1] || "plant";
+  const first = (path.value.split("/")[1] ?? "") || "plant";
   const title = first in text.nav ? text.nav[first as keyof typeof text.nav] : "";
   const main = useRef<HTMLElement>(null);
   const shown = useRef(first);

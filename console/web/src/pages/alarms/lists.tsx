@@ -80,7 +80,7 @@ export function Events({ items, named = false }: { items: readonly Alarm[]; name
               <td data-label={head.at} class="nowrap">
                 {moment(one.time, true)}
               </td>
-              <td data-label={head.event}>{text.alarms.events[one.event] ?? one.event}</td>
+              <td data-label={head.event}>{text.alarms.events[one.event]}</td>
               {named && (
                 <td data-label={head.priority}>
                   <PriorityOf alarm={one} />

@@ -1,4 +1,5 @@
 // One alarm: what it says, what to do, and all that happened to it.
+import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { alarmsChanged } from "../../api/live";
 import { usePages } from "../../api/pages";
@@ -66,15 +67,15 @@ export function OneAlarm({ id }: { id: string }) {
 
 function Facts({ alarm }: { alarm: Alarm }) {
   const { head } = text.alarms;
-  const facts = [
+  const facts: [string, ComponentChildren][] = [
     [head.text, alarm.text],
-    [head.state, <StateOf alarm={alarm} />],
-    [head.priority, <PriorityOf alarm={alarm} />],
+    [head.state, <StateOf key="state" alarm={alarm} />],
+    [head.priority, <PriorityOf key="priority" alarm={alarm} />],
     [head.time, moment(alarm.occurrence)],
     [head.value, measured(alarm)],
     [text.alarms.response, alarm.response],
-    [text.tags.head.device, <a href={toDevice(alarm.device)}>{alarm.device}</a>],
-  ] as const;
+    [text.tags.head.device, <a key="device" href={toDevice(alarm.device)}>{alarm.device}</a>],
+  ];
   return (
     <dl class="facts">
       {facts

@@ -97,7 +97,7 @@ function ofDevices(plant: Plant): Row[] {
   const explained = wrong.filter(isExplained).length;
   const rows = wrong
     .filter((device) => !isExplained(device))
-    .sort(worstFirst)
+    .toSorted(worstFirst)
     .map((device) => ({
       key: device.path,
       what: (

@@ -21,11 +21,11 @@ export const isOfAll = ({ show, sort }: Choice) => show !== "" || sort !== "";
 export function chosen(tags: readonly Tag[], { show, sort }: Choice, devices: Devices): Tag[] {
   const kept = tags.filter((tag) => show === "" || (show === "writable" ? tag.writable === true : hasProblem(tag, devices)));
   const column = COLUMNS.find((one) => one.id === sort.replace("-", ""));
-  if (!column) return sort === "-topic" ? kept.reverse() : kept;
+  if (!column) return sort === "-topic" ? kept.toReversed() : kept;
   const turn = sort.startsWith("-") ? -1 : 1;
   const key = column.key ?? column.raw;
   const keyed = kept.map((tag) => [key(tag, reading(tag.topic).peek(), devices.get(tag.device)), tag] as const);
-  return keyed.sort(([a], [b]) => compared(a, b, turn)).map(([, tag]) => tag);
+  return keyed.toSorted(([a], [b]) => compared(a, b, turn)).map(([, tag]) => tag);
 }
 
 /** Its value is not good, or nobody can read it now. */

@@ -17,10 +17,19 @@ export interface Rows {
   reach: (index: number) => void;
 }
 
+/** How far a list is fetched; `next` is null at its end. */
+interface Walk {
+  wanted: number;
+  busy: boolean;
+  next: string | null;
+  tags: Tag[];
+  stop: AbortController;
+}
+
 /** `list` names the search: when it changes, the old rows stay until the new ones are there; null asks nothing. */
 export function useRows(list: string | null, asked: Asked): Rows {
   const [state, set] = useState<{ tags: Tag[]; total?: number; problem?: ProblemError }>({ tags: [] });
-  const walk = useRef({ wanted: 0, busy: false, next: "" as string | null, tags: [] as Tag[], stop: new AbortController() });
+  const walk = useRef<Walk>({ wanted: 0, busy: false, next: "", tags: [], stop: new AbortController() });
 
   const go = useCallback(async () => {
     const at = walk.current;
