@@ -50,6 +50,8 @@ class Alarms:
         path = one.device.path
         if not one.alarms:
             self.words.remove(self.words.of(path))
+            if not self._alone:
+                guard.start(self._group, "device", self._clear(path), name=f"alarms {path}")
             return None
         polled = self._polled[path] = PolledAlarms(one, partial(self._say, one), self._ownership.may_poll)
         guard.start(self._group, "device", self._begin(one, polled), name=f"alarms {path}")
@@ -117,6 +119,13 @@ class Alarms:
         words.remove([word for word in found.stale if word.topic not in words.removed])
         for topic in found.faults.keys() - words.removed:
             words.retained.say(path, topic)
+
+    async def _clear(self, path: str) -> None:
+        """A device has no alarms any more: what another gateway, or we, said of them before ends."""
+        retained = await self.take_over.words(path)
+        if path not in self._polled and self._ownership.may_state(path):
+            stale = judge(path, (), {}, retained, now=now_ms(), own_wins=False).stale
+            self.words.remove([word for word in stale if word.topic not in self.words.removed])
 
     def _go_on(self, one: ConfiguredDevice, polled: PolledAlarms, before: dict[Key, Word]) -> None:
         """Alarms that stand get the texts that the file has now."""

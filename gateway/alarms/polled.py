@@ -33,6 +33,7 @@ class PolledAlarms:
         self._alarms: DeviceAlarms | None = None
         self._waiting: deque[tuple[Callable[[DeviceAlarms, int], list[Change]], int]] = deque(maxlen=MOST_WAITING)
         self._is_lost: bool | None = None  # not known yet
+        self._loss: str | None = None  # why it is lost
         self._failing: set[Key] = set()
         self._log = log.get("alarms").bind(device=self.name)
         self._loop = asyncio.get_running_loop()
@@ -61,12 +62,14 @@ class PolledAlarms:
         waiting, self._waiting = self._waiting, deque()
         for work, now in waiting:
             self._run(work, now)
+        if (reason := self._loss) is not None:  # this may have been one too many
+            self._run(lambda alarms, now: alarms.lost(now, reason), self._now())
         self._arm(self._alarms)
 
     def read(self, readings: Sequence[Reading]) -> None:
         """The device gave these."""
         if self._is_lost is not False:
-            self._is_lost = False
+            self._is_lost, self._loss = False, None
             self._do(lambda alarms, now: alarms.found(now))
         self._do(lambda alarms, now: alarms.read(readings, now))
 
@@ -77,7 +80,7 @@ class PolledAlarms:
     def lost(self, reason: str) -> None:
         """The device cannot be reached."""
         if self._is_lost is not True:
-            self._is_lost = True
+            self._is_lost, self._loss = True, reason
             self._do(lambda alarms, now: alarms.lost(now, reason))
 
     def ask(self, tag: str, name: str, request: Request) -> Change:

@@ -40,10 +40,12 @@ class Update(msgspec.Struct):
         return bool(self.words or self.events or self.done or self.devices)
 
     def add(self, later: "Update", most: int) -> None:
-        """Takes in a later one; of the events the last `most`."""
+        """Takes in a later one; of the events the last `most`. What is done already is not written at all."""
         self.words |= later.words
-        self.events = (self.events + later.events)[-most:]
-        self.done += later.done
+        done = {*self.done, *later.done}
+        events = self.events + later.events
+        self.events = [event for event in events if event[0] not in done][-most:]
+        self.done = sorted(done.difference(number for number, *_ in events))[-most:]
         self.devices |= later.devices
 
 

@@ -58,7 +58,7 @@ class SharedTotals:
 
     async def leave(self, connection: mqtt.Connection) -> None:
         """The gateway stops: publishes what is last. Raises MqttError."""
-        await self._say(connection, self._clock())
+        await asyncio.gather(*await self._say(connection, self._clock()))
 
     def handle(self, message: mqtt.Message) -> bool:
         """Takes a message if it has totals."""
@@ -72,8 +72,9 @@ class SharedTotals:
                 metrics.presences_refused.inc()
         return True
 
-    async def _say(self, connection: mqtt.Connection, before: float) -> None:
-        """What has changed of the devices of which nothing was said since `before`."""
+    async def _say(self, connection: mqtt.Connection, before: float) -> list["asyncio.Future[int]"]:
+        """What has changed of the devices of which nothing was said since `before`; gives the broker's answers."""
+        answers = []
         for path, totals in list(self._polled.items()):
             at, said = self._said.get(path, (0.0, b""))
             if (said and at > before) or not totals or not self._may_send(path):
@@ -83,7 +84,11 @@ class SharedTotals:
             if payload != said:
                 answer = await connection.publish(name, payload, retain=True, expiry=EXPIRY_SECONDS)
                 self._control.sent(name)
-                self._answered(name, await answer)
+                answer.add_done_callback(partial(self._done, name))
+                answers.append(answer)
+                if self._control.careful:
+                    await answer
+        return answers
 
     def _may_send(self, path: str) -> bool:
         now = self._clock()
@@ -92,6 +97,10 @@ class SharedTotals:
 
     def _name(self, path: str) -> str:
         return topic.totals(self._group, self._member, path)
+
+    def _done(self, name: str, answer: "asyncio.Future[int]") -> None:
+        if not answer.cancelled() and answer.exception() is None:
+            self._answered(name, answer.result())
 
     def _answered(self, name: str, code: int) -> None:
         if code >= mqtt.REFUSED:

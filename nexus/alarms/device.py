@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from nexus.alarms.condition import LostDevice, Truth, evaluator
 from nexus.alarms.definition import AlarmDefinition
 from nexus.alarms.look import EVERYWHERE, NOWHERE, UNCERTAIN, Band, Evaluator, Look, TagState
-from nexus.alarms.machine import Change, Machine, RequestError
+from nexus.alarms.machine import LOST, Change, Machine, RequestError
 from nexus.contract.ack import Request
 from nexus.contract.alarm import LONGEST_TEXT, Record
 from nexus.contract.reading import Reading, Value
@@ -295,6 +295,6 @@ class DeviceAlarms:
         self._is_hiding = hides
         for alarm in self._alarms.values():
             if not hides or (alarm.machine.is_open and alarm not in self._lost):
-                reason = "the device is lost" if hides else ""
+                reason = LOST if hides else ""
                 changes += alarm.machine.suppress(self._now, by_loss=hides, reason=reason)
         self._plan(self._alarms.values())

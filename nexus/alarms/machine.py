@@ -13,9 +13,11 @@ from nexus.contract.reading import Value
 
 CHATTERING_RAISES = 3  # so many within
 CHATTERING_MS = 60_000  # are chattering
+LOST = "the device is lost"  # the reason of what that suppresses
 AHEAD_MS = 3_600_000  # what is as far ahead was said by a clock that was wrong
 
 _LONGEST_SHELVING_MS = int(LONGEST_SHELVING * 1000)
+_SAME_MOMENT_MS = 1000  # several events of one moment have times of their own, a bit later
 
 
 class RequestError(Exception):
@@ -45,8 +47,8 @@ class Machine:
         self.chattering = 0  # how often it was
         # What suppresses an alarm by design is not in its record: it is told anew.
         hidden = record.state == "suppressed" and not record.suppressed
-        self.by_design = hidden and definition.suppressed_by is not None
-        self.by_loss = hidden and definition.suppressed_by is None
+        self.by_loss = hidden and (definition.suppressed_by is None or record.reason == LOST)
+        self.by_design = hidden and not self.by_loss
         self._flip: int | None = None  # when the delay ends, after which it is raised or cleared
         self._is_known = True
         self._is_seen = not self.masked or record.occurrence < record.since  # the occurrence, not masked
@@ -123,15 +125,18 @@ class Machine:
         self._raises.clear()
         if self.record.until is None:
             return []
-        return [self._become("shelved", now, {"until": self.record.until + by})]
+        moved = {"until": self.record.until + by, "since": max(0, self.record.since + by)}
+        return [self._become("shelved", now, moved)]
 
     def begin(self, now: int) -> list[Change]:
-        """The first moment: a record of a clock that was ahead neither shelves nor waits for longer than it may."""
+        """The first moment: whatever the clock says until it is set, a shelving is no longer than was asked."""
         if self._realarm is not None:
             self._realarm = min(self._realarm, self._next_realarm(now) or now)
-        if self.record.until is None or self.record.until <= now + _LONGEST_SHELVING_MS:
+        if self.record.until is None:
             return []
-        return [self._become("shelved", now, {"until": now + _LONGEST_SHELVING_MS})]
+        latest = now + min(_LONGEST_SHELVING_MS, max(0, self.record.until - self.record.since))
+        is_too_long = self.record.until > latest + _SAME_MOMENT_MS
+        return [self._become("shelved", now, {"until": latest})] if is_too_long else []
 
     def ask(self, request: Request, now: int) -> Change:
         """Does what a person asks. Raises RequestError."""

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from nexus.alarms.definition import Above, AlarmDefinition
+from nexus.alarms.definition import Above, AlarmDefinition, Lost
 from nexus.alarms.device import DeviceAlarms
 from nexus.alarms.expression import parse
 from nexus.alarms.machine import Change, RequestError
@@ -412,6 +412,23 @@ def test_a_record_of_a_clock_that_was_ahead_does_not_shelve_for_ever() -> None:
     plant.restart(plant.record)
     plant.read(0, 50)
 
+    assert plant.record.until == T + 60_000
+
+
+def test_a_boot_without_a_clock_does_not_prolong_a_shelving() -> None:
+    plant = Plant()
+    plant.ask(86_400_000_000, "shelve", seconds=3600.0)
+    plant.restart(plant.record)
+    plant.read(0, 50)  # a machine without a battery thinks that it is long ago
+    plant.changes += plant.alarms.clock_moved(86_400_000_000)
+
+    assert plant.record.until == T + 86_400_000_000 + 3_600_000
+
+
+def test_nobody_shelves_for_longer_than_seven_days_by_any_clock() -> None:
+    plant = Plant(record=Record("shelved", T, T, T, until=T + 86_400_000_000))
+    plant.read(0, 50)
+
     assert plant.record.until == T + int(LONGEST_SHELVING * 1000)
 
 
@@ -442,3 +459,18 @@ def test_what_suppresses_is_asked_anew_after_a_restart() -> None:
 
     assert plant.read(1000, 90) == "suppressed"
     assert plant.read(2000, False, tag="stopped") == "unacknowledged"
+
+
+def test_what_the_loss_of_the_device_suppressed_is_shown_again_after_a_restart_though_its_expression_is_unknown() -> (
+    None
+):
+    definitions = [replace(HIGH, suppressed_by=parse("stopped")), AlarmDefinition("lost", "", Lost())]
+    alarms = DeviceAlarms(definitions)
+    alarms.read([Reading("t", T, 90.0), Reading("stopped", T, False)], T)
+    alarms.lost(T + 1000, "no answer")
+    assert alarms.record("t", "high").state == "suppressed"
+
+    restarted = DeviceAlarms(definitions, alarms.records)
+    restarted.read([Reading("t", T, 90.0), Reading("stopped", T, None, Quality.BAD)], T + 2000)
+
+    assert restarted.record("t", "high").state == "unacknowledged"

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from gateway import metrics
+from gateway.alarms.record_file import Update
 from gateway.alarms.records import Records
 from gateway.delivery.batch import Batch
 
@@ -100,6 +101,16 @@ async def test_a_disk_that_refuses_is_said_once_and_tried_again(
         "the alarms' record cannot be written: alarms go on in memory",
         "the alarms' record is written again",
     ]
+
+
+def test_what_is_done_before_it_was_written_is_not_written() -> None:
+    update = Update()
+    for number in range(1000):
+        update.add(Update(events=[(number, "alarm/a", b"{}")]), 100)
+        update.add(Update(done=[number]), 100)
+    assert not update
+    update.add(Update(done=list(range(500))), 100)  # of what the disk has
+    assert update.done == list(range(400, 500)), "what stays on disk is published once more, and is harmless"
 
 
 @pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])

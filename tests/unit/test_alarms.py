@@ -322,6 +322,16 @@ async def test_a_removal_is_newer_than_what_it_ends_whatever_the_clock_says(tmp_
     assert gone.record.ts > ahead
 
 
+async def test_in_a_group_what_another_gateway_said_of_alarms_that_are_no_more_ends(
+    tmp_path: Path, raised: Word
+) -> None:
+    broker = Broker({TOPIC: alarm.encode(raised)})
+    async with gateway(tmp_path, broker, alone=False) as own:
+        assert own.alarms.of(device()) is None
+        await own.until(lambda: TOPIC not in broker.retained)
+    assert own.said == [("removed", "normal", False)]
+
+
 async def test_a_device_that_left_the_files_while_the_gateway_was_away(tmp_path: Path) -> None:
     async with gateway(tmp_path, Broker()) as own:
         (await own.polled(HIGH)).read(reading(81.0))

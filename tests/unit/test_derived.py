@@ -3,6 +3,8 @@
 import asyncio
 from math import isfinite
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import structlog
@@ -216,6 +218,24 @@ async def test_totals_that_another_gateway_has_said_are_gone_on_from(tmp_path: P
     for nonsense in (b"", b"{", b"[]", b"\xff", b'{"volume": {"kind": "total", "value": 1e999}}', b"[" * 100_000):
         assert heard(nonsense, "other")
     assert shared.of("other") == {}
+
+
+async def test_totals_do_not_wait_for_each_others_acknowledgements(tmp_path: Path) -> None:
+    """A broker that answers nothing yet."""
+    sent: list[str] = []
+
+    async def publish(name: str, _: bytes, **__: object) -> "asyncio.Future[int]":
+        sent.append(name)
+        return asyncio.get_running_loop().create_future()
+
+    shared = SharedTotals("g", "one", KeptTotals(tmp_path, 0), ControlTopics())
+    for path in ("a", "b", "c"):
+        shared.of(path)["volume"] = Kept("total", 1.0, None, 10)
+    running = asyncio.create_task(shared.run(cast(Any, SimpleNamespace(publish=publish))))
+    async with asyncio.timeout(10):
+        while len(sent) < 3:
+            await asyncio.sleep(0)
+    running.cancel()
 
 
 def test_topics_of_totals_are_no_presences() -> None:

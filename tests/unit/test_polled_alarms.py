@@ -99,6 +99,15 @@ async def test_a_device_that_was_lost_before_a_restart_and_answers_is_found() ->
     assert device.said == [("lost", "cleared")]
 
 
+async def test_a_loss_counts_though_too_much_was_read_since_for_all_to_wait() -> None:
+    device = Device(AlarmDefinition("lost", "", Lost()))
+    device.polled.lost("no answer")
+    for _ in range(module.MOST_WAITING):
+        device.polled.marked([Reading("t", 2, None, Quality.BAD)])
+    device.polled.begin({})
+    assert device.said == [("lost", "raised")]
+
+
 async def test_a_device_that_never_answered_is_lost() -> None:
     device = Device(AlarmDefinition("lost", "", Lost()))
     device.polled.begin({})
