@@ -2,56 +2,13 @@
 
 import json
 import os
-import stat
 from collections.abc import Mapping
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
-from nexus.config.diagnostics import Diagnostics
-from nexus.process.errors import ConfigError
+from nexus.config.files import MOST_BYTES, Files, content, read, signature
 
-MOST_BYTES = 64_000_000  # of all files: 5,000 devices of 20 tags, written out, have 11 million
-MOST_FILES = 10_000
-
-Files = dict[Path, bytes]
-Signature = tuple[tuple[object, ...], ...]
-
-
-def read(path: Path, diagnostics: Diagnostics) -> Files:
-    """The file, or the .yaml files of a directory. Raises ConfigError when there are none."""
-    found: Files = {}
-    left = MOST_BYTES
-    for file in _listed(path):
-        try:
-            data = _content(file, left)
-        except OSError as error:
-            diagnostics.add(file, None, _unreadable(file, error))
-            continue
-        except ValueError as error:
-            diagnostics.add(file, None, str(error))
-            continue
-        left -= len(data)
-        found[file] = data
-    _warn_of_folders(path, diagnostics)
-    return found
-
-
-def signature(path: Path) -> Signature:
-    """By time, size and inode of the files themselves: that also sees a ConfigMap swapped by symbolic link."""
-    try:
-        files = _listed(path)
-    except ConfigError as error:
-        return ((str(error),),)
-    found: list[tuple[object, ...]] = []
-    for file in files:
-        try:
-            seen = file.stat()
-        except OSError as error:
-            found.append((file.name, error.errno))
-            continue
-        found.append((file.name, seen.st_mtime_ns, seen.st_size, seen.st_ino, seen.st_mode))
-    return tuple(found)
+__all__ = ["Files", "digest", "keep", "kept_files", "place", "read", "signature"]
 
 
 def digest(files: Mapping[Path, bytes]) -> str:
@@ -87,54 +44,7 @@ def keep(files: Mapping[Path, bytes], kept: Path) -> None:
 def kept_files(kept: Path) -> Files | None:
     """The files that were good last, under their own names; None when there are none."""
     try:
-        found = json.loads(_content(kept, 2 * MOST_BYTES))
+        found = json.loads(content(kept, 2 * MOST_BYTES))
         return {Path(file): text.encode() for file, text in found.items()} or None
     except (OSError, ValueError, AttributeError):
         return None
-
-
-def _listed(path: Path) -> list[Path]:
-    try:
-        if not path.is_dir():
-            return [path]
-        files = sorted(file for file in path.iterdir() if _is_ours(file))
-    except OSError as error:
-        raise ConfigError(f"{path}: {_unreadable(path, error)}") from None
-    if not files:
-        raise ConfigError(f"{path}: this directory holds no .yaml file")
-    if len(files) > MOST_FILES:
-        raise ConfigError(f"{path}: this directory holds more than {MOST_FILES:,} .yaml files")
-    return files
-
-
-def _is_ours(file: Path) -> bool:
-    return file.suffix.lower() in (".yaml", ".yml") and file.name[0] != "."
-
-
-def _warn_of_folders(path: Path, diagnostics: Diagnostics) -> None:
-    with suppress(OSError):
-        # A mounted ConfigMap has its files in hidden folders, too.
-        folders = {file.parent for file in path.glob("*/*") if _is_ours(file) and file.parent.name[0] != "."}
-        for folder in sorted(folders):
-            diagnostics.warn(folder, None, "is a folder, whose files are not read: move them up")
-
-
-def _content(file: Path, most: int) -> bytes:
-    """Raises OSError, and ValueError for what must not be opened: a pipe would block, a device may do anything."""
-    if not stat.S_ISREG(file.stat().st_mode):
-        raise ValueError("is no ordinary file: remove it, or name it otherwise")
-    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
-        data = source.read(most + 1)
-    if len(data) > most:
-        raise ValueError(f"the device files have more than {MOST_BYTES // 1_000_000} MB: use templates")
-    return data
-
-
-def _unreadable(file: Path, error: OSError) -> str:
-    if isinstance(error, FileNotFoundError):
-        if file.is_symlink():
-            return f"is a link to {file.readlink()}, which is not there: remove the link, or put the file back"
-        return "cannot be read: no such file or directory"
-    if isinstance(error, PermissionError):
-        return f"cannot be read: user {os.geteuid()} may not; change its owner or mode"
-    return f"cannot be read: {error.strerror}"

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ValidationError
 
 from gateway import drivers
 from gateway.config import device_files, secret_files
-from gateway.config.alarms import read_alarms
 from gateway.config.conflicts import refuse_doubles, refuse_impossible, refuse_twins
-from gateway.config.derived import read_derived
 from gateway.config.device_files import Files
-from gateway.config.schema import BreakerKeys, DeviceKeys
+from gateway.config.schema import BreakerKeys, DeviceKeys, TagKeys
 from gateway.config.secret_files import SecretFolders
 from gateway.config.shared_tags import SharedTags
 from gateway.config.tags import Tags
@@ -24,7 +22,9 @@ from gateway.config.variables import PREFIX, allowed
 from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, Driver
 from nexus.alarms.definition import AlarmDefinition
+from nexus.config.alarms import read_alarms
 from nexus.config.block import Block, Items
+from nexus.config.derived import read_derived
 from nexus.config.diagnostics import Diagnostics, closest, messages_of, shown, unknown
 from nexus.config.location import SourceLocation, shown_name, without_wrong_keys
 from nexus.config.yaml_source import Reader
@@ -205,7 +205,7 @@ def _device(location: SourceLocation, found: _Found) -> ConfiguredDevice | None:
     # What is wrong with the device does not hide what is wrong with its tags.
     reader = Tags(location, keys, driver, assumed, is_whole=settings is not None)
     tags = reader.read(raw.get("tags"))
-    derived = read_derived(reader.derived, reader.known)
+    derived = read_derived(reader.derived, reader.known, TagKeys.model_fields)
     alarms = read_alarms(location, reader.locations, reader.known)
     if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
         return None

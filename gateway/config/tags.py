@@ -2,13 +2,13 @@
 
 from pydantic import BaseModel
 
-from gateway.config.derived import is_derived
-from gateway.config.expressions import Kind, KnownTag
 from gateway.config.overlaps import overlaps
 from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.drivers.driver import Driver, Tag
 from nexus.config.block import Block
+from nexus.config.derived import is_derived
 from nexus.config.diagnostics import shown
+from nexus.config.expressions import Kind, KnownTag
 from nexus.config.location import SourceLocation, shown_name, without_wrong_keys
 from nexus.contract import topic
 

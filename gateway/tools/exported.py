@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from gateway.config import devices as config
-from gateway.config.derived import is_derived
 from gateway.config.variables import CONNECTING
 from gateway.tools import sheet
 from gateway.tools.imported import OF_DEVICE
+from nexus.config.derived import is_derived
 
 TAG_COLUMNS = (
     "name", "address", "unit", "scale", "offset", "interval", "on_change", "deadband", "max_silence", "writable", "min",

@@ -6,12 +6,13 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway import drivers
-from gateway.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
-from gateway.config.derived import SOURCES
-from gateway.config.schema import DerivedKeys, DeviceKeys, TagKeys
+from gateway.config.schema import DeviceKeys, TagKeys
 from gateway.config.variables import CONNECTING
 from gateway.drivers.driver import Driver
 from gateway.tools import described
+from nexus.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
+from nexus.config.derived import SOURCES
+from nexus.config.keys import DerivedKeys
 from nexus.process.duration import EXAMPLES
 from nexus.process.errors import ConfigError
 

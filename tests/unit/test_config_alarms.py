@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.cluster.catalogue import definition
 from gateway.config import devices as config
-from gateway.config.alarm_keys import AlarmKeys
 from gateway.config.description import describe
 from gateway.config.devices import ConfiguredDevice
-from gateway.config.schema import DerivedKeys
 from nexus.alarms.definition import (
     Above,
     AlarmDefinition,
@@ -28,7 +26,9 @@ from nexus.alarms.definition import (
     When,
 )
 from nexus.alarms.expression import parse
+from nexus.config.alarm_keys import AlarmKeys
 from nexus.config.diagnostics import Diagnostics
+from nexus.config.keys import DerivedKeys
 from nexus.contract.reading import Value
 from nexus.process.errors import ConfigError
 from tests.unit.test_config import load

@@ -1,15 +1,15 @@
 """Tags that are derived from others: read, put in the order in which they are calculated, and no circle among them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import get_args
 
-from gateway.config.expressions import KnownTag, kind_of, read_expression, refuse_torn
-from gateway.config.schema import DerivedKeys, TagKeys
 from nexus.alarms.expression import ExpressionError, parse
 from nexus.config.block import Block
+from nexus.config.expressions import KnownTag, kind_of, read_expression, refuse_torn
+from nexus.config.keys import DerivedKeys
 from nexus.config.location import SourceLocation, WrongKeyError, reported
 from nexus.readings.definition import DerivedTag, Kind
 
@@ -30,24 +30,27 @@ def is_derived(raw: Block) -> bool:
     return any(key in raw for key in SOURCES)
 
 
-def read_derived(locations: Sequence[SourceLocation], known: dict[str, KnownTag]) -> list[DerivedTag]:
+def read_derived(
+    locations: Sequence[SourceLocation], known: dict[str, KnownTag], keys_of_read: Collection[str] = ()
+) -> list[DerivedTag]:
     """The valid ones, each after those that it is derived from; the others are reported.
 
-    `known` are all tags of the device, these included, of which more is known afterwards.
+    `known` are all tags of the device, these included, of which more is known afterwards; `keys_of_read` are the keys
+    of tags that are read from a device.
     """
     found: dict[str, _Found] = {}
     for location in locations:
-        if (one := reported(location, _read, location)) is not None:
+        if (one := reported(location, _read, location, keys_of_read)) is not None:
             found[one.keys.name] = one
     made = (reported(found[name].location, _made, found[name], known) for name in _ordered(found))
     return [tag for tag in made if tag is not None]
 
 
-def _read(location: SourceLocation) -> _Found | None:
+def _read(location: SourceLocation, keys_of_read: Collection[str]) -> _Found | None:
     """Its keys. Raises WrongKeyError."""
     raw = location.block
     refuse_torn(raw)
-    for key in raw.keys() & (TagKeys.model_fields.keys() - DerivedKeys.model_fields.keys()):
+    for key in (raw.keys() & set(keys_of_read)) - DerivedKeys.model_fields.keys():
         raise WrongKeyError(key, f"{key} is for tags that are read from the device: leave it out")
     if (keys := location.checked(DerivedKeys, raw)) is None:
         return None

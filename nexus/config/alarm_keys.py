@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from gateway.config.schema import Number, Truth
 from nexus.config.diagnostics import shown
+from nexus.config.keys import Number, Truth
 from nexus.process.duration import Seconds
 
 LONGEST_TEXT = 500

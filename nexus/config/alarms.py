@@ -1,15 +1,15 @@
 """The alarms of a device and of its tags, judged against the tags that there are."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from gateway.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
-from gateway.config.expressions import KnownTag, read_expression, refuse_torn
 from nexus.alarms import definition
 from nexus.alarms.definition import AlarmDefinition, Condition, Limit
 from nexus.alarms.expression import Expression
+from nexus.config.alarm_keys import CONDITIONS, OF_DEVICES, AlarmKeys
 from nexus.config.block import Block
 from nexus.config.diagnostics import closest, shown
+from nexus.config.expressions import KnownTag, read_expression, refuse_torn
 from nexus.config.location import SourceLocation, WrongKeyError, reported, shown_name
 from nexus.contract import topic
 from nexus.contract.reading import Value
@@ -26,10 +26,16 @@ _OF_TAGS = tuple(key for key in CONDITIONS if key != "lost")
 
 
 def read_alarms(
-    device: SourceLocation, tags: Mapping[str, SourceLocation], known: Mapping[str, KnownTag]
+    device: SourceLocation,
+    tags: Mapping[str, SourceLocation],
+    known: Mapping[str, KnownTag],
+    own_conditions: Sequence[str] = OF_DEVICES,
 ) -> list[AlarmDefinition]:
-    """The valid alarms of a device and of its tags, of which there are `known`; the others are reported."""
-    reader = _Alarms(known)
+    """The valid alarms of a device and of its tags, of which there are `known`; the others are reported.
+
+    `own_conditions` are those of alarms of the device's own.
+    """
+    reader = _Alarms(known, own_conditions)
     found = reader.read(device, "")
     for name, location in tags.items():
         found += reader.read(location, name)
@@ -41,8 +47,8 @@ def read_alarms(
 class _Alarms:
     """Reads those of one device, and counts them."""
 
-    def __init__(self, known: Mapping[str, KnownTag]) -> None:
-        self._known = known
+    def __init__(self, known: Mapping[str, KnownTag], own_conditions: Sequence[str]) -> None:
+        self._known, self._own_conditions = known, own_conditions
         self.count = 0
 
     def read(self, owner: SourceLocation, tag: str) -> list[AlarmDefinition]:
@@ -67,7 +73,7 @@ class _Alarms:
         keys = reported(location, _keys, location)
         if keys is None:
             return None
-        judge = _Judge(tag, self._known)
+        judge = _Judge(tag, self._known, self._own_conditions)
         condition = reported(location, judge.condition, keys)
         suppressed_by = reported(location, judge.suppressed_by, keys.suppressed_by)
         if condition is None:
@@ -92,8 +98,9 @@ class _Alarms:
 class _Judge:
     """Judges one alarm, of `tag` or with "" of the device."""
 
-    def __init__(self, tag: str, known: Mapping[str, KnownTag]) -> None:
+    def __init__(self, tag: str, known: Mapping[str, KnownTag], own_conditions: Sequence[str]) -> None:
         self._tag, self._known = tag, known
+        self._allowed = _OF_TAGS if tag else own_conditions
 
     def suppressed_by(self, text: str | None) -> Expression | None:
         return None if text is None else self._expression("suppressed_by", text)
@@ -101,13 +108,14 @@ class _Judge:
     def condition(self, keys: AlarmKeys) -> Condition:
         """The one condition. Raises WrongKeyError."""
         given = keys.conditions
-        allowed = _OF_TAGS if self._tag else OF_DEVICES
         if not given:
-            raise WrongKeyError(None, f"has no condition: write one of {', '.join(allowed)}")
+            raise WrongKeyError(None, f"has no condition: write one of {', '.join(self._allowed)}")
         if len(given) > 1:
             raise WrongKeyError(given[1], f"has the conditions {' and '.join(given)}: write an alarm for each")
         [key] = given
-        if key not in allowed:
+        if key not in self._allowed:
+            if key == "lost" and not self._tag:
+                raise WrongKeyError(key, "lost is for devices, which can be away: leave it out")
             right = "a device, beside its tags" if self._tag else "a tag"
             raise WrongKeyError(key, f"{key} is a condition for alarms of {right}: write it there")
         if keys.on_delay and key == "changed":
