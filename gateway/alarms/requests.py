@@ -1,27 +1,24 @@
 """Requests about alarms by MQTT: `ack/{device path}/{tag}/{name}`, answered on the response topic, and recorded."""
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-import msgspec
-
 from gateway import metrics
 from gateway.alarms.alarms import Alarms
-from gateway.commands import answering
-from gateway.commands.allowance import Allowance
-from gateway.commands.request import sender
 from nexus import mqtt
 from nexus.alarms.machine import RequestError
 from nexus.contract import ack, topic
 from nexus.contract.ack import ROOT, Answer, Request
-from nexus.contract.audit import LONGEST_NAME
 from nexus.contract.codec import DecodeError
 from nexus.contract.command import ANSWERS
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
+from nexus.requests import answering
+from nexus.requests.alarms import audit_payload, parse, readable
+from nexus.requests.allowance import Allowance
+from nexus.requests.answering import sender
 
 REQUESTS_A_SECOND = 1000  # for one device: all its alarms at once; what is more is counted, and nothing else
 STORE_SECONDS = 3.0  # an answer waits so long for the disk
@@ -33,21 +30,6 @@ class Target(NamedTuple):
     path: str
     tag: str
     name: str
-
-
-class Audit(msgspec.Struct):
-    """What is kept of a request: who asked what of which alarm, and what came of it."""
-
-    id: str
-    ts: int
-    event: str
-    by: str | None
-    ok: bool
-    alarm: str
-    occurrence: int | None
-    reason: str
-    state: str | None
-    error: str | None
 
 
 class AlarmRequests:
@@ -105,7 +87,7 @@ class AlarmRequests:
             answer = await self._done(target, request)
         except (DecodeError, RequestError) as error:
             answer = Answer(False, error=str(error))
-        by = request.by if request is not None else _readable(sender(message))
+        by = request.by if request is not None else readable(sender(message))
         self._audit(target, by, request, answer)
         self._note(message, by, answer)
         await answering.send(connection, message, ack.encode_answer(answer))
@@ -120,43 +102,10 @@ class AlarmRequests:
         return Answer(True, change.record.state, change.record.ts)
 
     def _audit(self, target: Target, by: str | None, request: Request | None, answer: Answer) -> None:
-        about = topic.alarm(*target)
-        asked = f"alarm {request.action}" if request is not None else "alarm request"
-        occurrence, reason = (request.occurrence, request.reason) if request is not None else (None, "")
-        audit = Audit(
-            secrets.token_hex(16),
-            now_ms(),
-            asked,
-            by,
-            answer.ok,
-            about,
-            occurrence,
-            reason,
-            answer.state,
-            answer.error,
-        )
-        self._record(topic.audit(target.path, target.tag or target.name), msgspec.json.encode(audit))
+        payload = audit_payload(topic.alarm(*target), by, request, answer, now_ms())
+        self._record(topic.audit(target.path, target.tag or target.name), payload)
 
     def _note(self, message: mqtt.Message, by: str | None, answer: Answer) -> None:
         metrics.alarm_requests.labels("done" if answer.ok else "refused").inc()
         event = self._log.info if answer.ok else self._log.warning
         event("alarm request", topic=message.topic, by=by, state=answer.state, error=answer.error)
-
-
-def parse(message: mqtt.Message) -> Request:
-    """Reads a request of a person. Raises DecodeError, with a text for who asked."""
-    if message.retain:
-        # It would stay with the broker, and be done by whoever does not refuse it.
-        raise DecodeError("a retained request is not done: publish it without the retain flag, and clear the topic")
-    request = ack.decode_request(message.payload)
-    by = sender(message)
-    by = by if by is not None else request.by
-    if not by or not by.isprintable() or len(by) > LONGEST_NAME:
-        said = "who asks? give `by`, in the request or as a user property"
-        raise DecodeError(f"{said}: a name of up to {LONGEST_NAME} printable characters")
-    return msgspec.structs.replace(request, by=by)
-
-
-def _readable(by: str | None) -> str | None:
-    """A name that was refused, for the record."""
-    return None if by is None else "".join(one if one.isprintable() else "?" for one in by[:LONGEST_NAME])

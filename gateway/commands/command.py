@@ -7,9 +7,7 @@ from collections.abc import Callable
 import msgspec
 
 from gateway import metrics
-from gateway.commands import answering
-from gateway.commands.allowance import Allowance
-from gateway.commands.request import Request, check, parse, sender
+from gateway.commands.request import Request, check, parse
 from gateway.commands.writing import Written
 from gateway.drivers.driver import DeviceError, WriteError
 from gateway.polling.poller import Poller
@@ -19,6 +17,9 @@ from nexus.contract.command import ANSWERS, ROOT, Answer, encode_answer
 from nexus.contract.reading import Value
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
+from nexus.requests import answering
+from nexus.requests.allowance import Allowance
+from nexus.requests.answering import sender
 
 WAITING = 16  # writes that may wait for one device
 COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else

@@ -12,6 +12,7 @@ from nexus.contract.codec import DecodeError
 from nexus.contract.command import LONGEST_NAME
 from nexus.contract.reading import Value
 from nexus.mqtt import Message
+from nexus.requests.answering import sender
 
 VALID_SECONDS = 10.0  # after it was asked; what waited for longer is no longer what somebody wants now
 _LARGEST_INTEGER = 2**64
@@ -44,11 +45,6 @@ def parse(message: Message, now_ms: float) -> Request:
     if by is not None and (not by.isprintable() or len(by) > LONGEST_NAME):
         raise WriteError(f"`by` is a name of up to {LONGEST_NAME} printable characters")
     return Request(payload.v, by, _seconds(payload.ts, message.message_expiry_interval, now_ms), payload.expected)
-
-
-def sender(message: Message) -> str | None:
-    """Who asks, by the message's user property `by`, which counts more than what the payload says."""
-    return next((value for key, value in message.user_properties if key == "by"), None)
 
 
 def _decoded(payload: bytes) -> command.Request:

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from gateway.commands import answering
-from gateway.commands.request import sender
 from gateway.config import device_files
 from gateway.config.checker import checked
 from gateway.config.watcher import ConfigWatcher
@@ -19,6 +17,8 @@ from nexus.contract.device_files import Answer, Problem, Request, decode_request
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
 from nexus.process.errors import ConfigError
+from nexus.requests import answering
+from nexus.requests.answering import sender
 
 MOST_WAITING = 8
 _MOST_DIFF_BYTES = 6_000  # of what an applied change is said to be: an audit's row has 16 kB

@@ -8,10 +8,11 @@ from typing import Any, cast
 import pytest
 
 from gateway.alarms import requests
-from gateway.alarms.requests import AlarmRequests, parse
+from gateway.alarms.requests import AlarmRequests
 from nexus.alarms.machine import RequestError
 from nexus.contract.ack import Request
 from nexus.contract.codec import DecodeError
+from nexus.requests.alarms import parse
 
 ASKED = b'{"action": "acknowledge", "by": "anna"}'
 

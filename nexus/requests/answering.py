@@ -1,4 +1,4 @@
-"""Answers to requests that came by MQTT, on the topic and with the correlation data that these name."""
+"""Who asks by MQTT, and answers, on the topic and with the correlation data that a request names."""
 
 import asyncio
 
@@ -7,6 +7,11 @@ from nexus.contract.command import ANSWERS
 from nexus.process import log
 
 ANSWER_SECONDS = 5.0  # an answer that the broker does not take for so long is not sent
+
+
+def sender(message: mqtt.Message) -> str | None:
+    """Who asks, by the message's user property `by`, which counts more than what the payload says."""
+    return next((value for key, value in message.user_properties if key == "by"), None)
 
 
 def is_misled(message: mqtt.Message) -> bool:

@@ -1,0 +1,1 @@
+"""What is asked by MQTT: who asks, how much of it is taken, and the answers."""
