@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ class Heard:
     payload: bytes
     retained: bool
     correlation: bytes | None
+    at: float  # epoch seconds, by our clock
 
     @property
     def content(self) -> Any:
@@ -57,7 +59,7 @@ class Asker:
 
     def _on_message(self, _c: object, _u: object, message: paho.MQTTMessage) -> None:
         correlation = getattr(message.properties, "CorrelationData", None)
-        self.heard.append(Heard(message.topic, bytes(message.payload), message.retain, correlation))
+        self.heard.append(Heard(message.topic, bytes(message.payload), message.retain, correlation, time.time()))
 
     def tell(
         self,
