@@ -1,5 +1,7 @@
 """The console's web application: its routes, and what holds for all of them."""
 
+from functools import partial
+
 from fastapi import APIRouter, FastAPI
 from starlette.middleware.gzip import GZipMiddleware
 
@@ -78,7 +80,7 @@ def create(parts: Parts, hosts: tuple[str, ...]) -> FastAPI:
     app.state.parts = parts
     problems.install(app)
     app.mount("/", Pages(), name="pages")
-    app.add_middleware(Bodies)
+    app.add_middleware(Bodies, is_known=partial(door.is_known, parts))
     app.add_middleware(GZipMiddleware, minimum_size=_SMALLEST_ZIPPED, compresslevel=5)
     app.add_middleware(Faults)
     app.add_middleware(Names, hosts=hosts)

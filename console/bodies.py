@@ -1,16 +1,20 @@
 """What is sent to us has an end: a request's body is not larger than any that we ask for, and comes in time."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LARGEST = 4_194_304  # bytes: 10,000 readings, or a folder of device files
+LARGEST_OF_STRANGERS = 65_536  # who only log in
 SECONDS = 30.0  # for its next part
 WHOLE_SECONDS = 300.0  # for all of it
 MOST_UNDER_WAY = 67_108_864  # bytes of all bodies that are being received or answered
 
 _TOO_LARGE = f"the body may have {LARGEST:,} bytes: send it in several requests"
+_STRANGER = f"log in first: without that a body may have {LARGEST_OF_STRANGERS:,} bytes"
 _TOO_SLOW = f"nothing came for {SECONDS:g} seconds: send it again"
 
 _TOO_LONG = f"it took longer than {WHOLE_SECONDS:g} seconds: send it in several requests"
@@ -18,10 +22,13 @@ _TOO_MANY = "others send as much as we can take at once: try again in a minute"
 
 
 class Bodies:
-    """Refuses bodies that are too large, whatever their length is said to be, too slow, or too many."""
+    """Refuses bodies that are too large, whatever their length is said to be, too slow, or too many.
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    `is_known` tells whether a request carries a login that holds: nobody else may send as much.
+    """
+
+    def __init__(self, app: ASGIApp, is_known: Callable[[HTTPConnection], Awaitable[bool]]) -> None:
+        self._app, self._is_known = app, is_known
         self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -30,10 +37,10 @@ class Bodies:
             await self._app(scope, receive, send)
             return
         clock = asyncio.get_running_loop().time
-        size, is_whole, until = 0, False, clock() + WHOLE_SECONDS
+        size, is_whole, is_known, until = 0, False, False, clock() + WHOLE_SECONDS
 
         async def bounded() -> Message:
-            nonlocal size, is_whole
+            nonlocal size, is_whole, is_known
             if is_whole:
                 return await receive()  # which tells when the client has gone
             try:
@@ -47,6 +54,10 @@ class Bodies:
             is_whole = not message.get("more_body", False)
             if size > LARGEST:
                 raise HTTPException(413, _TOO_LARGE)
+            if size > LARGEST_OF_STRANGERS and not is_known:
+                if not await self._is_known(HTTPConnection(scope)):
+                    raise HTTPException(413, _STRANGER)
+                is_known = True
             if self._under_way > MOST_UNDER_WAY:
                 raise HTTPException(503, _TOO_MANY, {"Retry-After": "60"})
             return message

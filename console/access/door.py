@@ -38,8 +38,8 @@ async def _person(connection: HTTPConnection, parts: PartsDep, visitor: Annotate
         return Person("anonymous", Role.engineer, visitor.address, "insecure")
     given = connection.headers.get("Authorization")
     if given is not None:
-        key = given.removeprefix(_KEY).strip()
-        return _known(await parts.access.identities.key(key), visitor) or await _refused(parts, visitor, "key")
+        identity = await parts.access.identities.key(_key(given))
+        return _known(identity, visitor) or await _refused(parts, visitor, "key")
     if (cookie := connection.cookies.get(COOKIE)) is None:
         raise not_logged_in(parts, _LOGIN)
     if (found := await parts.access.identities.session(cookie)) is None:
@@ -79,6 +79,16 @@ Anybody = Annotated[Person, Depends(_visitor)]
 Viewer = Annotated[Person, Depends(_BY_ROLE[Role.viewer])]
 Operator = Annotated[Person, Depends(_BY_ROLE[Role.operator])]
 Engineer = Annotated[Person, Depends(_BY_ROLE[Role.engineer])]
+
+
+async def is_known(parts: Parts, connection: HTTPConnection) -> bool:
+    """Whether a request carries a login that holds. Raises psycopg.Error and PoolTimeout."""
+    if parts.settings.console_insecure:
+        return True
+    if (given := connection.headers.get("Authorization")) is not None:
+        return await parts.access.identities.key(_key(given)) is not None
+    cookie = connection.cookies.get(COOKIE)
+    return cookie is not None and await parts.access.identities.session(cookie) is not None
 
 
 async def still(connection: HTTPConnection, parts: Parts, person: Person) -> bool:
@@ -126,6 +136,10 @@ def _is_own_page(connection: HTTPConnection, parts: Parts) -> bool:
     """No page at all, as with a program, is as good: a browser names the page."""
     page, host = connection.headers.get("Origin"), connection.headers.get("Host", "")
     return page is None or origin.is_own_page(page, host, parts.settings.console_url)
+
+
+def _key(authorization: str) -> str:
+    return authorization.removeprefix(_KEY).strip()
 
 
 def _changes(connection: HTTPConnection) -> bool:

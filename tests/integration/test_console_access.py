@@ -1,5 +1,6 @@
 """Who gets into the console, what each role may do there, and what is kept of it; with production's database role."""
 
+import json
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -118,6 +119,17 @@ def test_without_a_login_pages_of_other_sites_change_nothing_either(tmp_path: Pa
         assert refused(anybody.ask("POST", "keys", key, Origin="http://evil.example"), 403, "another site")
         assert anybody.ask("POST", "keys", key).status == 201
         assert audit(database, "key added")[0][:3] == ("anonymous", "127.0.0.1", True)
+
+
+def test_only_who_is_logged_in_may_send_much(console: Console) -> None:
+    large = json.dumps([{"topic": "t", "time": "2026-01-01T00:00:00Z", "value": 1.0}] * 2000).encode()
+    for stranger in (
+        Browser(console.web),
+        Browser(console.web, key="nx_1_2"),
+        Browser(console.web, cookies={"nexus_session": "x"}),
+    ):
+        assert refused(stranger.ask("POST", "last", large), 413, "log in first")
+    assert browser(console, "otto").ask("POST", "last", large).status == 422, "it was read"
 
 
 def test_a_name_that_leads_here_is_not_answered_and_no_page_may_frame_ours(console: Console) -> None:

@@ -1,14 +1,17 @@
 """Bodies that are too large or too slow."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from console import bodies
 from console.bodies import Bodies
+
+IsKnown = Callable[[HTTPConnection], Awaitable[bool]]
 
 
 async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
@@ -16,7 +19,15 @@ async def read_all(scope: Scope, receive: Receive, send: Send) -> None:
         pass
 
 
-async def ask(parts: Iterator[bytes]) -> None:
+async def known(_: HTTPConnection) -> bool:
+    return True
+
+
+async def unknown(_: HTTPConnection) -> bool:
+    return False
+
+
+async def ask(parts: Iterator[bytes], is_known: IsKnown = known) -> None:
     async def receive() -> Message:
         part = next(parts, None)
         if part is None:
@@ -25,12 +36,18 @@ async def ask(parts: Iterator[bytes]) -> None:
 
     async def send(_: Message) -> None: ...
 
-    await Bodies(read_all)({"type": "http"}, receive, send)
+    await Bodies(read_all, is_known)({"type": "http"}, receive, send)
 
 
 async def test_a_body_without_an_end_is_refused_when_it_is_larger_than_any() -> None:
     with pytest.raises(HTTPException) as refused:
         await ask(iter(lambda: b"x" * 65_536, None))
+    assert refused.value.status_code == 413
+
+
+async def test_who_is_not_logged_in_sends_no_more_than_a_login_needs() -> None:
+    with pytest.raises(HTTPException, match="log in first") as refused:
+        await ask(iter([b"x" * 65_536, b"x"]), unknown)
     assert refused.value.status_code == 413
 
 
@@ -61,7 +78,7 @@ async def test_all_bodies_together_are_bounded_until_they_are_answered(monkeypat
 
     async def send(_: Message) -> None: ...
 
-    whole = Bodies(answered)
+    whole = Bodies(answered, known)
     first = asyncio.create_task(whole({"type": "http"}, receive, send))
     await asyncio.sleep(0)
     with pytest.raises(HTTPException) as refused:
