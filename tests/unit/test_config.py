@@ -379,6 +379,16 @@ def test_an_interval_that_the_line_cannot_keep_is_refused(tmp_path: Path) -> Non
         config.load(file)
 
 
+@pytest.mark.parametrize(
+    "port", ["spy:///dev/ttyS0?file=/tmp/x", "socket://plc:502", "/etc/passwd", "/dev/../x", "ttyS0"]
+)
+def test_a_serial_port_is_a_device_of_this_machine(tmp_path: Path, port: str) -> None:
+    file = tmp_path / "plant.yaml"
+    file.write_text(SLOW_LINE.format(first="5s").replace("/dev/ttyS0", port, 1))
+    with pytest.raises(ConfigError, match="no serial port: write its path, like /dev/ttyUSB0"):
+        config.load(file)
+
+
 def test_a_pause_between_requests_counts_too(tmp_path: Path) -> None:
     file = tmp_path / "plant.yaml"
     tags = ", ".join(f'{{name: t{n}, address: "holding:{40001 + 200 * n}:uint16"}}' for n in range(4))

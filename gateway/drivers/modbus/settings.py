@@ -2,12 +2,19 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from gateway.config.host import Host
 from gateway.drivers.modbus.address import Order
 from gateway.drivers.modbus.wire import Serial, Tcp
 from nexus.process.duration import Seconds
+
+
+def _port(text: str) -> str:
+    """A URL would have the serial library connect to hosts, or write files."""
+    if not text.startswith("/dev/") or ".." in text.split("/"):
+        raise ValueError(f"{text!r} is no serial port: write its path, like /dev/ttyUSB0")
+    return text
 
 
 class _Common(BaseModel):
@@ -51,7 +58,7 @@ class RtuSettings(_Common):
     """`modbus-rtu`: a serial port of this machine."""
 
     unit: int = Field(1, ge=0, le=247)
-    serial: str = Field(min_length=1)
+    serial: Annotated[str, AfterValidator(_port)]
     baudrate: int = Field(9600, ge=300, le=4_000_000)
     data_bits: Literal[7, 8] = 8
     parity: Literal["none", "even", "odd"] = "even"
