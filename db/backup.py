@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from db.migrate import Connection, Tier, applied, connect, tier
 from nexus.process.errors import ConfigError
 
-ROLES = ("nexus_writer", "nexus_reader", "nexus_console")
+ROLES = ("nexus_writer", "nexus_reader", "nexus_console", "nexus_rules")
 ABANDONED_SECONDS = 3600.0  # the partial file of a killed backup is deleted after this
 _NOTE = "INSERT INTO backups (seconds, bytes, file) VALUES (%s, %s, %s)"
 

@@ -12,6 +12,7 @@ _OURS = (
     *("metrics", "metrics_late", "late_hours", "topics", "rejects", "audit", "backups"),
     *("committed", "consumers", "annotations", "completeness", "nexus_migrations"),
     *("alarm_events", "alarm_states"),
+    *("rule_publishers", "rule_states", "rule_alarms", "rule_outbox"),
     *("console_users", "console_keys", "console_sessions", "console_secrets", "console_audit"),
 )
 # Neither the server's nor an extension's, as chunks are, and not ours.
@@ -39,6 +40,7 @@ def foreign_tables(connection: Connection) -> list[str]:
 def revoke(connection: Connection) -> None:
     """Revokes these rights from PUBLIC, as far as our role may; none of them if others have tables here."""
     _try(connection, "GRANT TEMPORARY ON DATABASE {} TO nexus_writer")
+    _try(connection, "GRANT EXECUTE ON FUNCTION pg_try_advisory_lock(bigint) TO nexus_rules")
     if foreign_tables(connection):
         return
     _try(connection, "REVOKE TEMPORARY ON DATABASE {} FROM PUBLIC")

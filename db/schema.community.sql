@@ -362,6 +362,50 @@ COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
 
+-- 054_rules.sql
+CREATE TABLE rule_alarms (
+    rule_group text NOT NULL,
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    PRIMARY KEY (rule_group, topic)
+);
+COMMENT ON TABLE rule_alarms IS 'The last word of each alarm of a rule';
+GRANT DELETE, INSERT, SELECT, UPDATE ON rule_alarms TO nexus_rules;
+
+-- 054_rules.sql
+CREATE TABLE rule_outbox (
+    rule_group text NOT NULL,
+    number bigint NOT NULL,
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    retain boolean NOT NULL,
+    PRIMARY KEY (rule_group, number)
+);
+COMMENT ON TABLE rule_outbox IS 'Messages of rules that are to be published, until ingestion has confirmed them';
+GRANT DELETE, INSERT, SELECT ON rule_outbox TO nexus_rules;
+
+-- 054_rules.sql
+-- What `nexus rules` goes on from. It is written in the transaction that takes the inputs, by whoever holds the lock of
+-- the group; nobody else needs any of it, and a publisher's name is a secret.
+CREATE TABLE rule_publishers (
+    rule_group text NOT NULL,
+    publisher text NOT NULL,
+    last bigint NOT NULL,
+    PRIMARY KEY (rule_group)
+);
+COMMENT ON TABLE rule_publishers IS 'The name by which each group of rules numbers its messages, and the last number';
+GRANT INSERT, SELECT, UPDATE ON rule_publishers TO nexus_rules;
+
+-- 054_rules.sql
+CREATE TABLE rule_states (
+    rule_group text NOT NULL,
+    path text NOT NULL,
+    state bytea NOT NULL,
+    PRIMARY KEY (rule_group, path)
+);
+COMMENT ON TABLE rule_states IS 'Of each rule its clock, the newest inputs, the last results and the totals, as JSON';
+GRANT INSERT, SELECT, UPDATE ON rule_states TO nexus_rules;
+
 -- 007_topics.sql
 -- Which topics there are, and the last value of each: a look into the index a topic, not a scan.
 CREATE TABLE topics (
@@ -929,8 +973,8 @@ REVOKE EXECUTE ON FUNCTION job_states() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_reader;
 GRANT EXECUTE ON FUNCTION job_states() TO nexus_writer;
 
--- 046_alarm_events.sql
--- Events may arrive in any order, and again. In order of the topics, so that two writers cannot block each other.
+-- 052_alarm_clock.sql
+-- A gateway whose clock was ahead by years says an alarm's last word until then: an event from the future gives way.
 CREATE FUNCTION keep_alarm_states()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -946,7 +990,7 @@ BEGIN
         value = excluded.value, value_str = excluded.value_str, "limit" = excluded."limit", unit = excluded.unit,
         priority = excluded.priority, text = excluded.text, response = excluded.response, by = excluded.by,
         reason = excluded.reason, until = excluded.until
-    WHERE known.time < excluded.time;
+    WHERE known.time < excluded.time OR known.time > now() + interval '1 hour';
     RETURN NULL;
 END
 $function$;

@@ -333,6 +333,50 @@ COMMENT ON TABLE rejects IS 'What arrived and could not be stored, and why';
 GRANT SELECT ON rejects TO nexus_reader;
 GRANT INSERT ON rejects TO nexus_writer;
 
+-- 054_rules.sql
+CREATE TABLE rule_alarms (
+    rule_group text NOT NULL,
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    PRIMARY KEY (rule_group, topic)
+);
+COMMENT ON TABLE rule_alarms IS 'The last word of each alarm of a rule';
+GRANT DELETE, INSERT, SELECT, UPDATE ON rule_alarms TO nexus_rules;
+
+-- 054_rules.sql
+CREATE TABLE rule_outbox (
+    rule_group text NOT NULL,
+    number bigint NOT NULL,
+    topic text NOT NULL,
+    payload bytea NOT NULL,
+    retain boolean NOT NULL,
+    PRIMARY KEY (rule_group, number)
+);
+COMMENT ON TABLE rule_outbox IS 'Messages of rules that are to be published, until ingestion has confirmed them';
+GRANT DELETE, INSERT, SELECT ON rule_outbox TO nexus_rules;
+
+-- 054_rules.sql
+-- What `nexus rules` goes on from. It is written in the transaction that takes the inputs, by whoever holds the lock of
+-- the group; nobody else needs any of it, and a publisher's name is a secret.
+CREATE TABLE rule_publishers (
+    rule_group text NOT NULL,
+    publisher text NOT NULL,
+    last bigint NOT NULL,
+    PRIMARY KEY (rule_group)
+);
+COMMENT ON TABLE rule_publishers IS 'The name by which each group of rules numbers its messages, and the last number';
+GRANT INSERT, SELECT, UPDATE ON rule_publishers TO nexus_rules;
+
+-- 054_rules.sql
+CREATE TABLE rule_states (
+    rule_group text NOT NULL,
+    path text NOT NULL,
+    state bytea NOT NULL,
+    PRIMARY KEY (rule_group, path)
+);
+COMMENT ON TABLE rule_states IS 'Of each rule its clock, the newest inputs, the last results and the totals, as JSON';
+GRANT INSERT, SELECT, UPDATE ON rule_states TO nexus_rules;
+
 -- 007_topics.sql
 -- Which topics there are, and the last value of each: a look into the index a topic, not a scan.
 CREATE TABLE topics (

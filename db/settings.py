@@ -47,6 +47,7 @@ class Settings(BaseSettings):
     writer_password: str | None = None
     reader_password: str | None = None
     console_password: str | None = None
+    rules_password: str | None = None
     spool_age: Annotated[float, BeforeValidator(seconds)] = 7 * 86_400.0  # the gateways'
 
     @property
@@ -56,6 +57,7 @@ class Settings(BaseSettings):
             "nexus_writer": self.writer_password,
             "nexus_reader": self.reader_password,
             "nexus_console": self.console_password,
+            "nexus_rules": self.rules_password,
         }
 
     @property

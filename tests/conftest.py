@@ -31,14 +31,20 @@ RULES = Path(__file__).parents[1] / "infrastructure/docker/emqx/acl.conf"
 # A gateway's user names its member of a group: `gateway/{group}/{user}` is all that it may say of itself.
 USERS = (
     *("gateway", "gateway-0", "gateway-1", "gateway-2", "gateway-press"),
-    *("ingestion", "viewer", "operator", "console"),
+    *("ingestion", "rules", "viewer", "operator", "console"),
 )
 
 # Of the commands that have one in production: the database's role, and the broker's user.
 MEASURED = "COVERAGE_PROCESS_CONFIG" in os.environ  # a process that is killed tells nothing of what it ran
 
-ROLES = {"ingest": "nexus_writer", "verify": "nexus_reader", "db monitor": "nexus_reader", "console": "nexus_console"}
-COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion", "console": "console"}
+ROLES = {
+    "ingest": "nexus_writer",
+    "verify": "nexus_reader",
+    "db monitor": "nexus_reader",
+    "console": "nexus_console",
+    "rules": "nexus_rules",
+}
+COMMAND_USERS = {"gateway": "gateway", "load": "gateway", "ingest": "ingestion", "rules": "rules", "console": "console"}
 
 _numbers = itertools.count()
 

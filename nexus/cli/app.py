@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from nexus.cli import alarms, console, database, devices, files, rejects, services, sizing
+from nexus.cli import alarms, console, database, devices, files, rejects, rules, services, sizing
 from nexus.process import extras
 from nexus.process.errors import ConfigError, UnavailableError
 
@@ -32,6 +32,7 @@ COMMANDS: tuple[tuple[str, Command | typer.Typer], ...] = (
     ("ingest", services.ingest),
     ("rejects", rejects.group),
     ("alarms", alarms.group),
+    ("rules", rules.group),
     ("console", console.group),
     ("load", sizing.load),
     ("verify", sizing.verify),

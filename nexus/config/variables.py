@@ -51,6 +51,8 @@ class Variables:
         return _VARIABLE.sub(value, text)
 
     def _refused(self, name: str, key: str | None) -> str | None:
+        if not self._allowed.keys:
+            return f"${{{name}}}: {self._allowed.files} have no variables; write $$ for a dollar"
         if key not in self._allowed.keys:
             where = ", ".join(sorted(self._allowed.keys))
             return f"${{{name}}} cannot stand here, but only as the value of {where}; write $$ for a dollar"

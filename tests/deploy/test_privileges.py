@@ -77,6 +77,11 @@ PUBLISHING = [
         ["receipt/x", "receipt-offer/ingestion"],
         ["dev/a/t", "status/a", "cmd/a/t", "alarm/a/t/high", "completeness/a", "other"],
     ),
+    (
+        "rules",
+        ["dev/a/t", "alarm/a/t/high", "audit/a/t", "status/a", "answer/x"],
+        ["cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "gateway/g/rules", "device/a", "other"],
+    ),
     ("viewer", [], ["dev/a/t", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "other"]),
     (
         "operator",
@@ -129,6 +134,9 @@ FILTERS = [
     ("viewer", "default", ["$share/ingestion/dev/#", "$share/other/status/#"], False),
     ("gateway", "ingestion", ["cmd/#", "receipt/0f"], False),
     ("ingestion", "default", ["$share/ingestion/dev/#", "dev/#"], False),
+    ("rules", "default", ["dev/a/t", "dev/a", "ack/a/#", "device/a", "receipt/0f", "receipt-offer/+"], True),
+    ("rules", "default", ["receipt/+", "receipt/#", "cmd/#", "file/#", "audit/#", "answer/#", "gateway/#", "#"], False),
+    ("rules", "ingestion", ["dev/a/t", "receipt/0f"], False),
     ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#"], True),
     ("viewer", "default", ["receipt/0f", "cmd/#", "audit/#", "answer/#", "#"], False),
     ("viewer", "default", ["device/#", "completeness/#", "file/#", "ack/#"], False),

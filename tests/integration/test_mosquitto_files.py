@@ -12,7 +12,7 @@ from tests.deploy.stand_ins.broker import translated
 from tests.parts import Mosquitto
 
 DOCKER = Path(__file__).parents[2] / "infrastructure/docker"
-USERS = ["gateway", "ingestion", "viewer", "operator", "console"]
+USERS = ["gateway", "ingestion", "rules", "viewer", "operator", "console"]
 
 
 def test_the_rules_are_those_of_emqx() -> None:

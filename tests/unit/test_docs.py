@@ -19,6 +19,9 @@ from gateway import metrics as gateway_metrics
 from gateway.config import devices as config
 from gateway.settings import Settings as GatewaySettings
 from ingestion import metrics as ingestion_metrics
+from ingestion.rules import files as rules
+from ingestion.rules import metrics as rules_metrics
+from ingestion.rules.settings import Settings as RulesSettings
 from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings as MqttSettings
 from nexus.process.settings import Process
@@ -29,13 +32,14 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 
 SIMULATION = ROOT / "docs/simulation.md"
+RULES = ROOT / "docs/operations/rules.md"
 
 
 def examples(language: str) -> list[Any]:
     return [
         pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
         for page in PAGES
-        if page != SIMULATION
+        if page not in (SIMULATION, RULES)
         for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL))
     ]
 
@@ -52,8 +56,17 @@ def test_the_simulation_shown_is_accepted(tmp_path: Path) -> None:
     assert [device.name for device in simulation.load(tmp_path / "plant.yaml").devices] == ["mixer", "filler", "press"]
 
 
-def test_the_devices_of_compose_are_accepted() -> None:
-    assert config.load(ROOT / "infrastructure/docker/devices")
+def test_the_rules_shown_are_accepted(tmp_path: Path) -> None:
+    [text] = re.findall(r"```yaml\n(.*?)```", RULES.read_text(), re.DOTALL)
+    (tmp_path / "rules.yaml").write_text(text)
+    assert [rule.name for rule in rules.load(tmp_path / "rules.yaml")] == ["line1"]
+
+
+def test_the_devices_of_compose_are_accepted_and_have_what_its_rules_take() -> None:
+    devices = config.load(ROOT / "infrastructure/docker/devices")
+    tags = {f"{one.device.path}/{tag}" for one in devices for tag in one.tag_names}
+    inputs = {one.source for rule in rules.load(ROOT / "infrastructure/docker/rules") for one in rule.inputs}
+    assert inputs <= tags
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -130,7 +143,13 @@ def _functions(tree: ast.Module) -> set[str]:
     return methods | {one.name for one in tree.body if isinstance(one, kinds)}
 
 
-METRICS = [gateway_metrics.registry, ingestion_metrics.registry, console_metrics.registry, database_metrics.registry]
+METRICS = [
+    gateway_metrics.registry,
+    ingestion_metrics.registry,
+    rules_metrics.registry,
+    console_metrics.registry,
+    database_metrics.registry,
+]
 
 
 def _contracts() -> list[dict[str, Any]]:
@@ -138,7 +157,7 @@ def _contracts() -> list[dict[str, Any]]:
     return list(project["tool"]["importlinter"]["contracts"])
 
 
-SETTINGS = [Process, MqttSettings, GatewaySettings, IngestionSettings, ConsoleSettings, DatabaseSettings]
+SETTINGS = [Process, MqttSettings, GatewaySettings, IngestionSettings, RulesSettings, ConsoleSettings, DatabaseSettings]
 
 
 @pytest.mark.parametrize("kind", SETTINGS)

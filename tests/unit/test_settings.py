@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings
 from console.settings import Settings as ConsoleSettings
 from db.settings import Settings as DatabaseSettings
 from gateway.settings import Settings as GatewaySettings
+from ingestion.rules.settings import Settings as RulesSettings
 from ingestion.settings import Settings as IngestionSettings
 from nexus.mqtt.settings import Settings, broker
 from nexus.process import names
@@ -130,7 +131,7 @@ def test_names_that_are_no_settings_are_said_with_the_nearest() -> None:
 
 
 def test_all_settings_are_known_by_name() -> None:
-    own = (GatewaySettings, IngestionSettings, ConsoleSettings, DatabaseSettings)
+    own = (GatewaySettings, IngestionSettings, RulesSettings, ConsoleSettings, DatabaseSettings)
     kinds: list[type[BaseSettings]] = [Process, Settings, *own]
     read = {f"NEXUS_{name.upper()}" for kind in kinds for name in kind.model_fields}
     assert read | {"NEXUS_DEVICES", "NEXUS_DEVICE_SECRETS", "NEXUS_PKI_DIR", "NEXUS_STATE_DIR"} == names.KNOWN

@@ -1,0 +1,1 @@
+"""`nexus rules`: derived tags and alarms across devices, with their state in the database."""

@@ -1,0 +1,200 @@
+"""All rules: messages in, and what has to be stored and said out. Pure; times in epoch ms."""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from ingestion.rules.definition import Rule
+from ingestion.rules.evaluation import Evaluation, Ignored, Outcome, RuleState, encode_state
+from nexus.alarms.definition import AlarmDefinition
+from nexus.alarms.machine import Change, after
+from nexus.contract import alarm, codec, topic
+from nexus.contract.ack import Request
+from nexus.contract.alarm import Record, Word
+from nexus.contract.reading import Quality, Reading
+
+Key = tuple[str, str]  # tag and name of an alarm
+
+
+class Said(msgspec.Struct, frozen=True):
+    """A message to publish, not numbered yet; one without a payload clears its topic."""
+
+    topic: str
+    payload: bytes
+    retain: bool = False
+
+
+class Update(msgspec.Struct):
+    """What changed: rules' states by path, alarms' words by topic (None: gone), and what is to be said, in order."""
+
+    states: dict[str, bytes] = {}
+    words: dict[str, bytes | None] = {}
+    said: list[Said] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.states or self.words or self.said)
+
+
+class Engine:
+    """Goes on from `kept` by path, and from the `words` that were said last; those of alarms that are no more end."""
+
+    def __init__(
+        self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], words: Sequence[Word]
+    ) -> None:
+        self._update = Update()
+        self._changed: set[str] = set()  # paths of rules whose state is to be stored
+        self._rules: dict[str, Evaluation] = {}
+        self._inputs: dict[str, list[tuple[Evaluation, str, str]]] = {}  # by topic: tag in the message, or "", and name
+        self._words: dict[str, Word] = {}
+        self._gone: list[Word] = []
+        definitions = {(rule.path, one.tag, one.name): (rule, one) for rule in rules for one in rule.alarms}
+        records: dict[str, dict[Key, Record]] = {rule.path: {} for rule in rules}
+        for word in words:
+            if (found := definitions.get((word.device, word.tag, word.name))) is None:
+                self._gone.append(word)
+            else:
+                self._words[word.topic] = _word(*found, word.record, word.event)
+                records[word.device][word.tag, word.name] = word.record
+        for rule in rules:
+            kept_of_rule = kept.get(rule.path) or RuleState()
+            self._add(rule, Evaluation(rule, lateness_ms, kept_of_rule, records[rule.path]))
+
+    def _add(self, rule: Rule, evaluation: Evaluation) -> None:
+        self._rules[rule.path] = evaluation
+        for one in rule.inputs:
+            self._inputs.setdefault(one.topic, []).append((evaluation, "", one.name))
+            self._inputs.setdefault(one.device_topic, []).append((evaluation, one.tag, one.name))
+
+    @property
+    def filters(self) -> list[str]:
+        """The topics of the inputs."""
+        return sorted(self._inputs)
+
+    @property
+    def rules(self) -> list[Rule]:
+        return [one.rule for one in self._rules.values()]
+
+    @property
+    def words(self) -> list[Word]:
+        """The last word of each alarm that was ever raised."""
+        return list(self._words.values())
+
+    @property
+    def due(self) -> int | None:
+        """When something ends without an input."""
+        return min((due for one in self._rules.values() if (due := one.due) is not None), default=None)
+
+    @property
+    def ignored(self) -> dict[Ignored, int]:
+        """How many inputs were not evaluated, and why."""
+        found: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0}
+        for one in self._rules.values():
+            for why, count in one.ignored.items():
+                found[why] += count
+        return found
+
+    def problems(self, path: str) -> list[str]:
+        """What of a rule has no result now."""
+        one = self._rules[path]
+        found = [f"tag {tag} has no result: {why}" for tag, why in one.faults.items()]
+        for (tag, name), why in one.errors.items():
+            found.append(f"alarm {f'{tag}/{name}' if tag else name} cannot be evaluated: {why}")
+        return found
+
+    def begin(self, now: int) -> None:
+        """The first moment."""
+        for word in self._gone:
+            self._remove(word, now)
+        for one in self._rules.values():
+            self._note(one, one.begin(now))
+
+    def is_input(self, name: str) -> bool:
+        """Whether messages on this topic have inputs."""
+        return name in self._inputs
+
+    def take(self, name: str, payload: bytes, now: int) -> list[int]:
+        """A message with readings; gives the times of those that are inputs. Raises DecodeError."""
+        message = codec.decode(name, payload)
+        values, found = message.values, list[int]()
+        by_rule: dict[str, list[Reading]] = {}
+        for one, tag, alias in self._inputs.get(name, ()):
+            if tag in values:
+                time = message.times.get(tag, message.time)
+                quality = message.qualities.get(tag, Quality.GOOD)
+                by_rule.setdefault(one.rule.path, []).append(Reading(alias, time, values[tag], quality))
+                found.append(time)
+        for path, readings in by_rule.items():
+            one = self._rules[path]
+            self._note(one, one.take(readings, now))
+        return found
+
+    def tick(self, now: int) -> None:
+        """Ends what is due."""
+        for one in self._rules.values():
+            if (due := one.due) is not None and due <= now:
+                self._note(one, one.tick(now))
+
+    def has(self, path: str, tag: str, name: str) -> bool:
+        """Whether a request about this alarm is for us to answer: it is one of a rule's, or would be."""
+        if (one := self._rules.get(path)) is None:
+            return False
+        return not tag or tag in {derived.name for derived in one.rule.derived} or (tag, name) in one.records
+
+    def ask(self, path: str, tag: str, name: str, request: Request, now: int) -> Record:
+        """Does what a person asks of an alarm. Raises RequestError."""
+        one = self._rules[path]
+        change = one.ask(tag, name, request, now)
+        self._note(one, Outcome([], [change]))
+        return change.record
+
+    def say(self, said: Said) -> None:
+        """Something more to be said with what is stored."""
+        self._update.said.append(said)
+
+    def drain(self) -> Update:
+        """What has changed since the last time."""
+        update, self._update = self._update, Update()
+        update.states = {path: encode_state(self._rules[path].kept) for path in self._changed}
+        self._changed.clear()
+        return update
+
+    def _note(self, one: Evaluation, outcome: Outcome) -> None:
+        rule, said = one.rule, self._update.said
+        self._changed.add(rule.path)
+        units = rule.units if outcome.readings else {}
+        for reading in outcome.readings:
+            said.append(Said(topic.tag(rule.path, reading.tag), codec.encode_tag(reading, units.get(reading.tag))))
+        for change in outcome.changes:
+            self._keep(rule, change)
+
+    def _keep(self, rule: Rule, change: Change) -> None:
+        word = _word(rule, change.definition, change.record, change.event)
+        payload = alarm.encode(word)
+        self._words[word.topic] = word
+        self._update.words[word.topic] = payload
+        self._update.said.append(Said(word.topic, payload, retain=True))
+
+    def _remove(self, word: Word, now: int) -> None:
+        """An alarm has left the files: an occurrence that is open ends, and the broker retains nothing any more."""
+        if word.record.state != "normal":
+            at = after(word.record.ts, now)
+            reason = "not in the rule files any more"
+            record = Record(occurrence=word.record.occurrence, since=at, ts=at, reason=reason)
+            gone = msgspec.structs.replace(word, record=record, event="removed")
+            self._update.said.append(Said(word.topic, alarm.encode(gone)))
+        self._update.said.append(Said(word.topic, b"", retain=True))
+        self._update.words[word.topic] = None
+
+
+def _word(rule: Rule, definition: AlarmDefinition, record: Record, event: alarm.Event) -> Word:
+    return Word(
+        rule.path,
+        definition.tag,
+        definition.name,
+        record,
+        event,
+        definition.priority,
+        definition.text,
+        definition.response,
+        rule.units.get(definition.tag),
+    )

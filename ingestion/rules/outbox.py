@@ -1,0 +1,95 @@
+"""What rules say, until it has arrived: sent in order, and again where no receipt comes. Pure; `now` in seconds.
+
+It is bounded by the worker, which takes no more inputs while it is `full`; the broker then keeps them.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Sequence
+
+from ingestion.rules.store import Row
+
+MOST = 100_000
+AGAIN_SECONDS = 15.0  # without a receipt
+
+
+class Outbox:
+    """Messages by their numbers, as the database has them. `awaits_receipts` may change at any time."""
+
+    def __init__(self, rows: Sequence[Row], last: int) -> None:
+        self.awaits_receipts = True
+        self._last = last
+        self._rows: dict[int, Row] = {}
+        self._due: deque[int] = deque()
+        self._sent: OrderedDict[int, float] = OrderedDict()  # when, the oldest first
+        self._newest: dict[str, int] = {}  # of what is retained, by topic
+        self._done: list[int] = []
+        self.add(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def full(self) -> bool:
+        return len(self._rows) >= MOST
+
+    @property
+    def has_done(self) -> bool:
+        """Whether the database may forget something."""
+        return bool(self._done)
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Takes what is in the database now."""
+        for row in rows:
+            self._rows[row.number] = row
+            self._due.append(row.number)
+            self._last = max(self._last, row.number)
+            if row.retain:
+                self._newest[row.topic] = row.number
+
+    def has(self, topic: str) -> bool:
+        """Whether what is to be retained on this topic is still on its way."""
+        return self._newest.get(topic) in self._rows
+
+    def reconnected(self) -> None:
+        """What is not confirmed has to be sent again."""
+        self._due = deque(self._rows)
+        self._sent.clear()
+
+    def next(self, now: float) -> tuple[Row, bool] | None:
+        """What to send now, and whether it is retained: what was said before the newest word of a topic is not."""
+        while self._sent and (oldest := next(iter(self._sent.items())))[1] <= now - AGAIN_SECONDS:
+            self._due.append(oldest[0])
+            del self._sent[oldest[0]]
+        while self._due:
+            if (row := self._rows.get(number := self._due.popleft())) is not None:
+                self._sent[number] = now
+                return row, row.retain and self._newest[row.topic] == number
+        return None
+
+    def taken(self, number: int) -> None:
+        """The broker has it."""
+        if (row := self._rows.get(number)) is not None and not (self.awaits_receipts and row.payload):
+            self._forget(number)
+
+    def committed(self, ranges: Iterable[tuple[int, int]]) -> bool:
+        """Ingestion has these; False, and nothing done, if they hold numbers that were never sent."""
+        ranges = list(ranges)
+        if any(last > self._last for _, last in ranges):
+            return False
+        for first, last in ranges:
+            span = range(first, last + 1)
+            few = span if len(span) < len(self._rows) else [number for number in self._rows if number in span]
+            for number in few:
+                if number in self._rows:
+                    self._forget(number)
+        return True
+
+    def take_done(self) -> list[int]:
+        """What the database may forget."""
+        done, self._done = self._done, []
+        return done
+
+    def _forget(self, number: int) -> None:
+        del self._rows[number]
+        self._sent.pop(number, None)
+        self._done.append(number)

@@ -1,0 +1,217 @@
+"""The rules on the broker: inputs and requests in, the outbox, states and present alarms out."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+from ingestion.rules import metrics
+from ingestion.rules.engine import Engine
+from ingestion.rules.outbox import Outbox
+from nexus import mqtt
+from nexus.contract import alarm, codec, topic
+from nexus.contract.codec import DecodeError, Status
+from nexus.contract.receipt import decode_receipt
+from nexus.process import guard, log
+from nexus.process.clock import now_ms
+from nexus.process.run import task_group
+
+EXPIRY_SECONDS = 120  # of a rule's state, which says that somebody evaluates it
+RENEW_SECONDS = 40.0
+OFFER_SECONDS = 1.0  # so long we wait for an offer of receipts that the broker has retained
+LOOK_SECONDS = 1.0
+
+OnMessage = Callable[[mqtt.Connection, mqtt.Message], None]
+
+
+class Session:
+    """One after the other connection of the active process; `received` gets inputs and requests.
+
+    `written` is set when there is more to send.
+    """
+
+    def __init__(
+        self,
+        receipts: str,
+        publisher: str,
+        engine: Engine,
+        outbox: Outbox,
+        *,
+        received: OnMessage,
+        written: asyncio.Event,
+    ) -> None:
+        self._receipts = receipts
+        self._offer_filter = topic.receipt_offer("+" if receipts == "auto" else receipts)
+        self._receipt_topic = topic.receipt(publisher)
+        self._engine, self._outbox, self._received = engine, outbox, received
+        self._offers: set[str] = set()
+        self._offered = asyncio.Event()
+        self._wake = written
+        self._stopping = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._unwanted: set[str] = set()  # topics of earlier files, to which the session is still subscribed
+        self._refusals: set[str] = set()
+        self._log = log.get("rules")
+        self.contested: set[str] = set()  # paths of rules that a device has, too
+        self.subscribed = False
+        self.away = "not connected yet"  # why it is not subscribed
+        outbox.awaits_receipts = receipts not in ("auto", "none")
+
+    async def run(
+        self, broker: mqtt.Broker, client: mqtt.Client, subscribed: Callable[[], None], away: Callable[[], None]
+    ) -> None:
+        """Runs until `leave`; tells when inputs come, and when they do not any more."""
+
+        async def serve(connection: mqtt.Connection) -> None:
+            metrics.connected.set(1)
+            try:
+                await self._subscribe(connection)
+                self.subscribed = True
+                subscribed()
+                await self._serve(connection)
+            finally:
+                metrics.connected.set(0)
+                self.subscribed = False
+                away()
+
+        await mqtt.stay_connected(broker, client, serve, self._take, on_away=self._note_away, longest_pause=5.0)
+
+    def _note_away(self, reason: str) -> None:
+        self.away = reason
+
+    def leave(self) -> None:
+        """The process stops: says so on the broker, which keeps the session for whoever is active next."""
+        self._stopping.set()
+
+    @property
+    def refusals(self) -> list[str]:
+        """What the broker does not let us do."""
+        return sorted(self._refusals)
+
+    async def _subscribe(self, connection: mqtt.Connection) -> None:
+        self._offers.clear()
+        self._offered.clear()
+        self._outbox.reconnected()
+        if self._receipts != "none":
+            # Not counted against the receive maximum: inputs that wait for room in the outbox would hold them up.
+            await self._ask(connection, self._receipt_topic, at_most_once=True)
+            await self._ask(connection, self._offer_filter, at_most_once=True)
+        for rule in self._engine.rules:
+            await self._ask(connection, topic.description(rule.path), at_most_once=True)
+            # Not kept while nobody listens: what was asked a while ago is not what somebody wants now.
+            await self._ask(connection, topic.ack(rule.path, "", "#"), at_most_once=True)
+        for one in self._engine.filters:
+            await self._ask(connection, one)
+
+    async def _ask(self, connection: mqtt.Connection, one: str, *, at_most_once: bool = False) -> None:
+        try:
+            await connection.subscribe(one, at_most_once=at_most_once)
+        except mqtt.SubscriptionError as error:
+            self._refuse(str(error))
+
+    def _refuse(self, reason: str) -> None:
+        if reason not in self._refusals and len(self._refusals) < 100:
+            self._refusals.add(reason)
+            self._log.error("the broker refuses: check its ACL", reason=reason)
+
+    async def _serve(self, connection: mqtt.Connection) -> None:
+        async with task_group(mqtt.MqttError) as group:
+            sending = guard.part(group, self._send(connection), name="outbox")
+            stating = guard.part(group, self._state(connection), name="states")
+            await self._stopping.wait()
+            for task in (sending, stating):
+                task.cancel()
+        await self._say_states(connection, "offline", "stopped")
+
+    async def _send(self, connection: mqtt.Connection) -> None:
+        if self._receipts == "auto":
+            with suppress(TimeoutError):
+                async with asyncio.timeout(OFFER_SECONDS):
+                    await self._offered.wait()
+        for word in self._engine.words:  # a broker may have lost what it retained
+            if not self._outbox.has(word.topic):
+                await connection.publish(word.topic, alarm.encode(word), retain=True)
+        while True:
+            self._wake.clear()
+            while self._unwanted:
+                await connection.unsubscribe(self._unwanted.pop())
+            await connection.has_quota()
+            while connection.send_quota > 0 and (found := self._outbox.next(self._clock())) is not None:
+                row, retain = found
+                answered = partial(self._answered, row.number, row.topic)
+                connection.send(row.topic, row.payload, answered, retain=retain)
+                metrics.said.inc()
+            if connection.send_quota > 0:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await self._wake.wait()
+
+    def _answered(self, number: int, name: str, code: int) -> None:
+        if code >= mqtt.REFUSED:
+            metrics.refused.inc()
+            self._refuse(f"{name}: {mqtt.reason(code)}")
+        else:
+            self._outbox.taken(number)
+
+    async def _state(self, connection: mqtt.Connection) -> None:
+        while True:
+            await self._say_states(connection)
+            await asyncio.sleep(RENEW_SECONDS)
+
+    async def _say_states(
+        self, connection: mqtt.Connection, state: codec.State | None = None, reason: str = ""
+    ) -> None:
+        """As each rule is, or all of them in this `state`; waits for the broker to have them."""
+        answers = []
+        without = 0
+        for rule in self._engine.rules:
+            problems = self._engine.problems(rule.path)
+            without += len(problems)
+            is_now: codec.State = state or ("degraded" if problems else "online")
+            status = Status(is_now, reason or "; ".join(problems)[:500], now_ms())
+            name, payload = topic.status(rule.path), codec.encode_status(status)
+            answers.append(await connection.publish(name, payload, retain=True, expiry=EXPIRY_SECONDS))
+        metrics.without_result.set(without)
+        for answer in answers:
+            if (code := await answer) >= mqtt.REFUSED:
+                self._refuse(f"states: {mqtt.reason(code)}")
+
+    def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        name = message.topic
+        if self._engine.is_input(name) or name.startswith("ack/"):
+            self._received(connection, message)
+            return
+        connection.acknowledge(message.packet_id)
+        if name == self._receipt_topic:
+            self._take_receipt(message.payload)
+        elif mqtt.matches(self._offer_filter, name):
+            self._take_offer(name, offered=bool(message.payload))
+        elif name.startswith(topic.description("")):
+            self._take_description(name.removeprefix(topic.description("")), is_there=bool(message.payload))
+        else:
+            self._unwanted.add(name)
+
+    def _take_receipt(self, payload: bytes) -> None:
+        try:
+            is_ours = self._outbox.committed(decode_receipt(payload))
+        except DecodeError:
+            is_ours = False
+        if not is_ours:
+            metrics.receipts_refused.inc()
+
+    def _take_offer(self, name: str, *, offered: bool) -> None:
+        if offered and len(self._offers) < 100:
+            self._offers.add(name)
+        else:
+            self._offers.discard(name)
+        if self._receipts == "auto":
+            self._outbox.awaits_receipts = bool(self._offers)
+        if self._offers:
+            self._offered.set()
+
+    def _take_description(self, path: str, *, is_there: bool) -> None:
+        if not is_there:
+            self.contested.discard(path)
+        elif path not in self.contested:
+            self.contested.add(path)
+            self._log.error("a device has the path of a rule: change one of the two", path=path)

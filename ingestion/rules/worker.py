@@ -1,0 +1,141 @@
+"""Messages → rules → one transaction → acknowledgement. The clock of the rules goes on where nothing comes."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import NamedTuple
+
+from ingestion.rules import metrics
+from ingestion.rules.engine import Engine
+from ingestion.rules.evaluation import Ignored
+from ingestion.rules.outbox import Outbox
+from ingestion.rules.requests import AlarmRequests
+from ingestion.rules.store import Store
+from nexus import mqtt
+from nexus.contract import ack
+from nexus.contract.codec import DecodeError
+from nexus.process import guard, log
+from nexus.process.clock import now_ms
+from nexus.process.run import task_group
+from nexus.requests import answering
+
+MOST_AT_ONCE = 1_000  # messages of a transaction
+MOST_WAITING = 20_000  # messages; then reading stops, and the broker keeps the rest
+MOST_BYTES = 48_000_000  # of them
+BEHIND_MS = 1_000  # by which timers follow the wall clock: inputs that are on their way are not overtaken
+FRESH_MS = 5_000  # an input of this age shows that the broker has no older ones for us
+QUIET_SECONDS = 1.0  # and so does silence
+LOOK_SECONDS = 0.25
+
+
+class _Delivery(NamedTuple):
+    connection: mqtt.Connection
+    message: mqtt.Message
+
+
+class Worker:
+    """Acknowledges each message once all that follows from it is written; `written` is set then."""
+
+    def __init__(self, engine: Engine, store: Store, outbox: Outbox, written: asyncio.Event) -> None:
+        self._engine, self._store, self._outbox, self._written = engine, store, outbox, written
+        self._requests = AlarmRequests(engine)
+        self._waiting: deque[_Delivery] = deque()
+        self._bytes = 0
+        self._paused: mqtt.Connection | None = None
+        self._wake = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+        self._heard: float | None = None  # when the last message came; None without a subscription
+        self._is_fresh = False
+        self._answers: list[tuple[_Delivery, bytes]] = []
+        self._counted: dict[Ignored, int] = {}
+        self._log = log.get("rules")
+        self._has_said_unreadable = False
+        metrics.waiting.set_function(lambda: len(self._waiting))
+        metrics.outbox.set_function(lambda: len(outbox))
+
+    def subscribed(self) -> None:
+        """From now on the broker brings what there is."""
+        self._heard, self._is_fresh = self._clock(), False
+
+    def away(self) -> None:
+        """There is no broker: nobody knows what it has for us, and the rules' clock stands still."""
+        self._heard = self._paused = None
+
+    def receive(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        """Takes a message; never waits."""
+        self._waiting.append(_Delivery(connection, message))
+        self._bytes += len(message.payload)
+        if self._heard is not None:
+            self._heard = self._clock()
+        is_much = len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES
+        if is_much and not self._outbox.full:  # which only receipts make smaller: these come on this connection
+            connection.pause()
+            self._paused = connection
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Works for ever. Raises DatabaseAwayError; then what was not written is not acknowledged."""
+        async with task_group() as group:
+            while True:
+                await self._work(group)
+                if not self._waiting or self._outbox.full:
+                    self._wake.clear()
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await self._wake.wait()
+
+    async def _work(self, group: asyncio.TaskGroup) -> None:
+        taken = [] if self._outbox.full else self._take()
+        if not self._waiting and self._is_up_to_date():
+            guard.call("timer", self._engine.tick, now_ms() - BEHIND_MS)
+        update = self._engine.drain()
+        if update or self._outbox.has_done:
+            with metrics.commit_seconds.time():
+                self._outbox.add(await self._store.commit(update, self._outbox.take_done()))
+            self._written.set()
+        for connection, message in taken:
+            connection.acknowledge(message.packet_id)
+        answers, self._answers = self._answers, []
+        for (connection, message), answer in answers:
+            guard.start(group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}")
+
+    def _take(self) -> list[_Delivery]:
+        taken: list[_Delivery] = []
+        while self._waiting and len(taken) < MOST_AT_ONCE:
+            one = self._waiting.popleft()
+            self._bytes -= len(one.message.payload)
+            taken.append(one)
+            guard.call("message", self._evaluate, one)
+        if self._paused is not None and len(self._waiting) < MOST_WAITING // 2 and self._bytes < MOST_BYTES // 2:
+            self._paused.resume()
+            self._paused = None
+        if taken:
+            self._count()
+        return taken
+
+    def _evaluate(self, one: _Delivery) -> None:
+        message, now = one.message, now_ms()
+        if message.topic.startswith(ack.ROOT):
+            if (answer := self._requests.take(message, self._clock())) is not None:
+                self._answers.append((one, answer))
+            return
+        try:
+            times = self._engine.take(message.topic, message.payload, now)
+        except DecodeError as error:
+            metrics.ignored.labels("unreadable").inc()
+            if not self._has_said_unreadable:
+                self._has_said_unreadable = True
+                self._log.warning("an input cannot be read", topic=message.topic[:200], reason=str(error))
+            return
+        metrics.inputs.inc(len(times))
+        if times:
+            self._is_fresh = max(times) >= now - FRESH_MS
+
+    def _is_up_to_date(self) -> bool:
+        """Whether the broker has nothing older for us, as far as we can tell."""
+        return self._heard is not None and (self._is_fresh or self._clock() - self._heard >= QUIET_SECONDS)
+
+    def _count(self) -> None:
+        for why, count in self._engine.ignored.items():
+            metrics.ignored.labels(why).inc(count - self._counted.get(why, 0))
+            self._counted[why] = count

@@ -1,0 +1,266 @@
+"""Rules across devices: their files, what follows from inputs and from time, and what is said until it has arrived."""
+
+from pathlib import Path
+
+import pytest
+
+from ingestion.rules.definition import Rule
+from ingestion.rules.engine import Engine
+from ingestion.rules.evaluation import Evaluation, Outcome, RuleState, decode_state, encode_state
+from ingestion.rules.files import load
+from ingestion.rules.outbox import AGAIN_SECONDS, Outbox
+from ingestion.rules.store import Row
+from nexus.alarms.machine import RequestError
+from nexus.contract import alarm
+from nexus.contract.ack import Request
+from nexus.contract.alarm import Record
+from nexus.contract.codec import encode_device, encode_tag
+from nexus.contract.reading import Quality, Reading, Value
+from nexus.process.errors import ConfigError
+
+LATE = 60_000
+T0 = 1_700_000_000_000
+PLANT = """
+rules:
+  - name: line1
+    path: plant/rules
+    inputs:
+      a: plant/plc1/power
+      b: {topic: plant/plc2/power, stale: 30s}
+    tags:
+      - {name: sum, expression: "a + b", unit: kW, alarms: [{name: high, above: 100}]}
+      - {name: energy, total: sum, per: s}
+    alarms:
+      - {name: uneven, when: "a > b", on_delay: 10s}
+"""
+
+
+def rules(folder: Path, text: str = PLANT) -> tuple[Rule, ...]:
+    (folder / "rules.yaml").write_text(text)
+    return load(folder / "rules.yaml")
+
+
+@pytest.fixture
+def rule(tmp_path: Path) -> Rule:
+    return rules(tmp_path)[0]
+
+
+def begun(
+    rule: Rule, kept: RuleState | None = None, records: dict[tuple[str, str], Record] | None = None
+) -> Evaluation:
+    made = Evaluation(rule, LATE, kept or RuleState(), records or {})
+    made.begin(T0)
+    return made
+
+
+def take(one: Evaluation, at: int, quality: int = Quality.GOOD, now: int | None = None, **values: Value) -> Outcome:
+    """Inputs of this moment, in ms after T0; they come at once unless `now` says otherwise."""
+    readings = [Reading(name, T0 + at, value, quality) for name, value in values.items()]
+    return one.take(readings, T0 + (at if now is None else now))
+
+
+def made(outcome: Outcome, tag: str = "sum") -> list[tuple[int, Value, int]]:
+    return [(one.time - T0, one.value, one.quality) for one in outcome.readings if one.tag == tag]
+
+
+def events(outcome: Outcome) -> list[tuple[str, str, int]]:
+    return [(change.definition.name, change.event, change.record.ts - T0) for change in outcome.changes]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("rules: [{name: x, inputs: {a: dev/p/t}, tags: [{name: y, expression: a}]}]", "begins with `dev/`"),
+        ("rules: [{name: x, inputs: {a: t}, tags: [{name: y, expression: a}]}]", "has no device"),
+        ("rules: [{name: x, inputs: {a: {topic: p/t, stal: 3s}}}]", "unknown key 'stal'; did you mean 'stale'?"),
+        ("rules: [{name: x, inputs: {}, tags: [{name: y, expression: a}]}]", "inputs must not be empty"),
+        ("rules: [{name: x, inputs: {a: p/t}}]", "says nothing: give it `tags`, `alarms` or both"),
+        ("rules: [{name: x, inputs: {a: p/t}, tags: [{name: y, expression: c}]}]", "there is no tag 'c' here"),
+        ("rules: [{name: x, inputs: {a: p/t}, tags: [{name: a, expression: a}]}]", "name already used by an input"),
+        ("rules: [{name: x, inputs: {a: p/t}, tags: [{name: y, address: a}]}]", "give it one of expression, total"),
+        ("rules: [{name: x, inputs: {a: p/t}, alarms: [{name: l, lost: true}]}]", "lost is for devices"),
+        ("rules: [{name: x, inputs: {a: x/t}, alarms: [{name: l, when: a}]}]", "is what rule x says"),
+        ("rules: [{name: x, inputs: {a: '${HOME}/t'}, alarms: [{name: l, when: a}]}]", "have no variables"),
+        (PLANT + PLANT.replace("rules:\n", "").replace("line1", "line2"), "path 'plant/rules' is also that of rule"),
+        (PLANT + PLANT.replace("rules:\n", "").replace("plant/rules", "z"), "name already used at"),
+        (
+            PLANT + PLANT.replace("rules:\n", "").replace("plant/rules", "plant/rules/b").replace("line1", "two"),
+            "path 'plant/rules/b' lies below that of rule line1",
+        ),
+        ("rules: []", "no rule is described here"),
+        ("devices: []", "unknown key 'devices'"),
+    ],
+)
+def test_a_wrong_file_is_refused_with_line_and_remedy(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        rules(tmp_path, text)
+    assert said in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "rules.yaml"))
+
+
+def test_a_tag_follows_from_inputs_of_several_devices_with_the_newest_time_and_the_worst_quality(rule: Rule) -> None:
+    one = begun(rule)
+    assert made(take(one, 0, a=1.0)) == [], "nothing before each input came once"
+    assert made(take(one, 5, b=2.0)) == [(5, 3.0, 192)]
+    assert made(take(one, 9, Quality.UNCERTAIN, a=4.0)) == [(9, 6.0, 64)]
+    assert made(take(one, 12, Quality.BAD, a=4.0)) == [(12, None, 0)]
+
+
+def test_what_comes_late_rewrites_nothing(rule: Rule) -> None:
+    one = begun(rule)
+    take(one, 0, a=1.0, b=1.0)
+    take(one, 100_000, a=2.0)
+    assert made(take(one, 50_000, now=100_000, a=9.0)) == [], "older than the last one of its topic"
+    assert made(take(one, 100_000, a=9.0)) == [], "the same again"
+    assert made(take(one, 39_999, now=100_000, b=9.0)) == [], "later than the lateness"
+    within = take(one, 40_000, now=100_000, b=3.0)
+    assert made(within) == [(100_001, 5.0, 192)], "as if it came now, after what was said"
+    assert made(take(one, 160_002, now=100_000, a=9.0)) == [], "of a clock that is ahead"
+    assert one.ignored == {"older": 2, "late": 1, "ahead": 1}
+
+
+def test_a_delay_ends_without_an_input_and_at_its_own_time(rule: Rule) -> None:
+    one = begun(rule)
+    assert events(take(one, 0, b=1.0)) == []
+    assert events(take(one, 10, a=2.0)) == []
+    assert one.due == T0 + 10_010
+    assert events(one.tick(T0 + 10_009)) == []
+    assert events(one.tick(T0 + 14_000)) == [("uneven", "raised", 10_010)]
+
+
+def test_a_backlog_is_evaluated_by_its_own_times(rule: Rule) -> None:
+    """Ten minutes of messages that waited at the broker: a condition that ended within its delay calls nobody."""
+    one = begun(rule)
+    now = 600_000
+    take(one, 0, now=now, a=2.0, b=1.0)
+    assert events(take(one, 9_000, now=now, a=0.0)) == []
+    take(one, 20_000, now=now, a=2.0)
+    assert events(take(one, 40_000, now=now, a=2.5, b=2.0)) == [("uneven", "raised", 30_000)]
+
+
+def test_a_silent_input_is_bad_and_neither_raises_nor_clears(rule: Rule) -> None:
+    one = begun(rule)
+    assert events(take(one, 0, a=99.0, b=99.0)) == [("high", "raised", 0)]
+    outcome = one.tick(T0 + 31_000)
+    assert made(outcome) == [(30_000, None, 0)]
+    assert events(outcome) == [], "still raised"
+    back = take(one, 40_000, b=0.0)
+    assert made(back) == [(40_000, 99.0, 192)]
+    assert events(back) == [("high", "cleared", 40_000)]
+
+
+def test_it_goes_on_where_it_was_left(rule: Rule) -> None:
+    one = begun(rule)
+    take(one, 0, a=60.0, b=60.0)
+    take(one, 1_000, a=60.0)
+    kept = decode_state(encode_state(one.kept))
+    other = begun(rule, kept, dict(one.records))
+    assert events(take(other, 1_000, a=60.0)) == [], "the same input again, as after a crash"
+    outcome = take(other, 2_000, a=10.0)
+    assert made(outcome) == [(2_000, 70.0, 192)]
+    assert events(outcome) == [("high", "cleared", 2_000)], "it was known to be raised"
+    assert made(take(other, 3_000, a=10.0), "energy")[0][1] == pytest.approx(120.0 + 70.0), (
+        "and not what passed between"
+    )
+
+
+def test_a_clock_that_was_set_back_stops_nothing(rule: Rule) -> None:
+    one = begun(rule)
+    take(one, 10_000_000, a=1.0, b=1.0)
+    take(one, 5_000, a=2.0)
+    assert made(take(one, 6_000, b=2.0)) == [(6_000, 4.0, 192)]
+
+
+def test_a_person_acknowledges_what_was_raised(rule: Rule) -> None:
+    one = begun(rule)
+    take(one, 0, a=99.0, b=99.0)
+    change = one.ask("sum", "high", Request("acknowledge", by="anna"), T0 + 500)
+    assert (change.record.state, change.record.by, change.record.ts) == ("acknowledged", "anna", T0 + 500)
+    with pytest.raises(RequestError, match="there is no such alarm"):
+        one.ask("sum", "low", Request("acknowledge", by="anna"), T0 + 600)
+
+
+def test_the_engine_says_readings_and_words_and_keeps_states(rule: Rule) -> None:
+    engine = Engine([rule], LATE, {}, [])
+    engine.begin(T0)
+    assert "dev/plant/plc1/power" in engine.filters
+    assert "dev/plant/plc1" in engine.filters
+    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
+    device = [Reading("power", T0 + 1, 20.0), Reading("other", T0 + 1, 5.0)]
+    assert engine.take("dev/plant/plc2", encode_device(device, T0 + 1), T0 + 1) == [T0 + 1]
+    update = engine.drain()
+    assert list(update.states) == ["plant/rules"]
+    assert [one.topic for one in update.said] == [
+        "dev/plant/rules/sum",
+        "dev/plant/rules/energy",
+        "alarm/plant/rules/sum/high",
+    ]
+    assert list(update.words) == ["alarm/plant/rules/sum/high"]
+    assert not engine.drain(), "only what has changed"
+
+
+def test_an_alarm_that_has_left_the_files_ends(rule: Rule) -> None:
+    engine = Engine([rule], LATE, {}, [])
+    engine.begin(T0)
+    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
+    engine.take("dev/plant/plc2/power", encode_tag(Reading("power", T0, 90.0)), T0)
+    words = engine.words
+    engine = Engine([Rule("other", "plant/other", rule.inputs, rule.derived)], LATE, {}, words)
+    engine.begin(T0 + 5)
+    update = engine.drain()
+    removed, cleared = (one for one in update.said if one.topic == "alarm/plant/rules/sum/high")
+    assert alarm.decode(removed.topic, removed.payload).event == "removed"
+    assert (cleared.payload, cleared.retain) == (b"", True)
+    assert update.words == {"alarm/plant/rules/sum/high": None}
+
+
+def row(number: int, topic: str = "dev/p/t", *, retain: bool = False, payload: bytes = b"{}") -> Row:
+    return Row(number, topic, payload, retain)
+
+
+def sent(outbox: Outbox, now: float) -> list[tuple[int, bool]]:
+    found = []
+    while (one := outbox.next(now)) is not None:
+        found.append((one[0].number, one[1]))
+    return found
+
+
+def test_a_message_stays_until_its_receipt_and_is_sent_again_without_one() -> None:
+    outbox = Outbox([row(4), row(5)], 5)
+    outbox.add([row(6)])
+    assert sent(outbox, 0.0) == [(4, False), (5, False), (6, False)]
+    outbox.taken(5)
+    assert outbox.committed([(4, 4)])
+    assert outbox.take_done() == [4]
+    assert sent(outbox, AGAIN_SECONDS - 1) == []
+    assert sent(outbox, AGAIN_SECONDS) == [(5, False), (6, False)]
+    outbox.reconnected()
+    assert sent(outbox, AGAIN_SECONDS) == [(5, False), (6, False)]
+    assert outbox.committed([(1, 6)])
+    assert len(outbox) == 0
+
+
+def test_a_receipt_for_what_was_never_sent_counts_for_nothing() -> None:
+    outbox = Outbox([row(4)], 4)
+    assert not outbox.committed([(4, 2**53 - 1)])
+    assert len(outbox) == 1
+
+
+def test_without_receipts_the_brokers_acknowledgement_is_enough() -> None:
+    outbox = Outbox([row(1), row(2, payload=b"", retain=True)], 2)
+    sent(outbox, 0.0)
+    outbox.taken(2)
+    assert outbox.take_done() == [2], "what clears a topic has no receipt"
+    outbox.awaits_receipts = False
+    outbox.taken(1)
+    assert outbox.take_done() == [1]
+
+
+def test_only_the_newest_word_of_an_alarm_is_retained() -> None:
+    outbox = Outbox([row(1, "alarm/p/x", retain=True), row(2, "alarm/p/x", retain=True), row(3)], 3)
+    assert sent(outbox, 0.0) == [(1, False), (2, True), (3, False)]
+    assert outbox.has("alarm/p/x")
+    outbox.committed([(2, 2)])
+    outbox.reconnected()
+    assert sent(outbox, 1.0) == [(1, False), (3, False)]
+    assert not outbox.has("alarm/p/x")
