@@ -9,6 +9,7 @@ from console import problems
 from console.access import door
 from console.api import (
     about,
+    alarm_actions,
     alarm_journal,
     alarms,
     annotations,
@@ -56,6 +57,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     live.router,
     write.router,
     alarms.router,
+    alarm_actions.router,
     alarm_journal.router,
     files.router,
     data.router,

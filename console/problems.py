@@ -33,6 +33,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
                         "title": {"type": "string"},
                         "status": {"type": "integer"},
                         "detail": {"type": "string"},
+                        "kind": {"enum": ["no-route", "database-away", "broker-away"]},
                     },
                     "required": ["type", "title", "status", "detail"],
                 }
@@ -78,7 +79,8 @@ def install(app: FastAPI) -> None:
     async def other(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
         said = error.detail if error.detail != title else f"{request.method} {request.url.path[:200]}"
-        return answer(error.status_code, title, said, dict(error.headers or {}))
+        more = {"kind": "no-route"} if error.status_code in (404, 405) else {}
+        return answer(error.status_code, title, said, dict(error.headers or {}), **more)
 
     @app.exception_handler(AccessError)
     async def impossible(_: Request, error: AccessError) -> Response:
@@ -117,8 +119,8 @@ def _install_database(app: FastAPI) -> None:
     @app.exception_handler(PoolTimeout)
     @app.exception_handler(psycopg.OperationalError)
     async def away(_: Request, __: Exception) -> Response:
-        retry = {"Retry-After": "5"}
-        return answer(503, "The database does not answer", "try again: /ready on the health port says why", retry)
+        retry, said = {"Retry-After": "5"}, "try again: /ready on the health port says why"
+        return answer(503, "The database does not answer", said, retry, kind="database-away")
 
 
 def _said(faults: Sequence[Any]) -> str:

@@ -71,6 +71,22 @@ class Done(BaseModel):
     recorded: bool
 
 
+class Result(BaseModel):
+    """What became of one of several: `ok` is null where nobody knows, and `error` says why it was not done."""
+
+    id: str
+    ok: bool | None
+    state: State | None
+    error: str | None
+    recorded: bool
+
+
+class Results(BaseModel):
+    """One for each alarm that was named, in that order."""
+
+    items: list[Result]
+
+
 class Rate(BaseModel):
     """How many were raised within the 10 minutes from `time` on."""
 

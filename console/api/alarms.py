@@ -1,4 +1,4 @@
-"""Alarms that stand, from the broker as long as it is there, and what a person does about one, through its gateway."""
+"""Alarms that stand, from the broker as long as it is there."""
 
 from bisect import bisect_right
 from collections import Counter
@@ -10,39 +10,23 @@ import msgspec
 import psycopg
 from fastapi import APIRouter, Query, Request
 from psycopg_pool import PoolTimeout
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from console.access import audit
-from console.access.door import Operator, Viewer
+from console.access.door import Viewer
 from console.api import answers
-from console.api.alarm_journal import MOST, After, Identity, identified, page, read, span, written
-from console.api.alarm_model import AlarmPage, Done
+from console.api.alarm_journal import MOST, After, page, read, span, written
+from console.api.alarm_model import AlarmPage
 from console.api.parameters import From, Text, To
 from console.historian import alarms as stored
 from console.historian.alarms import Which
 from console.live import alarm_item, alarms
 from console.live.alarm_item import PRIORITIES, Urgency
 from console.parts import Parts, PartsDep
-from console.problems import Problem
-from nexus.contract import ack, command
-from nexus.contract.ack import LONGEST_SHELVING, Action, Answer
-from nexus.contract.alarm import LONGEST_TEXT, Priority, Word
-from nexus.contract.codec import DecodeError
-
-TIMEOUT_SECONDS = 10.0
+from nexus.contract.alarm import Priority, Word
 
 Listed = Literal["active", "shelved", "history"]
 
 router = APIRouter(tags=["alarms"])
-
-
-class Why(BaseModel):
-    """`seconds` is how long to shelve for, and for nothing else; the reason is for the journal."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-    reason: Text = Field("", max_length=LONGEST_TEXT)
-    seconds: float | None = Field(None, gt=0, le=LONGEST_SHELVING, allow_inf_nan=False)
 
 
 @router.get("/alarms", response_model=AlarmPage, responses=answers.LINES)
@@ -80,36 +64,6 @@ async def list_alarms(
         following = written(alarm_item.urgency(shown[-1])) if start + limit < len(found) else None
     rows = [msgspec.structs.asdict(item) for item in items]
     return answers.items(request, rows, following, counts=_counts(standing), missing=missing)
-
-
-@router.post("/alarms/{id}/{action}")
-async def act(person: Operator, parts: PartsDep, id: Identity, action: Action, why: Why) -> Done:  # noqa: A002
-    """Acknowledges, shelves and so on; answered once the gateway has it on its disk. 409 if the gateway refuses it."""
-    topic, occurrence = identified(id)
-    name = command.asker(person.name)
-    asked = ack.Request(action, occurrence or None, name, why.reason, why.seconds)
-    payload = ack.encode_request(asked)
-    try:
-        ack.decode_request(payload)
-    except DecodeError as error:
-        raise Problem(422, "The request is not valid", str(error)) from None
-    detail = {"occurrence": occurrence, "reason": why.reason}
-    async with audit.around(parts, person, f"alarm {action}", topic, new=why.seconds, detail=detail) as outcome:
-        answer = await _ask(parts, ack.ROOT + topic.removeprefix(alarm_item.ROOT), payload)
-        outcome.ok = answer.ok
-        outcome.detail |= {"state": answer.state, "error": answer.error}
-        if not answer.ok:
-            raise Problem(409, "Not done", answer.error or "the gateway does not say why")
-    return Done(ok=True, state=answer.state, recorded=outcome.recorded)
-
-
-async def _ask(parts: Parts, topic: str, payload: bytes) -> Answer:
-    """The gateway's answer. Raises Problem."""
-    try:
-        return ack.decode_answer(await parts.plant.request(topic, payload, TIMEOUT_SECONDS))
-    except DecodeError as error:
-        said = f"{error}: is it of this version? Whether it was done is not known"
-        raise Problem(502, "The gateway's answer cannot be read", said, outcome="unknown") from None
 
 
 async def _standing(parts: Parts) -> tuple[list[Word], list[str]]:

@@ -103,7 +103,8 @@ class Plant:
 
     def _connected(self) -> Connection:
         if self._connection is None:
-            raise Problem(503, "The broker is away", f"nothing was sent, try again when it is back: {self.away}")
+            said = f"nothing was sent, try again when it is back: {self.away}"
+            raise Problem(503, "The broker is away", said, kind="broker-away")
         return self._connection
 
     def gap(self) -> bytes | None:

@@ -170,8 +170,7 @@ def test_an_alarm_is_seen_on_every_page_acknowledged_shelved_and_over(
         visit.open("Alarms")
         row = visit.row("Bearing hot")
         expect(row).to_contain_text("High")
-        _look_everywhere(visit, "alarms with an alarm")
-        visit.page.set_viewport_size(SIZES[0])  # type: ignore[arg-type]
+        visit.look_everywhere("alarms with an alarm")
         row.get_by_role("button", name="Acknowledge").click()
         dialog = visit.page.get_by_role("dialog")
         dialog.get_by_label("Reason").fill("on my way")
@@ -192,7 +191,7 @@ def test_an_alarm_is_seen_on_every_page_acknowledged_shelved_and_over(
     expect(bar).to_contain_text("No alarms")
     visit.page.get_by_role("button", name="History").click()
     expect(visit.row("on my way")).to_contain_text(PERSON)
-    _look_everywhere(visit, "history of alarms")
+    visit.look_everywhere("history of alarms")
 
 
 def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
@@ -225,31 +224,19 @@ def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
     assert file.read_text() == before
 
 
-SIZES = ({"width": 1280, "height": 800}, {"width": 390, "height": 844})
-
-
 def test_axe_finds_nothing_on_any_page_dark_or_light_on_a_desk_and_on_a_phone(
     visit: Visit, plant: dict[str, Nexus]
 ) -> None:
     visit.page.goto("/")
     expect(visit.page.get_by_label("Name")).to_be_visible()
-    _look_everywhere(visit, "login")
+    visit.look_everywhere("login")
     visit.log_in()
     for name in PAGES:
         topic = {"trend": "?t=dev/plant/line1/plc/count", "writes": "?topic=dev/plant/line1/plc/setpoint"}.get(name, "")
         visit.page.goto(f"/{name}{topic}")
         expect(visit.page.get_by_role("heading", level=1)).to_be_visible()
         visit.page.wait_for_load_state("networkidle")
-        _look_everywhere(visit, name)
-
-
-def _look_everywhere(visit: Visit, name: str) -> None:
-    for size in SIZES:
-        visit.page.set_viewport_size(size)  # type: ignore[arg-type]
-        assert not visit.is_wider_than_the_screen(), name
-        for scheme in ("light", "dark"):
-            visit.page.emulate_media(color_scheme=scheme)
-            assert (name, scheme, visit.faults()) == (name, scheme, [])
+        visit.look_everywhere(name)
 
 
 def test_eight_tabs_show_live_values(visit: Visit, plant: dict[str, Nexus]) -> None:

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
+DESK: ViewportSize = {"width": 1280, "height": 800}
+PHONE: ViewportSize = {"width": 390, "height": 844}
+SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 PAGES = ("plant", "alarms", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about")
 
 
@@ -43,6 +47,16 @@ class Visit:
         self.page.mouse.move(box["x"] + box["width"] * end, middle, steps=5)
         self.page.mouse.up()
 
+    def look_everywhere(self, name: str) -> None:
+        """Axe finds nothing, dark or light, on a desk and on a phone."""
+        for size in (DESK, PHONE):
+            self.page.set_viewport_size(size)
+            assert not self.is_wider_than_the_screen(), name
+            for scheme in SCHEMES:
+                self.page.emulate_media(color_scheme=scheme)
+                assert (name, scheme, self.faults()) == (name, scheme, [])
+        self.page.set_viewport_size(DESK)
+
     def faults(self) -> list[str]:
         """What axe finds, of WCAG A and AA."""
         if not self.page.evaluate("'axe' in window"):
@@ -55,6 +69,18 @@ class Visit:
             for one in found["violations"]
             for node in one["nodes"]
         ]
+
+    def watch_tasks(self) -> None:
+        """From the next page on, notes how long the page was busy at a time."""
+        self.page.add_init_script(
+            "window.tasks = [];"
+            "new PerformanceObserver((list) => window.tasks.push(...list.getEntries().map((one) => one.duration)))"
+            ".observe({type: 'longtask'});"
+        )
+
+    def longest_task(self) -> float:
+        """The longest since the last call, in milliseconds; 0 if none was of 50."""
+        return float(self.page.evaluate("Math.max(0, ...window.tasks.splice(0))"))
 
     def is_wider_than_the_screen(self) -> bool:
         """Whether the page as a whole scrolls sideways."""

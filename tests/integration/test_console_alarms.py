@@ -96,6 +96,33 @@ def test_an_alarm_is_seen_acknowledged_shelved_and_over(plant: Alarmed) -> None:
     assert rows == [("alarm acknowledge", ok) for ok in (None, True, None, False)]
 
 
+def test_several_are_acknowledged_at_once_and_each_has_an_answer_and_rows_in_the_audit(plant: Alarmed) -> None:
+    plant.temperature(85)
+    high, low = plant.until_listed("", 2)
+    nobody = identity("alarm/plant/nowhere/tag/high", 1_703_289_600_000)
+    asked = {"ids": [low["id"], nobody, "x", high["id"], low["id"]], "reason": "round made"}
+    status, done = plant.console.ask("POST", "alarms/acknowledge", asked)
+    assert status == 200
+    answers = {one["id"]: (one["ok"], one["state"], one["recorded"]) for one in done["items"]}
+    assert answers == {
+        low["id"]: (True, "acknowledged", True),
+        nobody: (None, None, True),
+        "x": (False, None, True),
+        high["id"]: (True, "acknowledged", True),
+    }
+    errors = {one["id"]: one["error"] for one in done["items"] if not one["ok"]}
+    assert ("no gateway has answered" in errors[nobody], "an alarm's id" in errors["x"]) == (True, True)
+    assert {one["by"] for one in plant.until_listed("q=warm", 1)} == {"anonymous"}
+    with psycopg.connect(plant.production.owner) as connection:
+        rows = connection.execute(
+            "SELECT topic, ok, detail ->> 'reason' FROM console_audit WHERE event = 'alarm acknowledge' ORDER BY topic, id"
+        ).fetchall()
+    known = [(topic, ok, "round made") for topic in (HIGH, HIGH.replace("high", "low")) for ok in (None, True)]
+    assert rows == [*[("alarm/plant/nowhere/tag/high", None, "round made")] * 2, *known]
+    assert plant.console.ask("POST", "alarms/acknowledge", {"ids": [high["id"]] * 201})[0] == 422
+    assert plant.console.ask("POST", "alarms/shelve", {"ids": [high["id"]]})[1]["items"][0]["ok"] is False, "how long?"
+
+
 def test_pages_of_what_stands_and_of_history_leave_nothing_out(plant: Alarmed) -> None:
     plant.temperature(85)
     plant.until_listed("", 2)

@@ -23,6 +23,9 @@ export function typed(of: Value | undefined, type: string | null | undefined): V
   return typeof of === "number" && /^bool/i.test(type ?? "") ? of !== 0 : of;
 }
 
+const share = new Intl.NumberFormat(language, { style: "percent", maximumSignificantDigits: 2 });
+
+export const percent = (of: number | null | undefined) => (of === null || of === undefined ? "–" : share.format(of));
 export const count = (of: number | null | undefined) => (of === null || of === undefined ? "–" : plain.format(of));
 export const rough = (of: number | null | undefined) => (of === null || of === undefined ? "–" : short.format(of));
 

@@ -19,6 +19,11 @@ export class ProblemError extends Error {
   ) {
     super(detail ? `${title}: ${detail}` : title);
   }
+
+  /** What it is, where that tells a page what to say; empty for others. */
+  get kind(): string {
+    return texts(this.more.kind) ?? "";
+  }
 }
 
 /** Whatever was thrown; what is no ProblemError is a fault of ours, and is not to look like an outage. */

@@ -1,28 +1,31 @@
-// What stands, what is put aside, and what happened; and what a person does about it.
+// What stands, what is put aside, what happened, and how well alarms serve people.
 import { useState } from "preact/hooks";
 import { useAlarms } from "../api/alarms";
 import type { Asked } from "../api/http";
 import { usePages } from "../api/pages";
 import type { Priority } from "../api/types";
-import { query } from "../router";
+import { go, query, to } from "../router";
 import { text } from "../text";
 import { Empty, Missing, Notice, Status } from "../ui/messages";
-import { Events, Standing } from "./alarms/lists";
+import { Events } from "./alarms/events";
 import { OneAlarm } from "./alarms/one";
+import { Range, since, type Length } from "./alarms/range";
+import { Standing } from "./alarms/standing";
+import { Figures } from "./alarms/statistics";
 
 const MOST = 1_000;
-const LISTS = ["active", "shelved", "history"] as const;
+const LISTS = ["active", "shelved", "history", "statistics"] as const;
+type List = (typeof LISTS)[number];
 const PRIORITIES: readonly Priority[] = ["critical", "high", "medium", "low"];
-const RANGES = { hour: 1, day: 24, week: 168, month: 720 } as const; // hours
-type Range = keyof typeof RANGES;
 
 export default function Alarms() {
-  const [state, setState] = useState<(typeof LISTS)[number]>("active");
-  const [q, setQ] = useState("");
+  const list = LISTS.find((one) => one === query.value.get("list")) ?? "active";
   const [priority, setPriority] = useState("");
-  const [from, setFrom] = useState<string>();
+  const [length, setLength] = useState<Length>("day");
+  const q = query.value.get("q") ?? "";
   const id = query.value.get("alarm");
   if (id) return <OneAlarm key={id} id={id} />;
+  const show = (next: { list?: List; q?: string }) => go(to("/alarms", { list, q, ...next }), true);
   const asked = { q, priority };
   return (
     <>
@@ -30,41 +33,42 @@ export default function Alarms() {
         <h1>{text.nav.alarms}</h1>
         <div class="group" role="group" aria-label={text.nav.alarms}>
           {LISTS.map((one) => (
-            <button key={one} aria-pressed={one === state} onClick={() => setState(one)}>
+            <button key={one} aria-pressed={one === list} onClick={() => show({ list: one })}>
               {text.alarms.lists[one]}
             </button>
           ))}
         </div>
-        <input
-          type="search"
-          aria-label={text.common.search}
-          placeholder={text.common.search}
-          onInput={(event) => setQ(event.currentTarget.value.trim())}
-        />
-        <select aria-label={text.alarms.head.priority} onChange={(event) => setPriority(event.currentTarget.value)}>
-          <option value="">{text.alarms.allPriorities}</option>
-          {PRIORITIES.map((one) => (
-            <option key={one} value={one}>
-              {text.alarms.priorities[one]}
-            </option>
-          ))}
-        </select>
-        {state === "history" && (
-          <select aria-label={text.alarms.head.at} onChange={(event) => setFrom(since(event.currentTarget.value as Range))}>
-            {(Object.keys(RANGES) as Range[]).map((one) => (
-              <option key={one} value={one} selected={one === "day"}>
-                {text.alarms.range[one]}
-              </option>
-            ))}
-          </select>
+        {list !== "statistics" && (
+          <>
+            <input
+              type="search"
+              aria-label={text.common.search}
+              placeholder={text.common.search}
+              value={q}
+              onInput={(event) => show({ q: event.currentTarget.value })}
+            />
+            <select aria-label={text.alarms.head.priority} onChange={(event) => setPriority(event.currentTarget.value)}>
+              <option value="">{text.alarms.allPriorities}</option>
+              {PRIORITIES.map((one) => (
+                <option key={one} value={one}>
+                  {text.alarms.priorities[one]}
+                </option>
+              ))}
+            </select>
+          </>
         )}
+        {(list === "history" || list === "statistics") && <Range of={length} set={setLength} />}
       </div>
-      {state === "history" ? <History asked={{ ...asked, from }} /> : <Now state={state} asked={asked} />}
+      {list === "statistics" ? (
+        <Figures length={length} />
+      ) : list === "history" ? (
+        <History asked={asked} length={length} />
+      ) : (
+        <Now key={list} state={list} asked={asked} />
+      )}
     </>
   );
 }
-
-const since = (range: Range) => new Date(Date.now() - RANGES[range] * 3_600_000).toISOString();
 
 function Now({ state, asked }: { state: "active" | "shelved"; asked: Asked }) {
   const answer = useAlarms({ ...asked, state, limit: MOST });
@@ -79,8 +83,10 @@ function Now({ state, asked }: { state: "active" | "shelved"; asked: Asked }) {
   );
 }
 
-function History({ asked }: { asked: Asked }) {
-  const pages = usePages("alarms", { ...asked, state: "history" });
+function History({ asked, length }: { asked: Asked; length: Length }) {
+  const [from, setFrom] = useState({ length, at: since(length) });
+  if (from.length !== length) setFrom({ length, at: since(length) });
+  const pages = usePages("alarms", { ...asked, from: from.at, state: "history" });
   return (
     <>
       <Status of={{ data: pages.first, problem: pages.problem, asking: pages.asking, again: pages.again }} />

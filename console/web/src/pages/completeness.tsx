@@ -9,7 +9,7 @@ import { text } from "../text";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Status } from "../ui/messages";
 
-const COUNTS = ["due", "read", "suppressed", "sent", "receipted", "stored", "duplicate", "late", "rejected", "missing"] as const;
+const COUNTS = ["due", "read", "suppressed", "sent", "receipted", "stored", "duplicate", "late", "rejected", "uncounted", "missing"] as const;
 const HOUR_MS = 3_600_000;
 const SHOWN = 300;
 
@@ -164,7 +164,9 @@ function Details({ title, rows }: { title: string; rows: readonly Hour[] }) {
                 <th scope="row">
                   <a href={toDevice(one.device)}>{one.device}</a>
                 </th>
-                <td class="num-left nowrap">{moment(one.hour)}</td>
+                <td class="num-left nowrap" title={text.completeness.countedUntil(moment(one.until))}>
+                  {moment(one.hour)}
+                </td>
                 {COUNTS.map((name) => (
                   <td key={name} class="num">
                     {name === "missing" && one.missing ? <span class="state bad">{count(one.missing)}</span> : count(one[name])}
@@ -187,7 +189,7 @@ function Details({ title, rows }: { title: string; rows: readonly Hour[] }) {
 }
 
 function said({ cause, count: many, estimated, from, to: until }: Cause): string {
-  const name = text.completeness.cause[cause] ?? cause;
+  const name = text.completeness.cause[cause];
   const seconds = (Date.parse(until) - Date.parse(from)) / 1000;
   return `${name}: ${estimated ? "≈ " : ""}${count(many)} (${moment(from)}, ${duration(seconds)})`;
 }

@@ -108,8 +108,8 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
       if (found.problems.length) setChecked(found);
     });
   };
-  const taken = (said: string) => {
-    setDone(said);
+  const taken = (said: string, isRecorded: boolean) => {
+    setDone(isRecorded ? said : `${said} ${text.common.unrecorded}`);
     edit(undefined);
     setRound(round + 1);
     content.again();
@@ -118,7 +118,7 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
     forget();
     return act.run(async () => {
       const found = await post("files/apply", { ...body, digest: edited?.digest ?? content.data!.digest });
-      if (found.ok) taken(text.files.applied);
+      if (found.ok) taken(text.files.applied, found.recorded);
       else setChecked(found);
     });
   };
@@ -168,7 +168,7 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
           {diff !== undefined && <Diff of={diff} />}
         </>
       )}
-      <Versions key={round} gateway={gateway} rolledBack={() => taken(text.files.rolledBack)} />
+      <Versions key={round} gateway={gateway} rolledBack={(isRecorded) => taken(text.files.rolledBack, isRecorded)} />
     </>
   );
 }

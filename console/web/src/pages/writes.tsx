@@ -83,6 +83,7 @@ function One({ topic }: { topic: string }) {
           />
         )}
         {done && <Outcome of={done} unit={unit} />}
+        {done?.recorded === false && <Notice kind="warn">{text.common.unrecorded}</Notice>}
       </section>
       {isOperator.value && (
         <section aria-labelledby="history">

@@ -24,6 +24,16 @@ export function PriorityOf({ alarm }: { alarm: Alarm }) {
   );
 }
 
+/** A priority by itself, which calls nobody. */
+export function Level({ of }: { of: Priority }) {
+  return (
+    <span class="state">
+      <Icon name={of} />
+      {text.alarms.priorities[of]}
+    </span>
+  );
+}
+
 export function StateOf({ alarm }: { alarm: Alarm }) {
   return (
     <>

@@ -15,10 +15,8 @@ interface Said {
 export function said(problem: ProblemError): Said {
   if (problem.status === NO_ANSWER) return { title: text.problem.noAnswer, detail: text.problem.noAnswerDetail };
   if (problem.status === PAGE_FAULT) return { title: text.problem.pageFault, detail: problem.detail };
-  const unknownRoute = problem.status === 404 && (!problem.detail || /^(GET|POST|DELETE) \/api\//.test(problem.detail));
-  if (unknownRoute || problem.status === 405) {
-    return { title: text.problem.notThere, detail: text.problem.notThereDetail };
-  }
+  if (problem.kind === "no-route") return { title: text.problem.notThere, detail: text.problem.notThereDetail };
+  if (problem.kind in text.problem.kinds) return text.problem.kinds[problem.kind as keyof typeof text.problem.kinds];
   return { title: problem.title || String(problem.status), detail: sentence(problem.detail) };
 }
 

@@ -13,7 +13,7 @@ import { measured, nameOf, PriorityOf, StateOf, toTrend } from "../../ui/alarm";
 import { Icon } from "../../ui/icon";
 import { Missing, Notice, Status } from "../../ui/messages";
 import { Do, possible } from "./do";
-import { Events } from "./lists";
+import { Events } from "./events";
 
 const MOST = 1_000;
 const SETTLE_MS = 1_000; // until an event is stored, about

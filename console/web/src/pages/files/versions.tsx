@@ -10,19 +10,21 @@ import { text } from "../../text";
 import { Dialog } from "../../ui/dialog";
 import { Status, Trouble } from "../../ui/messages";
 
-export function Versions({ gateway, rolledBack }: { gateway: GatewayFiles; rolledBack: () => void }) {
+export function Versions({ gateway, rolledBack }: { gateway: GatewayFiles; rolledBack: (isRecorded: boolean) => void }) {
   const where = { group: gateway.group, member: gateway.member };
   const answer = useAsk("files/history", where);
   const [chosen, setChosen] = useState<FileVersion>();
   const act = useAct();
   const back = async () => {
+    let isRecorded = true;
     const ok = await act.run(async () => {
       const done = await post("files/rollback", { ...where, id: chosen!.id });
       const faults = done.problems.map((one) => `${one.file}:${one.line ?? ""} ${one.message}`).join("; ");
+      isRecorded = done.recorded;
       if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, faults);
     });
     setChosen(undefined);
-    if (ok) rolledBack();
+    if (ok) rolledBack(isRecorded);
   };
   const items = answer.data?.items ?? [];
   return (

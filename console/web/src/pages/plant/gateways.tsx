@@ -44,6 +44,7 @@ export function Gateways({ plant }: { plant: Plant }) {
                     <td class="num">{duration(one.lateness_p99)}</td>
                     <td class="num">
                       {count(one.spool_messages)} <small>{bytes(one.spool_bytes)}</small>
+                      {one.spool_full_in !== null && <small class="state warn">{text.plant.fullIn(duration(one.spool_full_in))}</small>}
                     </td>
                     <td class="num">{count(one.receipts_outstanding)}</td>
                     <td class="num">

@@ -76,13 +76,13 @@ function ofParts(plant: Plant): Row[] {
   const add = (what: Row["what"], key: string, why: string, remedy: string, since: Row["since"] = null) =>
     rows.push({ key, what, since, why, remedy });
   if (!plant.broker.connected) {
-    add(part(text.plant.brokerAway, "bad"), "broker", plant.broker.reason ?? "", text.remedy.broker);
+    add(part(text.plant.brokerAway, "bad"), "broker", plant.broker.reason ?? "", text.remedy.broker, plant.broker.since);
   }
-  if (!plant.database.connected) add(part(text.plant.databaseAway, "bad"), "database", "", text.remedy.database);
+  if (!plant.database.connected) add(part(text.plant.databaseAway, "bad"), "database", plant.database.reason ?? "", text.remedy.database, plant.database.since);
   // Without the broker nobody knows whether a gateway runs.
   for (const gateway of plant.broker.connected ? plant.gateways.filter((one) => one.state === "offline") : []) {
     const name = `${gateway.group}/${gateway.member}`;
-    add(part(text.plant.gatewayGone, "bad", name), `gateway ${name}`, "", text.remedy.gateway, gateway.ts);
+    add(part(text.plant.gatewayGone, "bad", name), `gateway ${name}`, "", text.remedy.gateway, gateway.since ?? gateway.ts);
   }
   if (lagIsHigh(plant)) add(part(text.plant.lagHigh, "warn"), "lag", "", text.remedy.lag);
   return rows;
