@@ -8,13 +8,24 @@ from pydantic import BaseModel
 
 from console.access.door import Viewer
 from console.api import answers
-from console.api.parameters import Text
+from console.api.parameters import Text, Topic
 from console.historian import catalogue, last, times
 from console.parts import PartsDep
+from nexus.contract.alarm import Priority
 from nexus.contract.description import TagDescription
 from nexus.contract.topic import ROOT
 
 router = APIRouter(tags=["tags"])
+
+_DESCRIBED = ("address", "type", "writable", "min", "max", "alarms")
+
+
+class TagAlarm(BaseModel):
+    """A fixed limit of an alarm of the tag, whether it stands or not."""
+
+    name: str
+    limit: float
+    priority: Priority
 
 
 class Tag(BaseModel):
@@ -30,6 +41,7 @@ class Tag(BaseModel):
     writable: bool | None
     min: float | None
     max: float | None
+    alarms: list[TagAlarm] | None
 
 
 class Tags(BaseModel):
@@ -50,6 +62,7 @@ async def tags(
         Text, Query(max_length=200, description="Words that are all in the topic or its unit, whatever their case")
     ] = "",
     device: Annotated[Text, Query(max_length=2_000, description="Only this device's")] = "",
+    topic: Annotated[list[Topic], Query(max_length=50, default_factory=list, description="Only these")],
     limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
     after: Annotated[Text, Query(max_length=2_000, description="`next` of the page before")] = "",
 ) -> Response:
@@ -57,6 +70,9 @@ async def tags(
     known, described = parts.historian.catalogue, parts.plant.tags()
     await known.refresh()
     found = known.search(q.split(), f"{ROOT}{device}/" if device else "", described)
+    if topic:
+        wanted = set(topic)
+        found = [one for one in found if one in wanted]
     shown, following = catalogue.page(found, after, limit)
     async with parts.database.connection() as connection:
         units = await last.units(connection, shown, described)
@@ -74,5 +90,5 @@ def _shown(
         "tag": tag,
         "unit": unit,
         "since": times.text_or_none(since),
-        **{name: getattr(description, name, None) for name in ("address", "type", "writable", "min", "max")},
+        **{name: getattr(description, name, None) for name in _DESCRIBED},
     }

@@ -5,6 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from nexus.contract.alarm import Priority
 from nexus.contract.codec import DecodeError
 
 LARGEST_BYTES = 950_000  # brokers of ours take a megabyte, the topic included
@@ -12,8 +13,16 @@ LARGEST_BYTES = 950_000  # brokers of ours take a megabyte, the topic included
 _Ms = Annotated[int, Meta(ge=0, lt=2**53)]
 
 
+class AlarmLimit(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A fixed limit of an alarm of the tag, in its unit; an alarm of values outside two limits has both."""
+
+    name: str
+    limit: float
+    priority: Priority = "medium"
+
+
 class TagDescription(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One tag; `address` as its file writes it, `type` as its protocol calls it, limits in its unit."""
+    """One tag; `address` as its file writes it, `type` as its protocol calls it, `min` and `max` of what is written."""
 
     name: str
     address: str
@@ -22,6 +31,7 @@ class TagDescription(msgspec.Struct, frozen=True, omit_defaults=True):
     writable: bool = False
     min: float | None = None
     max: float | None = None
+    alarms: tuple[AlarmLimit, ...] = ()
 
 
 class Description(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ import type uPlot from "uplot";
 import { useAlarms } from "../api/alarms";
 import { useAsk } from "../api/ask";
 import { address } from "../api/http";
-import type { Alarm, Annotation } from "../api/types";
+import type { Alarm, Annotation, Tag } from "../api/types";
 import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
@@ -27,12 +27,18 @@ const PAN = 0.25;
 const ZOOM = 2;
 const STANDING = { state: "active", limit: 1_000 };
 
-/** The limits that alarms of these tags have crossed and that still stand. */
-function limitsOf(alarms: readonly Alarm[], topics: readonly string[]): Limit[] {
-  return alarms.flatMap(({ device, tag, name, limit }) => {
+/** The limits of these tags' alarms: those that have been crossed, and the others as the device file has them. */
+function limitsOf(alarms: readonly Alarm[], tags: readonly Tag[], topics: readonly string[]): Limit[] {
+  const crossed = alarms.flatMap(({ device, tag, name, limit }) => {
     const topic = `dev/${device}/${tag}`;
-    return limit === null || !topics.includes(topic) ? [] : [{ topic, name, limit }];
+    return limit === null || !topics.includes(topic) ? [] : [{ topic, name, limit, stands: true }];
   });
+  const isCrossed = (topic: string, name: string, limit: number) =>
+    crossed.some((one) => one.topic === topic && one.name === name && one.limit === limit);
+  const others = tags.flatMap(({ topic, alarms }) =>
+    (alarms ?? []).filter(({ name, limit }) => !isCrossed(topic, name, limit)).map(({ name, limit }) => ({ topic, name, limit, stands: false })),
+  );
+  return [...crossed, ...others];
 }
 
 export default function Trend() {
@@ -50,7 +56,8 @@ export default function Trend() {
   );
   const items = notes.data?.items ?? NONE;
   const alarms = useAlarms(STANDING).data?.items;
-  const limits = useMemo(() => limitsOf(alarms ?? [], parsed.topics), [alarms, asked]);
+  const tags = useAsk(parsed.topics.length ? "tags" : null, { topic: parsed.topics }).data?.items;
+  const limits = useMemo(() => limitsOf(alarms ?? [], tags ?? [], parsed.topics), [alarms, tags, asked]);
   const show = (next: View) => go(link(next), true);
   const open = (next: View) => go(link(next));
   useKeys(view, open);

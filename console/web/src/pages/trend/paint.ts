@@ -95,6 +95,8 @@ export interface Limit {
   topic: string;
   name: string;
   limit: number;
+  /** The alarm stands: it is drawn stronger. */
+  stands: boolean;
 }
 
 /** Each limit within the picture as a dashed line in the colour of its tag, with the alarm's name. */
@@ -105,13 +107,13 @@ export function paintLimits(u: uPlot, shown: { lines: readonly Line[]; limits: r
   ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
   ctx.textAlign = "right";
   ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
-  ctx.lineWidth = devicePixelRatio;
-  for (const { topic, name, limit } of shown.limits) {
+  for (const { topic, name, limit, stands } of shown.limits) {
     const index = shown.lines.findIndex((line) => line.topic === topic && !line.text);
     if (index < 0 || shown.hidden.includes(topic)) continue;
     const y = u.valToPos(limit, scaleOf(shown.lines[index]!), true);
     if (!(y >= top && y <= top + height)) continue;
     ctx.strokeStyle = ctx.fillStyle = colour(pen(index));
+    ctx.lineWidth = (stands ? 2 : 1) * devicePixelRatio;
     ctx.beginPath();
     ctx.moveTo(left, y);
     ctx.lineTo(left + width, y);
