@@ -1,5 +1,7 @@
 """Rules across devices: with production's roles and ACL, processes that are killed, and a database that is away."""
 
+import json
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from nexus.contract.reading import Quality, Reading, Value
 from tests.asker import Asker
 from tests.conftest import Production
 from tests.integration.test_writer import query
-from tests.parts import Nexus, publish, until
+from tests.parts import Mosquitto, Nexus, Postgres, publish, until
 
 Start = Callable[..., Nexus]
 
@@ -105,3 +107,125 @@ def test_a_derived_tag_across_devices_is_stored_and_its_alarm_is_raised_acknowle
         assert rules.stop() == 0
         until(lambda: operator.on("status/plant/line1/rules")[-1]["state"] == "offline", "it says that it stops")
     assert ingest.stop() == 0
+
+
+FLIPS = 2_000
+
+
+def test_a_kill_of_the_active_one_amid_flips_loses_and_doubles_no_event(
+    nexus: Start, production: Production, file: Path
+) -> None:
+    """Each of 2,000 readings raises or clears: the journal has exactly that, although the active one is killed twice."""
+    url, port = production.broker.url, production.broker.port
+    ingest = nexus("ingest", mqtt_url=production.mqtt("ingestion"), database_url=production.owner).until_ready()
+    both = [nexus("rules", rules=str(file), mqtt_url=url, database_url=production.owner) for _ in range(2)]
+    for one in both:
+        one.until_ready()
+    first = active(*both)
+    began = now_ms() - FLIPS
+    say(port, "plc002", (began, 0.0))
+    flips = [(began + n, 1_000.0 if n % 2 else 0.0) for n in range(1, FLIPS + 1)]
+    say(port, "plc001", *flips[:900])
+    until(lambda: first.metric("nexus_rules_inputs_total") > 100, "it is in the middle of them")
+    first.process.kill()
+    first.process.wait()
+    say(port, "plc001", *flips[900:1500])
+    second = active(*both)
+    assert second is not first
+    first.restart()
+    first.until_ready()
+    say(port, "plc001", *flips[1500:])
+    until(lambda: second.metric("nexus_rules_inputs_total") > 100, "so is the other one")
+    second.process.kill()
+    second.process.wait()
+    expected = [("raised", began + n) if n % 2 else ("cleared", began + n) for n in range(1, FLIPS + 1)]
+
+    def found() -> list[tuple[str, int]]:
+        rows = query(
+            production.owner,
+            "SELECT event, (extract(epoch FROM time) * 1000)::bigint FROM alarm_events"
+            f" WHERE topic = '{HIGH}' ORDER BY time",
+        )
+        return [(event, int(at)) for event, at in rows]
+
+    until(lambda: len(found()) >= FLIPS, f"all events are stored, {len(found())} of {FLIPS}", 60)
+    assert found() == expected
+    until(lambda: query(production.owner, "SELECT count(*) FROM rule_outbox") == [(0,)], "nothing is left to say")
+    assert found() == expected, "what was said again is stored once"
+    values = query(production.owner, f"SELECT count(*), count(DISTINCT time) FROM metrics WHERE topic = '{TOTAL}'")
+    assert values == [(FLIPS, FLIPS)]
+    assert ingest.metric("nexus_ingestion_conflicts_total") == 0
+
+
+def test_a_database_that_is_away_costs_nothing(
+    nexus: Start, postgres: Postgres, mosquitto: Callable[..., Mosquitto], file: Path
+) -> None:
+    """What comes meanwhile stays with the broker, and is evaluated by its own times."""
+    broker = mosquitto()
+    nexus("ingest", mqtt_url=broker.url, database_url=postgres.url).until_ready()
+    rules = nexus("rules", rules=str(file), mqtt_url=broker.url, database_url=postgres.url).until_ready()
+    active(rules)
+    began = now_ms()
+    say(broker.port, "plc001", (began, 300.0))
+    say(broker.port, "plc002", (began, 300.0))
+    until(lambda: journal(postgres.url, HIGH) == ["raised"], "it is raised")
+    postgres.stop("immediate")
+    until(lambda: rules.get("/ready")[0] == 503, "it says that the database is away")
+    say(broker.port, "plc001", (began + 100, 100.0), (began + 200, 300.0), (began + 300, 50.0))
+    postgres.start()
+    until(lambda: journal(postgres.url, HIGH) == ["raised", "cleared", "raised", "cleared"], "nothing is missing", 60)
+    times = query(
+        postgres.url,
+        f"SELECT (extract(epoch FROM time) * 1000)::bigint FROM alarm_events WHERE topic = '{HIGH}' ORDER BY time",
+    )
+    assert [int(at) - began for (at,) in times] == [0, 100, 200, 300]
+
+
+def test_a_timer_ends_without_an_input(nexus: Start, production: Production, tmp_path: Path) -> None:
+    file = tmp_path / "timers.yaml"
+    file.write_text(
+        "rules: [{name: t, path: plant/t, inputs: {a: {topic: plant/line1/plc001/power, stale: 2s}},"
+        " tags: [{name: same, expression: a, alarms: [{name: gone, bad: true}]}],"
+        " alarms: [{name: long, when: a > 1, on_delay: 1s}]}]"
+    )
+    rules = nexus("rules", rules=str(file), mqtt_url=production.broker.url, database_url=production.owner)
+    active(rules)
+    with Asker(production.mqtt("operator"), "alarm/#") as operator:
+        began = now_ms()
+        say(production.broker.port, "plc001", (began, 5.0))
+        until(lambda: operator.on("alarm/plant/t/same/gone"), "the input is silent")
+        [long] = operator.on("alarm/plant/t/long")
+        [gone] = operator.on("alarm/plant/t/same/gone")
+    assert [one["ts"] - began for one in (long, gone)] == [1_000, 2_000]
+
+
+def test_late_inputs_are_ignored_and_counted(nexus: Start, production: Production, file: Path) -> None:
+    url, port = production.broker.url, production.broker.port
+    rules = nexus("rules", rules=str(file), rules_lateness="10s", mqtt_url=url, database_url=production.owner)
+    active(rules)
+    with Asker(production.mqtt("viewer"), "dev/plant/line1/rules/#") as viewer:
+        now = now_ms()
+        say(port, "plc001", (now - 1_000, 1.0), (now, 2.0), (now - 500, 3.0))
+        say(port, "plc002", (now - 20_000, 4.0), (now - 5_000, 5.0))
+        until(lambda: viewer.on(TOTAL), "a sum")
+        until(lambda: rules.metric("nexus_rules_inputs_total") == 5, "all have come")
+        assert viewer.values(TOTAL) == [7.0]
+    reasons = dict(line.rsplit(" ", 1) for line in rules.get("/metrics")[1].splitlines() if "ignored_total{" in line)
+    assert {name: float(count) for name, count in reasons.items() if float(count)} == {
+        'nexus_rules_inputs_ignored_total{reason="older"}': 1,
+        'nexus_rules_inputs_ignored_total{reason="late"}': 1,
+    }
+
+
+def test_a_broken_file_and_a_changed_one_are_told(nexus: Start, production: Production, file: Path) -> None:
+    broken = file.with_name("broken.yaml")
+    broken.write_text(RULES.replace("a + b", "a + c"))
+    one = nexus("rules", rules=str(broken), mqtt_url=production.broker.url, database_url=production.owner)
+    assert one.process.wait(60) == 2
+    assert "there is no tag 'c' here" in one.log.read_text()
+    good = nexus("rules", rules=str(file), mqtt_url=production.broker.url, database_url=production.owner)
+    active(good)
+    file.write_text(RULES + "\n")
+    problems = until(lambda: json.loads(good.get("/health")[1])["problems"], "it says that the file has changed")
+    assert problems == [f"{file} has changed: restart `nexus rules` to use it"]
+    assert good.stop(signal.SIGTERM) == 0
