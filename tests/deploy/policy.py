@@ -252,7 +252,7 @@ def _disruption(resources: list[Resource]) -> Iterator[str]:
     budgets = of_kind(resources, "PodDisruptionBudget")
     for pod in pods(resources):
         mine = [one["spec"] for one in budgets if one["spec"]["selector"]["matchLabels"].items() <= pod.labels.items()]
-        if pod.name in {"gateway", "ingestion", "console", "emqx", "timescaledb"} and len(mine) != 1:
+        if pod.name in {"gateway", "ingestion", "rules", "console", "emqx", "timescaledb"} and len(mine) != 1:
             yield f"{pod.at}: has {len(mine)} disruption budgets"
         if any(one.get("maxUnavailable") != 1 or "minAvailable" in one for one in mine):
             yield f"{pod.at}: its disruption budget could block the draining of a node"

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from gateway.config import devices as config
+from ingestion.rules import files as rules
 from nexus.cli import credentials
 from tests.deploy.flows import Flow, flows, outside
 from tests.deploy.policy import MOVING_TAGS, Resource, at, faults, of_kind, pods
@@ -28,6 +29,9 @@ COMPONENTS = {
     "tls-console-traefik": ["tls", "console-traefik"],
     "external-secrets": ["external-secrets"],
     "monitoring": ["monitoring"],
+    "rules": ["rules"],
+    "rules-tls": ["rules", "tls", "monitoring"],
+    "rules-cloudnativepg": ["rules", "database-cloudnativepg", "tls"],
     "cloudnativepg": ["database-cloudnativepg"],
     "cloudnativepg-tls": ["database-cloudnativepg", "tls"],
     "all": ["tls", "broker-loadbalancer", "external-secrets", "monitoring"],
@@ -45,6 +49,7 @@ FLOWS: set[Flow] = {
     ("database-monitor", "timescaledb", 5432),
     ("owner", "timescaledb", 5432),
 }
+RULES: set[Flow] = {("rules", "emqx", 1883), ("rules", "timescaledb", 5432)}
 CLUSTER: set[Flow] = {("emqx", "emqx", 4370), ("emqx", "emqx", 5369)}
 SIMULATOR: set[Flow] = {("gateway", "simulator", port) for port in (5020, 4840, 10102)}
 OUTSIDE = {("allow-dns", "egress kube-system", 53), ("gateway", "egress anywhere", 6443)}
@@ -121,9 +126,21 @@ def test_the_components_are_sound(names: list[str]) -> None:
     assert [fault for fault in faults(resources, given()) if not any(text in fault for text in allowed)] == []
 
 
-def test_with_tls_nothing_is_left_that_talks_without() -> None:
-    resources = of_prod_with("tls")
-    secured = {(source, target, {1883: 8883, 1884: 8884}.get(port, port)) for source, target, port in FLOWS | CLUSTER}
+def test_rules_talk_to_broker_and_database_only() -> None:
+    resources = of_prod_with("rules")
+    assert flows(resources) == FLOWS | CLUSTER | RULES
+    assert outside(resources) == OUTSIDE | DEVICES
+    [shown] = [one for one in of_kind(resources, "ConfigMap") if one["metadata"]["name"].startswith("rules-")]
+    [pod] = [pod for pod in pods(resources) if pod.name == "rules"]
+    assert {"name": "rules", "configMap": {"name": shown["metadata"]["name"]}} in pod.spec["volumes"]
+    assert rules.load(FOLDER / "components/rules/example.yaml")
+
+
+@pytest.mark.parametrize("names", [["tls"], ["rules", "tls"]], ids=["tls", "rules-tls"])
+def test_with_tls_nothing_is_left_that_talks_without(names: list[str]) -> None:
+    resources = of_prod_with(*names)
+    all_flows = FLOWS | CLUSTER | (RULES if "rules" in names else set())
+    secured = {(source, target, {1883: 8883, 1884: 8884}.get(port, port)) for source, target, port in all_flows}
     assert flows(resources) == secured | {("reload-certificates", "timescaledb", 5432)}
     assert not {port for *_, port in outside(resources)} & {1883, 1884, 8083}
     for pod in pods(resources):
