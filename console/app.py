@@ -25,6 +25,7 @@ from console.api import (
     last,
     legacy,
     live,
+    notifications,
     oidc,
     rejects,
     session,
@@ -62,6 +63,7 @@ _ROUTERS: tuple[APIRouter, ...] = (
     files.router,
     data.router,
     completeness.router,
+    notifications.router,
 )
 
 

@@ -20,7 +20,7 @@ WAIT_SECONDS = 3.0  # for a free connection, or one to a database that is away
 BRIEF_CONNECTIONS = 3  # of all; one of them may look at the whole plant
 _CONNECT_SECONDS = 3
 _LATE_SECONDS = 2.0  # that an answer may take after its query should have been cancelled: then the database hangs
-_NETWORK = {  # packets that vanish are noticed, unless the URL says otherwise
+NETWORK = {  # packets that vanish are noticed, unless the URL says otherwise
     "keepalives_idle": "10",
     "keepalives_interval": "5",
     "keepalives_count": "3",
@@ -76,7 +76,7 @@ class Database:
                     raise BusyError(str(error)) from None
                 raise
             try:
-                with _patience(connection, (seconds or self._seconds) + _LATE_SECONDS):
+                with patience(connection, (seconds or self._seconds) + _LATE_SECONDS):
                     yield connection
             finally:
                 await self._pool.putconn(connection)
@@ -85,7 +85,7 @@ class Database:
     async def brief(self) -> AsyncIterator[AsyncConnection]:
         """A connection for what takes milliseconds. Raises PoolTimeout and psycopg.OperationalError."""
         async with self._brief.connection() as connection:
-            with _patience(connection, self._seconds + _LATE_SECONDS):
+            with patience(connection, self._seconds + _LATE_SECONDS):
                 yield connection
 
     async def tier(self) -> Tier:
@@ -120,7 +120,7 @@ def _pool(url: str, connections: int, query_seconds: float) -> AsyncConnectionPo
     given = conninfo_to_dict(url)
     ours = f"-c statement_timeout={round(query_seconds * 1000)} -c default_transaction_read_only=off"
     known = {
-        **_NETWORK,
+        **NETWORK,
         **given,
         "application_name": "nexus console",
         "connect_timeout": _CONNECT_SECONDS,
@@ -141,12 +141,12 @@ def _pool(url: str, connections: int, query_seconds: float) -> AsyncConnectionPo
 
 
 async def _check(connection: AsyncConnection) -> None:
-    with _patience(connection, WAIT_SECONDS):
+    with patience(connection, WAIT_SECONDS):
         await AsyncConnectionPool.check_connection(connection)
 
 
 @contextmanager
-def _patience(connection: AsyncConnection, seconds: float) -> Iterator[None]:
+def patience(connection: AsyncConnection, seconds: float) -> Iterator[None]:
     """Cuts the connection after so long: a database that hangs cancels no query, and psycopg would wait for that."""
     timer = asyncio.get_running_loop().call_later(seconds, _cut, connection)
     try:

@@ -36,3 +36,29 @@ refusals = Counter(
     ["event"],
     registry=registry,
 )
+
+notifications = Counter(
+    "nexus_console_notifications",
+    "Attempts to send a notification: sent, retried, or dead",
+    ["channel", "result"],
+    registry=registry,
+)
+notifications_pending = Gauge("nexus_console_notifications_pending", "Notifications that wait", registry=registry)
+notifications_oldest = Gauge(
+    "nexus_console_notifications_oldest_seconds", "Age of the oldest notification that waits", registry=registry
+)
+notifications_dead = Gauge(
+    "nexus_console_notifications_dead", "Notifications that were given up, and not sent again", registry=registry
+)
+notifications_queued = Gauge(
+    "nexus_console_notifications_queued", "Events of alarms that the routes have not judged yet", registry=registry
+)
+notify_configured = Gauge(
+    "nexus_console_notify_configured", "1 where the console has a file of notifications", registry=registry
+)
+notify_leading = Gauge(
+    "nexus_console_notify_leading", "1 for the console that sends notifications, of all", registry=registry
+)
+notify_config_error = Gauge(
+    "nexus_console_notify_config_error", "1 while the changed file of notifications is wrong", registry=registry
+)

@@ -18,6 +18,7 @@ from console.historian.historian import Historian
 from console.live.plant import Plant
 from console.live.socket import LiveSocket
 from console.live.stored import StoredNow
+from console.notify.notifier import Notifier, Surroundings
 from console.parts import Parts
 from console.patience import PatientHttp
 from console.settings import Settings
@@ -38,16 +39,21 @@ class _Console:
 
     def __init__(self, own: Settings, process: settings.Process, broker: Broker) -> None:
         self._own = own
-        self._broker = broker
         self._process = process
         self._database = Database(own.database_url, own.console_connections, own.console_query_seconds)
         self._away: str | None = "not asked yet"
+        self._plant = Plant(broker, self._database)
+        self._notifier = self._notifications()
         metrics.database_connections.set_function(lambda: self._database.busy()[0])
         metrics.database_waiting.set_function(lambda: self._database.busy()[1])
 
     def waiting_for(self) -> list[str]:
         """What keeps it from answering."""
         return [f"the database: {self._away}"] if self._away else []
+
+    def problems(self) -> list[str]:
+        """What needs a person."""
+        return [*self.waiting_for(), *(self._notifier.problems() if self._notifier else [])]
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serves until `stop` is set."""
@@ -60,6 +66,7 @@ class _Console:
             looking = guard.keep(group, "timer", self._look, name="database")
             watching = guard.part(group, parts.plant.run(), name="plant")
             recording = guard.keep(group, "timer", parts.outcomes.run, name="outcomes")
+            notifying = self._notify(group)
             checking = guard.part(group, self._check(parts.access), name="access")
             await asyncio.wait({checking}, timeout=_CHECK_SECONDS)  # where nobody could log in, nothing is served
             host, port = listening.getsockname()[:2]
@@ -71,12 +78,27 @@ class _Console:
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             await serving
-            for task in (looking, watching, recording, checking, stopping):
+            for task in (looking, watching, recording, checking, stopping, *notifying):
                 task.cancel()
+
+    def _notifications(self) -> Notifier | None:
+        """Raises ConfigError with all that is wrong with their file."""
+        if self._own.console_notify is None:
+            return None
+        around = Surroundings(
+            self._own.database_url, self._process.environment, self._own.console_url, self._plant.publish
+        )
+        return Notifier(self._own.console_notify, around)
+
+    def _notify(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        if (notifier := self._notifier) is None:
+            return []
+        sending = guard.keep(group, "timer", notifier.run, name="notifications")
+        return [sending, guard.keep(group, "timer", notifier.watch, name="notifications file")]
 
     def _parts(self) -> Parts:
         historian, access = Historian(self._database), Access(Identities(self._database), self._own.oidc())
-        plant = Plant(self._broker, self._database)
+        plant = self._plant
         metrics.broker_connected.set_function(lambda: plant.away is None)
         stored = StoredNow(self._database, historian.catalogue)
         outcomes = Outcomes(self._database, audit.INSERT)
@@ -136,5 +158,5 @@ async def serve(stop: asyncio.Event) -> None:
     broker = mqtt.settings.load(process.environment)
     cleartext.warn(str(broker), own.database_url)
     console = _Console(own, process, broker)
-    async with probe.serve(process, metrics.registry, console.waiting_for, problems=console.waiting_for):
+    async with probe.serve(process, metrics.registry, console.waiting_for, problems=console.problems):
         await console.run(stop)

@@ -13,6 +13,7 @@ _OURS = (
     *("committed", "consumers", "annotations", "completeness", "nexus_migrations"),
     *("alarm_events", "alarm_states"),
     *("rule_publishers", "rule_states", "rule_alarms", "rule_outbox"),
+    *("notifications", "notification_attempts", "notification_queue", "notification_sender", "notification_waits"),
     *("console_users", "console_keys", "console_sessions", "console_secrets", "console_audit"),
 )
 # Neither the server's nor an extension's, as chunks are, and not ours.

@@ -15,6 +15,8 @@ BEGIN
         EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', called);
         IF called::text LIKE '%advisory%' THEN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO nexus_writer', called);
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %I', called, pg_get_userbyid(datdba))  -- lead_notifications()
+                FROM pg_database WHERE datname = current_database();
         END IF;
     END LOOP;
     IF (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN

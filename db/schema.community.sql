@@ -31,6 +31,7 @@ CREATE TABLE alarm_events (
 );
 CREATE INDEX alarm_events_time ON alarm_events ("time");
 CREATE TRIGGER keep_alarm_states AFTER INSERT ON alarm_events REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION keep_alarm_states();
+CREATE TRIGGER queue_notifications AFTER INSERT ON alarm_events REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION queue_notifications();
 COMMENT ON COLUMN alarm_events.topic IS 'alarm/{device path}/{tag}/{name}, without the tag for an alarm of the device itself';
 COMMENT ON COLUMN alarm_events.occurrence IS 'When the alarm was raised: with the topic, the key of an occurrence';
 COMMENT ON COLUMN alarm_events.state IS 'After the event: normal, unacknowledged, acknowledged, returned, latched, shelved, suppressed or out-of-service';
@@ -331,6 +332,120 @@ CREATE TABLE nexus_migrations (
 );
 GRANT SELECT ON nexus_migrations TO nexus_reader;
 GRANT SELECT ON nexus_migrations TO nexus_writer;
+
+-- 053_notifications.sql
+CREATE TABLE notification_attempts (
+    notification bigint NOT NULL,
+    number integer NOT NULL,
+    time timestamp with time zone NOT NULL,
+    seconds real NOT NULL,
+    sent boolean NOT NULL,
+    answer text NOT NULL,
+    PRIMARY KEY (notification, number),
+    FOREIGN KEY (notification) REFERENCES notifications(id) ON DELETE CASCADE
+);
+COMMENT ON TABLE notification_attempts IS 'Each attempt to send a notification, and what the receiver said';
+GRANT INSERT, SELECT ON notification_attempts TO nexus_console;
+
+-- 053_notifications.sql
+CREATE TABLE notification_queue (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    stored timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    time timestamp with time zone NOT NULL,
+    topic text NOT NULL,
+    device text NOT NULL,
+    tag text NOT NULL,
+    name text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    state text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    event text NOT NULL,
+    active boolean NOT NULL,
+    acknowledged boolean NOT NULL,
+    value double precision,
+    value_str text,
+    limit double precision,
+    unit text,
+    priority text NOT NULL,
+    text text NOT NULL,
+    response text NOT NULL,
+    by text,
+    reason text NOT NULL,
+    until timestamp with time zone,
+    PRIMARY KEY (id)
+);
+COMMENT ON TABLE notification_queue IS 'Events of alarms that the routes have not judged yet';
+GRANT DELETE, SELECT ON notification_queue TO nexus_console;
+
+-- 053_notifications.sql
+-- Notifications of alarms. An event is queued in the transaction that stores it, and judged by the console's routes; what
+-- comes of it waits in the outbox until its receiver has it.
+CREATE TABLE notification_sender (
+    only_row boolean NOT NULL DEFAULT true,
+    wanted_until timestamp with time zone NOT NULL,
+    name text NOT NULL,
+    since timestamp with time zone NOT NULL,
+    PRIMARY KEY (only_row),
+    CHECK (only_row)
+);
+COMMENT ON COLUMN notification_sender.wanted_until IS 'Renewed while a console sends: where none does, the queue does not grow';
+COMMENT ON TABLE notification_sender IS 'Which console sends notifications, and until when events are queued for it';
+GRANT INSERT, SELECT, UPDATE ON notification_sender TO nexus_console;
+
+-- 053_notifications.sql
+CREATE TABLE notification_waits (
+    topic text NOT NULL,
+    occurrence timestamp with time zone NOT NULL,
+    route text NOT NULL,
+    step integer NOT NULL,
+    began timestamp with time zone NOT NULL,
+    due timestamp with time zone NOT NULL,
+    PRIMARY KEY (topic, occurrence, route, step)
+);
+CREATE INDEX notification_waits_due ON notification_waits (due);
+COMMENT ON TABLE notification_waits IS 'Escalations: occurrences of which others are told, unless they are acknowledged before';
+GRANT DELETE, INSERT, SELECT ON notification_waits TO nexus_console;
+
+-- 053_notifications.sql
+CREATE TABLE notifications (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    created timestamp with time zone NOT NULL,
+    receiver text NOT NULL,
+    channel text NOT NULL,
+    route text NOT NULL,
+    kind text NOT NULL,
+    key text NOT NULL,
+    topic text NOT NULL DEFAULT ''::text,
+    word jsonb,
+    summary jsonb,
+    late boolean NOT NULL DEFAULT false,
+    state text NOT NULL DEFAULT 'pending'::text,
+    due timestamp with time zone NOT NULL,
+    expires timestamp with time zone NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    settled timestamp with time zone,
+    answer text NOT NULL DEFAULT ''::text,
+    digest bigint,
+    UNIQUE (key, receiver),
+    PRIMARY KEY (id),
+    CHECK ((kind = ANY (ARRAY['event'::text, 'escalation'::text, 'digest'::text]))),
+    CHECK ((state = ANY (ARRAY['pending'::text, 'sent'::text, 'dead'::text, 'digested'::text])))
+);
+CREATE INDEX notifications_dead ON notifications (id) WHERE (state = 'dead'::text);
+CREATE INDEX notifications_digest ON notifications (digest) WHERE (digest IS NOT NULL);
+CREATE INDEX notifications_of_alarm ON notifications (receiver, topic, id) WHERE (state = 'pending'::text);
+CREATE INDEX notifications_pending ON notifications (receiver, id) WHERE (state = 'pending'::text);
+CREATE INDEX notifications_settled ON notifications (settled);
+COMMENT ON COLUMN notifications.key IS 'Goes with the notification; one that is sent twice has the same';
+COMMENT ON COLUMN notifications.word IS 'The event, as it travels on the alarm''s topic';
+COMMENT ON COLUMN notifications.summary IS 'Of a digest: how many it stands for, and the most frequent';
+COMMENT ON COLUMN notifications.due IS 'When it is tried next';
+COMMENT ON COLUMN notifications.expires IS 'When it is given up: it is dead then, and may be tried again';
+COMMENT ON COLUMN notifications.settled IS 'When it was sent, given up, or taken into a digest';
+COMMENT ON COLUMN notifications.answer IS 'What the receiver said last';
+COMMENT ON COLUMN notifications.digest IS 'The digest by which it was told';
+COMMENT ON TABLE notifications IS 'The outbox: one row a notification and receiver';
+GRANT DELETE, INSERT, SELECT, UPDATE ON notifications TO nexus_console;
 
 -- 001_metrics.sql
 CREATE TABLE rejects (
@@ -1061,6 +1176,19 @@ AS $function$
                     ELSE to_jsonb(late.value_str::numeric) END))::text, 'UTF8') FROM 1 FOR 1000000)
 $function$;
 
+-- 053_notifications.sql
+-- Of all consoles one sends: whose session holds this lock, on which it also writes. It is the session's, so it goes with it.
+CREATE FUNCTION lead_notifications()
+ RETURNS boolean
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    SELECT pg_try_advisory_lock(53, 1)
+$function$;
+REVOKE EXECUTE ON FUNCTION lead_notifications() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION lead_notifications() TO nexus_console;
+
 -- 037_late_refresh.community.sql
 -- Moves late rows to where they belong, a day a transaction, and computes the rollups of what they touched. Times are cut
 -- by UTC, as the aggregates are, whatever the time zone of the server. Ranges with a refused row that has to wait are
@@ -1169,6 +1297,26 @@ CREATE FUNCTION plant_time_zone()
  LANGUAGE sql
  IMMUTABLE
 AS $function$ SELECT 'UTC' $function$;
+
+-- 053_notifications.sql
+CREATE FUNCTION queue_notifications()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+BEGIN
+    IF EXISTS (SELECT FROM notification_sender WHERE wanted_until > now()) THEN
+        INSERT INTO notification_queue (time, topic, device, tag, name, occurrence, state, since, event, active,
+            acknowledged, value, value_str, "limit", unit, priority, text, response, by, reason, until)
+        SELECT time, topic, device, tag, name, occurrence, state, since, event, active,
+            acknowledged, value, value_str, "limit", unit, priority, text, response, by, reason, until
+        FROM arrived WHERE event <> 'comment' ORDER BY time;
+    END IF;
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION queue_notifications() FROM PUBLIC;
 
 -- 045_days_boundary.community.sql
 CREATE PROCEDURE refresh_day(IN day timestamp with time zone, INOUT refreshed integer DEFAULT 0)

@@ -97,6 +97,12 @@ class Plant:
         """A gateway's answer. Raises Problem 503 while the broker is away, 504 when nobody answers."""
         return await self._requests.ask(self._connected(), topic, payload, timeout)
 
+    async def publish(self, topic: str, payload: bytes) -> int:
+        """The broker's reason code for a message with QoS 1. Raises mqtt.MqttError while the broker is away."""
+        if self._connection is None:
+            raise mqtt.MqttError(self.away or _NOT_YET)
+        return await (await self._connection.publish(topic, payload))
+
     async def store(self, given: Sequence[Given]) -> None:
         """Returns when the readings are in the database. Raises Problem 503 when that is not known in time."""
         await self._inlet.store(self._connected(), given)

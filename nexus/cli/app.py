@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperGroup
 
-from nexus.cli import alarms, console, database, devices, files, rejects, rules, services, sizing
+from nexus.cli import alarms, console, database, devices, files, notify, rejects, rules, services, sizing
 from nexus.process import extras
 from nexus.process.errors import ConfigError, UnavailableError
 
@@ -33,6 +33,7 @@ COMMANDS: tuple[tuple[str, Command | typer.Typer], ...] = (
     ("rejects", rejects.group),
     ("alarms", alarms.group),
     ("rules", rules.group),
+    ("notify", notify.group),
     ("console", console.group),
     ("load", sizing.load),
     ("verify", sizing.verify),

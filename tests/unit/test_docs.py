@@ -33,13 +33,14 @@ PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md")])
 
 SIMULATION = ROOT / "docs/simulation.md"
 RULES = ROOT / "docs/operations/rules.md"
+NOTIFICATIONS = ROOT / "docs/operations/notifications.md"  # its example: test_notify_config.py
 
 
 def examples(language: str) -> list[Any]:
     return [
         pytest.param(block, id=f"{page.relative_to(ROOT)}-{number}")
         for page in PAGES
-        if page not in (SIMULATION, RULES)
+        if page not in (SIMULATION, RULES, NOTIFICATIONS)
         for number, block in enumerate(re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL))
     ]
 

@@ -1,0 +1,74 @@
+"""One attempt to send, and what its outcome means for the next. Deciding is pure."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from time import monotonic
+from typing import Literal
+
+from console.notify.channels import sending
+from console.notify.channels.outcome import LaterError, RefusedError, short
+from console.notify.channels.sending import Channel, Means
+from console.notify.outbox import Attempt, Pending
+from nexus.process import backoff, guard
+
+FIRST_SECONDS = 1.0
+LONGEST_SECONDS = 300.0  # between attempts of one notification
+LONGEST_PAUSE = 30.0  # between attempts at a receiver that takes nothing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a receiver said to one; `pause` is what it asked for, in seconds."""
+
+    pending: Pending
+    kind: Literal["sent", "refused", "later"]
+    answer: str
+    seconds: float
+    pause: float | None = None
+
+
+async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
+    """Sends one, with a deadline. Raises nothing but its cancellation."""
+    began = monotonic()
+
+    def outcome(kind: Literal["sent", "refused", "later"], answer: str, pause: float | None = None) -> Outcome:
+        return Outcome(one, kind, short(answer), monotonic() - began, pause)
+
+    try:
+        async with asyncio.timeout(sending.deadline(channel)):
+            return outcome("sent", await sending.send(channel, one.message, means))
+    except RefusedError as error:
+        return outcome("refused", str(error))
+    except LaterError as error:
+        return outcome("later", str(error), error.seconds)
+    except TimeoutError:
+        return outcome("later", "no answer in time")
+    except Exception as error:
+        guard.failed("peer", f"notification by {sending.name_of(channel)}", error)
+        return outcome("later", repr(error))
+
+
+def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
+    """Seconds to leave the receiver alone: as it asked for, or if it took nothing, after `failures` in a row."""
+    asked = [one.pause for one in outcomes if one.pause is not None]
+    if asked:
+        return max(asked)
+    if any(one.kind != "later" for one in outcomes):
+        return 0.0
+    return backoff.delay(failures, FIRST_SECONDS, LONGEST_PAUSE)
+
+
+def settled(outcomes: Sequence[Outcome], pause: float, now: datetime) -> list[Attempt]:
+    """What is recorded. One that alone is not taken waits by itself; if none is, all wait for the receiver."""
+    return [_settled(one, pause, now) for one in outcomes]
+
+
+def _settled(one: Outcome, pause: float, now: datetime) -> Attempt:
+    if one.kind == "sent":
+        return Attempt(one.pending.id, "sent", now, one.answer, one.seconds)
+    if one.kind == "refused" or now >= one.pending.expires:
+        return Attempt(one.pending.id, "dead", now, one.answer, one.seconds)
+    waits = pause or backoff.delay(one.pending.attempts + 1, FIRST_SECONDS, LONGEST_SECONDS)
+    return Attempt(one.pending.id, "pending", now + timedelta(seconds=waits), one.answer, one.seconds)

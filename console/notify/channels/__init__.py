@@ -1,0 +1,1 @@
+"""By which notifications leave; each module has its settings, and `send`."""

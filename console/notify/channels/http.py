@@ -1,0 +1,63 @@
+"""One request to a receiver, and what its answer means."""
+
+import ssl
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from pathlib import Path
+
+import aiohttp
+
+from console.notify.channels.outcome import LaterError, RefusedError, short
+from nexus.process import tls
+
+_MOST_BYTES = 2_000  # of an answer, for the table of attempts
+_LONGEST_PAUSE = 3_600.0  # that a receiver may ask for
+_AGAIN = (408, 425, 429)
+
+
+async def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float, ca_file: Path | None) -> str:
+    """What the receiver answers. Raises LaterError and RefusedError."""
+    try:
+        connector = aiohttp.TCPConnector(ssl=trusted(ca_file) if url.startswith("https:") else True)
+        timeout = aiohttp.ClientTimeout(total=seconds)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True) as session,
+            session.post(url, data=content, headers=headers, allow_redirects=False) as answer,
+        ):
+            said = short((await answer.content.read(_MOST_BYTES)).decode(errors="replace"))
+            return _judged(answer.status, f"{answer.status} {said}".strip(), answer.headers.get("Retry-After"))
+    except TimeoutError:
+        raise LaterError(f"no answer within {seconds:g} s") from None
+    except (OSError, ssl.SSLError, aiohttp.ClientError, ValueError) as error:
+        raise LaterError(short(str(error) or type(error).__name__)) from None
+
+
+def trusted(ca_file: Path | None) -> ssl.SSLContext:
+    """Whom we trust; read again when the file has changed. Raises OSError."""
+    return _trusted(ca_file, None if ca_file is None else ca_file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)  # the system's authorities take a twentieth of a second to read
+def _trusted(ca_file: Path | None, _: int | None) -> ssl.SSLContext:
+    return tls.trusting(ca_file)
+
+
+def _judged(status: int, said: str, again: str | None) -> str:
+    if 200 <= status < 300:
+        return said
+    if status in _AGAIN or status >= 500:
+        raise LaterError(said, retry_after(again, datetime.now(UTC)))
+    raise RefusedError(f"{said}: the receiver refuses it")
+
+
+def retry_after(text: str | None, now: datetime) -> float | None:
+    """Seconds to wait, by a header that has seconds or a date; at most an hour. None if it says nothing."""
+    if text is None:
+        return None
+    try:
+        found = float(text) if text.strip().isdecimal() else (parsedate_to_datetime(text) - now).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(found, 0.0), _LONGEST_PAUSE)

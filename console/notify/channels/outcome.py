@@ -1,0 +1,19 @@
+"""Why a notification was not taken."""
+
+
+class RefusedError(Exception):
+    """The receiver will never take this one."""
+
+
+class LaterError(Exception):
+    """It may take it later, not before `seconds` if it says so."""
+
+    def __init__(self, reason: str, seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
+
+
+def short(text: str, most: int = 300) -> str:
+    """One line for a table."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -1,0 +1,113 @@
+"""From the queue into the outbox: each event is judged once, in the transaction that takes it from the queue."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, LiteralString
+
+from psycopg import AsyncConnection
+
+from console.historian.alarms import COLUMNS, word
+from console.notify.channels.sending import name_of
+from console.notify.config import Config
+from console.notify.event import key_of, waits
+from console.notify.flood import SETTLE
+from console.notify.routes import Order, Wait
+from nexus.contract import alarm
+from nexus.contract.alarm import Word
+from nexus.process import guard, log
+
+MOST = 500  # events of one transaction
+TOO_OLD = timedelta(days=7)  # in the queue: of a time before notifications were switched on again
+
+_TAKE: LiteralString = f"""
+WITH taken AS (
+    DELETE FROM notification_queue
+    WHERE id = ANY (ARRAY(SELECT id FROM notification_queue ORDER BY id LIMIT %s)) RETURNING *
+)
+SELECT id, stored, {COLUMNS} FROM taken ORDER BY taken.id
+"""  # noqa: S608
+_DUE = """
+DELETE FROM notification_waits WHERE (topic, occurrence, route, step) IN (
+    SELECT topic, occurrence, route, step FROM notification_waits WHERE due <= %s ORDER BY due LIMIT %s
+) RETURNING topic, (extract(epoch FROM occurrence) * 1000)::bigint, route, step, began
+"""
+_STATES: LiteralString = f"SELECT {COLUMNS} FROM alarm_states WHERE topic = ANY (%s)"  # noqa: S608
+_WAIT = """
+INSERT INTO notification_waits (topic, occurrence, route, step, began, due)
+SELECT topic, to_timestamp(occurrence / 1000.0), route, step, to_timestamp(began / 1000.0), due
+FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::timestamptz[])
+AS came (topic, occurrence, route, step, began, due) ON CONFLICT DO NOTHING
+"""
+_ORDER = """
+INSERT INTO notifications (created, receiver, channel, route, kind, key, topic, word, late, due, expires)
+SELECT %s, receiver, channel, route, kind, key, topic, word::jsonb, late, due, expires
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::bool[],
+    %s::timestamptz[], %s::timestamptz[])
+AS came (receiver, channel, route, kind, key, topic, word, late, due, expires) ON CONFLICT (key, receiver) DO NOTHING
+"""
+
+Row = tuple[Any, ...]
+
+
+async def take(connection: AsyncConnection, config: Config, now: datetime) -> int:
+    """Judges what is queued; gives how many events that were. In a transaction of the caller's."""
+    rows = await (await connection.execute(_TAKE, (MOST,))).fetchall()
+    fresh = [word(row[2:]) for row in rows if now - row[1] < TOO_OLD]
+    if len(fresh) < len(rows):
+        log.get("notify").warning("events waited too long for a sender: nobody is told", events=len(rows) - len(fresh))
+    orders: list[Row] = []
+    waiting: list[Row] = []
+    for one in fresh:
+        orders += guard.call("message", _ordered, config, one, now) or []
+        waiting += guard.call("message", _waits, config, one, now) or []
+    if waiting:
+        await connection.execute(_WAIT, _columns(waiting))
+    await _add(connection, orders, now)
+    return len(rows)
+
+
+async def escalate(connection: AsyncConnection, config: Config, now: datetime) -> int:
+    """Tells others of what nobody has acknowledged in time; gives how many waits were over. In a transaction."""
+    due = await (await connection.execute(_DUE, (now, MOST))).fetchall()
+    states = await (await connection.execute(_STATES, ([row[0] for row in due],))).fetchall()
+    last = {found.topic: found for found in map(word, states)}
+    orders: list[Row] = []
+    for topic, occurrence, route, step, began in due:
+        found = last.get(topic)
+        if found is None or found.record.occurrence != occurrence or not waits(found):
+            continue
+        for receiver in config.routes.step(route, step):
+            order = Order(receiver, route, is_late=False)
+            key = key_of(found, receiver, route, step, began)
+            orders.append(_row(config, found, order, ("escalation", key), now))
+    await _add(connection, orders, now)
+    return len(due)
+
+
+def _ordered(config: Config, one: Word, now: datetime) -> list[Row]:
+    orders = config.routes.orders(one, now)
+    return [_row(config, one, order, ("event", key_of(one, order.receiver)), now) for order in orders]
+
+
+def _row(config: Config, one: Word, order: Order, kind_and_key: tuple[str, str], now: datetime) -> Row:
+    receiver = config.receivers[order.receiver]
+    due = now + SETTLE if order.is_late and receiver.digest is not None else now
+    word_json = alarm.encode(one).decode()
+    names = (receiver.name, name_of(receiver.channel), order.route, *kind_and_key, one.topic)
+    return *names, word_json, order.is_late, due, now + receiver.give_up
+
+
+def _waits(config: Config, one: Word, now: datetime) -> list[Row]:
+    def row(wait: Wait) -> Row:
+        return one.topic, one.record.occurrence, wait.route, wait.step, one.record.ts, wait.due
+
+    return [row(wait) for wait in config.routes.waits(one, now)]
+
+
+async def _add(connection: AsyncConnection, orders: Sequence[Row], now: datetime) -> None:
+    if orders:
+        await connection.execute(_ORDER, (now, *_columns(orders)))
+
+
+def _columns(rows: Iterable[Row]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]

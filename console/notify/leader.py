@@ -1,0 +1,131 @@
+"""What the one console does that sends: it judges what is queued, wakes the receivers' workers, and keeps house."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from time import monotonic
+from typing import NamedTuple
+
+import psycopg
+
+from console import metrics
+from console.historian.alarms import COLUMNS, word
+from console.notify import intake, outbox
+from console.notify.channels import alertmanager
+from console.notify.channels.alertmanager import Alertmanager
+from console.notify.channels.outcome import LaterError, RefusedError
+from console.notify.channels.sending import Means
+from console.notify.config import Config
+from console.notify.ledger import Ledger
+from console.notify.receiver_keys import Receiver
+from console.notify.worker import Worker
+from nexus.process import guard, log
+from nexus.process.run import task_group
+
+LOOK_SECONDS = 0.25
+_MEASURE_SECONDS = 2.0
+_KEEP_SECONDS = 60.0
+
+_LOOK = """
+SELECT clock_timestamp(), EXISTS (SELECT FROM notification_queue),
+    EXISTS (SELECT FROM notification_waits WHERE due <= clock_timestamp()),
+    ARRAY(SELECT name FROM unnest(%s::text[]) AS name WHERE EXISTS (
+        SELECT FROM notifications WHERE receiver = name AND state = 'pending' AND due <= clock_timestamp()
+    ))
+"""
+_MEASURE = """
+SELECT (SELECT count(*) FROM notification_queue), count(*) FILTER (WHERE state = 'pending'),
+    coalesce(extract(epoch FROM clock_timestamp() - min(created) FILTER (WHERE state = 'pending')), 0)::float8,
+    count(*) FILTER (WHERE state = 'dead')
+FROM notifications WHERE state IN ('pending', 'dead')
+"""
+_STANDING = f"SELECT {COLUMNS} FROM alarms_now WHERE active"  # noqa: S608
+
+
+class _Seen(NamedTuple):
+    now: datetime
+    is_queued: bool
+    is_waiting: bool
+    receivers: Sequence[str]
+
+
+class Leader:
+    """Works on a session that holds the lock."""
+
+    def __init__(self, config: Config, ledger: Ledger, means: Means) -> None:
+        self._config = config
+        self._ledger = ledger
+        self._means = means
+        self._workers = [Worker(receiver, ledger, means) for receiver in config.receivers.values()]
+        self._log = log.get("notify")
+
+    async def run(self) -> None:
+        """Sends until cancelled. Raises psycopg.Error when the session is lost."""
+        await self._ledger.renew()
+        async with self._ledger.transaction() as connection:
+            if gone := await outbox.give_up_gone(connection, list(self._config.receivers)):
+                self._log.error("notifications are dead: their receiver is not in the file any more", count=gone)
+        async with task_group(psycopg.Error) as group:
+            for worker in self._workers:
+                guard.part(group, worker.run(), name=f"notify {worker.name}")
+            for receiver in self._config.receivers.values():
+                if isinstance(receiver.channel, Alertmanager):
+                    told = self._tell_again(receiver, receiver.channel)
+                    guard.part(group, told, name=f"resend {receiver.name}")
+            guard.part(group, self._keep_house(), name="notify house")
+            await self._look()
+
+    async def _look(self) -> None:
+        measured = 0.0
+        while True:
+            async with self._ledger.transaction() as connection:
+                names = list(self._config.receivers)
+                [row] = await (await connection.execute(_LOOK, (names,))).fetchall()
+                seen = _Seen(*row)
+                if seen.is_queued:
+                    await intake.take(connection, self._config, seen.now)
+                if seen.is_waiting:
+                    await intake.escalate(connection, self._config, seen.now)
+            for worker in self._workers:
+                if worker.name in seen.receivers or seen.is_queued or seen.is_waiting:
+                    worker.wake()
+            if monotonic() - measured > _MEASURE_SECONDS:
+                measured = monotonic()
+                await self._measure()
+            if not seen.is_queued:
+                await asyncio.sleep(LOOK_SECONDS)
+
+    async def _measure(self) -> None:
+        async with self._ledger.transaction() as connection:
+            [(queued, pending, oldest, dead)] = await (await connection.execute(_MEASURE)).fetchall()
+        metrics.notifications_queued.set(queued)
+        metrics.notifications_pending.set(pending)
+        metrics.notifications_oldest.set(oldest)
+        metrics.notifications_dead.set(dead)
+
+    async def _keep_house(self) -> None:
+        while True:
+            await self._ledger.renew()
+            async with self._ledger.transaction() as connection:
+                await outbox.drop_old(connection, await outbox.clock(connection), self._config.keep)
+            await asyncio.sleep(_KEEP_SECONDS)
+
+    async def _tell_again(self, receiver: Receiver, channel: Alertmanager) -> None:
+        """What stands, before the Alertmanager takes it for over; also after it has lost its memory."""
+        was_away = False
+        while True:
+            async with self._ledger.transaction() as connection:
+                rows = await (await connection.execute(_STANDING)).fetchall()
+                now = await outbox.clock(connection)
+            firing = self._config.routes.firing([word(row) for row in rows], receiver.name, now)
+            try:
+                await alertmanager.tell(channel, receiver.name, firing, self._means.address)
+            except (LaterError, RefusedError) as error:
+                metrics.notifications.labels("alertmanager", "resend failed").inc()
+                if not was_away:
+                    said = "what stands cannot be told again"
+                    self._log.warning(said, receiver=receiver.name, reason=str(error))
+                was_away = True
+            else:
+                was_away = False
+            await asyncio.sleep(channel.resend)

@@ -1,0 +1,89 @@
+"""Sends to one receiver, in order, a few at a time: one that is slow or away delays no other."""
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+
+from console import metrics
+from console.notify import outbox
+from console.notify.attempt import Outcome, attempt, pause_of, settled
+from console.notify.channels import sending
+from console.notify.channels.sending import Means
+from console.notify.flood import plan
+from console.notify.ledger import Ledger
+from console.notify.outbox import Pending
+from console.notify.receiver_keys import Receiver
+from nexus.process import log
+
+IN_FLIGHT = 4
+
+
+class Worker:
+    """One receiver's; `wake` says that something is due."""
+
+    def __init__(self, receiver: Receiver, ledger: Ledger, means: Means) -> None:
+        self._receiver = receiver
+        self._ledger = ledger
+        self._means = means
+        self._channel = sending.name_of(receiver.channel)
+        self._failures = 0
+        self._not_before = 0.0  # monotonic
+        self._due = asyncio.Event()
+        self._log = log.get("notify")
+
+    @property
+    def name(self) -> str:
+        """The receiver's."""
+        return self._receiver.name
+
+    def wake(self) -> None:
+        """Has it look, unless it pauses."""
+        if monotonic() >= self._not_before:
+            self._due.set()
+
+    async def run(self) -> None:
+        """Sends until cancelled. Raises psycopg.Error when the session is lost."""
+        while True:
+            await self._due.wait()
+            self._due.clear()
+            while monotonic() >= self._not_before and (due := await self._chosen()):
+                await self._send(due)
+
+    async def _chosen(self) -> list[Pending]:
+        """Those to be sent now; makes a digest first where there are too many."""
+        rule, most, single = self._receiver.digest, IN_FLIGHT, True
+        async with self._ledger.transaction() as connection:
+            now = await outbox.clock(connection)
+            if rule is not None:
+                planned = plan(now, await outbox.load(connection, self._receiver, rule, now), rule)
+                single, most = planned.single > 0, min(IN_FLIGHT, max(1, planned.single))
+                if planned.is_digest:
+                    count = await outbox.digest(connection, self._receiver, self._channel, now)
+                    self._log.info("told as one", receiver=self.name, notifications=count)
+            return await outbox.heads(connection, self._receiver, now, most, single=single)
+
+    async def _send(self, due: Sequence[Pending]) -> None:
+        outcomes = await asyncio.gather(*(attempt(self._receiver.channel, one, self._means) for one in due))
+        self._note(outcomes)
+        pause = pause_of(outcomes, self._failures)
+        async with self._ledger.transaction() as connection:
+            now = await outbox.clock(connection)
+            recorded = settled(outcomes, pause, now)
+            await outbox.settle(connection, recorded, now)
+        self._not_before = monotonic() + pause
+        for one in recorded:
+            metrics.notifications.labels(self._channel, "retried" if one.state == "pending" else one.state).inc()
+            if one.state == "dead":
+                said = "a notification is dead: `nexus notify retry` sends it again"
+                self._log.error(said, id=one.id, receiver=self.name, reason=one.answer)
+
+    def _note(self, outcomes: Sequence[Outcome]) -> None:
+        """Counts rounds in which nothing was taken, and logs when that begins and ends."""
+        if all(one.kind == "later" for one in outcomes):
+            self._failures += 1
+            if self._failures == 1:
+                said = "a receiver takes no notifications: they are tried again"
+                self._log.warning(said, receiver=self.name, reason=outcomes[0].answer)
+        elif self._failures:
+            self._failures = 0
+            self._log.info("a receiver takes notifications again", receiver=self.name)
