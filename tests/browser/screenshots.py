@@ -18,6 +18,8 @@ PATIENCE_MS = 60_000
 LINE1 = "dev/demo/line1"
 PAGES = {
     "plant": "/",
+    "alarms": "/alarms",
+    "alarm-statistics": "/alarms?list=statistics",
     "tags": "/tags",
     "trend": f"/trend?last=2m&t={LINE1}/oven/temperature&t={LINE1}/mixer/temperature&t={LINE1}/mixer/running",
     "writes": f"/writes?topic={LINE1}/oven/setpoint",

@@ -1,5 +1,6 @@
 """Many alarms in the pages, before real services."""
 
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from tests.modbus_writer import ModbusWriter
 from tests.parts import Mosquitto, Nexus, secret, until
 
 FLOOD = 1_000
+FIGURES = logging.getLogger("figures")  # to read with --log-cli-level=INFO: no test fails on them
 SCROLL = """async () => {
     const before = scrollY;
     scrollBy(0, 400);
@@ -58,14 +60,15 @@ def _raised(count: int, event: alarm.Event = "raised") -> list[Word]:
 def raised(broker: Mosquitto, count: int) -> Iterator[list[Word]]:
     """So many alarms at once, as a gateway tells them; none of them is left behind."""
     words = _raised(count)
-    _tell(broker, [(one.topic, alarm.encode(one)) for one in words])
+    tell(broker, [(one.topic, alarm.encode(one)) for one in words])
     try:
         yield words
     finally:
-        _tell(broker, [(one.topic, b"") for one in words])
+        tell(broker, [(one.topic, b"") for one in words])
 
 
-def _tell(broker: Mosquitto, messages: list[tuple[str, bytes]]) -> None:
+def tell(broker: Mosquitto, messages: list[tuple[str, bytes]]) -> None:
+    """As a gateway does: retained."""
     paho.mqtt.publish.multiple(
         [{"topic": topic, "payload": payload, "qos": 1, "retain": True} for topic, payload in messages],
         hostname="127.0.0.1",
@@ -92,13 +95,13 @@ def test_a_thousand_alarms_at_once_are_all_listed(visit: Visit, production: Prod
         expect(visit.page.get_by_text("250 alarms", exact=True)).to_be_visible()
         visit.page.get_by_role("combobox", name="Priority").select_option("all priorities")
         expect(visit.page.get_by_text(f"{FLOOD:,} alarms", exact=True)).to_be_visible()
-        print(f"longest task in the flood: {visit.longest_task():.0f} ms")  # noqa: T201  a figure to read, which no test is to fail on
+        FIGURES.info("longest task in the flood: %.0f ms", visit.longest_task())
         seen: set[str] = set()
         until(lambda: len(_scrolled(visit, seen)) == FLOOD, "all of them are seen in scrolling", SECONDS)
-        print(f"longest task in scrolling through it: {visit.longest_task():.0f} ms")  # noqa: T201  a figure to read, which no test is to fail on
+        FIGURES.info("longest task in scrolling through it: %.0f ms", visit.longest_task())
         visit.page.get_by_role("checkbox", name="Select all alarms").check()
         expect(visit.page.get_by_role("button", name=f"Acknowledge ({FLOOD:,})")).to_be_visible()
-        print(f"longest task in selecting all: {visit.longest_task():.0f} ms")  # noqa: T201  a figure to read, which no test is to fail on
+        FIGURES.info("longest task in selecting all: %.0f ms", visit.longest_task())
     expect(visit.page.get_by_text("No active alarms")).to_be_visible()
 
 

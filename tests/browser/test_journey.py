@@ -224,6 +224,30 @@ def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
     assert file.read_text() == before
 
 
+def test_a_device_file_is_made_and_deleted(visit: Visit, plant: dict[str, Nexus], devices: Path) -> None:
+    file = devices / "line2.yaml"
+    visit.log_in("/files")
+    visit.page.get_by_role("button", name="New file").click()
+    dialog = visit.page.get_by_role("dialog")
+    dialog.get_by_label("Name").fill("plc.yaml")
+    dialog.get_by_role("button", name="Begin").click()
+    expect(dialog).to_contain_text("There is a file of this name")
+    dialog.get_by_label("Name").fill("line2.yaml")
+    dialog.get_by_role("button", name="Begin").click()
+    editor = visit.page.get_by_role("textbox", name="line2.yaml")
+    expect(editor).to_have_value(re.compile("name: plc001"))
+    visit.look_everywhere("a new device file")
+    editor.fill(editor.input_value().replace("192.168.1.10", "127.0.0.1"))
+    visit.page.get_by_role("button", name="Apply").click()
+    expect(visit.page.get_by_text("Applied.")).to_be_visible()
+    assert "127.0.0.1" in file.read_text()
+    visit.page.get_by_role("button", name="Delete file").click()
+    dialog.get_by_role("button", name="Delete file").click()
+    expect(visit.page.get_by_text("line2.yaml is deleted.")).to_be_visible()
+    expect(visit.page.get_by_role("textbox", name="plc.yaml")).to_be_visible()
+    assert not file.exists()
+
+
 def test_axe_finds_nothing_on_any_page_dark_or_light_on_a_desk_and_on_a_phone(
     visit: Visit, plant: dict[str, Nexus]
 ) -> None:

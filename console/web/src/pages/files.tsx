@@ -8,8 +8,9 @@ import type { Checked, GatewayFiles } from "../api/types";
 import { go, query, to } from "../router";
 import { text } from "../text";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
-import { draft, keep } from "./files/drafts";
+import { draft, draftsOf, keep } from "./files/drafts";
 import { Diff, Editor, Problems } from "./files/editor";
+import { DeleteFile, EXAMPLE, NewFile } from "./files/manage";
 import { Versions } from "./files/versions";
 
 export default function Files() {
@@ -30,6 +31,12 @@ function Gateways() {
   const name = query.value.get("gateway") ?? "";
   const gateway = gateways.find((one) => `${one.group}/${one.member}` === name) ?? gateways[0];
   const file = query.value.get("file") ?? gateway?.files[0] ?? "";
+  const names = gateway ? [...new Set([...gateway.files, ...draftsOf(keyOf(gateway, ""))])].toSorted() : [];
+  const [said, setSaid] = useState<string>();
+  const begin = (of: GatewayFiles, made: string) => {
+    keep(keyOf(of, made), { text: EXAMPLE, digest: of.digest });
+    show({ file: made });
+  };
   const show = (next: { gateway?: string; file?: string }) => go(to("/files", { gateway: name, file, ...next }));
   return (
     <>
@@ -48,38 +55,62 @@ function Gateways() {
         )}
         {gateway && (
           <span class="group wrap">
-            {gateway.files.map((one) => (
+            {names.map((one) => (
               <button key={one} aria-pressed={one === file} onClick={() => show({ file: one })}>
                 {one} {draft(keyOf(gateway, one)) && <span title={text.files.changed}>•</span>}
               </button>
             ))}
           </span>
         )}
+        {gateway?.writable && mayChange.value && <NewFile gateway={gateway} begin={(made) => begin(gateway, made)} />}
       </div>
       <Status of={answer} />
+      {said && <Notice kind="ok">{said}</Notice>}
       {answer.data && !gateways.length && <Empty title={text.files.empty} detail={text.files.emptyDetail} />}
       {gateway && !gateway.writable && (
         <Notice kind="info">
           {text.files.readOnly} {gateway.reason}
         </Notice>
       )}
-      {gateway && file && <One key={keyOf(gateway, file)} gateway={gateway} file={file} />}
+      {gateway && file && (
+        <One
+          key={keyOf(gateway, file)}
+          gateway={gateway}
+          file={file}
+          changed={answer.again}
+          deleted={(isRecorded) => {
+            setSaid(isRecorded ? text.files.deleted(file) : `${text.files.deleted(file)} ${text.common.unrecorded}`);
+            answer.again();
+            go(to("/files", { gateway: name }));
+          }}
+        />
+      )}
     </>
   );
 }
 
 const keyOf = (gateway: GatewayFiles, file: string) => `${gateway.group}/${gateway.member}/${file}`;
 
-function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
+interface OneProps {
+  gateway: GatewayFiles;
+  file: string;
+  /** Files have come or gone. */
+  changed: () => void;
+  deleted: (isRecorded: boolean) => void;
+}
+
+function One({ gateway, file, changed: listChanged, deleted }: OneProps) {
   const where = { group: gateway.group, member: gateway.member };
-  const content = useAsk("files/content", { ...where, file });
+  const isNew = !gateway.files.includes(file);
+  const content = useAsk(isNew ? null : "files/content", { ...where, file });
   const [edited, setEdited] = useState(draft(keyOf(gateway, file)));
   const [checked, setChecked] = useState<Checked>();
   const [diff, setDiff] = useState<string>();
   const [done, setDone] = useState<string>();
   const [round, setRound] = useState(0);
   const act = useAct();
-  const original = content.data?.text;
+  const original = isNew ? "" : content.data?.text;
+  const digest = isNew ? gateway.digest : content.data?.digest;
   const shown = edited?.text ?? original ?? "";
   const changed = edited !== undefined && edited.text !== original;
   const body = { ...where, files: { [file]: shown } };
@@ -90,8 +121,7 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
   };
 
   const edit = (next: string | undefined) => {
-    const digest = edited?.digest ?? content.data!.digest;
-    const made = next === undefined || next === original ? undefined : { text: next, digest };
+    const made = next === undefined || next === original ? undefined : { text: next, digest: edited?.digest ?? digest ?? "" };
     keep(keyOf(gateway, file), made);
     setEdited(made);
   };
@@ -113,11 +143,12 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
     edit(undefined);
     setRound(round + 1);
     content.again();
+    listChanged();
   };
   const apply = () => {
     forget();
     return act.run(async () => {
-      const found = await post("files/apply", { ...body, digest: edited?.digest ?? content.data!.digest });
+      const found = await post("files/apply", { ...body, digest: edited?.digest ?? digest ?? "" });
       if (found.ok) taken(text.files.applied, found.recorded);
       else setChecked(found);
     });
@@ -125,7 +156,7 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
   const problems = (checked?.problems ?? []).filter((one) => one.file === file);
   return (
     <>
-      <Status of={content} />
+      {!isNew && <Status of={content} />}
       {original !== undefined && (
         <>
           <Editor
@@ -160,7 +191,18 @@ function One({ gateway, file }: { gateway: GatewayFiles; file: string }) {
                 {text.files.undo}
               </button>
             )}
-            {changed && <span class="dim">{text.files.changed}</span>}
+            {changed && <span class="dim">{isNew ? text.files.isNew : text.files.changed}</span>}
+            {!isNew && gateway.files.length > 1 && mayChange.value && gateway.writable && digest !== undefined && (
+              <DeleteFile
+                gateway={gateway}
+                file={file}
+                digest={digest}
+                deleted={(isRecorded) => {
+                  edit(undefined);
+                  deleted(isRecorded);
+                }}
+              />
+            )}
           </div>
           {act.problem && <Trouble problem={act.problem} />}
           {done && <Notice kind="ok">{done}</Notice>}

@@ -10,6 +10,10 @@ const drafts = new Map<string, Draft>();
 
 export const draft = (file: string) => drafts.get(file);
 
+/** Names of the files of a gateway that have one; `prefix` is what their keys begin with. */
+export const draftsOf = (prefix: string) =>
+  [...drafts.keys()].filter((file) => file.startsWith(prefix)).map((file) => file.slice(prefix.length));
+
 export function keep(file: string, next: Draft | undefined): void {
   if (next) drafts.set(file, next);
   else drafts.delete(file);

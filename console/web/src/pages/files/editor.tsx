@@ -64,6 +64,9 @@ export function Editor({ label, value, problems, readOnly, change }: Props) {
 
 const lineHeight = (of: Element) => parseFloat(getComputedStyle(of).lineHeight) || 20;
 
+/** What is wrong as one text. */
+export const faults = (of: readonly FileProblem[]) => of.map((one) => `${one.file}:${one.line ?? ""} ${one.message}`).join("; ");
+
 export function Problems({ ok, of }: { ok: boolean; of: readonly FileProblem[] }) {
   return (
     <>

@@ -9,6 +9,7 @@ import { moment } from "../../format";
 import { text } from "../../text";
 import { Dialog } from "../../ui/dialog";
 import { Status, Trouble } from "../../ui/messages";
+import { faults } from "./editor";
 
 export function Versions({ gateway, rolledBack }: { gateway: GatewayFiles; rolledBack: (isRecorded: boolean) => void }) {
   const where = { group: gateway.group, member: gateway.member };
@@ -19,9 +20,8 @@ export function Versions({ gateway, rolledBack }: { gateway: GatewayFiles; rolle
     let isRecorded = true;
     const ok = await act.run(async () => {
       const done = await post("files/rollback", { ...where, id: chosen!.id });
-      const faults = done.problems.map((one) => `${one.file}:${one.line ?? ""} ${one.message}`).join("; ");
       isRecorded = done.recorded;
-      if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, faults);
+      if (!done.ok) throw new ProblemError(409, text.files.notRolledBack, faults(done.problems));
     });
     setChosen(undefined);
     if (ok) rolledBack(isRecorded);
