@@ -7,7 +7,9 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from nexus.contract.codec import Status, encode_status
 from nexus.contract.description import Description, TagDescription, encode_description
+from nexus.contract.presence import LONGEST_LEASE, Presence, encode_presence
 from nexus.process.clock import now_ms
 from tests.browser.test_alarms import tell
 from tests.browser.visit import Visit
@@ -29,15 +31,28 @@ def many(production: Production) -> Iterator[None]:
     tags = tuple(TagDescription(f"t{number:04}", f"holding:{number}:uint16", "kW") for number in range(TAGS))
     described = [
         Description(
-            f"d{number:02}", f"many/d{number:02}", "modbus-tcp", "gateway-9", "h:502", 1.0, "tag", tags, now_ms()
+            f"d{number:02}",
+            f"many/d{number:02}",
+            "modbus-tcp",
+            "gateway-9",
+            "h:502",
+            1.0,
+            "tag",
+            tags,
+            now_ms(),
+            group="many",
         )
         for number in range(DEVICES)
     ]
     with psycopg.connect(production.owner, autocommit=True) as connection:
         connection.execute(VALUES, {"devices": DEVICES, "tags": TAGS})
-    tell(production.broker, [(f"device/{one.path}", encode_description(one)) for one in described])
+    online = encode_status(Status("online", "", now_ms()))
+    told = [(f"device/{one.path}", encode_description(one)) for one in described]
+    told += [(f"status/{one.path}", online) for one in described]
+    told.append(("gateway/many/gateway-9", encode_presence(Presence("online", "0" * 16, LONGEST_LEASE))))
+    tell(production.broker, told)
     yield
-    tell(production.broker, [(f"device/{one.path}", b"") for one in described])
+    tell(production.broker, [(topic, b"") for topic, _ in told])
     with psycopg.connect(production.owner, autocommit=True) as connection:
         connection.execute("DELETE FROM metrics WHERE topic LIKE 'dev/many/%'")
 

@@ -50,7 +50,7 @@ export function Standing({ items, done }: { items: readonly Alarm[]; done: () =>
               )}
               <th class="of-priority">{head.priority}</th>
               <th class="of-time">{head.time}</th>
-              <th>{head.alarm}</th>
+              <th class="of-alarm">{head.alarm}</th>
               <th>{head.text}</th>
               <th class="of-value">{head.value}</th>
               <th class="of-state">{head.state}</th>
@@ -129,7 +129,7 @@ class Row extends Component<RowProps> {
         <td data-label={head.priority}>
           <PriorityOf alarm={alarm} />
         </td>
-        <td data-label={head.time} class="nowrap">
+        <td data-label={head.time}>
           {moment(alarm.occurrence)}
         </td>
         <td data-label={head.alarm}>

@@ -6,6 +6,8 @@ import { Icon } from "../../ui/icon";
 import { Age, State } from "../../ui/state";
 import { Fact } from "./device";
 
+const SOON_S = 86_400; // a spool that will be full is worth a word
+
 export function Gateways({ plant }: { plant: Plant }) {
   const { number: name, head } = text.plant;
   return (
@@ -44,7 +46,9 @@ export function Gateways({ plant }: { plant: Plant }) {
                     <td class="num">{duration(one.lateness_p99)}</td>
                     <td class="num">
                       {count(one.spool_messages)} <small>{bytes(one.spool_bytes)}</small>
-                      {one.spool_full_in !== null && <small class="state warn">{text.plant.fullIn(duration(one.spool_full_in))}</small>}
+                      {one.spool_full_in !== null && one.spool_full_in < SOON_S && (
+                        <small class="state warn">{text.plant.fullIn(duration(one.spool_full_in))}</small>
+                      )}
                     </td>
                     <td class="num">{count(one.receipts_outstanding)}</td>
                     <td class="num">
