@@ -69,7 +69,7 @@ PUBLISHING = [
     (
         "gateway",
         [*GATEWAY, "gateway/g/gateway", "gateway/g/gateway/pod-1"],
-        ["receipt/x", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "gateway/g/gateway-press", "other"],
+        ["receipt/x", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "gateway/g/gateway-press", "notify/andon", "other"],
     ),
     ("gateway-press", [*GATEWAY, "gateway/g/gateway-press"], ["gateway/g/gateway", "gateway/gateway-press"]),
     (
@@ -82,15 +82,15 @@ PUBLISHING = [
         ["dev/a/t", "alarm/a/t/high", "audit/a/t", "status/a", "answer/x"],
         ["cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "gateway/g/rules", "device/a", "other"],
     ),
-    ("viewer", [], ["dev/a/t", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "other"]),
+    ("viewer", [], ["notify/andon", "dev/a/t", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "other"]),
     (
         "operator",
         ["cmd/a/t", "ack/a/t/high"],
-        ["dev/a/t", "alarm/a/t/high", "status/a", "file/g/gateway", "answer/x", "receipt/x", "other"],
+        ["dev/a/t", "alarm/a/t/high", "status/a", "file/g/gateway", "answer/x", "receipt/x", "notify/andon", "other"],
     ),
     (
         "console",
-        ["cmd/a/t", "ack/a/t/high", "file/g/gateway/pod-1", "dev/a/t"],
+        ["cmd/a/t", "ack/a/t/high", "file/g/gateway/pod-1", "dev/a/t", "notify/andon"],
         ["status/a", "device/a", "gateway/g/console", "completeness/a", "answer/x", "receipt/x", "other"],
     ),
 ]
@@ -137,14 +137,15 @@ FILTERS = [
     ("rules", "default", ["dev/a/t", "dev/a", "ack/a/#", "device/a", "receipt/0f", "receipt-offer/+"], True),
     ("rules", "default", ["receipt/+", "receipt/#", "cmd/#", "file/#", "audit/#", "answer/#", "gateway/#", "#"], False),
     ("rules", "ingestion", ["dev/a/t", "receipt/0f"], False),
-    ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#"], True),
+    ("viewer", "default", ["dev/#", "dev/a/#", "status/#", "gateway/#", "notify/#"], True),
+    ("operator", "default", ["answer/#", "dev/#", "notify/andon"], True),
     ("viewer", "default", ["receipt/0f", "cmd/#", "audit/#", "answer/#", "#"], False),
     ("viewer", "default", ["device/#", "completeness/#", "file/#", "ack/#"], False),
     ("console", "default", ["answer/#", "dev/#", "alarm/#", "status/#", "gateway/#", "device/#", "receipt/0f"], True),
     (
         "console",
         "default",
-        ["receipt/+", "receipt/#", "cmd/#", "ack/#", "file/#", "audit/#", "completeness/#", "#"],
+        ["receipt/+", "receipt/#", "cmd/#", "ack/#", "file/#", "audit/#", "completeness/#", "notify/#", "#"],
         False,
     ),
 ]
@@ -191,19 +192,19 @@ def test_what_each_may_and_may_not_hear(broker: Mosquitto) -> None:
     state = {"dev/a/t", "status/a", presence, alarm}
     asked, receipts = ("cmd/a/t", "ack/a/t/x", "file/g/gateway"), ("receipt/x", "receipt-offer/x")
     numbered = ("dev/a/t", "audit/a/t", "completeness/a", alarm)
-    everything = (*state, *asked, *numbered, *receipts, "answer/x", "device/a", "other")
+    everything = (*state, *asked, *numbered, *receipts, "answer/x", "device/a", "notify/andon", "other")
     hears = {
         "gateway": {presence, alarm, *asked, *receipts},
         "gateway-press": {presence, alarm, *asked, *receipts},
         "ingestion": {*numbered},
-        "viewer": state,
-        "operator": {"answer/x", *state},
+        "viewer": {"notify/andon", *state},
+        "operator": {"answer/x", "notify/andon", *state},
         "console": {"answer/x", "device/a", "receipt/x", *state},
     }
     senders = {
         "gateway": (*state, *numbered, "answer/x", "device/a"),
         "ingestion": receipts,
-        "console": asked,
+        "console": (*asked, "notify/andon"),
     }
 
     async def heard(user: str) -> set[str]:
