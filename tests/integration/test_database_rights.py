@@ -250,3 +250,25 @@ def test_a_writer_makes_no_chunk_of_its_own(database: str) -> None:
         writer.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
     taken = "SELECT proname FROM pg_proc WHERE proname ~ '^create_(compressed_)?chunk$' AND has_function_privilege('public', oid, 'execute')"
     assert query(database, taken) == []
+
+
+def test_the_role_of_rules_has_its_own_tables_and_one_lock(database: str) -> None:
+    granted = query(
+        database,
+        "SELECT table_name::text, string_agg(privilege_type, ' ' ORDER BY privilege_type)"
+        " FROM information_schema.role_table_grants WHERE grantee = 'nexus_rules' GROUP BY 1 ORDER BY 1",
+    )
+    assert granted == [
+        ("rule_alarms", "DELETE INSERT SELECT UPDATE"),
+        ("rule_outbox", "DELETE INSERT SELECT"),
+        ("rule_publishers", "INSERT SELECT UPDATE"),
+        ("rule_states", "INSERT SELECT UPDATE"),
+    ]
+    for role in ("nexus_reader", "nexus_writer", "nexus_console"):
+        with psycopg.connect(as_role(database, role)) as other, pytest.raises(psycopg.errors.InsufficientPrivilege):
+            other.execute("SELECT publisher FROM rule_publishers")
+    with psycopg.connect(as_role(database, "nexus_rules"), autocommit=True) as rules:
+        for forbidden in ("SELECT pg_advisory_lock(1)", "SELECT count(*) FROM metrics", "TABLE alarm_events"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                rules.execute(forbidden.encode())
+        assert rules.execute("SELECT pg_try_advisory_lock(1)").fetchone() == (True,)
