@@ -1,4 +1,4 @@
-"""What the journal of alarms costs the database, and how fast what stands is found in it. Prints JSON.
+"""What the journal of alarms, and the queue of notifications, cost the database, and how fast what stands is found in it. Prints JSON.
 
 NEXUS_TEST_DATABASE_URL=… python -m tests.benchmarks.journal [--events N] [--alarms N]
 """
@@ -17,6 +17,7 @@ from tests.benchmarks.database import database
 
 BATCH = 1_000
 _OFF = "ALTER TABLE alarm_events DISABLE TRIGGER keep_alarm_states"
+_WANTED = "INSERT INTO notification_sender VALUES (true, now() + interval '1 day', 'x', now())"
 _FOUND_ANEW = """
 SELECT count(*) FROM (SELECT DISTINCT ON (topic) * FROM alarm_events ORDER BY topic, time DESC) AS last
 WHERE state <> 'normal'
@@ -64,6 +65,10 @@ def measured(count: int, alarms: int) -> dict[str, Any]:
     with database() as url:
         rate = asyncio.run(stored(url, words))
         with psycopg.connect(url, autocommit=True) as owner:
+            owner.execute(_WANTED)
+            wanted = events(min(count, 100_000), alarms, start + 3 * count)
+            queued = asyncio.run(stored(url, wanted))
+            owner.execute("TRUNCATE notification_sender")
             owner.execute(_OFF)
             later = events(min(count, 100_000), alarms, start + count)
             floor = asyncio.run(stored(url, later))
@@ -73,6 +78,7 @@ def measured(count: int, alarms: int) -> dict[str, Any]:
             "alarms": alarms,
             "events_per_second": round(rate),
             "events_per_second_without_last_events": round(floor),
+            "events_per_second_queued_for_notifications": round(queued),
             "alarms_now_ms": round(asked(url, "SELECT * FROM alarms_now"), 1),
             "found_anew_ms": round(asked(url, _FOUND_ANEW), 1),
             "statistics_of_a_day_ms": round(
