@@ -1,4 +1,4 @@
-"""What the journal of alarms, and the queue of notifications, cost the database, and how fast what stands is found in it. Prints JSON.
+"""What the journal of alarms and the queue of notifications cost, and how fast what stands is found. Prints JSON.
 
 NEXUS_TEST_DATABASE_URL=… python -m tests.benchmarks.journal [--events N] [--alarms N]
 """
