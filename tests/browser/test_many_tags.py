@@ -2,20 +2,18 @@
 
 import logging
 from collections.abc import Iterator
+from typing import LiteralString
 
 import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from nexus.contract.codec import Status, encode_status
-from nexus.contract.description import Description, TagDescription, encode_description
-from nexus.contract.presence import LONGEST_LEASE, Presence, encode_presence
 from nexus.process.clock import now_ms
-from tests.browser.test_alarms import tell
 from tests.browser.visit import Visit
 from tests.conftest import Production
 
 DEVICES, TAGS = 50, 1_000
+MINE: LiteralString = "topic LIKE 'dev/many/%'"
 FIGURES = logging.getLogger("figures")  # to read with --log-cli-level=INFO: no test fails on them
 VALUES = """
 INSERT INTO metrics (time, topic, value, quality, unit)
@@ -27,34 +25,16 @@ FROM generate_series(0, %(devices)s - 1) AS device, generate_series(0, %(tags)s 
 
 @pytest.fixture
 def many(production: Production) -> Iterator[None]:
-    """Devices that a gateway describes, with a value of each tag in the database; two of a device's are bad."""
-    tags = tuple(TagDescription(f"t{number:04}", f"holding:{number}:uint16", "kW") for number in range(TAGS))
-    described = [
-        Description(
-            f"d{number:02}",
-            f"many/d{number:02}",
-            "modbus-tcp",
-            "gateway-9",
-            "h:502",
-            1.0,
-            "tag",
-            tags,
-            now_ms(),
-            group="many",
-        )
-        for number in range(DEVICES)
-    ]
+    """A value of each tag in the database, of devices that no gateway describes; two of each device's are bad."""
     with psycopg.connect(production.owner, autocommit=True) as connection:
         connection.execute(VALUES, {"devices": DEVICES, "tags": TAGS})
-    online = encode_status(Status("online", "", now_ms()))
-    told = [(f"device/{one.path}", encode_description(one)) for one in described]
-    told += [(f"status/{one.path}", online) for one in described]
-    told.append(("gateway/many/gateway-9", encode_presence(Presence("online", "0" * 16, LONGEST_LEASE))))
-    tell(production.broker, told)
+        connection.execute(
+            f"INSERT INTO topics (topic) SELECT DISTINCT topic FROM metrics WHERE {MINE} ON CONFLICT DO NOTHING"
+        )
     yield
-    tell(production.broker, [(topic, b"") for topic, _ in told])
     with psycopg.connect(production.owner, autocommit=True) as connection:
-        connection.execute("DELETE FROM metrics WHERE topic LIKE 'dev/many/%'")
+        connection.execute(f"DELETE FROM metrics WHERE {MINE}")
+        connection.execute(f"DELETE FROM topics WHERE {MINE}")
 
 
 def test_fifty_thousand_tags_scroll_to_their_end_and_the_bad_ones_are_found(many: None, visit: Visit) -> None:

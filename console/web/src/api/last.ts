@@ -6,6 +6,7 @@ import type { Last } from "./types";
 
 const WAIT_MS = 120; // while somebody scrolls
 const MOST = 1_000; // topics in a request
+const TOGETHER = 2; // requests: the console lets one person have some queries at a time
 
 /** Asks once for the last values of topics that are shown; what is live is newer and stays. */
 export function useLast(topics: readonly string[]): void {
@@ -24,12 +25,17 @@ export function useLast(topics: readonly string[]): void {
 /** Throws ProblemError. */
 export async function fetchLast(topics: readonly string[], signal?: AbortSignal): Promise<Map<string, Last>> {
   const found = new Map<string, Last>();
-  for (let at = 0; at < topics.length; at += MOST) {
-    const page = await post("last", { topics: topics.slice(at, at + MOST) }, signal);
-    for (const item of page.items) {
-      found.set(item.topic, item);
-      learn(item.topic, { ...item, time: new Date(item.time).getTime() });
+  let at = 0;
+  const askOn = async () => {
+    while (at < topics.length) {
+      const some = topics.slice(at, (at += MOST));
+      const page = await post("last", { topics: some }, signal);
+      for (const item of page.items) {
+        found.set(item.topic, item);
+        learn(item.topic, { ...item, time: new Date(item.time).getTime() });
+      }
     }
-  }
+  };
+  await Promise.all(Array.from({ length: TOGETHER }, askOn));
   return found;
 }
