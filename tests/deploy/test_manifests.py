@@ -29,6 +29,7 @@ COMPONENTS = {
     "tls-console-traefik": ["tls", "console-traefik"],
     "external-secrets": ["external-secrets"],
     "monitoring": ["monitoring"],
+    "notifications": ["notifications"],
     "rules": ["rules"],
     "rules-tls": ["rules", "tls", "monitoring"],
     "rules-cloudnativepg": ["rules", "database-cloudnativepg", "tls"],
@@ -233,6 +234,8 @@ def test_what_argo_must_not_delete() -> None:
 def test_components_open_what_they_say_and_no_more() -> None:
     plain = outside(of_prod_with("tls"))
     assert outside(of_prod_with("tls", "broker-loadbalancer")) - plain == {("emqx", "ingress anywhere", 8883)}
+    ways = {("console", "egress anywhere", port) for port in (25, 443, 465, 587, 9093)}
+    assert outside(of_prod_with("tls", "notifications")) - plain == ways
     assert outside(of_prod_with("tls", "traefik")) - plain == {("emqx", "ingress kube-system", 8883)}
     assert outside(of_prod_with("tls", "console-traefik")) - plain == {("console", "ingress kube-system", 8090)}
     both = outside(of_prod_with("tls", "console-traefik", "monitoring"))
