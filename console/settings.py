@@ -57,7 +57,8 @@ class Settings(BaseSettings):
     console_connections: int = Field(8, ge=1, le=100)
     console_query_seconds: float = Field(10.0, gt=0, le=600, allow_inf_nan=False)
 
-    console_notify: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None  # receivers and routes of notifications; none are sent without
+    # Receivers and routes of notifications; none are sent without.
+    console_notify: Annotated[Path | None, BeforeValidator(lambda value: value or None)] = None
 
     console_oidc_issuer: str | None = None
     console_oidc_client_id: str | None = None
