@@ -157,7 +157,8 @@ def test_a_kill_of_the_active_one_amid_flips_loses_and_doubles_no_event(
             "SELECT event, (extract(epoch FROM time) * 1000)::bigint FROM alarm_events"
             f" WHERE topic = '{HIGH}' ORDER BY time",
         )
-        return [(event, int(at)) for event, at in rows]
+        # A broker that outlives its tests brings the ingester what others left in its session.
+        return [(event, int(at)) for event, at in rows if at >= began]
 
     until(lambda: len(found()) >= FLIPS, f"all events are stored, {len(found())} of {FLIPS}", 60)
     assert found() == expected
