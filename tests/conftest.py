@@ -291,7 +291,7 @@ def nexus(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
     """
     started: list[Nexus] = []
 
-    def start(*arguments: str, **environment: str) -> Nexus:
+    def start(*arguments: str, descriptors: int | None = None, **environment: str) -> Nexus:
         command = " ".join(arguments[:2]) if arguments[0] == "db" else arguments[0]
         if (role := ROLES.get(command)) is not None and "database_url" in environment:
             environment["database_url"] = as_role(environment["database_url"], role)
@@ -299,7 +299,8 @@ def nexus(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Callable[.
             if urlsplit(environment["mqtt_url"]).port in OPEN_PORTS:
                 assert "anybody" in (request.function.__doc__ or ""), "say why the broker of this test takes anybody"
             environment["mqtt_url"] = as_user(environment["mqtt_url"], user)
-        started.append(Nexus(tmp_path, list(arguments), {f"NEXUS_{k.upper()}": v for k, v in environment.items()}))
+        settings = {f"NEXUS_{name.upper()}": value for name, value in environment.items()}
+        started.append(Nexus(tmp_path, list(arguments), settings, descriptors))
         return started[-1]
 
     yield start

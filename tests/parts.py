@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -25,6 +24,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from nexus.cli import embedded
 from nexus.mqtt import Broker
+from tests.forked import Fork, start
 
 ANYBODY = "allow_anonymous true"  # a broker's setting; `nexus` processes are started on such a one for a reason only
 OPEN_PORTS: set[int] = set()
@@ -144,10 +144,13 @@ def listens(port: int) -> bool:
 
 
 class Nexus:
-    """One `nexus` process, its log, and its health port."""
+    """One `nexus` process, its log, and its health port; `descriptors` limits how many it may have."""
 
-    def __init__(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, arguments: list[str], environment: dict[str, str], descriptors: int | None = None
+    ) -> None:
         self.port = free_port()
+        self._descriptors = descriptors
         self.log = folder / f"{arguments[0]}-{self.port}.log"
         self._arguments = arguments
         self._environment = {
@@ -160,10 +163,9 @@ class Nexus:
         }
         self.process = self._spawn()
 
-    def _spawn(self) -> subprocess.Popen[bytes]:
+    def _spawn(self) -> Fork | subprocess.Popen[bytes]:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-m", "nexus", *self._arguments]
-            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
+            return start(self._arguments, self._environment, log.fileno(), self._descriptors)
 
     def restart(self) -> None:
         """The same again, after its end."""

@@ -60,8 +60,7 @@ def test_devices_leave_descriptors_for_the_broker_and_the_pages(
         file = tmp_path / "devices.yaml"
         file.write_text(json.dumps({"devices": devices}))
         broker = mosquitto()
-        gateway = nexus("gateway", "--devices", str(file), mqtt_url=broker.url)
-        resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE, (LIMIT, LIMIT))
+        gateway = nexus("gateway", "--devices", str(file), mqtt_url=broker.url, descriptors=LIMIT)
         gateway.until_ready()
         said = [event["event"] for event in gateway.events()]
         assert any("too few file descriptors" in event for event in said)

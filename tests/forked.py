@@ -1,0 +1,112 @@
+"""`nexus` processes forked from one that has imported the libraries already, which is most of what a start costs.
+
+A fork runs `python -m nexus` from its first line, with its own arguments, environment, output and limit of descriptors.
+What Python reads only as it starts, and the working folder, are the server's: where they differ, `start` begins a new
+interpreter.
+"""
+
+import atexit
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+_SERVER = ("-P", "-m", "tests.fork_server")
+_ROOT = Path(__file__).parents[1]
+_AT_THE_START = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG", "TZ")
+
+
+class Fork:
+    """A forked process, with what tests use of subprocess.Popen; `status` is where the server says how it ended."""
+
+    def __init__(self, pid: int, status: socket.socket) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+
+    def poll(self) -> int | None:
+        return self._ended(0)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Raises subprocess.TimeoutExpired."""
+        if (code := self._ended(timeout)) is None:
+            raise subprocess.TimeoutExpired(f"nexus, process {self.pid}", timeout or 0)
+        return code
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _ended(self, timeout: float | None) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], timeout)[0]:
+            said = self._status.recv(16)
+            self._status.close()
+            self.returncode = int(said) if said else -signal.SIGKILL  # the server is gone
+        return self.returncode
+
+
+def start(
+    arguments: Sequence[str], environment: Mapping[str, str], output: int, descriptors: int | None = None
+) -> Fork | subprocess.Popen[bytes]:
+    """Starts `nexus` with these arguments and no input; what it prints goes to the file descriptor `output`.
+
+    `descriptors` is how many it may have, if fewer than this process.
+    """
+    if not _can_be_forked(environment):
+        command = [sys.executable, "-m", "nexus", *arguments]
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        if descriptors is not None:
+            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+        return process
+    mine, theirs = socket.socketpair()
+    with theirs:
+        given = {"arguments": list(arguments), "environment": dict(environment), "descriptors": descriptors}
+        request = json.dumps(given).encode()
+        server = _server()
+        socket.send_fds(server, [len(request).to_bytes(4, "big")], [output, theirs.fileno()])
+        server.sendall(request)
+    return Fork(int(mine.recv(16)), mine)
+
+
+def _can_be_forked(environment: Mapping[str, str]) -> bool:
+    """Coverage begins to measure as Python starts."""
+    if "COVERAGE_PROCESS_CONFIG" in environment or not hasattr(os, "pidfd_open"):
+        return False
+    return Path.cwd() == _ROOT and _read_at_the_start(environment) == _of_the_server()
+
+
+def _read_at_the_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(_AT_THE_START)}
+
+
+@cache
+def _of_the_server() -> dict[str, str]:
+    """Fixed when the first process is started, as the server's own environment is."""
+    return _read_at_the_start(os.environ)
+
+
+@cache
+def _server() -> socket.socket:
+    """One for each worker. It ends when this process does, however that ends: nobody else has this end of the connection."""
+    mine, theirs = socket.socketpair()
+    with theirs:
+        _of_the_server()
+        command = [sys.executable, *_SERVER, str(theirs.fileno())]
+        process = subprocess.Popen(command, cwd=_ROOT, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+    atexit.register(_end, mine, process)
+    return mine
+
+
+def _end(server: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    server.close()
+    process.wait()
