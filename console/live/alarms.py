@@ -49,8 +49,9 @@ class Alarms:
             self._remove(topic)
         self._unseen = None
 
-    def take(self, topic: str, payload: bytes, now: int) -> None:
-        """Takes a message on `alarm/#` at `now`, in epoch ms. Raises DecodeError."""
+    def take(self, topic: str, payload: bytes, now: int, *, is_retained: bool) -> None:
+        """Takes a message on `alarm/#` at `now`, in epoch ms; one that is retained is the present word, whatever any
+        clock said. Raises DecodeError."""
         if self._unseen is not None:
             self._unseen.discard(topic)
         if not payload:
@@ -58,7 +59,7 @@ class Alarms:
             return
         word = alarm.decode(topic, payload)
         known = self._standing.get(topic) or self._normal.get(topic)
-        if known is not None and word.record.ts < known.word.record.ts <= now + _AHEAD_MS:
+        if not is_retained and known is not None and word.record.ts < known.word.record.ts <= now + _AHEAD_MS:
             return
         row = _encode(alarm_item.item(word))
         if known is None or known.row != row:

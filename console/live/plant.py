@@ -145,7 +145,7 @@ class Plant:
         try:
             for one in (self._requests.topic, self._inlet.topic, "status/#", "device/#", "gateway/#"):
                 await self._subscribe(connection, one)
-            self.hears_alarms = await self._subscribe(connection, topics.ALARMS)
+            self.hears_alarms = await self._subscribe(connection, topics.ALARMS, as_published=True)
             self.away = None
             self._retained.touch()
             await self._subscriptions.begin(connection)
@@ -157,9 +157,9 @@ class Plant:
             self._connection = None
             self.hears_alarms = False
 
-    async def _subscribe(self, connection: Connection, one: str) -> bool:
+    async def _subscribe(self, connection: Connection, one: str, *, as_published: bool = False) -> bool:
         try:
-            await connection.subscribe(one)
+            await connection.subscribe(one, as_published=as_published)
         except SubscriptionError as error:
             self._log.error("the broker refuses a subscription, the rest works: check its ACL", reason=str(error))
             return False
@@ -199,7 +199,7 @@ class Plant:
             if root == "dev":
                 self._values.take(codec.decode(message.topic, message.payload), now_ms())
             elif root == "alarm":
-                self.alarms.take(message.topic, message.payload, now_ms())
+                self.alarms.take(message.topic, message.payload, now_ms(), is_retained=message.retain)
             elif message.topic == self._requests.topic:
                 self._requests.take(message.correlation_data, message.payload)
             elif message.topic == self._inlet.topic:

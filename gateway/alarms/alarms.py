@@ -108,6 +108,7 @@ class Alarms:
         trusted = self._alone and path in self._known
         if trusted:
             self._go_on(one, polled, words.by_key(path))
+        ended = set(words.removed)  # which the broker may have forgotten by the time that we have heard it
         retained = await self.take_over.words(path)
         if self._polled.get(path) is not polled:
             return
@@ -116,8 +117,9 @@ class Alarms:
             metrics.alarm_words_ignored.labels(fault).inc()
         if not trusted:
             self._go_on(one, polled, found.words)
-        words.remove([word for word in found.stale if word.topic not in words.removed])
-        for topic in found.faults.keys() - words.removed:
+        ended.update(words.removed)
+        words.remove([word for word in found.stale if word.topic not in ended])
+        for topic in found.faults.keys() - ended:
             words.retained.say(path, topic)
 
     async def _clear(self, path: str) -> None:

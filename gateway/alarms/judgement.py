@@ -6,12 +6,11 @@ from typing import Literal
 import msgspec
 from msgspec.structs import replace
 
+from nexus.alarms.machine import AHEAD_MS
 from nexus.contract import alarm
 from nexus.contract import topic as topics
 from nexus.contract.alarm import Word
 from nexus.contract.codec import DecodeError
-
-AHEAD_MS = 60_000  # by which gateways' clocks may differ
 
 Key = tuple[str, str]
 Fault = Literal["forged", "older", "unknown"]

@@ -10,7 +10,7 @@ from nexus.mqtt import SubscriptionError
 from nexus.process import log
 
 CONNECT_SECONDS = 3.0  # for the first connection after the start; a broker that is away stops no alarm
-QUIET_SECONDS = 0.3  # no word for so long: these were all
+QUIET_SECONDS = 1.0  # no word for so long: these were all; some brokers send them a while after their SUBACK
 LONGEST_SECONDS = 3.0
 AT_ONCE = 200
 MOST_WORDS = 10_000  # of one device; the contract allows it 1,000 alarms
@@ -54,11 +54,16 @@ class TakeOver:
             try:
                 async with asyncio.timeout(LONGEST_SECONDS):
                     await self._listen(connection, prefix, topics.alarms(path))
-            except (TimeoutError, mqtt.MqttError) as error:
-                if isinstance(error, SubscriptionError) and not self._said:
+            except TimeoutError:
+                said = "the broker was too slow with a device's retained alarms: those that hold may be raised anew"
+                log.get("alarms").warning(said, device=path)
+            except SubscriptionError as error:
+                if not self._said:
                     self._said = True
                     said = "the broker refuses the retained alarms of devices that are taken over: check its ACL"
                     log.get("alarms").error(said, reason=str(error))
+            except mqtt.MqttError:
+                pass  # the connection is lost
             finally:
                 found = self._heard.pop(prefix)
                 self._last.pop(prefix, None)

@@ -1,7 +1,7 @@
 """The operator's device files: read, completed by templates, and each device checked by its driver."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -207,6 +207,10 @@ def _device(location: SourceLocation, found: _Found) -> ConfiguredDevice | None:
     tags = reader.read(raw.get("tags"))
     derived = read_derived(reader.derived, reader.known, TagKeys.model_fields)
     alarms = read_alarms(location, reader.locations, reader.known)
+    if keys is not None:
+        names = [tag.name for tag in tags] + [tag.name for tag in derived]
+        names += [f"{alarm.tag}/{alarm.name}" for alarm in alarms]
+        _check_length(location, keys.path or keys.name, names)
     if keys is None or driver is None or settings is None or len(location.diagnostics) > before:
         return None
     device = Device(keys.name, keys.path or keys.name, keys.protocol, keys.timeout, settings, found.tags.of(tags))
@@ -218,6 +222,15 @@ def _device(location: SourceLocation, found: _Found) -> ConfiguredDevice | None:
     )
 
 
+def _check_length(location: SourceLocation, path: str, names: Iterable[str]) -> None:
+    """Of names below the device's path."""
+    room = topic.LONGEST - len(topic.alarm(path, "", "").encode("utf-8", "surrogatepass"))
+    for name in names:
+        if len(name) * 4 > room and len(name.encode("utf-8", "surrogatepass")) > room:
+            topics = f"the topics of {shown(name)} have more than {topic.LONGEST:,} bytes"
+            location.fault(None, f"{topics}, more than the database takes: use a shorter name or path")
+
+
 def _check_topic(location: SourceLocation) -> None:
     """The device's name and path, whatever else is wrong with it."""
     for key in ("name", "path"):
@@ -227,7 +240,7 @@ def _check_topic(location: SourceLocation) -> None:
         if fault := topic.name_fault(name, path=key == "path" or "/" in name):
             location.fault(key, f"{key} {shown(name)} {fault}")
         else:
-            location.warn_of_unseen(key, name)
+            location.check_seen(key, name)
 
 
 def _driver(location: SourceLocation, protocol: object) -> Driver | None:

@@ -116,7 +116,7 @@ class Tags:
             return  # reported already
         if fault := topic.name_fault(name):
             location.fault("name", f"the tag's name {fault}")
-        location.warn_of_unseen("name", name)
+        location.check_seen("name", name)
         if name in self.known:
             location.fault("name", f"two tags are on the topic {topic.tag(self._path, name)}: rename one")
         self.known.setdefault(name, KnownTag())

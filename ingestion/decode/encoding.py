@@ -7,7 +7,7 @@ from dataclasses import replace
 from ingestion import metrics
 from ingestion.consume.batch import Batch, Reject
 from ingestion.decode.decoders import Decoders
-from ingestion.decode.rows import LONGEST_TOPIC, Encoder, Window, time_fault
+from ingestion.decode.rows import Encoder, Window, time_fault
 from ingestion.store.quota import Quota
 from nexus.contract import alarm, audit, completeness
 from nexus.contract import topic as topics
@@ -56,8 +56,8 @@ class Encoding:
         reject = None
         spared: Iterable[tuple[str, int, int]] = ()  # numbers of what is stored, where the rest is refused
         try:
-            if len(topic) > LONGEST_TOPIC:
-                raise DecodeError(f"the topic is longer than {LONGEST_TOPIC:,} bytes, more than the index can hold")
+            if len(topic) > topics.LONGEST:
+                raise DecodeError(f"the topic is longer than {topics.LONGEST:,} bytes, more than the index can hold")
             if (record := _record(topic, payload, window)) is not None:
                 batch.records.append(record)
                 publisher, numbers = record.publisher, record.numbers

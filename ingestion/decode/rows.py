@@ -14,8 +14,6 @@ LATEST_AHEAD_MS = 3_600_000  # a clock this far ahead is wrong, and would hide n
 EARLIEST_MS = 0
 _FURTHEST_MS = 2**53
 _LARGEST_INT = 10**308  # as a float8 it would be infinite beyond
-LONGEST_TOPIC = 2_000  # bytes; an index entry has little more room
-
 _EXACT_INT = 2**53  # beyond this a float8 loses digits
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
 _DAY_MS = 86_400_000
@@ -195,8 +193,8 @@ def _name_fault(topic: str, tag: str, unit: str | None) -> str | None:
         return f"the tag's name {fault}"
     if "\0" in topic or (unit and "\0" in unit):
         return "a text holds the character NUL, which the database cannot store"
-    if len(topic.encode("utf-8", "surrogatepass")) > LONGEST_TOPIC:
-        return f"the topic is longer than {LONGEST_TOPIC:,} bytes, more than the index can hold"
+    if len(topic.encode("utf-8", "surrogatepass")) > topics.LONGEST:
+        return f"the topic is longer than {topics.LONGEST:,} bytes, more than the index can hold"
     return None
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 from psycopg import AsyncConnection
 
 from ingestion.decode.rows import columns
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import Event, Word
 from nexus.contract.audit import Record
 from nexus.contract.completeness import Completeness
 
@@ -49,6 +49,9 @@ ON CONFLICT DO NOTHING
 """
 
 
+_BY_ITSELF: frozenset[Event] = frozenset({"raised", "cleared", "realarmed", "removed"})
+
+
 async def insert_records(connection: AsyncConnection, records: Sequence[Record | Completeness | Word]) -> None:
     """Stores who wrote what to devices, what gateways counted (the largest that came), and what alarms said."""
     # In one order, or two ingesters might wait for each other.
@@ -68,7 +71,9 @@ async def _each(connection: AsyncConnection, query: bytes | str, rows: Iterable[
 
 
 def _event(word: Word) -> tuple[object, ...]:
+    """Who put an alarm into its state did not bring about what happens by itself meanwhile."""
     record = word.record
+    by, reason = (None, "") if record.by is not None and word.event in _BY_ITSELF else (record.by, record.reason)
     return (
         record.ts,
         word.topic,
@@ -87,7 +92,7 @@ def _event(word: Word) -> tuple[object, ...]:
         word.priority,
         word.text,
         word.response,
-        record.by,
-        record.reason,
+        by,
+        reason,
         record.until,
     )

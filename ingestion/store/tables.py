@@ -12,12 +12,12 @@ from ingestion.consume.batch import Reject
 from ingestion.decode.rows import COLUMNS, Row, Rows, copy_data, parsed
 from ingestion.store.database import explain, is_of_the_data
 from ingestion.store.quota import Quota
+from nexus.contract import topic as topics
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading
 
 LARGEST_REJECT = 1_000_000
 _LONGEST_REASON = 500  # characters; the index on it holds 2,704 bytes
-_LONGEST_TOPIC = 2_000
 _MOST_TOPICS = 200_000  # that are known to be in the list, by their hashes: some 15 MB
 
 _COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
@@ -147,7 +147,7 @@ def _storable(reject: Reject) -> tuple[object, ...]:
 def _shortened(topic: str) -> str:
     """Still longer than a topic may be, if it was: it must not be tried again as another one."""
     topic = _text(topic)
-    return topic if len(topic) <= _LONGEST_TOPIC else topic[: _LONGEST_TOPIC - 1] + "…"
+    return topic if len(topic) <= topics.LONGEST else topic[: topics.LONGEST - 1] + "…"
 
 
 def _cut(payload: bytes) -> str:

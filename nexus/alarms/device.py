@@ -6,9 +6,9 @@ A value that changes nothing costs one look: each tag has a band within which no
 from collections.abc import Collection, Iterable, Mapping
 
 from nexus.alarms.condition import LostDevice, Truth, evaluator
-from nexus.alarms.definition import AlarmDefinition
+from nexus.alarms.definition import AlarmDefinition, Lost
 from nexus.alarms.look import EVERYWHERE, NOWHERE, UNCERTAIN, Band, Evaluator, Look, TagState
-from nexus.alarms.machine import LOST, Change, Machine, RequestError
+from nexus.alarms.machine import Change, Machine, RequestError
 from nexus.contract.ack import Request
 from nexus.contract.alarm import LONGEST_TEXT, Record
 from nexus.contract.reading import Reading, Value
@@ -89,18 +89,22 @@ class DeviceAlarms:
         self._noted: list[TagState] = []
         self._glance = Look(TagState(), self._values, False, 0)
         self._dues: dict[_Alarm, int] = {}
-        for definition in definitions:
-            self._add(definition, (records or {}).get((definition.tag, definition.name), Record()))
+        known = [(one, (records or {}).get((one.tag, one.name), Record())) for one in definitions]
+        was_lost = any(isinstance(one.condition, Lost) and record.active for one, record in known)
+        for definition, record in known:
+            self._add(definition, record, was_lost=was_lost)
         every = self._alarms.values()
         self._lost = [alarm for alarm in every if isinstance(alarm.evaluator, LostDevice)]
         self._loss = next((alarm.machine.record.reason for alarm in self._lost if alarm.machine.record.active), None)
         self._is_hiding = any(alarm.machine.by_loss for alarm in every)  # the others, because the device is lost
 
-    def _add(self, definition: AlarmDefinition, record: Record) -> None:
+    def _add(self, definition: AlarmDefinition, record: Record, *, was_lost: bool) -> None:
         source = evaluator(definition, record.value if record.active else None)
         own = [definition.tag] if definition.tag else []
         tag = self._tags.setdefault(definition.tag, TagState()) if own else TagState()
-        alarm = self._alarms[definition.tag, definition.name] = _Alarm(Machine(definition, record), tag, source)
+        alarm = self._alarms[definition.tag, definition.name] = _Alarm(
+            Machine(definition, record, is_lost=was_lost), tag, source
+        )
         named = alarm.names()
         for name in named.union(own):
             self._tags.setdefault(name, TagState())
@@ -143,9 +147,12 @@ class DeviceAlarms:
         return changes
 
     def lost(self, now_ms: int, reason: str) -> list[Change]:
-        """The device cannot be reached: nothing is known of its tags any more."""
+        """The device cannot be reached: nothing is known of its tags any more.
+
+        Without an alarm for that, its tags' alarms say it, by readings that are bad or do not come.
+        """
         changes = self._reach(now_ms)
-        if self._loss is not None:
+        if self._loss is not None or not self._lost:
             return changes
         self._loss = reason
         self._values.clear()
@@ -159,6 +166,8 @@ class DeviceAlarms:
     def found(self, now_ms: int) -> list[Change]:
         """The device answers."""
         changes = self._reach(now_ms)
+        if self._loss is None:
+            return changes
         self._loss = None
         for tag in self._tags.values():
             tag.seen = self._now - self._jumped
@@ -295,6 +304,6 @@ class DeviceAlarms:
         self._is_hiding = hides
         for alarm in self._alarms.values():
             if not hides or (alarm.machine.is_open and alarm not in self._lost):
-                reason = LOST if hides else ""
+                reason = "the device is lost" if hides else ""
                 changes += alarm.machine.suppress(self._now, by_loss=hides, reason=reason)
         self._plan(self._alarms.values())

@@ -13,11 +13,10 @@ from nexus.contract.reading import Value
 
 CHATTERING_RAISES = 3  # so many within
 CHATTERING_MS = 60_000  # are chattering
-LOST = "the device is lost"  # the reason of what that suppresses
-AHEAD_MS = 3_600_000  # what is as far ahead was said by a clock that was wrong
+AHEAD_MS = 86_400_000  # what is further ahead was said by a clock that was wrong
+EARLIEST_MS = 1_577_836_800_000  # 2020: a clock that says less is not set yet
 
 _LONGEST_SHELVING_MS = int(LONGEST_SHELVING * 1000)
-_SAME_MOMENT_MS = 1000  # several events of one moment have times of their own, a bit later
 
 
 class RequestError(Exception):
@@ -34,20 +33,23 @@ class Change:
 
 
 class Machine:
-    """Goes on from a record. What hides an alarm (a mask) does not stop it: it is raised and cleared below."""
+    """Goes on from a record. What hides an alarm (a mask) does not stop it: it is raised and cleared below.
+
+    `is_lost` if the device was, when the record was made.
+    """
 
     __slots__ = (
         "_flip", "_is_known", "_is_seen", "_raises", "_realarm", "by_design", "by_loss", "chattering", "definition",
         "record",
     )  # fmt: skip
 
-    def __init__(self, definition: AlarmDefinition, record: Record) -> None:
+    def __init__(self, definition: AlarmDefinition, record: Record, *, is_lost: bool = False) -> None:
         self.definition = definition
         self.record = record
         self.chattering = 0  # how often it was
         # What suppresses an alarm by design is not in its record: it is told anew.
         hidden = record.state == "suppressed" and not record.suppressed
-        self.by_loss = hidden and (definition.suppressed_by is None or record.reason == LOST)
+        self.by_loss = hidden and (is_lost or definition.suppressed_by is None)
         self.by_design = hidden and not self.by_loss
         self._flip: int | None = None  # when the delay ends, after which it is raised or cleared
         self._is_known = True
@@ -123,20 +125,18 @@ class Machine:
         self._flip = None if self._flip is None else self._flip + by
         self._realarm = None if self._realarm is None else self._realarm + by
         self._raises.clear()
-        if self.record.until is None:
+        if self.record.until is None or now - by < EARLIEST_MS <= self.record.until:  # what was right already
             return []
-        moved = {"until": self.record.until + by, "since": max(0, self.record.since + by)}
-        return [self._become("shelved", now, moved)]
+        return [self._become("shelved", now, {"until": self.record.until + by})]
 
     def begin(self, now: int) -> list[Change]:
-        """The first moment: whatever the clock says until it is set, a shelving is no longer than was asked."""
+        """The first moment: a record of a clock that was ahead neither shelves nor waits for longer than it may."""
         if self._realarm is not None:
             self._realarm = min(self._realarm, self._next_realarm(now) or now)
-        if self.record.until is None:
+        latest = now + _LONGEST_SHELVING_MS
+        if self.record.until is None or self.record.until <= latest or now < EARLIEST_MS:
             return []
-        latest = now + min(_LONGEST_SHELVING_MS, max(0, self.record.until - self.record.since))
-        is_too_long = self.record.until > latest + _SAME_MOMENT_MS
-        return [self._become("shelved", now, {"until": latest})] if is_too_long else []
+        return [self._become("shelved", now, {"until": latest})]
 
     def ask(self, request: Request, now: int) -> Change:
         """Does what a person asks. Raises RequestError."""
@@ -261,4 +261,4 @@ def _check(request: Request) -> None:
 
 def after(last: int, now: int) -> int:
     """The time of the next event, in epoch ms: rising, unless the last was said by a clock that was far ahead."""
-    return last + 1 if now <= last <= now + AHEAD_MS else now
+    return last + 1 if now <= last and (last <= now + AHEAD_MS or now < EARLIEST_MS) else now

@@ -3,6 +3,7 @@
 from collections import deque
 
 from nexus.alarms.look import EVERYWHERE, NOWHERE, Band, Look
+from nexus.contract.alarm import recorded
 from nexus.contract.reading import Reading, Value
 
 CHANGED_MS = 1000  # for so long a change is news
@@ -43,7 +44,7 @@ class ChangedValue:
 
 
 class UnchangedValue:
-    """`before` is the value that stood still when we began."""
+    """`before` is the value with which it was raised, if it was active when we began, as a record has it."""
 
     names = _NO_NAMES
     limit: float | None = None
@@ -55,14 +56,19 @@ class UnchangedValue:
         self.bands = (NOWHERE, NOWHERE)
         self._ms = int(seconds * 1000)
         self._deadband = deadband
-        self._reference = before
+        self._before = before
+        self._reference: Value = None
         self._end = 0  # when it will have stood still for long enough
 
     def holds(self, look: Look) -> bool | None:
         self.due = None
         if (value := look.tag.value) is None:
             return None
-        if self._reference is None or _differs(value, self._reference, self._deadband):
+        before, self._before = self._before, None
+        # Each of the two may be off by a deadband from what the reference was.
+        if before is not None and not _differs(recorded(value), before, 2 * self._deadband):
+            self._reference = value
+        elif self._reference is None or _differs(value, self._reference, self._deadband):
             self._reference, self._end = value, look.now + self._ms
         self.bands = (_around(self._reference, self._deadband),) * 2
         if look.now >= self._end:

@@ -216,7 +216,7 @@ def _check_name(location: SourceLocation, names: set[str]) -> None:
         return  # reported elsewhere
     if fault := topic.name_fault(name):
         location.fault("name", f"the alarm's name {fault}")
-    location.warn_of_unseen("name", name)
+    location.check_seen("name", name)
     if name in names:
         location.fault("name", "name already used by another alarm here: rename one")
     names.add(name)

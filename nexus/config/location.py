@@ -1,5 +1,6 @@
 """Where in the files, and in which device and tag, something is being checked."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -15,6 +16,9 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 P = ParamSpec("P")
 
+# Control characters, and what Unicode keeps for nobody.
+_NOBODYS = "".join(chr(plane * 0x10000 + end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+_REFUSED = re.compile(f"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef{_NOBODYS}]")
 _ALIKE = 0.75  # of two keys; `name` and `username` are 0.67
 
 
@@ -35,9 +39,11 @@ class SourceLocation:
         """Notes what is allowed, but hardly meant."""
         self.diagnostics.warn(self.block.file, self.block.line_of(key), f"{self.label}{self.part}: {message}")
 
-    def warn_of_unseen(self, key: str, name: str) -> None:
-        """Of a name that looks like another one: two topics could not be told apart."""
-        if name != name.strip() or not name.isprintable():
+    def check_seen(self, key: str, name: str) -> None:
+        """Refuses a name that brokers hang up on; warns of one that looks like another, as two topics would."""
+        if refused := _REFUSED.search(name):
+            self.fault(key, f"{key} {shown(name)} has the character U+{ord(refused[0]):04X}, on which brokers hang up")
+        elif name != name.strip() or not name.isprintable():
             self.warn(key, f"{key} {shown(name)} has spaces at an end, or characters that cannot be seen: remove them")
 
     def checked(

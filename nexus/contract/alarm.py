@@ -125,7 +125,6 @@ _decoder = msgspec.json.Decoder(_Payload)
 def encode(word: Word) -> bytes:
     """Payload of an alarm's topic, not numbered yet. Texts are cut to what receivers take."""
     record = word.record
-    value = carried(record.value, Quality.GOOD)[0]
     payload = _Payload(
         word.device,
         word.tag,
@@ -142,7 +141,7 @@ def encode(word: Word) -> bytes:
         record.suppressed,
         record.out_of_service,
         record.until,
-        _clean(value) if isinstance(value, str) else value,
+        recorded(record.value),
         None if record.limit is None else float(record.limit),  # it may come from a tag that is true or false
         _clean(record.by, LONGEST_NAME) if record.by is not None else None,
         _clean(record.reason),
@@ -151,6 +150,12 @@ def encode(word: Word) -> bytes:
         _clean(word.unit, LONGEST_NAME) if word.unit is not None else None,
     )
     return _encoder.encode(payload)
+
+
+def recorded(value: Value) -> Value:
+    """A record's value as it comes back from the broker, and from our disk."""
+    value = carried(value, Quality.GOOD)[0]
+    return _clean(value) if isinstance(value, str) else value
 
 
 def decode(topic: str, payload: bytes) -> Word:

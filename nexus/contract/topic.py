@@ -5,6 +5,7 @@ from functools import lru_cache
 ROOT = "dev/"
 
 LONGEST_NAME = 1_024  # bytes
+LONGEST = 2_000  # bytes of a topic: an index entry of the database has little more room
 ALARMS = "alarm/#"  # all alarms of all devices
 STATE = "state"  # the last level of a gateway's state, and so no gateway's name
 TOTALS = "totals"  # the level above devices' paths in a gateway's topics, and likewise

@@ -128,14 +128,19 @@ class Connection:
         acknowledged.add_done_callback(self._acks.discard)
         return acknowledged
 
-    async def subscribe(self, topic_filter: str, *, only_new: bool = False, at_most_once: bool = False) -> None:
+    async def subscribe(
+        self, topic_filter: str, *, only_new: bool = False, as_published: bool = False, at_most_once: bool = False
+    ) -> None:
         """Subscribes with QoS 1, or 0 for `at_most_once`. Raises SubscriptionError when it is refused, with its reason.
 
-        With `only_new` without what was retained before, and what is retained from now on says so.
+        What is published from now on says whether it is retained if `as_published`. With `only_new` it does, too, and
+        what was retained before does not come.
         """
         handling = RetainHandling.SEND_NEVER if only_new else RetainHandling.SEND_ALWAYS
         qos = QoS.AT_MOST_ONCE if at_most_once else QoS.AT_LEAST_ONCE
-        wanted = TopicFilter(topic_filter, max_qos=qos, retain_as_published=only_new, retain_handling=handling)
+        wanted = TopicFilter(
+            topic_filter, max_qos=qos, retain_as_published=only_new or as_published, retain_handling=handling
+        )
         answer = await self._ask(SubAckPacket, lambda packet_id: SubscribePacket(packet_id, [wanted]))
         [code] = answer.reason_codes
         if int(code) >= REFUSED:

@@ -83,6 +83,17 @@ def test_events_are_stored_once_and_the_last_one_counts_in_whatever_order_they_c
     assert query(database, now) == []
 
 
+def test_nobody_is_named_for_what_happens_by_itself_while_the_state_keeps_its_name(database: str) -> None:
+    shelved = after(RAISED, 60, "shelved", state="shelved", by="anna", reason="repair", until=NOW + 10**7)
+    cleared = replace(
+        shelved, event="cleared", record=replace(shelved.record, ts=shelved.record.ts + 1000, active=False)
+    )
+    write_batch(database, Batch(records=[RAISED, shelved, cleared]))
+    journal = "SELECT event, by, reason FROM alarm_events ORDER BY time"
+    assert query(database, journal) == [("raised", None, ""), ("shelved", "anna", "repair"), ("cleared", None, "")]
+    assert query(database, "SELECT event, by, reason FROM alarms_now") == [("cleared", "anna", "repair")]
+
+
 def test_an_event_from_the_future_does_not_stay_the_last_word(database: str) -> None:
     year = 365 * 86400
     write_batch(database, Batch(records=[after(RAISED, year, "raised")]))

@@ -3,7 +3,8 @@
 import pytest
 from msgspec.structs import replace
 
-from gateway.alarms.judgement import AHEAD_MS, judge
+from gateway.alarms.judgement import judge
+from nexus.alarms.machine import AHEAD_MS
 from nexus.contract import alarm
 from nexus.contract.alarm import Record, Word
 

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from nexus.alarms.definition import Above, AlarmDefinition, Lost
+from nexus.alarms.definition import Above, AlarmDefinition, Bad, Lost, Stale, Unchanged
 from nexus.alarms.device import DeviceAlarms
 from nexus.alarms.expression import parse
 from nexus.alarms.machine import Change, RequestError
 from nexus.contract.ack import LONGEST_SHELVING, Action, Request
-from nexus.contract.alarm import Record, State
+from nexus.contract.alarm import Record, State, Word, decode, encode
 from nexus.contract.reading import Quality, Reading, Value
 
 HIGH = AlarmDefinition("high", "t", Above(80), deadband=2)
@@ -412,24 +412,18 @@ def test_a_record_of_a_clock_that_was_ahead_does_not_shelve_for_ever() -> None:
     plant.restart(plant.record)
     plant.read(0, 50)
 
-    assert plant.record.until == T + 60_000
+    assert plant.record.until == T + int(LONGEST_SHELVING * 1000)
 
 
 def test_a_boot_without_a_clock_does_not_prolong_a_shelving() -> None:
     plant = Plant()
-    plant.ask(86_400_000_000, "shelve", seconds=3600.0)
+    plant.ask(0, "shelve", seconds=3600.0)
     plant.restart(plant.record)
-    plant.read(0, 50)  # a machine without a battery thinks that it is long ago
-    plant.changes += plant.alarms.clock_moved(86_400_000_000)
+    plant.read(60_000 - T, 50)  # a machine without a battery thinks that it is 1970
+    plant.changes += plant.alarms.clock_moved(T)
 
-    assert plant.record.until == T + 86_400_000_000 + 3_600_000
-
-
-def test_nobody_shelves_for_longer_than_seven_days_by_any_clock() -> None:
-    plant = Plant(record=Record("shelved", T, T, T, until=T + 86_400_000_000))
-    plant.read(0, 50)
-
-    assert plant.record.until == T + int(LONGEST_SHELVING * 1000)
+    assert plant.record.until == T + 3_600_000
+    assert plant.tick(3_600_000) == "normal"
 
 
 def test_what_a_clock_far_ahead_said_does_not_number_what_comes_after() -> None:
@@ -474,3 +468,73 @@ def test_what_the_loss_of_the_device_suppressed_is_shown_again_after_a_restart_t
     restarted.read([Reading("t", T, 90.0), Reading("stopped", T, None, Quality.BAD)], T + 2000)
 
     assert restarted.record("t", "high").state == "unacknowledged"
+
+
+def test_after_a_clock_was_set_back_events_go_on_in_their_order() -> None:
+    hour = 3_600_000
+    for back in (2 * hour, 20 * hour):
+        plant = Plant()
+        plant.read(0, 90)
+        plant.read(1000, 70)
+        plant.ask(2000, "acknowledge")
+        last = plant.record.ts
+        plant.restart(plant.record)
+        plant.read(-back, 90)
+        assert (plant.record.state, plant.record.ts, plant.record.occurrence) == ("unacknowledged", last + 1, last + 1)
+
+
+def test_a_clock_that_is_not_set_yet_numbers_nothing() -> None:
+    plant = Plant(record=Record("normal", T, T, T))
+    plant.read(-T, 90)
+
+    assert (plant.record.ts, plant.record.occurrence) == (T + 1, T + 1)
+
+
+def test_without_an_alarm_for_the_loss_of_the_device_its_tags_alarms_tell() -> None:
+    alarms = DeviceAlarms([AlarmDefinition("bad", "t", Bad()), AlarmDefinition("stale", "t", Stale(3))])
+    alarms.read([Reading("t", T, 1.0)], T)
+    changes = alarms.lost(T + 1000, "no answer")
+    changes += alarms.read([Reading("t", T + 1000, None, Quality.BAD)], T + 1000)
+    changes += alarms.tick(T + 3000)
+    assert [(change.definition.name, change.event) for change in changes] == [("bad", "raised"), ("stale", "raised")]
+
+    changes = alarms.found(T + 5000) + alarms.read([Reading("t", T + 5000, 1.0)], T + 5000)
+    assert [(change.definition.name, change.event) for change in changes] == [("bad", "cleared"), ("stale", "cleared")]
+
+
+def test_an_alarm_that_is_acknowledged_while_its_device_is_lost_is_shown_again_after_a_restart() -> None:
+    definitions = [replace(HIGH, suppressed_by=parse("stopped")), AlarmDefinition("lost", "", Lost())]
+    alarms = DeviceAlarms(definitions)
+    alarms.read([Reading("t", T, 90.0), Reading("stopped", T, False)], T)
+    alarms.lost(T + 1000, "no answer")
+    alarms.ask("t", "high", Request("acknowledge", by="anna", reason="seen"), T + 1500)
+
+    restarted = DeviceAlarms(definitions, alarms.records)
+    restarted.read([Reading("t", T, 90.0), Reading("stopped", T, None, Quality.BAD)], T + 2000)
+
+    assert restarted.record("t", "high").state == "acknowledged"
+
+
+def test_what_was_seen_before_it_was_shelved_waits_though_the_clock_was_set_back_and_we_began_anew() -> None:
+    plant = Plant()
+    plant.read(0, 90)
+    plant.ask(1000, "shelve", seconds=60.0)
+    plant.changes += plant.alarms.clock_moved(-3000)
+    plant.restart(plant.record)
+    plant.read(0, 70)
+
+    assert (plant.record.active, plant.record.acknowledged) == (False, False)
+
+
+@pytest.mark.parametrize(("first", "raised", "now"), [(100, 109, 95), ("x" * 600, "x" * 600, "x" * 600), (5, 5, 5)])
+def test_a_value_that_stands_still_is_not_news_after_a_restart(first: Value, raised: Value, now: Value) -> None:
+    definition = AlarmDefinition("stuck", "t", Unchanged(5), deadband=10)
+    alarms = DeviceAlarms([definition])
+    alarms.read([Reading("t", T, first)], T)
+    [change] = alarms.read([Reading("t", T + 6000, raised)], T + 6000)
+    word = Word("plc", "t", "stuck", change.record, change.event)
+    kept = decode(word.topic, encode(word)).record
+
+    restarted = DeviceAlarms([definition], {("t", "stuck"): kept})
+    assert restarted.read([Reading("t", T + 8000, now)], T + 8000) == []
+    assert restarted.read([Reading("t", T + 9000, 1000.0)], T + 9000)[0].event == "cleared"

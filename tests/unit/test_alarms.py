@@ -309,6 +309,21 @@ def words(file: Path) -> list[tuple[bytes]]:
         return database.execute("SELECT payload FROM word").fetchall()
 
 
+async def test_an_alarm_that_left_the_files_ends_once_though_the_broker_still_retained_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(take_over, "QUIET_SECONDS", 0.3)
+    broker = Broker()
+    async with gateway(tmp_path, broker) as own:
+        (await own.polled(HIGH)).read(reading(81.0))
+        await own.until(lambda: TOPIC in broker.retained)
+        own.alarms.release("plant/plc")
+        await own.polled(LOW)
+        await own.until(lambda: not words(own.file))
+        await asyncio.sleep(0.4)
+    assert own.said == [("raised", "unacknowledged", True), ("removed", "normal", False)]
+
+
 async def test_a_removal_is_newer_than_what_it_ends_whatever_the_clock_says(tmp_path: Path, raised: Word) -> None:
     ahead = now_ms() + 30_000
     broker = Broker({TOPIC: alarm.encode(replace(raised, record=replace(raised.record, ts=ahead)))})

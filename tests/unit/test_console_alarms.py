@@ -25,8 +25,8 @@ def word(state: State = "unacknowledged", ts: int = NOW, name: str = "high", pri
     return Word("plant/plc", "t", name, record, "cleared" if is_normal else "raised", priority)
 
 
-def take(known: Alarms, one: Word, now: int = NOW) -> None:
-    known.take(one.topic, alarm.encode(one), now)
+def take(known: Alarms, one: Word, now: int = NOW, *, is_retained: bool = False) -> None:
+    known.take(one.topic, alarm.encode(one), now, is_retained=is_retained)
 
 
 def states(known: Alarms) -> dict[str, str]:
@@ -41,6 +41,15 @@ def test_of_two_words_the_later_counts_in_whatever_order_they_come() -> None:
     take(known, word("normal", NOW + 3))
     take(known, word("unacknowledged", NOW + 1))
     assert states(known) == {}
+
+
+def test_what_is_retained_is_the_present_word_whatever_clocks_say() -> None:
+    known = Alarms()
+    take(known, word("normal", NOW))
+    take(known, word("unacknowledged", NOW - 2 * HOUR), is_retained=True)
+    assert states(known) == {"high": "unacknowledged"}, "the gateway's clock was set back"
+    take(known, word("normal", NOW - 3 * HOUR))
+    assert states(known) == {"high": "unacknowledged"}, "that came late from a spool"
 
 
 def test_a_word_from_far_in_the_future_does_not_hold_against_a_later_one() -> None:
@@ -58,7 +67,7 @@ def test_what_is_no_alarm_changes_nothing() -> None:
     take(known, word())
     for payload in (b"{}", b"\xff", b"[" * 5000):
         with pytest.raises(DecodeError):
-            known.take("alarm/plant/plc/t/high", payload, NOW)
+            known.take("alarm/plant/plc/t/high", payload, NOW, is_retained=False)
     assert (states(known), known.last_change) == ({"high": "unacknowledged"}, 1)
 
 
@@ -78,7 +87,7 @@ def test_what_the_broker_has_no_more_is_gone_after_a_new_connection() -> None:
     assert states(known) == {"stays": "unacknowledged", "gone": "unacknowledged"}
     known.sweep()
     assert states(known) == {"stays": "unacknowledged"}
-    known.take("alarm/plant/plc/t/stays", b"", NOW)
+    known.take("alarm/plant/plc/t/stays", b"", NOW, is_retained=True)
     assert states(known) == {}
 
 
