@@ -1,5 +1,6 @@
 """File descriptors: keeps enough of them for the broker, the spool, files and pages."""
 
+import asyncio
 import os
 import resource
 from collections.abc import AsyncIterator
@@ -10,11 +11,14 @@ from typing import TypeVar
 from gateway.drivers.driver import DeviceError
 from nexus.process import log
 
+WAIT_SECONDS = 1.0  # for connections that are being made
 RESERVED = 192  # two ports with 64 connections each, and what the rest takes; of a low limit a quarter
 
 T = TypeVar("T")
 
 _connections: set[object] = set()  # of devices, made or being made; those on one line share a descriptor
+_being_made: set[object] = set()  # of these, those that may not have their descriptor yet
+_waiting: dict["asyncio.Future[None]", None] = {}
 
 
 def warn(devices: int) -> None:
@@ -36,18 +40,55 @@ def for_devices() -> int:
 
 @asynccontextmanager
 async def spared(connection: AbstractAsyncContextManager[T]) -> AsyncIterator[T]:
-    """Enters a device's connection, unless it would use up the reserve. Raises DeviceError."""
-    if _lowest_free() >= for_devices():
-        raise _none_left()
+    """Enters a device's connection, unless it would use up the reserve. Raises DeviceError.
+
+    Near that, it first waits for what becomes of those that are being made.
+    """
+    await _room()
     _connections.add(connection)
+    _being_made.add(connection)
     try:
         async with connection as made:
-            # Those that connected meanwhile may have taken more than there were.
+            _settled(connection)
             if len(_connections) + RESERVED > for_devices() and _in_use() > for_devices():
                 raise _none_left()
             yield made
     finally:
+        _settled(connection)
         _connections.discard(connection)
+
+
+async def _room() -> None:
+    while _lowest_free() + len(_being_made) >= for_devices():
+        if not _being_made:
+            _wake_next()
+            raise _none_left()
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        _waiting[turn] = None
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                _wake_next()  # it was our turn
+            if isinstance(error, TimeoutError):
+                raise _none_left() from None
+            raise
+        finally:
+            del _waiting[turn]
+
+
+def _settled(connection: object) -> None:
+    if connection in _being_made:
+        _being_made.remove(connection)
+        _wake_next()
+
+
+def _wake_next() -> None:
+    for turn in _waiting:
+        if not turn.done():
+            turn.set_result(None)
+            return
 
 
 def _lowest_free() -> int:

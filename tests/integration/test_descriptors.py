@@ -98,12 +98,13 @@ async def test_devices_that_connect_at_once_leave_the_reserve() -> None:
         finally:
             os.close(number)
 
-    ended, refused = asyncio.Event(), 0
+    ended, refused, made = asyncio.Event(), 0, 0
 
     async def device() -> None:
-        nonlocal refused
+        nonlocal refused, made
         try:
             async with spared(connection()):
+                made += 1
                 await ended.wait()
         except (DeviceError, OSError):
             refused += 1
@@ -115,6 +116,9 @@ async def test_devices_that_connect_at_once_leave_the_reserve() -> None:
                 for _ in range(60):
                     devices.create_task(device())
                 await asyncio.sleep(0.05)
+            async with asyncio.timeout(20):
+                while made + refused < 300:
+                    await asyncio.sleep(0.01)
             in_use = sum(1 for _ in Path("/proc/self/fd").iterdir())
             ended.set()
     finally:
