@@ -18,6 +18,7 @@ from typing import TypedDict
 _MODULES = {
     "gateway": ("gateway.service", "pymodbus.client", "asyncua", "snap7"),
     "ingest": ("ingestion.service",),
+    "rules": ("ingestion.rules.service",),
     "console": ("console.service",),
     "simulate": ("simulators.service", "pymodbus.server", "asyncua", "snap7"),
     "db": ("db.migrate", "db.status", "db.monitor"),
