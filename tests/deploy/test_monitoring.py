@@ -167,6 +167,15 @@ class Prometheus:
         } - {"NexusWatchdog"}
 
 
+_RULES = """
+rules:
+  - name: line1
+    path: demo/rules
+    inputs: {a: demo/line1/mixer/temperature}
+    tags: [{name: twice, expression: "2 * a"}]
+"""
+
+
 class Site:
     """The demo's plant, polled and stored, and Prometheus looking at it."""
 
@@ -187,6 +196,8 @@ class Site:
         gateway |= {"mqtt_url": broker.url, "receipts": "ingestion"}
         self.gateway = nexus("gateway", "--devices", str(folder / "devices.yaml"), **gateway).until_ready()
         self.monitor = nexus("db", "monitor", database_url=database).until_ready()
+        (folder / "rules.yaml").write_text(_RULES)
+        self.rules = nexus("rules", **keys, rules=str(folder / "rules.yaml")).until_ready()
         web = str(free_port())
         self.console = nexus("console", **keys, console_insecure="1", console_port=web).until_ready()
         Api(int(web)).get("about")  # so that there is something to count
@@ -197,6 +208,7 @@ class Site:
                 ("ingestion", self.ingester),
                 ("database-monitor", self.monitor),
                 ("console", self.console),
+                ("rules", self.rules),
             )
         }
 
