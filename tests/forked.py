@@ -31,6 +31,9 @@ class Fork:
         self.returncode: int | None = None
         self._status = status
 
+    def __del__(self) -> None:
+        self._status.close()  # of one that was killed, nobody may have asked how it ended
+
     def poll(self) -> int | None:
         return self._ended(0)
 
@@ -70,7 +73,8 @@ def start(
         return process
     mine, theirs = socket.socketpair()
     with theirs:
-        given = {"arguments": list(arguments), "environment": dict(environment), "descriptors": descriptors}
+        texts = {name: os.fspath(value) for name, value in environment.items()}
+        given = {"arguments": list(arguments), "environment": texts, "descriptors": descriptors}
         request = json.dumps(given).encode()
         server = _server()
         socket.send_fds(server, [len(request).to_bytes(4, "big")], [output, theirs.fileno()])

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from console.access.door import Viewer
 from console.api import answers
 from console.api.alarm_model import Journal, Statistics
-from console.api.parameters import From, Text, To
+from console.api.parameters import FromYesterday, Text, To
 from console.historian import alarms, times
 from console.historian.alarms import Cursor, Which
 from console.live import alarm_item, epoch
@@ -33,7 +33,7 @@ router = APIRouter(tags=["alarms"])
 
 
 @router.get("/alarms/statistics")
-async def read_statistics(_: Viewer, parts: PartsDep, from_: From = None, to: To = None) -> Statistics:
+async def read_statistics(_: Viewer, parts: PartsDep, from_: FromYesterday = None, to: To = None) -> Statistics:
     """Of the last 24 hours, unless it is said; of 92 days at most."""
     start, stop = span(from_, to)
     if stop - start > LONGEST:

@@ -16,7 +16,7 @@ from console.access.door import Viewer
 from console.api import answers
 from console.api.alarm_journal import MOST, After, page, read, span, written
 from console.api.alarm_model import AlarmPage
-from console.api.parameters import From, Text, To
+from console.api.parameters import FromYesterday, Text, To
 from console.historian import alarms as stored
 from console.historian.alarms import Which
 from console.live import alarm_item, alarms
@@ -39,7 +39,7 @@ async def list_alarms(
     device: Annotated[Text, Query(max_length=2_000, description="This one's, and those of what is below it")] = "",
     priority: Annotated[Priority | None, Query()] = None,
     q: Annotated[Text, Query(max_length=200, description="Words that are all in the topic or the text")] = "",
-    from_: From = None,
+    from_: FromYesterday = None,
     to: To = None,
     limit: Annotated[int, Query(ge=1, le=MOST)] = 100,
     after: After = "",

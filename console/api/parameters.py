@@ -23,6 +23,9 @@ Topic = Annotated[Text, Field(min_length=1, max_length=2_000, examples=["dev/pla
 QualityName = Literal["good", "uncertain", "bad"]
 Moment = Annotated[AwareDatetime, AfterValidator(times.utc)]
 From = Annotated[Moment | None, Query(alias="from", description="RFC 3339. An hour before `to`, if it is not given")]
+FromYesterday = Annotated[
+    Moment | None, Query(alias="from", description="RFC 3339. 24 hours before `to`, if it is not given")
+]
 To = Annotated[Moment | None, Query(description="RFC 3339; the range ends before it. Now, if it is not given")]
 
 

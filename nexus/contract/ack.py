@@ -62,7 +62,9 @@ def decode_request(payload: bytes) -> Request:
     except (msgspec.MsgspecError, ValueError, RecursionError):
         raise DecodeError(f"{_EXAMPLE}: this is not JSON") from None
     if (request.action == "shelve") != (request.seconds is not None):
-        raise DecodeError("`seconds` says how long to shelve an alarm for: it belongs to `shelve`, and to nothing else")
+        raise DecodeError(
+            "`seconds` says how long to shelve an alarm for: `shelve` needs it, and nothing else takes it"
+        )
     for name, text in (("by", request.by or ""), ("reason", request.reason)):
         if not text.isprintable():
             raise DecodeError(f"`{name}` has characters that cannot be printed")

@@ -161,6 +161,7 @@ def test_a_killed_gateway_leaves_uncounted_what_it_had_sent_in_an_interval_and_t
     time.sleep(1)
     plant.gateway.stop(signal.SIGKILL)  # with what it had read meanwhile on its disk
     plant.broker.start()
+    time.sleep(2)  # in which readings were due that nobody counts
     plant.gateway.restart()
     plant.goes_on()
     plant.ingester.stop(signal.SIGKILL)

@@ -321,7 +321,7 @@ export const de: Text = {
     journal: "Journal",
     response: "Was zu tun ist",
     head: {
-      time: "Seit",
+      time: "Gekommen",
       priority: "Priorität",
       alarm: "Alarm",
       text: "Text",
