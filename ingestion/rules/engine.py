@@ -1,4 +1,7 @@
-"""All rules: messages in, and what has to be stored and said out. Pure; times in epoch ms."""
+"""All rules: messages in, and what has to be stored and said out. Times in epoch ms.
+
+Pure, except that a fault of one rule is contained: it costs neither the others, nor what came before it.
+"""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +15,7 @@ from nexus.contract import alarm, codec, topic
 from nexus.contract.ack import Request
 from nexus.contract.alarm import Record, Word
 from nexus.contract.reading import Quality, Reading
+from nexus.process import guard
 
 Key = tuple[str, str]  # tag and name of an alarm
 
@@ -124,15 +128,28 @@ class Engine:
                 by_rule.setdefault(one.rule.path, []).append(Reading(alias, time, values[tag], quality))
                 found.append(time)
         for path, readings in by_rule.items():
-            one = self._rules[path]
-            self._note(one, one.take(readings, now))
+            guard.call("message", self._take, self._rules[path], readings, now)
         return found
+
+    def _take(self, one: Evaluation, readings: list[Reading], now: int) -> None:
+        outcome = Outcome()
+        try:
+            one.take(readings, now, outcome)
+        finally:
+            self._note(one, outcome)
 
     def tick(self, now: int) -> None:
         """Ends what is due."""
         for one in self._rules.values():
             if (due := one.due) is not None and due <= now:
-                self._note(one, one.tick(now))
+                guard.call("timer", self._tick, one, now)
+
+    def _tick(self, one: Evaluation, now: int) -> None:
+        outcome = Outcome()
+        try:
+            one.tick(now, outcome)
+        finally:
+            self._note(one, outcome)
 
     def has(self, path: str, tag: str, name: str) -> bool:
         """Whether a request about this alarm is for us to answer: it is one of a rule's, or would be."""

@@ -114,26 +114,29 @@ class Evaluation:
         self._calculation.resume(inputs, made)
         return Outcome([], self._alarms.tick(kept.clock) + self._alarms.read(inputs + made, kept.clock))
 
-    def take(self, readings: Sequence[Reading], now: int) -> Outcome:
-        """Inputs that came together, by their names; `now` is the wall clock's time."""
+    def take(self, readings: Sequence[Reading], now: int, outcome: Outcome | None = None) -> Outcome:
+        """Inputs that came together, by their names; `now` is the wall clock's time.
+
+        Adds to an `outcome` that is given, so that a fault loses nothing of what came before it.
+        """
+        outcome = Outcome() if outcome is None else outcome
         self._set_back(now)
-        usable = [reading for reading in readings if self._is_usable(reading, now)]
+        usable = [_carried(reading) for reading in readings if self._is_usable(reading, now)]
         if not usable:
-            return Outcome()
+            return outcome
         newest = min(now, max(reading.time for reading in usable))
-        outcome = self.tick(newest)
+        self.tick(newest, outcome)
         self._advance(newest)
         for reading in usable:
-            value, quality = carried(reading.value, reading.quality)
-            self.kept.inputs[reading.tag] = (reading.time, value, quality)
+            self.kept.inputs[reading.tag] = (reading.time, reading.value, reading.quality)
             if (stale := self._stale.get(reading.tag)) is not None:
                 self._ends[reading.tag] = reading.time + stale
         self._evaluate(usable, outcome)
         return outcome
 
-    def tick(self, now: int) -> Outcome:
-        """Ends what is due until then, each at its own time."""
-        outcome = Outcome()
+    def tick(self, now: int, outcome: Outcome | None = None) -> Outcome:
+        """Ends what is due until then, each at its own time. Adds to an `outcome` that is given, as `take` does."""
+        outcome = Outcome() if outcome is None else outcome
         for _ in range(_MOST_TIMERS):
             if (due := self.due) is None or due > now:
                 break
@@ -177,10 +180,13 @@ class Evaluation:
         made = self._calculation.after(readings, clock)
         outcome.changes += self._alarms.read(readings + made, clock)
         news = []
-        for reading in made:
-            value, quality = carried(reading.value, reading.quality)
-            sample = reading.time, value, quality
+        for reading in map(_carried, made):
+            sample = reading.time, reading.value, reading.quality
             if self.kept.made.get(reading.tag) != sample:
                 self.kept.made[reading.tag] = sample
-                news.append(Reading(reading.tag, *sample))
+                news.append(reading)
         outcome.readings += self._changes.worth_sending(news)
+
+
+def _carried(reading: Reading) -> Reading:
+    return Reading(reading.tag, reading.time, *carried(reading.value, reading.quality))

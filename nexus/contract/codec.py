@@ -269,13 +269,16 @@ def _qualities(said: Mapping[str, str | int], values: dict[str, Value], faults: 
 
 
 def carried(value: Value, quality: int) -> tuple[Value, int]:
-    """The value, or None where JSON cannot carry it: NaN, infinities, half a surrogate pair in a text."""
+    """The value, or None where nothing carries it: NaN, infinities, beyond floats, half a surrogate pair in a text."""
     if isinstance(value, str):
         return (value, quality) if value.isascii() or _is_unicode(value) else (None, Quality.BAD)
     if isinstance(value, float) and not math.isfinite(value):
         return None, Quality.BAD
     if isinstance(value, int) and abs(value) > _LARGEST_INT:
-        return float(value), quality
+        try:
+            return float(value), quality
+        except OverflowError:
+            return None, Quality.BAD
     return value, quality
 
 

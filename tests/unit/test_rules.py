@@ -17,6 +17,7 @@ from nexus.contract.alarm import Record
 from nexus.contract.codec import encode_device, encode_tag
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.errors import ConfigError
+from nexus.readings.calculation import Calculation
 
 LATE = 60_000
 T0 = 1_700_000_000_000
@@ -212,6 +213,33 @@ def test_an_alarm_that_has_left_the_files_ends(rule: Rule) -> None:
     assert alarm.decode(removed.topic, removed.payload).event == "removed"
     assert (cleared.payload, cleared.retain) == (b"", True)
     assert update.words == {"alarm/plant/rules/sum/high": None}
+
+
+def test_a_number_that_no_float_holds_loses_no_event_of_others(rule: Rule, tmp_path: Path) -> None:
+    other = rules(tmp_path, PLANT.replace("line1", "line2").replace("plant/rules", "plant/others"))[0]
+    engine = Engine([rule, other], LATE, {}, [])
+    engine.begin(T0)
+    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 5.0)), T0)
+    engine.take("dev/plant/plc2/power", encode_tag(Reading("power", T0, 1.0)), T0)
+    engine.drain()
+    engine.take("dev/plant/plc2/power", b'{"v":1%s,"ts":%d}' % (b"0" * 400, T0 + 20_000), T0 + 20_000)
+    update = engine.drain()
+    assert {"alarm/plant/rules/uneven", "alarm/plant/others/uneven"} <= {one.topic for one in update.said}
+    assert decode_state(update.states["plant/rules"]).inputs["b"] == (T0 + 20_000, None, Quality.BAD)
+
+
+def test_a_fault_keeps_what_came_before_it(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine([rule], LATE, {}, [])
+    engine.begin(T0)
+    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 5.0)), T0)
+    engine.take("dev/plant/plc2/power", encode_tag(Reading("power", T0, 1.0)), T0)
+
+    def fail(*_: object) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr(Calculation, "after", fail)
+    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0 + 20_000, 5.0)), T0 + 20_000)
+    assert [one.topic for one in engine.drain().said][-1:] == ["alarm/plant/rules/uneven"]
 
 
 def row(number: int, topic: str = "dev/p/t", *, retain: bool = False, payload: bytes = b"{}") -> Row:
