@@ -14,7 +14,7 @@ FROM notifications
 WHERE id < %(after)s AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(receiver)s::text IS NULL OR receiver = %(receiver)s)
   AND (%(topic)s::text IS NULL OR topic = %(topic)s) AND (%(digest)s::bigint IS NULL OR digest = %(digest)s)
-ORDER BY id DESC LIMIT %(limit)s
+ORDER BY notifications.id DESC LIMIT %(limit)s
 """
 _ATTEMPTS: LiteralString = """
 SELECT notification::text, number, time, seconds, sent, answer FROM (

@@ -148,6 +148,21 @@ def test_what_a_receiver_does_not_take_is_tried_again_and_what_it_refuses_is_dea
     assert query(database, "SELECT event, ok FROM console_audit WHERE event = 'notification retried'")
 
 
+def test_the_newest_are_listed_first_on_every_page(
+    database: str, webhook: Webhook, notifying: Callable[..., Notifying]
+) -> None:
+    plant = notifying(database, hook(webhook.url)).until_leading()
+    store(database, *(word(number) for number in range(13)))
+    until(lambda: plant.states() == {"sent": 13}, "all are sent")
+    ask, found, query_of_next = Browser(plant.console.web), [], "limit=5"
+    for _ in range(3):
+        page = ask.ask("GET", f"notifications?{query_of_next}").json
+        found += [int(one["id"]) for one in page["items"]]
+        query_of_next = f"limit=5&after={found[-1]}"
+    assert found == sorted(found, reverse=True)
+    assert len(found) == 13
+
+
 def test_a_receiver_that_says_when_is_left_alone_until_then(
     database: str, webhook: Webhook, notifying: Callable[..., Notifying]
 ) -> None:
