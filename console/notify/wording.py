@@ -4,12 +4,14 @@ from datetime import datetime
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
+from console.notify.channels.outcome import short
 from console.notify.event import moment, told_as, waits
 from console.notify.message import Message
 from console.notify.summary import Summary
 from nexus.contract.alarm import Word
 
 _LONGEST = 150  # characters of a subject
+_MOST = 2_000  # of a text in a mail
 
 
 def subject(message: Message) -> str:
@@ -23,8 +25,8 @@ def subject(message: Message) -> str:
     if message.kind == "escalation":
         head = f"{word.priority.upper()} not acknowledged"
     late = " (late)" if message.is_late else ""
-    line = f"{head}{late}: {word.text or word.name} [{_place(word)}]"
-    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+    # An encoded word is decoded into a header, with what line breaks it hides: there are none in our subjects.
+    return short(f"{head}{late}: {word.text or word.name} [{_place(word)}]".replace("=?", "= ?"), _LONGEST)
 
 
 def text(message: Message, zone: ZoneInfo, address: str | None) -> str:
@@ -44,7 +46,7 @@ def text(message: Message, zone: ZoneInfo, address: str | None) -> str:
 
 def _event(message: Message, word: Word, zone: ZoneInfo) -> list[str]:
     record = word.record
-    lines = [word.text or word.name, ""]
+    lines = [_line(word.text or word.name), ""]
     if message.kind == "escalation":
         said = "Nobody has acknowledged this alarm" if waits(word) else "This alarm was not acknowledged in time"
         lines += [f"{said}; the condition {'holds still' if record.active else 'is over'}.", ""]
@@ -59,7 +61,7 @@ def _event(message: Message, word: Word, zone: ZoneInfo) -> list[str]:
         ("Response", word.response),
         ("By", f"{record.by}: {record.reason}" if record.by and record.reason else record.by or ""),
     ]
-    return lines + [f"{name + ':':<10} {value}" for name, value in rows if value]
+    return lines + [f"{name + ':':<10} {_line(value)}" for name, value in rows if value]
 
 
 def _digest(found: Summary, zone: ZoneInfo) -> list[str]:
@@ -74,9 +76,15 @@ def _digest(found: Summary, zone: ZoneInfo) -> list[str]:
     lines += ["", *(f"{count:>6}  {name}" for name, count in sorted(found.by_event.items()))]
     lines += ["", "The most urgent and frequent:"]
     for one in found.top:
-        lines.append(f"{one.count:>6}  {one.priority}: {one.text or '(no text)'} [{one.topic.removeprefix('alarm/')}]")
+        told = f"{one.priority}: {one.text or '(no text)'} [{one.topic.removeprefix('alarm/')}]"
+        lines.append(f"{one.count:>6}  {_line(told)}")
         lines.append(f"        last: {one.last}")
     return [*lines, "", "Each of them is listed by `nexus notify list`, and in the journal of alarms."]
+
+
+def _line(text: str) -> str:
+    """One line, so that no text of a device or a person looks like lines of ours."""
+    return short(text, _MOST)
 
 
 def _place(word: Word) -> str:

@@ -60,8 +60,13 @@ class Email(BaseModel):
 async def send(settings: Email, message: Message, zone: ZoneInfo, address: str | None) -> str:
     """What the server answers. Raises LaterError and RefusedError."""
     try:
+        made = mail(settings, message, zone, address, datetime.now(UTC))
+        made.as_bytes()
+    except (ValueError, LookupError, TypeError, AttributeError) as error:  # what `email` raises for odd headers
+        raise RefusedError(short(f"no mail can be made of it: {error}")) from None
+    try:
         refused, said = await aiosmtplib.send(
-            mail(settings, message, zone, address, datetime.now(UTC)),
+            made,
             sender=parseaddr(settings.sender)[1],
             recipients=[parseaddr(one)[1] for one in settings.to],
             hostname=settings.host,

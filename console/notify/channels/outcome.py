@@ -14,6 +14,6 @@ class LaterError(Exception):
 
 
 def short(text: str, most: int = 300) -> str:
-    """One line for a table."""
+    """One line of printable letters, of at most so many."""
     line = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
