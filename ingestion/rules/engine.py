@@ -46,6 +46,7 @@ class Engine:
         self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], words: Sequence[Word]
     ) -> None:
         self._update = Update()
+        self._measured = self._size = 0  # messages of the update, and their bytes, as far as they were counted
         self._changed: set[str] = set()  # paths of rules whose state is to be stored
         self._rules: dict[str, Evaluation] = {}
         self._inputs: dict[str, list[tuple[Evaluation, str, str]]] = {}  # by topic: tag in the message, or "", and name
@@ -168,9 +169,18 @@ class Engine:
         """Something more to be said with what is stored."""
         self._update.said.append(said)
 
+    @property
+    def pending(self) -> tuple[int, int]:
+        """How many messages, and bytes of them, wait for `drain`."""
+        said = self._update.said
+        self._size += sum(len(one.payload) for one in said[self._measured :])
+        self._measured = len(said)
+        return self._measured, self._size
+
     def drain(self) -> Update:
         """What has changed since the last time."""
         update, self._update = self._update, Update()
+        self._measured = self._size = 0
         update.states = {path: encode_state(self._rules[path].kept) for path in self._changed}
         self._changed.clear()
         return update

@@ -20,6 +20,8 @@ from nexus.process.run import task_group
 from nexus.requests import answering
 
 MOST_AT_ONCE = 1_000  # messages of a transaction
+MOST_SAID = 5_000  # messages to publish of a transaction; the one that goes beyond is the last
+MOST_SAID_BYTES = 16_000_000  # of them
 MOST_WAITING = 20_000  # messages; then reading stops, and the broker keeps the rest
 MOST_BYTES = 48_000_000  # of them
 BEHIND_MS = 1_000  # by which timers follow the wall clock: inputs that are on their way are not overtaken
@@ -50,8 +52,12 @@ class Worker:
         self._counted: dict[Ignored, int] = {}
         self._log = log.get("rules")
         self._has_said_unreadable = False
-        metrics.waiting.set_function(lambda: len(self._waiting))
+        metrics.waiting.set_function(lambda: len(self))
         metrics.outbox.set_function(lambda: len(outbox))
+
+    def __len__(self) -> int:
+        """Messages that wait to be evaluated."""
+        return len(self._waiting)
 
     def subscribed(self) -> None:
         """From now on the broker brings what there is."""
@@ -67,11 +73,26 @@ class Worker:
         self._bytes += len(message.payload)
         if self._heard is not None:
             self._heard = self._clock()
-        is_much = len(self._waiting) >= MOST_WAITING or self._bytes >= MOST_BYTES
-        if is_much and not self._outbox.full:  # which only receipts make smaller: these come on this connection
+        is_much = len(self._waiting) > MOST_WAITING or self._bytes > MOST_BYTES
+        if is_much and self._outbox.full and message.packet_id is None:
+            self._drop()  # which at QoS 0 nobody sends again; the broker keeps the others within our receive maximum
+        elif is_much and not self._outbox.full:
             connection.pause()
             self._paused = connection
         self._wake.set()
+
+    def _drop(self) -> None:
+        self._bytes -= len(self._waiting.pop().message.payload)
+        metrics.ignored.labels("overflow").inc()
+
+    def _resume(self) -> None:
+        """Reads on once there is room, and while the outbox is full: the receipts that empty it come with the rest."""
+        if self._paused is None:
+            return
+        has_room = len(self._waiting) < MOST_WAITING // 2 and self._bytes < MOST_BYTES // 2
+        if has_room or self._outbox.full:
+            self._paused.resume()
+            self._paused = None
 
     async def run(self) -> None:
         """Works for ever. Raises DatabaseAwayError; then what was not written is not acknowledged."""
@@ -85,7 +106,8 @@ class Worker:
                             await self._wake.wait()
 
     async def _work(self, group: asyncio.TaskGroup) -> None:
-        taken = [] if self._outbox.full else self._take()
+        self._resume()
+        taken = [] if self._outbox.full else await self._take()
         if not self._waiting and self._is_up_to_date():
             guard.call("timer", self._engine.tick, now_ms() - BEHIND_MS)
         update = self._engine.drain()
@@ -99,19 +121,22 @@ class Worker:
         for (connection, message), answer in answers:
             guard.start(group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}")
 
-    def _take(self) -> list[_Delivery]:
+    async def _take(self) -> list[_Delivery]:
         taken: list[_Delivery] = []
-        while self._waiting and len(taken) < MOST_AT_ONCE:
+        while self._waiting and len(taken) < MOST_AT_ONCE and not self._has_said_much():
             one = self._waiting.popleft()
             self._bytes -= len(one.message.payload)
             taken.append(one)
             guard.call("message", self._evaluate, one)
-        if self._paused is not None and len(self._waiting) < MOST_WAITING // 2 and self._bytes < MOST_BYTES // 2:
-            self._paused.resume()
-            self._paused = None
+            await asyncio.sleep(0)  # a message may concern a thousand rules
+        self._resume()
         if taken:
             self._count()
         return taken
+
+    def _has_said_much(self) -> bool:
+        messages, size = self._engine.pending
+        return messages >= MOST_SAID or size >= MOST_SAID_BYTES
 
     def _evaluate(self, one: _Delivery) -> None:
         message, now = one.message, now_ms()
