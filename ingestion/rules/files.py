@@ -1,6 +1,6 @@
 """Rule files: read as device files are, checked as a whole, and every mistake told with its line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,9 @@ def _rule(location: SourceLocation) -> Rule | None:
         return None
     if not keys.tags and not keys.alarms:
         location.fault(None, "says nothing: give it `tags`, `alarms` or both")
+    names = [tag.name for tag in derived]
+    names += [f"{alarm.tag}/{alarm.name}" for alarm in alarms]
+    _check_length(location, keys.path or keys.name, names)
     return Rule(keys.name, keys.path or keys.name, tuple(inputs), tuple(derived), tuple(alarms))
 
 
@@ -115,6 +118,17 @@ def _check_topic(location: SourceLocation) -> None:
         name = location.block.get(key)
         if isinstance(name, str) and (fault := topic.name_fault(name, path=key == "path" or "/" in name)):
             location.fault(key, f"{key} {shown(name)} {fault}")
+        elif isinstance(name, str):
+            location.check_seen(key, name)
+
+
+def _check_length(location: SourceLocation, path: str, names: Iterable[str]) -> None:
+    """Of names below the rule's path."""
+    room = topic.LONGEST - len(topic.alarm(path, "", "").encode("utf-8", "surrogatepass"))
+    for name in names:
+        if len(name.encode("utf-8", "surrogatepass")) > room:
+            topics = f"the topics of {shown(name)} have more than {topic.LONGEST:,} bytes"
+            location.fault(None, f"{topics}, more than the database takes: use a shorter name or path")
 
 
 def _inputs(location: SourceLocation, listed: object) -> list[Input]:
@@ -143,6 +157,7 @@ def _input(rule: SourceLocation, name: str, raw: object) -> Input | None:
     if (fault := _topic_fault(keys.topic)) is not None:
         location.fault("topic", f"topic {shown(keys.topic)} {fault}")
         return None
+    location.check_seen("topic", keys.topic)
     return Input(name, keys.topic, keys.stale)
 
 
@@ -172,6 +187,8 @@ def _tags(rule: SourceLocation, listed: object, known: dict[str, KnownTag]) -> d
         elif name in known:
             location.fault("name", "name already used by an input or a tag of this rule: rename one")
             continue
+        else:
+            location.check_seen("name", name)
         known[name] = KnownTag()
         found[name] = location
     return {name: location for name, location in found.items() if is_derived(location.block)}

@@ -88,6 +88,17 @@ def events(outcome: Outcome) -> list[tuple[str, str, int]]:
             PLANT + PLANT.replace("rules:\n", "").replace("plant/rules", "plant/rules/b").replace("line1", "two"),
             "path 'plant/rules/b' lies below that of rule line1",
         ),
+        (
+            f"rules: [{{name: x, path: {'p' * 1000}, inputs: {{a: p/t}}, tags: [{{name: {'t' * 1000}, expression: a}}]}}]",
+            "have more than 2,000 bytes",
+        ),
+        (
+            f"rules: [{{name: {'x' * 900}, inputs: {{a: p/t}}, alarms: [{{name: {'l' * 1100}, when: a}}]}}]",
+            "have more than 2,000 bytes",
+        ),
+        ('rules: [{name: x, inputs: {a: p/t}, tags: [{name: "y\\uFFFF", expression: a}]}]', "on which brokers hang up"),
+        ('rules: [{name: "x\\uFFFF", inputs: {a: p/t}, tags: [{name: y, expression: a}]}]', "on which brokers hang up"),
+        ('rules: [{name: x, inputs: {a: "p/t\\uFFFF"}, tags: [{name: y, expression: a}]}]', "on which brokers hang up"),
         ("rules: []", "no rule is described here"),
         ("devices: []", "unknown key 'devices'"),
     ],
