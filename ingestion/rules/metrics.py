@@ -20,6 +20,7 @@ for _reason in ("older", "late", "ahead", "unreadable", "overflow"):
     ignored.labels(_reason)
 said = Counter("nexus_rules_messages", "Messages published, with repetitions", registry=registry)
 refused = Counter("nexus_rules_messages_refused", "Messages that the broker refused", registry=registry)
+unwritable = Counter("nexus_rules_unwritable", "States and messages that the database refuses", registry=registry)
 receipts_refused = Counter("nexus_rules_receipts_refused", "Receipts that cannot be ours", registry=registry)
 requests = Counter("nexus_rules_alarm_requests", "Requests about alarms, by result", ["result"], registry=registry)
 for _result in ("done", "refused"):

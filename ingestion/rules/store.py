@@ -10,9 +10,10 @@ import msgspec
 import psycopg
 from psycopg import AsyncConnection
 
+from ingestion.rules import metrics
 from ingestion.rules.engine import Said, Update
 from ingestion.rules.evaluation import RuleState, decode_state
-from ingestion.store.database import DatabaseAwayError, connect, explain
+from ingestion.store.database import DatabaseAwayError, connect, explain, is_of_the_data
 from nexus.contract import alarm, codec
 from nexus.contract.alarm import Word
 from nexus.contract.codec import DecodeError
@@ -98,8 +99,15 @@ class Store:
         for said in update.said:
             last += 1
             rows.append(_row(said, self._publisher, last))
-        async with self._answered(), self._connection.transaction():
-            await self._write(update, rows, done)
+        async with self._answered():
+            try:
+                async with self._connection.transaction():
+                    await self._write(update, rows, done)
+            except psycopg.Error as error:
+                if not _is_of_the_data(error):
+                    raise
+                async with self._connection.transaction():
+                    rows = await self._write_apart(update, rows, done)
         self._last = last
         return rows
 
@@ -124,6 +132,28 @@ class Store:
             await execute(_LAST, (rows[-1].number, group))
         if done:
             await execute(_DONE, (group, list(done)))
+
+    async def _write_apart(self, update: Update, rows: Sequence[Row], done: Sequence[int]) -> list[Row]:
+        """All but what the database refuses, which it would refuse for ever; gives the rows that were written."""
+        for path, state in update.states.items():
+            await self._is_written(path, Update(states={path: state}))
+        for name, payload in update.words.items():
+            await self._is_written(name, Update(words={name: payload}))
+        written = [row for row in rows if await self._is_written(row.topic, Update(), [row])]
+        await self._write(Update(), (), done)
+        return written
+
+    async def _is_written(self, name: str, update: Update, rows: Sequence[Row] = ()) -> bool:
+        try:
+            async with self._connection.transaction():
+                await self._write(update, rows, ())
+        except psycopg.Error as error:
+            if not _is_of_the_data(error):
+                raise
+            metrics.unwritable.inc()
+            self._log.error("the database refuses this, and it is lost", of=name[:200], reason=explain(error))
+            return False
+        return True
 
     async def _fetch(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         return await (await self._connection.execute(query.encode(), values)).fetchall()
@@ -172,6 +202,10 @@ async def _answered() -> AsyncIterator[None]:
         raise DatabaseAwayError(explain(error)) from error
     except TimeoutError:
         raise DatabaseAwayError(f"no answer within {WRITE_SECONDS:g} s") from None
+
+
+def _is_of_the_data(error: psycopg.Error) -> bool:
+    return isinstance(error, psycopg.DataError) or is_of_the_data(error)
 
 
 def _row(said: Said, publisher: str, number: int) -> Row:
