@@ -4,7 +4,7 @@ It is bounded by the worker, which takes no more inputs while it is `full`; the 
 """
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from ingestion.rules.store import Row
 
@@ -13,10 +13,14 @@ AGAIN_SECONDS = 15.0  # without a receipt
 
 
 class Outbox:
-    """Messages by their numbers, as the database has them. `awaits_receipts` may change at any time."""
+    """Messages by their numbers, as the database has them. `awaits_receipts` may change at any time.
 
-    def __init__(self, rows: Sequence[Row], last: int) -> None:
+    `words` are the last ones of the alarms by topic, likewise.
+    """
+
+    def __init__(self, rows: Sequence[Row], last: int, words: Mapping[str, bytes] | None = None) -> None:
         self.awaits_receipts = True
+        self.words = dict(words or {})
         self._last = last
         self._rows: dict[int, Row] = {}
         self._due: deque[int] = deque()
@@ -37,8 +41,13 @@ class Outbox:
         """Whether the database may forget something."""
         return bool(self._done)
 
-    def add(self, rows: Iterable[Row]) -> None:
-        """Takes what is in the database now."""
+    def add(self, rows: Iterable[Row], words: Mapping[str, bytes | None] | None = None) -> None:
+        """Takes what is in the database now; of `words`, None is one that is no more."""
+        for name, payload in (words or {}).items():
+            if payload is None:
+                self.words.pop(name, None)
+            else:
+                self.words[name] = payload
         for row in rows:
             self._rows[row.number] = row
             self._due.append(row.number)

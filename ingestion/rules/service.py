@@ -19,6 +19,7 @@ from ingestion.rules.worker import Worker
 from ingestion.store.database import DatabaseAwayError
 from nexus import mqtt
 from nexus.config.files import signature
+from nexus.contract import alarm
 from nexus.process import cleartext, guard, log, names, probe, settings
 from nexus.process.backoff import Backoff
 from nexus.process.clock import now_ms
@@ -119,8 +120,8 @@ class _Rules:
         self._engine = engine = Engine(
             self._rules, int(self._own.rules_lateness * 1000), contents.states, contents.words
         )
+        outbox = Outbox(contents.outbox, contents.last, {word.topic: alarm.encode(word) for word in engine.words})
         engine.begin(now_ms())
-        outbox = Outbox(contents.outbox, contents.last)
         self._log.info("active", group=self._own.group, rules=len(self._rules), outbox=len(outbox))
         metrics.active.set(1)
         async with task_group(DatabaseAwayError) as group:

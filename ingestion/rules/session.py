@@ -9,7 +9,7 @@ from ingestion.rules import metrics
 from ingestion.rules.engine import Engine
 from ingestion.rules.outbox import Outbox
 from nexus import mqtt
-from nexus.contract import alarm, codec, topic
+from nexus.contract import codec, topic
 from nexus.contract.codec import DecodeError, Status
 from nexus.contract.receipt import decode_receipt
 from nexus.process import guard, log
@@ -128,9 +128,10 @@ class Session:
             with suppress(TimeoutError):
                 async with asyncio.timeout(OFFER_SECONDS):
                     await self._offered.wait()
-        for word in self._engine.words:  # a broker may have lost what it retained
-            if not self._outbox.has(word.topic):
-                await connection.publish(word.topic, alarm.encode(word), retain=True)
+        for name in list(self._outbox.words):  # a broker may have lost what it retained
+            payload = self._outbox.words.get(name)
+            if payload is not None and not self._outbox.has(name):
+                await connection.publish(name, payload, retain=True)
         while True:
             self._wake.clear()
             while self._unwanted:

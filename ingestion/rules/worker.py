@@ -113,7 +113,8 @@ class Worker:
         update = self._engine.drain()
         if update or self._outbox.has_done:
             with metrics.commit_seconds.time():
-                self._outbox.add(await self._store.commit(update, self._outbox.take_done()))
+                rows = await self._store.commit(update, self._outbox.take_done())
+            self._outbox.add(rows, update.words)
             self._written.set()
         for connection, message in taken:
             connection.acknowledge(message.packet_id)

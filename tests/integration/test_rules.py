@@ -8,14 +8,17 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import paho.mqtt.client as paho
+import psycopg
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
 from nexus.contract.codec import encode_device, encode_tag
 from nexus.contract.reading import Quality, Reading, Value
 from tests.asker import Asker
 from tests.conftest import TIERS, Production
 from tests.integration.test_writer import query
-from tests.parts import Mosquitto, Nexus, Postgres, publish, until
+from tests.parts import Mosquitto, Nexus, Postgres, publish, secret, until
 
 Start = Callable[..., Nexus]
 
@@ -191,6 +194,33 @@ def test_a_database_that_is_away_costs_nothing(
         f"SELECT (extract(epoch FROM time) * 1000)::bigint FROM alarm_events WHERE topic = '{HIGH}' ORDER BY time",
     )
     assert [int(at) - began for (at,) in times] == [0, 100, 200, 300]
+
+
+def test_what_is_not_committed_yet_is_not_said_to_a_broker_that_comes_back(
+    nexus: Start, group: str, production: Production, file: Path
+) -> None:
+    url, port = production.broker.url, production.broker.port
+    rules = nexus("rules", group=group, rules=str(file), mqtt_url=url, database_url=production.owner)
+    active(rules)
+    with Asker(production.mqtt("operator"), "alarm/#") as operator, psycopg.connect(production.owner) as other:
+        say(port, "plc001", (now_ms(), 300.0))
+        say(port, "plc002", (now_ms(), 290.0))
+        until(lambda: operator.on(HIGH), "it is raised")
+        until(lambda: rules.metric("nexus_rules_outbox_messages") == 0, "it has been said")
+        other.execute("LOCK TABLE rule_alarms IN ACCESS EXCLUSIVE MODE")
+        operator.tell(HIGH.replace("alarm/", "ack/"), {"action": "acknowledge"}, by="anna")
+        until(lambda: rules.metric("nexus_rules_alarm_requests_total") == 1, "it is evaluated")
+        rival = paho.Client(CallbackAPIVersion.VERSION2, client_id=group, protocol=paho.MQTTv5)
+        rival.username_pw_set("rules", secret("rules"))
+        rival.connect("127.0.0.1", port, clean_start=False)  # the broker ends the connection of the rules
+        rival.loop_start()
+        until(lambda: rules.metric("nexus_rules_broker_connected") == 0, "it is away")
+        rival.disconnect()
+        rival.loop_stop()
+        until(lambda: len(operator.on(HIGH)) > 1, "it says again how the alarm stands")
+        assert {word["event"] for word in operator.on(HIGH)} == {"raised"}
+        other.rollback()
+        until(lambda: operator.on(HIGH)[-1]["event"] == "acknowledged", "once it is committed")
 
 
 def test_a_timer_ends_without_an_input(nexus: Start, group: str, production: Production, tmp_path: Path) -> None:
