@@ -60,6 +60,8 @@ class Engine:
             else:
                 self._words[word.topic] = _word(*found, word.record, word.event)
                 records[word.device][word.tag, word.name] = word.record
+        paths = {rule.path for rule in rules}
+        self._left = {path: state for path, state in kept.items() if path not in paths and state.clock}
         for rule in rules:
             kept_of_rule = kept.get(rule.path) or RuleState()
             self._add(rule, Evaluation(rule, lateness_ms, kept_of_rule, records[rule.path]))
@@ -112,6 +114,8 @@ class Engine:
             self._remove(word, now)
         for one in self._rules.values():
             self._note(one, one.begin(now))
+        for path, kept in self._left.items():  # else it would go on from that, were the rule to come back
+            self._update.states[path] = encode_state(RuleState(totals=kept.totals))
 
     def is_input(self, name: str) -> bool:
         """Whether messages on this topic have inputs."""
@@ -181,7 +185,7 @@ class Engine:
         """What has changed since the last time."""
         update, self._update = self._update, Update()
         self._measured = self._size = 0
-        update.states = {path: encode_state(self._rules[path].kept) for path in self._changed}
+        update.states |= {path: encode_state(self._rules[path].kept) for path in self._changed}
         self._changed.clear()
         return update
 

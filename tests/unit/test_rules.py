@@ -253,6 +253,17 @@ def test_a_fault_keeps_what_came_before_it(rule: Rule, monkeypatch: pytest.Monke
     assert [one.topic for one in engine.drain().said][-1:] == ["alarm/plant/rules/uneven"]
 
 
+def test_a_rule_that_comes_back_knows_nothing_but_its_totals(rule: Rule) -> None:
+    one = begun(rule)
+    take(one, 0, a=60.0, b=60.0)
+    take(one, 1_000, a=60.0)
+    engine = Engine([Rule("other", "plant/other", rule.inputs, rule.derived)], LATE, {"plant/rules": one.kept}, [])
+    engine.begin(T0 + 5_000)
+    left = decode_state(engine.drain().states["plant/rules"])
+    assert (left.clock, left.inputs, left.made) == (0, {}, {})
+    assert left.totals["energy"].value == pytest.approx(120.0)
+
+
 def row(number: int, topic: str = "dev/p/t", *, retain: bool = False, payload: bytes = b"{}") -> Row:
     return Row(number, topic, payload, retain)
 
