@@ -433,9 +433,12 @@ CREATE TABLE notifications (
 );
 CREATE INDEX notifications_dead ON notifications (id) WHERE (state = 'dead'::text);
 CREATE INDEX notifications_digest ON notifications (digest) WHERE (digest IS NOT NULL);
+CREATE INDEX notifications_due ON notifications (receiver, due) WHERE (state = 'pending'::text);
+CREATE INDEX notifications_expires ON notifications (receiver, expires) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_of_alarm ON notifications (receiver, topic, id) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_pending ON notifications (receiver, id) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_settled ON notifications (settled);
+CREATE INDEX notifications_waiting ON notifications (created) WHERE (state = 'pending'::text);
 COMMENT ON COLUMN notifications.key IS 'Goes with the notification; one that is sent twice has the same';
 COMMENT ON COLUMN notifications.word IS 'The event, as it travels on the alarm''s topic';
 COMMENT ON COLUMN notifications.summary IS 'Of a digest: how many it stands for, and the most frequent';

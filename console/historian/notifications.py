@@ -23,8 +23,8 @@ SELECT notification::text, number, time, seconds, sent, answer FROM (
 ) AS newest WHERE back <= 10 ORDER BY notification, number
 """
 _COUNTS: LiteralString = """
-SELECT count(*) FILTER (WHERE state = 'pending') AS pending, count(*) FILTER (WHERE state = 'dead') AS dead
-FROM notifications WHERE state IN ('pending', 'dead')
+SELECT (SELECT count(*) FROM notifications WHERE state = 'pending'),
+    (SELECT count(*) FROM notifications WHERE state = 'dead')
 """
 _RETRY: LiteralString = """
 UPDATE notifications SET state = 'pending', settled = NULL, due = clock_timestamp(),

@@ -15,7 +15,7 @@ from nexus.process import backoff, guard
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0  # between attempts of one notification
-LONGEST_PAUSE = 30.0  # between attempts at a receiver that takes nothing
+LONGEST_PAUSE = 30.0  # between attempts at a receiver that takes nothing, and of one notification to it
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,15 @@ def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
 
 
 def settled(outcomes: Sequence[Outcome], pause: float, now: datetime) -> list[Attempt]:
-    """What is recorded. One that alone is not taken waits by itself; if none is, all wait for the receiver."""
-    return [_settled(one, pause, now) for one in outcomes]
+    """What is recorded. One that is not taken waits longer than the receiver pauses: others come first."""
+    longest = LONGEST_PAUSE if all(one.kind == "later" for one in outcomes) else LONGEST_SECONDS
+    return [_settled(one, pause, now, longest) for one in outcomes]
 
 
-def _settled(one: Outcome, pause: float, now: datetime) -> Attempt:
+def _settled(one: Outcome, pause: float, now: datetime, longest: float) -> Attempt:
     if one.kind == "sent":
         return Attempt(one.pending.id, "sent", now, one.answer, one.seconds)
     if one.kind == "refused" or now >= one.pending.expires:
         return Attempt(one.pending.id, "dead", now, one.answer, one.seconds)
-    waits = pause or backoff.delay(one.pending.attempts + 1, FIRST_SECONDS, LONGEST_SECONDS)
+    waits = pause + backoff.delay(one.pending.attempts + 1, FIRST_SECONDS, longest)
     return Attempt(one.pending.id, "pending", now + timedelta(seconds=waits), one.answer, one.seconds)

@@ -34,10 +34,10 @@ SELECT clock_timestamp(), EXISTS (SELECT FROM notification_queue),
     ))
 """
 _MEASURE = """
-SELECT (SELECT count(*) FROM notification_queue), count(*) FILTER (WHERE state = 'pending'),
-    coalesce(extract(epoch FROM clock_timestamp() - min(created) FILTER (WHERE state = 'pending')), 0)::float8,
-    count(*) FILTER (WHERE state = 'dead')
-FROM notifications WHERE state IN ('pending', 'dead')
+SELECT (SELECT count(*) FROM notification_queue), count(*),
+    coalesce(extract(epoch FROM clock_timestamp() - min(created)), 0)::float8,
+    (SELECT count(*) FROM notifications WHERE state = 'dead')
+FROM notifications WHERE state = 'pending'
 """
 _STANDING = f"SELECT {COLUMNS} FROM alarms_now WHERE active"  # noqa: S608
 

@@ -16,6 +16,7 @@ from console.notify.summary import Summary, summary
 from nexus.contract import alarm
 
 MOST_IN_DIGEST = 10_000
+MOST_EXPIRED = 5_000  # of one statement
 GONE = "its receiver is not in the file any more"
 
 _LOAD = """
@@ -26,10 +27,15 @@ _SENT = """
 SELECT count(*) FILTER (WHERE kind <> 'digest' AND state = 'sent'), max(created) FILTER (WHERE kind = 'digest')
 FROM notifications WHERE receiver = %(receiver)s AND (settled > %(since)s OR (state = 'pending' AND kind = 'digest'))
 """
-# Of an alarm the first only: a later event does not overtake one that is tried again.
+# Of an alarm the first only: a later event does not overtake one that is tried again. The alarms of those are left out
+# at once: one of them may have a great many that wait.
 _HEADS = """
 SELECT id, key, route, kind, late, topic, word::text, summary::text, attempts, expires FROM notifications AS one
 WHERE receiver = %(receiver)s AND state = 'pending' AND due <= %(now)s AND (kind = 'digest' OR %(single)s)
+  AND topic NOT IN (
+      SELECT topic FROM notifications
+      WHERE receiver = %(receiver)s AND state = 'pending' AND due > %(now)s AND attempts > 0 AND kind <> 'digest'
+  )
   AND NOT EXISTS (
       SELECT FROM notifications AS earlier
       WHERE earlier.receiver = one.receiver AND earlier.topic = one.topic AND earlier.state = 'pending'
@@ -60,6 +66,14 @@ SELECT id, attempts, %s, %s, %s, %s FROM settled
 _GONE = """
 UPDATE notifications SET state = 'dead', settled = now(), answer = %s
 WHERE state = 'pending' AND NOT receiver = ANY (%s)
+"""
+_EXPIRED = """
+UPDATE notifications SET state = 'dead', settled = %(now)s,
+    answer = CASE answer WHEN '' THEN 'given up before an attempt' ELSE 'given up: ' || answer END
+WHERE id = ANY (ARRAY(
+    SELECT id FROM notifications
+    WHERE receiver = %(receiver)s AND state = 'pending' AND expires <= %(now)s LIMIT %(most)s
+))
 """
 _OLD = """
 DELETE FROM notifications WHERE id = ANY (ARRAY(
@@ -135,6 +149,12 @@ async def settle(connection: AsyncConnection, attempts: Sequence[Attempt], now: 
 async def give_up_gone(connection: AsyncConnection, receivers: Sequence[str]) -> int:
     """Those whose receiver is in the file no more are dead; gives how many."""
     return (await connection.execute(_GONE, (GONE, list(receivers)))).rowcount
+
+
+async def give_up_expired(connection: AsyncConnection, receiver: Receiver, now: datetime) -> int:
+    """Those that the receiver has not taken in time are dead; gives how many. None of them may be on its way."""
+    asked = {"receiver": receiver.name, "now": now, "most": MOST_EXPIRED}
+    return (await connection.execute(_EXPIRED, asked)).rowcount
 
 
 async def drop_old(connection: AsyncConnection, now: datetime, keep: timedelta) -> int:

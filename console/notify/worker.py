@@ -16,6 +16,7 @@ from console.notify.receiver_keys import Receiver
 from nexus.process import log
 
 IN_FLIGHT = 4
+_GIVE_UP_SECONDS = 10.0
 
 
 class Worker:
@@ -28,6 +29,7 @@ class Worker:
         self._channel = sending.name_of(receiver.channel)
         self._failures = 0
         self._not_before = 0.0  # monotonic
+        self._give_up_at = 0.0  # monotonic
         self._due = asyncio.Event()
         self._log = log.get("notify")
 
@@ -52,6 +54,7 @@ class Worker:
     async def _chosen(self) -> list[Pending]:
         """Those to be sent now; makes a digest first where there are too many."""
         rule, most, single = self._receiver.digest, IN_FLIGHT, True
+        await self._give_up()
         async with self._ledger.transaction() as connection:
             now = await outbox.clock(connection)
             if rule is not None:
@@ -61,6 +64,19 @@ class Worker:
                     count = await outbox.digest(connection, self._receiver, self._channel, now)
                     self._log.info("told as one", receiver=self.name, notifications=count)
             return await outbox.heads(connection, self._receiver, now, most, single=single)
+
+    async def _give_up(self) -> None:
+        """What waited too long is dead, though its turn has not come; here, where nothing is on its way."""
+        if monotonic() < self._give_up_at:
+            return
+        async with self._ledger.transaction() as connection:
+            now = await outbox.clock(connection)
+            count = await outbox.give_up_expired(connection, self._receiver, now)
+        if count:
+            metrics.notifications.labels(self._channel, "dead").inc(count)
+            said = "notifications are dead, for the receiver has not taken them in time"
+            self._log.error(said, receiver=self.name, count=count)
+        self._give_up_at = monotonic() + (_GIVE_UP_SECONDS if count < outbox.MOST_EXPIRED else 0.0)
 
     async def _send(self, due: Sequence[Pending]) -> None:
         outcomes = await asyncio.gather(*(attempt(self._receiver.channel, one, self._means) for one in due))

@@ -50,6 +50,9 @@ CREATE TABLE notifications (
     UNIQUE (key, receiver)
 );
 CREATE INDEX notifications_pending ON notifications (receiver, id) WHERE state = 'pending';
+CREATE INDEX notifications_due ON notifications (receiver, due) WHERE state = 'pending';
+CREATE INDEX notifications_waiting ON notifications (created) WHERE state = 'pending';
+CREATE INDEX notifications_expires ON notifications (receiver, expires) WHERE state = 'pending';
 CREATE INDEX notifications_of_alarm ON notifications (receiver, topic, id) WHERE state = 'pending';
 CREATE INDEX notifications_settled ON notifications (settled);
 CREATE INDEX notifications_digest ON notifications (digest) WHERE digest IS NOT NULL;

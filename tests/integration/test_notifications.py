@@ -12,6 +12,8 @@ import psycopg
 import pytest
 from msgspec.structs import replace
 
+from console.historian import notifications
+from console.notify import leader
 from console.notify.channels.webhook import signature
 from ingestion.consume.batch import Batch
 from nexus.contract.alarm import Event, Record, State, Word
@@ -172,6 +174,45 @@ def test_a_receiver_that_says_when_is_left_alone_until_then(
     until(lambda: plant.states() == {"sent": 2}, "they are taken later")
     first_round = [one for one in webhook.came if one.at - webhook.came[0].at < 2.5]
     assert len(first_round) <= 2, "those that were on their way"
+
+
+def test_some_that_are_never_taken_hold_up_no_others(
+    database: str, webhook: Webhook, notifying: Callable[..., Notifying]
+) -> None:
+    never = {f"t{number}" for number in range(4)}
+    webhook.answer = lambda request: Reply(500 if request.json["alarm"]["tag"] in never else 200)
+    plant = notifying(database, hook(webhook.url)).until_leading()
+    store(database, *(word(number) for number in range(4)))
+    until(lambda: len(webhook.came) >= 8, "all four are tried again")
+    store(database, *(word(number) for number in range(4, 30)))
+    until(lambda: plant.states() == {"sent": 26, "pending": 4}, "the others are told")
+
+
+def test_what_a_receiver_has_not_taken_in_time_is_dead_whether_it_was_tried_or_not(
+    database: str, webhook: Webhook, notifying: Callable[..., Notifying]
+) -> None:
+    webhook.answer = lambda _: Reply(503)
+    plant = notifying(database, hook(webhook.url)).until_leading()
+    store(database, *(word(number) for number in range(100)))
+    until(lambda: plant.states() == {"pending": 100} and len(webhook.came) >= 4, "they wait")
+    with psycopg.connect(database) as connection:
+        connection.execute("UPDATE notifications SET expires = now() WHERE topic <> %s", (word(7).topic,))
+    until(lambda: plant.states() == {"pending": 1, "dead": 99}, "they are given up")
+    answers = "SELECT DISTINCT answer FROM notifications WHERE state = 'dead' AND attempts = 0"
+    assert query(database, answers) == [("given up before an attempt",)]
+
+
+def test_counting_what_waits_and_is_dead_reads_nothing_of_what_is_settled(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(
+            "INSERT INTO notifications (created, receiver, channel, route, kind, key, state, due, expires, settled)"
+            " SELECT now(), 'hook', 'webhook', 'r', 'event', n::text, CASE WHEN n > 19990 THEN 'pending'"
+            " WHEN n > 19980 THEN 'dead' ELSE 'sent' END, now(), now(), now() FROM generate_series(1, 20000) AS n"
+        )
+        connection.execute("VACUUM ANALYZE notifications")
+        for statement in (leader._MEASURE, notifications._COUNTS):
+            plan = "\n".join(line for (line,) in connection.execute(f"EXPLAIN {statement}"))
+            assert "Scan on notifications " not in plan.replace("Index Scan", "").replace("Bitmap Heap Scan", ""), plan
 
 
 def test_one_that_hangs_delays_no_other(database: str, webhook: Webhook, notifying: Callable[..., Notifying]) -> None:
