@@ -74,7 +74,7 @@ class Session:
                 self.subscribed = False
                 away()
 
-        await mqtt.stay_connected(broker, client, serve, self._take, on_away=self._note_away, longest_pause=5.0)
+        await mqtt.stay_connected(broker, client, serve, self.receive, on_away=self._note_away, longest_pause=5.0)
 
     def _note_away(self, reason: str) -> None:
         self.away = reason
@@ -177,7 +177,8 @@ class Session:
             if (code := await answer) >= mqtt.REFUSED:
                 self._refuse(f"states: {mqtt.reason(code)}")
 
-    def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+    def receive(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        """Takes a message of any of our topics."""
         name = message.topic
         if self._engine.is_input(name) or name.startswith("ack/"):
             self._received(connection, message)
@@ -205,8 +206,8 @@ class Session:
             self._offers.add(name)
         else:
             self._offers.discard(name)
-        if self._receipts == "auto":
-            self._outbox.awaits_receipts = bool(self._offers)
+        if self._receipts == "auto" and self._offers:  # and from then on: a broker may lose what it retains
+            self._outbox.awaits_receipts = True
         if self._offers:
             self._offered.set()
 

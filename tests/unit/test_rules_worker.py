@@ -13,9 +13,11 @@ from ingestion.rules import worker as workers
 from ingestion.rules.engine import Engine, Update
 from ingestion.rules.files import load
 from ingestion.rules.outbox import Outbox
+from ingestion.rules.session import Session
 from ingestion.rules.store import Row, Store
 from ingestion.rules.worker import Worker
 from nexus import mqtt
+from nexus.contract import topic
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading
 from nexus.process.clock import now_ms
@@ -117,5 +119,20 @@ def test_a_transaction_ends_with_the_message_that_says_too_much(
         flood(worker, Reads(), 100)
         await until(worker, lambda: len(outbox) == 100 * FAN_OUT)
         assert max(store.sizes) == 30
+
+    asyncio.run(run())
+
+
+def test_receipts_are_awaited_once_they_were_offered_also_if_the_offer_is_lost() -> None:
+    async def run() -> None:
+        outbox = Outbox([Row(1, "dev/p/t", b"{}", False)], 1)
+        engine = Engine([], 60_000, {}, [])
+        worker = Worker(engine, cast(Store, Written()), outbox, asyncio.Event())
+        session = Session("auto", "p", engine, outbox, received=worker.receive, written=asyncio.Event())
+        for payload in (b"{}", b""):
+            message = mqtt.Message(topic.receipt_offer("ingestion"), payload)
+            session.receive(cast(mqtt.Connection, Reads()), message)
+        outbox.taken(1)
+        assert len(outbox) == 1
 
     asyncio.run(run())
