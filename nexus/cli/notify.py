@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 group = typer.Typer(
     no_args_is_help=True,
     help="Check, try, show and retry notifications of alarms.\n\n\b\nExamples:\n"
-    "  nexus notify check notify.yaml\n  nexus notify test shift",
+    "  nexus notify check notify.yaml\n  nexus notify test shift --file notify.yaml",
 )
 
 Receiver = Annotated[str, typer.Argument(metavar="RECEIVER", help="Its name in the file.")]
