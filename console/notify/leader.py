@@ -126,6 +126,8 @@ class Leader:
                     said = "what stands cannot be told again"
                     self._log.warning(said, receiver=receiver.name, reason=str(error))
                 was_away = True
+            except Exception as error:  # what nobody foresaw delays no other receiver
+                guard.failed("peer", f"resend to {receiver.name}", error)
             else:
                 was_away = False
             await asyncio.sleep(channel.resend)

@@ -86,6 +86,7 @@ def test_the_example_of_the_page_is_right(tmp_path: Path) -> None:
             one("alertmanager: {url: 'http://x'}", ", digest: {above: 1, within: 1m}"),
             "1: receiver a: an Alertmanager groups alerts itself",
         ),
+        (one("alertmanager: {url: 'http://x/api/v2/'}"), "1: receiver a, alertmanager: url: leave /api/v2 out"),
         (one("mqtt: {topic: notify/x}", ", digest: {above: 1}"), "1: receiver a, digest: key 'within' is missing"),
         (one("mqtt: {topic: notify/x}", route="to: a, priority: hihg"), "2: route r: priority must be"),
         (one("mqtt: {topic: notify/x}", route="to: a, hours: 6-7"), "2: route r: hours: '6-7' are no hours"),
@@ -115,7 +116,15 @@ def test_all_mistakes_are_said_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("header", "seconds"),
-    [(None, None), ("7", 7), ("99999", 3600), ("Thu, 26 Nov 2026 12:00:30 GMT", 30), ("soon", None), ("-1", None)],
+    [
+        (None, None),
+        ("7", 7),
+        ("99999", 3600),
+        ("Thu, 26 Nov 2026 12:00:30 GMT", 30),
+        ("soon", None),
+        ("-1", None),
+        ("Mon, 01 Jan 2020 00:00:00 +99999999999999999999", None),
+    ],
 )
 def test_a_receiver_says_when_to_try_again(header: str | None, seconds: float | None) -> None:
     assert retry_after(header, datetime(2026, 11, 26, 12, tzinfo=UTC)) == seconds

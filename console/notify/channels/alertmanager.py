@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import aiohttp
 import msgspec
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from console.live import epoch
 from console.notify.channels.http import post
+from console.notify.channels.outcome import RefusedError
 from console.notify.channels.parts import STRICT, Url
 from console.notify.event import is_firing, key_of
 from console.notify.message import Message
@@ -21,11 +22,17 @@ _LIVES = 4  # times the pause between two that say the same
 _MOST = 200  # of one request
 
 
+def _base(url: str) -> str:
+    if url.rstrip("/").endswith(("/api/v2", "/api/v2/alerts", "/api/v1")):
+        raise ValueError("leave /api/v2 out, for it is added: write http://alertmanager:9093")
+    return url
+
+
 class Alertmanager(BaseModel):
     """`alertmanager:` of a receiver; `url` without /api/v2. What stands is told again every `resend`."""
 
     model_config = STRICT
-    url: Url
+    url: Annotated[Url, AfterValidator(_base)]
     labels: dict[str, str] = {}
     username: str | None = None
     password: str | None = None
@@ -48,18 +55,23 @@ async def send(settings: Alertmanager, message: Message, address: str | None) ->
 
 
 async def tell(settings: Alertmanager, receiver: str, words: Sequence[Word], address: str | None) -> str:
-    """Tells the states of alarms. Raises LaterError and RefusedError."""
-    now, said = datetime.now(UTC), "nothing to tell"
+    """Tells the states of alarms, the rest also where some are refused. Raises LaterError and RefusedError."""
+    now, said, refused = datetime.now(UTC), "nothing to tell", None
     for start in range(0, len(words), _MOST):
         part = [alert(settings, receiver, word, address, now) for word in words[start : start + _MOST]]
-        said = await _post(settings, part)
+        try:
+            said = await _post(settings, part)
+        except RefusedError as error:
+            refused = error
+    if refused is not None:
+        raise refused
     return said
 
 
 def alert(settings: Alertmanager, receiver: str, word: Word, address: str | None, now: datetime) -> dict[str, Any]:
     """Its labels are the alarm's alone, so that all that is said of an alarm is about the same alert."""
     record = word.record
-    began = datetime.fromtimestamp(record.occurrence / 1000, UTC)
+    began = min(datetime.fromtimestamp(record.occurrence / 1000, UTC), now)  # a gateway's clock may be ahead of ours
     ends = now + timedelta(seconds=_LIVES * settings.resend)
     if not is_firing(word):
         ends = max(min(datetime.fromtimestamp(record.ts / 1000, UTC), now), began)

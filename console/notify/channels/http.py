@@ -8,12 +8,14 @@ from functools import lru_cache
 from pathlib import Path
 
 import aiohttp
+from yarl import URL
 
 from console.notify.channels.outcome import LaterError, RefusedError, short
 from nexus.process import tls
 
 _MOST_BYTES = 2_000  # of an answer, for the table of attempts
 _LONGEST_PAUSE = 3_600.0  # that a receiver may ask for
+_NO_TOKEN = 7  # letters: a shorter part of a path is none, and may be a word of an answer
 _AGAIN = (408, 425, 429)
 
 
@@ -26,12 +28,23 @@ async def post(url: str, content: bytes, headers: Mapping[str, str], seconds: fl
             aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True) as session,
             session.post(url, data=content, headers=headers, allow_redirects=False) as answer,
         ):
-            said = short((await answer.content.read(_MOST_BYTES)).decode(errors="replace"))
+            read = (await answer.content.read(_MOST_BYTES)).decode(errors="replace")
+            said = short(_without_secrets(read, url, headers))
             return _judged(answer.status, f"{answer.status} {said}".strip(), answer.headers.get("Retry-After"))
     except TimeoutError:
         raise LaterError(f"no answer within {seconds:g} s") from None
     except (OSError, ssl.SSLError, aiohttp.ClientError, ValueError) as error:
-        raise LaterError(short(str(error) or type(error).__name__)) from None
+        raise LaterError(short(_without_secrets(str(error) or type(error).__name__, url, headers))) from None
+
+
+def _without_secrets(text: str, url: str, headers: Mapping[str, str]) -> str:
+    """What is said of a request, without its path and query, which may hold a token, and without its login."""
+    target, login = URL(url), headers.get("Authorization", "")
+    secrets = {url, str(target), target.raw_path_qs, target.path_qs, login, login.partition(" ")[2]}
+    secrets |= {one for one in (*target.parts, *target.query.values(), target.password or "") if len(one) > _NO_TOKEN}
+    for secret in sorted(secrets - {"", "/"}, key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
 
 
 def trusted(ca_file: Path | None) -> ssl.SSLContext:
@@ -58,6 +71,6 @@ def retry_after(text: str | None, now: datetime) -> float | None:
         return None
     try:
         found = float(text) if text.strip().isdecimal() else (parsedate_to_datetime(text) - now).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(found, 0.0), _LONGEST_PAUSE)
