@@ -99,6 +99,7 @@ def test_what_a_mail_server_refuses_for_ever_is_dead_and_a_wrong_password_waits(
     mail.refuses = {"boss@plant.example": "550 no such user"}
     until(lambda: plant.states() == {"dead": 1, "sent": 1}, "one of them has it")
     assert "refused for boss@plant.example: 550" in str(query(database, "SELECT answer FROM notifications ORDER BY id"))
+    assert "its server refuses some recipients" in plant.console.log.read_text()
     Path(plant.console._environment["NEXUS_CONSOLE_NOTIFY"]).write_text(mailing(mail, tmp_path, "a wrong secret"))
     until(lambda: len(plant.console.log.read_text().split("this console sends notifications")) == 3, "it is taken")
     store(database, word(2))

@@ -18,6 +18,7 @@ from console.notify.channels.http import trusted
 from console.notify.channels.outcome import LaterError, RefusedError, short
 from console.notify.channels.parts import STRICT, Texts
 from console.notify.message import Message
+from nexus.process import log
 from nexus.process.duration import Seconds
 
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
@@ -91,6 +92,8 @@ async def send(settings: Email, message: Message, zone: ZoneInfo, address: str |
     except (SMTPException, OSError, ssl.SSLError, ValueError) as error:
         raise LaterError(short(str(error) or type(error).__name__)) from None
     left = "".join(f"; refused for {one}: {answer.code} {answer.message}" for one, answer in refused.items())
+    if refused:
+        log.get("notify").warning("a mail is not for all: its server refuses some recipients", reason=short(left[2:]))
     return short(said + left)
 
 
