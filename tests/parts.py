@@ -39,9 +39,9 @@ def secret(user: str) -> str:
     return f"secret-{user}"
 
 
-def publish(port: int, topic: str, *payloads: bytes, user: str = "gateway") -> None:
+def publish(port: int, topic: str, *payloads: bytes, user: str = "gateway", retain: bool = False) -> None:
     """As somebody else's client does, with QoS 1."""
-    messages = [{"topic": topic, "payload": payload, "qos": 1} for payload in payloads]
+    messages = [{"topic": topic, "payload": payload, "qos": 1, "retain": retain} for payload in payloads]
     paho.mqtt.publish.multiple(
         messages,  # type: ignore[arg-type]
         hostname="127.0.0.1",

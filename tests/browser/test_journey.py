@@ -12,7 +12,7 @@ from tests.browser.visit import PAGES, Visit
 from tests.conftest import Production
 from tests.consoles import PASSWORD, Console
 from tests.modbus_writer import ModbusWriter
-from tests.parts import Nexus
+from tests.parts import Nexus, publish
 
 
 def test_nobody_sees_anything_without_a_login(visit: Visit) -> None:
@@ -224,7 +224,9 @@ def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
     assert file.read_text() == before
 
 
-def test_a_device_file_is_made_and_deleted(visit: Visit, plant: dict[str, Nexus], devices: Path) -> None:
+def test_a_device_file_is_made_and_deleted(
+    visit: Visit, plant: dict[str, Nexus], devices: Path, production: Production
+) -> None:
     file = devices / "line2.yaml"
     visit.log_in("/files")
     visit.page.get_by_role("button", name="New file").click()
@@ -246,6 +248,10 @@ def test_a_device_file_is_made_and_deleted(visit: Visit, plant: dict[str, Nexus]
     expect(visit.page.get_by_text("line2.yaml is deleted.")).to_be_visible()
     expect(visit.page.get_by_role("textbox", name="plc.yaml")).to_be_visible()
     assert not file.exists()
+    visit.page.goto("/")
+    expect(visit.row("plc001")).to_contain_text("no longer in the device files")
+    publish(production.broker.port, "status/plant/line1/plc001", b"", retain=True)  # others look for one device
+    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
 
 
 def test_axe_finds_nothing_on_any_page_dark_or_light_on_a_desk_and_on_a_phone(
