@@ -28,7 +28,7 @@ from gateway.files.requests import FileRequests
 from gateway.http import DeviceCache
 from gateway.inbox import Inbox
 from gateway.polling import descriptors
-from gateway.polling.manager import PollerManager
+from gateway.polling.poller_manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.settings import Settings
 from nexus import mqtt

@@ -62,9 +62,6 @@ class Leader:
     async def run(self) -> None:
         """Sends until cancelled. Raises psycopg.Error when the session is lost."""
         await self._ledger.renew()
-        async with self._ledger.transaction() as connection:
-            if gone := await outbox.give_up_gone(connection, list(self._config.receivers)):
-                self._log.error("notifications are dead: their receiver is not in the file any more", count=gone)
         async with task_group(psycopg.Error) as group:
             for worker in self._workers:
                 guard.part(group, worker.run(), name=f"notify {worker.name}")
@@ -103,9 +100,16 @@ class Leader:
         metrics.notifications_oldest.set(oldest)
         metrics.notifications_dead.set(dead)
 
+    async def _give_up_gone(self) -> None:
+        async with self._ledger.transaction() as connection:
+            gone = await outbox.give_up_gone(connection, list(self._config.receivers))
+        if gone:
+            self._log.error("notifications are dead: their receiver is not in the file any more", count=gone)
+
     async def _keep_house(self) -> None:
         while True:
             await self._ledger.renew()
+            await self._give_up_gone()  # also those that were sent again by hand
             async with self._ledger.transaction() as connection:
                 await outbox.drop_old(connection, await outbox.clock(connection), self._config.keep)
             await asyncio.sleep(_KEEP_SECONDS)

@@ -15,6 +15,7 @@ from console.notify.channels.sending import Means
 from console.notify.config import Config, load
 from console.notify.leader import Leader
 from console.notify.ledger import Ledger
+from nexus.config.files import signature
 from nexus.process import log
 from nexus.process.backoff import delay
 from nexus.process.run import run_until
@@ -41,7 +42,7 @@ class Notifier:
         self._path = path
         self._around = around
         self._config = load(path, around.environment)
-        self._seen = _signature(path)
+        self._seen = signature(path)
         self._error: str | None = None
         self._changed = asyncio.Event()
         self._log = log.get("notify")
@@ -101,7 +102,7 @@ class Notifier:
         """Takes a changed file if it is right, until cancelled."""
         while True:
             await asyncio.sleep(FILE_SECONDS)
-            if (now := await asyncio.to_thread(_signature, self._path)) != self._seen:
+            if (now := await asyncio.to_thread(signature, self._path)) != self._seen:
                 self._seen = now
                 await self._reload(lambda: load(self._path, self._around.environment))
 
@@ -117,11 +118,3 @@ class Notifier:
         metrics.notify_config_error.set(0)
         self._changed.set()
         self._log.info("the file of notifications has changed", receivers=len(self._config.receivers))
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return found.st_mtime_ns, found.st_size, found.st_ino

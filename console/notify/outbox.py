@@ -1,6 +1,7 @@
 """Notifications that wait for their receivers, and what became of each attempt."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,6 +15,8 @@ from console.notify.message import Message
 from console.notify.receiver_keys import Receiver
 from console.notify.summary import Summary, summary
 from nexus.contract import alarm
+from nexus.contract.alarm import Word
+from nexus.contract.codec import DecodeError
 
 MOST_IN_DIGEST = 10_000
 MOST_EXPIRED = 5_000  # of one statement
@@ -75,6 +78,7 @@ WHERE id = ANY (ARRAY(
     WHERE receiver = %(receiver)s AND state = 'pending' AND expires <= %(now)s LIMIT %(most)s
 ))
 """
+_UNREADABLE = "UPDATE notifications SET state = 'dead', settled = %s, answer = %s WHERE id = %s"
 _OLD = """
 DELETE FROM notifications WHERE id = ANY (ARRAY(
     SELECT id FROM notifications WHERE settled < %s ORDER BY settled LIMIT 5000
@@ -120,9 +124,15 @@ async def load(connection: AsyncConnection, receiver: Receiver, rule: Digest, no
 async def heads(
     connection: AsyncConnection, receiver: Receiver, now: datetime, most: int, *, single: bool
 ) -> list[Pending]:
-    """Those to be sent now, the oldest first; without `single` digests only."""
+    """Those to be sent now, the oldest first; without `single` digests only. What cannot be read is dead."""
     asked = {"receiver": receiver.name, "now": now, "single": single, "most": most}
-    return [_pending(receiver.name, row) for row in await (await connection.execute(_HEADS, asked)).fetchall()]
+    found: list[Pending] = []
+    for row in await (await connection.execute(_HEADS, asked)).fetchall():
+        try:
+            found.append(_pending(receiver.name, row))
+        except (DecodeError, msgspec.MsgspecError) as error:
+            await connection.execute(_UNREADABLE, (now, f"cannot be read: {error}"[:500], row[0]))
+    return found
 
 
 async def digest(connection: AsyncConnection, receiver: Receiver, channel: str, now: datetime) -> int:
@@ -131,7 +141,10 @@ async def digest(connection: AsyncConnection, receiver: Receiver, channel: str, 
     [(number,)] = await (await connection.execute(_NEW_DIGEST, made)).fetchall()
     taken = {"digest": number, "now": now, "receiver": receiver.name, "most": MOST_IN_DIGEST}
     rows = await (await connection.execute(_INTO_DIGEST, taken)).fetchall()
-    words = [alarm.decode(topic, text.encode()) for topic, text, _ in rows]
+    words: list[Word] = []
+    for topic, text, _ in rows:
+        with suppress(DecodeError):  # it counts all the same
+            words.append(alarm.decode(topic, text.encode()))
     found = summary(words, sum(late for *_, late in rows))
     content = Jsonb(msgspec.to_builtins(found))
     await connection.execute("UPDATE notifications SET summary = %s WHERE id = %s", (content, number))

@@ -20,7 +20,7 @@ from gateway.cluster.report import Report
 from gateway.config.devices import ConfiguredDevice
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.subscription import subscribe
-from gateway.polling.manager import PollerManager
+from gateway.polling.poller_manager import PollerManager
 from nexus import mqtt
 from nexus.contract import presence as contract
 from nexus.contract import topic

@@ -228,6 +228,22 @@ def test_one_that_hangs_delays_no_other(database: str, webhook: Webhook, notifyi
     slow.close()
 
 
+def test_one_that_cannot_be_read_is_dead_and_stops_no_other(
+    database: str, webhook: Webhook, notifying: Callable[..., Notifying]
+) -> None:
+    poison = """
+    INSERT INTO notifications (created, receiver, channel, route, kind, key, topic, word, due, expires)
+    SELECT now(), 'hook', 'webhook', 'all', 'event', 'poison', 'alarm/x/y/z', '{"no": "alarm"}', now(), now() + '1 d'
+    """
+    with psycopg.connect(database) as connection:
+        connection.execute(poison)
+    plant = notifying(database, hook(webhook.url)).until_leading()
+    store(database, word())
+    until(lambda: plant.states() == {"dead": 1, "sent": 1}, "one is dead, and the other sent")
+    [(answer,)] = query(database, "SELECT answer FROM notifications WHERE state = 'dead'")
+    assert answer.startswith("cannot be read")
+
+
 def test_events_of_an_alarm_keep_their_order_though_one_is_tried_again(
     database: str, webhook: Webhook, notifying: Callable[..., Notifying]
 ) -> None:

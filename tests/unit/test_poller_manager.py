@@ -7,8 +7,8 @@ import pytest
 
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
-from gateway.polling import manager
-from gateway.polling.manager import PollerManager
+from gateway.polling import poller_manager
+from gateway.polling.poller_manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
 from nexus.process.errors import InvariantError
@@ -38,7 +38,7 @@ class Stubborn:
 async def test_a_stubborn_driver_does_not_hold_up_the_stop(
     cut_short: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(manager, "Poller", Stubborn)
+    monkeypatch.setattr(poller_manager, "Poller", Stubborn)
     (tmp_path / "a.yaml").write_text(DEVICE)
     configured = config.load(tmp_path)
 
@@ -78,7 +78,7 @@ async def test_a_driver_that_hangs_holds_up_no_other_device_that_was_changed(
         (tmp_path / "a.yaml").write_text(f"devices: [{', '.join(devices)}]")
         return config.load(tmp_path)
 
-    monkeypatch.setattr(manager, "Poller", Stubborn)
+    monkeypatch.setattr(poller_manager, "Poller", Stubborn)
     Stubborn.free = asyncio.Event()
     told: list[str] = []
 
