@@ -2,7 +2,7 @@
 SHELL := bash
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
-.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-alarms bench-ingest bench-mqtt bench-database bench-console bench-sockets bench-pixels lint docs setup web screenshots format constraints clean
+.PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-alarms bench-ingest bench-mqtt bench-database bench-console bench-sockets bench-pixels bench-beside lint docs setup web screenshots format constraints clean
 
 demo: setup
 	@$(RUN)/nexus demo $(if $(SECONDS),--seconds $(SECONDS)) $(if $(KEEP),--keep $(KEEP))
@@ -74,6 +74,10 @@ bench-sockets: setup
 # Needs a Chromium.
 bench-pixels: setup
 	@$(RUN)/python -m tests.benchmarks.pixels $(ARGS)
+
+# What people at the console cost ingestion; NEXUS_TEST_DATABASE_URL names the server.
+bench-beside: setup
+	@$(RUN)/python -m tests.benchmarks.beside $(ARGS)
 
 bench-database: setup
 	@$(RUN)/python -m tests.benchmarks.database $(ARGS)

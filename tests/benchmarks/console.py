@@ -62,17 +62,18 @@ ON CONFLICT DO NOTHING
 class Console:
     """The service, and one connection to it."""
 
-    def __init__(self, database: str, folder: Path) -> None:
-        self._port = free_port()
+    def __init__(self, database: str, folder: Path, **more: str) -> None:
+        self.port = free_port()
         settings = {
             "NEXUS_DATABASE_URL": as_role(database, "nexus_console"),
             "NEXUS_CONSOLE_INSECURE": "1",
-            "NEXUS_CONSOLE_PORT": str(self._port),
+            "NEXUS_CONSOLE_PORT": str(self.port),
             "NEXUS_CONSOLE_QUERY_SECONDS": "60",
+            **more,
         }
         self.process = Nexus(folder, ["console"], settings).until_ready()
         self._asked = 0.0
-        self._connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=600)
+        self._connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=600)
 
     def get(self, path: str, query: dict[str, Any]) -> bytes:
         return self._ask("GET", f"/api/v1/{path}?{urlencode(query, doseq=True)}", None)
