@@ -90,7 +90,9 @@ def test_compressing_gives_way_to_a_transaction_that_has_read_the_chunk(database
     jobs = "SELECT job_id, config::text FROM timescaledb_information.jobs WHERE proc_name = 'compress_old_chunks'"
     [(job, config)] = query(database, jobs)
     with psycopg.connect(database, autocommit=True) as owner, psycopg.connect(database, autocommit=True) as writer:
-        ran = "SELECT total_runs > 0 AND job_status <> 'Running' FROM timescaledb_information.job_stats WHERE job_id = %s"
+        ran = (
+            "SELECT total_runs > 0 AND job_status <> 'Running' FROM timescaledb_information.job_stats WHERE job_id = %s"
+        )
         until(lambda: owner.execute(ran, (job,)).fetchone() == (True,), "its first run is over", 60)
         owner.execute("SELECT alter_job(%s, scheduled => false)", (job,))
         owner.execute("INSERT INTO metrics VALUES (%s, 'dev/a/t', 1, NULL, 192, NULL)", (OLD,))
