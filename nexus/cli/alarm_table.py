@@ -31,7 +31,8 @@ def standing(words: Sequence[Word]) -> list[str]:
 
 def event(word: Word) -> str:
     """One event on a line by itself."""
-    said = f"{moment(word.record.ts)}  {word.event}: {_name(word)} ({word.priority}), {_value(word)}"
+    said = f"{moment(word.record.ts)}  {word.event}: {_name(word)} ({word.priority})"
+    said += f", {value}" if (value := _value(word)) else ""
     return _plain(f"{said}: {word.text}" if word.text else said)
 
 
@@ -77,5 +78,7 @@ def _state(record: Record) -> str:
 
 
 def _value(word: Word) -> str:
+    if word.record.value is None:
+        return ""
     value = " ".join(part for part in (shown(word.record.value), word.unit) if part)
     return value if word.record.limit is None else f"{value} (limit {word.record.limit:g})"

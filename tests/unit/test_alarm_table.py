@@ -39,6 +39,11 @@ def test_an_event_says_who_did_it_and_why() -> None:
     assert alarm_table.event(HIGH).endswith("raised: line1/press/force/high (high), 84.5 kN (limit 80): Force too high")
 
 
+def test_an_event_without_a_value_says_no_unit_and_no_limit() -> None:
+    suppressed = replace(HIGH, event="suppressed", record=replace(RAISED, value=None))
+    assert alarm_table.event(suppressed).endswith("suppressed: line1/press/force/high (high): Force too high")
+
+
 def test_what_a_terminal_would_obey_is_shown_as_a_mark() -> None:
     hostile = replace(HIGH, text="\x1b[2Jgone", name="a\nb", record=replace(RAISED, by="\x07"))
     shown = [*alarm_table.standing([hostile]), *alarm_table.journal([hostile]), alarm_table.event(hostile)]
