@@ -1,4 +1,4 @@
-"""The plant's days: `metrics_1day` is made anew when NEXUS_TIME_ZONE has changed."""
+"""The plant's days: `metrics_1day` is rebuilt when NEXUS_TIME_ZONE has changed."""
 
 from difflib import get_close_matches
 from importlib.resources import files
@@ -11,18 +11,18 @@ from nexus.process import log
 from nexus.process.errors import ConfigError
 
 _SET = "CREATE OR REPLACE FUNCTION plant_time_zone() RETURNS text LANGUAGE sql IMMUTABLE AS {}"
-# Made from hours, unless in some years the plant's do not begin with those of UTC.
+# Built from hours, unless the plant's hours do not always begin with those of UTC.
 _FINER = """
 SELECT CASE WHEN bool_and(extract(minute FROM (at AT TIME ZONE %s) - (at AT TIME ZONE 'UTC')) = 0)
             THEN 'metrics_1hour' ELSE 'metrics_1min' END
 FROM generate_series(timestamptz '1990-01-01 00:00+00', '2050-01-01 00:00+00', INTERVAL '7 days') AS at
 """
-# The table behind the view, which shows of it only what TimescaleDB has computed without a break.
+# The table behind the view, which shows only what TimescaleDB has computed without a gap.
 _COMPUTED = """
 SELECT format('%I.%I', materialization_hypertable_schema, materialization_hypertable_name)
 FROM timescaledb_information.continuous_aggregates WHERE view_name = 'metrics_1day'
 """
-# A day's values, of one topic.
+# A day's values of one topic.
 _DAY = """
 time_bucket('1 day', bucket, {zone}) AS bucket,
 topic,
@@ -36,14 +36,14 @@ sum(good)::bigint AS good,
 sum(sum) AS sum,
 sum(numbers)::bigint AS numbers
 """
-# The refresh policy comes last: without it the days are not, or not all, computed yet.
+# The refresh policy is added last: while it is missing, not all days are computed.
 IS_UNFINISHED = """
 SELECT NOT EXISTS (
     SELECT FROM timescaledb_information.jobs AS j JOIN timescaledb_information.continuous_aggregates AS c
       ON j.hypertable_name IN (c.view_name, c.materialization_hypertable_name)
     WHERE j.proc_name = 'policy_refresh_continuous_aggregate' AND c.view_name = 'metrics_1day')
 """
-# What is refreshed in a call; one that is interrupted is done again.
+# What one call refreshes; an interrupted one is repeated.
 _MONTHS = """
 SELECT min(first), max(after) FROM (
     SELECT first, after, row_number() OVER (ORDER BY first) AS number
@@ -55,7 +55,7 @@ GROUP BY number / 30 ORDER BY 1
 
 
 def set_zone(connection: Connection, zone: str, *, has_aggregates: bool) -> None:
-    """Makes the daily values those of a time zone. Raises ConfigError for one that the server does not know."""
+    """Rebuilds the daily values for a time zone. Raises ConfigError for one that the server does not know."""
     if connection.execute("SELECT plant_time_zone()").fetchone() == (zone,):
         return
     _check(connection, zone)
@@ -76,7 +76,7 @@ def set_zone(connection: Connection, zone: str, *, has_aggregates: bool) -> None
 
 
 def compute(connection: Connection) -> None:
-    """Computes the days, from the oldest, that were made anew; again if that was interrupted."""
+    """Computes the rebuilt days, from the oldest on; continues if that was interrupted."""
     if connection.execute(IS_UNFINISHED).fetchone() != (True,):
         return
     [(finer,)] = connection.execute("SELECT days_made_from()").fetchall()
@@ -87,7 +87,7 @@ def compute(connection: Connection) -> None:
 
 
 def describe(connection: Connection, *, has_aggregates: bool) -> str:
-    """Whose days they are, for `nexus db status`."""
+    """The time zone of the days, for `nexus db status`."""
     [(zone,)] = connection.execute("SELECT plant_time_zone()").fetchall()
     is_unfinished = has_aggregates and connection.execute(IS_UNFINISHED).fetchone() == (True,)
     return f"{zone}; still to be computed: run `nexus db migrate`" if is_unfinished else str(zone)

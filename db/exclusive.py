@@ -1,4 +1,4 @@
-"""One migration at a time; no step waits so long for a lock that others queue up behind it."""
+"""Runs one migration at a time; no step waits so long for a lock that others queue up behind it."""
 
 from collections.abc import Callable
 from typing import LiteralString, TypeVar
@@ -15,7 +15,7 @@ PATIENCE_SECONDS = 120.0
 Connection = psycopg.Connection[tuple[object, ...]]
 _Result = TypeVar("_Result")
 
-# In this mode it conflicts with itself, and with nothing that a reader or a writer may ask for.
+# This mode conflicts with itself, and with no lock of readers or writers.
 _EXCLUSIVE = "LOCK TABLE nexus_migrations IN SHARE UPDATE EXCLUSIVE MODE"
 _LOCKED = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 _HOLDERS = """
@@ -62,7 +62,7 @@ def exclusively(connection: Connection, step: str, do: Callable[[], _Result]) ->
 
 
 def refresh(connection: Connection, call: LiteralString, given: tuple[object, ...]) -> tuple[object, ...] | None:
-    """Calls what refreshes, again while a policy refreshes the same buckets; returns its row."""
+    """Refreshes, trying again while a policy refreshes the same buckets; returns the call's row."""
     attempts = Retrying(
         retry=retry_if_exception_type(psycopg.errors.LockNotAvailable),
         stop=stop_after_delay(PATIENCE_SECONDS),

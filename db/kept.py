@@ -1,4 +1,4 @@
-"""What a migration keeps: settings that are not given stay as the database has them."""
+"""Settings that a migration keeps: those not given stay as they are in the database."""
 
 from typing import Any
 
@@ -6,17 +6,17 @@ from db.exclusive import Connection
 from db.settings import Settings, check_ages
 from nexus.process import log
 
-# Jobs that are there have the ages of the last migration, or what an operator has set with alter_job.
+# Existing jobs have the ages of the last migration, or what an operator has set with alter_job.
 _JOBS = """
 SELECT proc_name, config, (extract(epoch FROM (config->>'compress_after')::interval) / 86400)::int
 FROM timescaledb_information.jobs WHERE proc_name IN ('compress_old_chunks', 'drop_old_chunks', 'drop_old_records')
 """
 _ROLLUPS = ("1min", "1hour", "1day")
-_RECORDS = {"rejects": "rejects", "audit": "audit", "alarm_events": "alarms"}  # table, and the setting that it has
+_RECORDS = {"rejects": "rejects", "audit": "audit", "alarm_events": "alarms"}  # table, and its setting
 
 
 def completed(connection: Connection, settings: Settings, *, has_jobs: bool) -> Settings:
-    """The settings, with what the database has for those that are not given. Raises ConfigError for a contradiction."""
+    """The settings, completed by those in the database. Raises ConfigError for a contradiction."""
     found: dict[str, Any] = _basics(connection) | (_ages(connection) if has_jobs else {})
     kept = {name: value for name, value in found.items() if name not in settings.model_fields_set}
     whole = settings.model_copy(update=kept)

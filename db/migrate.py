@@ -25,23 +25,23 @@ _FILE = re.compile(r"(\d{3}_\w+)(?:\.(\w+))?\.sql")
 class Tier(StrEnum):
     """What the database can do."""
 
-    COMMUNITY = "community"  # TimescaleDB under its own licence: all of it
+    COMMUNITY = "community"  # TimescaleDB under its own licence: all features
     APACHE = "apache"  # TimescaleDB's Apache-licensed part: hypertables only
     PLAIN = "plain"  # PostgreSQL
 
 
-# Of a login that only looks, unless somebody has set others: settings, and its share of all connections.
+# For roles that only read, unless set otherwise: settings, and their share of all connections.
 _LIMITS = {
     "statement_timeout": "1h",
-    "idle_in_transaction_session_timeout": "10min",  # nothing that it looks at can be compressed or dropped meanwhile
-    "temp_file_limit": "4GB",  # for a superuser alone to set, and to lift
+    "idle_in_transaction_session_timeout": "10min",  # an open one blocks compression and retention
+    "temp_file_limit": "4GB",  # only a superuser can set and lift it
 }
 
 _SHARES = {"nexus_reader": 2, "nexus_console": 4}
 
 LICENSE = "SELECT current_setting('timescaledb.license', true) FROM pg_extension WHERE extname = 'timescaledb'"
 
-# Which files of a migration a tier takes: the first of these endings that is there.
+# Which file of a migration a tier uses: the first of these endings that exists.
 _ENDINGS = {
     Tier.COMMUNITY: ("community", "hypertable", None),
     Tier.APACHE: ("hypertable", None),
@@ -71,7 +71,7 @@ def connect(url: str, wait: float = 0.0) -> Iterator[Connection]:
             autocommit=True,
             connect_timeout=5,
             application_name="nexus db",
-            client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
+            client_encoding="utf8",  # otherwise texts of a database in SQL_ASCII come as bytes
         )
     except psycopg.OperationalError as error:
         raise unconnected(error) from None
@@ -145,7 +145,7 @@ def _drop_old(connection: Connection, settings: Settings) -> None:
 def _begin(connection: Connection) -> Tier:
     """Creates the table of migrations and the extension; returns the tier."""
     errors = psycopg.errors
-    with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):  # made at this very moment
+    with suppress(errors.UniqueViolation, errors.DuplicateTable, errors.DuplicateObject):  # a concurrent CREATE
         connection.execute(
             "CREATE TABLE IF NOT EXISTS nexus_migrations"
             " (name text PRIMARY KEY, tier text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -214,7 +214,7 @@ def _extend(connection: Connection) -> None:
 
 
 def _set_mode(connection: Connection, settings: Settings, found: Tier) -> None:
-    """Bulk mode has no unique index, because nothing goes to the columnstore at once beside one."""
+    """Bulk mode has no unique index, as rows cannot be written straight to the columnstore with one."""
     row = connection.execute(
         "SELECT indisunique FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass"
     ).fetchone()
@@ -244,7 +244,7 @@ def _set_policies(connection: Connection, settings: Settings) -> None:
 
 
 def _set_passwords(connection: Connection, settings: Settings) -> None:
-    """A role with a password may log in. The server, which may log what it is told, is given a verifier only."""
+    """A role with a password may log in. The server, which may log statements, only receives a verifier."""
     for role, password in settings.passwords.items():
         if password is not None:
             verifier = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
@@ -259,7 +259,7 @@ def _set_passwords(connection: Connection, settings: Settings) -> None:
 
 
 def _limit(connection: Connection, role: str) -> None:
-    """A share of the connections, and an end to what is forgotten; what somebody has set for the role stays."""
+    """Limits a role's connections and idle transactions; what somebody has set for the role stays."""
     found = connection.execute(
         "SELECT rolconnlimit, coalesce(rolconfig, '{}'), current_setting('max_connections')::int"
         " FROM pg_roles WHERE rolname = %s",
@@ -276,7 +276,7 @@ def _limit(connection: Connection, role: str) -> None:
 
 
 def _silence_log(connection: Connection) -> None:
-    """For this transaction, and where the role may: even a verifier is better not in a log."""
+    """Keeps even a verifier out of the log, for this transaction, where our role may."""
     for setting in ("log_statement = 'none'", "log_min_duration_statement = -1", "log_min_error_statement = 'panic'"):
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(f"SET LOCAL {setting}".encode())

@@ -82,7 +82,7 @@ _COMMUNITY = {
     ],
 }
 _JOBS = "SELECT task, failed::int, extract(epoch FROM finished) FROM job_states()"
-# Raised where the schema is older.
+# The error of an older schema.
 _OLD = (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn, psycopg.errors.UndefinedFunction)
 # Jobs on TimescaleDB Community: each has its series before it first fails.
 TASKS = (
@@ -148,7 +148,7 @@ class _Monitor:
                     gauge.set(float(str(value)) if value is not None else 0.0)
         jobs = await self._rows(self._connection, _JOBS) if is_community else []
         for gauge in (job_failed, job_finished):
-            gauge.clear()  # jobs may have gone
+            gauge.clear()  # jobs may have been removed
         for job, failed, finished in jobs:
             job_failed.labels(job).set(int(str(failed or 0)))
             job_finished.labels(job).set(float(str(finished or 0)))

@@ -6,12 +6,12 @@ from db import exclusive
 from db.migrate import Connection, Tier, tier
 
 _DAYS = "SELECT stored_days(time_bucket('1 day', now()) - INTERVAL '1 day')"
-# Each day has its topics in the daily values; the newest readings are added by the view.
+# Each day's topics are in the daily values; the view adds the newest readings.
 _TOPICS = "INSERT INTO topics (topic) SELECT DISTINCT topic FROM {} ON CONFLICT DO NOTHING"
 
 
 def refresh(connection: Connection) -> Iterator[str]:
-    """Refreshes, and yields what was done. A day whose rollups hold more than the table is left as it is."""
+    """Refreshes, and yields lines that say what was done. Days whose rollups hold more than the table stay."""
     is_community = tier(connection) is Tier.COMMUNITY
     if is_community:
         days = [day for (day,) in connection.execute(_DAYS)]

@@ -16,7 +16,7 @@ _OURS = (
     *("notifications", "notification_attempts", "notification_queue", "notification_sender", "notification_waits"),
     *("console_users", "console_keys", "console_sessions", "console_secrets", "console_audit"),
 )
-# Neither the server's nor an extension's, as chunks are, and not ours.
+# Neither the server's, nor an extension's (chunks included), nor ours.
 _FOREIGN = """
 SELECT format('%%I.%%I', nspname, relname) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'p', 'f') AND nspname !~ '^(pg_|information_schema$)'

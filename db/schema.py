@@ -90,7 +90,7 @@ def rendered(connection: Connection) -> str:
 
 
 def _origins(found: Tier) -> dict[str, str]:
-    """By the name of an object, the last migration that defines it, and what stands above it there."""
+    """By name of an object: the last migration that defines it, and the comment above it there."""
     origins = {}
     for file in migration_files(found):
         for comment, name in _DEFINITION.findall(file.read_text(encoding="utf-8")):

@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     model_config = settings.CONFIG
     database_url: str = "postgresql://127.0.0.1:5432/nexus"
     ingest_mode: Literal["exact", "bulk"] = "exact"
-    time_zone: str = "UTC"  # of the plant, by the name that the server knows
+    time_zone: str = "UTC"  # of the plant, by a name that the server knows
     compress_after: Days = 7
     retention: Days = 90
     retention_1min: Days = 365
@@ -62,7 +62,7 @@ class Settings(BaseSettings):
 
     @property
     def refresh_1min(self) -> int:
-        """Days that the policy looks back: one more than rows are on time, so that none falls between."""
+        """Days that the policy looks back: one more than rows count as on time, so that no row falls between."""
         return self.compress_after + 1
 
     @property

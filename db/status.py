@@ -99,7 +99,7 @@ def _hypertable(connection: Connection) -> Lines:
 
 
 def locks(needed: int, transactions: int, each: int) -> str:
-    """What a query takes of all that the server has, and the remedy when a few at once would take too many."""
+    """How many of the server's locks a query takes, and the remedy when a few at once would take too many."""
     text = f"{needed} of {transactions * each}"
     if needed * 4 <= transactions * each:
         return text

@@ -1,4 +1,4 @@
-"""What a gateway says, for people, of the devices that it polls and of itself: retained on the broker."""
+"""What a gateway publishes for people, retained: descriptions of its devices, and its own state."""
 
 import asyncio
 from importlib.metadata import version

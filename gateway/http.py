@@ -15,13 +15,13 @@ from nexus.process.http import BODY_BYTES, Cached
 
 
 class DeviceCache:
-    """The last state and values of each device, for people who ask without MQTT."""
+    """The last state and values of each device, for people without MQTT."""
 
     def __init__(self, configured: tuple[ConfiguredDevice, ...]) -> None:
         self._devices: dict[str, ConfiguredDevice] = {}
         self._statuses: dict[str, Status] = {}
         self._readings: dict[str, dict[str, Reading]] = {}
-        self._last_good: dict[str, dict[str, Reading]] = {}  # of tags that have no value now
+        self._last_good: dict[str, dict[str, Reading]] = {}  # last good readings of tags that have no value now
         self._all = Cached(self._listed)
         self._pages: dict[str, Cached] = {}
         self.reload(configured)
@@ -37,11 +37,11 @@ class DeviceCache:
         }
 
     def forget(self, path: str) -> None:
-        """A device that is not polled here any more."""
+        """Forgets a device that is not polled here any more."""
         self._statuses.pop(path, None)
 
     def scan(self, configured: ConfiguredDevice, readings: list[Reading]) -> None:
-        """Takes a device's scan."""
+        """Takes the readings of a device's scan."""
         if (last := self._readings.get(configured.device.name)) is None:
             return
         for reading in readings:
@@ -59,7 +59,7 @@ class DeviceCache:
         return bool(self._statuses)
 
     def problems(self) -> list[str]:
-        """Devices polled here that do not answer: no reason to restart anything, but somebody should look."""
+        """Devices polled here that do not answer: no reason to restart anything, but a person should look."""
         offline = [path for path, status in self._statuses.items() if status.state == "offline"]
         some = ", ".join(offline[:3]) + (", …" if len(offline) > 3 else "")
         return [f"{len(offline)} of {len(self._statuses)} devices are offline: {some}"] if offline else []
@@ -80,7 +80,7 @@ class DeviceCache:
         return _json(await page.body())
 
     async def _listed(self) -> bytes:
-        # Copied here, where nobody changes them meanwhile; the work is done beside the polling.
+        # Copied here, where nothing changes them meanwhile; the rest is done in another thread.
         devices, statuses = list(self._devices.values()), dict(self._statuses)
         return await asyncio.to_thread(lambda: _encoded([_summary(one, statuses) for one in devices]))
 
@@ -118,7 +118,7 @@ def _tag(one: ConfiguredDevice, tag: str, reading: Reading | None, good: Reading
 
 
 def _encoded(content: object) -> bytes:
-    return msgspec.json.encode(content)  # NaN becomes null, which the standard library does not do
+    return msgspec.json.encode(content)  # NaN becomes null; the standard library would write NaN
 
 
 def _json(body: bytes, status: int = 200) -> web.Response:

@@ -1,4 +1,4 @@
-"""What is asked of a gateway by MQTT: writes, what becomes of alarms, and changes of device files."""
+"""Requests to a gateway by MQTT: writes, actions on alarms, and changes of device files."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from nexus.contract.command import ROOT as COMMANDS
 
 
 class Inbox:
-    """Requests, each for who does it. Their tasks belong to `group`."""
+    """Hands each request to the part that carries it out. Their tasks belong to `group`."""
 
     def __init__(
         self,

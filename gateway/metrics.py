@@ -61,13 +61,13 @@ _OF_DEVICES: tuple[tuple[str, type[CounterMetricFamily | GaugeMetricFamily], str
 
 
 class _Devices(Collector):
-    """The metrics of all devices. As Counters and Gauges with labels they would take 4 kB a device."""
+    """The metrics of all devices. Counters and Gauges with labels would take 4 kB a device."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Device] = {}
 
     def collect(self) -> Iterator[Metric]:
-        found = list(self.by_name.items())  # in another thread than that of the devices
+        found = list(self.by_name.items())  # called in another thread than the devices'
         for field, kind, name, text in _OF_DEVICES:
             family = kind(name, text, labels=_DEVICE)
             for device, own in found:
@@ -76,7 +76,7 @@ class _Devices(Collector):
 
 
 class Lateness(Collector):
-    """A histogram of plain numbers: prometheus_client's own takes a lock, and ten times as long for each scan."""
+    """A histogram of plain numbers: prometheus_client's own takes a lock, and ten times as long per scan."""
 
     BOUNDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
@@ -106,7 +106,7 @@ def device(name: str) -> Device:
 
 
 def forget(name: str) -> None:
-    """A device that is polled no more leaves no frozen values behind."""
+    """Removes the metrics of a device that is no longer polled, so that no frozen values stay behind."""
     _devices.by_name.pop(name, None)
     with suppress(KeyError):
         certificate_days.remove(name)
@@ -278,14 +278,14 @@ for _result in ("done", "refused"):
 alarm_record_failures = Counter(
     "nexus_gateway_alarm_record_failures", "Times that the disk refused the alarms' record", registry=registry
 )
-alarm_words_ignored = Counter(
+alarm_messages_ignored = Counter(
     "nexus_gateway_alarm_words_ignored",
     "Retained alarms that did not count, and were overwritten: forged, older than our own, or of no alarm in the files",
     ["reason"],
     registry=registry,
 )
 for _reason in ("forged", "older", "unknown"):
-    alarm_words_ignored.labels(_reason)
+    alarm_messages_ignored.labels(_reason)
 commands = Counter("nexus_gateway_commands", "Writes by their outcome", ["result"], registry=registry)
 for _result in ("done", "failed", "refused"):
     commands.labels(_result)

@@ -1,4 +1,4 @@
-"""The gateway as a whole: who polls what, one connection to the broker, a spool, and an orderly end."""
+"""The gateway as a whole: polling, one connection to the broker, a spool, and an orderly stop."""
 
 import asyncio
 import gc
@@ -40,13 +40,13 @@ from nexus.process import cleartext, guard, http, log, names, probe, settings
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
-FIRST_DEVICE_SECONDS = 15.0  # a gateway that polls none, because others do, is ready after this
+FIRST_DEVICE_SECONDS = 15.0  # a gateway without devices of its own, because others poll them, is ready after this
 LONGEST_PAUSE = 3.0  # before connecting again: shorter than the lease, after which others take over
-# A stop has less than the process has for it, see nexus.process.run; each of its steps has what is left, or less.
+# Less than the process has for a stop, see nexus.process.run; each step of it has what is left, or less.
 STOP_SECONDS = 5.5
-LET_GO_SECONDS = 3.5  # for drivers to say goodbye to their devices
-LEASE_SECONDS = 2.0  # for the API server to take our farewell
-DRAIN_SECONDS = 5.0  # for the broker to take what waits; then it stays on the disk
+LET_GO_SECONDS = 3.5  # for drivers to disconnect
+LEASE_SECONDS = 2.0  # for the API server to take our last announcement
+DRAIN_SECONDS = 5.0  # for the broker to take what waits; after that it stays on disk
 _CANCEL_SECONDS = 1.0
 
 
@@ -103,7 +103,7 @@ async def _ended(*tasks: asyncio.Task[None]) -> None:
 
 
 class _Gateway:
-    """The parts, put together."""
+    """The parts of the gateway, wired together."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class _Gateway:
         self._ready_at = self._clock() + FIRST_DEVICE_SECONDS
 
     def reload(self, configured: tuple[ConfiguredDevice, ...]) -> None:
-        """Takes the device files as they are now."""
+        """Applies changed device files."""
         metrics.devices.set(len(configured))
         descriptors.warn(len(configured))
         self._cache.reload(configured)
@@ -171,12 +171,12 @@ class _Gateway:
         self._storing = self._delivery.start(group)
         await self._delivery.opened()
         await self._alarms.open()
-        gc.freeze()  # what is here now stays: the collector need not look at it again
+        gc.freeze()  # everything allocated so far stays: the garbage collector need not visit it again
         self._polling = [
             guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
             guard.keep(group, "timer", self._completeness.run, name="completeness"),
             guard.keep(group, "timer", self._totals.kept.run, name="totals"),
-            guard.keep(group, "timer", self._alarms.words.run, name="alarms"),
+            guard.keep(group, "timer", self._alarms.messages.run, name="alarms"),
             guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
             guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
@@ -187,17 +187,17 @@ class _Gateway:
         self._publishing = guard.keep(group, "peer", self._publish, name="publisher")
 
     async def stop(self) -> None:
-        """Stops in order, within STOP_SECONDS. The disk is given what was read before the broker is waited for."""
+        """Stops in order, within STOP_SECONDS. Readings are written to disk before the broker is waited for."""
         until = self._clock() + STOP_SECONDS
         try:
             await _ended(*self._polling)
             await self._commands.stop()
             self._has_let_go = await self._pollers.stop(LET_GO_SECONDS)
             self._completeness.flush()
-            await self._alarms.words.flush()
+            await self._alarms.messages.flush()
             self._publisher.finish()
             await self._totals.kept.flush()
-            with suppress(SpoolError, TimeoutError):  # the end looks at what could not be stored
+            with suppress(SpoolError, TimeoutError):  # `_end` handles what could not be stored
                 async with asyncio.timeout_at(until - LEASE_SECONDS):
                     await self._delivery.outbox.flush()
             await _ended(*self._beating)
@@ -213,7 +213,7 @@ class _Gateway:
     async def _end(self) -> None:
         await _ended(self._publishing)
         await self._delivery.end()
-        self._alarms.words.records.close()
+        self._alarms.messages.records.close()
         await _ended(*self._storing)
 
     def _waiting_for(self) -> list[str]:
@@ -236,7 +236,7 @@ class _Gateway:
         self._away = reason
 
     def _problems(self) -> list[str]:
-        """What needs a person and no restart."""
+        """What needs a person's attention, and is not mended by a restart."""
         parts = (self._watch, self._cache, self._coordinator, self._delivery, self._alarms)
         away = [] if self._connected else [f"the broker, {self._broker}: {self._away}"]
         return [*away, *(text for part in parts for text in part.problems())]
@@ -294,7 +294,7 @@ class _Gateway:
         if self._coordinator.has(path) and self._coordinator.may_poll():
             self._states.hand_over(path)
         elif self._coordinator.has(path):
-            self._states.forget(path)  # another gateway may have said how it is
+            self._states.forget(path)  # another gateway may have published its state since
         else:
             gone = Status("offline", "no longer in the device files", now_ms())
             self._states.end(path, gone)

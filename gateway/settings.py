@@ -1,4 +1,4 @@
-"""What the gateway is told by its environment."""
+"""The gateway's settings, from the environment."""
 
 import re
 from pathlib import Path
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
 
     @property
     def ingestion_group(self) -> str | None:
-        """Whose receipts to listen for: ANY, one group's, or nobody's (None)."""
+        """Whose receipts to wait for: any group's (ANY), one group's, or nobody's (None)."""
         return {"none": None, "auto": ANY}.get(self.receipts, self.receipts)
 
     @property
@@ -73,5 +73,5 @@ class Settings(BaseSettings):
 
     @property
     def is_one_of_several(self) -> bool:
-        """Who names a group has others in it: such a gateway waits for the broker before it polls anything."""
+        """Whether a group is named: such a gateway has peers, and waits for the broker before it polls anything."""
         return "group" in self.model_fields_set

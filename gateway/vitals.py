@@ -1,4 +1,4 @@
-"""How the gateway is doing over the last few seconds: rates and quantiles of what the metrics count."""
+"""Rates and quantiles over the last few seconds, from what the metrics count."""
 
 from collections.abc import Iterable, Sequence
 from math import inf
@@ -9,7 +9,7 @@ Bucket = tuple[float, float]  # an upper bound, and how many observations are no
 
 
 def quantile(share: float, buckets: Sequence[Bucket]) -> float | None:
-    """As Prometheus has it: linear within a bucket, the highest bound for what is above it; None of nothing."""
+    """As Prometheus computes it: linear within a bucket, at most the highest bound; None without observations."""
     rank = share * buckets[-1][1] if buckets else 0.0
     if not rank:
         return None
@@ -35,7 +35,7 @@ class Vitals:
     def take(self, now: float) -> tuple[float, float | None]:
         """Readings a second, and the 99th percentile of the lateness of scans in seconds, since the call before."""
         readings, lateness, seconds = metrics.readings(), _lateness(), now - self._now
-        # Those of a device that is not polled here any more are not counted.
+        # Readings of devices that are no longer polled here are not counted.
         rate = max(0, readings - self._readings) / seconds if seconds > 0 else 0.0
         late = quantile(0.99, since(self._lateness, lateness))
         self._now, self._readings, self._lateness = now, readings, lateness

@@ -1,1 +1,1 @@
-"""The batch service: from the broker's shared subscription into the historian."""
+"""The ingester: stores what arrives on the broker's shared subscription in the historian."""

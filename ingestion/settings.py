@@ -11,7 +11,7 @@ from ingestion.decode.decoders import Rule
 from nexus.process.errors import ConfigError
 from nexus.process.settings import CONFIG
 
-MQTT_MOST = 65_535  # what MQTT 5 allows to be unacknowledged
+MQTT_MOST = 65_535  # unacknowledged messages that MQTT 5 allows
 
 
 def _table(value: object) -> object:
@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _for_bulk(cls, given: dict[str, object]) -> dict[str, object]:
-        """Compressing at once pays off for large batches only."""
+        """Bulk mode has larger batches: compressing at once pays off only for those."""
         return (
             {"batch_points": 100_000, "buffer_points": 300_000, **given}
             if given.get("ingest_mode") == "bulk"
@@ -56,7 +56,7 @@ class Settings(BaseSettings):
 
     @property
     def most_points(self) -> int:
-        """What a batch grows to while the writers are behind."""
+        """The points that a batch may grow to while the writers are behind."""
         return max(50_000, self.batch_points)
 
     def check(self) -> None:

@@ -22,7 +22,7 @@ from console.historian.alarms import Which
 from console.live import alarm_item, alarms
 from console.live.alarm_item import PRIORITIES, Urgency
 from console.parts import Parts, PartsDep
-from nexus.contract.alarm import Priority, Word
+from nexus.contract.alarm import AlarmMessage, Priority
 
 Listed = Literal["active", "shelved", "history"]
 
@@ -66,7 +66,7 @@ async def list_alarms(
     return answers.items(request, rows, following, counts=_counts(standing), missing=missing)
 
 
-async def _standing(parts: Parts) -> tuple[list[Word], list[str]]:
+async def _standing(parts: Parts) -> tuple[list[AlarmMessage], list[str]]:
     """All that are not normal, the most urgent first, and what is away."""
     known = parts.plant.alarms
     if parts.plant.hears_alarms:
@@ -81,7 +81,7 @@ async def _standing(parts: Parts) -> tuple[list[Word], list[str]]:
     return sorted(found, key=alarm_item.urgency), ["broker"]
 
 
-def _is_meant(word: Word, device: str, priority: Priority | None, words: Sequence[str]) -> bool:
+def _is_meant(word: AlarmMessage, device: str, priority: Priority | None, words: Sequence[str]) -> bool:
     if priority is not None and word.priority != priority:
         return False
     if device and word.device != device and not word.device.startswith(f"{device}/"):
@@ -90,7 +90,7 @@ def _is_meant(word: Word, device: str, priority: Priority | None, words: Sequenc
     return all(one in where for one in words)
 
 
-def _within(words: Sequence[Word], start: datetime | None, stop: datetime | None) -> list[Word]:
+def _within(words: Sequence[AlarmMessage], start: datetime | None, stop: datetime | None) -> list[AlarmMessage]:
     """Those whose occurrence began then."""
     first, last = (None if moment is None else moment.timestamp() * 1000 for moment in (start, stop))
     return [
@@ -100,7 +100,7 @@ def _within(words: Sequence[Word], start: datetime | None, stop: datetime | None
     ]
 
 
-def _counts(words: Sequence[Word]) -> dict[str, object]:
+def _counts(words: Sequence[AlarmMessage]) -> dict[str, object]:
     shown = [word for word in words if not alarm_item.is_hidden(word)]
     by_priority = Counter(word.priority for word in shown)
     return {

@@ -8,7 +8,7 @@ import msgspec
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 
 COLUMNS: LiteralString = """
     device, tag, name, state, (extract(epoch FROM occurrence) * 1000)::bigint,
@@ -63,17 +63,17 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
     state: str
 
 
-async def now(connection: AsyncConnection, most: int) -> list[Word]:
+async def now(connection: AsyncConnection, most: int) -> list[AlarmMessage]:
     """The last words of alarms that are not normal, so many at most."""
     rows = await (await connection.execute(_NOW, {"most": most})).fetchall()
-    return [word(row) for row in rows]
+    return [message_of(row) for row in rows]
 
 
-async def journal(connection: AsyncConnection, which: Which, after: Cursor | None, most: int) -> list[Word]:
+async def journal(connection: AsyncConnection, which: Which, after: Cursor | None, most: int) -> list[AlarmMessage]:
     """The newest events, or the newest before the cursor's."""
     cursor = {f"after_{name}": getattr(after, name, None) for name in Cursor.__struct_fields__}
     asked = {**msgspec.structs.asdict(which), "words": list(which.words), **cursor, "most": most}
-    return [word(row) for row in await (await connection.execute(_JOURNAL, asked)).fetchall()]
+    return [message_of(row) for row in await (await connection.execute(_JOURNAL, asked)).fetchall()]
 
 
 async def statistics(connection: AsyncConnection, start: datetime, stop: datetime) -> dict[str, Any]:
@@ -93,7 +93,7 @@ async def statistics(connection: AsyncConnection, start: datetime, stop: datetim
     }
 
 
-def word(row: tuple[Any, ...]) -> Word:
+def message_of(row: tuple[Any, ...]) -> AlarmMessage:
     """What a row of COLUMNS says."""
     device, tag, name, state, occurrence, since, ts, active, acknowledged, until, value, limit, by, reason, *rest = row
     event, priority, text, response, unit = rest
@@ -110,4 +110,4 @@ def word(row: tuple[Any, ...]) -> Word:
         by=by,
         reason=reason,
     )
-    return Word(device, tag, name, record, event, priority, text, response, unit)
+    return AlarmMessage(device, tag, name, record, event, priority, text, response, unit)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 
 from console.live import epoch
-from nexus.contract.alarm import Event, Priority, State, Word
+from nexus.contract.alarm import AlarmMessage, Event, Priority, State
 from nexus.contract.reading import Value
 
 PRIORITIES: tuple[Priority, ...] = ("critical", "high", "medium", "low")
@@ -50,17 +50,17 @@ class AlarmItem(msgspec.Struct, frozen=True, gc=False):
     until: str | None
 
 
-def item(word: Word) -> AlarmItem:
-    """What a word says."""
-    record, topic = word.record, word.topic
+def item(message: AlarmMessage) -> AlarmItem:
+    """What a message says."""
+    record, topic = message.record, message.topic
     return AlarmItem(
         identity(topic, record.occurrence),
         topic,
-        word.device,
-        word.tag,
-        word.name,
+        message.device,
+        message.tag,
+        message.name,
         record.state,
-        word.event,
+        message.event,
         record.active,
         record.acknowledged,
         epoch.text(record.occurrence),
@@ -68,31 +68,31 @@ def item(word: Word) -> AlarmItem:
         epoch.text(record.ts),
         record.value,
         record.limit,
-        word.unit,
-        word.priority,
-        word.text,
-        word.response,
+        message.unit,
+        message.priority,
+        message.text,
+        message.response,
         record.by,
         record.reason,
         None if record.until is None else epoch.text(record.until),
     )
 
 
-def is_hidden(word: Word) -> bool:
+def is_hidden(message: AlarmMessage) -> bool:
     """Whether it calls nobody, whatever its condition."""
-    return word.record.state in HIDDEN
+    return message.record.state in HIDDEN
 
 
-def is_calling(word: Word) -> bool:
+def is_calling(message: AlarmMessage) -> bool:
     """Whether it waits for a person."""
-    return not word.record.acknowledged and not is_hidden(word)
+    return not message.record.acknowledged and not is_hidden(message)
 
 
-def urgency(word: Word) -> Urgency:
+def urgency(message: AlarmMessage) -> Urgency:
     """Where it stands among others."""
-    record = word.record
+    record = message.record
     return Urgency(
-        record.acknowledged, PRIORITIES.index(word.priority), not record.active, -record.occurrence, word.topic
+        record.acknowledged, PRIORITIES.index(message.priority), not record.active, -record.occurrence, message.topic
     )
 
 

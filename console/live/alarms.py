@@ -1,4 +1,4 @@
-"""The last word of each alarm, as the broker has them, in bounded memory. Pure: `now` is an argument."""
+"""The last message of each alarm, as the broker has them, in bounded memory. Pure: `now` is an argument."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -10,19 +10,19 @@ import msgspec
 
 from console.live import alarm_item
 from nexus.contract import alarm
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 
 MOST = 20_000  # that are not normal, and likewise of the normal ones that changed last
-_AHEAD_MS = 3_600_000  # a word that is further ahead of our clock was said by a clock that was wrong
+_AHEAD_MS = 3_600_000  # a message further ahead of our clock came from a clock that was wrong
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """An alarm's last word, its JSON, and the number of the change that brought it."""
+    """An alarm's last message, its JSON, and the number of the change that brought it."""
 
-    word: Word
+    message: AlarmMessage
     row: bytes
     number: int
 
@@ -36,7 +36,7 @@ class Alarms:
         self._standing: dict[str, Known] = {}
         self._normal: OrderedDict[str, Known] = OrderedDict()
         self._unseen: set[str] | None = None  # since the connection began, until all have come
-        self._sorted: tuple[int, list[Word]] = (0, [])
+        self._sorted: tuple[int, list[AlarmMessage]] = (0, [])
 
     def begin(self) -> None:
         """A new connection: the broker now says all that it retains."""
@@ -50,26 +50,26 @@ class Alarms:
         self._unseen = None
 
     def take(self, topic: str, payload: bytes, now: int, *, is_retained: bool) -> None:
-        """Takes a message on `alarm/#` at `now`, in epoch ms; one that is retained is the present word, whatever any
+        """Takes a message on `alarm/#` at `now`, in epoch ms; one that is retained is the present message, whatever any
         clock said. Raises DecodeError."""
         if self._unseen is not None:
             self._unseen.discard(topic)
         if not payload:
             self._remove(topic)
             return
-        word = alarm.decode(topic, payload)
+        message = alarm.decode(topic, payload)
         known = self._standing.get(topic) or self._normal.get(topic)
-        if not is_retained and known is not None and word.record.ts < known.word.record.ts <= now + _AHEAD_MS:
+        if not is_retained and known is not None and message.record.ts < known.message.record.ts <= now + _AHEAD_MS:
             return
-        row = _encode(alarm_item.item(word))
+        row = _encode(alarm_item.item(message))
         if known is None or known.row != row:
-            self._keep(topic, word, row)
+            self._keep(topic, message, row)
 
-    def in_order(self) -> list[Word]:
+    def in_order(self) -> list[AlarmMessage]:
         """Those that are not normal, the most urgent first."""
         if self._sorted[0] != self.last_change:
-            words = sorted((known.word for known in self._standing.values()), key=alarm_item.urgency)
-            self._sorted = (self.last_change, words)
+            messages = sorted((known.message for known in self._standing.values()), key=alarm_item.urgency)
+            self._sorted = (self.last_change, messages)
         return self._sorted[1]
 
     def changed(self, seen: int, normal_since: int) -> Iterator[Known]:
@@ -77,12 +77,12 @@ class Alarms:
         standing = _newest(self._standing, seen)
         return merge(standing, _newest(self._normal, max(seen, normal_since)), key=lambda known: -known.number)
 
-    def _keep(self, topic: str, word: Word, row: bytes) -> None:
+    def _keep(self, topic: str, message: AlarmMessage, row: bytes) -> None:
         self._standing.pop(topic, None)
         self._normal.pop(topic, None)
         self.last_change += 1
-        known = Known(word, row, self.last_change)
-        if word.record.state == "normal":
+        known = Known(message, row, self.last_change)
+        if message.record.state == "normal":
             self._normal[topic] = known
             if len(self._normal) > MOST:
                 self._normal.popitem(last=False)
@@ -95,9 +95,9 @@ class Alarms:
         """It has left the device files: whoever watches is told that it is normal."""
         if (known := self._standing.get(topic)) is None:
             return
-        record = msgspec.structs.replace(known.word.record, state="normal", active=False, acknowledged=True)
-        word = msgspec.structs.replace(known.word, record=record, event="removed")
-        self._keep(topic, word, _encode(alarm_item.item(word)))
+        record = msgspec.structs.replace(known.message.record, state="normal", active=False, acknowledged=True)
+        message = msgspec.structs.replace(known.message, record=record, event="removed")
+        self._keep(topic, message, _encode(alarm_item.item(message)))
 
 
 def _newest(kept: dict[str, Known], seen: int) -> Iterator[Known]:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Literal
 
-from nexus.contract.alarm import Event, State, Word
+from nexus.contract.alarm import AlarmMessage, Event, State
 
 Told = Literal["raised", "cleared", "acknowledged"]
 
@@ -13,7 +13,7 @@ _HIDDEN: frozenset[State] = frozenset({"shelved", "suppressed", "out-of-service"
 _WAITING: frozenset[State] = frozenset({"unacknowledged", "returned", "latched"})
 
 
-def told_as(word: Word) -> Told | None:
+def told_as(word: AlarmMessage) -> Told | None:
     """As what people are told of it; None if nobody is: what is shelved, suppressed or out of service calls nobody."""
     if word.record.state in _HIDDEN:
         return None
@@ -24,12 +24,12 @@ def told_as(word: Word) -> Told | None:
     return "acknowledged" if word.event == "acknowledged" else None
 
 
-def is_firing(word: Word) -> bool:
+def is_firing(word: AlarmMessage) -> bool:
     """Whether the condition holds, and nothing hides the alarm."""
     return word.record.active and word.record.state not in _HIDDEN
 
 
-def waits(word: Word) -> bool:
+def waits(word: AlarmMessage) -> bool:
     """Whether an occurrence still waits for a person."""
     return word.record.state in _WAITING and not word.record.acknowledged
 
@@ -39,7 +39,7 @@ def moment(ms: int) -> datetime:
     return datetime.fromtimestamp(ms / 1000, UTC)
 
 
-def key_of(word: Word, receiver: str, *more: object) -> str:
+def key_of(word: AlarmMessage, receiver: str, *more: object) -> str:
     """By which a receiver knows one that comes twice: of the alarm, occurrence, event with its time, and receiver."""
     record = word.record
     parts = (word.topic, record.occurrence, word.event, record.ts, receiver, *more)

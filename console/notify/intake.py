@@ -6,14 +6,14 @@ from typing import Any, LiteralString
 
 from psycopg import AsyncConnection
 
-from console.historian.alarms import COLUMNS, word
+from console.historian.alarms import COLUMNS, message_of
 from console.notify.channels.sending import name_of
 from console.notify.config import Config
 from console.notify.event import key_of, waits
 from console.notify.flood import SETTLE
 from console.notify.routes import Order, Wait
 from nexus.contract import alarm
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.process import guard, log
 
 MOST = 500  # events of one transaction
@@ -52,7 +52,7 @@ Row = tuple[Any, ...]
 async def take(connection: AsyncConnection, config: Config, now: datetime) -> int:
     """Judges what is queued; gives how many events that were. In a transaction of the caller's."""
     rows = await (await connection.execute(_TAKE, (MOST,))).fetchall()
-    fresh = [word(row[2:]) for row in rows if now - row[1] < TOO_OLD]
+    fresh = [message_of(row[2:]) for row in rows if now - row[1] < TOO_OLD]
     if len(fresh) < len(rows):
         log.get("notify").warning("events waited too long for a sender: nobody is told", events=len(rows) - len(fresh))
     orders: list[Row] = []
@@ -70,7 +70,7 @@ async def escalate(connection: AsyncConnection, config: Config, now: datetime) -
     """Tells others of what nobody has acknowledged in time; gives how many waits were over. In a transaction."""
     due = await (await connection.execute(_DUE, (now, MOST))).fetchall()
     states = await (await connection.execute(_STATES, ([row[0] for row in due],))).fetchall()
-    last = {found.topic: found for found in map(word, states)}
+    last = {found.topic: found for found in map(message_of, states)}
     orders: list[Row] = []
     for topic, occurrence, route, step, began in due:
         found = last.get(topic)
@@ -84,12 +84,12 @@ async def escalate(connection: AsyncConnection, config: Config, now: datetime) -
     return len(due)
 
 
-def _ordered(config: Config, one: Word, now: datetime) -> list[Row]:
+def _ordered(config: Config, one: AlarmMessage, now: datetime) -> list[Row]:
     orders = config.routes.orders(one, now)
     return [_row(config, one, order, ("event", key_of(one, order.receiver)), now) for order in orders]
 
 
-def _row(config: Config, one: Word, order: Order, kind_and_key: tuple[str, str], now: datetime) -> Row:
+def _row(config: Config, one: AlarmMessage, order: Order, kind_and_key: tuple[str, str], now: datetime) -> Row:
     receiver = config.receivers[order.receiver]
     due = now + SETTLE if order.is_late and receiver.digest is not None else now
     word_json = alarm.encode(one).decode()
@@ -97,7 +97,7 @@ def _row(config: Config, one: Word, order: Order, kind_and_key: tuple[str, str],
     return *names, word_json, order.is_late, due, now + receiver.give_up
 
 
-def _waits(config: Config, one: Word, now: datetime) -> list[Row]:
+def _waits(config: Config, one: AlarmMessage, now: datetime) -> list[Row]:
     def row(wait: Wait) -> Row:
         return one.topic, one.record.occurrence, wait.route, wait.step, one.record.ts, wait.due
 

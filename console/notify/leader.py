@@ -9,7 +9,7 @@ from typing import NamedTuple
 import psycopg
 
 from console import metrics
-from console.historian.alarms import COLUMNS, word
+from console.historian.alarms import COLUMNS, message_of
 from console.notify import intake, outbox
 from console.notify.channels import alertmanager
 from console.notify.channels.alertmanager import Alertmanager
@@ -121,7 +121,7 @@ class Leader:
             async with self._ledger.transaction() as connection:
                 rows = await (await connection.execute(_STANDING)).fetchall()
                 now = await outbox.clock(connection)
-            firing = self._config.routes.firing([word(row) for row in rows], receiver.name, now)
+            firing = self._config.routes.firing([message_of(row) for row in rows], receiver.name, now)
             try:
                 await alertmanager.tell(channel, receiver.name, firing, self._means.address)
             except (LaterError, RefusedError) as error:

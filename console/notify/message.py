@@ -8,7 +8,7 @@ import msgspec
 from console.live import alarm_item, epoch
 from console.notify.event import told_as
 from console.notify.summary import Summary
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 
 Kind = Literal["event", "escalation", "digest", "test"]
 
@@ -22,7 +22,7 @@ class Message:
     route: str
     kind: Kind
     is_late: bool = False
-    word: Word | None = None
+    word: AlarmMessage | None = None
     summary: Summary | None = None
 
 

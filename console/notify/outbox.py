@@ -15,7 +15,7 @@ from console.notify.message import Message
 from console.notify.receiver_keys import Receiver
 from console.notify.summary import Summary, summary
 from nexus.contract import alarm
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.contract.codec import DecodeError
 
 MOST_IN_DIGEST = 10_000
@@ -141,7 +141,7 @@ async def digest(connection: AsyncConnection, receiver: Receiver, channel: str, 
     [(number,)] = await (await connection.execute(_NEW_DIGEST, made)).fetchall()
     taken = {"digest": number, "now": now, "receiver": receiver.name, "most": MOST_IN_DIGEST}
     rows = await (await connection.execute(_INTO_DIGEST, taken)).fetchall()
-    words: list[Word] = []
+    words: list[AlarmMessage] = []
     for topic, text, _ in rows:
         with suppress(DecodeError):  # it counts all the same
             words.append(alarm.decode(topic, text.encode()))

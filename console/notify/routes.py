@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from console.notify.event import Told, is_firing, moment, told_as
 from console.notify.windows import Window
-from nexus.contract.alarm import Priority, Word
+from nexus.contract.alarm import AlarmMessage, Priority
 
 LATE = timedelta(minutes=10)
 
@@ -33,7 +33,7 @@ class Route:
     tell: frozenset[Told] = frozenset({"raised"})
     steps: tuple[Step, ...] = ()
 
-    def takes(self, word: Word) -> bool:
+    def takes(self, word: AlarmMessage) -> bool:
         """Whether it is for this alarm, at whatever time."""
         return (
             (not self.priorities or word.priority in self.priorities)
@@ -69,7 +69,7 @@ class Routes:
     zone: ZoneInfo
     states: frozenset[str] = frozenset()
 
-    def orders(self, word: Word, now: datetime) -> list[Order]:
+    def orders(self, word: AlarmMessage, now: datetime) -> list[Order]:
         """Who is told of an event now, each once, because of the first route that says so."""
         told, found = told_as(word), dict[str, Order]()
         is_late = now - moment(word.record.ts) > LATE
@@ -80,7 +80,7 @@ class Routes:
                     found.setdefault(receiver, Order(receiver, route.name, is_late))
         return list(found.values())
 
-    def waits(self, word: Word, now: datetime) -> list[Wait]:
+    def waits(self, word: AlarmMessage, now: datetime) -> list[Wait]:
         """The escalations that begin with an event."""
         if told_as(word) != "raised":
             return []
@@ -97,7 +97,7 @@ class Routes:
         found = next((one for one in self.routes if one.name == route), None)
         return found.steps[number].to if found is not None and number < len(found.steps) else ()
 
-    def firing(self, words: Iterable[Word], receiver: str, now: datetime) -> list[Word]:
+    def firing(self, words: Iterable[AlarmMessage], receiver: str, now: datetime) -> list[AlarmMessage]:
         """Those of the standing alarms that a receiver of states is to hold."""
         return [
             word
@@ -106,10 +106,10 @@ class Routes:
             and any(receiver in route.to and route.window.holds(now, self.zone) for route in self._taking(word))
         ]
 
-    def _taking(self, word: Word) -> Iterator[Route]:
+    def _taking(self, word: AlarmMessage) -> Iterator[Route]:
         return (route for route in self.routes if route.takes(word))
 
-    def _is_told(self, receiver: str, route: Route, told: Told | None, word: Word, *, is_on: bool) -> bool:
+    def _is_told(self, receiver: str, route: Route, told: Told | None, word: AlarmMessage, *, is_on: bool) -> bool:
         if receiver in self.states:
             # The end of an alarm is always told: it may have been told before the hours of this route ended.
             return not is_firing(word) or (told == "raised" and is_on)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from console.notify.event import told_as
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 
 TOP = 10
 
@@ -34,11 +34,11 @@ class Summary(msgspec.Struct, frozen=True):
     top: tuple[Frequent, ...]
 
 
-def summary(words: Sequence[Word], late: int) -> Summary:
+def summary(words: Sequence[AlarmMessage], late: int) -> Summary:
     """Of at least one."""
     times = [word.record.ts for word in words]
     by_topic = Counter(word.topic for word in words)
-    newest: dict[str, Word] = {}
+    newest: dict[str, AlarmMessage] = {}
     for word in sorted(words, key=lambda one: one.record.ts):
         newest[word.topic] = word
     order = {name: number for number, name in enumerate(("critical", "high", "medium", "low"))}

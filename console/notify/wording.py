@@ -8,7 +8,7 @@ from console.notify.channels.outcome import short
 from console.notify.event import moment, told_as, waits
 from console.notify.message import Message
 from console.notify.summary import Summary
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 
 _LONGEST = 150  # characters of a subject
 _MOST = 2_000  # of a text in a mail
@@ -44,7 +44,7 @@ def text(message: Message, zone: ZoneInfo, address: str | None) -> str:
     return "\n".join([*lines, "", f"-- \nNexus Edge, receiver {message.receiver}{route}, key {message.key}", ""])
 
 
-def _event(message: Message, word: Word, zone: ZoneInfo) -> list[str]:
+def _event(message: Message, word: AlarmMessage, zone: ZoneInfo) -> list[str]:
     record = word.record
     lines = [_line(word.text or word.name), ""]
     if message.kind == "escalation":
@@ -87,11 +87,11 @@ def _line(text: str) -> str:
     return short(text, _MOST)
 
 
-def _place(word: Word) -> str:
+def _place(word: AlarmMessage) -> str:
     return word.topic.removeprefix("alarm/")
 
 
-def _value(word: Word) -> str:
+def _value(word: AlarmMessage) -> str:
     value, limit = word.record.value, word.record.limit
     if value is None:
         return ""

@@ -1,1 +1,1 @@
-"""Alarms: evaluated where values are read, kept on disk, said on the broker, and asked about."""
+"""Alarms: evaluated where values are read, kept on disk, published, and changed by requests."""

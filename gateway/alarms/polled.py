@@ -1,4 +1,4 @@
-"""The alarms of one device, in its poller: they need neither broker nor database, and a fault in them stops no poll."""
+"""The alarms of one device, in its poller: without broker or database, and without the power to stop a poll."""
 
 import asyncio
 from collections import deque
@@ -14,16 +14,16 @@ from nexus.process import guard, log
 from nexus.process.clock import now_ms
 
 MOST_WAITING = 100  # scans that wait until it is known how the alarms were before
-LONGEST_TIMER = 60.0  # seconds; the wall clock may be set meanwhile
+LONGEST_TIMER = 60.0  # seconds, after which the wall clock is read again: it may have been set
 NOT_OURS_SECONDS = 1.0
-CLOCK_MS = 1000  # by which the wall clock moves against the monotonic one before it counts as set
+CLOCK_MS = 1000  # a larger jump against the monotonic clock means that the wall clock was set
 
 Key = tuple[str, str]  # tag and name
 Said = Callable[[Change], None]
 
 
 class PolledAlarms:
-    """What the poller reads waits until `begin` tells how the alarms were before; then `said` hears each change."""
+    """Readings wait until `begin` supplies the earlier state of the alarms; `said` is called with each change."""
 
     def __init__(self, one: ConfiguredDevice, said: Said, may_poll: Callable[[], bool]) -> None:
         self.name, self.path = one.device.name, one.device.path
@@ -48,7 +48,7 @@ class PolledAlarms:
 
     @property
     def chattered(self) -> int:
-        """How often alarms began to chatter."""
+        """How often any of them began to chatter."""
         return sum(self._alarms.chattering.values()) if self._alarms is not None else 0
 
     @property
@@ -57,7 +57,7 @@ class PolledAlarms:
         return self._is_lost is True
 
     def begin(self, records: Mapping[Key, Record]) -> None:
-        """Goes on from these, with what was read meanwhile."""
+        """Continues from these records, with what was read meanwhile."""
         self._alarms = DeviceAlarms(self._definitions, records)
         waiting, self._waiting = self._waiting, deque()
         for work, now in waiting:
@@ -67,14 +67,14 @@ class PolledAlarms:
         self._arm(self._alarms)
 
     def read(self, readings: Sequence[Reading]) -> None:
-        """The device gave these."""
+        """Evaluates readings from the device."""
         if self._is_lost is not False:
             self._is_lost, self._loss = False, None
             self._do(lambda alarms, now: alarms.found(now))
         self._do(lambda alarms, now: alarms.read(readings, now))
 
     def marked(self, readings: Sequence[Reading]) -> None:
-        """These were marked bad without the device."""
+        """Evaluates readings that were marked bad without the device."""
         self._do(lambda alarms, now: alarms.read(readings, now))
 
     def lost(self, reason: str) -> None:
@@ -84,7 +84,7 @@ class PolledAlarms:
             self._do(lambda alarms, now: alarms.lost(now, reason))
 
     def ask(self, tag: str, name: str, request: Request) -> Change:
-        """Does what a person asks. Raises RequestError."""
+        """Carries out a person's request. Raises RequestError."""
         if self._alarms is None:
             raise RequestError("it is not known yet how the alarms of this device were before: try again")
         if not self._may_poll():
@@ -113,7 +113,7 @@ class PolledAlarms:
             self._note_errors(self._alarms.errors)
 
     def _note_errors(self, errors: Mapping[Key, str]) -> None:
-        """Says once what cannot be evaluated, and that it can be again."""
+        """Logs once that an alarm cannot be evaluated, and once that it can be again."""
         for key in errors.keys() - self._failing:
             self._log.warning("an alarm cannot be evaluated", tag=key[0], alarm=key[1], reason=errors[key])
         for key in self._failing - errors.keys():
@@ -126,7 +126,7 @@ class PolledAlarms:
                 self._said(change)
 
     def _now(self) -> int:
-        """The wall clock's time; one that was set is noticed by the other clock."""
+        """The wall clock's time; the monotonic clock shows whether it was set."""
         now = now_ms()
         offset = now - self._loop.time() * 1000
         moved = offset - self._offset
@@ -136,7 +136,7 @@ class PolledAlarms:
         return now
 
     def _arm(self, alarms: DeviceAlarms) -> None:
-        """Sets the timer by when something ends without a reading."""
+        """Sets the timer to when something changes without a reading."""
         self._due = alarms.due
         if self._timer is not None:
             self._timer.cancel()
@@ -148,7 +148,7 @@ class PolledAlarms:
     def _tick(self) -> None:
         if self._alarms is None:
             return
-        if not self._may_poll():  # it may be another's now
+        if not self._may_poll():  # another gateway may have the device now
             self._timer = self._loop.call_later(NOT_OURS_SECONDS, self._tick)
             return
         self._run(lambda alarms, now: alarms.tick(now), self._now())

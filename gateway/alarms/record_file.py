@@ -1,4 +1,4 @@
-"""The alarms' record, an SQLite file: the last word of each alarm, and the events that the spool does not have yet."""
+"""The alarms on disk, an SQLite file: the last message of each alarm, and the events not yet in the spool."""
 
 import sqlite3
 import time
@@ -21,27 +21,27 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
 
 
 class Contents(msgspec.Struct):
-    """Words by topic; events with their numbers; the paths of devices that were polled with this file."""
+    """Messages by topic; events with their numbers; the paths of devices that were polled with this file."""
 
-    words: dict[str, bytes] = {}
+    messages: dict[str, bytes] = {}
     events: list[tuple[int, str, bytes]] = []
     devices: set[str] = set()
 
 
 class Update(msgspec.Struct):
-    """What is to be written at once. A word that is None goes; `done` are numbers of events."""
+    """What to write in one transaction. A message that is None is deleted; `done` are numbers of events."""
 
-    words: dict[str, bytes | None] = {}
+    messages: dict[str, bytes | None] = {}
     events: list[tuple[int, str, bytes]] = []
     done: list[int] = []
     devices: dict[str, bool] = {}  # whether they are kept
 
     def __bool__(self) -> bool:
-        return bool(self.words or self.events or self.done or self.devices)
+        return bool(self.messages or self.events or self.done or self.devices)
 
     def add(self, later: "Update", most: int) -> None:
         """Takes in a later one; of the events the last `most`. What is done already is not written at all."""
-        self.words |= later.words
+        self.messages |= later.messages
         done = {*self.done, *later.done}
         events = self.events + later.events
         self.events = [event for event in events if event[0] not in done][-most:]
@@ -78,17 +78,17 @@ def _connected(file: Path) -> sqlite3.Connection:
 
 
 def contents(database: sqlite3.Connection) -> Contents:
-    """All that is in it, but for what we cannot have written. Raises sqlite3.Error."""
-    words = database.execute(f"SELECT topic, payload FROM word WHERE {_OURS}")  # noqa: S608  our own text
+    """All that is in it, except what this gateway cannot have written. Raises sqlite3.Error."""
+    messages = database.execute(f"SELECT topic, payload FROM word WHERE {_OURS}")  # noqa: S608  our own text
     events = database.execute(f"SELECT id, topic, payload FROM event WHERE {_OURS} ORDER BY id")  # noqa: S608
     devices = database.execute("SELECT path FROM device WHERE typeof(path) = 'text'")
-    return Contents(dict(words), events.fetchall(), {path for (path,) in devices})
+    return Contents(dict(messages), events.fetchall(), {path for (path,) in devices})
 
 
 def write(database: sqlite3.Connection, update: Update) -> None:
     """Writes it durably, all or nothing. Raises sqlite3.Error."""
-    said = [(topic, payload) for topic, payload in update.words.items() if payload is not None]
-    gone = [(topic,) for topic, payload in update.words.items() if payload is None]
+    said = [(topic, payload) for topic, payload in update.messages.items() if payload is not None]
+    gone = [(topic,) for topic, payload in update.messages.items() if payload is None]
     with database:
         database.executemany("INSERT OR REPLACE INTO word VALUES (?, ?)", said)
         database.executemany("DELETE FROM word WHERE topic = ?", gone)

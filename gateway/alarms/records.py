@@ -1,4 +1,4 @@
-"""What is known of the alarms, on disk: written by a thread, many at once; a disk that refuses stops no alarm."""
+"""Keeps alarms on disk: a thread writes, many at once. A failing disk stops no alarm."""
 
 import sqlite3
 from collections import deque
@@ -14,7 +14,7 @@ from gateway.delivery.spool_thread import SpoolThread
 from nexus.process import log
 from nexus.process.clock import now_ms
 
-ANSWER_SECONDS = 2.0  # a disk that takes longer hangs, and words leave without it
+ANSWER_SECONDS = 2.0  # a disk that takes longer counts as hung, and messages are published before they are on it
 OPEN_SECONDS = 5.0
 CLOSE_SECONDS = 0.5
 SETTLED_AT_ONCE = 2000
@@ -45,8 +45,8 @@ class Records:
         return found
 
     def keep(self, topic: str, payload: bytes, *, is_event: bool = True) -> int:
-        """Queues a word, which is an event too; gives the event's number."""
-        self._update.words[topic] = payload
+        """Queues a message for the disk, as an event too unless `is_event` is false; returns the event's number."""
+        self._update.messages[topic] = payload
         self.last += 1
         if is_event:
             self._update.events.append((self.last, topic, payload))
@@ -54,20 +54,20 @@ class Records:
 
     def forget(self, topic: str) -> None:
         """Queues that there is no such alarm any more."""
-        self._update.words[topic] = None
+        self._update.messages[topic] = None
 
     def device(self, path: str, *, is_ours: bool) -> None:
         """Queues whether the device is polled with this file."""
         self._update.devices[path] = is_ours
 
     def handed(self, number: int, batch: Batch) -> None:
-        """The event is on its way, as this batch."""
+        """The event was handed to the publisher, as this batch."""
         self._handed.append((number, batch))
         if len(self._handed) > MOST_EVENTS:
             self._update.done.append(self._handed.popleft()[0])
 
     async def store(self) -> None:
-        """Brings the disk up to date, as far as it allows."""
+        """Writes what is queued, as far as the disk allows."""
         self._settle()
         if not self._update:
             return
@@ -85,7 +85,7 @@ class Records:
             raise
 
     def close(self) -> None:
-        """Lets go of the file. What is queued is written, if the disk answers."""
+        """Writes what is queued, if the disk answers, and closes the file."""
         self._settle()
         update = self._update
 
@@ -99,7 +99,7 @@ class Records:
         self._thread.end(last, CLOSE_SECONDS)
 
     def _settle(self) -> None:
-        """What a crash leaves in the spool needs no second place."""
+        """Forgets the events that are safe in the spool, or have arrived."""
         for _ in range(min(len(self._handed), SETTLED_AT_ONCE)):
             number, batch = self._handed.popleft()
             if self._outbox.is_safe(batch):
@@ -119,7 +119,7 @@ class Records:
         record_file.write(self._database, update)
 
     def _fails(self, reason: str | None) -> None:
-        """Takes what became of writing; says once that it begins to fail, or ceases to."""
+        """Notes the result of a write; logs once when writing begins to fail, and once when it works again."""
         if reason is not None:
             metrics.alarm_record_failures.inc()
         if reason is not None and self.failing is None:

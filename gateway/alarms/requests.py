@@ -20,8 +20,8 @@ from nexus.requests.alarms import audit_payload, parse, readable
 from nexus.requests.allowance import Allowance
 from nexus.requests.answering import sender
 
-REQUESTS_A_SECOND = 1000  # for one device: all its alarms at once; what is more is counted, and nothing else
-STORE_SECONDS = 3.0  # an answer waits so long for the disk
+REQUESTS_A_SECOND = 1000  # for one device: all its alarms at once; requests beyond it are counted and dropped
+STORE_SECONDS = 3.0  # how long an answer waits for the disk
 
 
 class Target(NamedTuple):
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 class AlarmRequests:
     """Does each request at most once. Tasks belong to `group`; `record` takes audit records.
 
-    `speaks_for` tells whether it is for us to say of a device that nobody evaluates its alarms.
+    `speaks_for` tells whether it is up to us to say of a device that nobody evaluates its alarms.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class AlarmRequests:
         return True
 
     def _target(self, name: str) -> Target | None:
-        """The alarm, if it is for us to speak of."""
+        """The alarm, if it is up to us to answer for it."""
         levels = name.removeprefix(ROOT).split("/")
         found = [Target("/".join(levels[:-2]), *levels[-2:])] if len(levels) > 2 else []
         found.append(Target("/".join(levels[:-1]), "", levels[-1]))
@@ -96,9 +96,9 @@ class AlarmRequests:
         if (polled := self._alarms.polled(target.path)) is None:
             raise RequestError("nobody evaluates this alarm now: there is none of that name, or another takes over")
         change = polled.ask(target.tag, target.name, request)
-        with suppress(TimeoutError):  # a disk that refuses is told in /health; the state holds, in memory
+        with suppress(TimeoutError):  # /health reports a failing disk; the state is kept in memory
             async with asyncio.timeout(STORE_SECONDS):
-                await self._alarms.words.stored()
+                await self._alarms.messages.stored()
         return Answer(True, change.record.state, change.record.ts)
 
     def _audit(self, target: Target, by: str | None, request: Request | None, answer: Answer) -> None:

@@ -1,4 +1,4 @@
-"""The alarms' present words, retained: again after each connection, and where one did not arrive live."""
+"""Has the broker retain each alarm's latest message: after each connection, and where one did not arrive live."""
 
 import asyncio
 from collections.abc import Callable
@@ -14,13 +14,13 @@ from nexus.process import log
 
 LOOK_SECONDS = 0.5
 
-Present = Callable[[str, str], bytes]  # path and topic to the present word; empty for an alarm that is no more
+Present = Callable[[str, str], bytes]  # path and topic to the latest message; empty for an alarm that was removed
 
 
-class RetainedWords:
+class RetainedMessages:
     """`may_state` tells whether a device is ours at that moment: after a while without the broker another may have it.
 
-    `cleared` hears of the topics of which the broker retains nothing any more.
+    `cleared` is called with each topic on which the broker retains nothing any more.
     """
 
     def __init__(
@@ -35,23 +35,23 @@ class RetainedWords:
         self._control, self._blocked, self._may_state = control, blocked, may_state
         self._present, self._cleared = present, cleared
         self._dirty: dict[str, str] = {}  # the device's path, by topic
-        self._live: dict[str, tuple[str, Batch]] = {}  # words that are on their way, by topic
+        self._live: dict[str, tuple[str, Batch]] = {}  # messages in flight, by topic
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._log = log.get("alarms")
 
     def live(self, path: str, name: str, batch: Batch) -> None:
-        """A word leaves by itself; if the broker does not take it so, it is said again here."""
+        """A message is being published live; if the broker does not take it so, it is published again from here."""
         self._dirty.pop(name, None)
         self._live[name] = path, batch
 
     def say(self, path: str, name: str) -> None:
-        """The broker has another word than the present one."""
+        """The broker retains something else than the latest message, which is to be published."""
         self._dirty[name] = path
         self._changed.set()
 
     def release(self, path: str) -> None:
-        """A device is not ours any more: what the broker retains is the word of the gateway that has it."""
+        """A device is not ours any more: its new gateway publishes from now on."""
         for name in [name for name, owner in self._dirty.items() if owner == path]:
             del self._dirty[name]
             self._control.forget(name)
@@ -73,7 +73,7 @@ class RetainedWords:
             if batch.in_flight:
                 continue
             del self._live[name]
-            if not batch.retain:  # it goes, or went, by way of the disk
+            if not batch.retain:  # it goes, or went, through the spool, whose messages are not retained
                 self._dirty[name] = path
 
     async def _publish_dirty(self, connection: mqtt.Connection) -> None:
@@ -106,6 +106,6 @@ class RetainedWords:
         self._settle(name, payload)
 
     def _settle(self, name: str, payload: bytes) -> None:
-        """What the broker does not take, it does not retain either."""
+        """The topic is clear if the payload was empty: the broker took it, or retains nothing there anyway."""
         if not payload:
             self._cleared(name)

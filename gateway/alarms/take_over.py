@@ -1,4 +1,4 @@
-"""What the broker retains of a device's alarms, for the gateway that takes the device over."""
+"""Reads what the broker retains of a device's alarms, for the gateway that takes the device over."""
 
 import asyncio
 from contextlib import suppress
@@ -10,14 +10,14 @@ from nexus.mqtt import SubscriptionError
 from nexus.process import log
 
 CONNECT_SECONDS = 3.0  # for the first connection after the start; a broker that is away stops no alarm
-QUIET_SECONDS = 1.0  # no word for so long: these were all; some brokers send them a while after their SUBACK
+QUIET_SECONDS = 1.0  # without a message, these were all; some brokers send them a while after their SUBACK
 LONGEST_SECONDS = 3.0
 AT_ONCE = 200
-MOST_WORDS = 10_000  # of one device; the contract allows it 1,000 alarms
+MOST_MESSAGES = 10_000  # of one device; the contract allows it 1,000 alarms
 
 
 class TakeOver:
-    """Subscribes to a device's alarms for a moment, and takes what comes as retained, whatever it is."""
+    """Subscribes to a device's alarms for a moment, and collects the retained messages as they are."""
 
     def __init__(self) -> None:
         self._connection: mqtt.Connection | None = None
@@ -40,7 +40,7 @@ class TakeOver:
         self._connection = None
         self._connected.clear()
 
-    async def words(self, path: str) -> dict[str, bytes]:
+    async def retained(self, path: str) -> dict[str, bytes]:
         """What is retained below a device's alarms, by topic; nothing if the broker is away, or silent."""
         with suppress(TimeoutError):
             async with asyncio.timeout_at(max(self._until, self._clock())):
@@ -70,7 +70,7 @@ class TakeOver:
             return found
 
     def handle(self, message: mqtt.Message) -> bool:
-        """Takes a message if it is of an alarm."""
+        """Takes a message of an alarm; tells whether it was one."""
         name = message.topic
         if not name.startswith("alarm/"):
             return False
@@ -82,7 +82,7 @@ class TakeOver:
         return True
 
     def _hear(self, prefix: str, name: str, payload: bytes) -> None:
-        if (heard := self._heard.get(prefix)) is not None and len(heard) < MOST_WORDS:
+        if (heard := self._heard.get(prefix)) is not None and len(heard) < MOST_MESSAGES:
             heard[name] = payload
             self._last[prefix] = self._clock()
 

@@ -1,1 +1,1 @@
-"""Gateways of one group: who is there, who polls what, and what keeps two from one device."""
+"""Gateways of one group: who is alive, who polls what, and how no device is polled twice."""

@@ -15,7 +15,7 @@ class Catalogue:
     def __init__(self) -> None:
         self._chunks: dict[tuple[str, int], bytes] = {}
         self._counts: dict[str, int] = {}
-        self._wrong: set[str] = set()  # whose chunks, as they are, do not add up to it
+        self._wrong: set[str] = set()  # digests whose chunks so far do not add up
 
     def take(self, payload: bytes) -> None:
         """Keeps a chunk. Raises DecodeError."""
@@ -38,7 +38,7 @@ class Catalogue:
         parts: list[Chunk] = [decode_chunk(self._chunks[digest, number]) for number in numbers]
         found = {device: definition for part in parts for device, definition in part.devices.items()}
         if digest_of(found) != digest:
-            self._wrong.add(digest)  # looked at again when another chunk comes
+            self._wrong.add(digest)  # tried again when another chunk comes
             return None
         return found
 
@@ -64,8 +64,8 @@ class DevicesByKey:
 
 
 def definition(one: ConfiguredDevice) -> str:
-    """What is asked of a device, in one line: two gateways that agree on it may poll it for each other."""
+    """The definition of a device in one line: two gateways with the same one may poll it for each other."""
     device = one.device
     asked = (device.protocol, device.timeout, device.settings, device.tags, one.breaker, one.publish_options)
-    # Without them it is what older gateways make of the device, which share it during an upgrade.
+    # Without them the line equals that of older gateways, which share the device during an upgrade.
     return repr((*asked, *(more for more in (one.derived, one.alarms) if more)))

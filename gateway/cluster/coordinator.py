@@ -1,4 +1,4 @@
-"""Decides with the group which devices are ours to poll, as members and device files come and go."""
+"""Agrees with the group on which devices we poll, as members and device files change."""
 
 import asyncio
 import secrets
@@ -105,20 +105,20 @@ class GroupCoordinator:
         return contract.key(path) in self._devices.by_key
 
     def speaks_for(self, path: str) -> bool:
-        """Whether it is for us to say that nobody polls the device: whoever would execute a write is gone."""
+        """Whether it is up to us to report that nobody polls the device, so that writes to it are refused."""
         return self.has(path) and self._membership.speaks_for(contract.key(path))
 
     def may_state(self, path: str) -> bool:
-        """Whether it is for us, at this moment, to say how a device is; or that it is in nobody's files any more."""
+        """Whether it is up to us, now, to publish a device's state, or that it is in nobody's files any more."""
         return not self.has(path) or self._membership.may_state(contract.key(path), boottime())
 
     def may_poll(self) -> bool:
-        """Whether what was decided last still holds: not so after the process was stopped for a while."""
+        """Whether the last decision still holds: not after the process was suspended for a while."""
         return boottime() < self._membership.polls_until()
 
     @property
     def content(self) -> Presence:
-        """What may be announced of us now: polling of all else has stopped."""
+        """What we may announce now: polling of everything else has stopped."""
         return self._content
 
     def wake(self) -> None:
@@ -126,16 +126,16 @@ class GroupCoordinator:
         self._changed.set()
 
     def problems(self) -> list[str]:
-        """What a person has to see to."""
+        """What needs a person's attention."""
         return self._problems.all
 
     def reload(self, configured: Iterable[ConfiguredDevice]) -> None:
-        """Takes changed device files. Unchanged devices go on undisturbed."""
+        """Takes changed device files. Unchanged devices continue undisturbed."""
         self._devices.reload(configured)
         self._membership.has(self._devices.marks)
         self._changed.set()
 
-    # The broker's side.
+    # Broker side.
 
     async def join(self, connection: mqtt.Connection) -> None:
         """Subscribes to the members' presences; `run` announces ours."""
@@ -163,7 +163,7 @@ class GroupCoordinator:
             await self._list.clear(connection)
 
     def handle(self, message: mqtt.Message) -> bool:
-        """Takes a message if it is a member's."""
+        """Takes a message of a member; tells whether it was one."""
         if (found := topic.member_of(self._group, message.topic)) is None:
             return False
         member, is_chunk = found
@@ -188,14 +188,14 @@ class GroupCoordinator:
         now = boottime()
         if member == self._member and presence.id == self._membership.id:
             if presence.state == "lost":
-                self._announced = None  # an older connection of ours ended only now
+                self._announced = None  # the will of an older connection of ours, which ended only now
             for number, sent in self._sent:
                 if number == presence.seq:
                     self._membership.showed("broker", sent)
         if not self._membership.note("broker", member, presence, now, retained=retained):
             raise DecodeError("too many members, or too many of one user")
 
-    # What follows.
+    # Decisions.
 
     async def run(self, pollers: PollerManager) -> None:
         """Polls what is ours, for ever. Stops polling before it announces: peers start on the announcement."""
@@ -226,7 +226,7 @@ class GroupCoordinator:
                     await self._changed.wait()
 
     async def beat(self) -> None:
-        """Publishes our presence, for ever; also while pollers are being stopped."""
+        """Publishes our presence for ever, even while pollers are being stopped."""
         while True:
             now, said = boottime(), self._announced
             due = said is None or said[0] != self._content or said[1] + self._heartbeat <= now
@@ -251,11 +251,11 @@ class GroupCoordinator:
 
     async def _say(self, connection: mqtt.Connection, now: float) -> None:
         content = self._content
-        word = replace(content, seq=self._membership.next_number())
-        self._sent.append((word.seq, now))
+        presence = replace(content, seq=self._membership.next_number())
+        self._sent.append((presence.seq, now))
         with suppress(mqtt.MqttError, TimeoutError):
             async with asyncio.timeout(TICK_SECONDS):
-                answer = await connection.publish(self.topic, encode_presence(word), retain=True, urgent=True)
+                answer = await connection.publish(self.topic, encode_presence(presence), retain=True, urgent=True)
                 self._control.sent(self.topic)
             self._announced = (content, now)
             answer.add_done_callback(lambda answer: self._acknowledged(answer, now))
@@ -272,7 +272,7 @@ class GroupCoordinator:
             self._membership.confirmed("broker", sent)
 
     def _tell_devices(self) -> None:
-        """Where peers have other lists, everybody publishes its own."""
+        """Publishes our device list if a peer has another one."""
         connection = self._connection
         if connection is None or not self._membership.may_speak(boottime()) or self._is_left_out():
             return
@@ -286,7 +286,7 @@ class GroupCoordinator:
             if (found := self._catalogue.find(digest)) is not None:
                 self._membership.lists.details(found)
 
-    # The Leases' side.
+    # Lease side.
 
     async def witness(self) -> None:
         """Renews our Lease and reads the others', for ever."""

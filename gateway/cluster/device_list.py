@@ -1,4 +1,4 @@
-"""Publishes our list of devices in chunks where others have another one: peers need it to take devices."""
+"""Publishes our device list in chunks when peers have another one: they need it to take devices over."""
 
 import asyncio
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ class DeviceList:
         self._in_flight.clear()
 
     def tell(self, connection: mqtt.Connection, digest: str, marks: Mapping[Key, Mark]) -> None:
-        """Sends what there is room for."""
+        """Sends as much as the send quota allows."""
         if self._announced != digest:
             self._announced = digest
             self._pending = dict(enumerate(contract.chunks(marks)))

@@ -24,5 +24,5 @@ class InstanceFile:
             self._kept = instance
             with suppress(OSError):
                 self._file.touch(0o600)
-                self._file.chmod(0o600)  # that of an older version
+                self._file.chmod(0o600)  # written by an older version
                 self._file.write_text(f"{member}\n{instance}")

@@ -77,11 +77,11 @@ class LeaseWitness:
         due = now - self._renewed >= lease * RENEWALS
         if self._membership.may_speak(now) and (due or self._news.is_set()):
             self._news.clear()
-            word = replace(self._owner.content, seq=self._membership.next_number())
-            await self._leases.renew(self._member, word, WORTH * lease)
+            presence = replace(self._owner.content, seq=self._membership.next_number())
+            await self._leases.renew(self._member, presence, WORTH * lease)
             self._membership.confirmed("leases", now)
             is_first, self._renewed = self._renewed == float("-inf"), now
-            if is_first:  # who began at the same moment is listed by now, or will find us
+            if is_first:  # a peer that started at the same moment is listed by now, or will find us
                 await self._list()
         while self._gone:
             await self._leases.clear(self._gone.pop())

@@ -28,7 +28,7 @@ _MOST_BYTES = 4 * 1024 * 1024
 
 
 class LeasesError(Exception):
-    """The API server is away, or refuses us. The text is for the operator."""
+    """The API server is away, or refuses the request. The text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ class Lists:
         self.digest = digest({})
 
     def has(self, devices: Mapping[Key, Mark]) -> None:
-        """Our device files have these."""
+        """Takes the devices of our files."""
         self.ours, self.digest = dict(devices), digest(devices)
 
     def details(self, devices: Mapping[Key, Mark]) -> None:

@@ -7,7 +7,7 @@ from nexus.contract.presence import Presence
 from nexus.contract.topic import user_of
 
 MOST_MEMBERS = 1000
-MOST_OF_A_USER = 20  # so that no credential takes every place
+MOST_OF_A_USER = 20  # so that no single credential can take every place
 
 Name = Literal["broker", "leases"]
 
@@ -23,15 +23,15 @@ class Peer:
     known: float
     met: float = float("-inf")
     since: float = float("-inf")
-    lost: bool = False  # the broker says that its connection is gone
+    lost: bool = False  # the broker has published its last will
     live: bool = False
     last_heard: dict[Name, float] = field(default_factory=dict)
-    words: dict[Name, tuple[str, int]] = field(default_factory=dict)  # id and number that each witness showed last
+    shown: dict[Name, tuple[str, int]] = field(default_factory=dict)  # last id and number, by witness
     granted: str | None = None  # the token that we have made room for
 
     def note(self, witness: Name, presence: Presence, now: float) -> None:
         self.last_heard[witness] = now
-        self.words[witness] = (presence.id, presence.seq)
+        self.shown[witness] = (presence.id, presence.seq)
 
     def lease(self, ours: float) -> float:
         """A member known only from a retained presence has to renew within our own lease, whatever it announces."""
@@ -92,15 +92,15 @@ class Peers:
             peer.lost = False
         if peer.presence.id != presence.id or peer.presence.state == "lost":
             if retained and peer.live:
-                return  # an old one, by the slower witness
+                return  # an old presence, from the slower witness
             if peer.presence.id != presence.id:
                 self._remember(member, peer.presence.id, peer.presence.seq)
                 peer.granted, peer.since = None, now
             peer.presence, peer.live = presence, not retained
             peer.note(witness, presence, now)
             return
-        word = peer.words.get(witness)
-        if word is None or word[0] != presence.id or presence.seq > word[1]:
+        shown = peer.shown.get(witness)
+        if shown is None or shown[0] != presence.id or presence.seq > shown[1]:
             peer.live |= presence.seq > peer.presence.seq
             peer.note(witness, presence, now)
         if presence.seq > peer.presence.seq:

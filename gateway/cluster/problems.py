@@ -1,4 +1,4 @@
-"""What a person has to see to in the group; each is logged once."""
+"""Problems of the group that need a person's attention; each is logged once."""
 
 from gateway import metrics
 from nexus.process import log
@@ -18,7 +18,7 @@ class Problems:
         return list(self._problems.values())
 
     def note(self, kind: str, text: str | None) -> None:
-        """Notes, once, what a person has to see to; None when it is over."""
+        """Notes and logs a problem once; None when it is over."""
         if text is None:
             self._problems.pop(kind, None)
         elif self._problems.get(kind) != text:
@@ -26,7 +26,7 @@ class Problems:
             self._log.error("the group has a problem", problem=text)
 
     def refuse(self, place: str, reason: str) -> None:
-        """Notes what no gateway can have sent, and where."""
+        """Notes a presence that no gateway can have sent, and where."""
         metrics.presences_refused.inc()
         if self._refused_at is None:
             self._log.error("an invalid presence was refused", where=place, reason=reason)
@@ -35,7 +35,7 @@ class Problems:
             self._problems["presence"] = f"{place} holds an invalid presence: {reason}"
 
     def accept(self, place: str) -> None:
-        """What was refused there has been replaced."""
+        """What was refused there has been replaced by a valid presence."""
         if self._refused_at == place:
             self._refused_at = None
             del self._problems["presence"]

@@ -1,4 +1,4 @@
-"""Shows how the group is: in metrics, and as problems for a person to see to."""
+"""Reports the state of the group: as metrics, and as problems that need a person's attention."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from gateway.config.devices import ConfiguredDevice
 from nexus.contract.presence import Key
 
 SAID_NAMES = 5
-LIST_SECONDS = 15.0  # a member's device list should have come after so long
+LIST_SECONDS = 15.0  # by then a member's device list should have arrived
 
 
 class Report:

@@ -6,7 +6,7 @@ from nexus.contract.presence import Presence
 
 
 class Twin:
-    """Of two with one name, the one with the lower id goes on."""
+    """Of two gateways with one name, the one with the lower id continues."""
 
     def __init__(self) -> None:
         self._peer: Peer | None = None
@@ -26,7 +26,7 @@ class Twin:
         elif presence.state == "left":
             self._peer = None
             return
-        elif presence.state == "lost" or peer.words.get(witness) == (presence.id, presence.seq):
+        elif presence.state == "lost" or peer.shown.get(witness) == (presence.id, presence.seq):
             return
         else:
             peer.live, peer.presence = True, presence

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from gateway.cluster.peers import Name, Peer
 
 MARGIN_SECONDS = 1.0  # between the end of a lease at its holder and at its peers
-UNREADABLE_LEASES = 6  # a witness that we cannot read counts as silent after so many leases
-UNVOUCHED_LEASES = 6  # for so many we make room for a member without a Lease, and for twice as many wait for it to
+UNREADABLE_LEASES = 6  # leases after which a witness that we cannot read counts as silent
+UNVOUCHED_LEASES = 6  # leases: how long to make room for a member without a Lease; twice as long we wait for it
 
 
 @dataclass(slots=True)
@@ -20,14 +20,14 @@ class Witness:
     acked: float = field(default=float("-inf"))  # when we sent the last presence that it confirmed
     since: float | None = None  # it has shown us everything since then …
     seen: float | None = None  # … up to then
-    is_mutual: bool = False  # that is later than our own presence there: who starts beside us is shown, or is shown us
+    is_mutual: bool = False  # later than our own presence there: of two that start at once, one sees the other
 
     def confirmed(self, sent: float) -> None:
         """It has the presence that we sent then."""
         self.acked = max(self.acked, sent)
 
     def showed(self, sent: float, lease: float) -> None:
-        """It has shown us everything up to then: our own presence of that moment came back."""
+        """It has shown us everything up to then: our own presence of that time came back."""
         if self.seen is None or self.since is None or sent - self.seen > lease * self.leases:
             self.since = self.seen = sent
         self.seen = max(self.seen, sent)
@@ -42,7 +42,7 @@ class Witness:
 
 
 class Witnesses:
-    """All that there are, for a gateway with this lease."""
+    """All witnesses of a gateway with this lease."""
 
     def __init__(self, lease: float, *, leases: bool) -> None:
         self._lease = lease

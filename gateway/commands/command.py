@@ -22,14 +22,14 @@ from nexus.requests.allowance import Allowance
 from nexus.requests.answering import sender
 
 WAITING = 16  # writes that may wait for one device
-COMMANDS_A_SECOND = 20  # for one device; what is more is counted, and nothing else
-STOP_SECONDS = 1.0  # at a stop, what a device is being told has so long
+COMMANDS_A_SECOND = 20  # for one device; requests beyond it are counted and dropped
+STOP_SECONDS = 1.0  # at a stop, for writes that are under way
 
 Record = Callable[[str, bytes], object]
 
 
 class Audit(msgspec.Struct):
-    """What is kept of a write: who asked for what, what the device held before and after."""
+    """The audit record of a write: who asked for what, and what the device held before and after."""
 
     id: str
     ts: int
@@ -99,7 +99,7 @@ class Commands:
         task.add_done_callback(self._tasks.discard)
 
     async def stop(self) -> None:
-        """Takes nothing more; ends what waits, and waits a moment for what is under way."""
+        """Takes no more requests; refuses those that wait, and gives those under way a moment."""
         self._stopping = True
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=STOP_SECONDS)
@@ -128,7 +128,7 @@ class Commands:
     async def _in_turn(
         self, poller: Poller | None, path: str, name: str, request: Request, until: float
     ) -> tuple[Answer, str]:
-        """Waits for the device's turn, and writes. Raises WriteError for what is not even tried."""
+        """Waits for the request's turn, and writes. Raises WriteError if the write is not even tried."""
         if poller is None:
             raise WriteError("no gateway polls this device now, another is taking over: try again")
         turns = self._turns.setdefault(path, _Turns())
@@ -148,7 +148,7 @@ class Commands:
                 self._turns.pop(path, None)
 
     async def _written(self, poller: Poller, path: str, name: str, request: Request) -> tuple[Answer, str]:
-        """One write, recorded whatever becomes of it."""
+        """One write, recorded whatever its outcome."""
         result = "failed"
         unknown = Written(False, None, None, now_ms(), "interrupted: it is not known whether the value was written")
         written = unknown

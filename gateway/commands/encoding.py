@@ -11,7 +11,7 @@ _MOST_BITS_SHOWN = 128
 
 
 def truth(value: Value, kind: str) -> bool:
-    """A boolean, and nothing that merely could be read as one. Raises WriteError."""
+    """A boolean, and nothing that could merely be read as one. Raises WriteError."""
     if not isinstance(value, bool):
         raise WriteError(f"{shown(value)} is not a boolean: a {kind} takes true or false")
     return value
@@ -29,7 +29,7 @@ def whole(value: Value, low: int, high: int, kind: str) -> int:
     number = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif isinstance(value, float) and value.is_integer():  # neither infinity nor NaN is
+    elif isinstance(value, float) and value.is_integer():  # infinity and NaN are not
         number = int(value)
     if number is None or not low <= number <= high:
         raise WriteError(f"{shown(value)} does not fit: {kind} takes whole numbers from {low} to {high}")

@@ -1,4 +1,4 @@
-"""What a command asks for, read strictly: it is a request, or refused with what would be right. Pure."""
+"""Reads commands strictly: each is a valid request, or is refused with what would be right. Pure."""
 
 from dataclasses import dataclass
 from math import isfinite
@@ -14,7 +14,7 @@ from nexus.contract.reading import Value
 from nexus.mqtt import Message
 from nexus.requests.answering import sender
 
-VALID_SECONDS = 10.0  # after it was asked; what waited for longer is no longer what somebody wants now
+VALID_SECONDS = 10.0  # after the request was made; an older one may no longer be what anybody wants
 _LARGEST_INTEGER = 2**64
 
 
@@ -32,9 +32,9 @@ class Request:
 
 
 def parse(message: Message, now_ms: float) -> Request:
-    """Reads a command. Raises WriteError for what is not to be executed; the text is for who asked."""
+    """Reads a command. Raises WriteError if it must not be executed; the text is for the requester."""
     if message.retain:
-        # It would stay with the broker, and be executed by whoever does not refuse it.
+        # The broker would keep it, and it would be executed again by whoever does not refuse it.
         raise WriteError("a retained request is not executed: publish it without the retain flag, and clear the topic")
     payload = _decoded(message.payload)
     for value in (payload.v, payload.ts, payload.expected):
@@ -61,7 +61,7 @@ def _is_sayable(value: Value) -> bool:
 
 
 def _seconds(asked_ms: float | None, expiry: int | None, now_ms: float) -> float:
-    """For how long the request is still valid."""
+    """How many seconds the request is still valid."""
     valid = VALID_SECONDS if expiry is None else min(VALID_SECONDS, float(expiry))
     if asked_ms is None:
         return valid

@@ -11,7 +11,7 @@ from gateway.drivers.driver import DeviceError, Read, Tag, WriteError
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.clock import now_ms
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between two looks at what the device holds now
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 0.5  # seconds between two reads
 
 
 Write = Callable[[Tag, Value], Awaitable[Value]]

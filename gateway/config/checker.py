@@ -1,4 +1,4 @@
-"""Checks device files that are not on disk yet, as `nexus check` does: in a process of its own, as a reload is."""
+"""Checks device files that are not on disk yet, as `nexus check` does, in a process of its own."""
 
 import asyncio
 import difflib

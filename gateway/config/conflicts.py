@@ -1,4 +1,4 @@
-"""What is wrong between devices, each of which is right by itself: topics that meet, and lines that carry too much."""
+"""Conflicts between devices that are each valid: topics that collide, and lines with too much to carry."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ Checked = Sequence[tuple[SourceLocation, Device, Driver]]
 
 
 def refuse_doubles(locations: Sequence[SourceLocation]) -> None:
-    """No two devices have one name or path, whatever else is wrong with them."""
+    """Reports devices that share a name or path, whatever else is wrong with them."""
     names: dict[str, SourceLocation] = {}
     paths: dict[str, str] = {}
     for location in locations:
@@ -28,7 +28,7 @@ def refuse_doubles(locations: Sequence[SourceLocation]) -> None:
 
 
 def refuse_twins(devices: Sequence[tuple[SourceLocation, Device, Sequence[str]]]) -> None:
-    """No tag has the path of another device. Each device comes with the names of all its tags, derived ones too."""
+    """Reports tags whose topic is another device's. Each device comes with all its tags' names, derived ones too."""
     paths = {device.path: device for _, device, _ in devices}
     # Only below a device's path can a tag have the topic of another device.
     above = {path.rpartition("/")[0] for path in paths}
@@ -41,13 +41,13 @@ def refuse_twins(devices: Sequence[tuple[SourceLocation, Device, Sequence[str]]]
 
 
 def refuse_impossible(devices: Checked) -> None:
-    """Where the time of the requests is known, it must fit into the interval."""
-    load: dict[str | int, float] = {}  # by line; a device without one has its own
+    """Reports lines whose requests take longer than the interval, where their time is known."""
+    load: dict[str | int, float] = {}  # by line; a device without a shared line has its own
     for index, (location, device, driver) in enumerate(devices):
         try:
             needed = sum((request.seconds or 0) / request.interval for request in driver.requests(device))
             line = driver.bus(device.settings)
-        except Exception as error:  # a driver's fault costs its device
+        except Exception as error:  # a fault in a driver affects its device only
             location.fault(None, drivers.unchecked(device.protocol, error))
             continue
         before = load.get(line or index, 0.0)

@@ -1,4 +1,4 @@
-"""A device as people are told of it: nothing of its settings but where it is. Pure."""
+"""The description of a device for people: of its settings, only where it is. Pure."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from nexus.readings.definition import DerivedTag
 
 
 def describe(one: ConfiguredDevice, group: str, gateway: str, now_ms: int) -> Description:
-    """What to say of a device that the member `gateway` of `group` polls."""
+    """The description of a device that the member `gateway` of `group` polls."""
     device, driver = one.device, one.driver
     limits = _limits(one.alarms)
     return Description(
@@ -36,12 +36,12 @@ def _tag(tag: Tag, kind: str | None, alarms: Sequence[AlarmLimit]) -> TagDescrip
 
 
 def _derived(tag: DerivedTag, alarms: Sequence[AlarmLimit]) -> TagDescription:
-    """What it is calculated by stands where others have their address, in the words of its file."""
+    """Its expression or total, as written in its file, takes the place of the address."""
     return TagDescription(tag.name, f"{tag.kind}: {tag.expression.text}", tag.unit, alarms=tuple(alarms))
 
 
 def _limits(alarms: Sequence[AlarmDefinition]) -> defaultdict[str, list[AlarmLimit]]:
-    """By tag; a limit that is the value of another tag is none that could be told."""
+    """Fixed limits by tag; a limit that is the value of another tag is left out."""
     found: defaultdict[str, list[AlarmLimit]] = defaultdict(list)
     for one in alarms:
         match one.condition:

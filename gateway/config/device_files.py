@@ -1,4 +1,4 @@
-"""Device files on disk: what is read of them, how a change is noticed, and the last good ones, kept for a bad day."""
+"""Device files on disk: a digest that shows changes, and copies of the last good ones."""
 
 import json
 import os
@@ -12,7 +12,7 @@ __all__ = ["Files", "digest", "keep", "kept_files", "place", "read", "signature"
 
 
 def digest(files: Mapping[Path, bytes]) -> str:
-    """Of names and contents, 16 characters."""
+    """A digest of names and contents, 16 characters."""
     found = sha256()
     for file in sorted(files):
         found.update(b"%b\0%d\0" % (os.fsencode(file.name), len(files[file])) + files[file])
@@ -42,7 +42,7 @@ def keep(files: Mapping[Path, bytes], kept: Path) -> None:
 
 
 def kept_files(kept: Path) -> Files | None:
-    """The files that were good last, under their own names; None when there are none."""
+    """The last good files, under their own names; None when there are none."""
     try:
         found = json.loads(content(kept, 2 * MOST_BYTES))
         return {Path(file): text.encode() for file, text in found.items()} or None

@@ -32,14 +32,14 @@ from nexus.contract import topic
 from nexus.process.errors import ConfigError
 from nexus.readings.definition import DerivedTag
 
-MOST_TAGS = 2_500_000  # a template of thousands of tags, in thousands of devices, is a slip
+MOST_TAGS = 2_500_000  # a template of thousands of tags in thousands of devices is a mistake
 
 M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True)
 class ConfiguredDevice:
-    """A device that is ready to be polled, with the tags that are derived from its own, in the order in which they are
+    """A device that is ready to be polled, with the tags derived from its own, in the order in which they are
     calculated; `digest` is that of what its files say of it.
     """
 
@@ -59,7 +59,7 @@ class ConfiguredDevice:
 
 @dataclass
 class _Found:
-    """What the files hold, before it is checked."""
+    """The content of the files, before it is checked."""
 
     diagnostics: Diagnostics
     folders: SecretFolders
@@ -69,7 +69,7 @@ class _Found:
 
 
 def load(path: Path, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> tuple[ConfiguredDevice, ...]:
-    """Reads a device file, or a directory of them. Raises ConfigError with all that is wrong, a line each."""
+    """Reads a device file, or a directory of them. Raises ConfigError that lists every mistake, one a line."""
     return read(path, environment, prefix)[1]
 
 
@@ -79,7 +79,7 @@ def read(
     prefix: str = PREFIX,
     diagnostics: Diagnostics | None = None,
 ) -> tuple[Files, tuple[ConfiguredDevice, ...]]:
-    """The files beside what they say; warnings are left in `diagnostics`. Raises ConfigError."""
+    """The files and the devices in them; warnings are left in `diagnostics`. Raises ConfigError."""
     diagnostics = Diagnostics() if diagnostics is None else diagnostics
     files = device_files.read(path, diagnostics)
     return files, build(files, path, environment, prefix, diagnostics)
@@ -117,7 +117,7 @@ def build(
 
 
 def described(files: Files, environment: Mapping[str, str] = os.environ, prefix: str = PREFIX) -> list[Block]:
-    """What the files say of each device, completed by its template; of files that `build` takes."""
+    """Each device's keys, completed by its template; for files that `build` accepts."""
     found = _Found(Diagnostics(), secret_files.folders(next(iter(files)), environment))
     reader = Reader(found.diagnostics, environment, allowed(prefix))
     for file, data in files.items():
@@ -165,7 +165,7 @@ def _devices(found: _Found) -> list[tuple[SourceLocation, ConfiguredDevice]]:
             if completed is None:
                 continue
             device = _device(completed, found)
-        except Exception as error:  # of a driver, or ours: it costs this one device
+        except Exception as error:  # a fault of the driver, or ours, affects this device only
             location.fault(None, drivers.unchecked(raw.get("protocol"), error))
             continue
         if device is not None:
@@ -202,7 +202,7 @@ def _device(location: SourceLocation, found: _Found) -> ConfiguredDevice | None:
         model = driver.settings[raw["protocol"]]
         settings = location.checked(model, own, DeviceKeys.model_fields, found.folders)
         assumed = settings or without_wrong_keys(model, own)
-    # What is wrong with the device does not hide what is wrong with its tags.
+    # Mistakes in the device's keys do not hide those in its tags.
     reader = Tags(location, keys, driver, assumed, is_whole=settings is not None)
     tags = reader.read(raw.get("tags"))
     derived = read_derived(reader.derived, reader.known, TagKeys.model_fields)
@@ -232,7 +232,7 @@ def _check_length(location: SourceLocation, path: str, names: Iterable[str]) -> 
 
 
 def _check_topic(location: SourceLocation) -> None:
-    """The device's name and path, whatever else is wrong with it."""
+    """Checks the device's name and path, whatever else is wrong with it."""
     for key in ("name", "path"):
         name = location.block.get(key)
         if not isinstance(name, str):

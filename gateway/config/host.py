@@ -10,7 +10,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 
 def checked(text: str) -> str:
-    """The same text. Raises ValueError that says what would be right."""
+    """Validates a host. Raises ValueError that says what would be right."""
     if "://" in text:
         raise ValueError(f"{text!r} is a URL: write the name or the address only, like 192.168.1.10")
     if text.count(":") == 1 and not text.startswith("["):

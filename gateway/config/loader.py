@@ -16,7 +16,7 @@ from gateway.config.shared_tags import SharedTags
 from nexus.process.errors import ConfigError
 
 MOST_SECONDS = 120.0
-_TAGS_AT_ONCE = 50  # what is taken from the other process without a pause, about a millisecond
+_TAGS_AT_ONCE = 50  # taken from the other process without a pause: about a millisecond of work
 
 Parts = tuple[Any, ...]
 
@@ -31,12 +31,12 @@ class LoadJob:
     known: dict[str, bytes]
 
     def answers(self) -> Iterator[object]:
-        """Parts of the devices; or a text, which says what is wrong."""
+        """Batches of devices; or a text that says what is wrong."""
         return _answers(self)
 
 
 class Loader:
-    """Loads again and again; devices of which the files say the same stay the same objects."""
+    """Loads device files; devices that have not changed stay the same objects."""
 
     def __init__(self, path: Path, prefix: str, kept: Path | None) -> None:
         self._path = path
@@ -44,7 +44,7 @@ class Loader:
         self._kept = kept
 
     async def load(self, current: tuple[ConfiguredDevice, ...]) -> tuple[ConfiguredDevice, ...]:
-        """The devices as the files say now. Raises ConfigError, whatever went wrong."""
+        """The devices as in the files now. Raises ConfigError, whatever went wrong."""
         known = {one.device.path: one for one in current}
         job = LoadJob(self._path, self._prefix, self._kept, {path: one.digest for path, one in known.items()})
         found: list[ConfiguredDevice] = []
@@ -80,7 +80,7 @@ async def _taken(frame: bytes, known: Mapping[str, ConfiguredDevice], shared: Sh
 
 
 def _answers(job: LoadJob) -> Iterator[object]:
-    """The devices, some at a time; or a text, which says what is wrong."""
+    """The devices, some at a time; or a text that says what is wrong."""
     try:
         files, configured = config.read(job.path, prefix=job.prefix)
     except ConfigError as error:

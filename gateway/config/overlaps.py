@@ -1,4 +1,4 @@
-"""Tags of a device that share part of their memory: hardly ever meant, and both can be read. Pure."""
+"""Tags of a device that overlap in its memory: readable, but hardly ever intended. Pure."""
 
 from collections.abc import Iterable, Iterator
 
@@ -6,7 +6,7 @@ from gateway.drivers.driver import Extent
 
 
 def overlaps(extents: Iterable[tuple[str, Extent]]) -> Iterator[tuple[str, str, Extent]]:
-    """Each tag that begins within another one, that other one, and where it is. The very same place is none.
+    """Each tag that begins within another one, with that other one and its place. The very same place is none.
 
     The same place under two names is how a value is read as two types, or at two intervals.
     """

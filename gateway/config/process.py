@@ -1,4 +1,4 @@
-"""Work on device files in a process of its own: it costs the polling no time, and no more memory than it may."""
+"""Runs work on device files in a process of its own, bounded in memory, so that polling is not delayed."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ _SIZE = 4
 
 
 class Job(Protocol):
-    """What to do; it can be pickled, and so can its answers."""
+    """What to do; the job and its answers can be pickled."""
 
     @property
     def path(self) -> Path:
@@ -59,7 +59,7 @@ async def run(job: Job) -> AsyncIterator[bytes]:
 
 def main(source: BinaryIO, target: BinaryIO) -> None:
     """The other process: a job comes in, answers go out, each after its size."""
-    gc.disable()  # it ends soon
+    gc.disable()  # the process ends soon
     os.nice(5)
     resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
     job: Job = pickle.loads(source.read())  # noqa: S301  from the gateway

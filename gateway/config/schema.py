@@ -1,4 +1,4 @@
-"""The keys of a device file that every protocol has, as operators write them."""
+"""The keys of device files that all protocols share, as operators write them."""
 
 from typing import Annotated, Any, Literal
 
@@ -10,7 +10,7 @@ from nexus.process.duration import EXAMPLES, PATTERN, Seconds, seconds
 from nexus.readings.report import Report
 
 SHORTEST_INTERVAL = 0.1
-_SMALLEST_SCALE = 1e-30  # its inverse must be a number, too
+_SMALLEST_SCALE = 1e-30  # its inverse must be finite too
 
 
 def _interval(text: object) -> float:
@@ -87,7 +87,7 @@ class TagKeys(BaseModel):
 
     @property
     def contradiction(self) -> str | None:
-        """What keys that are right by themselves cannot mean together."""
+        """Why keys that are each valid contradict each other."""
         if (said := silence_alone(self)) is not None:
             return said
         if (self.min is not None or self.max is not None) and not self.writable:
@@ -104,5 +104,5 @@ class TagKeys(BaseModel):
 
     @property
     def report(self) -> Report | None:
-        """By what the tag is reported; None for each reading."""
+        """When the tag is reported; None for every reading."""
         return report_of(self)

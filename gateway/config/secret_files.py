@@ -1,4 +1,4 @@
-"""The files that device files may name, so that whoever writes a device file cannot have any other file read."""
+"""Which files device files may name, so that their author cannot have any other file read."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class SecretFolders:
                 written.is_relative_to(folder) and written.resolve().is_relative_to(folder.resolve())
                 for folder in folders
             )
-        except (OSError, RuntimeError):  # links that lead in a circle
+        except (OSError, RuntimeError):  # a loop of symbolic links
             return False
 
 
@@ -47,7 +47,7 @@ def folders(path: Path, environment: Mapping[str, str] = os.environ) -> SecretFo
 
 
 def _absolute(path: Path) -> Path:
-    """As it is written: links stay."""
+    """An absolute path, with links unresolved."""
     return Path(os.path.normpath(path.absolute()))
 
 
@@ -67,7 +67,7 @@ def allowed(value: T, info: ValidationInfo) -> T:
 
 
 def password(file: Path) -> str:
-    """The one line of a file. Raises ValueError if it is not that, and OSError."""
+    """The single line of a file. Raises ValueError if it has more or none, and OSError."""
     with file.open("rb") as source:
         data = source.read(MOST_BYTES + 1)
     text = data.decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""Equal tags and alarms of many devices as one object: a template's take their memory once."""
+"""Equal tags and alarms of many devices as one object, so that a template's take memory once."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -7,13 +7,13 @@ T = TypeVar("T")
 
 
 class SharedTags:
-    """The tags, and what is said of tags, that there are so far."""
+    """The distinct tags, and objects about tags, seen so far."""
 
     def __init__(self) -> None:
         self._items: dict[Any, Any] = {}
 
     def of(self, items: Iterable[T]) -> tuple[T, ...]:
-        """The same, of which those that are equal to earlier ones are these."""
+        """The items, each replaced by an equal earlier one if there is one."""
         return tuple(map(self._known, items))
 
     def _known(self, one: T) -> T:

@@ -1,4 +1,4 @@
-"""The tags of a device, read as far as possible when the device itself is wrong."""
+"""Reads the tags of a device, as far as possible even when the device itself is wrong."""
 
 from pydantic import BaseModel
 
@@ -76,7 +76,7 @@ class Tags:
         location = self._location(raw)
         found = location.checked(TagKeys, raw)
         self._check_name(location, raw.get("name"))
-        # Neither does a wrong key of a tag hide a wrong address.
+        # A wrong key of a tag does not hide a wrong address either.
         keys = found or without_wrong_keys(TagKeys, raw)
         if found is None and keys is not None:
             _check_contradiction(location, keys)
@@ -124,7 +124,7 @@ class Tags:
 
 
 def _kind(driver: Driver, address: object) -> Kind | None:
-    """Of what kind a tag's values are, where the driver tells."""
+    """What kind of values a tag has, if the driver knows."""
     if (written := driver.type_of(address)) is None:
         return None
     if driver.is_number(address):

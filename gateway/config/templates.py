@@ -1,4 +1,4 @@
-"""Templates of device files: the keys and tags that devices take from them."""
+"""Templates in device files: keys and tags that devices take over."""
 
 from nexus.config.block import Block, merged
 from nexus.config.diagnostics import shown
@@ -6,14 +6,14 @@ from nexus.config.location import SourceLocation
 
 
 class Templates:
-    """Those of all files, by name."""
+    """The templates of all files, by name."""
 
     def __init__(self) -> None:
         self._found: dict[str, SourceLocation] = {}
         self._used: set[str] = set()
 
     def add(self, file: SourceLocation, listed: object) -> None:
-        """Takes those of a file."""
+        """Adds the templates of a file."""
         if not isinstance(listed, dict):
             file.fault("templates", "templates must be a mapping: name, then the keys that devices take from it")
             return
@@ -29,7 +29,7 @@ class Templates:
                 _check(self._found[name])
 
     def completed(self, device: SourceLocation) -> SourceLocation | None:
-        """The device's own keys over the template's; its tags join the template's, and replace those of one name."""
+        """The device's keys over the template's; its tags join the template's, or replace those of the same name."""
         raw = device.block
         if (name := raw.get("template")) is None:
             return device
@@ -53,7 +53,7 @@ class Templates:
         return sum(len(tags) for tags in listed if isinstance(tags, list))
 
     def warn_of_unused(self) -> None:
-        """What is wrong with a template shows in its devices only."""
+        """Warns of unused templates: their mistakes would go unnoticed."""
         for name, template in self._found.items():
             if name not in self._used:
                 template.warn(None, "no device uses it, so its keys are not checked")

@@ -23,5 +23,5 @@ CONNECTING = frozenset(
 
 
 def allowed(prefix: str = PREFIX) -> Allowed:
-    """Those whose names begin with `prefix`."""
+    """The variables whose names begin with `prefix`."""
     return Allowed(prefix, CONNECTING, "device files", "NEXUS_DEVICE_PREFIX")

@@ -1,4 +1,4 @@
-"""Watches the device files: a changed one is taken if it is right, and changes nothing if it is not."""
+"""Watches the device files: valid changes are applied, invalid ones change nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from nexus.process import guard, log
 from nexus.process.errors import ConfigError
 
 POLL_SECONDS = 1.0
-AGAIN_SECONDS = 30.0  # wrong ones are looked at again: what they name, such as a certificate, may be there by now
+AGAIN_SECONDS = 30.0  # wrong files are tried again: a file that they name, such as a certificate, may exist by now
 
 
 class ConfigWatcher:
@@ -31,7 +31,7 @@ class ConfigWatcher:
         self.changing = asyncio.Lock()
         self._loader = Loader(path, prefix, kept)
         self._seen = device_files.signature(path)
-        self.digest = ""  # of what is on disk
+        self.digest = ""  # of the files on disk
         self._error: str | None = None
         self._is_last_good = False
         self._configured: tuple[ConfiguredDevice, ...] = ()
@@ -39,18 +39,18 @@ class ConfigWatcher:
 
     @property
     def error(self) -> str | None:
-        """What is wrong with the files on disk; None while they are polled."""
+        """What is wrong with the files on disk; None while they are in use."""
         return self._error
 
     def problems(self) -> list[str]:
-        """What is wrong with the files on disk; the devices go on as they were."""
+        """What is wrong with the files on disk; polling continues as before."""
         if self._error is None:
             return []
         head = ["the device files are wrong: polling the last good ones"] if self._is_last_good else []
         return [*head, *self._error.splitlines()]
 
     def start(self) -> tuple[ConfiguredDevice, ...]:
-        """The devices to begin with: of the last good files if those on disk are wrong. Raises ConfigError without."""
+        """The devices to start with, from the last good files if those on disk are wrong. Raises ConfigError."""
         self.digest = self._digested()
         try:
             files, self._configured = config.read(self._path, prefix=self._prefix)
@@ -84,7 +84,7 @@ class ConfigWatcher:
             self._seen = now
 
     async def _reload(self, on_change: Callable[[tuple[ConfiguredDevice, ...]], None]) -> None:
-        """Takes the files as they are now; whatever keeps that from succeeding is a problem, and tried again."""
+        """Loads the files as they are now; any failure is noted as a problem, and tried again."""
         try:
             configured = await self._loader.load(self._configured)
             on_change(configured)
@@ -109,7 +109,7 @@ class ConfigWatcher:
         try:
             configured = config.build(files, self._path, prefix=self._prefix)
         except ConfigError:
-            raise error from None  # what is on disk is what has to be mended
+            raise error from None  # the files on disk are the ones to mend
         self._error, self._is_last_good = str(error), True
         metrics.config_error.set(1)
         metrics.last_good.set(1)

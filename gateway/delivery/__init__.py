@@ -1,1 +1,1 @@
-"""From a scan to a committed row: live messages, the spool, receipts, and what is sent again."""
+"""From a scan to a committed row: live messages, the spool, receipts, and the replay."""

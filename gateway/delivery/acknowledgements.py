@@ -1,4 +1,4 @@
-"""What a PUBACK means: decided, counted and logged in one place, for live messages and replayed ones."""
+"""Interprets PUBACKs in one place, for live and replayed messages: decides, counts and logs."""
 
 import asyncio
 from enum import Enum
@@ -9,7 +9,7 @@ from gateway.delivery.outbox import Wanted
 from nexus import mqtt
 from nexus.process import log
 
-PATIENCE_SECONDS = 30.0  # after an outage of the broker, for its subscribers to reconnect too
+PATIENCE_SECONDS = 30.0  # after an outage, for the broker's subscribers to reconnect too
 
 
 class Verdict(Enum):

@@ -19,7 +19,7 @@ from nexus import mqtt
 from nexus.process import guard, log
 from nexus.process.run import run_until, task_group
 
-ADOPT_SECONDS = 30.0  # who is started again has so long to find its own spool
+ADOPT_SECONDS = 30.0  # time for a restarted gateway to find its own spool
 AGAIN_SECONDS = 300.0
 _LOOK_SECONDS = 1.0
 

@@ -1,4 +1,4 @@
-"""Batches: what leaves as one device message, live also as a message a tag, and what the spool keeps. Pure."""
+"""Batches: published as one device message, or live as one message per tag, and kept in the spool. Pure."""
 
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
@@ -12,7 +12,7 @@ from nexus.contract.reading import Reading
 from nexus.contract.receipt import LARGEST_NUMBER
 
 READINGS_A_MESSAGE = 2000  # about 100 KB; brokers refuse packets beyond a limit, by default 1 MB
-ROW_BYTES = 40  # what a row costs beside its topic and payload, about
+ROW_BYTES = 40  # roughly what a row takes beside its topic and payload
 _tag = attrgetter("tag")
 
 
@@ -31,7 +31,7 @@ class Batch(msgspec.Struct, gc=False):
     readings: Sequence[Reading] = ()
     kept: bool = False  # on its way to the disk, or there
     in_flight: bool = False  # sent, or about to be, and not acknowledged
-    retain: bool = False  # the broker keeps it, but not what is sent again: that may be older than what it has
+    retain: bool = False  # retained if it is sent live; not when sent again, as the broker may have a newer one by then
 
     @property
     def last(self) -> int:
@@ -43,7 +43,7 @@ class Batch(msgspec.Struct, gc=False):
 
     @property
     def size(self) -> int:
-        """Bytes on disk, about."""
+        """Approximate bytes on disk."""
         return len(self.topic) + len(self.payload) + ROW_BYTES
 
     @property
@@ -52,7 +52,7 @@ class Batch(msgspec.Struct, gc=False):
         return len(self.topic.encode()) + len(self.payload)
 
     def encode(self) -> bytes:
-        """Makes the payload, once."""
+        """Encodes the payload, once."""
         if not self._payload and self.publish_options is not None:
             self._payload = codec.encode_device(self.readings, self.readings[0].time, self.publish_options.units)
         return self._payload
@@ -79,7 +79,7 @@ class Batch(msgspec.Struct, gc=False):
         ]
 
     def halved(self) -> "list[Batch]":
-        """Two batches with the same numbers as this one; none if it holds one reading, or cannot be divided."""
+        """Two batches with the numbers of this one; none if it holds one reading, or cannot be divided."""
         parts, number = [], self.first
         for payload, count in halves(self.payload, self.count) or ():
             parts.append(Batch(self.topic, payload, count, number, kept=self.kept))
@@ -130,7 +130,7 @@ def chunks(batches: Sequence[Batch], size: int) -> Iterator[list[Batch]]:
 
 
 def holes(first: int, last: int, batches: list[Batch]) -> list[tuple[int, int]]:
-    """The numbers of the range that no batch has: evicted, or never used."""
+    """The numbers of the range that are in no batch: evicted, or never used."""
     holes = []
     for batch in batches:
         if batch.first > first:

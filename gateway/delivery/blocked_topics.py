@@ -16,8 +16,8 @@ class BlockedTopics:
     """
 
     def __init__(self) -> None:
-        self._denied: dict[str, tuple[float, float]] = {}  # until when, and how long the next time
-        self._suspects: dict[str, float] = {}  # since when
+        self._denied: dict[str, tuple[float, float]] = {}  # blocked until, and for how long the next time
+        self._suspects: dict[str, float] = {}  # suspected since
         self._unmatched: set[str] = set()
         self._trial: str | None = None
         self._again_at = float("-inf")  # when the next denied topic may be tried
@@ -31,7 +31,7 @@ class BlockedTopics:
 
     @property
     def topics(self) -> list[str]:
-        """All topics that the replay leaves on the disk for now."""
+        """All topics that the replay leaves on disk for now."""
         return [*self._denied, *self._suspects, *self._unmatched]
 
     @property

@@ -1,14 +1,14 @@
-"""Batches that only the broker has: in no queue of ours, and not on disk. Pure."""
+"""Batches that only the broker has, neither our memory nor our disk. Pure."""
 
 from gateway.delivery.batch import Batch
 from nexus.contract.ranges import Ranges
 
 
 class BrokerOnly:
-    """Those in flight come back if they are not acknowledged. Of the others a receipt may still come."""
+    """Batches in flight are requeued if they are not acknowledged; for the others, a receipt may still come."""
 
     def __init__(self) -> None:
-        self._in_flight: dict[int, bool] = {}  # by number; whether memory had it, until its receipt
+        self._in_flight: dict[int, bool] = {}  # by number; true if evicted from memory before its receipt
         self._acknowledged = Ranges()
 
     @property
@@ -17,7 +17,7 @@ class BrokerOnly:
         return min(self._in_flight, default=None)
 
     def sent(self, batch: Batch) -> None:
-        """The batch is in flight, and nothing of ours has it."""
+        """The batch is in flight, and neither memory nor disk has it."""
         self._in_flight[batch.first] = False
 
     def evicted(self, batch: Batch, floor: int) -> None:
@@ -32,10 +32,10 @@ class BrokerOnly:
         """The batch is acknowledged; tells whether it still waits for a receipt."""
         if self._in_flight.pop(batch.first, False):
             self._acknowledged.add(batch.first, batch.last)
-        return self._acknowledged.holds(batch.first, batch.last)  # perhaps sent twice
+        return self._acknowledged.holds(batch.first, batch.last)  # it may have been sent twice
 
     def returned(self, batch: Batch) -> None:
-        """The batch is ours again, or done with."""
+        """The batch is in memory or on disk again, or done with."""
         self._in_flight.pop(batch.first, None)
 
     def lost(self, first: int, last: int) -> int:

@@ -1,4 +1,4 @@
-"""Publishes what the devices' tallies count: every while, and when a device or the gateway stops, like readings."""
+"""Publishes the devices' tallies, like readings: periodically, and when a device or the gateway stops."""
 
 import asyncio
 import secrets
@@ -29,11 +29,11 @@ class Completeness:
     def __init__(self, gateway: str, every: float, outbox: Outbox, record: Record) -> None:
         self._gateway, self._every, self._outbox, self._record = gateway, every, outbox, record
         self._tallies: dict[str, tuple[str, Tally]] = {}
-        self._earlier: dict[str, tuple[str, Tally]] = {}  # what is dropped of readings that these did not count
+        self._earlier: dict[str, tuple[str, Tally]] = {}  # dropped readings that these tallies did not count
         self._clock = asyncio.get_running_loop().time
         self._renewal = Renewal(every, self._clock())
         self._earlier_at = self._clock()
-        self._pending: tuple[int, Sent] | None = None  # what had been sent before some number
+        self._pending: tuple[int, Sent] | None = None  # what had been sent before a given number
         metrics.missing.set_function(lambda: self.missing(now_ms()))
 
     def of(self, path: str) -> Tally:
@@ -47,7 +47,7 @@ class Completeness:
             del self._tallies[path]
 
     def flush(self) -> None:
-        """Publishes all that is counted: the gateway stops."""
+        """Publishes all counts: the gateway stops."""
         for path in list(self._tallies):
             self._publish(path, now_ms())
         self._publish_earlier(now_ms())
@@ -67,7 +67,7 @@ class Completeness:
     def missing(self, now: int) -> int:
         """Readings of today (in UTC) that were due and will not come, as far as this process knows."""
         first = now // HOUR_MS // _DAY_HOURS * _DAY_HOURS
-        counted = [*self._tallies.values(), *self._earlier.values()]  # in another thread than that which counts
+        counted = [*self._tallies.values(), *self._earlier.values()]  # called in another thread than counts
         return sum(tally.missing(first) for _, tally in counted)
 
     def _publish(self, path: str, now: int, *, ended: bool = False) -> None:
@@ -76,7 +76,7 @@ class Completeness:
         self._say(path, tally.rows(run, now), ended=ended)
 
     def _publish_earlier(self, now: int) -> None:
-        """Rows of their own, with nothing but what was dropped."""
+        """Publishes drops of earlier runs, as rows that count nothing else."""
         self._earlier_at = self._clock()
         for path, (run, tally) in self._earlier.items():
             while rows := tally.rows(run, now):

@@ -27,10 +27,10 @@ from nexus.contract import topic
 from nexus.process import guard, log
 from nexus.process.run import task_group
 
-MOST_NAMED = 5  # topics of one kind, in what /health says
-OPEN_SECONDS = 10.0  # a spool that takes longer to open is waited for while devices are polled
+MOST_NAMED = 5  # topics of one kind that /health names
+OPEN_SECONDS = 10.0  # polling does not wait any longer for the spool to open
 FLUSH_SECONDS = 1.2  # at the end of a stop
-CLOCK_SECONDS = 60.0  # a clock that was set back by less is no problem
+CLOCK_SECONDS = 60.0  # a clock that was set back by less is not a problem
 
 
 class Delivery:
@@ -112,7 +112,7 @@ class Delivery:
             await self.states.leave(connection)
 
     async def settling(self, connection: mqtt.Connection) -> None:
-        """Goes on sending what is unconfirmed after the publisher has finished, until the connection is lost."""
+        """Keeps sending what is unconfirmed after the publisher has finished, until the connection is lost."""
         await self._replay(connection).run()
 
     def _replay(self, connection: mqtt.Connection) -> Replay:
@@ -121,7 +121,7 @@ class Delivery:
         )
 
     async def end(self) -> None:
-        """Gives the disk what only memory has; what it does not take in time is lost, and counted."""
+        """Writes to disk what only memory has; what it does not take in time is lost, and counted."""
         try:
             async with asyncio.timeout(FLUSH_SECONDS):
                 await self.outbox.flush()
@@ -145,7 +145,7 @@ class Delivery:
 
 
 def _named(topics: Collection[str]) -> str:
-    """Some topics by name, and how many more there are; not our receipt topic, which is a secret."""
+    """Some topics by name, and how many more; without our receipt topic, which is a secret."""
     shown = ["receipt/…" if name.startswith("receipt/") else name for name in islice(topics, MOST_NAMED)]
     more = f" and {len(topics) - MOST_NAMED} more" if len(topics) > MOST_NAMED else ""
     return ", ".join(shown) + more

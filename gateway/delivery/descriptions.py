@@ -20,7 +20,7 @@ from nexus.process import guard, log
 EXPIRY_SECONDS = 86_400
 AGAIN_SECONDS = 28_800.0
 LOOK_SECONDS = 1.0
-REFUSED_SECONDS = 60.0  # a broker that refuses one refuses all, as a rule
+REFUSED_SECONDS = 60.0  # a broker that refuses one usually refuses all
 
 Describe = Callable[[ConfiguredDevice, int], bytes]  # the payload, of at most so many bytes
 
@@ -35,7 +35,7 @@ class Descriptions:
         self, control: ControlTopics, blocked: BlockedTopics, may_state: Callable[[str], bool], describe: Describe
     ) -> None:
         self._control, self._blocked, self._may_state, self._describe = control, blocked, may_state, describe
-        self._devices: dict[str, ConfiguredDevice | None] = {}  # None: in no file any more, to be removed
+        self._devices: dict[str, ConfiguredDevice | None] = {}  # None: removed from the files, to be cleared
         self._dirty: dict[str, None] = {}
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -83,7 +83,7 @@ class Descriptions:
             del self._dirty[path]
             if self._control.is_excluded(topic.description(path), now):
                 if self._devices[path] is None:
-                    self.forget(path)  # the broker keeps none of it
+                    self.forget(path)  # the broker retains none
             elif not await self._say(connection, path, self._devices[path]):
                 await asyncio.sleep(REFUSED_SECONDS)
 
@@ -93,7 +93,7 @@ class Descriptions:
         if one is not None:
             try:
                 payload = self._describe(one, connection.maximum_packet_size)
-            except Exception as error:  # of a driver: it costs this description
+            except Exception as error:  # a fault in a driver costs this description only
                 guard.failed("device", f"describe {path}", error)
                 return True
         answer = await connection.publish(name, payload, retain=True, expiry=EXPIRY_SECONDS if one else 0)

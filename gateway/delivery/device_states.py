@@ -20,7 +20,7 @@ from nexus.process import log
 from nexus.process.clock import now_ms
 
 EXPIRY_SECONDS = 1800
-AGAIN_SECONDS = 600.0  # all are said again in this time, spread over it
+AGAIN_SECONDS = 600.0  # all are published again within this time, spread over it
 HANDOVER_SECONDS = 60
 _LOOK_SECONDS = 1.0
 
@@ -35,7 +35,7 @@ class DeviceStates:
         self._control, self._blocked, self._may_state = control, blocked, may_state
         self._states: dict[str, Status] = {}
         self._dirty: dict[str, None] = {}
-        self._ended: set[str] = set()  # said once more, and then nobody's
+        self._ended: set[str] = set()  # published once more, and then dropped
         self._connection: mqtt.Connection | None = None
         self._changed = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -116,7 +116,7 @@ class DeviceStates:
             name, status = topic.status(path), self._states[path]
             if self._control.is_excluded(name, self._clock()):
                 if path in self._ended:
-                    self.forget(path)  # the broker keeps no state of it
+                    self.forget(path)  # the broker retains no state of it
                 continue
             answer = await connection.publish(name, codec.encode_status(status), retain=True, expiry=EXPIRY_SECONDS)
             self._control.sent(name)

@@ -1,4 +1,4 @@
-"""Readings that are dropped on their way: in the metrics at once, and by topic and hour for whoever counts devices."""
+"""Readings dropped on their way: counted in the metrics at once, and by topic and hour for the devices' tallies."""
 
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -44,5 +44,5 @@ def _hours(batch: Batch) -> Mapping[int, int]:
         return by_hour(batch.readings)
     try:
         return Counter(time // HOUR_MS for time in codec.times(batch.payload))
-    except DecodeError:  # a damaged disk's
+    except DecodeError:  # from a damaged disk
         return {}

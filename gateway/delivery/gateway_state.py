@@ -9,11 +9,11 @@ from nexus import mqtt
 from nexus.contract.gateway_state import EVERY_SECONDS
 from nexus.process import guard, log
 
-EXPIRY_SECONDS = 3600  # what a gateway said last that never came back
+EXPIRY_SECONDS = 3600  # the last state of a gateway that never came back expires
 
 
 class StatePublisher:
-    """On `name`, what `report` gives. A state that the broker does not take is left to the next one."""
+    """Publishes `report()` on `name`. If the broker does not take a state, the next one replaces it."""
 
     def __init__(self, name: str, control: ControlTopics, report: Callable[[], Awaitable[bytes]]) -> None:
         self._name, self._control, self._report = name, control, report
@@ -28,7 +28,7 @@ class StatePublisher:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def leave(self, connection: mqtt.Connection) -> None:
-        """The gateway stops: there is no state of it any more. Raises MqttError."""
+        """Clears the state: the gateway stops. Raises MqttError."""
         if not self._control.is_excluded(self._name, self._clock()):
             await (await connection.publish(self._name, b"", retain=True))
 

@@ -1,4 +1,4 @@
-"""Keeps the disk up to date with an outbox, whatever the disk answers."""
+"""Stores an outbox on disk, again and again, whether the disk works or not."""
 
 import asyncio
 from time import monotonic
@@ -10,12 +10,10 @@ from gateway.delivery.spool_file import wall_clock
 from gateway.delivery.spool_gauges import SpoolGauges
 from nexus.process import log
 
-STORE_SECONDS = 0.25  # what a killed process loses at most, and how often the disk has to flush
+STORE_SECONDS = 0.25  # the most that a killed process loses, and how often the disk has to flush
 RETRY_SECONDS = 2.0
 EXPIRE_SECONDS = 10.0
-SET_ON_SECONDS = (
-    3600.0  # as often the numbers catch up with the wall clock: each time leaves a gap in the historian's book
-)
+SET_ON_SECONDS = 3600.0  # how often the numbers catch up with the wall clock; each time leaves a gap in them
 
 
 async def store(outbox: Outbox) -> None:

@@ -1,4 +1,4 @@
-"""Batches that were sent and are not acknowledged: the one way out, for live batches and replayed ones."""
+"""Batches that were sent and are not acknowledged; both live and replayed batches are sent here."""
 
 import asyncio
 from functools import partial
@@ -12,7 +12,7 @@ from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.outbox import Outbox
 from nexus import mqtt
 
-PUBACK_SECONDS = 30.0  # a broker that acknowledges nothing for so long is no broker: connect again
+PUBACK_SECONDS = 30.0  # if the broker acknowledges nothing for so long, connect again
 LONGEST_SECONDS = 300.0  # for one batch, on a slow link
 _OVERHEAD = 128  # bytes of a packet beside topic and payload; a publisher's name and numbers are among them
 
@@ -31,11 +31,11 @@ class Flight(msgspec.Struct):
     batch: Batch
     at: float
     left: int
-    is_whole: bool  # in the form that the disk has
+    is_whole: bool  # sent in the form that is on disk
     taken: int = 0
     refused: int = 0
-    held: Verdict | None = None  # why it is to be sent again
-    answered: asyncio.Future[None] | None = None  # for who waits
+    held: Verdict | None = None  # why it has to be sent again
+    answered: asyncio.Future[None] | None = None  # set when all is answered
 
 
 class InFlight:
@@ -124,7 +124,7 @@ class InFlight:
         self._outbox.spool.drops.add("refused", batch)
 
     def _begin(self, batch: Batch, messages: Messages) -> Flight:
-        """Notes a batch as in flight, before its first message leaves."""
+        """Notes a batch as in flight, before its first message is sent."""
         is_whole = messages[0][0] == batch.topic
         flight = Flight(self._number, batch, self._clock(), len(messages), is_whole)
         self._flights[self._number] = flight
@@ -161,7 +161,7 @@ class InFlight:
         self._answers.taken(flight.taken)
         if flight.held is not None or (flight.refused and batch.kept and not flight.is_whole):
             self._outbox.requeue(batch)
-        elif flight.refused:  # where the disk has what is refused as tags, its own form may be taken
+        elif flight.refused:  # refused as tag messages; the device message on disk may be accepted
             if not flight.taken:
                 self._outbox.spool.drops.add("refused", batch)
             else:

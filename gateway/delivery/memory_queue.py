@@ -1,4 +1,4 @@
-"""Batches in memory on their way to the disk, in the order in which they came; bounded in readings. Pure."""
+"""Batches in memory on their way to the disk, in order of arrival; bounded in readings. Pure."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ class MemoryQueue:
         self._batches: deque[Batch] = deque()
         self._taken: list[Batch] = []
         self._lowest_taken: int | None = None
-        self._lowest: deque[int] = deque()  # first numbers that are lower than all that came later
+        self._lowest: deque[int] = deque()  # first numbers that are lower than all later ones
         self.readings = 0
 
     def __bool__(self) -> bool:
@@ -25,7 +25,7 @@ class MemoryQueue:
         return chain(self._taken, self._batches)
 
     def add(self, batch: Batch) -> list[Batch]:
-        """Adds a batch; gives the oldest ones, which are dropped for it."""
+        """Adds a batch; returns the oldest ones, which are dropped to make room."""
         self._batches.append(batch)
         self._note(batch)
         self.readings += batch.count
@@ -61,7 +61,7 @@ class MemoryQueue:
         self._taken, self._lowest_taken = [], None
 
     def put_back(self) -> None:
-        """The disk refused what was taken."""
+        """The disk refused what was taken; it stays queued."""
         for batch in reversed(self._taken):
             self._batches.appendleft(batch)
             if not self._lowest or batch.first <= self._lowest[0]:

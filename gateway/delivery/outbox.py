@@ -1,4 +1,4 @@
-"""What is not known to have arrived: in memory until the disk has it, on disk until it has arrived.
+"""Readings not known to have arrived: in memory until the disk has them, on disk until they have arrived.
 
 Without receipts a batch has arrived when the broker acknowledges it; only what the broker does not take comes here.
 With receipts it has arrived when it is in the database; every reading comes here before it is sent.
@@ -35,7 +35,7 @@ class Outbox:
         self.spool = spool
         self.wanted = wanted
         self._receipts = wanted == "always"
-        self.publisher: str | None = None  # under which name our messages are numbered; none without receipts
+        self.publisher: str | None = None  # the name that our messages are numbered under; none without receipts
         self._batches = MemoryQueue(limit)
         self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
         self._queue = RetransmitQueue(0)
@@ -45,20 +45,20 @@ class Outbox:
         self._clock = asyncio.get_running_loop().time
         self.wake = asyncio.Event()  # there is something for the disk
         self.opened = asyncio.Event()
-        self.tried = asyncio.Event()  # to open it, whatever came of it
-        self.news = asyncio.Event()  # something is stored, or has arrived
+        self.tried = asyncio.Event()  # an attempt to open the spool has ended, either way
+        self.news = asyncio.Event()  # something was stored, or has arrived
         self.offered = False  # whether ingesters say that they send receipts
-        self.failing: str | None = None  # why the disk takes nothing
+        self.failing: str | None = None  # why the disk cannot be written
 
     def fails(self, reason: str | None) -> bool:
-        """Takes the result of writing to the disk; tells whether it began to fail, or ceased to."""
+        """Notes the result of a write; tells whether the disk began to fail, or works again."""
         is_new = (reason is None) != (self.failing is None)
         self.failing = reason
         self.tried.set()
         return is_new
 
     async def open(self) -> None:
-        """Opens the spool, and continues where the process before ended. Raises SpoolError."""
+        """Opens the spool, and continues where the last process ended. Raises SpoolError."""
         await self.spool.open()
         if (owner := self.spool.owner) is None or self.opened.is_set():
             return
@@ -113,12 +113,12 @@ class Outbox:
             self._next = clock
 
     def ahead(self, clock: int) -> float:
-        """By how many seconds the numbers, which follow the wall clock, are ahead of it: the clock was set back."""
+        """How many seconds the numbers, which follow the wall clock, are ahead of it, because it was set back."""
         saw = self.spool.owner.saw if self.spool.owner else 0
         return max(0, self._next - clock, saw - clock) / 1e6
 
     def mark_sent(self, batch: Batch) -> None:
-        """The batch is about to be sent; the replay leaves it alone."""
+        """The batch is about to be sent; the replay must leave it alone."""
         if not batch.first:
             return
         if self._queue.mark_sent(batch.first, batch.last, self._clock()):
@@ -157,7 +157,7 @@ class Outbox:
                 self._finished.add(*whole)
 
     def is_safe(self, batch: Batch) -> bool:
-        """Whether it outlives a process that is killed: the disk has it, or it is done with."""
+        """Whether the batch would survive if the process were killed: it is on disk, or done with."""
         if not batch.kept:
             return batch.first > 0 and not batch.in_flight
         waiting = self._batches.first
@@ -207,7 +207,7 @@ class Outbox:
 
     @property
     def settled_below(self) -> int:
-        """Below this number all that was sent has arrived, or is dropped."""
+        """Everything below this number has arrived, or was dropped."""
         return self._queue.floor
 
     async def changed(self, seconds: float) -> None:
@@ -220,14 +220,14 @@ class Outbox:
     def _store(self, batch: Batch) -> None:
         batch.kept = True
         self._broker_only.returned(batch)
-        if self._start and not batch.first:  # it left before the spool was open
+        if self._start and not batch.first:  # it was sent before the spool was open
             self._number(batch)
         for oldest in self._batches.add(batch):
             self._evict(oldest)
         self.wake.set()
 
     def _evict(self, batch: Batch) -> None:
-        """Memory is full: what the broker has is left to it, and the rest is lost."""
+        """Memory is full: batches that the broker has are left to it, others are lost."""
         batch.kept = False
         if batch.in_flight or not self._is_due(batch):
             self._broker_only.evicted(batch, self._queue.floor)
@@ -237,12 +237,12 @@ class Outbox:
             self._queue.forget(batch.first, batch.last)
 
     def _is_due(self, batch: Batch) -> bool:
-        """Whether the broker does not have it, as far as we know."""
+        """Whether the batch has to be sent: as far as we know, the broker does not have it."""
         return not batch.first or self._queue.due(batch.first, batch.last) is not None
 
     @property
     def unstored(self) -> int:
-        """Readings that only memory has: not the disk, and not the broker."""
+        """Readings that are only in memory: neither on disk, nor with the broker."""
         return sum(batch.count for batch in self._batches if self._is_due(batch))
 
     async def sent_from_memory(self) -> None:
@@ -251,13 +251,13 @@ class Outbox:
             await self.changed(0.1)
 
     def lose(self) -> int:
-        """At the end: readings that only memory has are lost, and counted; gives how many."""
+        """At the end: counts the readings that are only in memory, and are lost now; returns how many."""
         if lost := self.unstored:
             metrics.dropped.labels("memory").inc(lost)
         return lost
 
     async def flush(self) -> None:
-        """Brings the disk up to date. Raises SpoolError."""
+        """Writes what is queued to disk. Raises SpoolError."""
         async with self._flushing:
             await self._flush()
 
@@ -273,7 +273,7 @@ class Outbox:
             finished, self._finished = self._finished, Ranges()
             wanted = [batch for batch in batches if not self.is_done(batch)]
             for batch in wanted:
-                batch.encode()  # here, and not in the spool's thread
+                batch.encode()  # here, not in the spool's thread
             try:
                 await self.spool.write(wanted, finished)
             except BaseException:
@@ -296,7 +296,7 @@ class Outbox:
         if self.offered:
             self._queue.listen(self._clock())
         upto = self.spool.contents.last
-        if (waiting := self._batches.first) is not None:  # from here on: not on disk yet, and not gone either
+        if (waiting := self._batches.first) is not None:  # from here on, not on disk yet, but not lost either
             upto = min(upto, waiting - 1)
         due: list[Batch] = []
         number = after
@@ -309,7 +309,7 @@ class Outbox:
         return due[:limit]
 
     def _pass_over(self, numbers: list[tuple[int, int]]) -> None:
-        """The disk does not have these numbers: only those that may yet come to it are still of interest."""
+        """The disk does not have these numbers: gives up those that cannot reach it any more."""
         lowest = min(self._next, self._batches.first or self._next, self._broker_only.lowest or self._next)
         for first, last in numbers:
             for gone in self._queue.nowhere(first, min(last, lowest - 1)):

@@ -9,7 +9,7 @@ from nexus.contract import topic
 
 @dataclass(frozen=True)
 class PublishOptions:
-    """The device's path, a message a tag or a message a scan, and the tags' units. Topics are built once."""
+    """The device's path, a message per tag or per scan, and the tags' units. Topics are built once."""
 
     path: str
     publish: Literal["tag", "device"]

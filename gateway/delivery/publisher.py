@@ -15,23 +15,23 @@ from nexus import mqtt
 from nexus.contract.reading import Reading
 from nexus.process import log
 
-# Of these, the broker gets live what it takes in time; the rest goes by way of the disk.
+# Of these, the broker gets live what it takes in time; the rest goes through the spool.
 QUEUED_READINGS = 20_000
-RECEIPT_SECONDS = 3.0  # what was sent last has so long at a stop
-# A broker that ends so many connections in a row so soon does it over what we send, even if it does not say so.
+RECEIPT_SECONDS = 3.0  # at a stop, for the last messages to be acknowledged
+# A broker that ends so many connections in a row, so soon, objects to what we send, even if it does not say so.
 ABRUPT_SECONDS, MOST_ABRUPT = 10.0, 3
 
 
 class Publisher:
-    """Sends what pollers give it over one connection after the other; without one all goes to the outbox."""
+    """Sends readings over one connection after the other; without a connection they go to the outbox."""
 
     def __init__(self, outbox: Outbox, in_flight: InFlight, blocked: BlockedTopics, control: ControlTopics) -> None:
         self._outbox = outbox
         self._in_flight = in_flight
         self._blocked = blocked
         self._control = control
-        self._denials = 0  # of topics, before this connection
-        self._abrupt = 0  # connections in a row that the broker ended at once, without a word
+        self._denials = 0  # topics denied before this connection
+        self._abrupt = 0  # connections in a row that the broker ended at once, without a reason
         self._queue: deque[Batch] = deque()
         self._queued = 0
         self._wake = asyncio.Event()
@@ -76,7 +76,7 @@ class Publisher:
             self._roomy.clear()
             if self._connection is not None and not self._queue:
                 await self._connection.has_quota(self._connection.window // 2)
-                await asyncio.sleep(0)  # a connection that is lost lets nobody wait
+                await asyncio.sleep(0)  # nobody waits for a lost connection
             else:
                 await self._roomy.wait()
 
@@ -89,7 +89,7 @@ class Publisher:
 
     async def serve(self, connection: mqtt.Connection) -> None:
         """Publishes on a connection until `finish` was called and all is acknowledged, or the connection is lost."""
-        self._in_flight.requeue_all()  # what the end of a stop left
+        self._in_flight.requeue_all()  # left over when the publisher finished
         self._connection, began, self._denials = connection, self._clock(), self._blocked.denials
         self._roomy.set()
         try:

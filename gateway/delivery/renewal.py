@@ -1,4 +1,4 @@
-"""Which of many retained messages are due again, so that each is within a while, spread over it. Pure."""
+"""Decides which retained messages are due again, spread evenly over a period. Pure."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ class Renewal:
         self._renewed = now
 
     def begin(self, now: float) -> None:
-        """All were said just now."""
+        """All were published just now."""
         self._renewed = now
 
     def due(self, names: Collection[str], now: float) -> list[str]:

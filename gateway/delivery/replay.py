@@ -18,8 +18,8 @@ from nexus import mqtt
 from nexus.process import guard, log
 from nexus.process.run import task_group
 
-MESSAGES_AT_ONCE = 20  # of the connection's window, if the link carries them in ROUND_SECONDS
-ROUND_SECONDS = 0.3  # live readings may have to wait for so much
+MESSAGES_AT_ONCE = 20  # of the connection's window, if the link carries it in ROUND_SECONDS
+ROUND_SECONDS = 0.3  # how long live readings may have to wait
 SHARE = 0.3  # of the time; the rest is for live readings
 # Readings that may be on their way from the disk to the database, so that no broker has to hold what we hold; fewer
 # while there are no receipts.
@@ -27,7 +27,7 @@ MOST_UNDER_WAY = 200_000
 MOST_IN_SILENCE = 50_000
 # In parts for smaller packets, what is on disk would need several times the room, and the oldest would go.
 SMALLEST_PACKET = 512
-UNHEARD_SECONDS = 30.0  # what nobody has subscribed to is tried again as often
+UNHEARD_SECONDS = 30.0  # how often topics without subscribers are tried again
 _UNHEARD_PAUSE = 0.5
 _LOOK_SECONDS = 1.0
 
@@ -53,13 +53,13 @@ class Replay:
         self._clock = asyncio.get_running_loop().time
         self._under_way: deque[tuple[float, Batch]] = deque()
         self._readings = 0
-        self._after = 0  # while topics are left out: what is before this number was looked at
+        self._after = 0  # while topics are blocked: where to continue looking
         self._from_start_at = 0.0
         self._was_offered = False
         self._at_once = 1  # grows with the link
-        self._refused: set[str] = set()  # reasons that are said already
+        self._refused: set[str] = set()  # reasons that were logged already
         self._room = largest(connection)
-        self._largest: int | None = None  # once there is a single reading that is larger
+        self._largest: int | None = None  # set once a single reading was larger
 
     async def run(self) -> None:
         """Sends for as long as the connection lasts. Raises MqttError when the broker acknowledges nothing."""
@@ -89,7 +89,7 @@ class Replay:
                 await asyncio.sleep(pause)
 
     async def _step(self) -> float | None:
-        """Sends what is due; gives how long to wait before the next step, None until something happens."""
+        """Sends what is due; returns how long to wait before the next step, or None to wait for an event."""
         began = self._clock()
         self._look_anew(began)
         topic = None if self._control.is_presence_in_doubt(began) else self._blocked.trial(began)
@@ -218,5 +218,5 @@ class Replay:
         if is_done:
             try:
                 await self._outbox.flush()
-            except SpoolError:  # a full disk may refuse even to forget: then a restart sends it again
+            except SpoolError:  # a full disk may refuse even deletions: then a restart sends the batch again
                 metrics.spool_failures.inc()

@@ -11,7 +11,7 @@ TOLERANCE_SECONDS = 10.0
 # Without any receipt for so long, what was sent may be lost as a whole. Where receipts came since this was last found,
 # somebody is there, and the tolerance is enough.
 SILENCE_SECONDS = 30.0
-_SPAN_SECONDS = 1.0  # what is sent within it is one span, and has one time
+_SPAN_SECONDS = 1.0  # messages sent within it share a span and its time
 _MOST_SPANS = 20_000
 _last = attrgetter("last")
 
@@ -36,8 +36,8 @@ class RetransmitQueue:
         self.floor = floor
         self._spans: list[_Span] = []
         self._committed = Ranges()
-        self._left = Ranges()  # all that ever left from here, and may get a receipt
-        self._horizon = float("-inf")  # what was sent before this is due
+        self._left = Ranges()  # everything that was ever sent by this process, and may get a receipt
+        self._horizon = float("-inf")  # messages sent before this time are due
         self.last_receipt = self._fell_silent = float("-inf")  # when the last receipt came
 
     def mark_sent(self, first: int, last: int, now: float) -> bool:
@@ -53,7 +53,7 @@ class RetransmitQueue:
             before.last = last
         else:
             self._spans.insert(at, _Span(first, last, now, again))
-            if len(self._spans) > _MOST_SPANS:  # the oldest pass for never sent
+            if len(self._spans) > _MOST_SPANS:  # the oldest count as never sent
                 del self._spans[: _MOST_SPANS // 2]
         return again
 
@@ -117,7 +117,7 @@ class RetransmitQueue:
         return (fresh[0].first, fresh[-1].last) if fresh else None
 
     def listen(self, now: float) -> None:
-        """Detects that receipts, which are offered, stay away: then what has waited long enough is due."""
+        """Detects that receipts are offered but do not come: then what has waited long enough is due."""
         patience = TOLERANCE_SECONDS if self.last_receipt > self._fell_silent else SILENCE_SECONDS
         if self._spans and now - max(self.last_receipt, self._spans[0].at) > patience:
             self._horizon, self._fell_silent = max(self._horizon, now - patience), now

@@ -1,4 +1,4 @@
-"""A damaged spool: put aside, and what can still be read of it copied into a new one, all but the damaged pages."""
+"""Salvages a damaged spool: puts it aside, and copies all but the damaged pages into a new one."""
 
 import os
 import sqlite3
@@ -14,17 +14,17 @@ from nexus.process import log
 
 _DEEPEST = 14  # halvings of a range of numbers that cannot be read
 _ROWS_AT_ONCE = 1000  # in one transaction
-_MARGIN = 8_000_000  # bytes of the disk that a copy leaves free, and its log takes
+_MARGIN = 8_000_000  # bytes that a copy leaves free on the disk, and that its log takes
 _SELECT = "SELECT topic, payload, readings, id, CAST(time AS INTEGER) FROM message WHERE id BETWEEN ? AND ? ORDER BY id"
 _UNREADABLE = (sqlite3.Error, TypeError, ValueError, OverflowError)
 
 _Row = tuple[str, bytes, int, int, int]
 
-_failed: set[Path] = set()  # damaged files that this process could not read or rename: said, and not copied again
+_failed: set[Path] = set()  # damaged files that this process could not read or rename: logged, and not tried again
 
 
 def text(raw: bytes) -> str | bytes:
-    """What is no UTF-8 is no text: whoever reads it finds bytes."""
+    """Decodes UTF-8; bytes that are not valid stay bytes."""
     try:
         return raw.decode()
     except UnicodeDecodeError:
@@ -32,7 +32,7 @@ def text(raw: bytes) -> str | bytes:
 
 
 def move_aside(file: Path, reason: str) -> None:
-    """Renames a damaged file, so that a new one can be made, which gets what can be read of this one."""
+    """Renames a damaged file, so that a new one can be made, which later receives what can still be read."""
     aside = file.with_name(f"{file.name}.unsaved-{time.time_ns() // 1000}")
     file.rename(aside)
     _rename_log(file, aside)
@@ -40,7 +40,7 @@ def move_aside(file: Path, reason: str) -> None:
 
 
 def unsaved(file: Path) -> list[Path]:
-    """Damaged files that are not copied yet, or not to the end; the oldest first."""
+    """Damaged files that are not, or not completely, copied yet; oldest first."""
     found = (path for path in file.parent.glob(f"{file.name}.unsaved-*") if path.name.rpartition("-")[2].isdecimal())
     return sorted(path for path in found if not path.is_symlink() and path.is_file())
 
@@ -98,14 +98,14 @@ def _rename_log(old: Path, new: Path) -> None:
 
 
 def _missing_bytes(aside: Path) -> int:
-    """How much the disk lacks for a copy."""
+    """How many bytes the disk lacks for a copy."""
     parts = (aside, aside.with_name(f"{aside.name}-wal"))
     disk = os.statvfs(aside.parent)
     return sum(part.stat().st_size for part in parts if part.exists()) + _MARGIN - disk.f_bavail * disk.f_frsize
 
 
 def _connected(damaged: Path) -> sqlite3.Connection:
-    """Raises OSError when the file cannot be opened, so that no error of it is taken for one of the new file."""
+    """Raises OSError when the file cannot be opened, so that its errors are not taken for the new file's."""
     try:
         old = sqlite3.connect(damaged)
     except sqlite3.Error as error:
@@ -159,7 +159,7 @@ def _insert(new: sqlite3.Connection, rows: list[_Row]) -> None:
         new.executemany(
             "INSERT OR IGNORE INTO message (topic, payload, readings, id, time) VALUES (?, ?, ?, ?, ?)", rows
         )
-        # No total can be -1, so whoever opens the file counts, also when this copy never comes to its end.
+        # -1 cannot be a total, so the next opening counts the rows, even if this copy is never finished.
         new.execute("UPDATE total SET messages = -1, clock = max(clock, ?)", (max(row[4] for row in rows),))
 
 

@@ -1,4 +1,4 @@
-"""What is not yet known to have arrived, on disk: messages in the order of their numbers, bounded in bytes and age."""
+"""Messages not yet known to have arrived, on disk, ordered by number, bounded in bytes and age."""
 
 import json
 import os
@@ -16,12 +16,12 @@ from gateway.delivery.spool_file import RESERVED, Contents, Owner
 from gateway.delivery.spool_thread import SpoolThread
 from nexus.process import log
 
-ANSWER_SECONDS = 10.0  # a disk that takes longer, for as much as is asked of it at once, hangs
-CLOSE_SECONDS = 0.5  # a stop has no more; what is on disk is whole anyway
+ANSWER_SECONDS = 10.0  # a disk that takes longer for a single job counts as hung
+CLOSE_SECONDS = 0.5  # at a stop; what is on disk is consistent anyway
 _EVICTED_AT_ONCE = 200
 _LARGEST_CHUNK = 4_000_000  # bytes in one transaction, and in the log beside the file
 
-_COST = f"CAST(readings AS INTEGER), length(topic) + length(payload) + {ROW_BYTES}"  # whatever is in the columns
+_COST = f"CAST(readings AS INTEGER), length(topic) + length(payload) + {ROW_BYTES}"  # whatever type the columns hold
 
 # Single readings that are not larger than so many bytes, and all messages of several.
 _FITS = " AND (? IS NULL OR readings > 1 OR length(CAST(topic AS BLOB)) + length(payload) <= ?)"
@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 
 class SpoolError(Exception):
-    """The disk does not take it, for now. The text says why."""
+    """The disk cannot be used for now. The text says why."""
 
 
 class Spool:
@@ -45,7 +45,7 @@ class Spool:
 
     def __init__(self, file: Path, max_bytes: int, max_age: float) -> None:
         self._file = file
-        self.number = int(file.stem.removeprefix("spool-"))  # of its folder: 0 for the first
+        self.number = int(file.stem.removeprefix("spool-"))  # in its folder: 0 for the first
         self.max_bytes = max_bytes
         self.max_age = max_age
         self._chunk = min(_LARGEST_CHUNK, max_bytes // 10)
@@ -64,12 +64,12 @@ class Spool:
 
     @property
     def owner(self) -> Owner | None:
-        """Whose the spool is; None until it could be opened."""
+        """The spool's owner; None until it is open."""
         return self._owner
 
     @property
     def clock(self) -> int:
-        """How many ms the spool was in use so far."""
+        """For how many ms the spool has been in use."""
         assert self._owner is not None
         return self._owner.clock + int((time.monotonic() - self._since) * 1000)
 
@@ -117,7 +117,7 @@ class Spool:
         await self._do(self._expire)
 
     async def room(self) -> int:
-        """Bytes that messages may still take: of the bound, and of the disk. Raises SpoolError."""
+        """Bytes left for messages, within the bound and on the disk. Raises SpoolError."""
         return await self._do(lambda _: self._left())
 
     async def remember_offer(self) -> None:
@@ -145,7 +145,7 @@ class Spool:
         except (sqlite3.Error, OSError) as error:
             raise SpoolError(f"{self._file}: {error}") from error
 
-    # What follows runs in the spool's thread.
+    # Everything below runs in the spool's thread.
 
     def _close(self) -> None:
         if self._database is not None:
@@ -159,7 +159,7 @@ class Spool:
         try:
             return work(self._database)
         except sqlite3.Error as error:
-            if spool_file.is_damage(error):  # found under way: what is still to come has a new file
+            if spool_file.is_damage(error):  # found while working: later jobs get a new file
                 self._database.close()
                 self._database = None
                 salvage.move_aside(self._file, str(error))
@@ -198,7 +198,7 @@ class Spool:
                 [row for batch in batches for row in _delete(database, batch.first, batch.last)]
                 if (batches[0].first <= self.contents.last)
                 else []
-            )  # written before, in a call that failed later on
+            )  # already written, by a call that failed later
             database.executemany(
                 "INSERT OR REPLACE INTO message (id, time, readings, topic, payload) VALUES (?, ?, ?, ?, ?)",
                 [(batch.first, now, batch.count, batch.topic, batch.payload) for batch in batches],
@@ -231,7 +231,7 @@ class Spool:
         self.contents = new
 
     def _used(self) -> int:
-        """Bytes of the file that hold something; the free ones are used again."""
+        """Bytes of the file in use; free pages are used again."""
         return int(self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._page
 
     def _left(self) -> int:
@@ -282,7 +282,7 @@ class Spool:
             self._book(database, len(parts) - 1, readings, sum(part.size for part in parts) - batch.size)
 
     def _batches(self, database: sqlite3.Connection, rows: list[Any]) -> list[Batch]:
-        """Rows as batches. What cannot be one of ours goes, instead of standing in the way for ever."""
+        """Rows as batches. Rows that cannot be ours are deleted, as they would block the replay for ever."""
         batches = [Batch(row[0], row[1], row[2], row[3], kept=True) for row in rows if is_message(*row)]
         if len(batches) < len(rows):
             wrong = [row for row in rows if not is_message(*row)]
@@ -293,7 +293,7 @@ class Spool:
                 self.contents.messages, self.contents.readings, self.contents.size = database.execute(
                     "SELECT messages, readings, size FROM total"
                 ).fetchone()
-            metrics.dropped.labels("damaged").inc(len(wrong))  # how many readings they were nobody knows
+            metrics.dropped.labels("damaged").inc(len(wrong))  # how many readings they held is unknown
             self._log.error("messages in the spool are damaged, and dropped", file=str(self._file), messages=len(wrong))
         return batches
 

@@ -1,4 +1,4 @@
-"""A spool's SQLite file: made, brought up to date, and put aside when it is damaged."""
+"""A spool's SQLite file: created, upgraded, and put aside when damaged."""
 
 import re
 import secrets
@@ -14,10 +14,10 @@ from gateway.delivery.batch import READINGS_A_MESSAGE, ROW_BYTES
 # a million are used in a second, those from the wall clock on, in microseconds, are beyond all that went before, also
 # beyond those that were given after this file was copied.
 RESERVED = 1_000_000
-_DAY = 86_400_000_000  # microseconds; numbers so far ahead are of a clock that was wrong
+_DAY = 86_400_000_000  # microseconds; numbers further ahead come from a clock that was wrong
 _LATEST = 2**52  # microseconds: the year 2112; a clock that is later is wrong
 _USED_UP = 2**53 - 2**50
-_LOCK_SECONDS = 1.0  # to wait for who has locked the file, a backup for instance; a stop has little time
+_LOCK_SECONDS = 1.0  # to wait for a lock on the file, by a backup for instance; a stop has little time
 
 _SCHEMA = """
 PRAGMA journal_mode = WAL;
@@ -81,7 +81,7 @@ def wall_clock() -> int:
 
 
 def is_damage(error: sqlite3.Error) -> bool:
-    """Whether the file's pages are to blame, and not the disk."""
+    """Whether the file itself is damaged, rather than the disk unavailable."""
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -109,7 +109,7 @@ def opened(file: Path, owner: Owner | None, readings: int = 0) -> tuple[sqlite3.
 
 def _connected(file: Path, owner: Owner | None, readings: int) -> tuple[sqlite3.Connection, Owner, Contents]:
     file.touch(0o600)
-    file.chmod(0o600)  # one that an older version made
+    file.chmod(0o600)  # made by an older version
     database = sqlite3.connect(file, timeout=_LOCK_SECONDS, check_same_thread=False)
     try:
         database.text_factory = salvage.text
@@ -127,7 +127,7 @@ def _connected(file: Path, owner: Owner | None, readings: int) -> tuple[sqlite3.
 
 
 def _bring_up_to_date(database: sqlite3.Connection) -> None:
-    """An older version gave a number a message, and noted the readings' own times."""
+    """Upgrades a file of an older version, which numbered messages, and stored the readings' own times."""
     with database:
         if "next" not in {column for _, column, *_ in database.execute("PRAGMA table_info(owner)")}:
             database.execute("ALTER TABLE owner ADD COLUMN next INTEGER NOT NULL DEFAULT 1")
@@ -167,7 +167,7 @@ def _totals(database: sqlite3.Connection) -> tuple[Contents, int, bool]:
 def _owner(database: sqlite3.Connection, contents: Contents, known: Owner | None) -> Owner:
     found = database.execute("SELECT id, next FROM owner").fetchone()
     name, following = (str(found[0]), int(found[1])) if found else ("", 1)
-    if known is not None:  # the file is made anew under way
+    if known is not None:  # the file was replaced while in use
         name, following = known.id, max(following, known.next)
     now, saw = wall_clock(), following
     was_ahead = now and following > now + _DAY and not contents.messages and known is None

@@ -1,4 +1,4 @@
-"""A folder of spools: each gateway claims one, finds it again, and empties abandoned ones."""
+"""A folder of spools: each gateway claims one, finds it again after a restart, and empties abandoned ones."""
 
 import errno
 import fcntl

@@ -1,4 +1,4 @@
-"""What a spool holds, how fast it drains, and when it is full, as metrics."""
+"""Metrics of a spool: what it holds, how fast it drains, and when it will be full."""
 
 from math import inf, isfinite
 
@@ -7,16 +7,16 @@ from gateway.delivery.spool import Spool
 
 
 class SpoolGauges:
-    """Of the gateway's own spool."""
+    """The gauges of the gateway's own spool."""
 
     def __init__(self, spool: Spool) -> None:
         self._spool = spool
         self._size: int | None = None
         self._rate = 0.0  # readings a second that leave the disk
-        self._full_in = inf  # seconds, at the pace of late
+        self._full_in = inf  # seconds, at the recent pace
 
     def show(self) -> None:
-        """Has the metrics read this spool from now on."""
+        """Makes the metrics report this spool."""
         metrics.spool_readings.set_function(lambda: self._spool.contents.readings)
         metrics.spool_bytes.set_function(lambda: self._spool.contents.size)
         metrics.spool_oldest.set_function(lambda: self._kept() or 0.0)

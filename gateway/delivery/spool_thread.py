@@ -1,4 +1,4 @@
-"""A spool's thread: one job after the other, and one that hangs with its disk does not keep the process from ending."""
+"""A spool's thread: does one job at a time; a job that hangs with its disk does not keep the process from ending."""
 
 import asyncio
 from collections.abc import Callable
@@ -53,7 +53,7 @@ class SpoolThread:
             self._busy_since = monotonic()
             job()
             self._busy_since = None
-            del job  # or it keeps its batches until there is another
+            del job  # or its batches would stay in memory until the next job
 
 
 def _do(work: Callable[[], T], done: Future[T]) -> None:
@@ -63,4 +63,4 @@ def _do(work: Callable[[], T], done: Future[T]) -> None:
         done.set_result(work())
     except BaseException as error:
         done.set_exception(error)
-        del work, done  # which the error's traceback has: a circle, and the collector comes seldom
+        del work, done  # the error's traceback refers to it: a cycle, and garbage collection is rare

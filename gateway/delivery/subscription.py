@@ -1,4 +1,4 @@
-"""Subscribes; a subscription that the broker refuses is logged and left out, and all else goes on."""
+"""Subscribes; a subscription that the broker refuses is logged and skipped."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def subscribe(control: ControlTopics, connection: mqtt.Connection, name: s
 
 
 def _say(name: str, error: mqtt.MqttError) -> None:
-    """Logs a refusal; without our name in receipts, which is a secret."""
+    """Logs a refusal, without the name in our receipt topic, which is a secret."""
     shown = f"{name.partition('/')[0]}/…" if name.startswith("receipt/") else name
     said = "the broker refuses a subscription, the rest works: check its ACL"
     log.get("gateway").error(said, filter=shown, reason=str(error).rpartition(": ")[2])

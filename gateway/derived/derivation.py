@@ -1,4 +1,4 @@
-"""Derived tags in the poller: what is calculated, counted, and said once where it cannot be."""
+"""Derived tags in the poller: calculates them, and counts and logs what cannot be calculated."""
 
 from collections.abc import Collection
 
@@ -12,7 +12,7 @@ from nexus.readings.calculation import Calculation
 
 
 class Derivation:
-    """Those of one device; `kept` has its totals."""
+    """The derived tags of one device; `kept` has its totals."""
 
     def __init__(self, one: ConfiguredDevice, kept: Totals) -> None:
         self._calculation = Calculation(one.derived, kept)
@@ -21,7 +21,7 @@ class Derivation:
         self._log = log.get("derived").bind(device=one.device.name)
 
     def after(self, readings: list[Reading]) -> list[Reading]:
-        """The readings, and what follows from them."""
+        """The readings, and those of derived tags that follow from them."""
         return readings + self._noted(self._calculation.after(readings, now_ms()))
 
     def tick(self, silent: Collection[str]) -> list[Reading]:

@@ -13,8 +13,8 @@ from nexus.contract.totals import Totals, decode_all_totals, encode_totals, merg
 from nexus.process import log
 
 WRITE_SECONDS = 5.0
-LOOK_SECONDS = 1.0  # thousands of devices may be taken at once
-MOST_HEARD = 100_000  # devices of other gateways
+LOOK_SECONDS = 1.0  # thousands of devices may be taken over at once
+MOST_HEARD = 100_000  # of devices of other gateways
 
 
 class KeptTotals:
@@ -26,7 +26,7 @@ class KeptTotals:
     def __init__(self, folder: Path, number: int) -> None:
         self._folder, self._file = folder, folder / f"totals-{number}.json"
         self._log = log.get("totals")
-        self._read: dict[Path, tuple[int, dict[str, Totals]]] = {}  # of each file, at the time when it was changed last
+        self._read: dict[Path, tuple[int, dict[str, Totals]]] = {}  # by file: when it was last changed
         self._looked = -math.inf
         self._look()
         self._totals: dict[str, Totals] = dict(self._read[self._file][1]) if self._file in self._read else {}
@@ -36,7 +36,7 @@ class KeptTotals:
         self._replacing = threading.Lock()
 
     def of(self, path: str) -> Totals:
-        """Those of a device that is polled here from now on, as whoever polled it last has kept them."""
+        """The totals of a device that is polled here from now on, as its last gateway kept them."""
         own = self._totals.setdefault(path, {})
         self._look()
         for _, totals in self._read.values():
@@ -45,12 +45,12 @@ class KeptTotals:
         return own
 
     def hear(self, path: str, totals: Totals) -> None:
-        """Those of a device that another gateway polls."""
+        """Takes the totals of a device that another gateway polls."""
         if path in self._heard or len(self._heard) < MOST_HEARD:
             merge(self._heard.setdefault(path, {}), totals)
 
     async def run(self) -> None:
-        """Writes for ever."""
+        """Writes changes, for ever."""
         while True:
             await asyncio.sleep(WRITE_SECONDS)
             await self.flush()
@@ -72,7 +72,7 @@ class KeptTotals:
         self._written, self._is_failing = data, False
 
     def _look(self) -> None:
-        """Reads what has changed of the folder's files, but for our own, which is read once."""
+        """Reads the folder's files that have changed; our own is read only once."""
         if (now := monotonic()) - self._looked < LOOK_SECONDS:
             return
         self._looked = now
@@ -93,7 +93,7 @@ class KeptTotals:
     def _replace(self, data: bytes) -> None:
         """Raises OSError."""
         new = self._file.with_suffix(".new")
-        with self._replacing:  # a thread whose task was cancelled goes on
+        with self._replacing:  # a thread continues when its task is cancelled
             with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as target:
                 target.write(data)
                 target.flush()

@@ -1,4 +1,4 @@
-"""Totals, retained on the broker for the gateway that takes a device over, whose own disk has older ones or none."""
+"""Totals retained on the broker, for the gateway that takes a device over: its disk has older ones, or none."""
 
 import asyncio
 from contextlib import suppress
@@ -13,12 +13,12 @@ from nexus.contract.codec import DecodeError
 from nexus.contract.totals import Totals, decode_totals, encode_totals
 
 LOOK_SECONDS = 1.0
-SHARE_SECONDS = 15.0  # each device's are published at most this often, and when it is let go
-EXPIRY_SECONDS = 30 * 86_400  # of what a gateway said that never came back
+SHARE_SECONDS = 15.0  # how often a device's are published at most, besides when it is released
+EXPIRY_SECONDS = 30 * 86_400  # of the totals of a gateway that never came back
 
 
 class SharedTotals:
-    """Those of the devices that are polled here are published; those of others are heard and `kept`."""
+    """Publishes the totals of the devices polled here; those of others are received and `kept`."""
 
     def __init__(self, group: str, member: str, kept: KeptTotals, control: ControlTopics) -> None:
         self.kept = kept
@@ -29,12 +29,12 @@ class SharedTotals:
         self._clock = asyncio.get_running_loop().time
 
     def of(self, path: str) -> Totals:
-        """Those of a device that is polled here from now on."""
+        """The totals of a device that is polled here from now on."""
         self._polled[path] = self.kept.of(path)
         return self._polled[path]
 
     def release(self, path: str) -> None:
-        """A device is not polled here any more: the next one goes on from these."""
+        """A device is not polled here any more: its next gateway continues from these totals."""
         totals = self._polled.pop(path, None)
         self._said.pop(path, None)
         if totals and self._connection is not None and self._connection.send_quota > 0 and self._may_send(path):
@@ -57,11 +57,11 @@ class SharedTotals:
             self._connection = None
 
     async def leave(self, connection: mqtt.Connection) -> None:
-        """The gateway stops: publishes what is last. Raises MqttError."""
+        """The gateway stops: publishes the last totals. Raises MqttError."""
         await asyncio.gather(*await self._say(connection, self._clock()))
 
     def handle(self, message: mqtt.Message) -> bool:
-        """Takes a message if it has totals."""
+        """Takes a message with totals; tells whether it was one."""
         if (found := topic.totals_of(self._group, message.topic)) is None:
             return False
         _, path = found

@@ -19,7 +19,7 @@ BUILT_IN = {
 
 
 def names() -> tuple[str, ...]:
-    """Every protocol there is: ours, then those of other packages, which cannot replace ours."""
+    """All protocols: ours, then those of other packages, which cannot replace ours."""
     return tuple(BUILT_IN | dict.fromkeys(installed()))
 
 
@@ -34,7 +34,7 @@ def load(protocol: str) -> Driver:
     """The driver of a protocol. Raises ConfigError without its package or extra, and if the package is broken."""
     if (module := BUILT_IN.get(protocol)) is None:
         if protocol not in installed():
-            installed.cache_clear()  # it may have come while we ran
+            installed.cache_clear()  # it may have been installed while we ran
         if (other := installed().get(protocol)) is None:
             raise ConfigError(f"no package offers protocol {protocol}")
         return other.load()
@@ -49,14 +49,14 @@ def load(protocol: str) -> Driver:
 
 
 def unchecked(protocol: object, error: Exception) -> str:
-    """What is said of a device whose check failed, which its driver has a part in."""
+    """The message for a device whose check failed with an unexpected error."""
     other = None if protocol in BUILT_IN else installed().get(str(protocol))
     whose = "the program, please report it" if other is None else f"the package {other.package}, please report it there"
     return f"cannot be checked: {error!r:.200}; this is a fault of {whose}"
 
 
 def whose(protocol: str) -> str:
-    """Who is to be told of a fault in a driver."""
+    """The driver at fault, for error messages: ours, or another package's."""
     if protocol in BUILT_IN or (other := installed().get(protocol)) is None:
         return "the driver"
     return f"the driver of the package {other.package}"

@@ -1,4 +1,4 @@
-"""Which reads fetch which tags: neighbours merged into blocks. Pure."""
+"""Read plans: neighbouring items merged into blocks. Pure."""
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ FIRST_REMERGE, LONGEST_REMERGE = 60.0, 3600.0  # seconds
 
 
 class AdaptivePlan(Generic[T]):
-    """A plan with what refusals made of it, for a while: a PLC that boots refuses what it has a moment later."""
+    """A plan that reads around refused parts, for a while: a booting PLC refuses what it has a moment later."""
 
     def __init__(self, whole: T, *, pause: float = FIRST_REMERGE) -> None:
         self._whole = self._plan = whole
@@ -40,7 +40,7 @@ class AdaptivePlan(Generic[T]):
         self._pause = pause
 
     def current(self, now: float) -> T:
-        """How to read now: as it was found to be possible, or once more as a whole."""
+        """The plan to use now: the one that works, or from time to time the whole one again."""
         if now >= self._until:
             self._plan, self._until = self._whole, inf
         return self._plan
@@ -76,7 +76,7 @@ def plan(spans: Iterable[Span[T]], *, limit: int, gap: int) -> list[Block[T]]:
 
 
 def halves(block: Block[T]) -> list[Block[T]]:
-    """A refused block as two smaller ones, each only as long as its spans; a single span gives nothing."""
+    """Splits a refused block into two, each only as long as its spans; a single span cannot be split."""
     middle = len(block.spans) // 2
     return [
         _block(list(part), max(span.start + span.count for span in part))

@@ -1,4 +1,4 @@
-"""THE SEAM between the gateway and the protocols: Driver, Device, Tag, DeviceSession, DeviceError.
+"""The interface between the gateway and the protocols: Driver, Device, Tag, DeviceSession, DeviceError.
 
 Each driver has its own types of settings and addresses. To all others they are opaque: a bare `Tag` or `Driver` is one
 whose addresses nobody looks into; they come from a driver, and go back to it.
@@ -19,15 +19,15 @@ from nexus.readings.report import Report
 SettingsT = TypeVar("SettingsT", bound=BaseModel, default=BaseModel)
 AddressT = TypeVar("AddressT", default=object)
 
-LARGEST_NOISE = 0.01  # of a raw step; a scale that is finer than floats are is not guessed at
+LARGEST_NOISE = 0.01  # of a raw step; finer differences are noise of floats
 
 
 class DeviceError(Exception):
-    """The device is lost for now: leave the connection and enter a new one. The text is for the operator.
+    """The device is lost for now: leave the connection and open a new one. The text is for the operator.
 
-    `silent_for` is how many seconds ago the device was last heard, where it tells by itself. `readings` are those that
-    the scan got before: they are good, and only the others are asked for again. `again_in` is how many seconds from now
-    its turn comes, where it was not asked because others share its line.
+    `silent_for` is how many seconds ago the device last reported, for devices that report changes. `readings` are those
+    that the scan already had: they are good, and only the others are read again. `again_in` is in how many seconds its
+    turn comes, if it was not asked because others share its line.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class DeviceError(Exception):
 
 
 class WriteError(Exception):
-    """The device is there, but does not take this value. The text is for the operator."""
+    """The device answers, but does not accept this value. The text is for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Tag(Generic[AddressT]):
     writable: bool = False
     low: float | None = None
     high: float | None = None
-    written: str = field(default="", repr=False)  # not part of what gateways compare
+    written: str = field(default="", repr=False)  # not part of a definition that gateways compare
     _divisor: float | None = field(init=False, default=None, repr=False)
     is_scaled: bool = field(init=False, default=False, repr=False)
 
@@ -81,7 +81,7 @@ class Tag(Generic[AddressT]):
         return Reading(self.name, time, raw)
 
     def raw(self, value: Value) -> Value:
-        """What the device must hold for the tag to say `value`: the scaling, backwards. Raises WriteError."""
+        """The raw value that the tag shows as `value`: scaling inverted. Raises WriteError."""
         if not self.is_scaled or isinstance(value, bool) or not isinstance(value, int | float):
             return value
         try:
@@ -99,13 +99,13 @@ class Tag(Generic[AddressT]):
         return float(round(raw)) if abs(raw - round(raw)) <= min(noise, LARGEST_NOISE) else raw
 
     def bad(self, time: int) -> Reading:
-        """What is said of a tag that could not be read."""
+        """The reading of a tag that could not be read."""
         return Reading(self.name, time, None, Quality.BAD)
 
 
 @dataclass(frozen=True, slots=True)
 class Device(Generic[SettingsT, AddressT]):
-    """What a driver is told; `timeout` in seconds."""
+    """A device as its driver sees it; `timeout` in seconds."""
 
     name: str
     path: str
@@ -115,26 +115,26 @@ class Device(Generic[SettingsT, AddressT]):
     tags: tuple[Tag[AddressT], ...]
 
 
-# One scan: a reading for each of the tags that it was compiled for, in any order. A tag that the device refuses has bad
+# One scan: returns a reading for each tag that it was compiled for, in any order; a tag that the device refuses has bad
 # quality. Raises DeviceError when the device is lost.
 Read = Callable[[], Awaitable[list[Reading]]]
 
-# Waits for the next changes that the device tells of by itself. Raises DeviceError. May be cancelled, losing nothing.
+# Waits for the next changes that the device reports. Raises DeviceError. Can be cancelled without losing any.
 NextChanges = Callable[[], Awaitable[list[Reading]]]
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSession(Generic[AddressT]):
-    """What can be done with a connected device; one that is heard is not polled.
+    """A session with a connected device. With `next_changes`, the device reports changes and is not polled.
 
-    `compile` plans how tags are read, once; the plan remembers what the device refuses. `write` writes a raw
-    value, and gives it as the device holds it now if it did as told (a float32 is rounded to one); it raises WriteError
-    when the value is none of the tag's type or the device refuses it, DeviceError when the device is lost.
+    `compile` plans how tags are read, once; the plan remembers what the device refuses. `write` writes a raw value and
+    returns what the device should hold now (a float32 is rounded, for example); it raises WriteError when the value
+    does not fit the tag's type or the device refuses it, DeviceError when the device is lost.
 
-    `tag_errors` says, by tag, why the device does not give it; the driver adds to it as it learns. `certificate_days`
-    is how long our certificate is still valid, where there is one. `waited` gives the seconds that requests have waited
-    so far for others, on a line that is shared: a scan's deadline does not count them. `rest` gives the seconds that
-    the next scan must wait, because this device took such a line for longer than the others can spare.
+    `tag_errors` says, by tag, why the device does not deliver it; the driver adds to it as it learns.
+    `certificate_days` is how long our certificate is still valid, if there is one. `waited` returns how many seconds
+    requests have waited for others on a shared line: a scan's deadline does not count them. `rest` returns how many
+    seconds the next scan has to wait, because this device took a shared line for longer than the others can spare.
     """
 
     compile: Callable[[Sequence[Tag[AddressT]]], Read]
@@ -161,7 +161,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What a tag takes of a device's memory: `count` registers or bytes of a table or block, from `start`."""
+    """What a tag occupies in a device's memory: `count` registers or bytes of a table or block, from `start`."""
 
     space: str
     start: int
@@ -173,7 +173,7 @@ class Extent:
 
 
 def _one_by_interval(device: Device[SettingsT, AddressT]) -> list[Request]:
-    """A plan of which nothing is known but which tags are due together."""
+    """A plan of an unknown protocol: one request for all tags with the same interval."""
     found: dict[float, list[str]] = {}
     for tag in device.tags:
         found.setdefault(tag.interval, []).append(tag.name)
@@ -185,19 +185,17 @@ def _one_by_interval(device: Device[SettingsT, AddressT]) -> list[Request]:
 
 @dataclass(frozen=True)
 class Driver(Generic[SettingsT, AddressT]):
-    """What the module of a protocol offers, as its `DRIVER`.
+    """A protocol family, as its module's `DRIVER`.
 
-    `settings` has, for each protocol that the module speaks, the model of a device's own keys. `parse_address` turns a
-    tag's `address` into what the driver wants, for writing too if so told; it raises ValueError that says what would be
-    right. `connect` gives a session for as long as its block runs, and raises DeviceError.
+    `settings` has, for each protocol that the module speaks, the model of a device's own keys. `parse_address` parses
+    a tag's `address`, with a flag that says whether it will be written too; it raises ValueError that says what would
+    be right. `connect` yields a session for as long as its block runs, and raises DeviceError.
 
-    `requests` is the read plan as far as it is known without the device. `bus` names the line that devices share if its
-    speed is known. `extent` is where in its memory an address lies, if it is not a bit and memory is what the protocol
-    has. `is_number` is false for an address whose values are booleans or strings. `address_pattern` and
-    `address_examples` are for editors.
-
-    For people, `endpoint` says where a device is, without secrets, and `type_of` what kind of value an address has,
-    where it tells that.
+    The rest is optional. `requests` is the read plan as far as it is known without the device. `bus` names the line
+    that devices share, if its speed is known. `extent` is where an address lies in the device's memory, unless it is a
+    bit or the protocol has no memory. `is_number` is false for an address whose values are booleans or strings.
+    `address_pattern` and `address_examples` are for editors. For people, `endpoint` says where a device is, without
+    secrets, and `type_of` which type of value an address has, if that is known.
     """
 
     settings: Mapping[str, type[SettingsT]]

@@ -22,13 +22,13 @@ class Installed:
     rivals: tuple[str, ...] = ()
 
     def load(self) -> Driver:
-        """Imports it. Raises ConfigError, whatever the package does, that names it."""
+        """Imports the driver. Raises ConfigError that names the package, whatever that does."""
         said = f"protocol {self.protocol} of the package {self.package}"
         if self.rivals:
             raise ConfigError(f"{said} is also one of {', '.join(self.rivals)}: uninstall all but one")
         try:
             driver = getattr(import_module(self.module), "DRIVER", None)
-        except (Exception, SystemExit) as error:  # it may be of any quality: it costs itself
+        except (Exception, SystemExit) as error:  # foreign code may raise anything: only its own protocol is lost
             raise ConfigError(f"{said} cannot be imported: {error!r:.200}; update or uninstall the package") from None
         if not isinstance(driver, Driver):
             raise ConfigError(f"{said}: its module {self.module} has no `DRIVER`, a gateway.drivers.driver.Driver")
@@ -58,5 +58,5 @@ def _entries_of(distribution: Distribution) -> list[tuple[str, EntryPoint]]:
     try:
         entries = distribution.entry_points.select(group=GROUP)
         return [(distribution.metadata["Name"] or "?", entry) for entry in entries]
-    except Exception:  # its files are broken, which pip says: we do without it
+    except Exception:  # its metadata is broken, which pip reports too: skipped
         return []

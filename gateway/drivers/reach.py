@@ -1,4 +1,4 @@
-"""Why a host cannot be reached, told apart, each with what to look at."""
+"""Why a host cannot be reached: the causes told apart, each with what to check."""
 
 import errno
 import re
@@ -40,7 +40,7 @@ def reason(error: BaseException) -> str | None:
 
 
 def _number(error: OSError) -> int:
-    """Of several addresses asyncio tells the errors in one text, without a number."""
+    """The error number; for several addresses, asyncio joins the errors in one text without numbers."""
     if error.errno is not None:
         return error.errno
     return int(match[1]) if (match := _NUMBER.search(str(error))) else 0

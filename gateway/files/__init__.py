@@ -1,1 +1,1 @@
-"""Device files through the broker: shown, checked, changed, and put back."""
+"""Device files through the broker: read, checked, changed and rolled back."""

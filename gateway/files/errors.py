@@ -1,5 +1,5 @@
-"""What is said to whoever asked."""
+"""The error that answers a request about device files."""
 
 
 class FilesError(Exception):
-    """It is not done. The text says why, and what would be right."""
+    """The request is refused. The text says why, and what would be right."""

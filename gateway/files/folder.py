@@ -1,4 +1,4 @@
-"""Device files on disk, by names that cannot lead elsewhere."""
+"""Device files on disk, by names that cannot lead out of their directory."""
 
 import os
 import re
@@ -16,7 +16,7 @@ MOST_BYTES = 4_000_000  # of files that can be changed through the broker
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,99}\.ya?ml", re.IGNORECASE)
 _NEW_MODE = 0o644
 
-Texts = Mapping[str, str | None]  # by name; None for a file that goes
+Texts = Mapping[str, str | None]  # by name; None for a file to be deleted
 
 
 class Folder:
@@ -35,14 +35,14 @@ class Folder:
 
     @property
     def digest(self) -> str:
-        """Of what is on disk; empty if it cannot be read."""
+        """A digest of the files on disk; empty if they cannot be read."""
         try:
             return device_files.digest(device_files.read(self._path, Diagnostics()))
         except ConfigError:
             return ""
 
     def overlaid(self, changes: Texts) -> device_files.Files:
-        """The files as they would be. Raises FilesError for names that are none."""
+        """The files as they would be after the changes. Raises FilesError for invalid names."""
         texts: dict[str, str | None] = {**self.read(), **changes}
         return {self._file(name): text.encode() for name, text in texts.items() if text is not None}
 
@@ -64,7 +64,7 @@ class Folder:
         return None
 
     def replace(self, changes: Texts) -> None:
-        """Writes files, each as a whole or not at all, and removes those that go. Raises FilesError."""
+        """Writes and deletes files, each completely or not at all. Raises FilesError."""
         try:
             for name, text in changes.items():
                 if text is not None:

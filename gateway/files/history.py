@@ -23,7 +23,7 @@ _decoder = msgspec.json.Decoder(_Kept)
 
 
 class History:
-    """A folder with a file for each; the oldest go."""
+    """A folder with a file per version; the oldest are deleted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

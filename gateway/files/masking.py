@@ -1,4 +1,4 @@
-"""Passwords that stand in a device file are not shown; variables are, as they are written. Pure."""
+"""Masks passwords written out in a device file; variables are shown as written. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -21,13 +21,13 @@ _NAMED = re.compile(r"\$\{([A-Za-z_]\w*)\}")
 
 
 def masked(text: str) -> str | None:
-    """The text without passwords that are written out; None if one is written in a way that cannot be masked."""
+    """The text with written-out passwords masked; None if one cannot be masked safely."""
     shown = _WRITTEN.sub(_replaced, text)
     return None if any(secret in shown for secret in _secrets(text)) else shown
 
 
 def has_secrets(text: str) -> bool:
-    """Whether a password is written out in it."""
+    """Whether the text contains a written-out password."""
     return masked(text) != text
 
 
@@ -39,7 +39,7 @@ def _replaced(match: re.Match[str]) -> str:
 
 
 def _secrets(text: str) -> Iterator[str]:
-    """The passwords that its YAML has, without those that come from variables."""
+    """The passwords in the YAML, without those that come from variables."""
     names = set(_NAMED.findall(text))
     found = Reader(Diagnostics(), dict.fromkeys(names, ""), allowed("")).read(
         Path("x"), text.encode("utf-8", "replace")

@@ -21,7 +21,7 @@ from nexus.requests import answering
 from nexus.requests.answering import sender
 
 MOST_WAITING = 8
-_MOST_DIFF_BYTES = 6_000  # of what an applied change is said to be: an audit's row has 16 kB
+_MOST_DIFF_BYTES = 6_000  # of a diff in an audit record, whose rows have 16 kB
 
 _HIDDEN = "holds a password in a form that cannot be masked: write it as ${DEVICE_…}"
 
@@ -103,7 +103,7 @@ class FileRequests:
     async def _checked(
         self, changes: dict[str, str | None], on_disk: dict[str, str] | None = None
     ) -> tuple[tuple[Problem, ...], str]:
-        """What would be wrong, and what would differ from what runs, or from what is `on_disk`."""
+        """What would be wrong, and the diff against the files in use, or against those `on_disk`."""
 
         def prepared() -> tuple[device_files.Files, dict[str, tuple[str, str]]]:
             after = self._folder.overlaid(changes)
@@ -132,7 +132,7 @@ class FileRequests:
         if _errors(problems):
             return Answer(False, "the files have errors: nothing is changed", problems=problems, diff=diff)
         await asyncio.to_thread(self._history.add, before, by, now_ms())
-        async with self._watch.changing:  # it takes all of it at once
+        async with self._watch.changing:  # so that the watcher takes all changes at once
             await asyncio.to_thread(self._folder.replace, changes)
         self._log.info("device files are replaced", by=by, files=sorted(changes))
         return Answer(True, problems=problems, diff=diff)
@@ -150,7 +150,7 @@ def _errors(problems: tuple[Problem, ...]) -> bool:
 
 
 def _beginning(diff: str) -> str:
-    """As much of it as an audit keeps."""
+    """As much of the diff as an audit record keeps."""
     data = diff.encode()
     if len(data) <= _MOST_DIFF_BYTES:
         return diff

@@ -1,1 +1,1 @@
-"""Devices are polled: when, how long to rest after trouble, and what is worth sending."""
+"""Polling of devices: when to read, how long to rest after failures, and what to report."""

@@ -31,20 +31,20 @@ class Breaker:
         return self.state is not State.OPEN
 
     def waits(self, now: float, seconds: float | None) -> bool:
-        """Nothing was tried: the device's turn comes `seconds` later. False while the breaker is closed."""
+        """Nothing was tried: the device gets its turn `seconds` later. False while the breaker is closed."""
         if seconds is None or self.state is State.CLOSED:
             return False
         self.state, self.until = State.OPEN, now + seconds
         return True
 
     def succeed(self) -> bool:
-        """Notes a success. Tells whether that closed the breaker."""
+        """Notes a success; tells whether that closed the breaker."""
         reopened, self.state = self.state is not State.CLOSED, State.CLOSED
         self.failed = self.openings = 0
         return reopened
 
     def fail(self, now: float) -> bool:
-        """Notes a failure. Tells whether that opened a closed breaker."""
+        """Notes a failure; tells whether that opened a closed breaker."""
         self.failed += 1
         if self.state is State.CLOSED and self.failed < self.failures:
             return False

@@ -12,12 +12,12 @@ from gateway.drivers.driver import DeviceError
 from nexus.process import log
 
 WAIT_SECONDS = 1.0  # for connections that are being made
-RESERVED = 192  # two ports with 64 connections each, and what the rest takes; of a low limit a quarter
+RESERVED = 192  # two ports with 64 connections each, and everything else; a quarter of a low limit
 
 T = TypeVar("T")
 
-_connections: set[object] = set()  # of devices, made or being made; those on one line share a descriptor
-_being_made: set[object] = set()  # of these, those that may not have their descriptor yet
+_connections: set[object] = set()  # of devices, open or being opened; those on one line share a descriptor
+_being_made: set[object] = set()  # of these, those that may not have a descriptor yet
 _waiting: dict["asyncio.Future[None]", None] = {}
 
 
@@ -34,7 +34,7 @@ def warn(devices: int) -> None:
 
 
 def for_devices() -> int:
-    """How many there are without the reserve."""
+    """How many descriptors there are for devices, without the reserve."""
     return _limit() - min(RESERVED, _limit() // 4)
 
 
@@ -92,7 +92,7 @@ def _wake_next() -> None:
 
 
 def _lowest_free() -> int:
-    """A new descriptor has the lowest number that is free: so all below are taken."""
+    """A new descriptor gets the lowest free number, so all below it are in use."""
     try:
         number = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -102,7 +102,7 @@ def _lowest_free() -> int:
 
 
 def _in_use() -> int:
-    """How many there are, exactly; takes a millisecond for some thousand."""
+    """Exactly how many are in use; takes a millisecond for some thousand."""
     try:
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
     except OSError:

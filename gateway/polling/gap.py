@@ -1,4 +1,4 @@
-"""Readings on both sides of a gap in which a device was away. Pure."""
+"""Keeps readings from before and after an outage of a device apart in time. Pure."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ class Gap:
 
     def __init__(self) -> None:
         self._newest: dict[str, int] = {}
-        self._begun: dict[str, int] = {}  # for tags not heard of since
+        self._begun: dict[str, int] = {}  # for tags without a reading since then
 
     def begin(self, moment: int, tags: Iterable[str]) -> dict[str, int]:
         """The device was last heard at `moment`; gives each tag's time for the bad reading that marks the gap."""
@@ -21,7 +21,7 @@ class Gap:
         return dict(self._begun)
 
     def after(self, readings: list[Reading]) -> list[Reading]:
-        """Readings as they go on: the first of each tag after a gap lies after it."""
+        """The readings, with the first of each tag after a gap moved behind it if necessary."""
         if self._begun:
             readings = [self._moved(reading) for reading in readings]
         self._newest.update((reading.tag, reading.time) for reading in readings)

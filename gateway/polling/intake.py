@@ -1,4 +1,4 @@
-"""What becomes of a device's readings: others follow from them, they are counted, judged, and reported by exception."""
+"""Processes a device's readings: derived tags, counts, alarms, and report by exception."""
 
 from collections.abc import Callable, Collection
 
@@ -40,13 +40,13 @@ class Intake:
         self._unread = 0.0  # part of a reading
 
     def take(self, readings: list[Reading], bad: int) -> None:
-        """The device gave these, of which so many are bad."""
+        """Takes readings from the device, of which so many are bad."""
         if self._derivation is not None:
             readings = self._derivation.after(readings)
         self._took(readings, bad)
 
     def mark(self, readings: list[Reading]) -> None:
-        """These are bad, because the device did not give them."""
+        """Takes bad readings of tags that the device did not deliver."""
         if self._derivation is not None:
             readings = self._derivation.after(readings)
         self._tally.marked(readings, now_ms())
@@ -63,7 +63,7 @@ class Intake:
         self._tally.unread(cause, whole, now)
 
     def lost(self, reason: str) -> None:
-        """The device cannot be reached; what is marked bad comes after this."""
+        """The device cannot be reached; its tags are marked bad after this."""
         if self._alarms is not None:
             self._alarms.lost(reason)
 
@@ -76,7 +76,7 @@ class Intake:
         if self._derivation is not None:
             readings = self._derivation.tick(silent)
             self._tally.read(readings, now_ms())
-            if self._alarms is not None and not self._alarms.is_lost:  # of which this is no sign of life
+            if self._alarms is not None and not self._alarms.is_lost:  # which these readings are no sign of
                 self._alarms.marked(readings)
             self._publish(readings, 0)
 

@@ -1,4 +1,4 @@
-"""One device's life: connect, scan on the grid or take the changes it tells, and rest as its breaker says."""
+"""Polls one device: connects, scans on schedule or takes reported changes, and rests while its breaker is open."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -30,9 +30,9 @@ from nexus.process.run import task_group
 
 SILENCE_CHECK_SECONDS = 1.0
 NOT_OURS_SECONDS = 0.1
-LEAVE_SECONDS = 2.0  # how long to listen to a device that may not be ours any more
+LEAVE_SECONDS = 2.0  # how long to keep a device that may not be ours any more
 
-_UNCERTAIN = int(Quality.UNCERTAIN)  # looked up for each reading it takes longer than all else
+_UNCERTAIN = int(Quality.UNCERTAIN)  # an enum look-up per reading would cost more than everything else
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class _NotOursError(Exception):
 
 
 class Poller:
-    """Polls one device until it is cancelled. No error of the device, or of its driver, leaves it."""
+    """Polls one device until cancelled. No error of the device or its driver escapes."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class Poller:
     ) -> None:
         self.configured = configured
         self._intake = Intake(configured, on_scan, tally=tally, alarms=alarms, totals=totals)
-        self._listened = False  # so nothing was due by the schedule since it was looked at last
+        self._listened = False  # the device reported changes, so nothing was due on the schedule
         self._slots = slots
         self._device = configured.device
         self._may_poll = may_poll
@@ -71,23 +71,23 @@ class Poller:
         self._status = DeviceStatus(self._device, on_status)
         self._session: DeviceSession | None = None
         self._turn = asyncio.Lock()  # scans and the requests of a write take turns
-        self._writing = asyncio.Lock()  # one write after the other, until it is read back
-        self._unread: tuple[Tag, ...] = ()  # of a scan that failed
-        self._worked = False  # whether this connection did, and for more than a `_moment`
-        self._partial = False  # whether a part of the failed scan was read
+        self._writing = asyncio.Lock()  # one write at a time, including its read-back
+        self._unread: tuple[Tag, ...] = ()  # tags of a scan that failed
+        self._worked = False  # whether this connection worked, and for more than a `_moment`
+        self._partial = False  # whether part of the failed scan was read
         self._failure = ""  # why
         self._unread_because: dict[str, str] = {}  # by tag, until a whole scan succeeds
-        self._progressed = False  # it read a part of a scan before it was lost
+        self._progressed = False  # whether this connection read part of a scan before it was lost
         self._gap = Gap()
         self._moment = min(FIRST_SECONDS, *(tag.interval for tag in self._device.tags))
         self._metrics = metrics.device(self._device.name)
 
     async def run(self) -> None:
-        """Scans on the grid for ever; reconnects after a failure."""
+        """Polls for ever; reconnects after a failure."""
         tags = [(tag, tag.interval) for tag in self._device.tags]
         schedule = Schedule(tags, now=self._clock(), spread=self._slots.spread())
         while True:
-            # A connection that worked until now is renewed at once: many devices close idle ones.
+            # A connection that has worked until now is reopened at once: many devices close idle ones.
             if not self._worked:
                 self._leave_unread(schedule)
                 await self._slots.reached(max(schedule.next_due, self._breaker.until))
@@ -109,9 +109,9 @@ class Poller:
             self._metrics.breaker = self._breaker.state
 
     async def write(self, tag: Tag, value: Value, expected: Value | UnsetType = UNSET) -> Written:
-        """Writes between two scans, and reads back; with `expected` only while that is there. In the tag's unit.
+        """Writes between two scans, in the tag's unit, and reads back; with `expected`, only if the tag has that value.
 
-        Raises WriteError, and DeviceError, when nothing was written.
+        Raises WriteError or DeviceError when nothing was written.
         """
         async with self._writing:
             if (session := self._session) is None or not self._may_poll():
@@ -133,7 +133,7 @@ class Poller:
         return taking_turns
 
     def _leave_unread(self, schedule: Schedule[Tag]) -> None:
-        """What was due and not read is tried again after a pause; the rest of a partly read scan is bad until then."""
+        """Schedules what was due and not read again after a pause; the rest of a partly read scan is bad until then."""
         now = self._clock()
         again, is_all_bad = now + self._breaker.delay(1), self._breaker.openings > 0
         if self._unread:
@@ -261,7 +261,7 @@ class Poller:
         self._intake.confirm(silent)
 
     async def _still_ours(self) -> None:
-        """Raises _NotOursError if we may poll neither now nor in a moment, as after a suspension."""
+        """Raises _NotOursError if we may not poll, even after waiting a moment."""
         if not self._may_poll():
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
@@ -270,7 +270,7 @@ class Poller:
                 raise _NotOursError from None
 
     def _lose(self, error: DeviceError) -> None:
-        """Marks all tags bad: with reports of changes only, the last values would pass for present ones."""
+        """Marks all tags bad: the last reported values would otherwise pass for current ones."""
         tags = self._device.tags
         self._intake.lost(str(error))
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
@@ -278,7 +278,7 @@ class Poller:
         self._status.failed(str(error), resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
-        """The device answered: publishes what is worth sending."""
+        """Processes readings: the device answered."""
         self._worked = True
         if self._breaker.succeed():
             self._metrics.breaker = State.CLOSED
@@ -302,6 +302,6 @@ class Poller:
             self._status.failed(reason, resting=self._breaker.state is State.OPEN)
 
     async def _permitted(self) -> None:
-        """Waits while it is uncertain that the device is still ours: we were suspended, or cut off."""
-        while not self._may_poll():  # noqa: ASYNC110  it is a matter of time
+        """Waits while it is uncertain whether the device is still ours: we were suspended, or cut off."""
+        while not self._may_poll():  # noqa: ASYNC110  depends on the clock: there is no event
             await asyncio.sleep(NOT_OURS_SECONDS)

@@ -16,7 +16,7 @@ from nexus.process import guard, log
 from nexus.process.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than drivers take to disconnect, which a second cancellation would cut short
-MOMENT_SECONDS = 0.1  # for which devices wait that could begin, so that those of thousands are not counted one by one
+MOMENT_SECONDS = 0.1  # how long new devices wait to be started together: thousands are not handled one by one
 
 OnChange = Callable[[ConfiguredDevice], None]
 
@@ -58,7 +58,7 @@ class PollerManager:
         return found[0] if found else None
 
     async def apply(self, wanted: Collection[ConfiguredDevice]) -> None:
-        """Polls exactly these from now on; those that are the same objects go on. Returns when the others have ended.
+        """Polls exactly these from now on; unchanged objects continue. Returns when the others have ended.
 
         A device begins when those have ended that had its path or its name before: one that hangs holds up no other.
         """
@@ -86,11 +86,11 @@ class PollerManager:
             log.get("poller").info("polling", devices=len(self._running), started=len(coming), ended=len(going))
 
     async def stop(self, seconds: float) -> bool:
-        """Stops all pollers; tells whether all have ended within so many seconds, whatever drivers do."""
+        """Stops all pollers; tells whether all have ended within so many seconds."""
         try:
             async with asyncio.timeout(seconds):
                 self._let_go(list(self._running))
-                await _cancelled(self._ending)  # also those of an `apply` that was cut short
+                await _cancelled(self._ending)  # also those of an interrupted `apply`
         except TimeoutError:
             names = sorted(task.get_name() for task in self._ending)
             log.get("poller").error("drivers did not release their devices in time", devices=names)
@@ -120,7 +120,7 @@ class PollerManager:
         self._on_start(one)
 
     def _let_go(self, paths: Collection[str]) -> dict[asyncio.Task[None], Poller]:
-        """Ends these; they are among `_ending` until they have."""
+        """Cancels these pollers; they are in `_ending` until they have ended."""
         ended = {task: poller for poller, task in (self._running.pop(path) for path in paths)}
         for task in ended:
             self._ending.add(task)
@@ -128,7 +128,7 @@ class PollerManager:
         return ended
 
     async def _some_ended(self, ending: dict[asyncio.Task[None], Poller]) -> None:
-        """Takes out those that end within a moment."""
+        """Removes pollers that end within a moment from `ending`."""
         done, _ = await asyncio.wait(ending, timeout=MOMENT_SECONDS)
         for task in done:
             poller = ending.pop(task)
@@ -137,7 +137,7 @@ class PollerManager:
 
 
 def _claims(one: ConfiguredDevice) -> tuple[str, str]:
-    """What no two pollers may have at once."""
+    """What two pollers must not have at the same time: the device's name and path."""
     return f"path {one.device.path}", _task(one)
 
 

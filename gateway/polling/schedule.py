@@ -1,4 +1,4 @@
-"""When to read what: a drift-free grid for each interval, and what was not read once more in between. Pure."""
+"""When to read what: a drift-free grid for each interval, and retries in between. Pure."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 
-FIRST_SECONDS = 5.0  # everything is read once within; with the time to connect, a device is taken over within 10 s
+FIRST_SECONDS = 5.0  # everything is read once within this time; with connecting, a device is taken over within 10 s
 
 
 def slot(moment: float, width: float) -> int:
@@ -25,7 +25,7 @@ class Spread:
     moments: int
 
     def first(self, now: float, interval: float) -> float:
-        """The device's moment within `interval` seconds from now on."""
+        """When the device's interval begins, within `interval` seconds from now."""
         apart = max(1, int(interval / self.moments / self.width)) * self.width
         return (slot(now, apart) + int(self.phase * int(interval / apart + 1e-9))) * apart
 
@@ -36,7 +36,7 @@ class _Grid(Generic[T]):
     items: tuple[T, ...]
     start: float
     due: float
-    again: float  # it is read then too: for the first time, or because it was not read when it was due
+    again: float  # an extra read then: the first one, or because it was not read when it was due
 
 
 class Tick(NamedTuple, Generic[T]):
@@ -66,7 +66,7 @@ class Schedule(Generic[T]):
     @property
     def next_due(self) -> float:
         """When there is something to read next, on the clock of `now`."""
-        if len(self._grids) == 1:  # mostly
+        if len(self._grids) == 1:  # the usual case
             [grid] = self._grids
             return min(grid.due, grid.again)
         return min(min(grid.due, grid.again) for grid in self._grids)
@@ -89,7 +89,7 @@ class Schedule(Generic[T]):
                 continue
             grid.again = inf
             taken.append(grid)
-        if len(taken) == 1:  # mostly, and then they are the very same ones
+        if len(taken) == 1:  # the usual case: all items, in the same object as before
             return Tick(taken[0].items, lateness, missed, due, skipped)
         return Tick(tuple(chain.from_iterable(grid.items for grid in taken)), lateness, missed, due, skipped)
 

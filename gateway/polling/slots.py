@@ -1,4 +1,4 @@
-"""Slots of time: what is due within the same one begins together, because waking up costs more than most scans."""
+"""Time slots: scans due within a slot start together, because waking up costs more than most scans."""
 
 import asyncio
 from random import random
@@ -6,12 +6,12 @@ from random import random
 from gateway.polling.schedule import Spread, slot
 
 SLOT_SECONDS = 0.02
-TOGETHER = 10  # devices that begin at the same moment, if there are enough; more save little
+TOGETHER = 10  # devices that start in the same slot, if there are enough; more would save little
 FEWEST_MOMENTS = 10  # of an interval at which some begin, so that those of one line come one after the other
 
 
 class Slots:
-    """Wakes whoever waits for the same slot at once; `width` in seconds is how much later than asked that may be."""
+    """Wakes all that wait for the same slot together, up to `width` seconds later than asked."""
 
     def __init__(self, width: float = SLOT_SECONDS) -> None:
         self.width = width
@@ -20,7 +20,7 @@ class Slots:
         self._waiting: dict[int, list[asyncio.Future[None]]] = {}
 
     def share(self, devices: int) -> None:
-        """So many devices share the slots from now on."""
+        """Adapts to the number of devices that share the slots."""
         self._moments = max(FEWEST_MOMENTS, devices // TOGETHER)
 
     def spread(self) -> Spread:

@@ -1,4 +1,4 @@
-"""The state of a device: online, degraded or offline, and why; published once a change."""
+"""The state of a device: online, degraded or offline, and why; published on each change."""
 
 from collections.abc import Callable, Mapping
 
@@ -27,7 +27,7 @@ class DeviceStatus:
         return self._last[1] if self._last else "not connected yet"
 
     def read(self, readings: list[Reading], bad: list[str], tag_errors: Mapping[str, str]) -> None:
-        """The device answered, without the tags in `bad`; `refusals` says why, where known."""
+        """The device answered, except for the tags in `bad`; `tag_errors` says why, where known."""
         if self._bad:
             self._bad.difference_update(reading.tag for reading in readings)
         elif not bad and self._last and self._last[0] == "online":
@@ -50,7 +50,7 @@ class DeviceStatus:
             self._log.error("the driver failed", exc_info=error)
 
     def _publish(self, state: State, reason: str) -> None:
-        """Publishes a change; an offline device's changing reasons are none."""
+        """Publishes a change; a new reason of an offline device is none."""
         if self._last == (state, reason) or (state == "offline" and self._last and self._last[0] == "offline"):
             return
         was, self._last = self._last, (state, reason)

@@ -1,4 +1,4 @@
-"""Counts a device's readings by the hour of their times: once a scan, and in pairs, so that the sums come out. Pure."""
+"""Counts a device's readings by the hour of their times: per scan, so that all counts add up. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from nexus.contract.reading import Reading
 
 Cause = Literal["away", "resting", "overran"]
 
-_KEPT_HOURS = 2  # that are counted on, the present one included
-_MISSING_HOURS = 48  # for which it is known what was missing
-_MOST_HOURS = 5_000  # of one device; beyond that the oldest are let go
+_KEPT_HOURS = 2  # hours that are still counted, the current one included
+_MISSING_HOURS = 48  # hours for which missing readings are remembered
+_MOST_HOURS = 5_000  # hours of one device; beyond that the oldest are dropped
 _time = attrgetter("time")
 
 
@@ -35,7 +35,7 @@ class Hour(msgspec.Struct):
 
     @property
     def is_settled(self) -> bool:
-        """Whether it is known of everything that was sent what became of it."""
+        """Whether everything that was sent has arrived, or is known to be dropped."""
         return self.receipted + self.dropped >= self.sent
 
     @property
@@ -49,28 +49,28 @@ class Tally:
 
     def __init__(self) -> None:
         self.hours: dict[int, Hour] = {}
-        self._let_go_of: Counter[int] = Counter()  # what was missing of hours that are over
+        self._let_go_of: Counter[int] = Counter()  # what was missing in earlier hours
         self._changed: dict[int, None] = {}
         self._serial = 0
         self._high = -1  # the newest time so far
         self._newest: dict[str, int] = {}  # by tag, where the tags of a scan have times of their own
 
     def read(self, readings: Sequence[Reading], now: int) -> None:
-        """The device gave these, of whatever quality."""
+        """The device delivered these readings, of any quality."""
         for number, count in by_hour(readings).items():
             self._hour(number, now).read += count
 
     def marked(self, readings: Sequence[Reading], now: int) -> None:
-        """These are said to be bad because the device gave none."""
+        """These bad readings stand in for ones that the device did not deliver."""
         for number, count in by_hour(readings).items():
             self._hour(number, now).marked += count
 
     def sent(self, readings: Sequence[Reading], now: int) -> None:
-        """These of them are sent."""
+        """These readings are sent."""
         if not readings:
             return
         times = set(map(_time, readings))
-        if len(times) == 1 and (time := readings[0].time) > self._high:  # mostly: nothing can be repeated
+        if len(times) == 1 and (time := readings[0].time) > self._high:  # the usual case: nothing can be repeated
             self._high = time
             self._hour(time // HOUR_MS, now).sent += len(readings)
             return
@@ -81,13 +81,13 @@ class Tally:
             self._hour(number, now).repeated += count
 
     def unread(self, cause: Cause, count: int, now: int) -> None:
-        """So many were due, and are not read."""
+        """So many readings were due, and are not read."""
         if count:
             hour = self._hour(now // HOUR_MS, now)
             setattr(hour, cause, getattr(hour, cause) + count)
 
     def dropped(self, counts: Mapping[int, int], now: int) -> None:
-        """So many that were sent are lost on the way, by hour."""
+        """So many of those sent were lost on the way, by hour."""
         for number, count in counts.items():
             self._hour(number, now).dropped += count
 
@@ -100,13 +100,13 @@ class Tally:
 
     def missing(self, first: int) -> int:
         """Readings of the hours from number `first` on that were due and will not come; of some two days at most."""
-        hours, gone = list(self.hours.items()), list(self._let_go_of.items())  # also in another thread
+        hours, gone = list(self.hours.items()), list(self._let_go_of.items())  # may be called in another thread
         return sum(hour.missing for number, hour in hours if number >= first) + sum(
             count for number, count in gone if number >= first
         )
 
     def watched(self, now: int) -> None:
-        """The device was watched until `now`, whatever it said."""
+        """The device was monitored until `now`, whether or not it reported anything."""
         self._hour(now // HOUR_MS, now)
 
     def rows(self, run: str, now: int) -> list[Counts]:
@@ -139,7 +139,7 @@ class Tally:
         return hour
 
     def _repeated(self, readings: Sequence[Reading]) -> Iterator[int]:
-        """The hours of readings that have tag and time of the one before."""
+        """The hours of readings with the same tag and time as the one before."""
         for reading in readings:
             if self._newest.get(reading.tag) == reading.time:
                 yield reading.time // HOUR_MS
@@ -147,9 +147,9 @@ class Tally:
 
 
 def by_hour(readings: Sequence[Reading]) -> Mapping[int, int]:
-    """How many there are of each hour."""
+    """The number of readings in each hour."""
     times = set(map(_time, readings))
-    if len(times) == 1:  # mostly: a scan has one time
+    if len(times) == 1:  # the usual case: a scan has one time
         return {times.pop() // HOUR_MS: len(readings)}
     return Counter(reading.time // HOUR_MS for reading in readings)
 

@@ -1,1 +1,1 @@
-"""What spares days on site: one-shot tools that use the drivers without a gateway, and give lines of text."""
+"""One-shot tools for commissioning, which use the drivers without a gateway, and return lines of text."""

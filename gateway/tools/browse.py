@@ -1,4 +1,4 @@
-"""`nexus browse` and `nexus opcua`: what an OPC UA server has, and whose certificate it is."""
+"""`nexus browse` and `nexus opcua`: the variables of an OPC UA server, and certificates."""
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -38,14 +38,14 @@ async def browse(settings: Settings, timeout: float, most: int) -> list[str]:
 
 
 def _written(node: ua.NodeId, namespaces: Sequence[str]) -> str:
-    """A node with the URI of its namespace: indexes may be others after the server's next start."""
+    """A node with the URI of its namespace: indexes may change when the server restarts."""
     text: str = node.to_string()
     uri = namespaces[node.NamespaceIndex] if node.NamespaceIndex < len(namespaces) else ""
     return f"nsu={uri};{text.partition(';')[2]}" if uri and ";" not in uri else text
 
 
 def _connecting(settings: Settings) -> list[str]:
-    """The keys by which the server was reached."""
+    """The device file's keys for the connection, as the server was reached."""
     security = settings.security
     lines = [f"    endpoint: {quoted(settings.endpoint)}"]
     if security.policy != "None":
@@ -78,7 +78,7 @@ async def _variables(client: Client) -> AsyncIterator[tuple[list[str], ua.NodeId
 
 
 def certificate(new: bool, out: Path | None) -> list[str]:
-    """Our own certificate, made if it is not there; exported as DER to `out`. Raises DeviceError."""
+    """Our own certificate, created if there is none; exported as DER to `out`. Raises DeviceError."""
     folder = opcua_security.pki() / "own"
     if new:
         opcua_security.create(folder / "certificate.der", folder / "key.pem")

@@ -107,5 +107,5 @@ OF_PROTOCOLS = {
     "trust": "A certificate, a folder of certificates, or any.",
     "application_uri": "Name that the server's certificate must have, instead of the endpoint's host.",
 }
-# Of `security`, where a device's key of the same name means something else.
+# For keys of `security`, where a device's key of the same name means something else.
 SECURITY = {**OF_PROTOCOLS, "mode": "Sign, or SignAndEncrypt."}

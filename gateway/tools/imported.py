@@ -19,7 +19,7 @@ from gateway.tools.sheet import Tag, number, plain, quoted, tag_name, truth
 from nexus.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
-OF_DEVICE = "device."  # begins the columns of a device's own keys, like device.host or device.breaker.failures
+OF_DEVICE = "device."  # prefix of columns with a device's own keys, like device.host or device.breaker.failures
 _NEEDED = {"name", "address"}
 _TEXTS = ("unit", "word_order", "byte_order")
 
@@ -103,7 +103,7 @@ def _device(devices: dict[str, _Device], at: int, row: Mapping[str, str], assume
 
 
 def _fill(one: _Device, assumed: Mapping[str, str]) -> Iterator[str]:
-    """The device's keys from its cells, or as `assumed`; gives what is wrong with them, each with its row."""
+    """Fills the device's keys from its cells, or as `assumed`; returns what is wrong with them, each with its row."""
     if "protocol" not in one.cells:
         one.cells = {key: (one.row, assumed[key]) for key in ("protocol", "host")} | one.cells
     protocol = one.cells["protocol"][1]
@@ -183,7 +183,7 @@ def _flow(value: Any) -> str:
 
 
 def _refused(text: str, file: Path, places: Mapping[int | None, int]) -> list[str]:
-    """What `nexus check` would say of the device file, by the rows that it comes from."""
+    """What `nexus check` would report about the device file, by the rows that it comes from."""
     diagnostics = Diagnostics()
     with suppress(ConfigError):
         config.build({file: text.encode()}, file, diagnostics=diagnostics)

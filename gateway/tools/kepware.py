@@ -78,7 +78,7 @@ def _modbus_address(address: str, kind: str) -> str:
 def _s7_address(address: str) -> str:
     match = _S7.fullmatch(address.strip())
     if match is None:
-        return address  # M, I and Q are written as we read them
+        return address  # M, I and Q have the same form as ours
     block, kind, start, rest = match[1], match[2].upper(), match[3], match[4]
     if kind == "X":
         return f"DB{block}.DBX{start}.{rest or 0}:BOOL"

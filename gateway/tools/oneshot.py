@@ -39,12 +39,12 @@ def chosen(
 
 
 async def read(one: ConfiguredDevice, tags: Sequence[Tag], bad: list[str]) -> list[str]:
-    """A table of what the device says now; tags of bad quality are added to `bad`. Raises DeviceError."""
+    """A table of the device's current values; tags of bad quality are added to `bad`. Raises DeviceError."""
     return table([HEAD, *await _read(one, tags, bad)])
 
 
 async def read_all(configured: Sequence[ConfiguredDevice], bad: list[str]) -> list[str]:
-    """A table of what every device says now; tags of bad quality, and lost devices, are added to `bad`."""
+    """A table of all devices' current values; tags of bad quality, and lost devices, are added to `bad`."""
     turns = asyncio.Semaphore(AT_ONCE)
 
     async def rows(one: ConfiguredDevice) -> list[Row]:
@@ -54,7 +54,7 @@ async def read_all(configured: Sequence[ConfiguredDevice], bad: list[str]) -> li
                 return [(name, *row) for row in await _read(one, one.device.tags, bad)]
         except DeviceError as error:
             reason = str(error)
-        except Exception as error:  # a driver's fault costs its device, and no other
+        except Exception as error:  # a fault in a driver affects its device only
             reason = f"internal error in {drivers.whose(one.device.protocol)}: {error!r}"
         bad.append(name)
         return [(name, "", "", "", "lost", "", reason)]
@@ -76,7 +76,7 @@ async def _read(one: ConfiguredDevice, tags: Sequence[Tag], bad: list[str]) -> l
 
 
 async def write(one: ConfiguredDevice, tag: Tag, value: Value) -> list[str]:
-    """Writes, and says what is read back. Raises WriteError and DeviceError."""
+    """Writes a value, and shows what is read back. Raises WriteError and DeviceError."""
     check(tag, value)
     async with AsyncExitStack() as stack:
         session = await connected(one, stack)
@@ -96,7 +96,7 @@ async def connected(one: ConfiguredDevice, stack: AsyncExitStack) -> DeviceSessi
 
 
 def value(text: str) -> Value:
-    """A value as it is typed: a number, true, false, or else a text."""
+    """Parses a value as typed: a number, true, false, or else a text."""
     try:
         found = json.loads(text)
     except ValueError:

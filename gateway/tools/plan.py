@@ -11,7 +11,7 @@ _ROUNDS = 5
 
 
 def plan(one: ConfiguredDevice) -> list[str]:
-    """The requests, what each wastes, and the time that is known of them."""
+    """The requests, what each wastes, and how long they take, where known."""
     requests = one.driver.requests(one.device)
     rows: list[tuple[str, ...]] = [("interval", "request", "tags", "size", "wasted", "time")]
     rows += [_row(request) for request in requests]
@@ -27,7 +27,7 @@ async def measured(one: ConfiguredDevice) -> list[str]:
         for interval in sorted({tag.interval for tag in one.device.tags}):
             tags = tuple(tag for tag in one.device.tags if tag.interval == interval)
             read = session.compile(tags)
-            await read()  # finds what the device refuses, which is remembered
+            await read()  # finds out what the device refuses, which the plan remembers
             times = []
             for _ in range(_ROUNDS):
                 began = clock()

@@ -11,7 +11,7 @@ from gateway.drivers.modbus.wire import Tcp, reading
 from gateway.tools.oneshot import table
 from nexus.contract.reading import Value
 
-_AROUND = 1  # registers to each side: off by one is the commonest mistake
+_AROUND = 1  # registers on each side: off by one is the most common mistake
 _WIDEST = 4
 _ORDERS: dict[tuple[Order, Order], str] = {
     ("big", "big"): "ABCD",
@@ -20,7 +20,7 @@ _ORDERS: dict[tuple[Order, Order], str] = {
     ("little", "little"): "DCBA",
 }
 _SCALES = (1.0, 0.1, 0.01, 0.001, 10.0, 100.0)
-_TOLERANCE = 0.002  # of the value expected: it moves while one looks
+_TOLERANCE = 0.002  # of the expected value, which changes while you look
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Fit:
 
 
 async def probe(settings: TcpSettings, text: str, timeout: float, expected: float | None) -> list[str]:
-    """Reads once; gives a table, and the YAML line of what fits. Raises DeviceError and ValueError."""
+    """Reads once; returns a table, and the YAML line that fits. Raises DeviceError and ValueError."""
     asked = parse(text if text.count(":") > 1 else f"{text}:uint16", settings.addressing)
     if asked.table not in ("holding", "input"):
         raise ValueError("probe looks at registers: give an address like holding:40001 or input:30001")
@@ -72,7 +72,7 @@ def _unlikeliness(fit: Fit) -> tuple[object, ...]:
 
 
 async def _registers(settings: TcpSettings, asked: Address, timeout: float) -> dict[int, int]:
-    """By their numbers, counted from zero; those that the device refuses are left out."""
+    """Registers by number, counted from zero; those that the device refuses are left out."""
     timing, found = RequestTiming(timeout, settings.request_delay), dict[int, int]()
     first, last = max(0, asked.start - _AROUND), min(65535, asked.start + _WIDEST - 1 + _AROUND)
     async with shared(Tcp(settings.host, settings.port)) as line:

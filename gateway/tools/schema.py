@@ -18,9 +18,9 @@ from nexus.process.errors import ConfigError
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _VARIABLE = {"type": "string", "pattern": r"\$\{[A-Za-z_][A-Za-z0-9_]*\}"}
-_NOT_OF_SCHEMA = ("title", "gt", "ge", "lt", "le")  # pydantic leaves limits of durations there, in seconds
+_NOT_OF_SCHEMA = ("title", "gt", "ge", "lt", "le")  # pydantic puts the limits of durations there, in seconds
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-_OF_ONE_FAMILY = ("word_order", "byte_order")  # of a tag: only Modbus has more than one
+_OF_ONE_FAMILY = ("word_order", "byte_order")  # of a tag: only Modbus has word orders
 
 Schema = dict[str, Any]
 
@@ -44,7 +44,7 @@ def schema() -> tuple[Schema, list[str]]:
             protocols.append(protocol)
         except ConfigError as error:
             remarks.append(f"left out: {error}")
-        except Exception as error:  # of another package's driver: it costs itself
+        except Exception as error:  # a fault in another package's driver: only its own protocol is left out
             if protocol in drivers.BUILT_IN:
                 raise
             remarks.append(
@@ -85,7 +85,7 @@ def _switch(protocols: list[str], *, is_device: bool) -> Schema:
         when = {"required": ["protocol"], "properties": {"protocol": {"const": protocol}}}
         then: Schema = {"$ref": f"#/$defs/{protocol}"}
         if is_device:
-            # Without a template nothing may be missing.
+            # Without a template, no required key may be missing.
             alone = {"if": {"not": {"required": ["template"]}}, "then": {"$ref": f"#/$defs/{protocol}-whole"}}
             then = {"allOf": [then, alone]}
         cases.append({"if": when, "then": then})
@@ -99,19 +99,19 @@ def _switch(protocols: list[str], *, is_device: bool) -> Schema:
 
 
 class _Made:
-    """The definitions, as they come together."""
+    """The schema's definitions, as they are built."""
 
     def __init__(self) -> None:
         self.definitions: Schema = {}
 
     def add_derived(self) -> None:
-        """What a tag may hold that is derived from others."""
+        """The keys of a derived tag."""
         keys = self._properties(DerivedKeys, described.DERIVED)
         keys["alarms"] = _listed("alarm", described.DERIVED["alarms"])
         self.definitions["derived-tag"] = {**_closed(keys, ["name"]), **_one_of(SOURCES)}
 
     def add_alarms(self) -> None:
-        """What an alarm of a tag, and one of a device, may hold."""
+        """The keys of an alarm of a tag, and of a device."""
         keys = self._properties(AlarmKeys, described.ALARM)
         of_tags = [key for key in CONDITIONS if key != "lost"]
         for name, conditions in (("alarm", of_tags), ("device-alarm", OF_DEVICES)):
@@ -120,7 +120,7 @@ class _Made:
             self.definitions[name] = {**_closed(own, ["name"]), **_one_of(conditions)}
 
     def add_protocol(self, protocol: str) -> None:
-        """What a device, and a tag, of this protocol may hold."""
+        """The keys of a device, and of a tag, of this protocol."""
         driver = drivers.load(protocol)
         settings = driver.settings[protocol]
         own = self._properties(settings, described.OF_PROTOCOLS, f"{protocol}-")
@@ -140,7 +140,7 @@ class _Made:
         self.definitions[f"{protocol}-whole"] = {"required": ["name", "protocol", "tags", *needed]}
 
     def add_any(self, protocols: list[str]) -> None:
-        """What a device or a template may hold as long as its protocol is not known: a key of any."""
+        """The keys of a device or template whose protocol is not known yet: those of any protocol."""
         merged: dict[str, list[Schema]] = {}
         for protocol in protocols:
             for key, one in self.definitions[protocol]["properties"].items():
@@ -162,7 +162,7 @@ class _Made:
 
 
 def _written(driver: Driver) -> Schema:
-    """How the protocol writes addresses."""
+    """The schema of the protocol's addresses."""
     found: Schema = {} if driver.address_pattern is None else {"pattern": driver.address_pattern}
     return {**found, "examples": list(driver.address_examples)} if driver.address_examples else found
 
@@ -173,7 +173,7 @@ def _closed(properties: Schema, required: list[str]) -> Schema:
 
 
 def _tags(protocol: str) -> Schema:
-    """A tag with one of the keys of derived tags is one."""
+    """A tag of the protocol, or a derived tag if it has one of the keys of those."""
     is_derived = {"anyOf": [{"required": [key]} for key in SOURCES]}
     kinds = {"then": {"$ref": "#/$defs/derived-tag"}, "else": {"$ref": f"#/$defs/{protocol}-tag"}}
     items = {"if": is_derived, **kinds}
@@ -213,7 +213,7 @@ def _cleaned(one: Any) -> Any:
 
 
 def _with_remedy(one: Schema) -> Schema:
-    """With what editors say instead of a pattern; others pass over these two keywords."""
+    """Adds the message that editors show instead of a pattern; others ignore these two keywords."""
     if "pattern" not in one or not (like := one.get("examples")):
         return one
     said = f"Write it like {', '.join(like)}."

@@ -1,4 +1,4 @@
-"""A spreadsheet's CSV: its encodings, separators and cells, in the way that Excel writes and reads them."""
+"""A spreadsheet's CSV: encodings, separators and cells, as Excel writes and reads them."""
 
 import csv
 import re
@@ -10,19 +10,19 @@ from typing import Any, Literal
 Encoding = Literal["utf-8", "utf-16", "cp1252"]
 Separator = Literal[",", ";", "tab"]
 
-# The columns whose numbers may have decimal commas, where a semicolon separates.
+# Columns whose numbers may have decimal commas, if the separator is a semicolon.
 NUMBERS = frozenset({"scale", "offset", "interval", "deadband", "max_silence", "min", "max"}) | {
     "raw low", "raw high", "scaled low", "scaled high"
 }  # fmt: skip
 NO = ("", "0", "false", "no")
-# Excel says true and false in the language of whoever uses it.
+# Excel writes true and false in the user's language.
 TRUTHS = {"yes": True, "true": True, "1": True, "x": True, "wahr": True, "ja": True, "vrai": True, "oui": True} | {
     "no": False, "false": False, "0": False, "falsch": False, "nein": False, "faux": False, "non": False
 }  # fmt: skip
 _CODECS = {"utf-8": "utf-8-sig", "utf-16": "utf-16", "cp1252": "cp1252"}
 _MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _SEPARATORS = {"tab": "\t"}
-_GUARDED = tuple("=+-@'")  # a cell that begins so would be a formula
+_GUARDED = tuple("=+-@'")  # a cell that begins with one of these would be a formula
 _DECIMAL = re.compile(r"(-?\d*),(\d+(?:[eE][-+]?\d+| *%| *(?:ms|s|m|h|d))?)")
 _NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
@@ -54,7 +54,7 @@ def decoded(data: bytes) -> str:
 
 
 def encoded(text: str, encoding: Encoding) -> bytes:
-    """The bytes of a file that Excel opens. Raises ValueError that names what the encoding lacks."""
+    """The bytes of a file that Excel opens. Raises ValueError that names the characters that the encoding lacks."""
     try:
         return text.encode(_CODECS[encoding])
     except UnicodeEncodeError as error:
@@ -68,7 +68,7 @@ def rows(text: str) -> Iterator[tuple[int, dict[str, str]]]:
     """
     first, _, rest = text.partition("\n")
     skipped = 0
-    if named := re.fullmatch(r"\"?sep=(.)\"?\r?", first):  # Excel's own way to name it
+    if named := re.fullmatch(r"\"?sep=(.)\"?\r?", first):  # Excel's own way to declare the separator
         separator, text, skipped = named[1], rest, 1
     else:
         separator = max(",;\t", key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
@@ -115,7 +115,7 @@ def _cell(value: object, *, comma: bool) -> str:
 
 
 def quoted(text: str, *, raw: bool = False) -> str:
-    """A text as a device file takes it in any case; `raw` leaves its variables."""
+    """A text quoted for a device file; with `raw`, its variables stay."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"' if raw else f'"{escaped}"'.replace("$", "$$")
 
@@ -128,14 +128,14 @@ def number(text: str, key: str) -> str:
 
 
 def truth(text: str, key: str) -> str:
-    """Yes or no, in the words that Excel has for them. Raises ValueError."""
+    """A boolean, in any of the languages of Excel that we know. Raises ValueError."""
     if (found := TRUTHS.get(text.lower())) is None:
         raise ValueError(f"{key} {text!r} is neither yes nor no")
     return "true" if found else "false"
 
 
 def plain(text: str) -> str:
-    """A number as such, and everything else as a text."""
+    """A number unquoted, everything else as a text."""
     try:
         return number(text, "")
     except ValueError:
@@ -143,5 +143,5 @@ def plain(text: str) -> str:
 
 
 def tag_name(text: str) -> str:
-    """Names of tags are a level of a topic."""
+    """A tag's name as a topic level can hold it."""
     return re.sub(r"[/+#\s]+", "_", text.strip())

@@ -1,4 +1,4 @@
-"""Alarms of a device over its history: what they would have raised, had everybody acknowledged at once. Pure."""
+"""Replays a device's history through its alarms, as if every alarm were acknowledged at once. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,14 +13,14 @@ from nexus.contract.ack import Action, Request
 from nexus.contract.reading import Reading, Value
 from nexus.readings.calculation import Calculation
 
-PERIOD_MS = 600_000  # by which EEMUA 191 counts
+PERIOD_MS = 600_000  # the period that EEMUA 191 counts by
 
 _WHO = "nexus alarms try"
 
 
 @dataclass
 class Occurrence:
-    """Of an alarm, from its raise until it is cleared; `end` is None while it stands. Times in epoch ms.
+    """An occurrence of an alarm, until it is cleared; `end` is None while it lasts. Times in epoch ms.
 
     `calls` is false of one that was suppressed or shelved all the time.
     """
@@ -35,7 +35,7 @@ class Occurrence:
 
 @dataclass
 class Sum:
-    """Over all occurrences of one alarm; times in ms."""
+    """Totals over all occurrences of one alarm; times in ms."""
 
     raised: int = 0
     hidden: int = 0
@@ -46,20 +46,20 @@ class Sum:
 
 @dataclass
 class Trial:
-    """Of one device; `tags` are those whose history is needed."""
+    """The trial of one device; `tags` are those whose history is needed."""
 
     configured: ConfiguredDevice
     sums: dict[tuple[str, str], Sum] = field(init=False)
-    periods: Counter[int] = field(default_factory=Counter, init=False)  # alarms that call, by ten minutes
+    periods: Counter[int] = field(default_factory=Counter, init=False)  # alarms that call the operator, by ten minutes
     readings: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        # Nothing in the history tells a device that was lost from one that was not polled.
+        # The history does not tell a lost device from one that was not polled.
         definitions = [one for one in self.configured.alarms if not isinstance(one.condition, Lost)]
         self.alarms = DeviceAlarms(definitions)
         self.sums = {(one.tag, one.name): Sum() for one in definitions}
         self._open: dict[tuple[str, str], Occurrence] = {}
-        # What is calculated anew need not be in the history; a total would begin at 0.
+        # Expressions are calculated again, and need no history; a total would start at 0.
         self._calculated = [one for one in self.configured.derived if one.kind == "expression"]
         self._calculation = Calculation(self._calculated, {})
         self.tags = self._needed()
@@ -70,13 +70,13 @@ class Trial:
 
     def _needed(self) -> frozenset[str]:
         wanted = self.alarms.tags
-        for derived in reversed(self._calculated):  # each is after its inputs
+        for derived in reversed(self._calculated):  # each comes after its inputs
             if derived.name in wanted:
                 wanted = wanted - {derived.name} | derived.expression.names
         return wanted
 
     def replay(self, history: Iterable[Reading], end: int) -> Iterator[Occurrence]:
-        """The occurrences that call, as they end, of readings in the order of time; last, those that still stand."""
+        """Yields the occurrences that call, as they end, for readings in order of time; last, those that still last."""
         for now, scan in groupby(history, lambda reading: reading.time):
             yield from self._wait(now)
             readings = [self._as_read(reading) for reading in scan]
@@ -90,13 +90,13 @@ class Trial:
                 yield occurrence
 
     def _as_read(self, reading: Reading) -> Reading:
-        """As the device gave it: the database has numbers for true and false."""
+        """The reading as the device delivered it: the database stores booleans as numbers."""
         if reading.tag not in self._booleans or reading.value is None:
             return reading
         return Reading(reading.tag, reading.time, bool(reading.value), reading.quality)
 
     def _wait(self, now: int) -> Iterator[Occurrence]:
-        """What happens until then by time alone."""
+        """Carries out what happens until then by time alone."""
         while self.alarms.due is not None and self.alarms.due <= now:
             yield from self._follow(self.alarms.tick(self.alarms.due))
 
@@ -117,7 +117,7 @@ class Trial:
                 self._answer(key, record.ts)
 
     def _answer(self, key: tuple[str, str], now: int) -> None:
-        """As an operator would who sits there all day."""
+        """Acknowledges and resets as an operator would who watches all the time."""
         if not self.alarms.record(*key).acknowledged:
             self._ask(key, "acknowledge", now)
         if self.alarms.record(*key).latched:

@@ -1,4 +1,4 @@
-"""What a trial of alarms found, for people: a line an occurrence, a table, and EEMUA 191's figures. Pure."""
+"""The results of a trial of alarms as text: a line per occurrence, a table, and EEMUA 191's figures. Pure."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def _load(trials: Sequence[Trial], ms: int) -> list[str]:
 
 
 def name_of(path: str, tag: str, name: str) -> str:
-    """As operators read it."""
+    """An alarm's name as operators read it."""
     return f"{path}/{tag}/{name}" if tag else f"{path}/{name}"
 
 

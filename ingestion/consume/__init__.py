@@ -1,1 +1,1 @@
-"""From the broker's shared subscription to batches, and acknowledgements back."""
+"""From the broker's shared subscription to batches; acknowledgements and receipts back."""

@@ -9,17 +9,17 @@ from typing import Protocol
 import msgspec
 
 from ingestion.decode.rows import Rows, Window
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.contract.audit import Record
 from nexus.contract.completeness import Completeness
 
 _MESSAGE_BYTES = 400  # what Python needs around a small one
-_CHARACTER_BYTES = 8  # of a text that is not ASCII, with its copy in UTF-8, at most
+_CHARACTER_BYTES = 8  # bytes per character of a text that is not ASCII, with its copy in UTF-8, at most
 _TAG_BYTES = 150  # around a text, and around its copy when it is written
 
 
 class Acknowledge(Protocol):
-    """Of a connection: tells the broker that it may forget messages, by their packet ids."""
+    """Acknowledges messages of a connection by their packet ids, so that the broker may forget them."""
 
     def __call__(self, *packet_ids: int | None) -> None: ...
 
@@ -40,7 +40,7 @@ class Delivery(msgspec.Struct, frozen=True):
 
     @property
     def size(self) -> int:
-        """Bytes, about. A broker may send more small ones than the receive maximum allows: Mosquitto 2.0.11 does."""
+        """Approximate bytes. A broker may send more messages than the receive maximum allows: Mosquitto 2.0.11 does."""
         topic = len(self.topic) * (1 if self.topic.isascii() else _CHARACTER_BYTES)
         return _MESSAGE_BYTES + topic + len(self.payload)
 
@@ -70,12 +70,12 @@ class Reject:
 
     @property
     def once(self) -> bool:
-        """Whether an equal payload is always a repetition; otherwise only one that arrived at the same moment is."""
+        """Whether an equal payload is always a repetition; otherwise only one that arrived at the same time is."""
         return self.publisher is not None or self.tags == ()
 
     @property
     def size(self) -> int:
-        """Bytes, about, beside those of the message: the names of many refused tags take several times as many."""
+        """Approximate bytes beside those of the message: the names of many refused tags take several times as many."""
         return sum(_TAG_BYTES + len(tag) for tag in self.tags or ())
 
 
@@ -89,12 +89,12 @@ class Batch:
 
     rows: Rows = field(default_factory=Rows)
     late: Rows = field(default_factory=Rows)
-    records: list[Record | Completeness | Word] = field(default_factory=list)
+    records: list[Record | Completeness | AlarmMessage] = field(default_factory=list)
     rejects: list[Reject] = field(default_factory=list)
     receipts: list[tuple[str, int, int]] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
-    windows: list[Window] = field(default_factory=list)  # one a delivery
-    size: int = 0  # bytes of the messages, of their rows and of what is set aside of them, about
+    windows: list[Window] = field(default_factory=list)  # one per delivery
+    size: int = 0  # approximate bytes of the messages, their rows and their rejects
     began: float = 0.0
     committed: bool = False
 
@@ -111,6 +111,6 @@ class Batch:
 
 
 def acknowledge(deliveries: Iterable[Delivery]) -> None:
-    """Tells the broker, in their order, that it may forget these messages."""
+    """Acknowledges these messages, in order."""
     for together, some in groupby(deliveries, attrgetter("acknowledge")):
         together(*(delivery.packet_id for delivery in some))

@@ -12,7 +12,7 @@ from nexus.process import guard, log
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
-LOST_AT_MOST = 2  # some brokers hang up on a filter that they do not allow; then it is left out
+LOST_AT_MOST = 2  # some brokers disconnect over a filter that they do not allow; it is then left out
 
 
 class Consumer:
@@ -27,13 +27,13 @@ class Consumer:
         self._committed = asyncio.Event()
         self._latest: Connection | None = None
         self._acknowledge: Acknowledge = lambda *_: None  # of the latest connection
-        self._session = 0  # the broker's: it sends again what came since that began
+        self._session = 0  # the broker's session number: it sends again what came since that session began
         self._lost_at: dict[str, int] = {}  # by filter, how often subscribing to it lost the connection
         self._said: set[str] = set()
         self._log = log.get("consumer")
         self.connected = False
-        self.subscribed = False  # only from then on does the broker keep for us what comes
-        self.away = "not connected yet"  # why it is not
+        self.subscribed = False  # only from then on does the broker keep messages for us
+        self.away = "not connected yet"  # why there is no connection
 
     async def run(self, broker: Broker, client: Client, before: Callable[[], Awaitable[None]]) -> None:
         """Consumes until `stop` and `leave` were called; `before` each connection checks that we may connect."""
@@ -49,7 +49,7 @@ class Consumer:
             await self._quiet.wait()
 
     def leave(self) -> None:
-        """Ends the session, once everything is acknowledged: the broker gives what it has queued to the others."""
+        """Ends the session, once everything is acknowledged: the broker gives what is queued to the other ingesters."""
         self._committed.set()
 
     async def _serve(self, connection: Connection) -> None:
@@ -76,7 +76,7 @@ class Consumer:
             metrics.connected.set(0)
 
     async def _subscribe(self, connection: Connection) -> list[str]:
-        """Subscribes to the readings, and to whatever else the broker allows; returns these filters."""
+        """Subscribes to the readings, and to everything else that the broker allows; returns the granted filters."""
         first, *others = self._filters
         await connection.subscribe(first)
         subscribed = [first]
@@ -112,7 +112,7 @@ class Consumer:
             self._pipeline.when_room(self._resume)
 
     def _begin(self, connection: Connection) -> None:
-        """Takes note of a new connection, before its first message."""
+        """Prepares for a new connection, before its first message."""
         if connection is self._latest:
             return
         self._latest, self._acknowledge = connection, connection.acknowledge

@@ -22,7 +22,7 @@ from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 from ingestion.store.withheld import receipts_left
 from ingestion.store.writer import ATTEMPTS, Writer
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.contract.audit import Record
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
@@ -30,9 +30,9 @@ from nexus.process.errors import InvariantError
 from nexus.process.run import task_group
 
 MOST_BYTES = 48_000_000  # of decoded messages, and the same again of undecoded ones
-LAG_SECONDS = 60.0  # so long a batch tells how far behind we are
+LAG_SECONDS = 60.0  # how long the last batch counts for the lag
 _DAY_MS = 86_400_000
-_DECODED_AT_ONCE = 1_000  # points, before other tasks get a turn: a running COPY must not starve
+_DECODED_AT_ONCE = 1_000  # points to decode before other tasks get a turn: a running COPY must not starve
 
 
 class Pipeline:
@@ -87,7 +87,7 @@ class Pipeline:
 
     @property
     def lag(self) -> float:
-        """Seconds from a reading to its commit, as of now: of the last batch, or longer if something waits."""
+        """Seconds from a reading to its commit: of the last batch, or more if something has waited longer."""
         return max(self._lag if self._clock() < self._lag_until else 0.0, self._age())
 
     @property
@@ -100,7 +100,7 @@ class Pipeline:
         self._when_room.add(call)
 
     def lateness_changed(self) -> None:
-        """Goes on decoding where that had to wait for it."""
+        """Resumes decoding if it had to wait for the lateness."""
         self._decode_soon()
 
     def receive(self, delivery: Delivery) -> None:
@@ -123,7 +123,7 @@ class Pipeline:
         self._wake.set()
 
     async def run(self) -> None:
-        """Writes batch after batch, with each writer one at a time, until `finish` was called and nothing is left."""
+        """Writes batches, one at a time with each writer, until `finish` was called and nothing is left."""
         async with task_group() as group:
             for number, writer in enumerate(self._writers):
                 guard.part(group, self._write_with(writer), name=f"writer-{number}")
@@ -213,14 +213,14 @@ class Pipeline:
             self._wake.set()
 
     def _window_now(self) -> Window:
-        """By which times are judged; made anew each millisecond at most."""
+        """The window that times are judged by; renewed at most once a millisecond."""
         now, lateness = now_ms(), self._lateness.latest
         if self._window.now != now and lateness is not None:
             self._window = lateness.window(now, now - self._oldest_ms)
         return self._window
 
     async def prepare(self) -> None:
-        """Waits until the database takes what is written: nobody need bring messages before."""
+        """Waits until the database accepts writes: messages before that would only wait here."""
         if not self._prepared:
             await self._written(self._writers[0], Batch())
             self._prepared = True
@@ -233,7 +233,7 @@ class Pipeline:
         return written
 
     async def _written(self, writer: Writer, batch: Batch) -> Written:
-        """Writes what can be written of a batch, waiting for the database if need be."""
+        """Writes as much of a batch as can be written, waiting for the database if need be."""
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(DatabaseAwayError),
             wait=wait_random_exponential(multiplier=0.2, max=5),
@@ -268,7 +268,7 @@ class Pipeline:
         metrics.conflicts.inc(written.conflicts)
         metrics.rejects.inc(written.rejects)
         metrics.audit.inc(sum(isinstance(one, Record) for one in batch.records))
-        metrics.alarms.inc(sum(isinstance(one, Word) for one in batch.records))
+        metrics.alarms.inc(sum(isinstance(one, AlarmMessage) for one in batch.records))
         if written.conflicts and not self._warned_of_conflicts:
             self._warned_of_conflicts = True
             self._log.warning("readings that conflict with a stored value are kept as rejects")

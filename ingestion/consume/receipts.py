@@ -1,4 +1,4 @@
-"""Receipts: tells gateways which sequence numbers are committed, in merged ranges, a few times a second."""
+"""Publishes receipts: which sequence numbers are committed, in merged ranges, a few times a second."""
 
 import asyncio
 from collections import OrderedDict
@@ -11,7 +11,7 @@ from nexus.contract.receipt import OFFER, encode_receipt
 from nexus.process import log
 
 RECEIPT_SECONDS = 0.25
-MOST_PUBLISHERS = 10_000  # a gateway that hears nothing sends again
+MOST_PUBLISHERS = 10_000  # a gateway without receipts sends again
 _RANGES_A_MESSAGE = 1_000
 
 
@@ -56,7 +56,7 @@ class Receipts:
                 metrics.receipts.inc()
 
     def _answered(self, answer: asyncio.Future[int]) -> None:
-        if answer.cancelled() or answer.exception() is not None:  # the connection went before the answer came
+        if answer.cancelled() or answer.exception() is not None:  # the connection was lost before the answer came
             return
         if answer.result() >= mqtt.REFUSED and not self._refused:
             self._refused = True

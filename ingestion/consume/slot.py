@@ -27,17 +27,17 @@ class SlotLostError(Exception):
 
 
 class Slot:
-    """A number that is ours while our connection lives; after an outage we ask for the same one."""
+    """A number that is ours as long as our database connection lives; after an outage we ask for the same one."""
 
     def __init__(self, url: str, group: str) -> None:
         self._url = url
         self._group = group
-        self._name = f"nexus consumer {uuid4().hex}"  # of our connection, by which the database knows that we live
+        self._name = f"nexus consumer {uuid4().hex}"  # of our connection: as long as it lives, so do we
         self._connection: AsyncConnection | None = None
         self._checking = asyncio.Lock()
         self._log = log.get("slot")
         self.number = -1
-        self.away: str | None = None  # why the database gives no number
+        self.away: str | None = None  # why the database assigns no number
 
     async def claim(self) -> None:
         """Takes the lowest free number, waiting for the database if need be."""

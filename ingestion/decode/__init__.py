@@ -1,1 +1,1 @@
-"""Payloads to rows."""
+"""Decodes payloads, and encodes rows."""

@@ -21,10 +21,10 @@ Decode = Callable[[str, bytes, int], Message]  # topic, payload, and when it arr
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _EXACT_INT = 2**53  # beyond this a float loses digits
 _WORDS = {"true": True, "false": False}
-_MOST_KNOWN = 16_000_000  # bytes, about, of topics whose decoder is remembered
+_MOST_KNOWN = 16_000_000  # approximate bytes of topics whose decoder is remembered
 _TOPIC_BYTES = 200
 _UNITS = {"s": 1000.0, "ms": 1.0, "us": 1e-3, "ns": 1e-6}
-_MAGNITUDES = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))  # of today in each unit, and a century around it
+_MAGNITUDES = ((1e17, "ns"), (1e14, "us"), (1e11, "ms"))  # unit by magnitude
 
 
 class Rule(BaseModel):
@@ -67,7 +67,7 @@ class Rule(BaseModel):
 
 
 class Decoders:
-    """Decodes by topic: the first rule that matches, or else our own formats."""
+    """Decodes by topic: with the first rule that matches, or else our own formats."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = [(rule.topic, _decoder(rule)) for rule in rules]
@@ -107,7 +107,7 @@ def _ours(name: str, payload: bytes, _: int) -> Message:
 
 
 def _plain(name: str, payload: bytes, arrived: int) -> Message:
-    """A bare number, true, false, or a text; read when it comes."""
+    """A bare number, true, false, or a text; its time is that of arrival."""
     try:
         text = payload.decode().strip()
     except UnicodeDecodeError:
@@ -131,7 +131,7 @@ def _number(text: str) -> float | int | None:
 
 
 class _Json:
-    """Finds its way in somebody else's JSON."""
+    """Decodes other vendors' JSON."""
 
     def __init__(self, rule: Rule) -> None:
         self._rule = rule
@@ -178,7 +178,7 @@ class _Json:
 
 
 def _is_value(found: object) -> bool:
-    """Whether it can be one; an expression may compute infinity."""
+    """Whether this can be a reading's value; an expression may compute infinity."""
     return isinstance(found, Value) and not (isinstance(found, float) and not isfinite(found))
 
 

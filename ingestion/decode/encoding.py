@@ -11,7 +11,7 @@ from ingestion.decode.rows import Encoder, Window, time_fault
 from ingestion.store.quota import Quota
 from nexus.contract import alarm, audit, completeness
 from nexus.contract import topic as topics
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.contract.audit import Record
 from nexus.contract.codec import DecodeError, Message
 from nexus.contract.completeness import Completeness, decode_completeness
@@ -20,7 +20,7 @@ from nexus.contract.sequence import sender
 from nexus.process import guard, log
 
 Wanted = Callable[[Message], Message | None]
-MOST_ROWS_BYTES = 16_000_000  # of one message, about: a megabyte of short names on a long topic would take all memory
+MOST_ROWS_BYTES = 16_000_000  # approximate, of one message: short names on a long topic would fill the memory
 _ROW_BYTES = 60
 _ALL = slice(None)
 
@@ -50,11 +50,11 @@ class Encoding:
         That is its rows, its rejects as far as the quota or `admits` allows, and the sequence numbers of both.
         """
         if not payload and topic.startswith(alarm.ROOT):
-            return  # an alarm that has left the device files: its end was an event of its own
+            return  # clears an alarm that was removed from the files: its end was an event of its own
         publisher, numbers = None, (0, -1)
         arrived = window.now if arrived is None else arrived
         reject = None
-        spared: Iterable[tuple[str, int, int]] = ()  # numbers of what is stored, where the rest is refused
+        spared: Iterable[tuple[str, int, int]] = ()  # only the numbers of what is stored, if some is refused
         try:
             if len(topic) > topics.LONGEST:
                 raise DecodeError(f"the topic is longer than {topics.LONGEST:,} bytes, more than the index can hold")
@@ -73,12 +73,12 @@ class Encoding:
                     if refused or left.faults:
                         reject = _reject(left, payload, refused, arrived)
                         spared = _spared(message, refused)
-        except Exception as error:  # a mistake of ours must not stop all the messages behind this one
+        except Exception as error:  # a bug of ours must not stop all the messages behind this one
             reject = Reject(topic, payload, _reason(error), arrived=arrived)
             with suppress(Exception):
                 publisher, numbers = sender(payload)
         if reject is not None and not _kept(batch, replace(reject, publisher=publisher), admits or self._quota.admits):
-            batch.receipts += spared  # the rest is nowhere: whoever sent it must not forget it
+            batch.receipts += spared  # the rest is not stored: its sender must not forget it
         elif publisher is not None:
             batch.receipts.append((publisher, *numbers))
 
@@ -105,8 +105,8 @@ class Encoding:
             log.get("receipts").warning("impossible message numbers: such messages get no receipt", topic=topic[:200])
 
 
-def _record(topic: str, payload: bytes, window: Window) -> Record | Completeness | Word | None:
-    """What is no reading; None if it may be one. Raises DecodeError."""
+def _record(topic: str, payload: bytes, window: Window) -> Record | Completeness | AlarmMessage | None:
+    """Decodes what is not a reading: audit records, counts, alarms. None if it may be a reading. Raises DecodeError."""
     if topic.startswith(topics.ROOT):
         return None
     if topic.startswith(audit.ROOT):
@@ -137,7 +137,7 @@ def _reason(error: Exception) -> str:
 
 
 def _weight(message: Message) -> int:
-    """Bytes of the rows, about: each holds the whole topic, twice. Raises DecodeError if that is too much."""
+    """Approximate bytes of the rows: each holds the whole topic, twice. Raises DecodeError if that is too much."""
     weight = len(message.values) * (2 * len(message.topic) + _ROW_BYTES)
     if weight > MOST_ROWS_BYTES:
         raise DecodeError(
@@ -148,7 +148,7 @@ def _weight(message: Message) -> int:
 
 
 def _spared(message: Message, refused: list[tuple[str, str]]) -> list[tuple[str, int, int]]:
-    """The numbers of readings that are not refused. Where some could not be read nobody knows which are whose."""
+    """The numbers of readings that are not refused; none if some could not be read: which are theirs is unknown."""
     if message.publisher is None or message.faults:
         return []
     gone = {tag for tag, _ in refused}
@@ -160,7 +160,7 @@ def _spared(message: Message, refused: list[tuple[str, str]]) -> list[tuple[str,
 
 
 def _reject(message: Message, payload: bytes, refused: list[tuple[str, str]], arrived: int) -> Reject:
-    """One for the message, however much of it is refused: each would hold all of the payload."""
+    """One reject per message, however much of it is refused: each would hold the whole payload."""
     found = refused + [(fault.tag, fault.reason) for fault in message.faults]
     tag, reason = found[0]
     topic = topics.beneath(message.topic, tag) if refused else f"{message.topic}/{tag}"

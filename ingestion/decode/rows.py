@@ -1,4 +1,4 @@
-"""Messages to rows of the `metrics` table, each in PostgreSQL's binary COPY format from the start."""
+"""Converts messages to rows of the `metrics` table, in PostgreSQL's binary COPY format from the start."""
 
 import struct
 from collections import defaultdict
@@ -10,10 +10,10 @@ from nexus.contract.codec import Message
 from nexus.contract.reading import Quality, Value
 
 COLUMNS = "topic, unit, time, value, value_str, quality"
-LATEST_AHEAD_MS = 3_600_000  # a clock this far ahead is wrong, and would hide newer values
+LATEST_AHEAD_MS = 3_600_000  # a clock this far ahead is wrong, and its values would hide newer ones
 EARLIEST_MS = 0
 _FURTHEST_MS = 2**53
-_LARGEST_INT = 10**308  # as a float8 it would be infinite beyond
+_LARGEST_INT = 10**308  # a larger number would be infinite as a float8
 _EXACT_INT = 2**53  # beyond this a float8 loses digits
 _POSTGRES_EPOCH_MS = 946_684_800_000  # 2000-01-01
 _DAY_MS = 86_400_000
@@ -25,8 +25,8 @@ _TIME = struct.Struct(">iq")
 _NUMBER = struct.Struct(">id").pack
 _QUALITY = struct.Struct(">ih")
 _GOOD, _BAD = int(Quality.GOOD), int(Quality.BAD)
-_GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, quality
-_MOST_KNOWN = 32_000_000  # bytes, about, of remembered beginnings of rows
+_GOOD_NUMBER = _NULL + _QUALITY.pack(2, _GOOD)  # what follows a number: no text, then the quality
+_MOST_KNOWN = 32_000_000  # approximate bytes of remembered row prefixes
 _DEVICE_BYTES, _TAG_BYTES = 800, 250
 _CHARACTER_BYTES = 4  # in Python's strings, at most
 
@@ -43,7 +43,7 @@ class Row(NamedTuple):
 
 
 class Rows:
-    """Rows by topic, in the order in which they came."""
+    """Rows by topic, in order of arrival."""
 
     def __init__(self) -> None:
         self.by_topic: defaultdict[str, list[bytes]] = defaultdict(list)
@@ -54,14 +54,14 @@ class Rows:
         return self.count > 0
 
     def take(self, others: "Rows") -> None:
-        """Adds the rows of others."""
+        """Adds other rows."""
         for topic, rows in others.by_topic.items():
             self.by_topic[topic] += rows
         self.count += others.count
         self.newest = max(self.newest, others.newest)
 
     def in_order(self) -> list[bytes]:
-        """By topic, as the index is: that makes the COPY cheaper. Times of a topic are about in order as they come."""
+        """The rows by topic, like the index: the COPY is cheaper. A topic's times are nearly in order already."""
         by_topic = self.by_topic
         return [row for topic in sorted(by_topic) for row in by_topic[topic]]
 
@@ -98,7 +98,7 @@ class Window(NamedTuple):
 
 
 class _Device:
-    """How the rows of a topic's tags begin, or why a tag has none; for the units that it last named."""
+    """The row prefixes of a topic's tags, or why a tag has none; for the units last named."""
 
     __slots__ = ("beginnings", "size", "units")
 
@@ -110,7 +110,7 @@ class _Device:
 
 
 class Encoder:
-    """Makes rows, and remembers how they begin: the same topics come again and again."""
+    """Encodes rows, and remembers their prefixes: the same topics come again and again."""
 
     def __init__(self) -> None:
         self._devices: dict[str, _Device] = {}
@@ -171,7 +171,7 @@ class Encoder:
         return device
 
     def _charge(self, size: int) -> None:
-        """Remembers so much more, or forgets all."""
+        """Accounts for remembered bytes; at the limit everything is forgotten."""
         self._known += size
         if self._known > _MOST_KNOWN:
             self._devices.clear()
@@ -220,7 +220,7 @@ def _fault(value: Value) -> str | None:
 
 
 def columns(value: Value) -> tuple[float | None, str | None]:
-    """What `value` and `value_str` hold of it: an integer beyond 2^53 has its digits too. One that a float8 cannot
+    """The columns `value` and `value_str`: integers beyond 2^53 keep their digits in it. One that a float8 cannot
     hold has only these.
     """
     if value is None or isinstance(value, str):
@@ -233,7 +233,7 @@ def columns(value: Value) -> tuple[float | None, str | None]:
 def _rest(value: Value, quality: int) -> bytes:
     """The fields after the time."""
     if value is None:
-        fields, quality = _NULL + _NULL, _BAD  # there is nothing to call good
+        fields, quality = _NULL + _NULL, _BAD  # no value cannot be good
     elif isinstance(value, str):
         fields = _NULL + _text(value)
     else:
@@ -245,7 +245,7 @@ def _rest(value: Value, quality: int) -> bytes:
 def _text(text: str | None) -> bytes:
     if text is None:
         return _NULL
-    data = text.encode("utf-8", "surrogatepass")  # half a pair is for the database to refuse, and costs that row
+    data = text.encode("utf-8", "surrogatepass")  # half a surrogate pair: the database refuses it, and only this row
     return struct.pack(">i", len(data)) + data
 
 
@@ -255,7 +255,7 @@ def copy_data(rows: Iterable[bytes]) -> bytes:
 
 
 def parsed(row: bytes) -> Row:
-    """What a row says."""
+    """Decodes a row."""
     fields: list[bytes | None] = []
     at = len(_FIELDS)
     for _ in range(6):

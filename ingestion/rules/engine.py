@@ -13,7 +13,7 @@ from nexus.alarms.definition import AlarmDefinition
 from nexus.alarms.machine import Change, after
 from nexus.contract import alarm, codec, topic
 from nexus.contract.ack import Request
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from nexus.contract.reading import Quality, Reading
 from nexus.process import guard
 
@@ -43,15 +43,15 @@ class Engine:
     """Goes on from `kept` by path, and from the `words` that were said last; those of alarms that are no more end."""
 
     def __init__(
-        self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], words: Sequence[Word]
+        self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], words: Sequence[AlarmMessage]
     ) -> None:
         self._update = Update()
         self._measured = self._size = 0  # messages of the update, and their bytes, as far as they were counted
         self._changed: set[str] = set()  # paths of rules whose state is to be stored
         self._rules: dict[str, Evaluation] = {}
         self._inputs: dict[str, list[tuple[Evaluation, str, str]]] = {}  # by topic: tag in the message, or "", and name
-        self._words: dict[str, Word] = {}
-        self._gone: list[Word] = []
+        self._words: dict[str, AlarmMessage] = {}
+        self._gone: list[AlarmMessage] = []
         definitions = {(rule.path, one.tag, one.name): (rule, one) for rule in rules for one in rule.alarms}
         records: dict[str, dict[Key, Record]] = {rule.path: {} for rule in rules}
         for word in words:
@@ -82,7 +82,7 @@ class Engine:
         return [one.rule for one in self._rules.values()]
 
     @property
-    def words(self) -> list[Word]:
+    def words(self) -> list[AlarmMessage]:
         """The last word of each alarm that was ever raised."""
         return list(self._words.values())
 
@@ -205,7 +205,7 @@ class Engine:
         self._update.words[word.topic] = payload
         self._update.said.append(Said(word.topic, payload, retain=True))
 
-    def _remove(self, word: Word, now: int) -> None:
+    def _remove(self, word: AlarmMessage, now: int) -> None:
         """An alarm has left the files: an occurrence that is open ends, and the broker retains nothing any more."""
         if word.record.state != "normal":
             at = after(word.record.ts, now)
@@ -217,8 +217,8 @@ class Engine:
         self._update.words[word.topic] = None
 
 
-def _word(rule: Rule, definition: AlarmDefinition, record: Record, event: alarm.Event) -> Word:
-    return Word(
+def _word(rule: Rule, definition: AlarmDefinition, record: Record, event: alarm.Event) -> AlarmMessage:
+    return AlarmMessage(
         rule.path,
         definition.tag,
         definition.name,

@@ -15,7 +15,7 @@ from ingestion.rules.engine import Said, Update
 from ingestion.rules.evaluation import RuleState, decode_state
 from ingestion.store.database import DatabaseAwayError, connect, explain, is_of_the_data
 from nexus.contract import alarm, codec
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.contract.codec import DecodeError
 from nexus.process import log
 
@@ -57,7 +57,7 @@ class Contents(msgspec.Struct):
     publisher: str
     last: int
     states: dict[str, RuleState]
-    words: list[Word]
+    words: list[AlarmMessage]
     outbox: list[Row]
 
 

@@ -1,1 +1,1 @@
-"""Batches into the database, and what cannot be stored."""
+"""Writes batches into the database, and rejects what cannot be stored."""

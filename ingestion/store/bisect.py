@@ -10,7 +10,7 @@ from ingestion.store.quota import Quota
 from ingestion.store.tables import Written
 
 Write = Callable[[Batch], Awaitable[Written]]
-PATIENCE = 3  # times that one message may take too long
+PATIENCE = 3  # how often one message may take too long
 _LAST_WORD = "this message makes the write fail, and cannot be kept"
 
 
@@ -46,7 +46,7 @@ class Parts:
         self.written = Written(0, 0, 0)
 
     async def write(self, write: Write) -> None:
-        """Writes what is left. Raises DatabaseAwayError, BatchRefusedError."""
+        """Writes the rest. Raises DatabaseAwayError, BatchRefusedError."""
         while self._left:
             part = self._left[0]
             if self._slow[part]:
@@ -81,7 +81,7 @@ class Parts:
 async def _bisected(
     encoding: Encoding, write: Write, batch: Batch
 ) -> tuple[Written, list[tuple[Batch, BatchRefusedError]]]:
-    """Writes what can be, and gives what cannot, a batch a message, with the reason."""
+    """Writes what can be written; yields what cannot, one batch per message, with the reason."""
     try:
         return await write(batch), []
     except BatchRefusedError as error:
@@ -94,7 +94,7 @@ async def _bisected(
 
 
 async def _reject(quota: Quota, write: Write, one: Batch, reason: str, receipts: list[tuple[str, int, int]]) -> Written:
-    """Keeps it as a reject; what is not even that gets none of the `receipts`."""
+    """Keeps a message as a reject; what is not kept even as one gets none of the `receipts`."""
     [delivery] = one.deliveries
     publisher = one.receipts[0][0] if one.receipts else None
     said = f"writing it fails: {reason}"

@@ -1,4 +1,4 @@
-"""Exactly once by a book of committed numbers, on a table without a unique index: the way to the columnstore at once.
+"""Exactly once by booking sequence numbers, on a table without a unique index: writes straight to the columnstore.
 
 The numbers that messages carry are booked in the transaction that stores their rows. What is booked already is not
 stored again. A message without a number may be stored again when it is delivered again.
@@ -29,12 +29,12 @@ from ingestion.store.withheld import receipts_left
 from nexus.contract.codec import Message
 from nexus.contract.ranges import Ranges
 
-# Compressing pays off when a topic has some rows in a batch; else plain COPY is faster and smaller.
+# Compressing pays off if topics have several rows in a batch; otherwise plain COPY is faster and smaller.
 LEAST_ROWS = 10_000
 LEAST_ROWS_A_TOPIC = 10
 
 _COMPRESS = "SET LOCAL timescaledb.enable_direct_compress_copy = on"
-# What is booked already of these numbers; until the end of the transaction nobody else books for their publishers.
+# The numbers among these that are booked already; locks their publishers until the end of the transaction.
 _BOOKED = "SELECT publisher, first, last FROM booked(%s::text[], %s::bigint[], %s::bigint[])"
 _BOOK = "SELECT book(%s::text[], %s::bigint[], %s::bigint[])"
 
@@ -52,7 +52,7 @@ class _Numbers(NamedTuple):
 
 
 class BulkInsert:
-    """COPYs first and books last, so that what other writers wait for is the booking alone."""
+    """COPYs first and books last, so that other writers wait only for the booking."""
 
     unique = False
 
@@ -94,7 +94,7 @@ class BulkInsert:
         return Written(batch.rows.count + batch.late.count, 0, len(batch.rejects))
 
     async def _store_deduplicated(self, connection: AsyncConnection, batch: Batch, numbers: _Numbers) -> Written:
-        """Skips what is booked already, and rejects what is refused."""
+        """Skips what is booked already, and rejects what the database refuses."""
 
         async def put(some: EncodedRows) -> int:
             return await copy_rows(connection, "metrics", some)
@@ -115,7 +115,7 @@ class BulkInsert:
                 await insert_rejects(connection, rejects)
                 new = await self._topics.add(connection, fresh.rows, fresh.late, {reject.topic for reject in refused})
                 kept, _ = _merged(receipts_left(self._encoding, batch, lost)) if lost else (numbers, False)
-                await connection.execute(_BOOK, kept)  # what is not, can be stored when it comes again
+                await connection.execute(_BOOK, kept)  # rows that are not kept can be stored when they come again
         except BaseException:
             self._quota.returned(admitted)
             raise
@@ -125,7 +125,7 @@ class BulkInsert:
         return Written(stored, duplicates, len(rejects), lost=lost)
 
     def _fresh(self, batch: Batch, seen: dict[str, set[int]]) -> Batch:
-        """The batch, made anew of what is not booked and not twice in it."""
+        """Rebuilds the batch from what is neither booked nor repeated in it."""
 
         def unseen(message: Message) -> Message | None:
             return (
@@ -150,7 +150,7 @@ def _without(message: Message, seen: set[int]) -> Message | None:
 
 
 def _merged(receipts: Iterable[tuple[str, int, int]]) -> tuple[_Numbers, bool]:
-    """The numbers, and whether one is there twice."""
+    """Merges the numbers; tells whether any occurs twice."""
     merged = _Numbers([], [], [])
     publishers, firsts, lasts = merged
     repeats = False
@@ -168,7 +168,7 @@ def _merged(receipts: Iterable[tuple[str, int, int]]) -> tuple[_Numbers, bool]:
 
 
 def _each(numbers: _Numbers, booked: Iterable[tuple[str, int, int]]) -> dict[str, set[int]]:
-    """By publisher, each one of the numbers that is booked."""
+    """The booked numbers of each publisher."""
     ranges = {publisher: Ranges() for publisher in numbers.publishers}
     for publisher, first, last in sorted(booked):
         ranges[publisher].add(first, last)

@@ -4,16 +4,16 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.conninfo import conninfo_to_dict
 
-# SQLSTATE classes that speak of the data: data exception, integrity violation, program limit (a key too long).
+# SQLSTATE classes that blame the data: data exception, integrity violation, program limit (a key too long).
 _DATA_CLASSES = ("22", "23", "54")
 _ROLLED_BACK = "40"  # a deadlock, or a conflict of serialisation
-# What speaks of the server, our rights or the schema: it passes, or somebody mends it.
+# Codes that blame the server, our rights or the schema: these pass, or get mended.
 _OUTAGE_CLASSES = frozenset(("08", "25", "28", "3D", "3F", "42", "53", "55", "57", "58", "F0", "0L", "0P"))
 _DAMAGED = ("XX001", "XX002")  # data or an index is corrupted
 
 
 class DatabaseAwayError(Exception):
-    """Not now, but perhaps later. The text says why."""
+    """The database cannot be used now, but perhaps later. The text says why."""
 
 
 class TooSlowError(DatabaseAwayError):
@@ -43,17 +43,17 @@ class BatchRefusedError(Exception):
 
 
 def is_of_the_data(error: psycopg.Error) -> bool:
-    """Whether the database refuses what it was given, and always will."""
+    """Whether the database refuses this data, and always will."""
     return (error.sqlstate or "")[:2] in _DATA_CLASSES
 
 
 def is_rolled_back(error: psycopg.Error) -> bool:
-    """Whether the database gave the transaction up for another's sake."""
+    """Whether the database aborted the transaction in favour of another."""
     return (error.sqlstate or "")[:2] == _ROLLED_BACK
 
 
 def outage(error: psycopg.Error) -> DatabaseAwayError | None:
-    """What it means if it is not the batch that is refused; without a code it is the connection that was lost."""
+    """Translates an error that the batch did not cause; without a code, the connection was lost."""
     if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.TransactionTimeout):
         return TooSlowError(explain(error), cancelled=True)
     if (code := error.sqlstate) is None:
@@ -73,7 +73,7 @@ _SERVER_OPTIONS = " ".join(
         ("tcp_user_timeout", 25_000),
         ("idle_in_transaction_session_timeout", 60_000),
         ("statement_timeout", 60_000),  # as long as a writer waits: the role's own limit may be shorter
-        ("lock_timeout", 10_000),  # whatever waits for another's lock is not slow itself: the database is away
+        ("lock_timeout", 10_000),  # a statement that waits for a lock is not slow itself: the database counts as away
     )
 )
 
@@ -88,7 +88,7 @@ async def connect(url: str, name: str = "nexus ingest") -> AsyncConnection:
         autocommit=True,
         connect_timeout=5,
         application_name=name,
-        client_encoding="utf8",  # else texts of a database in SQL_ASCII come as bytes
+        client_encoding="utf8",  # otherwise texts of a database in SQL_ASCII come as bytes
         keepalives_idle=10,
         keepalives_interval=5,
         keepalives_count=3,

@@ -19,7 +19,7 @@ from ingestion.store.tables import (
     value_reject,
 )
 
-# Its columns by name: LIKE metrics would need the right to read that table, which a writer has not.
+# Columns by name: LIKE metrics would need the right to read that table, which a writer does not have.
 _STAGE = """
 CREATE TEMP TABLE IF NOT EXISTS arriving (
     topic text, unit text, time timestamptz, value float8, value_str text, quality smallint
@@ -47,13 +47,13 @@ class ExactInsert:
     def __init__(self, quota: Quota | None = None) -> None:
         self._topics = Topics()
         self._quota = quota or Quota()
-        self._repeating = False  # the last batch held repetitions; the next one may too
+        self._repeating = False  # the last batch had repetitions; the next one may too
 
     def reconnected(self) -> None:
         self._topics.forget()
 
     async def store(self, connection: AsyncConnection, batch: Batch) -> Written:
-        """Writes a batch in one transaction; in several only if it has rows of more days than one can lock."""
+        """Writes a batch in one transaction, or in several if its rows are of more days than one can lock."""
         try:
             return await self._store_together(connection, batch)
         except psycopg.errors.OutOfMemory:
@@ -61,7 +61,7 @@ class ExactInsert:
             if len(parts) < 2:
                 raise
         written = Written(0, 0, 0)
-        for rows in parts:  # what is committed of them is a repetition, should the rest have to be written again
+        for rows in parts:  # should the rest have to be written again, what is committed counts as a repetition
             written += await self._store_deduplicated(connection, Batch(rows=rows))
         rest = Batch(late=batch.late, records=batch.records, rejects=batch.rejects)
         return written + await self._store_deduplicated(connection, rest)

@@ -1,4 +1,4 @@
-"""Which rows are late, and which too old to keep: asked of the database by one task, for all that is decoded."""
+"""Which rows are late, and which too old to keep: one task asks the database, on behalf of the whole ingester."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from nexus.process import log
 
 REFRESH_SECONDS = 60.0
 RETRY_SECONDS = 1.0
-CLOCKS_APART_SECONDS = LATEST_AHEAD_MS / 2000  # beyond, good readings would be refused for their time
+CLOCKS_APART_SECONDS = LATEST_AHEAD_MS / 2000  # beyond this, good readings would be refused for their time
 _ASK_SECONDS = 10.0
 _ASK = """
 SELECT coalesce(extract(epoch FROM late_before()) * 1000, 0)::bigint,
@@ -31,7 +31,7 @@ class Lateness(NamedTuple):
     kept_from_ms: int
 
     def window(self, now_ms: int, oldest_ms: int = 0) -> Window:
-        """The times that are stored at this moment, none from before `oldest_ms`."""
+        """The times that are accepted at this moment, none from before `oldest_ms`."""
         return Window.at(now_ms, self.late_before_ms, max(self.kept_from_ms, oldest_ms))
 
 

@@ -1,4 +1,4 @@
-"""A quota of rejects: they must not fill the disk that the readings need."""
+"""A quota for rejects: they must not fill the disk that the readings need."""
 
 from collections.abc import Iterable
 from time import monotonic
@@ -11,7 +11,7 @@ DAY_SECONDS = 86_400.0
 SAID_AGAIN_SECONDS = 3_600.0
 _ROW_BYTES = 200
 _SHARE = 4
-_MOST_SOURCES = 10_000  # the rest share what one may take
+_MOST_SOURCES = 10_000  # further sources share one source's quota
 
 
 class Quota:
@@ -30,11 +30,11 @@ class Quota:
         self._said = float("-inf")
 
     def admitted(self, rejects: Iterable[Reject]) -> list[Reject]:
-        """Those of the rejects that there is room for."""
+        """The rejects that fit into the quota."""
         return [one for one in rejects if self.admits(one)]
 
     def returned(self, rejects: Iterable[Reject]) -> None:
-        """They were admitted, and not stored: they will come again."""
+        """Returns the quota of rejects that were admitted but not stored: they will come again."""
         for one in rejects:
             cost = (1, _size(one))
             self._left = [min(most, left + more) for most, left, more in zip(self._most, self._left, cost, strict=True)]
@@ -44,7 +44,7 @@ class Quota:
                 self._taken[source] = rows - 1, size - cost[1]
 
     def admits(self, reject: Reject) -> bool:
-        """Whether there is room for it, which it then has taken."""
+        """Takes quota for a reject; tells whether there was enough."""
         now = monotonic()
         if now - self._day > DAY_SECONDS:
             self._day = now
@@ -69,7 +69,7 @@ class Quota:
         return False
 
     def _source(self, reject: Reject) -> int:
-        """By a hash: topics are long, and others' words."""
+        """Identifies the source by a hash: topics are long, and chosen by others."""
         source = hash(reject.publisher or reject.came_on)
         return source if source in self._taken or len(self._taken) < _MOST_SOURCES else 0
 

@@ -1,4 +1,4 @@
-"""What is no reading, into its table: audit records, gateways' counts, and events of alarms; each once."""
+"""Stores what is not a reading: audit records, gateways' counts, and events of alarms; each once."""
 
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
@@ -7,7 +7,7 @@ from msgspec.structs import astuple
 from psycopg import AsyncConnection
 
 from ingestion.decode.rows import columns
-from nexus.contract.alarm import Event, Word
+from nexus.contract.alarm import AlarmMessage, Event
 from nexus.contract.audit import Record
 from nexus.contract.completeness import Completeness
 
@@ -33,7 +33,7 @@ ON CONFLICT (device, time, run) DO UPDATE SET
     resting = greatest(completeness.resting, excluded.resting),
     overran = greatest(completeness.overran, excluded.overran)
 """
-# One statement for all: each would look after the alarms' last states.
+# One statement for all rows: each statement updates the alarms' last states.
 _ALARMS = """
 INSERT INTO alarm_events (time, topic, device, tag, name, occurrence, state, since, event, active, acknowledged,
     value, value_str, "limit", unit, priority, text, response, by, reason, until)
@@ -52,15 +52,15 @@ ON CONFLICT DO NOTHING
 _BY_ITSELF: frozenset[Event] = frozenset({"raised", "cleared", "realarmed", "removed"})
 
 
-async def insert_records(connection: AsyncConnection, records: Sequence[Record | Completeness | Word]) -> None:
-    """Stores who wrote what to devices, what gateways counted (the largest that came), and what alarms said."""
-    # In one order, or two ingesters might wait for each other.
+async def insert_records(connection: AsyncConnection, records: Sequence[Record | Completeness | AlarmMessage]) -> None:
+    """Stores audit records, gateways' counts (the largest that came), and events of alarms."""
+    # In a fixed order, or two ingesters might wait for each other.
     if audited := [astuple(one)[:7] for one in records if isinstance(one, Record)]:
         await _each(connection, _AUDIT, [(row[1], row[0], *row[2:]) for row in audited])
     if counts := [one for one in records if isinstance(one, Completeness)]:
         rows = [(one.device, one.gateway, one.ended, *astuple(row)) for one in counts for row in one.rows]
         await _each(connection, _COUNTS, sorted(rows, key=itemgetter(0, 3, 4)))
-    if events := [_event(one) for one in records if isinstance(one, Word)]:
+    if events := [_event(one) for one in records if isinstance(one, AlarmMessage)]:
         columns = zip(*sorted(events, key=itemgetter(1, 5, 6, 0)), strict=True)
         await connection.execute(_ALARMS, [list(column) for column in columns])
 
@@ -70,28 +70,28 @@ async def _each(connection: AsyncConnection, query: bytes | str, rows: Iterable[
         await cursor.executemany(query, rows)
 
 
-def _event(word: Word) -> tuple[object, ...]:
-    """Who put an alarm into its state did not bring about what happens by itself meanwhile."""
-    record = word.record
-    by, reason = (None, "") if record.by is not None and word.event in _BY_ITSELF else (record.by, record.reason)
+def _event(message: AlarmMessage) -> tuple[object, ...]:
+    """A row; events that happen by themselves get no person, although the state still names the last one."""
+    record = message.record
+    by, reason = (None, "") if record.by is not None and message.event in _BY_ITSELF else (record.by, record.reason)
     return (
         record.ts,
-        word.topic,
-        word.device,
-        word.tag,
-        word.name,
+        message.topic,
+        message.device,
+        message.tag,
+        message.name,
         record.occurrence,
         record.state,
         record.since,
-        word.event,
+        message.event,
         record.active,
         record.acknowledged,
         *columns(record.value),
         record.limit,
-        word.unit,
-        word.priority,
-        word.text,
-        word.response,
+        message.unit,
+        message.priority,
+        message.text,
+        message.response,
         by,
         reason,
         record.until,

@@ -1,4 +1,4 @@
-"""What was set aside: shown, tried again after a fix, or thrown away."""
+"""Rejects: listed, tried again after a fix, or deleted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ class Which:
 
 
 def shown(connection: Connection, which: Which, limit: int) -> list[str]:
-    """The newest, a line each, and how many there are by reason."""
+    """The newest rejects, a line each, and how many there are by reason."""
     query = sql.SQL("SELECT id, time::text, topic, reason, payload FROM rejects WHERE {} ORDER BY id DESC LIMIT {}")
     found = connection.execute(query.format(which.condition, limit)).fetchall()
     if not found:
@@ -69,7 +69,7 @@ def shown(connection: Connection, which: Which, limit: int) -> list[str]:
 
 
 def purge(connection: Connection, which: Which) -> int:
-    """Throws away; gives how many."""
+    """Deletes rejects; returns how many."""
     return connection.execute(sql.SQL("DELETE FROM rejects WHERE {}").format(which.condition)).rowcount
 
 
@@ -105,7 +105,7 @@ class One(NamedTuple):
 
 
 async def retry(connection: Connection, which: Which, settings: Settings) -> Retried:
-    """Decodes and writes again; what succeeds is a reject no more. Raises DatabaseAwayError."""
+    """Decodes and writes rejects again; those that succeed are deleted. Raises DatabaseAwayError."""
     query = sql.SQL(
         "SELECT id, topic, coalesce(source, topic), tags, payload, (extract(epoch FROM time) * 1000)::bigint"
         " FROM rejects WHERE {} AND id > {} AND id <= {} ORDER BY id LIMIT {}"
@@ -131,11 +131,11 @@ class Retry:
         self._writer = Writer(self._url, self._trying)
 
     async def store(self, found: Sequence[One]) -> Retried:
-        """Tries some; what succeeds is a reject no more. Raises DatabaseAwayError."""
+        """Tries some rejects again; those that succeed are deleted. Raises DatabaseAwayError."""
         window = (await ask(self._url)).window(now_ms())
         try:
             return await self._again(window, found)
-        except (BatchRefusedError, DatabaseAwayError):  # away: or all of them at once take more locks than it has
+        except (BatchRefusedError, DatabaseAwayError):  # away, or all of them together take more locks than it has
             done = Retried()
             for one in found:
                 try:
@@ -173,7 +173,7 @@ class Retry:
 
 
 class _Trying:
-    """Another strategy, which takes the rejects `ids` away in the transaction that stores what they hold."""
+    """Wraps a strategy: deletes the rejects `ids` in the transaction that stores their content."""
 
     def __init__(self, strategy: InsertStrategy, drop: LiteralString) -> None:
         self._strategy = strategy
@@ -194,7 +194,7 @@ class _Trying:
                 await connection.execute(self._drop, (self.ids,))
                 written = await self._strategy.store(connection, batch)
         except BaseException:
-            self._strategy.reconnected()  # what it took for committed is not
+            self._strategy.reconnected()  # what it believes to be committed is not
             raise
         return written
 
@@ -208,7 +208,7 @@ def one_of(row: tuple[Any, ...]) -> One:
 
 
 def _only(tags: frozenset[str], message: Message) -> Message | None:
-    """Of a message, the tags that were refused; None if it has none of them now."""
+    """Reduces a message to the tags that were refused; None if it has none of them."""
     values = {tag: value for tag, value in message.values.items() if tag in tags}
     faults = [fault for fault in message.faults if fault.tag in tags]
     if not values and not faults:
@@ -226,5 +226,5 @@ def _short(payload: object) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what a terminal would obey: topics and reasons are others' words."""
+    """Without control characters, which a terminal would obey: topics and reasons come from others."""
     return "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in text)

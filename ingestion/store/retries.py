@@ -1,4 +1,4 @@
-"""Rejects that somebody asked to have tried again, in the console: looked for now and then."""
+"""Retries rejects that somebody has selected in the console; looks for them from time to time."""
 
 import asyncio
 
@@ -14,14 +14,14 @@ _AT_ONCE = 500
 
 
 class Retries:
-    """Takes what is asked for, in turns with other ingesters; what is refused again stays."""
+    """Takes requested retries, in turns with other ingesters; what is refused again stays."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._log = log.get("retries")
 
     async def run(self) -> None:
-        """Looks for ever. While the database is away there is nothing to do: others say so."""
+        """Looks for requests for ever. While the database is away there is nothing to do: others report that."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:

@@ -1,4 +1,4 @@
-"""What every insert strategy does: COPY, bisecting around refused rows, rejects, and the list of topics."""
+"""Shared by all insert strategies: COPY, bisecting around refused rows, rejects, and the list of topics."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from nexus.contract.reading import Reading
 
 LARGEST_REJECT = 1_000_000
 _LONGEST_REASON = 500  # characters; the index on it holds 2,704 bytes
-_MOST_TOPICS = 200_000  # that are known to be in the list, by their hashes: some 15 MB
+_MOST_TOPICS = 200_000  # topics known to be in the list, by their hashes: some 15 MB
 
 _COPY = f"COPY {{}} ({COLUMNS}) FROM STDIN (FORMAT BINARY)"
 _REJECT = """
@@ -38,7 +38,7 @@ class Written:
     rows: int
     duplicates: int
     rejects: int
-    conflicts: int = 0  # of the rejects, those that have another value in the table
+    conflicts: int = 0  # of the rejects, those with another value in the table
     lost: frozenset[tuple[str, int]] = frozenset()
 
     def __add__(self, other: "Written") -> "Written":
@@ -52,7 +52,7 @@ class Written:
 
 
 async def copy_rows(connection: AsyncConnection, table: str, rows: EncodedRows) -> int:
-    """COPYs rows of COLUMNS; gives 0, the number of those that were there already."""
+    """COPYs rows of COLUMNS; returns 0, the number of rows that were there already."""
     if rows:
         async with connection.cursor() as cursor, cursor.copy(_COPY.format(table)) as copy:
             await copy.write(copy_data(rows))
@@ -84,17 +84,17 @@ class Topics:
         self._known: set[int] = set()
 
     def forget(self) -> None:
-        """The connection is another one: so may be the database."""
+        """Forgets all: after a reconnection it may be another database."""
         self._known.clear()
 
     async def add(self, connection: AsyncConnection, rows: Rows, late: Rows, gone: Collection[str] = ()) -> set[str]:
-        """Adds those that are new, but for `gone`; gives them, to be `known` once they are committed."""
+        """Adds new topics, except `gone`; returns them, to be `known` once they are committed."""
         if len(self._known) > _MOST_TOPICS:
             self._known.clear()
         known = self._known
         new = {topic for some in (rows, late) for topic in some.by_topic if hash(topic) not in known}.difference(gone)
         if new:
-            await connection.execute(_TOPICS, (sorted(new),))  # in order, so that two writers cannot block each other
+            await connection.execute(_TOPICS, (sorted(new),))  # in order, so that two writers cannot deadlock
         return new
 
     def known(self, topics: set[str]) -> None:
@@ -109,12 +109,12 @@ async def insert_rejects(connection: AsyncConnection, rejects: Sequence[Reject])
 
 
 def row_reject(row: bytes, reason: str) -> Reject:
-    """A row as what it would be on the wire, of no tags: whatever decoder its topic has, this is in our format."""
+    """A row as a reject in our own format, without tags: it is decoded like that whatever decoder its topic has."""
     return value_reject(parsed(row), reason)
 
 
 def value_reject(row: Row, reason: str) -> Reject:
-    """The same of a row as people read it."""
+    """The same for a decoded row."""
     text, value = row.value_str, row.value
     said = value if text is None else text if value is None else int(text)
     payload = encode_tag(Reading("", row.time, said, row.quality), row.unit)
@@ -122,7 +122,7 @@ def value_reject(row: Row, reason: str) -> Reject:
 
 
 def admit(quota: Quota, rejects: Sequence[Reject]) -> tuple[list[Reject], frozenset[tuple[str, int]]]:
-    """Those of the rows' rejects that the quota has room for, and topic and time of the others."""
+    """The rejects that fit into the quota, and topic and time of the others."""
     admitted = quota.admitted(rejects)
     if len(admitted) == len(rejects):
         return admitted, frozenset()
@@ -131,7 +131,7 @@ def admit(quota: Quota, rejects: Sequence[Reject]) -> tuple[list[Reject], frozen
 
 
 def _storable(reject: Reject) -> tuple[object, ...]:
-    """Its columns, bounded, and of characters that the database takes."""
+    """The reject's columns, bounded, and with characters that the database accepts."""
     source = reject.source if reject.source != reject.topic else None
     return (
         _shortened(reject.topic),
@@ -145,20 +145,20 @@ def _storable(reject: Reject) -> tuple[object, ...]:
 
 
 def _shortened(topic: str) -> str:
-    """Still longer than a topic may be, if it was: it must not be tried again as another one."""
+    """Shortened, but still too long to be a topic: it must not be tried again as another one."""
     topic = _text(topic)
     return topic if len(topic) <= topics.LONGEST else topic[: topics.LONGEST - 1] + "…"
 
 
 def _cut(payload: bytes) -> str:
-    """What to say of a payload that is not kept whole."""
+    """The note on a payload that is not kept whole."""
     if len(payload) <= LARGEST_REJECT:
         return ""
     return f" (of {len(payload):,} bytes only the first {LARGEST_REJECT:,} are kept: it cannot be tried again)"
 
 
 def _key(reject: Reject) -> UUID | None:
-    """The same for the same thing, when it is delivered again, or written again because an answer was lost."""
+    """A key that stays the same when a reject is delivered again, or written again because an answer was lost."""
     if reject.arrived is None and not reject.once:
         return None
     digest = blake2b(_text(reject.came_on).encode(), digest_size=16)

@@ -1,4 +1,4 @@
-"""The receipts of a batch without those for readings that are stored nowhere, not even as rejects. Pure."""
+"""Receipts of a batch, without those for readings that are not stored, not even as rejects. Pure."""
 
 from collections import defaultdict
 from collections.abc import Collection

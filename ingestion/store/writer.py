@@ -1,4 +1,4 @@
-"""Batches into the table: a connection, its deadlines and its second attempts."""
+"""Writes batches: a connection, with deadlines and retries."""
 
 import asyncio
 from types import TracebackType
@@ -21,20 +21,20 @@ from ingestion.store.database import (
 )
 from ingestion.store.tables import Written
 
-WRITE_SECONDS = 60.0  # a commit that takes longer is taken for a dead connection
-CHECK_SECONDS = 60.0  # how often to look whether the table is as our strategy needs it
-ATTEMPTS = 3  # of a batch that fails, before it is bisected: a deadlock with another ingester passes
+WRITE_SECONDS = 60.0  # if a commit takes longer, the connection counts as dead
+CHECK_SECONDS = 60.0  # how often to check that the table suits our strategy
+ATTEMPTS = 3  # writes of a failing batch before it is bisected: a deadlock with another ingester passes
 
 _STATE = """
 SELECT indisunique, coalesce(current_setting('timescaledb.restoring', true) = 'on', false)
 FROM pg_index WHERE indexrelid = 'metrics_topic_time'::regclass
 """
-# What an INSERT needs first: its lock, and the right.
+# What an INSERT needs first: the lock, and the right.
 _TOUCH = "INSERT INTO metrics (time, topic, quality) SELECT now(), '', 0 WHERE false"
 
 
 class InsertStrategy(Protocol):
-    """How a batch gets into the table, and whether that needs the index to be unique."""
+    """How a batch is written to the table, and whether that needs a unique index."""
 
     @property
     def unique(self) -> bool: ...
@@ -45,7 +45,7 @@ class InsertStrategy(Protocol):
 
 
 class Writer:
-    """One connection to the database, made when needed and made anew after trouble."""
+    """One connection to the database, opened when needed, and reopened after errors."""
 
     def __init__(self, url: str, strategy: InsertStrategy) -> None:
         self._url = url
@@ -77,7 +77,7 @@ class Writer:
             except (DatabaseAwayError, asyncio.CancelledError):
                 await self.close()
                 raise
-            except Exception as error:  # whatever else a batch can make fail, such as a text without an encoding
+            except Exception as error:  # anything else that a batch can cause, such as a text that cannot be encoded
                 await self._recover(of_data=True)
                 if attempt == attempts:
                     raise BatchRefusedError(f"{type(error).__name__}: {error}", of_data=True) from error
@@ -90,13 +90,13 @@ class Writer:
         return Written(0, 0, 0)
 
     async def close(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
     async def _recover(self, *, of_data: bool) -> None:
-        """After an error: keeps the connection only if that was the data's, and all is rolled back."""
+        """After an error: keeps the connection only if the data caused it, and everything is rolled back."""
         connection = self._connection
         idle = connection is not None and connection.info.transaction_status == TransactionStatus.IDLE
         if not (of_data and idle):
@@ -123,7 +123,7 @@ class Writer:
     async def _check(self, connection: AsyncConnection) -> None:
         """Raises DatabaseAwayError where rows would be lost, or stored twice."""
         unique, restoring = await (await connection.execute(_STATE)).fetchone() or (self._strategy.unique, False)
-        if restoring:  # who connects meanwhile sees no hypertables, to the connection's end
+        if restoring:  # a connection opened during a restore never sees hypertables
             raise DatabaseAwayError("the database is being restored")
         if unique != self._strategy.unique:
             raise DatabaseAwayError("NEXUS_INGEST_MODE differs from the one that `nexus db migrate` was run with")

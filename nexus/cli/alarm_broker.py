@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, suppress
 from nexus import mqtt
 from nexus.contract import ack, alarm, topic
 from nexus.contract.ack import Answer, Request
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.contract.codec import DecodeError
 from nexus.process import settings
 from nexus.process.errors import UnavailableError
 
-QUIET_SECONDS = 0.5  # without another retained word: that was all
+QUIET_SECONDS = 0.5  # without another retained message: that was all
 MOST_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
 
@@ -21,8 +21,8 @@ _SILENT = "no gateway has answered, and what became of it is not known: see whet
 _NOBODY = "no gateway listens, and nothing was done: see whether it runs"
 
 
-async def words(path: str | None = None) -> list[Word]:
-    """The last words of all alarms, or of a device and those below it. Raises UnavailableError."""
+async def messages(path: str | None = None) -> list[AlarmMessage]:
+    """The last messages of all alarms, or of a device and those below it. Raises UnavailableError."""
     found: dict[str, bytes] = {}
     arrived = asyncio.Event()
 
@@ -98,7 +98,7 @@ async def _until_quiet(arrived: asyncio.Event) -> None:
             return
 
 
-def _decoded(found: Iterable[tuple[str, bytes]]) -> Iterable[Word]:
+def _decoded(found: Iterable[tuple[str, bytes]]) -> Iterable[AlarmMessage]:
     """What is no alarm is left out: gateways overwrite it."""
     for name, payload in found:
         with suppress(DecodeError):

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from console.historian.alarms import COLUMNS, word
-from nexus.contract.alarm import Word
+from console.historian.alarms import COLUMNS, message_of
+from nexus.contract.alarm import AlarmMessage
 
 if TYPE_CHECKING:
     from db.migrate import Connection
@@ -21,13 +21,15 @@ SELECT * FROM (
 """  # noqa: S608
 
 
-def now(connection: "Connection") -> list[Word]:
-    """The last words of alarms that are not normal. Raises psycopg.Error."""
-    return [word(row) for row in connection.execute(_NOW.encode())]
+def now(connection: "Connection") -> list[AlarmMessage]:
+    """The last messages of alarms that are not normal. Raises psycopg.Error."""
+    return [message_of(row) for row in connection.execute(_NOW.encode())]
 
 
-def journal(connection: "Connection", topic: str | None, start: datetime, stop: datetime, most: int) -> Iterator[Word]:
+def journal(
+    connection: "Connection", topic: str | None, start: datetime, stop: datetime, most: int
+) -> Iterator[AlarmMessage]:
     """The newest events, in the order of time: of all, of one alarm, or of what is below a topic."""
     asked = {"topic": topic, "start": start, "stop": stop, "most": most}
     for row in connection.execute(_JOURNAL.encode(), asked):
-        yield word(row)
+        yield message_of(row)

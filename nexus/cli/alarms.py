@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from nexus.contract.ack import Action
-    from nexus.contract.alarm import Word
+    from nexus.contract.alarm import AlarmMessage
 
 group = typer.Typer(
     no_args_is_help=True,
@@ -50,8 +50,8 @@ def list_(
     from nexus.cli import alarm_table
 
     hidden = ("normal",) if everything else ("normal", "shelved", "suppressed", "out-of-service")
-    words = _stored(device) if stored else _retained(device)
-    found = alarm_table.in_order(word for word in words if word.record.state not in hidden)
+    messages = _stored(device) if stored else _retained(device)
+    found = alarm_table.in_order(message for message in messages if message.record.state not in hidden)
     _show(found, alarm_table.standing, as_json=as_json)
     return 0
 
@@ -79,8 +79,8 @@ def journal(
     begin, until = _range(start, end)
     topic = None if alarm is None else f"alarm/{_bare(alarm)}"
     with connected() as connection:
-        words = list(alarm_journal.journal(connection, topic, begin, until, limit))
-    _show(words, alarm_table.journal, as_json=as_json)
+        messages = list(alarm_journal.journal(connection, topic, begin, until, limit))
+    _show(messages, alarm_table.journal, as_json=as_json)
     return 0
 
 
@@ -225,25 +225,27 @@ def _range(start: str, end: str) -> "tuple[datetime, datetime]":
     return begin, until
 
 
-def _retained(device: str | None) -> "list[Word]":
+def _retained(device: str | None) -> "list[AlarmMessage]":
     import asyncio
 
     from nexus.cli import alarm_broker
 
-    return asyncio.run(alarm_broker.words(None if device is None else _bare(device).rstrip("/")))
+    return asyncio.run(alarm_broker.messages(None if device is None else _bare(device).rstrip("/")))
 
 
-def _stored(device: str | None) -> "list[Word]":
+def _stored(device: str | None) -> "list[AlarmMessage]":
     from nexus.cli import alarm_journal
 
     with connected() as connection:
-        words = alarm_journal.now(connection)
+        messages = alarm_journal.now(connection)
     return (
-        words if device is None else [word for word in words if f"{word.device}/".startswith(f"{device.rstrip('/')}/")]
+        messages
+        if device is None
+        else [message for message in messages if f"{message.device}/".startswith(f"{device.rstrip('/')}/")]
     )
 
 
-def _show(words: "list[Word]", table: "Callable[[list[Word]], list[str]]", *, as_json: bool) -> None:
+def _show(messages: "list[AlarmMessage]", table: "Callable[[list[AlarmMessage]], list[str]]", *, as_json: bool) -> None:
     from nexus.contract.alarm import encode
 
-    print("\n".join([encode(word).decode() for word in words] if as_json else table(words)))
+    print("\n".join([encode(message).decode() for message in messages] if as_json else table(messages)))

@@ -23,12 +23,12 @@ class DemoAlarms:
 
     def events(self) -> Iterator[str]:
         """A line for each event that has come since the last call."""
-        for word in alarm_journal.journal(self._connection, None, self._began, datetime.now(UTC), _MOST):
-            if (key := (word.topic, word.record.ts)) not in self._seen:
+        for message in alarm_journal.journal(self._connection, None, self._began, datetime.now(UTC), _MOST):
+            if (key := (message.topic, message.record.ts)) not in self._seen:
                 self._seen.add(key)
-                yield alarm_table.event(word)
+                yield alarm_table.event(message)
 
     def standing(self) -> list[str]:
         """What stands now, with how many wait for a person; nothing where nothing does."""
-        words = alarm_table.in_order(alarm_journal.now(self._connection))
-        return alarm_table.standing(words) if words else []
+        messages = alarm_table.in_order(alarm_journal.now(self._connection))
+        return alarm_table.standing(messages) if messages else []

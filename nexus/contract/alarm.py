@@ -44,12 +44,12 @@ _Level = Annotated[str, Meta(max_length=topics.LONGEST_NAME)]
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """All that must be known of an alarm to go on after a restart, or on another gateway; times in epoch ms.
+    """The whole state of an alarm: enough to continue after a restart, or on another gateway. Times in epoch ms.
 
-    `state` is what people see. `occurrence` is when the present or last one began, 0 if there was none; `since` when
-    the state began, `ts` the moment of the last event. `active`, `acknowledged` and `latched` (until it is reset) go
-    on below what hides the alarm: shelved `until` some moment, `suppressed` by a person, `out_of_service`. `limit` is
-    the one that was crossed.
+    `state` is what people see. `occurrence` is when the current or last one began, 0 if there was none; `since` when
+    the state began, `ts` the time of the last event. `active`, `acknowledged` and `latched` (until it is reset) are
+    kept up to date while the alarm is hidden: shelved `until` some time, `suppressed` by a person, `out_of_service`.
+    `limit` is the one that was crossed.
     """
 
     state: State = "normal"
@@ -68,9 +68,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     reason: str = ""
 
 
-class Word(msgspec.Struct, frozen=True, gc=False):
-    """What is said of an alarm: the event, and the record after it. `device` is the device's path; `tag` is "" for an
-    alarm of the device's own."""
+class AlarmMessage(msgspec.Struct, frozen=True, gc=False):
+    """An event of an alarm, and the record after it. `device` is the device's path; `tag` is "" for an alarm of the
+    device itself."""
 
     device: str
     tag: str
@@ -122,21 +122,21 @@ _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_Payload)
 
 
-def encode(word: Word) -> bytes:
+def encode(message: AlarmMessage) -> bytes:
     """Payload of an alarm's topic, not numbered yet. Texts are cut to what receivers take."""
-    record = word.record
+    record = message.record
     payload = _Payload(
-        word.device,
-        word.tag,
-        word.name,
+        message.device,
+        message.tag,
+        message.name,
         record.state,
-        word.event,
+        message.event,
         record.occurrence,
         record.since,
         record.ts,
         record.active,
         record.acknowledged,
-        word.priority,
+        message.priority,
         record.latched,
         record.suppressed,
         record.out_of_service,
@@ -145,21 +145,21 @@ def encode(word: Word) -> bytes:
         None if record.limit is None else float(record.limit),  # it may come from a tag that is true or false
         _clean(record.by, LONGEST_NAME) if record.by is not None else None,
         _clean(record.reason),
-        _clean(word.text),
-        _clean(word.response),
-        _clean(word.unit, LONGEST_NAME) if word.unit is not None else None,
+        _clean(message.text),
+        _clean(message.response),
+        _clean(message.unit, LONGEST_NAME) if message.unit is not None else None,
     )
     return _encoder.encode(payload)
 
 
 def recorded(value: Value) -> Value:
-    """A record's value as it comes back from the broker, and from our disk."""
+    """A record's value as it will be read back from the broker or the disk."""
     value = carried(value, Quality.GOOD)[0]
     return _clean(value) if isinstance(value, str) else value
 
 
-def decode(topic: str, payload: bytes) -> Word:
-    """Reads what came on this topic. Raises DecodeError."""
+def decode(topic: str, payload: bytes) -> AlarmMessage:
+    """Decodes a message that came on this topic. Raises DecodeError."""
     try:
         found = _decoder.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -170,7 +170,7 @@ def decode(topic: str, payload: bytes) -> Word:
         if isinstance(text := getattr(found, name), str) and text != _clean(text):
             raise DecodeError(f"no alarm: {name} holds NUL, or half a character")
     publisher, numbers, _ = sequence.numbers(found.p, found.n, found.m, 1)
-    return Word(
+    return AlarmMessage(
         found.device,
         found.tag,
         found.name,
@@ -205,7 +205,7 @@ def _record(found: _Payload) -> Record:
 
 
 def _clean(text: str, most: int = LONGEST_TEXT) -> str:
-    """The same as the database holds it: not too long, without NUL or half a surrogate pair."""
+    """The text as the database can store it: not too long, without NUL or half a surrogate pair."""
     if len(text) > most:
         text = text[: most - 1] + "…"
     if text.isascii() and "\0" not in text:

@@ -1,4 +1,4 @@
-"""A thousand alarms in one scan, until a subscriber has the last word; against the bare messages. Prints JSON.
+"""A thousand alarms in one scan, until a subscriber has the last message; against the bare messages. Prints JSON.
 
 NEXUS_MOSQUITTO=… python -m tests.benchmarks.alarm_burst [--rounds N]
 """
@@ -14,14 +14,16 @@ from statistics import median
 
 from nexus import mqtt
 from nexus.contract import alarm
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from nexus.mqtt import Broker, Client
 from tests.asker import Asker
 from tests.modbus_writer import ModbusWriter
 from tests.parts import ANYBODY, Mosquitto, Nexus, free_port, until
 
 ALARMS = 1000
-WORD = Word("bare", "t", "a", Record("unacknowledged", 1, 1, 1, active=True, acknowledged=False, value=90), "raised")
+MESSAGE = AlarmMessage(
+    "bare", "t", "a", Record("unacknowledged", 1, 1, 1, active=True, acknowledged=False, value=90), "raised"
+)
 
 
 def written(folder: Path) -> int:
@@ -40,18 +42,18 @@ def written(folder: Path) -> int:
 
 
 def burst(gateway: Nexus, ear: Asker, port: int, value: int) -> tuple[float, float]:
-    """Seconds from the write to the last word, and seconds of the gateway's CPU, polling included."""
+    """Seconds from the write to the last message, and seconds of the gateway's CPU, polling included."""
     before, spent = len(ear.heard), cpu(gateway)
     began = time.monotonic()
     ModbusWriter(port).set(0, value)
-    until(lambda: len(ear.heard) >= before + ALARMS, "all words")
+    until(lambda: len(ear.heard) >= before + ALARMS, "all messages")
     took = time.monotonic() - began
     return took, cpu(gateway) - spent
 
 
 def bare(broker: Mosquitto, ear: Asker, count: int) -> float:
     """Seconds that as many bare messages of the same size take, published by our own client."""
-    before, payload = len(ear.heard), alarm.encode(WORD)
+    before, payload = len(ear.heard), alarm.encode(MESSAGE)
 
     async def publish() -> float:
         where = Broker("127.0.0.1", broker.port)

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 
 from ingestion.store.records import insert_records
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Event, Record
 from tests.benchmarks.database import database
 
 BATCH = 1_000
@@ -24,7 +24,7 @@ WHERE state <> 'normal'
 """
 
 
-def events(count: int, alarms: int, start: int) -> list[Word]:
+def events(count: int, alarms: int, start: int) -> list[AlarmMessage]:
     """Each raised and cleared again, in turn; every hundredth alarm stands at the end."""
     found = []
     for number in range(count):
@@ -32,19 +32,21 @@ def events(count: int, alarms: int, start: int) -> list[Word]:
         record = Record(
             "unacknowledged" if is_raised else "normal", at, at, at, active=is_raised, value=84.5, limit=80.0
         )
-        event = "raised" if is_raised else "cleared"
-        found.append(Word(f"plant/line{alarm % 50}/plc", f"t{alarm}", "high", record, event, "high", "Bearing hot"))  # type: ignore[arg-type]
+        event: Event = "raised" if is_raised else "cleared"
+        found.append(
+            AlarmMessage(f"plant/line{alarm % 50}/plc", f"t{alarm}", "high", record, event, "high", "Bearing hot")
+        )
     return found
 
 
-async def stored(url: str, words: list[Word]) -> float:
+async def stored(url: str, messages: list[AlarmMessage]) -> float:
     """Events a second, in transactions of BATCH."""
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         began = time.perf_counter()
-        for start in range(0, len(words), BATCH):
+        for start in range(0, len(messages), BATCH):
             async with connection.transaction():
-                await insert_records(connection, words[start : start + BATCH])
-        return len(words) / (time.perf_counter() - began)
+                await insert_records(connection, messages[start : start + BATCH])
+        return len(messages) / (time.perf_counter() - began)
 
 
 def asked(url: str, query: str) -> float:
@@ -61,9 +63,9 @@ def asked(url: str, query: str) -> float:
 def measured(count: int, alarms: int) -> dict[str, Any]:
     """Storing and asking, each beside the same without the last events that are kept."""
     start = int(time.time() * 1000) - 2 * count
-    words = events(count, alarms, start)
+    messages = events(count, alarms, start)
     with database() as url:
-        rate = asyncio.run(stored(url, words))
+        rate = asyncio.run(stored(url, messages))
         with psycopg.connect(url, autocommit=True) as owner:
             owner.execute(_WANTED)
             wanted = events(min(count, 100_000), alarms, start + 3 * count)

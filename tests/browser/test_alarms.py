@@ -11,7 +11,7 @@ import psycopg
 from playwright.sync_api import expect
 
 from nexus.contract import alarm
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from nexus.process.clock import now_ms
 from tests.browser.conftest import PERSON, SECONDS
 from tests.browser.visit import Visit
@@ -30,11 +30,11 @@ SCROLL = """async () => {
 }"""
 
 
-def _raised(count: int, event: alarm.Event = "raised") -> list[Word]:
+def _raised(count: int, event: alarm.Event = "raised") -> list[AlarmMessage]:
     now = now_ms()
     states: dict[alarm.Event, alarm.State] = {"raised": "unacknowledged", "removed": "normal"}
     return [
-        Word(
+        AlarmMessage(
             f"plant/hall{number // 100}/plc",
             f"t{number:04}",
             "high",
@@ -57,14 +57,14 @@ def _raised(count: int, event: alarm.Event = "raised") -> list[Word]:
 
 
 @contextmanager
-def raised(broker: Mosquitto, count: int) -> Iterator[list[Word]]:
+def raised(broker: Mosquitto, count: int) -> Iterator[list[AlarmMessage]]:
     """So many alarms at once, as a gateway tells them; none of them is left behind."""
-    words = _raised(count)
-    tell(broker, [(one.topic, alarm.encode(one)) for one in words])
+    messages = _raised(count)
+    tell(broker, [(one.topic, alarm.encode(one)) for one in messages])
     try:
-        yield words
+        yield messages
     finally:
-        tell(broker, [(one.topic, b"") for one in words])
+        tell(broker, [(one.topic, b"") for one in messages])
 
 
 def tell(broker: Mosquitto, messages: list[tuple[str, bytes]]) -> None:

@@ -20,7 +20,7 @@ from ingestion.store.bulk import BulkInsert
 from ingestion.store.exact import ExactInsert
 from ingestion.store.writer import Writer
 from nexus import mqtt
-from nexus.contract.alarm import Record, Word, encode
+from nexus.contract.alarm import AlarmMessage, Record, encode
 from nexus.contract.receipt import decode_receipt
 from nexus.mqtt import Client
 from tests.conftest import TIERS, Production
@@ -30,7 +30,7 @@ from tests.parts import Nexus, as_role, publish, until
 Start = Callable[..., Nexus]
 NOW = int(time.time() * 1000)
 GATEWAY = "0f" * 16
-RAISED = Word(
+RAISED = AlarmMessage(
     "plant/line1/press",
     "force",
     "high",
@@ -44,10 +44,10 @@ RAISED = Word(
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 
 
-def after(word: Word, seconds: float, event: str, **changes: object) -> Word:
+def after(message: AlarmMessage, seconds: float, event: str, **changes: object) -> AlarmMessage:
     """The same occurrence, later."""
-    at = word.record.ts + int(seconds * 1000)
-    return replace(word, event=event, record=replace(word.record, ts=at, since=at, **changes))
+    at = message.record.ts + int(seconds * 1000)
+    return replace(message, event=event, record=replace(message.record, ts=at, since=at, **changes))
 
 
 ACKNOWLEDGED = after(RAISED, 60, "acknowledged", state="acknowledged", acknowledged=True, by="anna", reason="seen")
@@ -94,7 +94,7 @@ def test_nobody_is_named_for_what_happens_by_itself_while_the_state_keeps_its_na
     assert query(database, "SELECT event, by, reason FROM alarms_now") == [("cleared", "anna", "repair")]
 
 
-def test_an_event_from_the_future_does_not_stay_the_last_word(database: str) -> None:
+def test_an_event_from_the_future_does_not_stay_the_last_message(database: str) -> None:
     year = 365 * 86400
     write_batch(database, Batch(records=[after(RAISED, year, "raised")]))
     write_batch(database, Batch(records=[ACKNOWLEDGED]))
@@ -168,7 +168,7 @@ def test_bulk_mode_stores_them_once_too(empty_database: str) -> None:
 
 
 def test_ten_thousand_events_from_two_writers_at_once_are_all_there(database: str) -> None:
-    words = [
+    messages = [
         replace(event, name=f"a{number}")
         for number in range(2_500)
         for event in (RAISED, ACKNOWLEDGED, CLEARED, RAISED)
@@ -176,7 +176,7 @@ def test_ten_thousand_events_from_two_writers_at_once_are_all_there(database: st
 
     async def scenario() -> None:
         async with asyncio.TaskGroup() as group:
-            for some in (words, words[::-1]):
+            for some in (messages, messages[::-1]):
                 group.create_task(_write_in_parts(database, some))
 
     asyncio.run(scenario())
@@ -184,14 +184,14 @@ def test_ten_thousand_events_from_two_writers_at_once_are_all_there(database: st
     assert query(database, "SELECT count(*) FROM alarms_now") == [(0,)]
 
 
-async def _write_in_parts(url: str, words: list[Word]) -> None:
+async def _write_in_parts(url: str, messages: list[AlarmMessage]) -> None:
     async with Writer(as_role(url, "nexus_writer"), ExactInsert()) as writer:
-        for start in range(0, len(words), 1_000):
-            await writer.write(Batch(records=list(words[start : start + 1_000])))
+        for start in range(0, len(messages), 1_000):
+            await writer.write(Batch(records=list(messages[start : start + 1_000])))
 
 
-def numbered(word: Word, number: int, **changes: object) -> bytes:
-    return json.dumps({**json.loads(encode(word)), "p": GATEWAY, "n": number, **changes}).encode()
+def numbered(message: AlarmMessage, number: int, **changes: object) -> bytes:
+    return json.dumps({**json.loads(encode(message)), "p": GATEWAY, "n": number, **changes}).encode()
 
 
 def test_hostile_events_are_rejects_and_hold_up_nothing(nexus: Start, production: Production) -> None:
@@ -241,8 +241,8 @@ def test_events_get_receipts_and_those_without_numbers_are_repetitions(nexus: St
     async def scenario() -> None:
         async with mqtt.connect(production.broker.login("gateway"), Client("gw"), keep) as connection:
             await connection.subscribe(f"receipt/{GATEWAY}")
-            for number, word in enumerate((RAISED, ACKNOWLEDGED, RAISED), 1):
-                await (await connection.publish(word.topic, numbered(word, number)))
+            for number, message in enumerate((RAISED, ACKNOWLEDGED, RAISED), 1):
+                await (await connection.publish(message.topic, numbered(message, number)))
             await (await connection.publish(RAISED.topic, numbered(RAISED, 4, state="burning")))
             await (await connection.publish(RAISED.topic, encode(RAISED), retain=True))
             await (await connection.publish(RAISED.topic, b"", retain=True))

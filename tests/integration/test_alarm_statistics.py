@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from ingestion.consume.batch import Batch
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from tests.conftest import TIERS
 from tests.integration.test_writer import write_batch
 from tests.parts import as_role
@@ -18,23 +18,23 @@ START, STOP = (datetime.fromtimestamp(at / 1000, UTC) for at in (NOON, NOON + 60
 tiers = pytest.mark.parametrize("empty_database", TIERS, indirect=True)
 
 
-def raised(name: str, minutes: float, priority: str = "low") -> Word:
+def raised(name: str, minutes: float, priority: str = "low") -> AlarmMessage:
     at = NOON + round(minutes * MINUTE)
     record = Record("unacknowledged", at, at, at, active=True, acknowledged=False)
-    return Word("press", "force", name, record, "raised", priority, f"about {name}")  # type: ignore[arg-type]
+    return AlarmMessage("press", "force", name, record, "raised", priority, f"about {name}")  # type: ignore[arg-type]
 
 
-def after(word: Word, minutes: float, event: str, **changes: object) -> Word:
-    at = word.record.ts + round(minutes * MINUTE)
-    return replace(word, event=event, record=replace(word.record, ts=at, since=at, **changes))
+def after(message: AlarmMessage, minutes: float, event: str, **changes: object) -> AlarmMessage:
+    at = message.record.ts + round(minutes * MINUTE)
+    return replace(message, event=event, record=replace(message.record, ts=at, since=at, **changes))
 
 
-def acknowledged(word: Word, minutes: float) -> Word:
-    return after(word, minutes, "acknowledged", state="acknowledged", acknowledged=True, by="anna")
+def acknowledged(message: AlarmMessage, minutes: float) -> AlarmMessage:
+    return after(message, minutes, "acknowledged", state="acknowledged", acknowledged=True, by="anna")
 
 
-def cleared(word: Word, minutes: float) -> Word:
-    return after(word, minutes, "cleared", state="normal", active=False, acknowledged=True)
+def cleared(message: AlarmMessage, minutes: float) -> AlarmMessage:
+    return after(message, minutes, "cleared", state="normal", active=False, acknowledged=True)
 
 
 @tiers
@@ -46,13 +46,13 @@ def test_a_journal_gives_the_figures_of_eemua_191(database: str) -> None:
     shown = after(hidden, 1, "unshelved", state="unacknowledged")
     over = cleared(shown, 1)
     again = after(flood[0], 20, "realarmed")
-    words = [
-        *(word for one in (*fast, *slow) for word in (one, cleared(one, 0.1))),
+    messages = [
+        *(message for one in (*fast, *slow) for message in (one, cleared(one, 0.1))),
         *flood,
         *(acknowledged(one, number) for number, one in enumerate(flood[:5], 1)),
         *(hidden, shown, over, again, raised("before", -1), cleared(raised("before", -1), 0.5)),
     ]
-    write_batch(database, Batch(records=list(words)))
+    write_batch(database, Batch(records=list(messages)))
     with psycopg.connect(as_role(database, "nexus_console")) as console:
 
         def ask(what: str) -> list[tuple[object, ...]]:

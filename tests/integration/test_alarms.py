@@ -1,4 +1,4 @@
-"""Alarms of gateways as processes: with a broker that goes, gateways that are killed, and words that are forged."""
+"""Alarms of gateways as processes: with a broker that goes, gateways that are killed, and messages that are forged."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from nexus.contract import alarm
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from tests.asker import Asker
 from tests.modbus_writer import ModbusWriter
 from tests.parts import Mosquitto, Nexus, free_port, until
@@ -94,8 +94,8 @@ def test_an_alarm_is_raised_acknowledged_and_over(plant: Plant) -> None:
     gateway = plant.gateway()
     with Asker(plant.broker.mqtt("operator"), "alarm/#", "answer/#") as anna:
         plant.temperature(85)
-        word = until(lambda: anna.on(HIGH), "it is raised")[0]
-        assert {key: word[key] for key in ("state", "event", "value", "limit", "text", "priority", "unit")} == {
+        message = until(lambda: anna.on(HIGH), "it is raised")[0]
+        assert {key: message[key] for key in ("state", "event", "value", "limit", "text", "priority", "unit")} == {
             "state": "unacknowledged",
             "event": "raised",
             "value": 85,
@@ -105,7 +105,7 @@ def test_an_alarm_is_raised_acknowledged_and_over(plant: Plant) -> None:
             "unit": "°C",
         }
         assert anna.ask(ACK, {"action": "acknowledge"})["error"].startswith("who asks?")
-        old = {"action": "acknowledge", "by": "anna", "occurrence": word["occurrence"] - 1}
+        old = {"action": "acknowledge", "by": "anna", "occurrence": message["occurrence"] - 1}
         assert not anna.ask(ACK, old)["ok"]
         assert not anna.ask(ACK.replace("high", "none"), {"action": "comment", "by": "anna"})["ok"]
         anna.tell(ACK, {"action": "acknowledge", "by": "anna"}, retain=True)
@@ -117,7 +117,7 @@ def test_an_alarm_is_raised_acknowledged_and_over(plant: Plant) -> None:
         until(lambda: len(anna.on(HIGH)) == 3, "it is over")
         states = [(one["event"], one["state"], one.get("by")) for one in anna.on(HIGH)]
         assert states[1:] == [("acknowledged", "acknowledged", "anna"), ("cleared", "normal", None)]
-        assert {one["occurrence"] for one in anna.on(HIGH)} == {word["occurrence"]}
+        assert {one["occurrence"] for one in anna.on(HIGH)} == {message["occurrence"]}
     assert gateway.metric("nexus_gateway_alarms_raised_total") == 1
     assert gateway.metric("nexus_gateway_alarm_requests_total") == 5
     assert gateway.stop() == 0
@@ -139,9 +139,9 @@ def test_what_is_raised_while_the_broker_is_away_arrives_with_its_times(plant: P
     with Asker(plant.broker.mqtt("viewer"), "alarm/#") as asker:
         until(lambda: {"cleared", "raised"} <= {one["event"] for one in asker.on(HIGH)}, "both arrive", 40)
         until(lambda: any(one.retained or one.content["event"] == "raised" for one in asker.heard), "the present one")
-        words = {(one["event"], one["occurrence"]): one for one in asker.on(HIGH)}
-    cleared = words["cleared", first["occurrence"]]
-    [again] = [one for (event, _), one in words.items() if event == "raised" and one["ts"] > first["ts"]]
+        messages = {(one["event"], one["occurrence"]): one for one in asker.on(HIGH)}
+    cleared = messages["cleared", first["occurrence"]]
+    [again] = [one for (event, _), one in messages.items() if event == "raised" and one["ts"] > first["ts"]]
     assert gone <= cleared["ts"] <= again["ts"] <= back
     assert plant.until_state("unacknowledged")["ts"] == again["ts"]
     assert gateway.stop() == 0
@@ -202,14 +202,14 @@ def test_a_device_that_moves_takes_its_alarms_along(plant: Plant) -> None:
         until(lambda: polls(one) != polls(other), "one polls")
         # Whoever has just taken a device over first reads how its alarms are, and says so.
         until(lambda: anna.ask(ACK, {"action": "acknowledge", "by": "anna"})["ok"], "it is acknowledged")
-        assert {word["occurrence"] for word in anna.on(HIGH)} == {before["occurrence"]}
+        assert {message["occurrence"] for message in anna.on(HIGH)} == {before["occurrence"]}
         plant.temperature(20)
         until(lambda: anna.on(HIGH)[-1]["state"] == "normal", "it is over")
     for gateway in (one, other):
         assert gateway.stop() == 0
 
 
-def test_forged_words_are_overwritten_by_the_owners_record(plant: Plant) -> None:
+def test_forged_messages_are_overwritten_by_the_owners_record(plant: Plant) -> None:
     gateway = plant.gateway()
     plant.temperature(85)
     raised = plant.until_state("unacknowledged")
@@ -218,11 +218,11 @@ def test_forged_words_are_overwritten_by_the_owners_record(plant: Plant) -> None
     forged = Record("shelved", now, now, now, until=now + 10**7)
     about = (("temperature", "high"), ("temperature", "old"), ("", "lost"))
     for tag, name in about:
-        word = Word("plant/plc", tag, name, forged, "shelved")
-        publish_retained(plant.broker, word.topic, alarm.encode(word))
+        message = AlarmMessage("plant/plc", tag, name, forged, "shelved")
+        publish_retained(plant.broker, message.topic, alarm.encode(message))
     gateway.restart()
     gateway.until_ready()
-    until(lambda: plant.retained() == raised, "the owner's word is back")
+    until(lambda: plant.retained() == raised, "the owner's message is back")
     until(lambda: plant.retained(LOST) is None and plant.retained(HIGH.replace("high", "old")) is None, "cleared")
     assert gateway.metric("nexus_gateway_alarm_words_ignored_total") >= 2
     assert gateway.stop() == 0
@@ -240,7 +240,7 @@ def test_an_alarm_that_leaves_the_files_is_cleared(plant: Plant) -> None:
     with Asker(plant.broker.mqtt("viewer"), "alarm/#") as asker:
         plant.write(ALARM.replace("name: high", "name: very high"))
         until(lambda: any(not one.payload for one in asker.heard), "it is cleared")
-        words = [json.loads(one.payload) for one in asker.heard if one.topic == HIGH and one.payload]
-        assert (words[-1]["event"], words[-1]["state"]) == ("removed", "normal")
+        messages = [json.loads(one.payload) for one in asker.heard if one.topic == HIGH and one.payload]
+        assert (messages[-1]["event"], messages[-1]["state"]) == ("removed", "normal")
     plant.until_state("unacknowledged", HIGH.replace("high", "very high"))
     assert gateway.stop() == 0

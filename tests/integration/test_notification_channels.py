@@ -19,7 +19,7 @@ import trustme
 from msgspec.structs import replace
 
 from nexus import mqtt
-from nexus.contract.alarm import Event, Word
+from nexus.contract.alarm import AlarmMessage, Event
 from nexus.mqtt import Client
 from tests.conftest import Production
 from tests.integration.test_notifications import Notifying, hook, notifying, store, webhook, word
@@ -33,7 +33,7 @@ ALERTMANAGER = shutil.which("prometheus-alertmanager")
 Start = Callable[..., Notifying]
 
 
-def after(one: Word, event: Event, seconds: float = 0.001, **changes: Any) -> Word:
+def after(one: AlarmMessage, event: Event, seconds: float = 0.001, **changes: Any) -> AlarmMessage:
     """A later event of the same occurrence."""
     at = one.record.ts + max(1, int(seconds * 1000))
     later = word(event=event, at=at, occurrence=one.record.occurrence, **changes)

@@ -16,7 +16,7 @@ from console.historian import notifications
 from console.notify import leader
 from console.notify.channels.webhook import signature
 from ingestion.consume.batch import Batch
-from nexus.contract.alarm import Event, Record, State, Word
+from nexus.contract.alarm import AlarmMessage, Event, Record, State
 from tests.consoles import Browser, Console
 from tests.integration.test_writer import query, write_batch
 from tests.parts import Postgres, as_role, until
@@ -25,7 +25,7 @@ from tests.receivers import Reply, Request, Webhook, notify_file
 SECRET = "a shared secret"
 
 
-def word(number: int = 0, event: Event = "raised", *, at: int | None = None, **changes: Any) -> Word:
+def word(number: int = 0, event: Event = "raised", *, at: int | None = None, **changes: Any) -> AlarmMessage:
     """An event of an alarm of its own number."""
     moment = int(time.time() * 1000) if at is None else at
     states: dict[Event, State] = {"raised": "unacknowledged", "cleared": "returned", "acknowledged": "acknowledged"}
@@ -41,11 +41,11 @@ def word(number: int = 0, event: Event = "raised", *, at: int | None = None, **c
         limit=80.0,
         by="anna" if event == "acknowledged" else None,
     )
-    made = Word("plant/line1/press", f"t{number}", "high", record, event, "high", "Too hot", "Slow down", "°C")
+    made = AlarmMessage("plant/line1/press", f"t{number}", "high", record, event, "high", "Too hot", "Slow down", "°C")
     return replace(made, **changes)
 
 
-def store(url: str, *words: Word) -> None:
+def store(url: str, *words: AlarmMessage) -> None:
     """As the ingester does."""
     write_batch(url, Batch(records=list(words)))
 

@@ -9,7 +9,7 @@ from nexus.alarms.device import DeviceAlarms
 from nexus.alarms.expression import parse
 from nexus.alarms.machine import Change, RequestError
 from nexus.contract.ack import LONGEST_SHELVING, Action, Request
-from nexus.contract.alarm import Record, State, Word, decode, encode
+from nexus.contract.alarm import AlarmMessage, Record, State, decode, encode
 from nexus.contract.reading import Quality, Reading, Value
 
 HIGH = AlarmDefinition("high", "t", Above(80), deadband=2)
@@ -532,8 +532,8 @@ def test_a_value_that_stands_still_is_not_news_after_a_restart(first: Value, rai
     alarms = DeviceAlarms([definition])
     alarms.read([Reading("t", T, first)], T)
     [change] = alarms.read([Reading("t", T + 6000, raised)], T + 6000)
-    word = Word("plc", "t", "stuck", change.record, change.event)
-    kept = decode(word.topic, encode(word)).record
+    message = AlarmMessage("plc", "t", "stuck", change.record, change.event)
+    kept = decode(message.topic, encode(message)).record
 
     restarted = DeviceAlarms([definition], {("t", "stuck"): kept})
     assert restarted.read([Reading("t", T + 8000, now)], T + 8000) == []

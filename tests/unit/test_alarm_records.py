@@ -37,7 +37,7 @@ async def test_what_was_written_is_there_after_the_process_was_killed(tmp_path: 
     before.keep("alarm/a/t/high", b"{4}")  # not written yet
 
     found = await records(tmp_path).open()
-    assert found.words == {"alarm/a/t/high": b"{2}", "alarm/a/t/low": b"{3}"}
+    assert found.messages == {"alarm/a/t/high": b"{2}", "alarm/a/t/low": b"{3}"}
     assert found.events == [(first, "alarm/a/t/high", b"{1}"), (second, "alarm/a/t/high", b"{2}")]
     assert found.devices == {"a"}
 
@@ -61,7 +61,7 @@ async def test_an_event_stays_until_the_spool_has_it(tmp_path: Path) -> None:
     outbox.safe.append(batch)
     await written.store()
     found = await records(tmp_path).open()
-    assert (found.words, found.events) == ({"alarm/a/t/high": b"{}"}, [])
+    assert (found.messages, found.events) == ({"alarm/a/t/high": b"{}"}, [])
 
 
 async def test_what_left_the_files_leaves_the_record(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ async def test_what_left_the_files_leaves_the_record(tmp_path: Path) -> None:
     written.device("a", is_ours=False)
     written.close()
     found = await records(tmp_path).open()
-    assert (found.words, found.devices) == ({}, set())
+    assert (found.messages, found.devices) == ({}, set())
 
 
 async def test_a_disk_that_refuses_is_said_once_and_tried_again(
@@ -86,7 +86,7 @@ async def test_a_disk_that_refuses_is_said_once_and_tried_again(
     (tmp_path / "alarms-0.db").mkdir()  # nobody can open that, not even root
     failures = metrics.registry.get_sample_value("nexus_gateway_alarm_record_failures_total") or 0
     written = records(tmp_path)
-    assert not (await written.open()).words
+    assert not (await written.open()).messages
     written.keep("alarm/a/t/high", b"{1}")
     await written.store()
     written.keep("alarm/a/t/low", b"{2}")
@@ -95,7 +95,7 @@ async def test_a_disk_that_refuses_is_said_once_and_tried_again(
     (tmp_path / "alarms-0.db").rmdir()
     await written.store()
     assert not written.failing
-    assert (await records(tmp_path).open()).words == {"alarm/a/t/high": b"{1}", "alarm/a/t/low": b"{2}"}
+    assert (await records(tmp_path).open()).messages == {"alarm/a/t/high": b"{1}", "alarm/a/t/low": b"{2}"}
     assert metrics.registry.get_sample_value("nexus_gateway_alarm_record_failures_total") == failures + 3
     assert said == [
         "the alarms' record cannot be written: alarms go on in memory",
@@ -117,7 +117,7 @@ def test_what_is_done_before_it_was_written_is_not_written() -> None:
 async def test_a_damaged_file_is_put_aside(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "alarms-0.db").write_bytes(content)
     written = records(tmp_path)
-    assert not (await written.open()).words
+    assert not (await written.open()).messages
     written.keep("alarm/a/t/high", b"{}")
     await written.store()
     assert written.failing is None

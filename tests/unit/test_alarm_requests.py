@@ -40,7 +40,7 @@ class Gateway:
 
     def __init__(self, group: asyncio.TaskGroup, *others: str) -> None:
         self.device, self.audit, self.answers = Device(), list[tuple[str, Any]](), list[Any]()
-        alarms = SimpleNamespace(polled={"plant/plc": self.device}.get, words=SimpleNamespace(stored=self._stored))
+        alarms = SimpleNamespace(polled={"plant/plc": self.device}.get, messages=SimpleNamespace(stored=self._stored))
         self._requests = AlarmRequests(
             cast(Any, alarms),
             group,

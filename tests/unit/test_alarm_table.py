@@ -3,11 +3,11 @@
 from msgspec.structs import replace
 
 from nexus.cli import alarm_table
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 
 NOON = 1_703_246_400_000
 RAISED = Record("unacknowledged", NOON, NOON, NOON, active=True, acknowledged=False, value=84.5, limit=80.0)
-HIGH = Word("line1/press", "force", "high", RAISED, "raised", "high", "Force too high", unit="kN")
+HIGH = AlarmMessage("line1/press", "force", "high", RAISED, "raised", "high", "Force too high", unit="kN")
 
 
 def test_what_waits_for_a_person_comes_first_then_the_priority_then_the_newest() -> None:
@@ -16,7 +16,7 @@ def test_what_waits_for_a_person_comes_first_then_the_priority_then_the_newest()
     returned = replace(HIGH, name="returned", priority="critical", record=replace(RAISED, state="returned"))
     newer = replace(HIGH, name="newer", record=replace(RAISED, occurrence=NOON + 1))
     found = alarm_table.in_order([seen, low, HIGH, returned, newer])
-    assert [word.name for word in found] == ["returned", "newer", "high", "low", "seen"]
+    assert [message.name for message in found] == ["returned", "newer", "high", "low", "seen"]
 
 
 def test_a_line_has_value_unit_and_limit_and_the_end_of_a_shelving() -> None:

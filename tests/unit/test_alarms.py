@@ -13,8 +13,8 @@ import pytest
 from msgspec.structs import replace
 
 from gateway import metrics
+from gateway.alarms import messages as module
 from gateway.alarms import record_file, take_over
-from gateway.alarms import words as module
 from gateway.alarms.alarms import Alarms
 from gateway.alarms.polled import PolledAlarms
 from gateway.delivery.batch import Batch
@@ -23,7 +23,7 @@ from gateway.delivery.control_topics import ControlTopics
 from nexus.alarms.definition import Above, AlarmDefinition
 from nexus.contract import alarm, codec
 from nexus.contract.ack import Request
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from nexus.contract.reading import Reading
 from nexus.process.clock import now_ms
 
@@ -89,9 +89,9 @@ class Gateway:
     def _record(self, name: str, payload: bytes, *, retain: bool = False) -> Batch:
         with sqlite3.connect(self.file) as database:
             stored = database.execute("SELECT payload FROM event WHERE topic = ?", (name,)).fetchall()
-        assert (payload,) in stored, "a word leaves before the disk has it"
-        word = alarm.decode(name, payload)
-        self.said.append((word.event, word.record.state, retain))
+        assert (payload,) in stored, "a message leaves before the disk has it"
+        message = alarm.decode(name, payload)
+        self.said.append((message.event, message.record.state, retain))
         if self._broker is not None and retain:
             self._broker.keep(name, payload)
         return Batch(name, payload, 1, 1, retain=retain)
@@ -102,11 +102,11 @@ class Gateway:
         return found
 
     async def settled(self, count: int) -> None:
-        """So many words have left, and the spool has them."""
+        """So many messages have left, and the spool has them."""
         await self.until(lambda: len(self.said) == count and not events(self.file))
 
-    def word(self) -> Word | None:
-        return self.alarms.words.by_key("plant/plc").get(("t", "high"))
+    def message(self) -> AlarmMessage | None:
+        return self.alarms.messages.by_key("plant/plc").get(("t", "high"))
 
     async def until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
@@ -120,7 +120,7 @@ async def gateway(folder: Path, broker: Broker | None = None, *, alone: bool = T
     async with asyncio.TaskGroup() as group:
         own = Gateway(folder, group, broker, alone=alone)
         await own.alarms.open()
-        tasks = [group.create_task(own.alarms.words.run())]
+        tasks = [group.create_task(own.alarms.messages.run())]
         if broker is not None:
             broker.take = own.alarms.take_over.handle
             tasks.append(group.create_task(own.alarms.serve(cast(Any, broker))))
@@ -142,15 +142,20 @@ def reading(value: float) -> list[Reading]:
     return [Reading("t", now_ms(), value)]
 
 
-async def test_a_word_leaves_retained_once_the_disk_has_it(tmp_path: Path) -> None:
+async def test_a_message_leaves_retained_once_the_disk_has_it(tmp_path: Path) -> None:
     async with gateway(tmp_path) as own:
         polled = await own.polled(HIGH)
         polled.read(reading(81.0))
         await own.until(lambda: bool(own.said))
-        word = own.word()
+        message = own.message()
     assert own.said == [("raised", "unacknowledged", True)]
-    assert word is not None
-    assert (word.priority, word.text, word.response, word.unit) == ("high", "Bearing hot", "Reduce speed", "°C")
+    assert message is not None
+    assert (message.priority, message.text, message.response, message.unit) == (
+        "high",
+        "Bearing hot",
+        "Reduce speed",
+        "°C",
+    )
 
 
 async def test_a_restart_neither_raises_again_nor_forgets(tmp_path: Path) -> None:
@@ -160,13 +165,13 @@ async def test_a_restart_neither_raises_again_nor_forgets(tmp_path: Path) -> Non
         await own.settled(1)
         polled.ask("t", "high", Request("acknowledge", by="anna"))
         await own.settled(2)
-        before = own.word()
+        before = own.message()
     async with gateway(tmp_path) as own:
         polled = await own.polled(HIGH)
         polled.read(reading(82.0))
         await asyncio.sleep(0.1)
         assert own.said == []
-        assert own.word() == before
+        assert own.message() == before
         polled.read(reading(70.0))
         await own.until(lambda: bool(own.said))
     assert own.said == [("cleared", "normal", True)]
@@ -181,8 +186,8 @@ async def test_a_standing_alarm_has_the_texts_that_the_file_has_now(tmp_path: Pa
         await own.polled(dataclasses.replace(HIGH, text="Bearing too hot", priority="critical"))
         await own.until(lambda: TOPIC in broker.retained)
         assert own.said == [], "it is no event"
-    word = alarm.decode(TOPIC, broker.retained[TOPIC])
-    assert (word.record.state, word.text, word.priority) == ("unacknowledged", "Bearing too hot", "critical")
+    message = alarm.decode(TOPIC, broker.retained[TOPIC])
+    assert (message.record.state, message.text, message.priority) == ("unacknowledged", "Bearing too hot", "critical")
 
 
 async def test_an_event_that_did_not_reach_the_spool_is_published_by_the_next_process(tmp_path: Path) -> None:
@@ -206,9 +211,9 @@ async def test_what_no_gateway_can_have_written_is_left_out(tmp_path: Path) -> N
         database.executemany("INSERT INTO word VALUES (?, ?)", [("x", b"no JSON"), (b"y", 5), ("", b"")])
         database.execute("INSERT INTO device VALUES (?)", (b"z",))
     async with gateway(tmp_path) as own:
-        word = own.word()
-        assert word is not None
-        assert word.record.state == "unacknowledged"
+        message = own.message()
+        assert message is not None
+        assert message.record.state == "unacknowledged"
         assert own.said == []
 
 
@@ -218,20 +223,20 @@ def events(file: Path) -> list[tuple[bytes]]:
 
 
 @pytest.fixture
-def raised() -> Word:
+def raised() -> AlarmMessage:
     began = now_ms() - 5000
     record = Record("acknowledged", began, began, began, active=True, value=81.0, limit=80.0, by="anna")
-    return Word("plant/plc", "t", "high", record, "acknowledged", "high", HIGH.text, HIGH.response, "°C")
+    return AlarmMessage("plant/plc", "t", "high", record, "acknowledged", "high", HIGH.text, HIGH.response, "°C")
 
 
 @pytest.mark.parametrize("alone", [True, False])
 async def test_a_device_that_is_taken_over_goes_on_from_what_is_retained(
-    tmp_path: Path, raised: Word, alone: bool
+    tmp_path: Path, raised: AlarmMessage, alone: bool
 ) -> None:
     retained = codec.numbered(alarm.encode(raised), "ab" * 16, 17, 1)  # as it left live
     async with gateway(tmp_path, Broker({TOPIC: retained}), alone=alone) as own:
         (await own.polled(HIGH)).read(reading(82.0))
-        await own.until(lambda: own.word() == raised)
+        await own.until(lambda: own.message() == raised)
         await asyncio.sleep(0.1)
     assert own.said == []
 
@@ -243,7 +248,7 @@ async def test_a_broker_that_is_away_stops_no_alarm(tmp_path: Path) -> None:
     assert own.said == [("raised", "unacknowledged", True)]
 
 
-async def test_forged_words_do_not_count_and_are_overwritten(tmp_path: Path, raised: Word) -> None:
+async def test_forged_messages_do_not_count_and_are_overwritten(tmp_path: Path, raised: AlarmMessage) -> None:
     forged = replace(
         raised, record=replace(raised.record, ts=now_ms() + 5_000, state="shelved", until=now_ms() + 10**6)
     )
@@ -261,7 +266,7 @@ async def test_forged_words_do_not_count_and_are_overwritten(tmp_path: Path, rai
     assert after - before >= 1  # the other may be overwritten before it is read
 
 
-async def test_all_words_are_retained_again_after_each_connection(tmp_path: Path) -> None:
+async def test_all_messages_are_retained_again_after_each_connection(tmp_path: Path) -> None:
     async with gateway(tmp_path) as own:
         (await own.polled(HIGH)).read(reading(81.0))
         await own.settled(1)
@@ -272,18 +277,20 @@ async def test_all_words_are_retained_again_after_each_connection(tmp_path: Path
     assert alarm.decode(TOPIC, broker.retained[TOPIC]).record.state == "unacknowledged"
 
 
-async def test_a_word_that_went_by_way_of_the_disk_is_retained_all_the_same(tmp_path: Path, raised: Word) -> None:
+async def test_a_message_that_went_by_way_of_the_disk_is_retained_all_the_same(
+    tmp_path: Path, raised: AlarmMessage
+) -> None:
     broker = Broker()
     async with gateway(tmp_path, broker) as own:
         (await own.polled(HIGH)).read(reading(81.0))
         await own.until(lambda: TOPIC in broker.retained)
         broker.retained.clear()
         batch = Batch(TOPIC, b"{}", 1, 1, in_flight=True, retain=True)
-        own.alarms.words.retained.live("plant/plc", TOPIC, batch)
+        own.alarms.messages.retained.live("plant/plc", TOPIC, batch)
         await asyncio.sleep(0.05)
         assert not broker.retained  # it may still arrive
         batch.in_flight = batch.retain = False  # as the outbox does with what is to be sent again
-        own.alarms.words.retained.say("plant/plc", "alarm/plant/plc/other")
+        own.alarms.messages.retained.say("plant/plc", "alarm/plant/plc/other")
         await own.until(lambda: TOPIC in broker.retained)
 
 
@@ -300,11 +307,11 @@ async def test_an_alarm_that_left_the_files_ends_and_is_cleared(tmp_path: Path) 
         own.files.clear()
         own.alarms.release("plant/plc")
         await own.until(lambda: not broker.retained)
-        await own.until(lambda: not words(own.file))
+        await own.until(lambda: not messages(own.file))
     assert own.said[3:] == [("removed", "normal", False)]
 
 
-def words(file: Path) -> list[tuple[bytes]]:
+def messages(file: Path) -> list[tuple[bytes]]:
     with sqlite3.connect(file) as database:
         return database.execute("SELECT payload FROM word").fetchall()
 
@@ -319,17 +326,19 @@ async def test_an_alarm_that_left_the_files_ends_once_though_the_broker_still_re
         await own.until(lambda: TOPIC in broker.retained)
         own.alarms.release("plant/plc")
         await own.polled(LOW)
-        await own.until(lambda: not words(own.file))
+        await own.until(lambda: not messages(own.file))
         await asyncio.sleep(0.4)
     assert own.said == [("raised", "unacknowledged", True), ("removed", "normal", False)]
 
 
-async def test_a_removal_is_newer_than_what_it_ends_whatever_the_clock_says(tmp_path: Path, raised: Word) -> None:
+async def test_a_removal_is_newer_than_what_it_ends_whatever_the_clock_says(
+    tmp_path: Path, raised: AlarmMessage
+) -> None:
     ahead = now_ms() + 30_000
     broker = Broker({TOPIC: alarm.encode(replace(raised, record=replace(raised.record, ts=ahead)))})
     async with gateway(tmp_path, broker, alone=False) as own:
         await own.polled(HIGH)
-        await own.until(lambda: own.word() is not None)
+        await own.until(lambda: own.message() is not None)
         own.alarms.release("plant/plc")
         await own.polled(LOW)
         await own.until(lambda: ("removed", "normal", False) in own.said)
@@ -338,7 +347,7 @@ async def test_a_removal_is_newer_than_what_it_ends_whatever_the_clock_says(tmp_
 
 
 async def test_in_a_group_what_another_gateway_said_of_alarms_that_are_no_more_ends(
-    tmp_path: Path, raised: Word
+    tmp_path: Path, raised: AlarmMessage
 ) -> None:
     broker = Broker({TOPIC: alarm.encode(raised)})
     async with gateway(tmp_path, broker, alone=False) as own:
@@ -356,14 +365,14 @@ async def test_a_device_that_left_the_files_while_the_gateway_was_away(tmp_path:
         own = Gateway(tmp_path, group, broker, alone=True)
         own.files.clear()
         await own.alarms.open()
-        tasks = [group.create_task(own.alarms.words.run()), group.create_task(own.alarms.serve(cast(Any, broker)))]
-        await own.until(lambda: not broker.retained and not words(own.file))
+        tasks = [group.create_task(own.alarms.messages.run()), group.create_task(own.alarms.serve(cast(Any, broker)))]
+        await own.until(lambda: not broker.retained and not messages(own.file))
         for task in tasks:
             task.cancel()
     assert own.said == [("removed", "normal", False)]
 
 
-async def test_the_last_words_of_a_device_leave_before_another_gateway_begins(
+async def test_the_last_messages_of_a_device_leave_before_another_gateway_begins(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with gateway(tmp_path) as own:
@@ -376,7 +385,7 @@ async def test_the_last_words_of_a_device_leave_before_another_gateway_begins(
             said.append((alarm.decode(name, payload).event, retain))
             return Batch(name, payload, 1, 1)
 
-        monkeypatch.setattr(own.alarms.words, "_record", record)
+        monkeypatch.setattr(own.alarms.messages, "_record", record)
         polled.read(reading(70.0))
         own.alarms.release("plant/plc")
         assert said == [("cleared", True)]
@@ -410,7 +419,7 @@ async def test_a_disk_that_refuses_stops_no_alarm_and_health_says_so(
         def write(*_: object) -> None:
             raise OSError("disk full")
 
-        monkeypatch.setattr(own.alarms.words, "_record", record)
+        monkeypatch.setattr(own.alarms.messages, "_record", record)
         monkeypatch.setattr("gateway.alarms.record_file.write", write)
         polled.read(reading(81.0))
         await own.until(lambda: bool(said))
@@ -430,7 +439,7 @@ async def test_a_thousand_alarms_at_once_are_one_write(tmp_path: Path, monkeypat
             real(database, update)
 
         monkeypatch.setattr(record_file, "write", write)
-        monkeypatch.setattr(own.alarms.words, "_record", lambda name, *_, **__: Batch(name, b"{}", 1, 1))
+        monkeypatch.setattr(own.alarms.messages, "_record", lambda name, *_, **__: Batch(name, b"{}", 1, 1))
         polled.read(reading(81.0))
         await own.until(lambda: sum(writes) == 1000)
     assert max(writes) == 1000

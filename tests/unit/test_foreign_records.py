@@ -11,7 +11,7 @@ from nexus.alarms.expression import parse
 from nexus.alarms.machine import Change, RequestError
 from nexus.contract import alarm
 from nexus.contract.ack import Action, Request
-from nexus.contract.alarm import Record, State, Word
+from nexus.contract.alarm import AlarmMessage, Record, State
 from nexus.contract.reading import Reading, Value
 
 NOW = 1_700_000_000_000
@@ -77,5 +77,5 @@ def test_alarms_go_on_from_any_record(before: list[Record], todo: list[tuple[Any
     alarms = DeviceAlarms(ALARMS, dict(zip(keys, before, strict=True)))
     for number, step in enumerate(todo):
         for change in take(alarms, step, NOW + 500 * number):
-            word = Word("plc", change.definition.tag, change.definition.name, change.record, change.event)
-            alarm.decode(word.topic, alarm.encode(word))
+            message = AlarmMessage("plc", change.definition.tag, change.definition.name, change.record, change.event)
+            alarm.decode(message.topic, alarm.encode(message))

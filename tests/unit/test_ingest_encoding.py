@@ -12,7 +12,7 @@ from ingestion.decode.encoding import MOST_ROWS_BYTES, Encoding
 from ingestion.decode.rows import Window
 from ingestion.store.quota import Quota
 from nexus.contract import alarm, codec
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from tests.deliveries import delivery
 
 NOW = 1_800_000_000_000
@@ -139,7 +139,7 @@ def test_ones_garbage_leaves_room_for_that_of_others() -> None:
 
 def event(at: int, **changes: object) -> bytes:
     record = Record("unacknowledged", at, at, at, active=True, acknowledged=False, **changes)  # type: ignore[arg-type]
-    return alarm.encode(Word("x", "t", "high", record, "raised"))
+    return alarm.encode(AlarmMessage("x", "t", "high", record, "raised"))
 
 
 def test_an_event_of_an_alarm_is_a_record_with_a_receipt() -> None:

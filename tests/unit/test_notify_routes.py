@@ -12,23 +12,23 @@ from console.notify.flood import Digest, Load, Plan, plan
 from console.notify.routes import Order, Route, Routes, Step, Wait, matches
 from console.notify.summary import summary
 from console.notify.windows import Window, read_days, read_hours
-from nexus.contract.alarm import Event, Priority, Record, State, Word
+from nexus.contract.alarm import AlarmMessage, Event, Priority, Record, State
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)  # a Thursday
 MS = int(NOW.timestamp() * 1000)
 
 
-def word(event: Event = "raised", state: State = "unacknowledged", **changes: Any) -> Word:
+def word(event: Event = "raised", state: State = "unacknowledged", **changes: Any) -> AlarmMessage:
     active = changes.pop("active", event != "cleared")
     record = Record(
         state, MS, MS, changes.pop("ts", MS), active=active, acknowledged=changes.pop("acknowledged", False)
     )
-    made = Word("plant/line1/press", "force", "high", record, event, "high", "Too hot")
+    made = AlarmMessage("plant/line1/press", "force", "high", record, event, "high", "Too hot")
     return replace(made, **changes)
 
 
-def told(routes: Routes, one: Word, now: datetime = NOW) -> list[str]:
+def told(routes: Routes, one: AlarmMessage, now: datetime = NOW) -> list[str]:
     return [order.receiver for order in routes.orders(one, now)]
 
 

@@ -48,28 +48,28 @@ def connected(*topics: str, error: Exception | None = None) -> tuple[TakeOver, B
 
 async def test_it_hears_all_below_the_device_and_leaves_no_subscription() -> None:
     reader, broker = connected("alarm/a/b/t/high", "alarm/a/b/lost", "alarm/a/b/c/t/high", "alarm/a/bb/t/high")
-    found = await reader.words("a/b")
+    found = await reader.retained("a/b")
     assert set(found) == {"alarm/a/b/t/high", "alarm/a/b/lost", "alarm/a/b/c/t/high"}
     assert not broker.subscribed
 
 
 async def test_a_device_that_is_asked_for_twice_at_once_is_heard_twice() -> None:
     reader, broker = connected("alarm/a/t/high")
-    first = asyncio.create_task(reader.words("a"))
+    first = asyncio.create_task(reader.retained("a"))
     await asyncio.sleep(0.01)
-    assert set(await reader.words("a")) == set(await first) == {"alarm/a/t/high"}
+    assert set(await reader.retained("a")) == set(await first) == {"alarm/a/t/high"}
     assert not broker.subscribed
 
 
 async def test_several_devices_at_once_hear_their_own() -> None:
     reader, _ = connected("alarm/a/t/high", "alarm/b/t/high")
-    first, second = await asyncio.gather(reader.words("a"), reader.words("b"))
+    first, second = await asyncio.gather(reader.retained("a"), reader.retained("b"))
     assert (set(first), set(second)) == ({"alarm/a/t/high"}, {"alarm/b/t/high"})
 
 
-async def test_what_is_said_live_is_no_retained_word() -> None:
+async def test_what_is_said_live_is_no_retained_message() -> None:
     reader, broker = connected()
-    asking = asyncio.create_task(reader.words("a"))
+    asking = asyncio.create_task(reader.retained("a"))
     await asyncio.sleep(0.01)
     broker.say("alarm/a/t/high", retain=False)
     assert await asking == {}
@@ -77,7 +77,7 @@ async def test_what_is_said_live_is_no_retained_word() -> None:
 
 
 async def test_a_flood_ends_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(take_over, "MOST_WORDS", 5)
+    monkeypatch.setattr(take_over, "MOST_MESSAGES", 5)
     reader, broker = connected()
 
     async def flood() -> None:
@@ -87,18 +87,18 @@ async def test_a_flood_ends_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> N
 
     flooding = asyncio.create_task(flood())
     async with asyncio.timeout(5):
-        assert len(await reader.words("a")) == 5
+        assert len(await reader.retained("a")) == 5
     flooding.cancel()
 
 
 @pytest.mark.parametrize("error", [SubscriptionError("Not authorized"), MqttError("connection lost")])
 async def test_a_broker_that_refuses_or_goes_gives_nothing(error: Exception) -> None:
     reader, _ = connected("alarm/a/t/high", error=error)
-    assert await reader.words("a") == {}
+    assert await reader.retained("a") == {}
 
 
 async def test_without_a_broker_it_waits_at_the_start_only() -> None:
     reader = TakeOver()
     async with asyncio.timeout(5):
-        assert await reader.words("a") == {}
-    assert await reader.words("b") == {}
+        assert await reader.retained("a") == {}
+    assert await reader.retained("b") == {}

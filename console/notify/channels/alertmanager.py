@@ -15,7 +15,7 @@ from console.notify.channels.outcome import RefusedError
 from console.notify.channels.parts import STRICT, Url
 from console.notify.event import is_firing, key_of
 from console.notify.message import Message
-from nexus.contract.alarm import Word
+from nexus.contract.alarm import AlarmMessage
 from nexus.process.duration import Seconds
 
 _LIVES = 4  # times the pause between two that say the same
@@ -54,7 +54,7 @@ async def send(settings: Alertmanager, message: Message, address: str | None) ->
     return await tell(settings, message.receiver, [message.word], address)
 
 
-async def tell(settings: Alertmanager, receiver: str, words: Sequence[Word], address: str | None) -> str:
+async def tell(settings: Alertmanager, receiver: str, words: Sequence[AlarmMessage], address: str | None) -> str:
     """Tells the states of alarms, the rest also where some are refused. Raises LaterError and RefusedError."""
     now, said, refused = datetime.now(UTC), "nothing to tell", None
     for start in range(0, len(words), _MOST):
@@ -68,7 +68,9 @@ async def tell(settings: Alertmanager, receiver: str, words: Sequence[Word], add
     return said
 
 
-def alert(settings: Alertmanager, receiver: str, word: Word, address: str | None, now: datetime) -> dict[str, Any]:
+def alert(
+    settings: Alertmanager, receiver: str, word: AlarmMessage, address: str | None, now: datetime
+) -> dict[str, Any]:
     """Its labels are the alarm's alone, so that all that is said of an alarm is about the same alert."""
     record = word.record
     began = min(datetime.fromtimestamp(record.occurrence / 1000, UTC), now)  # a gateway's clock may be ahead of ours

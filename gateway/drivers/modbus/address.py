@@ -1,4 +1,4 @@
-"""Modbus addresses, and how their values lie in registers."""
+"""Modbus addresses, and how values are laid out in registers."""
 
 import re
 import struct
@@ -23,7 +23,7 @@ PATTERN = (
 )
 _MOST_WRITTEN = 123  # registers of one request
 
-_MODICON: dict[Table, int] = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the digit that leads the number
+_MODICON: dict[Table, int] = {"coil": 0, "discrete": 1, "input": 3, "holding": 4}  # the leading digit of the number
 NUMBERS = {
     "int16": "h",
     "uint16": "H",
@@ -35,7 +35,7 @@ NUMBERS = {
     "float64": "d",
 }
 _FORM = re.compile(r"(\w+):(\d+)(?:\.(\d+))?(?::([A-Za-z]+\d*)(?:\((\d+)\))?)?")
-# What PLC programs and vendors' tables call them.
+# As PLC programs and vendors' register lists call them.
 _ALIASES = {
     "int": "int16",
     "word": "uint16",
@@ -261,6 +261,6 @@ def _encoded_text(address: Address, value: str) -> bytes:
 
 
 def mask(address: Address) -> int:
-    """Where the bit of a bool is, in the register as it travels."""
+    """The mask of a bool's bit, in the register as transmitted."""
     bit = address.bit or 0
     return 1 << (bit if address.byte_order == "big" else bit ^ 8)

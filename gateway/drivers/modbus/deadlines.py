@@ -1,24 +1,24 @@
-"""Deadlines of answers: one timer for all who wait, because nearly every answer comes in time."""
+"""Deadlines of answers: one timer for all requests, because nearly every answer comes in time."""
 
 import asyncio
 from typing import Any
 from weakref import WeakKeyDictionary
 
-STEP_SECONDS = 0.01  # nobody hears of it later than that
+STEP_SECONDS = 0.01  # a deadline fires at most this late
 
 Waiting = asyncio.Future[Any]
 
 
 class Deadlines:
-    """Those who wait, by the step in which their time is over: then they get None."""
+    """Pending futures, by the step in which their time is over: they then get None."""
 
     def __init__(self) -> None:
         self._waiting: dict[int, set[Waiting]] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._next = 0  # when it goes off
+        self._next = 0  # when the timer fires
 
     def add(self, waiting: Waiting, moment: float) -> int:
-        """From now on; gives the step, to be told to `remove`."""
+        """Adds a future with its deadline; returns the step, for `remove`."""
         step = int(moment / STEP_SECONDS) + 1
         if (others := self._waiting.get(step)) is not None:
             others.add(waiting)
@@ -29,7 +29,7 @@ class Deadlines:
         return step
 
     def remove(self, waiting: Waiting, step: int) -> None:
-        """It waits no more."""
+        """Removes a future that has its answer."""
         if (others := self._waiting.get(step)) is not None:
             others.discard(waiting)
             if not others:
@@ -54,5 +54,5 @@ _of_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, Deadlines] = WeakKeyDict
 
 
 def shared() -> Deadlines:
-    """Those of the running event loop."""
+    """The deadlines of the running event loop."""
     return _of_loops.setdefault(asyncio.get_running_loop(), Deadlines())

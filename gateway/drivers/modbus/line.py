@@ -10,8 +10,8 @@ from gateway.drivers.modbus import wire
 from gateway.drivers.modbus.turns import Turns
 from gateway.drivers.modbus.wire import AnswerTimeoutError, ConnectionClosedError, Request, Serial, Tcp, Wire
 
-_UNANSWERED = 3  # silences in a row, of all units, after which the connection itself is in doubt
-# The unit behind a converter does not answer: the converter says so, after waiting for it.
+_UNANSWERED = 3  # missing answers in a row, of all units, after which the connection itself is in doubt
+# The converter reports that the unit behind it did not answer in time.
 _ABSENT = (10, 11)
 
 
@@ -24,7 +24,7 @@ class ModbusExceptionError(Exception):
 
 
 class NoAnswerError(DeviceError):
-    """No answer came in time; the unit's next request may be answered nevertheless."""
+    """No answer came in time; the unit's next request may still be answered."""
 
 
 @dataclass(slots=True)
@@ -45,14 +45,14 @@ class RequestTiming:
 
 
 class Line:
-    """One connection. Its units take turns, a request at a time; it is made anew when the other side closes it."""
+    """One connection. Its units take turns, one request at a time; it is reopened when the other side closes it."""
 
     def __init__(self, where: Tcp | Serial, turns: Turns) -> None:
         self._where = where
         self._turn = asyncio.Lock()
-        self._slow_turn = asyncio.Lock()  # of slow units, among themselves
+        self._slow_turn = asyncio.Lock()  # taken by slow units among themselves
         self._clock = asyncio.get_running_loop().time
-        self._quiet: dict[int, float] = {}  # by unit: until when a late answer could be taken for the next one's
+        self._quiet: dict[int, float] = {}  # by unit: until when a late answer could be mistaken for the next one
         self._unanswered = 0
         self._sent = 0.0
         self._wire: Wire | None = None
@@ -66,7 +66,7 @@ class Line:
         await asyncio.shield(self._opening)
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Closes the connection."""
         self.lost = True
         self._opening.cancel()
         self._hang_up()
@@ -76,7 +76,7 @@ class Line:
         return self.turns.slow_rest(unit, self._clock()) if self.users > 1 else 0.0
 
     async def read(self, unit: int, request: Request, timing: RequestTiming) -> Sequence[int]:
-        """What the request asks for. Raises ModbusExceptionError and DeviceError."""
+        """Sends a read request; returns its values. Raises ModbusExceptionError and DeviceError."""
         return request.words(await self._ask(unit, request, timing))
 
     async def write_coil(self, unit: int, start: int, value: bool, timing: RequestTiming) -> None:
@@ -96,7 +96,7 @@ class Line:
         await self._ask(unit, wire.masking(start, 0xFFFF & ~mask, mask if value else 0), timing)
 
     async def _ask(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
-        """One request and its answer, when it is the unit's turn. Raises ModbusExceptionError and DeviceError."""
+        """Sends a request when the unit has its turn; returns the answer. Raises ModbusExceptionError, DeviceError."""
         slow = self.turns.is_slow(unit)
         if self.users > 1 or self._quiet:
             await self._wait_for_others(unit, slow, timing)
@@ -125,7 +125,7 @@ class Line:
             timing.since = None
 
     async def _wait_for_turn(self, unit: int, slow: bool) -> None:
-        """While an answer that nobody awaits may still come, its unit is not asked: not by another device either."""
+        """Does not ask a unit whose late answer may still come, not even for another device."""
         while True:
             if (quiet := self._quiet.get(unit, 0.0) - self._clock()) > 0:
                 await asyncio.sleep(quiet)
@@ -136,7 +136,7 @@ class Line:
             self._end_turn(slow)
 
     async def _begin_turn(self, slow: bool) -> None:
-        """Of the slow units one at a time waits with the others, who so wait for one of them at most."""
+        """Lets one slow unit at a time queue with the others, so that they wait for at most one of them."""
         if slow:
             await self._slow_turn.acquire()
         try:
@@ -159,7 +159,7 @@ class Line:
             raise DeviceError(f"no answer from unit {unit}: {remedy}", again_in=rest)
 
     async def _timed(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
-        """One request, and what its answer, or none, tells of the unit."""
+        """One request; learns from its answer, or its absence, about the unit."""
         began, finished = self._clock(), False
         limit = self.turns.limit(unit, timing.timeout, began) if self.users > 1 else timing.timeout
         try:
@@ -171,7 +171,7 @@ class Line:
             what = "nothing that makes sense" if silence.noise else "no answer"
             raise NoAnswerError(f"{what} from unit {unit} within {limit:g} s") from None
         except DeviceError:
-            self._hang_up()  # what comes next on this connection may belong to anybody
+            self._hang_up()  # the next answer on this connection could belong to any request
             raise
         finally:
             if not finished and not self._where.numbered:
@@ -185,7 +185,7 @@ class Line:
         return answer
 
     async def _answered(self, unit: int, request: Request, limit: float) -> bytes:
-        """Reads are asked for twice if need be: as soon as the answer is probably lost, where answers are numbered."""
+        """Repeats a read if need be: where answers are numbered, as soon as the first one is probably lost."""
         numbered, twice = self._where.numbered, request.repeatable and self.turns.trusts(unit)
         first = self.turns.repeat_after(limit) if twice and numbered else limit
         try:
@@ -203,11 +203,11 @@ class Line:
         except ConnectionClosedError:
             raise DeviceError(f"{self._where} closed the connection") from None
         if not numbered:
-            self._distrust(unit, limit)  # the other answer may be on its way
+            self._distrust(unit, limit)  # the other answer may still be on its way
         return answer
 
     def _distrust(self, unit: int, seconds: float) -> None:
-        """An answer that nobody awaits may still come: the unit rests, and this connection is heard no more."""
+        """A late answer may still come: the unit rests, and this connection is not listened to any more."""
         self._quiet[unit] = self._clock() + seconds
         if isinstance(self._where, Tcp):
             self._hang_up()
@@ -223,7 +223,7 @@ class Line:
         return await connection.answer(unit, request, seconds)
 
     async def _reopened(self, seconds: float) -> Wire:
-        """A new connection: the old one was closed, or has been silent for too long."""
+        """Reopens the connection if it was closed, or has been silent for too long."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._open()

@@ -13,7 +13,7 @@ from gateway.drivers.modbus.address import BITS, READS, Address, Decode, decoder
 from gateway.drivers.modbus.settings import RtuSettings, Settings
 from nexus.contract.reading import Reading
 
-_PLANS = 256  # that are remembered: as many templates, about
+_PLANS = 256  # remembered plans: about as many as there are templates
 
 
 def requests(device: Device[Settings, Address]) -> list[Request]:
@@ -64,10 +64,10 @@ class Job:
     block: Block[Tag[Address]]
     tags: tuple[Tag[Address], ...]
     decode: Decode
-    unscaled: tuple[str, ...] | None  # the names of the tags, if all have the values that are read
+    unscaled: tuple[str, ...] | None  # the tags' names, if their values are used as they are read
 
     def readings(self, words: Sequence[int], time: int) -> list[Reading]:
-        """What an answer of `time` (epoch ms) says."""
+        """The readings of an answer that came at `time` (epoch ms)."""
         values = self.decode(words)
         if self.unscaled is not None:
             return list(map(Reading, self.unscaled, repeat(time), values))

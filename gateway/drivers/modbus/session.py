@@ -1,4 +1,4 @@
-"""One Modbus unit behind a connection: blocks read, values written."""
+"""One Modbus unit behind a connection: reads blocks, writes values."""
 
 import asyncio
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from gateway.drivers.modbus.settings import Settings
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
 
-# Exceptions that mean "not this address": function, address, value. The others are the device's trouble, not the tag's.
+# Exceptions that mean "not this address": function, address, value. The others concern the device, not the tag.
 _NO_SUCH_FUNCTION = 1
 _REFUSALS = {1: "function not supported", 2: "illegal address", 3: "illegal value"}
 _TROUBLES = {
@@ -31,7 +31,7 @@ _REMEDY = "check its wiring and line speed, ask for fewer registers (`max_regist
 
 
 class Unit:
-    """One unit's reads and writes; `tag_errors` says, by tag, why the device does not give it."""
+    """One unit's reads and writes; `tag_errors` says, by tag, why the device does not deliver it."""
 
     def __init__(self, line: Line, device: Device[Settings, Address]) -> None:
         settings = device.settings

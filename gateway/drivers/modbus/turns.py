@@ -3,17 +3,17 @@
 from dataclasses import dataclass, field
 from math import inf
 
-SHARE = 0.03  # of the line's time for all silent units together, and of the living's scans that this may cost
-MOST = 1 / 2  # of the time that the living leave, if it takes that to ask each silent unit once in ROUND
+SHARE = 0.03  # of the line's time for all silent units together, and of the other units' scans that this may cost
+MOST = 1 / 2  # of the time that the other units leave, if that is needed to ask each silent unit once in ROUND
 ROUND = 140.0  # seconds; about as long as a breaker stays open at most
-PATIENT_SHARE = 0.01  # of the living's scans, for giving a unit that never answered its whole timeout
+PATIENT_SHARE = 0.01  # of the other units' scans, for giving a unit that never answered its whole timeout
 SOON = 0.001  # seconds; timers are not more exact
 SLOW_SHARE = 0.1  # of the others' scans, which slow units may cost
 SLOW_CREDIT = 30.0  # seconds of rest that are waived, so that a single lost answer costs none
 SLOW_FROM = 0.1  # of the shortest interval: several units that take the line for longer may cost the others scans
-SLOW_FORGOTTEN = 600.0  # seconds; of who is slow again later the log tells again
-LATE = 5.0  # who comes so late does not hold up those behind it
-LONGEST_REST = 30.0  # then it is told again
+SLOW_FORGOTTEN = 600.0  # seconds; a unit that is slow again later is logged again
+LATE = 5.0  # seconds; a silent unit overdue by more holds up none behind it
+LONGEST_REST = 30.0  # seconds; then the turn is computed again
 SHORTEST_PATIENCE = 0.5  # seconds
 SOONEST_REPEAT = 0.2
 _MARGIN = 4  # times the slowest answer that was seen lately
@@ -26,16 +26,16 @@ _HOLD_FADES = 0.9  # likewise how long a converter is held up, when the next one
 class Turns:
     """What is known of a line's units. Times in seconds, on the clock of `now`.
 
-    A converter waits for a silent unit, for longer or shorter than we do, and answers nobody meanwhile. How long that
-    holds it up shows in the first answer after a row of silences.
+    A converter waits for a silent unit, for longer or shorter than we do, and serves nobody meanwhile. How long that
+    holds it up shows in the first answer after a run of missing ones.
 
-    Silent units have turns. How far these lie apart follows from what a silence costs, how busy the line is, and how
-    often the living are read; it changes, so each is told again when it comes too early.
+    Silent units take turns. The time between two turns follows from what a missing answer costs, how busy the line is,
+    and how often the other units are read. It changes, so a unit that comes too early is given a new time.
 
-    Slow units answer late, or lose each second answer. They have one place in the queue of those who wait for the line,
-    so that others wait for one of them at most; and where that is longer than an interval they rest between their
-    scans, until all of them have cost the others no more than SLOW_SHARE of theirs, or until each had its fair part of
-    the line's time.
+    Slow units answer late, or lose every second answer. They share one place in the queue for the line, so that the
+    others wait for at most one of them. Where even that is longer than an interval, they rest between their scans, so
+    that together they cost the others no more than SLOW_SHARE of their scans, or each has only its fair share of the
+    line's time.
     """
 
     _misses: dict[int, float] = field(default_factory=dict)
@@ -44,21 +44,21 @@ class Turns:
     _shortest: float = inf  # of these
     _takes: dict[int, float] = field(default_factory=dict)  # for how long slow units took the line lately
     _even_at: dict[int, float] = field(default_factory=dict)  # when they have made up for that
-    _told: set[int] = field(default_factory=set)  # slow units of which that was said
+    _told: set[int] = field(default_factory=set)  # slow units that were reported
     _slowest: float = 0.0
     _hold: float | None = None  # how long one silent unit holds up the converter, if that is known
     _row: int = 0  # requests in a row without an answer
     _row_seconds: float = 0.0
-    _busy: float = 0.0  # with the living, since the last silence ended
+    _busy: float = 0.0  # seconds spent on other units since the last missing answer
     _free_at: float = 0.0  # no silent unit is asked before
     _apart: float = 0.0  # from one silent unit's turn to the next one's
     _queue: dict[int, float] = field(default_factory=dict)  # silent units in the order of their turns: when each comes
     _silence_ended: float | None = None
     _patient: dict[int, float] = field(default_factory=dict)  # by unit: at which try it got its whole timeout
-    _patient_at: float = 0.0  # from when on the next one may get it
+    _patient_at: float = 0.0  # when the next unit may get it
 
     def polled(self, unit: int, interval: float) -> None:
-        """A unit is read that often."""
+        """A unit is read at this interval."""
         self._intervals[unit] = interval
         self._shortest = min(self._intervals.values())
 
@@ -68,7 +68,7 @@ class Turns:
         self._shortest = min(self._intervals.values(), default=inf)
 
     def is_slow(self, unit: int) -> bool:
-        """Whether a unit took the line for long lately, by itself."""
+        """Whether a unit itself has taken the line for long lately."""
         return unit in self._takes
 
     def slow_rest(self, unit: int, now: float) -> float:
@@ -76,7 +76,7 @@ class Turns:
         return max(0.0, self._even_at[unit] - now) if unit in self._even_at else 0.0
 
     def slow_news(self, unit: int) -> float:
-        """How long a slow unit takes the line, if that was not said yet; else 0."""
+        """How long a slow unit takes the line, if that was not reported yet; else 0."""
         takes = 0.0 if unit in self._told else self._takes.get(unit, 0.0)
         if takes:
             self._told.add(unit)
@@ -115,7 +115,7 @@ class Turns:
         return min(timeout, patience * 2.0 ** min(self._row, 8) if self._hold is None else max(patience, self._hold))
 
     def trusts(self, unit: int) -> bool:
-        """Whether a unit answered until now, so that asking it once more is worth the time."""
+        """Whether a unit has answered until now, so that repeating a request is worth the time."""
         return unit in self._met and unit not in self._misses
 
     def patience(self, timeout: float) -> float:
@@ -125,7 +125,7 @@ class Turns:
         return min(timeout, max(min(SHORTEST_PATIENCE, timeout / 3), self._slowest * _MARGIN))
 
     def repeat_after(self, timeout: float) -> float:
-        """After how long a request of a unit that is there is sent once more: doing it in vain costs little."""
+        """After how long a request to a responsive unit is sent once more: an unneeded repetition costs little."""
         return min(timeout, max(min(SOONEST_REPEAT, timeout / 3), self._slowest * _MARGIN)) if self._met else timeout
 
     def answered(self, unit: int, took: float, busy: float = 0.0, now: float = 0.0) -> None:
@@ -156,14 +156,14 @@ class Turns:
         self._row_seconds += cost
         if self._is_silent(unit):
             pause = self._pause(cost, now)
-            if misses + 1 != self._patient.get(unit):  # that has a share of its own
+            if misses + 1 != self._patient.get(unit):  # silent units have a share of their own
                 pause = max(pause, self._lost(cost, unit) / SHARE)
                 self._apart = cost + pause if pause else 0.0
             self._free_at = now + pause
         self._busy, self._silence_ended = 0.0, now
 
     def _charge(self, unit: int, seconds: float, now: float) -> None:
-        """A unit that is there took the line for so long; nobody else held it up meanwhile."""
+        """A responsive unit took the line for so long; nothing else held it up meanwhile."""
         self._takes[unit] = takes = max(seconds, self._takes.get(unit, 0.0) * _SLOW_FADES)
         if takes <= self._shortest * SLOW_FROM:
             del self._takes[unit]
@@ -176,10 +176,10 @@ class Turns:
             self._even_at[unit] = max(even_at, long_ago) + max(alone, min(alone * slow, fair))
 
     def _pause(self, cost: float, now: float) -> float:
-        """How long to leave the line to the living, after one silence."""
+        """How long to leave the line to the other units, after one missing answer."""
         silent = sum(self._is_silent(unit) for unit in self._misses)
         if not self._met or all(self._is_silent(unit) for unit in self._met):
-            return 0.0  # there is nobody who could lose by it
+            return 0.0  # no other unit would lose by it
         since = now - self._silence_ended if self._silence_ended is not None else 0.0
         load = min(1.0, self._busy / since) if since > 0 else 1.0
         share = max(SHARE, min(silent * cost / ROUND, (1 - load) * MOST))
@@ -207,5 +207,5 @@ class Turns:
         self._row, self._row_seconds = 0, 0.0
 
     def _is_silent(self, unit: int) -> bool:
-        """One lost answer is no silence of a unit that answered until now."""
+        """A unit that has answered until now is not silent after one lost answer."""
         return self._misses.get(unit, 0) >= (2 if unit in self._met else 1)

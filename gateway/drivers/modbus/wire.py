@@ -1,4 +1,4 @@
-"""One Modbus connection: requests as frames, and of all that comes only what can be nothing but their answer."""
+"""One Modbus connection: sends requests as frames, and accepts only what must be their answer."""
 
 import asyncio
 import struct
@@ -16,7 +16,7 @@ from gateway.drivers.driver import DeviceError
 from gateway.drivers.modbus import deadlines
 
 _HEADER = struct.Struct(">HHHB")  # transaction, protocol, length of what follows, unit
-_MOST_UNREAD = 4096  # bytes; who sends more than that unasked is not a Modbus device
+_MOST_UNREAD = 4096  # bytes; whatever sends more than that unasked is not a Modbus device
 _FRAMING = 3  # bytes of a serial frame beside its PDU: unit and check sum
 _NUMBERS = 0xFFFF  # transactions are numbered from 1
 
@@ -136,7 +136,7 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.WriteTransport | None = None
         self._number = 0
         self._asked: dict[int, Request] = {}  # by transaction
-        self._awaited: tuple[int, Request] | None = None  # whose answer is waited for, and what was asked
+        self._awaited: tuple[int, Request] | None = None  # the unit and request whose answer is awaited
         self._outcome: asyncio.Future[bytes | Exception | None] = self._loop.create_future()
         self._heard = self._due = 0.0
         self.closed = False
@@ -147,7 +147,7 @@ class Wire(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self._loop.time()
-        if self._awaited is not None and self._heard > self._due:  # we were suspended: what comes is from before
+        if self._awaited is not None and self._heard > self._due:  # we were suspended: this is an old answer
             self._forget_asked()
             if not self._numbered:
                 return
@@ -173,10 +173,10 @@ class Wire(asyncio.Protocol):
         self.connection_lost(None)
 
     def _forget_asked(self) -> None:
-        """No answer to what was asked is welcome any more."""
+        """From now on an answer to the last request is discarded."""
         self._asked.clear()
         if not self._numbered:
-            self._buffer.clear()  # nothing that is still there can be the answer
+            self._buffer.clear()  # nothing received so far can be the next answer
 
     def silence(self) -> float:
         """Seconds until the next frame may be sent, on a serial line."""
@@ -230,7 +230,7 @@ class Wire(asyncio.Protocol):
             pdu = bytes(buffer[7 : 6 + length])
             del buffer[: 6 + length]
             if number not in self._asked and (number != 0 or self._where.numbered):
-                continue  # the late answer to an earlier request
+                continue  # a late answer to an earlier request
             if from_unit != unit or not request.fits(pdu):
                 raise DeviceError(f"unit {unit} gave an answer that does not match the request")
             return pdu
@@ -248,7 +248,7 @@ class Wire(asyncio.Protocol):
                 if len(frame) == size + _FRAMING and _crc(frame[:-2]) == frame[-2:]:
                     buffer.clear()
                     return frame[1:-2]
-        # What was looked at to its end is not looked at again: noise that comes byte by byte would cost ever more.
+        # Bytes are examined once: noise that comes byte by byte would cost more and more.
         del buffer[: max(0, len(buffer) - max(request.size, len(request.pdu)) - _FRAMING + 1)]
         return None
 
@@ -288,5 +288,5 @@ async def connected(where: Tcp | Serial) -> Wire:
 
 
 def remedy(where: Tcp | Serial, error: Exception) -> str:
-    """What to look at when there is no connection."""
+    """What to check when there is no connection."""
     return (reach.reason(error) if isinstance(where, Tcp) else None) or where.remedy

@@ -36,7 +36,7 @@ _LOGIN_REFUSALS = (
     ua.StatusCodes.BadIdentityTokenInvalid,
 )
 
-# It logs what it also raises, and every publish.
+# The library logs what it also raises, and every publish.
 logging.getLogger("asyncua").setLevel(logging.CRITICAL)
 
 
@@ -53,7 +53,7 @@ async def session(settings: Settings, timeout: float, asked: int, changes: int =
     try:
         try:
             await _open(client, settings, timeout)
-        except (ua.UaError, OSError, AssertionError) as error:  # the last for a refused secure channel
+        except (ua.UaError, OSError, AssertionError) as error:  # the last one for a refused secure channel
             raise DeviceError(explained(error, settings)) from error
         yield client
     finally:
@@ -66,7 +66,7 @@ async def session(settings: Settings, timeout: float, asked: int, changes: int =
 
 
 async def endpoints(url: str, timeout: float) -> list[ua.EndpointDescription]:
-    """What a server offers, asked without security. Raises DeviceError."""
+    """The endpoints that a server offers, asked without security. Raises DeviceError."""
     client = Client(url, timeout=timeout)
     opcua_limits.bound(client)
     try:

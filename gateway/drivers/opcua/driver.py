@@ -1,4 +1,4 @@
-"""OPC UA: heard by subscription, or polled in batches."""
+"""OPC UA: by subscription, or polled in batches."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ def parse_address(text: str, _: Settings, writable: bool = False) -> Address:  #
 
 @asynccontextmanager
 async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSession[Address]]:
-    """A session with one server; in subscribe mode its tags are heard. Raises DeviceError."""
+    """A session with one server; in subscribe mode it reports changes. Raises DeviceError."""
     settings = device.settings
     asked = min(len(device.tags), settings.batch or LARGEST_BATCH)
     async with session(settings, device.timeout, asked, len(device.tags) * settings.queue) as client:

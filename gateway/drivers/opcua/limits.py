@@ -1,4 +1,4 @@
-"""What a server may send at most: the library's own limits are whatever the server says."""
+"""Limits on what a server may send: the library accepts whatever limits the server names."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,8 +10,8 @@ from asyncua.ua import ua_binary
 from asyncua.ua.uaerrors import BadEncodingLimitsExceeded, BadResponseTooLarge, UaStructParsingError
 
 MOST_BYTES = 4_000_000  # of one message
-_MOST_CHUNKS = 1_000  # of one message; those of the standard have 8 kB
-_MOST_PARTS = 20_000  # of one message, where no more was asked for; decoding them takes some 30 ms
+_MOST_CHUNKS = 1_000  # of one message; a chunk of the standard has 8 kB
+_MOST_PARTS = 20_000  # in one message, unless more were asked for; decoding them takes some 30 ms
 _LARGE = 50_000  # bytes; a thousand changes have some 35,000
 _PARTS_EACH = 40  # of a value with its times; most have fewer than ten, in fewer bytes than this: those need no count
 
@@ -28,9 +28,9 @@ class _Nothing:
         return ()
 
 
-# Where the library looks for what unpacks a whole array.
+# The library looks here for a function that unpacks a whole array.
 ua_binary.Primitives1.Null = _Nothing()
-# It would fill an array up to what its dimensions say. We publish no arrays.
+# It would fill an array up to its stated dimensions. We publish no arrays.
 ua_binary._reshape = lambda flat, _: flat
 
 
@@ -115,7 +115,7 @@ def _drop_long_messages(protocol: Any) -> None:
 
     def acknowledged(answer: ua.Acknowledge) -> None:
         agree(answer)
-        limits.max_message_size = limits.max_chunk_count = 0  # those are what the server takes, not what we do
+        limits.max_message_size = limits.max_chunk_count = 0  # these are the server's limits, not ours
 
     connection._receive, limits.update_client_limits = receive_chunk, acknowledged
 

@@ -1,4 +1,4 @@
-"""OPC UA certificates: our own, and whose we trust."""
+"""OPC UA certificates: our own, and those that we trust."""
 
 import os
 import socket
@@ -87,7 +87,7 @@ def create(certificate: Path, key: Path, host: str | None = None) -> None:
 
 
 def load(file: Path) -> x509.Certificate:
-    """A certificate, PEM or DER. Raises ValueError and OSError."""
+    """Reads a certificate, PEM or DER. Raises ValueError and OSError."""
     data = file.read_bytes()
     return x509.load_pem_x509_certificate(data) if b"-----BEGIN" in data else x509.load_der_x509_certificate(data)
 
@@ -153,7 +153,7 @@ def _check_dates(certificate: x509.Certificate, what: str) -> None:
 
 
 def _check_names(server: x509.Certificate, security: Security, endpoint: str) -> None:
-    """Or one server could pass for another with a certificate that is trusted as its own."""
+    """Checks that the certificate names this server: otherwise one trusted server could pass for another."""
     names = _names(server)
     said = f"the server's certificate is for {', '.join(names) or 'nobody'}, and not for"
     if security.application_uri is not None:
@@ -190,7 +190,7 @@ def find_endpoint(found: Sequence[ua.EndpointDescription], security: Security) -
 
 
 def not_offered(security: Security, found: Sequence[ua.EndpointDescription]) -> DeviceError:
-    """What is said when the server has no endpoint of that policy and mode."""
+    """The message for a server without an endpoint of that policy and mode."""
     wanted = "connections without security" if security.policy == "None" else f"{security.policy}/{security.mode}"
     offers = ", ".join(sorted({offer(one) for one in found})) or "nothing"
     return DeviceError(f"the server does not offer {wanted}, but {offers}: choose one of these in `security`")
@@ -203,7 +203,7 @@ def offer(endpoint: ua.EndpointDescription) -> str:
 
 
 def _vouches(trusted: x509.Certificate, server: x509.Certificate) -> bool:
-    """Whether it is the same certificate, or that of an authority which issued it."""
+    """Whether this is the same certificate, or belongs to the authority that issued it."""
     if trusted == server:
         return True
     try:

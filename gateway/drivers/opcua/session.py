@@ -1,4 +1,4 @@
-"""What is done in an OPC UA session: batches within the server's limits, monitored items, writes."""
+"""An OPC UA session: reads in batches within the server's limits, and writes."""
 
 import asyncio
 import math
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 class Profile(Enum):
-    """How servers of a kind want to be treated, whatever limits they name."""
+    """Limits that suit a kind of server, whatever it names itself."""
 
     AUTO = "auto"
     STANDARD = "standard"
@@ -62,14 +62,14 @@ class _Call:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """The calls that read some tags; those that cannot be read are bad without being asked for."""
+    """The calls that read some tags; tags that cannot be read are bad without being asked for."""
 
     calls: list[_Call]
     unread: list[Tag[Address]]
 
 
 class Session:
-    """One session; `tag_errors` says, by tag, why the server does not give it."""
+    """One session; `tag_errors` says, by tag, why the server does not deliver it."""
 
     def __init__(self, client: Client, device: Device[Settings, Address], clock: Clock) -> None:
         self.client = client
@@ -109,7 +109,7 @@ class Session:
         self.ask_again_at = asyncio.get_running_loop().time() + ASK_AGAIN_SECONDS if missing else math.inf
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
-        """Plans one scan, in as few calls as the server allows; anew whenever nodes were found."""
+        """Plans a scan in as few calls as the server allows; again whenever new nodes were found."""
         known, kept = len(self.nodes), AdaptivePlan(self._plan(tags))
 
         async def read() -> list[Reading]:
@@ -149,7 +149,7 @@ class Session:
         return names
 
     async def _read(self, calls: Sequence[_Call]) -> tuple[list[tuple[_Call, list[ua.DataValue]]], list[Tag[Address]]]:
-        """Answers to these calls, or to their halves where the whole is too large; and the tags that are it alone."""
+        """Answers to these calls, halved where an answer is too large; and the tags that are too large alone."""
         answered: list[tuple[_Call, list[ua.DataValue]]] = []
         oversized: list[Tag[Address]] = []
         waiting = list(reversed(calls))
@@ -203,7 +203,7 @@ class Session:
         return opcua_values.reading(tag, data, self._clock, refused)
 
     def _fresh(self, reading: Reading, data: ua.DataValue, now: int) -> Reading:
-        """A value that has not changed keeps its source's time, but is known to hold now: the server's time says so."""
+        """A value that has not changed keeps its source time, but is current: the reading gets the server's time."""
         last = self._last.get(reading.tag)
         if last is not None and reading.time <= last:
             later = opcua_values.server_time(data, self._clock, now)
@@ -253,7 +253,7 @@ class Session:
 
 
 def _limit(data: ua.DataValue) -> int | None:
-    """What it says, if that is one: 0, or no such node, is no limit."""
+    """The server's limit; None for 0 or a missing node, which mean no limit."""
     value = data.Value.Value if data.Value is not None else None
     return value if isinstance(value, int) and value > 0 else None
 

@@ -53,7 +53,7 @@ class Settings(BaseModel):
         if self.password_file is not None:
             if not self.password_file.is_file():
                 raise ValueError(f"password_file: there is no file {self.password_file}")
-            with suppress(OSError):  # only the gateway may be able to read it
+            with suppress(OSError):  # a file that perhaps only the gateway can read
                 secret_files.password(self.password_file)
         if self.username is None and (self.password is not None or self.password_file is not None):
             raise ValueError("password: whose? give `username` too")

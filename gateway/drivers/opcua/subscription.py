@@ -1,4 +1,4 @@
-"""An OPC UA subscription: monitored items, and the changes that the server tells."""
+"""An OPC UA subscription: monitored items, and the changes that the server reports."""
 
 import asyncio
 import math
@@ -15,15 +15,15 @@ from nexus.contract.reading import Reading
 from nexus.process.clock import now_ms
 
 _KEEP_ALIVE_SECONDS = 5.0
-_LONGEST_SILENCE = 600.0  # a server that wants to be silent for longer cannot be told from a dead one
-_AT_ONCE = 1_000  # changes in one report, and those that are taken without a pause
-_SECONDS_EACH = 1 / 30_000  # a server that always has more to tell gets about half of the gateway's time
-_HEARD_AT_MOST = 200_000  # changes that wait for the poller; beyond, the connection is made anew
+_LONGEST_SILENCE = 600.0  # a server that is silent for longer cannot be told from a dead one
+_AT_ONCE = 1_000  # changes in one report, and those taken without a pause
+_SECONDS_EACH = 1 / 30_000  # a server that always has more to report gets about half of the gateway's time
+_HEARD_AT_MOST = 200_000  # changes that may wait for the poller; with more, reconnect
 _LOST = "the connection was lost"
 
 
 class Subscription:
-    """What one session is told. Nodes that the server refuses are asked for again."""
+    """The subscription of one session. Nodes that the server refuses are tried again."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -70,7 +70,7 @@ class Subscription:
         return heard
 
     async def subscribe(self, sampling: float | None, queue: int) -> None:
-        """Monitors all tags; what changes is heard from now on."""
+        """Monitors all tags; changes are reported from now on."""
         known = [tag for tag in self._session.device.tags if tag.name in self._session.nodes]
         most = self._session.limits.items
         if most is not None and len(known) > most:
@@ -114,7 +114,7 @@ class Subscription:
         await self.subscribe(*self._options)
 
     async def _monitor_again(self) -> None:
-        """Nodes come later than their server, or with a download of the PLC's program."""
+        """Tries refused nodes again: they may appear after the server starts, or with a download to the PLC."""
         await self._session.find_nodes()
         await self._monitor_all(dict(self._unmonitored))
 
@@ -139,7 +139,7 @@ class Subscription:
             if result.StatusCode.is_good():
                 continue
             if item.RequestedParameters.Filter is not None and "Filter" in result.StatusCode.name:
-                item.RequestedParameters.Filter = None  # the deadband is ours to keep, then
+                item.RequestedParameters.Filter = None  # then we apply the deadband ourselves
                 again.append(item)
                 continue
             handle = item.RequestedParameters.ClientHandle
@@ -158,14 +158,14 @@ class Subscription:
         return results
 
     async def _on_publish(self, result: ua.PublishResult) -> None:
-        """Takes what the server tells; it is asked for more afterwards."""
+        """Takes a report; the server is asked for more afterwards."""
         try:
             for notification in result.NotificationMessage.NotificationData or ():
                 if isinstance(notification, ua.DataChangeNotification):
                     await self._take(notification.MonitoredItems)
                 elif isinstance(notification, ua.StatusChangeNotification):
                     self._lost = f"the server ended the subscription: {notification.Status.name}"
-        except Exception as error:  # whatever the server told: the library would drop it without a word
+        except Exception as error:  # whatever the server sent: the library would drop it silently
             self._on_unreadable(error)
         self._published = asyncio.get_running_loop().time()
         self._told.set()
@@ -202,7 +202,7 @@ class Subscription:
         elif came >= last[0]:
             moment = max(came, last[1] + 1)
         else:
-            moment = came  # its clock was set back
+            moment = came  # the server's clock was set back
         self._stamps[reading.tag] = (came, moment)
         return reading if moment == came else Reading(reading.tag, moment, reading.value, reading.quality)
 

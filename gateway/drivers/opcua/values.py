@@ -1,4 +1,4 @@
-"""OPC UA values as ours, and ours as theirs."""
+"""Converts OPC UA values to ours, and back."""
 
 import struct
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _LAYOUTS = {
     ua.VariantType.Float: "<f",
     ua.VariantType.Double: "<d",
 }
-# Bits of a status code: it is about a data value; the server's queue was full, and values before this one are lost.
+# Bits of a status code: the info bits concern a data value; the server's queue overflowed, and earlier values are lost.
 _DATA_VALUE, _OVERFLOW = 0x0400, 0x0080
 LONGEST_TEXT = 65_536  # characters; it travels with each change, and beside the device's other tags
 _EARLIEST_MS = 631_152_000_000  # 1990: OPC UA's clock starts in 1601, and devices' without a battery in 1970
@@ -66,7 +66,7 @@ def reading(tag: Tag[Address], data: ua.DataValue, clock: Clock, refused: Callab
 
 
 def unfit(data: ua.DataValue) -> str | None:
-    """Why no reading can hold it, if none can."""
+    """Why the value cannot be a reading; None if it can."""
     try:
         _value(data.Value.Value if data.Value is not None else None)
     except TypeError as error:
@@ -155,5 +155,5 @@ def variant(value: Value, kind: ua.VariantType) -> ua.Variant:
 
 
 def held(written: ua.Variant) -> Value:
-    """What a server that took it holds now."""
+    """The value that a server holds after it has accepted this one."""
     return _value(written.Value)

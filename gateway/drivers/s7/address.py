@@ -1,4 +1,4 @@
-"""S7 addresses, and how their values lie in bytes. Everything is big-endian."""
+"""S7 addresses, and how values are laid out in bytes. Everything is big-endian."""
 
 import re
 import struct
@@ -44,7 +44,7 @@ _TYPE = re.compile(r":([A-Z]\w*)(\[\d+\])?(?:\[\d+\])?$")
 _BITLESS = re.compile(r"(?:DB\d+\.DB[XBWD]|[MIQ][XBWD]?)\d+:")
 _GERMAN = re.compile(r"^[EA](?=[XBWD]?\d)")
 _LENGTH = re.compile(r"(W?STRING)[(\[](\d+)[)\]]$")
-_NEVER = re.compile(r"[-+_]")  # the parser of addresses takes -1 and 1_0 for numbers
+_NEVER = re.compile(r"[-+_]")  # the library's parser takes -1 and 1_0 for numbers
 
 
 def _any_case(text: str) -> str:
@@ -106,7 +106,7 @@ def parse(text: str) -> Address:
 
 
 def _check_type(written: str) -> None:
-    """The types that we know, before the parser of addresses, which knows more, and says less."""
+    """Checks the type before the library's parser does, which knows more types and explains less."""
     if (named := _TYPE.search(written)) is None:
         return
     kind = named[1]
@@ -138,7 +138,7 @@ def _check(written: str, kind: str, size: int, bit: int, count: int) -> None:
 
 
 def check_writable(address: Address) -> None:
-    """Raises ValueError for what the PLC takes, and overwrites with its terminals' state in its next cycle."""
+    """Raises ValueError for inputs: the PLC would accept the write, and overwrite it in its next cycle."""
     if address.area == _INPUTS:
         raise ValueError("inputs can only be read: leave `writable` out, or write a marker or a data block instead")
 
@@ -178,7 +178,7 @@ def encode(address: Address, value: Value) -> bytes:
 
 
 def capacity_bytes(address: Address) -> int:
-    """How many bytes before its length say what a text can hold; they are the PLC's, and never written."""
+    """How many bytes before a text's length hold its capacity; they belong to the PLC, and are never written."""
     return {"STRING": 1, "WSTRING": 2}.get(address.type, 0)
 
 

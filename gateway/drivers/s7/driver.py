@@ -19,7 +19,7 @@ from gateway.drivers.s7.settings import Settings
 _CONNECTIONS = {"pg": 1, "op": 2, "basic": 3}
 _LARGEST_PDU = 960  # asked for; the PLC grants what it has: 240 (S7-300, 1200), 480, 960 (1500)
 
-# It logs what it also raises.
+# The library logs what it also raises.
 logging.getLogger("snap7").setLevel(logging.CRITICAL)
 
 

@@ -10,14 +10,14 @@ from gateway.drivers.driver import Request, Tag
 from gateway.drivers.s7.address import Address
 
 READ = 0x04
-_ASSUMED_PDU = 240  # for a plan made without the PLC
-_ITEMS_A_REQUEST = 20  # more are answered in part, without a word
+_ASSUMED_PDU = 240  # assumed for a plan without the PLC
+_ITEMS_A_REQUEST = 20  # of more, the PLC silently answers only a part
 _REQUEST_HEAD, _REQUEST_ITEM = 14, 12  # bytes
 _ANSWER_HEAD, _ANSWER_ITEM = 14, 4
 
 
 def blocks(tags: Sequence[Tag[Address]], gap: int, pdu: int) -> list[Block[Tag[Address]]]:
-    """Neighbours as one block, each of which an answer can hold."""
+    """Neighbouring tags merged into blocks that each fit into an answer."""
     spans = []
     for tag in tags:
         address = tag.address
@@ -25,12 +25,12 @@ def blocks(tags: Sequence[Tag[Address]], gap: int, pdu: int) -> list[Block[Tag[A
     return plan(spans, limit=pdu - _ANSWER_HEAD - _ANSWER_ITEM, gap=gap)
 
 
-# A part of a block, as one item of a request: its start, and how many bytes.
+# A part of a block, as one item of a request: its start, and its length in bytes.
 Piece = tuple[Block[Tag[Address]], int, int]
 
 
 def _packed(blocks: Sequence[Block[Tag[Address]]], pdu: int) -> Iterator[list[Piece]]:
-    """Pieces of blocks in as few requests as request and answer allow."""
+    """Packs pieces of blocks into as few requests as the sizes of request and answer allow."""
     packed: list[Piece] = []
     asked, answered = _REQUEST_HEAD, _ANSWER_HEAD
     for piece in _pieces(blocks, pdu - _ANSWER_HEAD - _ANSWER_ITEM):

@@ -1,4 +1,4 @@
-"""What is done on a connection to a PLC: blocks read, values written."""
+"""A connection to a PLC: reads blocks, writes values."""
 
 import asyncio
 import struct
@@ -52,7 +52,7 @@ class Plc:
         self._is_lost = False
         self.tag_errors: dict[str, str] = {}
         if client.connection is not None:
-            client.connection.timeout = 600  # the deadlines are ours
+            client.connection.timeout = 600  # we set the deadlines ourselves
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
         """Plans the requests, once, by the PDU that the PLC grants."""
@@ -105,7 +105,7 @@ class Plc:
         return value if is_bit or skipped else self._decoders[tag.name](data, 0)
 
     async def _check_capacity(self, tag: Tag[Address], width: int, characters: int) -> None:
-        """A text that is longer than the PLC declares would run into what lies behind it."""
+        """Refuses a text longer than the PLC's declared capacity: it would overwrite what lies behind it."""
         address = tag.address
         span = Span((address.area, address.block), address.start, width, tag)
         plan = planned([Block(span.space, span.start, width, (span,))], self._pdu)
@@ -119,7 +119,7 @@ class Plc:
             raise WriteError(f"the PLC's {address.type} holds {capacity} characters, and the text has {characters}")
 
     async def _fetch(self, job: Job, answers: list[bytes | int]) -> None:
-        """One request; adds to its blocks' bytes, or puts the code of their refusal there. Raises DeviceError."""
+        """One request; stores the blocks' bytes, or the error code, in `answers`. Raises DeviceError."""
         sequence = self._client.protocol._next_sequence()
         head = struct.pack(">BBHHHH", 0x32, 1, 0, sequence, len(job.parameters), 0)
         parameters, data = await self._exchange(head + job.parameters)
@@ -142,11 +142,11 @@ class Plc:
             at += size + size % 2
 
     async def _exchange(self, request: bytes) -> tuple[bytes, bytes]:
-        """Sends a job; gives the answer's parameters and data. Raises DeviceError: the connection is of no use then."""
+        """Sends a job; returns the answer's parameters and data. After a DeviceError the connection is unusable."""
         connection = self._client.connection
         if connection is None or self._is_lost:
             raise DeviceError("the connection was lost")
-        self._is_lost = True  # until the answer is there: a part of it may be left for whoever reads next
+        self._is_lost = True  # until the answer is complete: otherwise a part of it may be left for the next read
         try:
             async with asyncio.timeout(self._timeout):
                 await connection.send_data(request)

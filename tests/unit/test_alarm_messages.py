@@ -1,11 +1,11 @@
-"""Words of alarms and requests about them: what is written is read, and nothing else is."""
+"""Messages of alarms and requests about them: what is written is read, and nothing else is."""
 
 import json
 
 import pytest
 
 from nexus.contract import ack, alarm, codec
-from nexus.contract.alarm import Record, Word
+from nexus.contract.alarm import AlarmMessage, Record
 from nexus.contract.codec import DecodeError
 
 PUBLISHER = "0123456789abcdef0123456789abcdef"
@@ -24,43 +24,47 @@ RECORD = Record(
     by="anna",
     reason="pump is being changed",
 )
-WORD = Word("plant/plc001", "temperature", "high", RECORD, "shelved", "high", "Bearing hot", "Reduce speed", "°C")
+MESSAGE = AlarmMessage(
+    "plant/plc001", "temperature", "high", RECORD, "shelved", "high", "Bearing hot", "Reduce speed", "°C"
+)
 
 
-@pytest.mark.parametrize("word", [WORD, Word("plc", "", "lost", Record(), "cleared")])
-def test_a_word_is_read_as_it_was_written(word: Word) -> None:
-    assert alarm.decode(word.topic, alarm.encode(word)) == word
+@pytest.mark.parametrize("message", [MESSAGE, AlarmMessage("plc", "", "lost", Record(), "cleared")])
+def test_a_message_is_read_as_it_was_written(message: AlarmMessage) -> None:
+    assert alarm.decode(message.topic, alarm.encode(message)) == message
 
 
 def test_an_alarm_of_a_tag_and_one_of_the_device_have_topics_of_their_own() -> None:
-    assert WORD.topic == "alarm/plant/plc001/temperature/high"
-    assert Word("plant/plc001", "", "lost", Record(), "raised").topic == "alarm/plant/plc001/lost"
+    assert MESSAGE.topic == "alarm/plant/plc001/temperature/high"
+    assert AlarmMessage("plant/plc001", "", "lost", Record(), "raised").topic == "alarm/plant/plc001/lost"
 
 
-def test_a_numbered_word_says_whose_it_is() -> None:
-    payload = codec.numbered(alarm.encode(WORD), PUBLISHER, 17, 1)
-    found = alarm.decode(WORD.topic, payload)
+def test_a_numbered_message_says_whose_it_is() -> None:
+    payload = codec.numbered(alarm.encode(MESSAGE), PUBLISHER, 17, 1)
+    found = alarm.decode(MESSAGE.topic, payload)
     assert (found.publisher, found.numbers) == (PUBLISHER, (17, 17))
 
 
 def test_what_receivers_would_refuse_is_not_sent() -> None:
     record = Record(value="\ud800" + "x" * 9999, by="a\0b", reason="r" * 9999, limit=float("nan"))
-    word = alarm.decode(WORD.topic, alarm.encode(Word("plant/plc001", "temperature", "high", record, "comment")))
-    assert word.record.by == "a\ufffdb"
-    assert len(word.record.reason) == alarm.LONGEST_TEXT
-    assert word.record.value is None
-    assert word.record.limit is None
-    too_large = Word("plant/plc001", "temperature", "high", Record(value=2**70), "raised")
-    assert alarm.decode(WORD.topic, alarm.encode(too_large)).record.value == 2.0**70
+    message = alarm.decode(
+        MESSAGE.topic, alarm.encode(AlarmMessage("plant/plc001", "temperature", "high", record, "comment"))
+    )
+    assert message.record.by == "a\ufffdb"
+    assert len(message.record.reason) == alarm.LONGEST_TEXT
+    assert message.record.value is None
+    assert message.record.limit is None
+    too_large = AlarmMessage("plant/plc001", "temperature", "high", Record(value=2**70), "raised")
+    assert alarm.decode(MESSAGE.topic, alarm.encode(too_large)).record.value == 2.0**70
 
 
 def test_a_limit_is_a_number_whatever_tag_it_comes_from() -> None:
-    word = Word("plc", "t", "high", Record(limit=True), "raised")
-    assert alarm.decode(word.topic, alarm.encode(word)).record.limit == 1.0
+    message = AlarmMessage("plc", "t", "high", Record(limit=True), "raised")
+    assert alarm.decode(message.topic, alarm.encode(message)).record.limit == 1.0
 
 
 def changed(**keys: object) -> bytes:
-    content = json.loads(alarm.encode(WORD)) | keys
+    content = json.loads(alarm.encode(MESSAGE)) | keys
     return json.dumps({key: value for key, value in content.items() if value != "gone"}).encode()
 
 
@@ -92,7 +96,7 @@ def changed(**keys: object) -> bytes:
 )
 def test_anything_else_is_refused(payload: bytes) -> None:
     with pytest.raises(DecodeError, match="no alarm"):
-        alarm.decode(WORD.topic, payload)
+        alarm.decode(MESSAGE.topic, payload)
 
 
 def test_a_request_and_its_answer_are_read_as_they_were_written() -> None:
