@@ -15,13 +15,16 @@ from importlib import import_module
 from typing import TypedDict
 
 # By the command's first word, imported when it is asked for first. Not our drivers: when a gateway imports those is tested.
+_TOOL = ("nexus.cli.device_files", "gateway.tools.oneshot", "pymodbus.client", "asyncua", "snap7")
 _MODULES = {
     "gateway": ("gateway.service", "pymodbus.client", "asyncua", "snap7"),
     "ingest": ("ingestion.service",),
     "rules": ("ingestion.rules.service",),
     "console": ("console.service",),
     "simulate": ("simulators.service", "pymodbus.server", "asyncua", "snap7"),
-    "db": ("db.migrate", "db.status", "db.monitor"),
+    "db": ("db.migrate", "db.status", "db.monitor", "db.backup", "db.refresh"),
+    "alarms": ("db.migrate", "nexus.cli.alarm_broker", "nexus.cli.alarm_journal", "nexus.cli.alarm_table", *_TOOL),
+    **dict.fromkeys(("read", "write", "probe", "browse", "plan", "opcua"), _TOOL),
 }
 
 
@@ -42,20 +45,21 @@ def forked(server: socket.socket) -> list[str] | None:
             if key.data is not None:
                 _bury(selector, key)
                 continue
-            head, files, _, _ = socket.recv_fds(server, 4, 2)
+            head, files, _, _ = socket.recv_fds(server, 4, 4)
             if not head:
                 return None
             request: Request = json.loads(_exactly(server, int.from_bytes(head, "big")))
             with suppress(Exception):  # it fails in the fork as well, and in its log
-                for module in _MODULES.get(request["arguments"][0], ()):
+                for module in ("nexus.cli", *_MODULES.get(request["arguments"][0], ())):
                     import_module(module)
             gc.freeze()  # what is there now stays shared with the forks
-            output, status = files
+            *standard, status = files
             told = socket.socket(fileno=status)
             if (pid := os.fork()) == 0:
                 told.close()
-                return _begin(request, selector, output)
-            os.close(output)
+                return _begin(request, selector, standard)
+            for file in standard:
+                os.close(file)
             told.send(b"%d" % pid)
             selector.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, told))
 
@@ -78,8 +82,8 @@ def _exactly(server: socket.socket, size: int) -> bytes:
     return received
 
 
-def _begin(request: Request, selector: selectors.BaseSelector, output: int) -> list[str]:
-    """Makes a fork what a new process is."""
+def _begin(request: Request, selector: selectors.BaseSelector, standard: list[int]) -> list[str]:
+    """Makes a fork what a new process is, with these files as its input, output and errors."""
     for key in list(selector.get_map().values()):
         if isinstance(key.fileobj, socket.socket):
             key.fileobj.close()
@@ -87,9 +91,9 @@ def _begin(request: Request, selector: selectors.BaseSelector, output: int) -> l
             os.close(key.fd)
             key.data[1].close()
     selector.close()
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(output)
+    for number, file in enumerate(standard):
+        os.dup2(file, number)
+        os.close(file)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if (most := request["descriptors"]) is not None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

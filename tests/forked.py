@@ -1,6 +1,6 @@
 """`nexus` processes forked from one that has imported the libraries already, which is most of what a start costs.
 
-A fork runs `python -m nexus` from its first line, with its own arguments, environment, output and limit of descriptors.
+A fork runs `python -m nexus` from its first line, with its own arguments, environment, input, output and limit of descriptors.
 What Python reads only as it starts, and the working folder, are the server's: where they differ, `start` begins a new
 interpreter.
 """
@@ -17,10 +17,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryFile
 
 _SERVER = ("-P", "-m", "tests.fork_server")
 _ROOT = Path(__file__).parents[1]
-_AT_THE_START = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG", "TZ")
+_AT_THE_START = ("PYTHON", "LD_", "MALLOC_", "LC_", "LANG")
 
 
 class Fork:
@@ -58,27 +59,56 @@ class Fork:
         return self.returncode
 
 
-def start(
-    arguments: Sequence[str], environment: Mapping[str, str], output: int, descriptors: int | None = None
-) -> Fork | subprocess.Popen[bytes]:
-    """Starts `nexus` with these arguments and no input; what it prints goes to the file descriptor `output`.
+def run(
+    arguments: Sequence[str], environment: Mapping[str, str], said: str = "", seconds: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Runs a `nexus` command to its end, with `said` as its input. Raises subprocess.TimeoutExpired."""
+    with TemporaryFile("w+") as given, TemporaryFile("w+") as output, TemporaryFile("w+") as error:
+        given.write(said)
+        given.seek(0)
+        process = start(arguments, environment, output.fileno(), given=given.fileno(), error=error.fileno())
+        try:
+            code = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
+        output.seek(0)
+        error.seek(0)
+        return subprocess.CompletedProcess(list(arguments), code, output.read(), error.read())
 
+
+def start(
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: int,
+    descriptors: int | None = None,
+    *,
+    given: int | None = None,
+    error: int | None = None,
+) -> Fork | subprocess.Popen[bytes]:
+    """Starts `nexus` with these arguments; what it prints goes to the file descriptor `output`.
+
+    Its input is the file descriptor `given`, or empty; what it prints as errors goes to `error`, or to `output` as well.
     `descriptors` is how many it may have, if fewer than this process.
     """
-    if not _can_be_forked(environment):
-        command = [sys.executable, "-m", "nexus", *arguments]
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        if descriptors is not None:
-            resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
-        return process
-    mine, theirs = socket.socketpair()
-    with theirs:
-        texts = {name: os.fspath(value) for name, value in environment.items()}
-        given = {"arguments": list(arguments), "environment": texts, "descriptors": descriptors}
-        request = json.dumps(given).encode()
-        server = _server()
-        socket.send_fds(server, [len(request).to_bytes(4, "big")], [output, theirs.fileno()])
-        server.sendall(request)
+    error = output if error is None else error
+    with Path(os.devnull).open("rb") as nothing:
+        files = [nothing.fileno() if given is None else given, output, error]
+        if not _can_be_forked(environment):
+            command = [sys.executable, "-m", "nexus", *arguments]
+            process = subprocess.Popen(command, env=environment, stdin=files[0], stdout=output, stderr=error)
+            if descriptors is not None:
+                resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
+            return process
+        mine, theirs = socket.socketpair()
+        with theirs:
+            texts = {name: os.fspath(value) for name, value in environment.items()}
+            asked = {"arguments": list(arguments), "environment": texts, "descriptors": descriptors}
+            request = json.dumps(asked).encode()
+            server = _server()
+            socket.send_fds(server, [len(request).to_bytes(4, "big")], [*files, theirs.fileno()])
+            server.sendall(request)
     return Fork(int(mine.recv(16)), mine)
 
 

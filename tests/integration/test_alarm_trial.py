@@ -1,13 +1,12 @@
 """`nexus alarms try`: rules of a file, over what the database has."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests import forked
 from tests.parts import as_role
 
 DEVICES = """
@@ -41,14 +40,7 @@ def devices(tmp_path: Path) -> Path:
 
 
 def tried(url: str, *arguments: str) -> tuple[int, str]:
-    done = subprocess.run(
-        [sys.executable, "-m", "nexus", "alarms", "try", *arguments],
-        env={**os.environ, "NEXUS_DATABASE_URL": url, "TZ": "UTC"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = forked.run(["alarms", "try", *arguments], {**os.environ, "NEXUS_DATABASE_URL": url, "TZ": "UTC"})
     return done.returncode, done.stdout + done.stderr
 
 

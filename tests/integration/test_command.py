@@ -1,6 +1,7 @@
 """The `nexus` command: exit codes, errors, and clean ends."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import forked
 from tests.parts import Mosquitto, Nexus, until
 
 Start = Callable[..., Nexus]
@@ -27,15 +29,9 @@ devices:
 
 
 def run_nexus(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
     settings = {f"NEXUS_{name.upper()}": value for name, value in environment.items()}
-    return subprocess.run(
-        [sys.executable, "-m", "nexus", *arguments],
-        env=settings,
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
+    return forked.run(arguments, {**plain, **settings}, seconds=30)
 
 
 @pytest.fixture

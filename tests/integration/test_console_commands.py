@@ -11,6 +11,7 @@ from typing import LiteralString
 import psycopg
 import pytest
 
+from tests import forked
 from tests.consoles import PASSWORD, Browser, Console
 from tests.integration.test_writer import query
 from tests.parts import Postgres, as_role, ended_with_block, until
@@ -19,10 +20,7 @@ from tests.parts import Postgres, as_role, ended_with_block, until
 def run(url: str, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")}
     environment["NEXUS_DATABASE_URL"] = as_role(url, "nexus_console")
-    command = [sys.executable, "-m", "nexus", "console", *words]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False, input=stdin or ""
-    )
+    return forked.run(["console", *words], environment, stdin or "")
 
 
 def change(url: str, text: LiteralString) -> None:

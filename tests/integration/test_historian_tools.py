@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from db.settings import Settings
 from ingestion.consume.batch import Batch, Reject
 from ingestion.store.database import DatabaseAwayError
 from nexus.cli import embedded
+from tests import forked
 from tests.conftest import TIERS
 from tests.integration.test_database import refresh
 from tests.integration.test_writer import Content, query, series, write, write_batch
@@ -37,8 +37,7 @@ def run(url: str, *arguments: str, programs: str | None = None, **environment: s
     path = f"{programs or client_programs()}:{plain['PATH']}"
     keys = {f"NEXUS_{name.upper()}": value for name, value in environment.items()}
     environment = {**plain, "PATH": path, "NEXUS_DATABASE_URL": url, "NEXUS_ENVIRONMENT": "development", **keys}
-    command = [sys.executable, "-m", "nexus", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return forked.run(arguments, environment)
 
 
 @tiers

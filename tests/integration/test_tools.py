@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from gateway.drivers.modbus.address import parse
 from gateway.tools.imported import imported
 from gateway.tools.probe import fits
 from nexus.process.errors import ConfigError
+from tests import forked
 from tests.parts import Nexus, free_port, until
 
 PLANT = """
@@ -57,14 +56,7 @@ def tool(tmp_path: Path, nexus: Callable[..., Nexus], ports: dict[str, int]) -> 
             "NEXUS_DEVICES": str(tmp_path / "devices.yaml"),
             "NEXUS_PKI_DIR": str(tmp_path / "pki"),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "nexus", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        done = forked.run(arguments, environment)
         return done.returncode, done.stdout + done.stderr
 
     return run
