@@ -220,10 +220,11 @@ class Postgres:
     """A server of its own, which can be stopped, killed and started again.
 
     The wheel's plain one, or what NEXUS_TEST_POSTGRES_BIN has (with NEXUS_TEST_POSTGRES_OPTIONS, like
-    `shared_preload_libraries=timescaledb`); programs there take care themselves not to run as root.
+    `shared_preload_libraries=timescaledb`); programs there take care themselves not to run as root. It begins with a copy
+    of `data`, those of a server that was stopped, if they are given.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, data: Path | None = None) -> None:
         self.port = free_port()
         self.url = f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
         self.data, self.log = folder / "data", folder / "postgres.log"
@@ -233,8 +234,12 @@ class Postgres:
             {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 and not given else {}
         )
         folder.chmod(0o777)
-        self._run("initdb", "-A", "trust", "-U", "postgres", "-D", str(self.data))
+        if data is None:
+            self._run("initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-D", str(self.data))
+        else:
+            subprocess.run(["cp", "-a", str(data), str(self.data)], check=True)
         options = ["listen_addresses=127.0.0.1", f"port={self.port}", f"unix_socket_directories={folder}"]
+        options.append("fsync=off")  # it is the server that tests kill, and not the machine
         options += os.environ.get("NEXUS_TEST_POSTGRES_OPTIONS", "").split()
         self._options = " ".join(f"-c {option}" for option in options)
         self.start()
