@@ -68,6 +68,7 @@ class Truth:
     limit: float | None = None
     bands = (EVERYWHERE, EVERYWHERE)
     each = False
+    quick = None
 
     def __init__(self, expression: Expression) -> None:
         self.expression = expression
@@ -95,6 +96,7 @@ class LostDevice:
     error = ""
     bands = (EVERYWHERE, EVERYWHERE)
     each = False
+    quick = None
 
     def holds(self, look: Look) -> bool | None:
         return look.loss is not None
@@ -107,6 +109,7 @@ class _BadQuality:
     error = ""
     bands = (EVERYWHERE, EVERYWHERE)  # of values that are not bad
     each = False
+    quick = None
 
     def holds(self, look: Look) -> bool | None:
         return None if look.tag.reading is None else look.tag.reading.quality < UNCERTAIN
@@ -118,6 +121,7 @@ class _EqualValue:
     limit: float | None = None
     error = ""
     each = False
+    quick = None
 
     def __init__(self, value: Value) -> None:
         self.bands = (EVERYWHERE, EVERYWHERE)
@@ -138,6 +142,7 @@ class _Limits:
     due: int | None = None
     error = ""
     each = False
+    quick = None
 
     def __init__(self, low: Limit, high: Limit, deadband: float) -> None:
         self.names = frozenset(limit for limit in (low, high) if isinstance(limit, str))

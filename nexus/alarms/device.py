@@ -1,72 +1,23 @@
 """All alarms of one device: pure, the clock an argument; times in epoch ms.
 
-A value that changes nothing costs one look: each tag has a band within which none of its alarms has to be looked at.
+A value that changes nothing costs little: each tag has a band within which none of its alarms has to be looked at, or
+takes the value quickly; and an alarm that rests is looked at only if its expressions give something else than before.
 """
 
 from collections.abc import Collection, Iterable, Mapping
 
-from nexus.alarms.condition import LostDevice, Truth, evaluator
+from nexus.alarms.alarm import Alarm, set_band
+from nexus.alarms.condition import LostDevice, evaluator
 from nexus.alarms.definition import AlarmDefinition, Lost
-from nexus.alarms.look import EVERYWHERE, NOWHERE, UNCERTAIN, Band, Evaluator, Look, TagState
+from nexus.alarms.look import UNCERTAIN, Look, Quick, TagState
 from nexus.alarms.machine import Change, Machine, RequestError
 from nexus.contract.ack import Request
-from nexus.contract.alarm import LONGEST_TEXT, Record
+from nexus.contract.alarm import Record
 from nexus.contract.reading import Reading, Value
 
 Key = tuple[str, str]  # tag, name
 
 JUMP_MS = 1000  # the clock was set back, if by as much
-
-
-class _Alarm:
-    """A machine, and what moves it."""
-
-    __slots__ = ("error", "evaluator", "machine", "suppressed_by", "tag")
-
-    def __init__(self, machine: Machine, tag: TagState, source: Evaluator) -> None:
-        by = machine.definition.suppressed_by
-        self.machine = machine
-        self.tag = tag
-        self.evaluator = source
-        self.suppressed_by = Truth(by) if by is not None else None
-        self.error = ""
-
-    def names(self) -> frozenset[str]:
-        """The tags whose values it needs, beside its own tag's readings."""
-        return self.evaluator.names | (self.suppressed_by.names if self.suppressed_by else frozenset())
-
-    def look(self, look: Look, now: int) -> list[Change]:
-        """Suppressed first: what stops a pump may stop its flow in the same scan."""
-        machine, source = self.machine, self.evaluator
-        changes = machine.tick(now)
-        if look.loss is not None and not isinstance(source, LostDevice):
-            return changes
-        self.tag.catch_up()
-        look.tag, look.active = self.tag, machine.record.active
-        self.error = ""
-        if (truth := self.suppressed_by) is not None:
-            is_true = truth.holds(look)
-            self.error = truth.error
-            if is_true is not None:
-                changes += machine.suppress(
-                    now, by_design=is_true, reason=truth.expression.text[:LONGEST_TEXT] if is_true else ""
-                )
-        holds = source.holds(look)
-        self.error = self.error or source.error
-        return changes + machine.settle(holds, now, self.tag.value, source.limit, look.loss or "")
-
-    def due(self, jumped: int, is_lost: bool) -> int | None:
-        """When to look again without a reading."""
-        own, others = self.machine.due, self.evaluator.due
-        if is_lost or others is None:
-            return own
-        return others + jumped if own is None else min(own, others + jumped)
-
-    def band(self) -> Band:
-        """Where its tag's value changes nothing."""
-        if self.tag.number is None:
-            return NOWHERE
-        return self.evaluator.bands[self.machine.record.active]
 
 
 class DeviceAlarms:
@@ -80,15 +31,15 @@ class DeviceAlarms:
         self.errors: dict[Key, str] = {}
         self._now = 0
         self._jumped = 0  # of the clock, in all
-        self._alarms: dict[Key, _Alarm] = {}
+        self._alarms: dict[Key, Alarm] = {}
         self._tags: dict[str, TagState] = {}
-        self._of_tag: dict[str, list[_Alarm]] = {}  # those to look at when its value changes
-        self._named: set[str] = set()  # tags of which each value counts, because a limit or an expression names them
-        self._values: dict[str, Value] = {}  # of these
-        self._to_look_at: dict[_Alarm, None] = {}
+        self._of_tag: dict[str, list[Alarm]] = {}  # those to look at when its value changes
+        self._naming: dict[str, dict[Alarm, None]] = {}  # of these, those with a limit or an expression that names it
+        self._values: dict[str, Value] = {}  # of tags that are named
+        self._to_look_at: dict[Alarm, None] = {}
         self._noted: list[TagState] = []
         self._glance = Look(TagState(), self._values, False, 0)
-        self._dues: dict[_Alarm, int] = {}
+        self._dues: dict[Alarm, int] = {}
         known = [(one, (records or {}).get((one.tag, one.name), Record())) for one in definitions]
         was_lost = any(isinstance(one.condition, Lost) and record.active for one, record in known)
         for definition, record in known:
@@ -101,15 +52,15 @@ class DeviceAlarms:
     def _add(self, definition: AlarmDefinition, record: Record, *, was_lost: bool) -> None:
         source = evaluator(definition, record.value if record.active else None)
         own = [definition.tag] if definition.tag else []
-        tag = self._tags.setdefault(definition.tag, TagState()) if own else TagState()
-        alarm = self._alarms[definition.tag, definition.name] = _Alarm(
+        tag = self._tags.setdefault(definition.tag, TagState(definition.tag)) if own else TagState()
+        alarm = self._alarms[definition.tag, definition.name] = Alarm(
             Machine(definition, record, is_lost=was_lost), tag, source
         )
-        named = alarm.names()
-        for name in named.union(own):
-            self._tags.setdefault(name, TagState())
+        for name in alarm.names.union(own):
+            self._tags.setdefault(name, TagState(name))
             self._of_tag.setdefault(name, []).append(alarm)
-        self._named |= named.union(own) if source.names else named
+        for name in alarm.names:
+            self._naming.setdefault(name, {})[alarm] = None
 
     @property
     def tags(self) -> frozenset[str]:
@@ -137,8 +88,13 @@ class DeviceAlarms:
         for reading in readings:
             if (tag := tags.get(reading.tag)) is None:
                 continue
-            value = reading.value
-            if type(value) is float and tag.low <= value <= tag.high and reading.quality >= UNCERTAIN:
+            value, quick = reading.value, tag.quick
+            if (
+                (type(value) is float or type(value) is int)
+                and tag.low <= value <= tag.high
+                and reading.quality >= UNCERTAIN
+                and (quick is None or (not tag.noted and quick(value, reading, now)))
+            ):
                 tag.seen, tag.latest = now, reading
             else:
                 self._note(tag, reading, changes)
@@ -222,10 +178,10 @@ class DeviceAlarms:
         """Keeps a reading whose alarms have to be looked at: at the end of the scan, or before the tag's next one."""
         if usable := reading.quality >= UNCERTAIN:
             tag.seen = self._now - self._jumped
-            if isinstance(reading.value, int) and tag.low <= reading.value <= tag.high:
+            if isinstance(reading.value, bool) and tag.quick is None and tag.low <= reading.value <= tag.high:
                 tag.latest = reading
                 return
-        last = tag.reading
+        last = tag.latest
         if last is not None and last.value == reading.value and last.quality == reading.quality and not tag.each:
             return
         if self._loss is not None:
@@ -237,35 +193,56 @@ class DeviceAlarms:
         tag.take(reading)
         tag.noted = True
         self._noted.append(tag)
-        if reading.tag in self._named:
+        if reading.tag in self._naming:
             if tag.value is not None:
                 self._values[reading.tag] = tag.value
             else:
                 self._values.pop(reading.tag, None)
         for alarm in self._of_tag[reading.tag]:
+            alarm.wake()
             self._to_look_at[alarm] = None
 
-    def _look_at(self, alarms: Iterable[_Alarm], changes: list[Change]) -> None:
-        self._to_look_at.update(dict.fromkeys(alarms))
+    def _told(self, tag: TagState) -> Quick:
+        """Takes a number of a tag that is named: whoever names it has to be looked at, unless it rests."""
+        name, values, naming = tag.name, self._values, self._naming[tag.name]
+
+        def take(value: float, _reading: Reading, _now: int) -> bool:
+            if values[name] != value:
+                values[name] = value
+                tag.noted = True
+                self._noted.append(tag)
+                self._to_look_at.update(naming)
+            return True
+
+        return take
+
+    def _look_at(self, alarms: Iterable[Alarm], changes: list[Change]) -> None:
+        for alarm in alarms:
+            alarm.wake()
+            self._to_look_at[alarm] = None
         self._look(changes)
 
     def _look(self, changes: list[Change]) -> None:
         """Looks at the alarms that something may have changed for."""
         alarms, self._to_look_at = self._to_look_at, {}
+        noted, self._noted = self._noted, []
+        values = self._values
+        awake = [alarm for alarm in alarms if not alarm.rests(values)]
+        for tag in noted:
+            tag.noted = False
         look = self._glance
         look.now, look.loss = self._now - self._jumped, self._loss
-        for alarm in alarms:
+        for alarm in awake:
             changes += alarm.look(look, self._now)
             if alarm.error or self.errors:
                 self._tell(alarm)
-        for tag in self._noted:
-            tag.noted = False
-        self._noted.clear()
-        self._plan(alarms)
+        unbounded = [tag for tag in noted if tag.low > tag.high]
+        if awake or unbounded:
+            self._plan(awake, unbounded)
         if self._lost or self._is_hiding:
             self._hide(changes)
 
-    def _tell(self, alarm: _Alarm) -> None:
+    def _tell(self, alarm: Alarm) -> None:
         """Why it cannot be evaluated."""
         key = alarm.machine.definition.tag, alarm.machine.definition.name
         if alarm.error:
@@ -273,29 +250,20 @@ class DeviceAlarms:
         else:
             self.errors.pop(key, None)
 
-    def _plan(self, alarms: Collection[_Alarm]) -> None:
-        """When to look at them again, and which values of their tags have to be looked at."""
+    def _plan(self, alarms: Collection[Alarm], tags: Iterable[TagState] = ()) -> None:
+        """When to look at them again, and which values of their tags, and of these, have to be looked at."""
         dues, jumped, is_lost = self._dues, self._jumped, self._loss is not None
         for alarm in alarms:
+            alarm.rest()
             if (due := alarm.due(jumped, is_lost)) is not None:
                 dues[alarm] = due
             elif dues:
                 dues.pop(alarm, None)
         self.due = min(dues.values()) if dues else None
-        for name in {alarm.machine.definition.tag for alarm in alarms}:
-            if name:
-                self._set_band(name, self._tags[name])
-
-    def _set_band(self, name: str, tag: TagState) -> None:
-        """Where the tag's value changes nothing for any of its alarms."""
-        tag.each = False
-        low, high = NOWHERE if name in self._named else EVERYWHERE
-        for alarm in self._of_tag[name]:
-            if alarm.tag is tag:
-                tag.each = tag.each or alarm.evaluator.each
-                least, most = alarm.band()
-                low, high = max(low, least), min(high, most)
-        tag.low, tag.high = low, high
+        for tag in {alarm.tag for alarm in alarms}.union(tags):
+            if tag.name:
+                others = self._told(tag) if tag.name in self._naming else None
+                set_band(tag, self._of_tag[tag.name], others)
 
     def _hide(self, changes: list[Change]) -> None:
         """While the device is lost, its other alarms that are not normal are suppressed; none is raised meanwhile."""

@@ -12,6 +12,8 @@ from nexus.contract.reading import Value
 
 __all__ = ["EvaluationError", "Expression", "ExpressionError", "parse"]
 
+FAULTS = (ArithmeticError, LookupError, TypeError, ValueError)  # of values that do not fit
+
 _SMALLEST, _LARGEST = -(2**63), 2**64 - 1  # whole numbers that a reading may have
 
 
@@ -23,7 +25,7 @@ class EvaluationError(Exception):
 class Expression:
     """`names` are the tags that it is about, `numbers` those that must be numbers, true or false, and `texts` texts.
 
-    Of `kind` tag is one that is just a tag's name.
+    Of `kind` tag is one that is just a tag's name. `run` gives the bare result for all tags' values, or raises FAULTS.
     """
 
     text: str
@@ -31,13 +33,13 @@ class Expression:
     kind: Kind = field(compare=False, repr=False)
     numbers: frozenset[str] = field(compare=False, repr=False)
     texts: frozenset[str] = field(compare=False, repr=False)
-    _run: Run = field(compare=False, repr=False)
+    run: Run = field(compare=False, repr=False)
 
     def evaluate(self, values: Mapping[str, Value]) -> Value:
         """The result for the tags' values; those that are bad are None, or not there. Raises EvaluationError."""
         try:
-            found = self._run(values)
-        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            found = self.run(values)
+        except FAULTS as error:
             raise EvaluationError(self._reason(error, values)) from None
         if found is True or found is False:
             return found

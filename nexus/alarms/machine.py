@@ -71,6 +71,11 @@ class Machine:
         return self.record.active or not self.record.acknowledged or self.record.latched
 
     @property
+    def is_delayed(self) -> bool:
+        """It is about to be raised or cleared, once its delay ends."""
+        return self._flip is not None
+
+    @property
     def due(self) -> int | None:
         """When something changes by time alone."""
         until, realarm = self.record.until, self._realarm

@@ -20,6 +20,7 @@ class ChangedValue:
     limit: float | None = None
     error = ""
     each = False
+    quick = None
 
     def __init__(self, deadband: float) -> None:
         self.due: int | None = None
@@ -76,6 +77,12 @@ class UnchangedValue:
         self.due = self._end
         return False
 
+    def quick(self, value: float, _reading: Reading, now: int) -> bool:
+        """A number that differs begins anew; `due` stays where it is, and is put off when it comes."""
+        if _differs(value, self._reference, self._deadband):
+            self._reference, self._end = value, now + self._ms
+        return True
+
 
 class RateWindow:
     """Against the newest sample that is at least as old as the window; a shorter time tells nothing yet."""
@@ -90,29 +97,43 @@ class RateWindow:
         self.limit: float | None = limit
         self._limit, self._deadband = limit, deadband
         self._ms = over * 1000
-        self._samples = deque[tuple[int, float]]()
+        self._apart = self._ms / MOST_SAMPLES
+        self._first: tuple[int, float] | None = None  # the sample to compare with
+        self._samples = deque[tuple[int, float]]()  # newer ones
+        self._newest = 0
         self._reading: Reading | None = None  # the last one, and what it said
         self._answer: bool | None = None
 
     def __len__(self) -> int:
-        return len(self._samples)
+        return len(self._samples) + 1
 
     def holds(self, look: Look) -> bool | None:
-        if look.tag.reading is None or look.tag.reading is self._reading:
+        if (reading := look.tag.reading) is None or reading is self._reading:
             return self._answer
-        self._reading, self._answer = look.tag.reading, None
         if (value := look.tag.number) is None:
-            return None
-        now, samples = look.now, self._samples
-        while len(samples) > 1 and now - samples[1][0] >= self._ms:
-            samples.popleft()
-        if not samples or now - samples[-1][0] >= self._ms / MOST_SAMPLES:
-            samples.append((now, value))
-        began, first = samples[0]
-        if now > began and now - began >= self._ms:
-            rate = abs(value - first) * 1000 / (now - began)
-            self._answer = rate > (self._limit - self._deadband if look.active else self._limit)
+            self._reading, self._answer = reading, None
+        else:
+            self.quick(value, reading, look.now, self._deadband if look.active else 0)
         return self._answer
+
+    def quick(self, value: float, reading: Reading, now: int, deadband: float = 0) -> bool:
+        """The same for each reading."""
+        self._reading, self._answer = reading, None
+        if (first := self._first) is None:
+            self._first, self._newest = (now, value), now
+            return True
+        ms, samples = self._ms, self._samples
+        while samples and now - samples[0][0] >= ms:
+            self._first = first = samples.popleft()
+        if now - self._newest >= self._apart:
+            samples.append((now, value))
+            self._newest = now
+        began, before = first
+        elapsed = now - began
+        if not elapsed or elapsed < ms:
+            return True
+        self._answer = exceeds = abs(value - before) * 1000 / elapsed > self._limit - deadband
+        return not exceeds
 
 
 class StaleTag:
@@ -121,6 +142,7 @@ class StaleTag:
     names = _NO_NAMES
     limit: float | None = None
     error = ""
+    quick = None
 
     def __init__(self, seconds: float) -> None:
         self.due: int | None = None
