@@ -1,4 +1,4 @@
-"""What goes wrong, on purpose: faults of simulated devices, switched while they run."""
+"""Faults of simulated devices, switched while they run."""
 
 import asyncio
 import os
@@ -43,7 +43,7 @@ class Faults:
         return any(fault.kind == "refuse" for device in devices if (fault := self._faults.get(device)))
 
     def set(self, device: str, fault: Fault | None) -> None:
-        """Switches a device's fault. Raises KeyError when there is no such device."""
+        """Sets or clears a device's fault. Raises KeyError when there is no such device."""
         if device not in self._devices:
             raise KeyError(device)
         if fault is None:
@@ -86,7 +86,7 @@ def _worded(error: ErrorDetails) -> str:
 
 
 async def send(writer: asyncio.StreamWriter, answer: bytes, fault: Fault | None) -> None:
-    """Sends an answer, as far as the fault lets it. Raises ConnectionError when it closes the connection."""
+    """Sends an answer, as far as the fault allows. Raises ConnectionError when the fault closes the connection."""
     if fault is None or fault.kind in ("exception", "bad"):
         writer.write(answer)
     elif fault.kind == "slow":

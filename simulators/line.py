@@ -1,4 +1,4 @@
-"""Listening, for as long as a block runs: then all who are connected are cut off."""
+"""Listens for as long as a block runs, and then closes all connections."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -66,7 +66,7 @@ class _Live:
         self.count = len(self.words(0.0)) if point.type == "string" else max(1, self._size(point) // 2)
 
     def write(self, index: int, word: int) -> None:
-        """Sets a register, or the bit: it stays, whatever the signal does."""
+        """Sets a register, or the bit, which no longer follows the signal."""
         self._written[index] = word
 
     def words(self, now: float) -> list[int]:
@@ -115,7 +115,7 @@ class Unit:
                 table[point.offset + index] = (live, index)
 
     def read(self, table: Table, start: int, count: int, now: float) -> list[int] | None:
-        """Registers or bits from `start`; None if one of them is no point's."""
+        """Registers or bits from `start`; None if one of them belongs to no point."""
         self.reads += 1
         cells, words, at = self._tables[table], list[int](), start
         if any(offset not in cells for offset in range(start, start + count)):
@@ -128,7 +128,7 @@ class Unit:
         return words
 
     def write(self, table: Table, start: int, words: list[int]) -> bool:
-        """Sets registers or bits from `start`; False if one of them is no point's."""
+        """Sets registers or bits from `start`; False if one of them belongs to no point."""
         cells = self._tables[table]
         if any(offset not in cells for offset in range(start, start + len(words))):
             return False
@@ -186,7 +186,7 @@ class Server:
             frame += await reader.readexactly(2)
         if crc(frame[:-2]) != frame[-2:]:
             return False
-        if frame[0] in self.units:  # on a serial line, nobody answers for a unit that is not there
+        if frame[0] in self.units:  # on a serial line, nothing answers for a missing unit
             answer = frame[:1] + self._answer(frame[0], frame[1:-2])
             await send(writer, answer + crc(answer), self._fault(frame[0]))
         return True

@@ -1,4 +1,4 @@
-"""Simulated OPC UA servers: nodes whose values follow signals, behind a connection that can be disturbed."""
+"""Simulated OPC UA servers: nodes whose values follow signals, on a connection with switchable faults."""
 
 import asyncio
 import logging
@@ -32,7 +32,7 @@ _TYPES = {
     "string": ua.VariantType.String,
 }
 
-# It logs each client that leaves without a goodbye.
+# It logs each client that disconnects without closing its session.
 logging.getLogger("asyncua.server").setLevel(logging.CRITICAL)
 
 
@@ -64,7 +64,7 @@ class Device(BaseModel):
 
 
 class _Users:
-    """Who may log in, as the library asks."""
+    """The users that may log in, in the library's interface."""
 
     def __init__(self, users: dict[str, str]) -> None:
         self._users = users
@@ -100,7 +100,7 @@ class Server:
         device = self._device
         server = UaServer(user_manager=_Users(device.users) if device.users else None)
         await server.init()
-        # Clients come through our own listener, which can be spoilt.
+        # Clients connect through our own proxy, which applies the faults.
         server.set_endpoint("opc.tcp://127.0.0.1:0")
         policies = [ua.SecurityPolicyType.NoSecurity]
         if device.secure:

@@ -1,4 +1,4 @@
-"""Signals: what a simulated device's values do over time."""
+"""Signals: how the values of simulated devices change over time."""
 
 import math
 from random import Random
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from nexus.process.duration import Seconds
 
 _STRICT = ConfigDict(extra="forbid", frozen=True)
-_random = Random()  # noqa: S311  a plant, not a secret
+_random = Random()  # noqa: S311  simulates a plant, no secret
 
 
 class Wave(Protocol):
@@ -19,7 +19,7 @@ class Wave(Protocol):
 
 
 class Constant(BaseModel):
-    """The same value always."""
+    """Always the same value."""
 
     model_config = _STRICT
     kind: Literal["constant"]

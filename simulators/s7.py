@@ -60,7 +60,7 @@ class Device(BaseModel):
 
 
 class _Memory:
-    """The areas of one PLC; what is written stays, whatever the signals do."""
+    """The areas of one PLC; written bytes no longer follow the signals."""
 
     def __init__(self, device: Device) -> None:
         self._points: dict[str, list[tuple[Point, Wave]]] = {}

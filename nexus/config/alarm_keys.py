@@ -16,7 +16,7 @@ CONDITIONS = (
     "above", "below", "outside", "equals", "changed", "rate", "unchanged", "stale", "bad", "when", "lost",
 )  # fmt: skip
 OF_DEVICES = ("lost", "when")
-_BARE = ("changed", "bad", "lost")  # which are true, or as if they were not there
+_BARE = ("changed", "bad", "lost")  # which are true, or the same as absent
 
 
 def _limit(value: object) -> float | str:
@@ -83,6 +83,6 @@ class AlarmKeys(BaseModel):
 
     @property
     def conditions(self) -> list[str]:
-        """The keys of the conditions that it has: one, if it is right."""
+        """The keys of its conditions: exactly one, if the alarm is valid."""
         off = {key for key in _BARE if not getattr(self, key)}
         return [key for key in CONDITIONS if key in self.model_fields_set - off]

@@ -1,4 +1,4 @@
-"""The alarms of a device and of its tags, judged against the tags that there are."""
+"""The alarms of a device and of its tags, checked against the tags that exist."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def read_alarms(
 
 
 class _Alarms:
-    """Reads those of one device, and counts them."""
+    """Reads the alarms of one device, and counts them."""
 
     def __init__(self, known: Mapping[str, KnownTag], own_conditions: Sequence[str]) -> None:
         self._known, self._own_conditions = known, own_conditions
@@ -96,7 +96,7 @@ class _Alarms:
 
 
 class _Judge:
-    """Judges one alarm, of `tag` or with "" of the device."""
+    """Checks one alarm, of `tag`, or with "" of the device."""
 
     def __init__(self, tag: str, known: Mapping[str, KnownTag], own_conditions: Sequence[str]) -> None:
         self._tag, self._known = tag, known

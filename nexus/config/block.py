@@ -13,10 +13,10 @@ class Block(dict[str, Any]):
         super().__init__()
         self.file = file
         self.line = line
-        self.lines: dict[str, int] = {}  # of keys that stand on other lines
+        self.lines: dict[str, int] = {}  # of keys on other lines
 
     def line_of(self, key: object) -> int:
-        """The line of a key, or of the whole if it has no such key."""
+        """The line of a key, or of the mapping if it has no such key."""
         return self.lines.get(key, self.line) if isinstance(key, str) else self.line
 
 
@@ -32,7 +32,7 @@ class Items(list[Any]):
 
 
 def merged(base: Block, over: Block) -> Block:
-    """`over` on `base`, standing where `over` stands; keys from `base` keep their lines if the file is the same."""
+    """`over` merged onto `base`, at the place of `over`; keys from `base` keep their lines if the file is the same."""
     made = Block(over.file, over.line)
     made.update(base)
     made.update(over)

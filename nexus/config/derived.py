@@ -1,4 +1,4 @@
-"""Tags that are derived from others: read, put in the order in which they are calculated, and no circle among them."""
+"""Derived tags: read, checked for cycles, and put into the order in which they are calculated."""
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ class _Found:
 
 
 def is_derived(raw: Block) -> bool:
-    """Whether a tag is calculated, not read from the device."""
+    """Whether a tag is calculated, rather than read from the device."""
     return any(key in raw for key in SOURCES)
 
 
@@ -64,11 +64,11 @@ def _read(location: SourceLocation, keys_of_read: Collection[str]) -> _Found | N
 
 
 def _ordered(found: dict[str, _Found]) -> list[str]:
-    """Their names, in the order in which they are calculated; those of a circle are reported, and left out."""
+    """Their names, in the order in which they are calculated; those in a cycle are reported, and left out."""
     inputs: dict[str, frozenset[str]] = {}
     for name, one in found.items():
         inputs[name] = frozenset()
-        with suppress(ExpressionError):  # reported later, with all that is known by then
+        with suppress(ExpressionError):  # reported later, when more is known
             inputs[name] = parse(one.text).names & found.keys()
     while True:
         try:

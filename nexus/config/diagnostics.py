@@ -1,4 +1,4 @@
-"""What is wrong with device files: where, and what would be right, in the words of whoever writes them."""
+"""Mistakes in configuration files: where they are and what would be right, in terms of the file's keys."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -17,12 +17,12 @@ MOST_SHOWN = 200
 _LONGEST = 60  # characters of a value that are shown
 _ORDERS = " (CDAB is `word_order: little`, BADC is `byte_order: little`, DCBA is both, ABCD is none)"
 _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?")
-_SHORTEST_SECRET = 3  # what is shorter would turn up in every sentence
+_SHORTEST_SECRET = 3  # shorter secrets would occur in every sentence
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """What is wrong at one place of a file, and what would be right; `devices` may share it by a template."""
+    """One mistake in a file, and what would be right; several `devices` may share it through a template."""
 
     file: Path
     line: int | None
@@ -40,12 +40,12 @@ class Diagnostic:
 
 
 class Diagnostics:
-    """Collects them; what came from the environment is not shown."""
+    """Collects diagnostics; values from the environment are not shown."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[Path, int | None, str], Diagnostic] = {}
         self._count = 0
-        self.warnings: list[Diagnostic] = []  # of what works, and may not be meant
+        self.warnings: list[Diagnostic] = []  # of what works, but may not be intended
         self._warned: set[tuple[Path, int | None]] = set()
         self._left_out = 0
         self._secrets: dict[str, str] = {}
@@ -58,16 +58,16 @@ class Diagnostics:
         return iter(sorted(self._found.values(), key=_place))
 
     def hide(self, value: str, name: str) -> None:
-        """`value` is that of the variable `name`: messages show the name."""
+        """Hides a variable's `value`: messages show its `name` instead."""
         if len(value) >= _SHORTEST_SECRET:
             self._secrets[value] = f"${{{name}}}"
 
     def unfilled(self, file: Path, line: int, variable: str) -> None:
-        """`${NAME}` has no value, which is reported already: what else is wrong with that value follows from it."""
+        """`${NAME}` has no value, which is already reported: other mistakes in that value follow from it."""
         self._unfilled.add((file, line, variable))
 
     def add(self, file: Path, line: int | None, message: str, device: str = "") -> None:
-        """Notes what is wrong; once, if it is so of several devices. `device` comes before the message."""
+        """Notes a mistake; once, if several devices share it. `device` comes before the message."""
         if any((file, line) == (where, at) and variable in message for where, at, variable in self._unfilled):
             return
         self._count += 1
@@ -81,7 +81,7 @@ class Diagnostics:
             self._found[file, line, message] = Diagnostic(file, line, message, {device: None})
 
     def warn(self, file: Path, line: int | None, message: str) -> None:
-        """Notes what is allowed, but hardly meant."""
+        """Notes what is allowed, but hardly intended."""
         if len(self.warnings) < MOST_SHOWN and (file, line) not in self._warned:  # once for all devices of a template
             self._warned.add((file, line))
             self.warnings.append(Diagnostic(file, line, message))
@@ -96,7 +96,7 @@ def _place(one: Diagnostic) -> tuple[Path, int]:
 
 
 def shown(value: object) -> str:
-    """A value as it stands in a message: never long, and never what a container holds."""
+    """A value as shown in messages: never long, and never the content of a container."""
     if isinstance(value, dict | list):
         return "a mapping" if isinstance(value, dict) else "a list"
     text = repr(value)
@@ -106,12 +106,12 @@ def shown(value: object) -> str:
 def messages_of(
     error: ValidationError, model: type[BaseModel], beside: Iterable[str] = ()
 ) -> list[tuple[str | None, str]]:
-    """What a model says of its keys, each with the key that it is about; `beside` are right keys of other models."""
+    """A model's messages, each with the key that it concerns; `beside` are valid keys of other models."""
     found: dict[tuple[str, ...], tuple[str | None, str]] = {}
     for fault in error.errors(include_url=False):
         inner, path = _resolve(model, fault["loc"])
         message = _message(fault, path, inner, beside)
-        found.setdefault(path, (path[0] if path else None, message))  # a union speaks once for each of its members
+        found.setdefault(path, (path[0] if path else None, message))  # a union reports once for each of its members
     return list(found.values())
 
 
@@ -121,14 +121,14 @@ def unknown(key: str, known: Iterable[str]) -> str:
 
 
 def closest(word: object, known: Iterable[str]) -> str:
-    """The likeliest of `known`, or all."""
+    """The closest of `known`, or all of them."""
     known = list(known)
     close = get_close_matches(str(word), known, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; known: {', '.join(known)}"
 
 
 def _as_text(fault: ErrorDetails) -> str:
-    """What to do with a number that is written as a text."""
+    """The remedy for a number that is written as a text."""
     value = fault.get("input")
     if fault["type"] not in ("float_type", "float_parsing", "int_type", "int_parsing") or not isinstance(value, str):
         return ""
@@ -137,7 +137,7 @@ def _as_text(fault: ErrorDetails) -> str:
 
 
 def _resolve(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[type[BaseModel], tuple[str, ...]]:
-    """The keys on the way to a fault, without what pydantic puts between them, and the model of the last one."""
+    """The path of keys to a fault, without pydantic's own parts, and the model of the last one."""
     path: list[str] = []
     inside = True
     for part in place:

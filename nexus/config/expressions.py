@@ -1,4 +1,4 @@
-"""Expressions of a device file, judged against the tags that the device has."""
+"""Expressions in a device file, checked against the tags of the device."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def read_expression(key: str, text: str, known: Mapping[str, KnownTag], *, is_co
 
 
 def kind_of(expression: Expression, known: Mapping[str, KnownTag]) -> Kind | None:
-    """Of what kind its results are, if that is known."""
+    """What kind of results it has, if that is known."""
     if expression.kind == "tag":
         [name] = expression.names
         return known[name].kind

@@ -1,4 +1,4 @@
-"""Files that operators write, on disk: a single one or a directory of them, read with care, and noticed to change."""
+"""Files that operators write: a single one or a directory, read with limits, and watched for changes."""
 
 import os
 import stat
@@ -8,7 +8,7 @@ from pathlib import Path
 from nexus.config.diagnostics import Diagnostics
 from nexus.process.errors import ConfigError
 
-MOST_BYTES = 64_000_000  # of all files: 5,000 devices of 20 tags, written out, have 11 million
+MOST_BYTES = 64_000_000  # in all files: 5,000 devices with 20 tags each, written out, have 11 million
 MOST_FILES = 10_000
 
 Files = dict[Path, bytes]
@@ -35,7 +35,7 @@ def read(path: Path, diagnostics: Diagnostics) -> Files:
 
 
 def signature(path: Path) -> Signature:
-    """By time, size and inode of the files themselves: that also sees a ConfigMap swapped by symbolic link."""
+    """Time, size and inode of the files themselves, which also change when a ConfigMap's symbolic links are swapped."""
     try:
         files = _listed(path)
     except ConfigError as error:
@@ -71,7 +71,7 @@ def _is_ours(file: Path) -> bool:
 
 def _warn_of_folders(path: Path, diagnostics: Diagnostics) -> None:
     with suppress(OSError):
-        # A mounted ConfigMap has its files in hidden folders, too.
+        # A mounted ConfigMap also has its files in hidden folders.
         folders = {file.parent for file in path.glob("*/*") if _is_ours(file) and file.parent.name[0] != "."}
         for folder in sorted(folders):
             diagnostics.warn(folder, None, "is a folder, whose files are not read: move them up")

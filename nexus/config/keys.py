@@ -10,7 +10,7 @@ from nexus.process.duration import Seconds
 from nexus.readings.report import Report
 
 STRICT = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
-_PERCENT = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")  # of 100 % or more, 0 would be no change
+_PERCENT = re.compile(r"(\d{1,2}(?:\.\d+)?)\s*%")  # with 100 % or more, a change to 0 would be ignored
 
 
 def _deadband(text: object) -> tuple[float, bool]:
@@ -30,7 +30,7 @@ Truth = Annotated[bool, Field(strict=True)]
 
 
 class Reported(Protocol):
-    """A tag's keys that say when it is reported."""
+    """The keys of a tag that control when it is reported."""
 
     @property
     def on_change(self) -> bool: ...
@@ -66,19 +66,19 @@ class DerivedKeys(BaseModel):
 
     @property
     def report(self) -> Report | None:
-        """By what the tag is reported; None for each value."""
+        """When the tag is reported; None for every value."""
         return report_of(self)
 
 
 def silence_alone(keys: Reported) -> str | None:
-    """What is wrong with `max_silence`, if anything."""
+    """Why `max_silence` cannot stand alone; None if it has company, or is absent."""
     if keys.max_silence is not None and not keys.on_change and keys.deadband is None:
         return "max_silence needs on_change or deadband: without them each reading is sent anyway"
     return None
 
 
 def report_of(keys: Reported) -> Report | None:
-    """By what a tag is reported; None for each reading."""
+    """When a tag is reported; None for every reading."""
     if not keys.on_change and keys.deadband is None:
         return None
     width, relative = keys.deadband or (0.0, False)

@@ -1,4 +1,4 @@
-"""Where in the files, and in which device and tag, something is being checked."""
+"""The place in a file that is being checked, with its device and tag."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -16,9 +16,9 @@ M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 P = ParamSpec("P")
 
-# Control characters, and what Unicode keeps for nobody.
-_NOBODYS = "".join(chr(plane * 0x10000 + end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
-_REFUSED = re.compile(f"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef{_NOBODYS}]")
+# Control characters, and Unicode's noncharacters.
+_NONCHARACTERS = "".join(chr(plane * 0x10000 + end) for plane in range(17) for end in (0xFFFE, 0xFFFF))
+_REFUSED = re.compile(f"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef{_NONCHARACTERS}]")
 _ALIKE = 0.75  # of two keys; `name` and `username` are 0.67
 
 
@@ -32,15 +32,15 @@ class SourceLocation:
     part: str = ""
 
     def fault(self, key: str | None, message: str) -> None:
-        """Notes what is wrong, at the line of `key`."""
+        """Notes a mistake, at the line of `key`."""
         self.diagnostics.add(self.block.file, self.block.line_of(key), f"{self.part}: {message}", self.label)
 
     def warn(self, key: str | None, message: str) -> None:
-        """Notes what is allowed, but hardly meant."""
+        """Notes what is allowed, but hardly intended."""
         self.diagnostics.warn(self.block.file, self.block.line_of(key), f"{self.label}{self.part}: {message}")
 
     def check_seen(self, key: str, name: str) -> None:
-        """Refuses a name that brokers hang up on; warns of one that looks like another, as two topics would."""
+        """Refuses a name that brokers disconnect over; warns of one that looks like another."""
         if refused := _REFUSED.search(name):
             self.fault(key, f"{key} {shown(name)} has the character U+{ord(refused[0]):04X}, on which brokers hang up")
         elif name != name.strip() or not name.isprintable():
@@ -68,7 +68,7 @@ class SourceLocation:
             return None
 
     def _misspelt(self, kind: type[BaseModel], missing: str | None) -> str | None:
-        """The key that was probably meant to be one that is missing."""
+        """The key that was probably meant to be a missing one."""
         if missing is None or missing in self.block or missing not in kind.model_fields:
             return None
         others = [key for key in self.block if isinstance(key, str) and key not in kind.model_fields]
@@ -84,7 +84,7 @@ class WrongKeyError(Exception):
 
 
 def reported(location: SourceLocation, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """What `read` gives; None if it raises a WrongKeyError, which is noted."""
+    """The result of `read`; None if it raises a WrongKeyError, which is noted."""
     try:
         return read(*args, **kwargs)
     except WrongKeyError as error:
@@ -93,13 +93,13 @@ def reported(location: SourceLocation, read: Callable[P, T], *args: P.args, **kw
 
 
 def shown_name(raw: Block) -> str:
-    """The name of a device, a tag or an alarm, as far as it has one."""
+    """The name of a device, a tag or an alarm for messages, as far as it has one."""
     name = raw.get("name") or "(no name)"
     return name if isinstance(name, str) and len(name) < 100 else shown(name)
 
 
 def without_wrong_keys(kind: type[M], raw: Mapping[str, object]) -> M | None:
-    """By which an address can be read beside a wrong key; None if it may hang on that key."""
+    """The keys without wrong ones, so that an address can still be checked; None if it may depend on those."""
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
@@ -113,5 +113,5 @@ def without_wrong_keys(kind: type[M], raw: Mapping[str, object]) -> M | None:
 @cache
 def _takes_truth(kind: type[BaseModel], key: str) -> bool:
     known = kind.model_fields.get(key)
-    # Of what is no number the model itself says so.
+    # Other types are refused by the model itself.
     return known is None or not {int, float}.intersection((known.annotation, *get_args(known.annotation)))

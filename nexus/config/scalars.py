@@ -23,7 +23,7 @@ _NAMED: dict[str, Any] = {
 
 
 def plain(text: str) -> Any:
-    """None, a boolean, a number (leading zeros are decimal), or the text itself. ValueError for endless numbers."""
+    """None, a boolean, a number (leading zeros are decimal), or the text itself. Raises ValueError for huge numbers."""
     if text in _NAMED:
         return _NAMED[text]
     if text[0] not in _NUMERIC:

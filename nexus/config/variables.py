@@ -27,7 +27,7 @@ class Allowed:
 
 
 class Variables:
-    """Those of `environment` that are `allowed`."""
+    """The variables of `environment` that are `allowed`."""
 
     def __init__(self, environment: Mapping[str, str], allowed: Allowed, diagnostics: Diagnostics) -> None:
         self._environment = environment

@@ -1,11 +1,11 @@
-"""What libyaml says of a file, in the words of whoever wrote it: the line at fault, and what to do. Pure."""
+"""Translates libyaml's errors for the author of a file: the line at fault, and what to do. Pure."""
 
 import yaml
 
 _INDENTATION = "wrong indentation: begin keys and items of one list in the same column"
 _UNCLOSED = "this ends without its '{0}': a comma, a quote or the '{0}' itself is missing"
 
-# What libyaml says; whether the mistake is where the parser had begun, or where it stopped; and the message.
+# libyaml's text; whether the mistake is where the parser had begun, or where it stopped; and our message.
 _REMEDIES = (
     ("tab character", False, "a tab: YAML is indented with spaces only"),
     ("did not find expected ',' or '}'", True, _UNCLOSED.format("}")),
@@ -27,7 +27,7 @@ def problem_of(error: yaml.MarkedYAMLError, text: str) -> tuple[int | None, str]
     if stopped is None or begun is None:
         return None, f"{error.problem or error.context}"
     lines = text.splitlines() or [""]
-    at = min(stopped.line, len(lines) - 1)  # not after the end
+    at = min(stopped.line, len(lines) - 1)  # not after the end of the file
     is_tab = lines[at][stopped.column : stopped.column + 1] == "\t"
     said = "tab character" if is_tab else f"{error.context} {error.problem}"
     for needle, is_where_it_began, message in _REMEDIES:

@@ -1,6 +1,6 @@
-"""YAML files as mappings and lists that know their lines; docs/decisions/015-yaml.md says why by libyaml's events.
+"""YAML files as mappings and lists that know their lines; docs/decisions/015-yaml.md says why from libyaml's events.
 
-An alias is the same object and no copy, and size and depth have an end before memory has.
+An alias is the same object, not a copy, and size and depth are bounded well below what memory allows.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,13 +16,13 @@ from nexus.config.variables import Allowed, Variables
 from nexus.config.yaml_problems import problem_of
 
 DEEPEST = 32
-MOST_NODES = 5_000_000  # of all files, copies by `<<` among them: 5,000 devices of 20 tags have 1.3 million
+MOST_NODES = 5_000_000  # in all files, copies by `<<` included: 5,000 devices with 20 tags each have 1.3 million
 
 _TEXT = "tag:yaml.org,2002:str"
 
 
 class Reader:
-    """Reads files one after the other; what is wrong with them is collected, not raised."""
+    """Reads files one after the other; mistakes are collected, not raised."""
 
     def __init__(self, diagnostics: Diagnostics, environment: Mapping[str, str], allowed: Allowed) -> None:
         self._diagnostics = diagnostics
@@ -30,7 +30,7 @@ class Reader:
         self._left = MOST_NODES
 
     def read(self, file: Path, data: bytes) -> Any:
-        """The file's content; None if it has none, or is wrong as a whole."""
+        """The file's content; None if it is empty, or invalid as a whole."""
         text = ""
         try:
             text = data.decode("utf-8-sig")
@@ -53,7 +53,7 @@ class Reader:
 
 
 def _with_comma(given: Any, event: Any) -> str | None:
-    """The number that was meant where `{scale: 0,1}` has the key 1 after the value 0."""
+    """The number that was probably meant: `{scale: 0,1}` reads as the value 0 and another key 1."""
     is_number = all(type(one) is yaml.ScalarEvent and one.implicit[0] for one in (given, event))
     if not is_number or not event.value.isdecimal() or not given.value.lstrip("+-").isdecimal():
         return None
@@ -69,7 +69,7 @@ class _TooLargeError(Exception):
 
 
 class _Document:
-    """One file on its way from events to what it says; of `left` values it takes its own."""
+    """Builds one file's content from its events; counts its values against `left`."""
 
     def __init__(self, file: Path, text: str, diagnostics: Diagnostics, variables: Variables, left: int) -> None:
         self._file = file
@@ -107,7 +107,7 @@ class _Document:
             self._anchors.pop(event.anchor, None)
         made = self._mapping(line, depth + 1) if kind is yaml.MappingStartEvent else self._sequence(line, depth + 1)
         if event.anchor is not None:
-            self._anchors[event.anchor] = made  # only now: what contains itself has no end
+            self._anchors[event.anchor] = made  # only now: an alias within its own anchor would be endless
         return made
 
     def _sequence(self, line: int, depth: int) -> Items:
@@ -172,7 +172,7 @@ class _Document:
             self._fault(event, f"*{event.anchor} refers to nothing: there is no &{event.anchor} that ends above it")
             return None
         found = self._anchors[event.anchor]
-        # A variable is filled in where it is used, not where it was named.
+        # A variable is filled in where the alias is used, not where its anchor is.
         return self._scalar(found, key) if type(found) is yaml.ScalarEvent else found
 
     def _scalar(self, event: Any, key: str | None) -> Any:

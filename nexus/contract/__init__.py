@@ -1,1 +1,1 @@
-"""The messages between the services. Imports nothing of ours."""
+"""The messages between the services. Imports none of our other packages."""

@@ -1,4 +1,4 @@
-"""What operators ask of an alarm, on `ack/{device path}/{tag}/{name}`, and the answers below `answer/`."""
+"""Requests about an alarm, on `ack/{device path}/{tag}/{name}`, and the answers below `answer/`."""
 
 from typing import Annotated, Literal
 
@@ -52,7 +52,7 @@ def encode_request(request: Request) -> bytes:
 
 
 def decode_request(payload: bytes) -> Request:
-    """Reads a request. Raises DecodeError, with a text for who asked."""
+    """Decodes a request. Raises DecodeError, with a text for the requester."""
     if len(payload) > LARGEST_BYTES:
         raise DecodeError(f"a request of {len(payload)} bytes; {LARGEST_BYTES} are the most")
     try:
@@ -77,7 +77,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def decode_answer(payload: bytes) -> Answer:
-    """Reads an answer. Raises DecodeError."""
+    """Decodes an answer. Raises DecodeError."""
     try:
         return _answer.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:

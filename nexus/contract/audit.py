@@ -10,7 +10,7 @@ from nexus.contract.codec import DecodeError
 
 ROOT = "audit/"
 LONGEST_NAME = 200  # characters of `event` and `by`
-LATEST_MS = 253_402_214_400_000  # the last day of 9999: much that reads the database ends with a fault at later times
+LATEST_MS = 253_402_214_400_000  # the last day of 9999: many clients of the database fail on later times
 
 _DEEPEST = 50  # lists and objects within each other
 
@@ -65,7 +65,7 @@ def decode(topic: str, payload: bytes) -> Record:
 
 
 def _clean(value: Any, left: int = _DEEPEST) -> Any:
-    """The same without the character NUL, which the database cannot store. Raises DecodeError."""
+    """The value without NUL characters, which the database cannot store. Raises DecodeError."""
     if isinstance(value, str):
         return value.replace("\0", "�")
     if not isinstance(value, list | dict):

@@ -1,4 +1,4 @@
-"""Readings to payloads and back: a message per tag, or per scan of a device."""
+"""Encodes and decodes readings: a message per tag, or per scan of a device."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from nexus.contract.reading import Quality, Reading, Value
 _WORDS = {Quality.GOOD: "good", Quality.UNCERTAIN: "uncertain", Quality.BAD: "bad"}
 _NUMBERS = {word: int(number) for number, word in _WORDS.items()}
 _GOOD = int(Quality.GOOD)
-_LARGEST_INT = 2**64 - 1  # what JSON readers, and msgspec's own, carry exactly
+_LARGEST_INT = 2**64 - 1  # integers that JSON parsers, msgspec's included, keep exactly
 
 State = Literal["online", "degraded", "offline"]
 
@@ -116,7 +116,7 @@ _status_decoder = msgspec.json.Decoder(Status)
 
 
 class _Times(msgspec.Struct, gc=False):
-    """Of a device message, what its readings' times need."""
+    """The part of a device message that its readings' times need."""
 
     ts: int
     v: dict[str, msgspec.Raw]
@@ -151,7 +151,7 @@ def encode_device(
     times: dict[str, int] = {}
     for reading in readings:
         tag, value, quality = reading.tag, reading.value, reading.quality
-        # A float that is not finite differs from itself once it is taken from itself.
+        # x - x is 0 for finite floats only.
         if value.__class__ is not bool and (value.__class__ is not float or value - value != 0.0):
             value, quality = carried(value, quality)
         values[tag] = value
@@ -164,7 +164,7 @@ def encode_device(
 
 
 def numbered(payload: bytes, publisher: str, number: int, count: int) -> bytes:
-    """A JSON object that wants a receipt: it stands for `count` numbers from `number` on, one a reading."""
+    """Adds numbers to a JSON object, to request a receipt: `count` of them from `number` on, one per reading."""
     if count == 1:
         return b'%b,"p":"%b","n":%d}' % (payload[:-1], publisher.encode(), number)
     return b'%b,"p":"%b","n":%d,"m":%d}' % (payload[:-1], publisher.encode(), number, number + count - 1)
@@ -242,7 +242,7 @@ def _device_message(topic: str, message: _In, values: dict[str, Value], faults: 
 
 
 def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:
-    """The slow way, for a message that the typed decoder refused: keeps what can be read."""
+    """Decodes a message that the typed decoder refused, slowly: keeps what can be read."""
     if (parts := lenient.read(payload)) is None:
         raise DecodeError(reason)
     message, wrong = _In(*parts[0]), parts[1]

@@ -55,7 +55,7 @@ def encode_answer(answer: Answer) -> bytes:
 
 
 def decode_request(payload: bytes) -> Request:
-    """Reads a request. Raises DecodeError, whose text is for who asked."""
+    """Decodes a request. Raises DecodeError, with a text for the requester."""
     if len(payload) > LARGEST_BYTES:
         raise DecodeError(f"a request of {len(payload)} bytes; {LARGEST_BYTES} are the most")
     try:
@@ -68,7 +68,7 @@ def decode_request(payload: bytes) -> Request:
 
 
 def decode_answer(payload: bytes) -> Answer:
-    """Reads an answer. Raises DecodeError."""
+    """Decodes an answer. Raises DecodeError."""
     try:
         return _answer.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -76,5 +76,5 @@ def decode_answer(payload: bytes) -> Answer:
 
 
 def asker(name: str) -> str:
-    """A person's name as gateways take it."""
+    """A person's name, cut to what gateways accept."""
     return "".join(letter for letter in name if letter.isprintable())[:LONGEST_NAME]

@@ -1,4 +1,4 @@
-"""What a device is, retained on `device/{device path}`: where it is, its tags and their limits; never a secret."""
+"""Descriptions of devices, retained on `device/{device path}`: endpoint, tags and their limits; never a secret."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from msgspec import Meta
 from nexus.contract.alarm import Priority
 from nexus.contract.codec import DecodeError
 
-LARGEST_BYTES = 950_000  # brokers of ours take a megabyte, the topic included
+LARGEST_BYTES = 950_000  # our brokers accept a megabyte, the topic included
 
 _Ms = Annotated[int, Meta(ge=0, lt=2**53)]
 

@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from nexus.contract.codec import DecodeError
 
-LARGEST_BYTES = 950_000  # of a request and of an answer: brokers of ours take a megabyte
+LARGEST_BYTES = 950_000  # of a request and of an answer: our brokers accept a megabyte
 MOST_VERSIONS = 20
 
 Operation = Literal["list", "read", "check", "diff", "apply", "rollback", "history"]

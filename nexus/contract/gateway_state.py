@@ -1,4 +1,4 @@
-"""How a gateway is doing, retained on `gateway/{group}/{member}/state` and said again every EVERY_SECONDS."""
+"""The state of a gateway, retained on `gateway/{group}/{member}/state`, and published again every EVERY_SECONDS."""
 
 from typing import Annotated
 
@@ -8,7 +8,6 @@ from msgspec import Meta
 from nexus.contract.codec import DecodeError
 
 EVERY_SECONDS = 5.0
-STALE_SECONDS = 15.0  # a state that is older than that is of a gateway that does not run, or is cut off
 
 _Count = Annotated[int, Meta(ge=0, lt=2**53)]
 _Number = Annotated[float, Meta(ge=0)]

@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class _Whole(msgspec.Struct, omit_defaults=True):
-    """A device message; what is said of a tag stays as it was written."""
+    """A device message; what belongs to a tag stays as it was encoded."""
 
     ts: msgspec.Raw
     v: dict[str, msgspec.Raw]

@@ -34,7 +34,7 @@ Parts = tuple[list[Any], dict[str, str]]
 
 
 def read(payload: bytes) -> Parts | None:
-    """The readable part, or None if there is none."""
+    """The readable part of a payload, or None if there is none."""
     try:
         message = _decoder.decode(payload)
         numbers = sequence.loosely(message.p, message.n, message.m)
@@ -63,7 +63,7 @@ def _by_tag(raw: msgspec.Raw) -> dict[str, msgspec.Raw]:
 
 
 def _each(raws: Mapping[str, msgspec.Raw], decoder: msgspec.json.Decoder[Any]) -> tuple[dict[str, Any], dict[str, str]]:
-    """What can be read, by tag, and why the others cannot."""
+    """The readable values by tag, and why the others cannot be read."""
     found: dict[str, Any] = {}
     wrong: dict[str, str] = {}
     for tag, raw in raws.items():

@@ -19,7 +19,7 @@ class Ranges:
     def add(self, first: int, last: int) -> tuple[int, int]:
         """Adds first to last; gives the range that it is part of now."""
         firsts, lasts = self._firsts, self._lasts
-        if lasts and first == lasts[-1] + 1:  # as a rule
+        if lasts and first == lasts[-1] + 1:  # the usual case
             lasts[-1] = last
             return firsts[-1], last
         start = bisect_right(lasts, first - 2)  # the first range that touches it

@@ -8,7 +8,7 @@ import msgspec
 from nexus.contract.codec import DecodeError
 
 OFFER = b'{"state":"online"}'
-LARGEST_NUMBER = 2**53 - 1  # what every JSON reader carries exactly
+LARGEST_NUMBER = 2**53 - 1  # the largest integer that every JSON parser keeps exactly
 _MOST_RANGES = 10_000
 
 _Number = Annotated[int, msgspec.Meta(ge=1, le=LARGEST_NUMBER)]
@@ -18,7 +18,7 @@ _decoder = msgspec.json.Decoder(Annotated[list[tuple[_Number, _Number]], msgspec
 
 
 def encode_receipt(ranges: Iterable[tuple[int, int]]) -> bytes:
-    """Ranges of numbers, first and last, that are in the database."""
+    """Encodes ranges of numbers, first and last, that are in the database."""
     return _encoder.encode(list(ranges))
 
 

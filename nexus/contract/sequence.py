@@ -5,7 +5,7 @@ import re
 import msgspec
 
 _NAME = re.compile(r"[0-9a-f]{32}")
-_END = 2**53  # what every JSON reader carries exactly
+_END = 2**53  # the largest integer that every JSON parser keeps exactly
 _MOST_KNOWN = 10_000
 
 _known: set[str] = set()
@@ -79,7 +79,7 @@ def sender(payload: bytes) -> tuple[str | None, tuple[int, int]]:
 
 
 def loosely(*raws: msgspec.Raw) -> tuple[object, object, object]:
-    """`p`, `n` and `m`, whatever they are; they spoil nothing beside them."""
+    """`p`, `n` and `m`, of any type, so that wrong ones do not spoil the rest of the message."""
     found: list[object] = []
     for raw in raws:
         try:

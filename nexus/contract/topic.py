@@ -7,16 +7,16 @@ ROOT = "dev/"
 LONGEST_NAME = 1_024  # bytes
 LONGEST = 2_000  # bytes of a topic: an index entry of the database has little more room
 ALARMS = "alarm/#"  # all alarms of all devices
-STATE = "state"  # the last level of a gateway's state, and so no gateway's name
-TOTALS = "totals"  # the level above devices' paths in a gateway's topics, and likewise
+STATE = "state"  # the last level of a gateway's state, so it cannot be a gateway's name
+TOTALS = "totals"  # the level above device paths in a gateway's topics; likewise
 
 _FORBIDDEN = frozenset("+#\0")
 _TOO_LONG = "is longer than 1,024 bytes"
 
 
 def name_fault(name: str, *, path: bool = False) -> str | None:
-    """Says what keeps `name` from being a tag (or, with `path`, a device path) in a topic; None when nothing does."""
-    if len(name) > LONGEST_NAME:  # not remembered: messages may bring any number of such names
+    """Why `name` cannot be a tag (or, with `path`, a device path) in a topic; None if it can."""
+    if len(name) > LONGEST_NAME:  # not cached: messages may contain any number of such names
         return _TOO_LONG
     return _name_fault(name, path)
 
@@ -67,7 +67,7 @@ def alarms(path: str) -> str:
 
 
 def ack(path: str, tag: str, name: str) -> str:
-    """Topic of what operators ask of an alarm."""
+    """Topic of requests about an alarm."""
     return f"ack/{path}/{tag}/{name}" if tag else f"ack/{path}/{name}"
 
 
@@ -102,7 +102,7 @@ def devices_of(group: str, member: str, number: int) -> str:
 
 
 def gateway_state(group: str, member: str) -> str:
-    """Topic of the retained state of one gateway of a group: for people, and none of the group's business."""
+    """Topic of the retained state of one gateway of a group: for people; the group ignores it."""
     return f"gateway/{group}/{member}/{STATE}"
 
 

@@ -30,12 +30,12 @@ _of_devices = msgspec.json.Decoder(dict[str, dict[str, Kept]])
 
 
 def encode_totals(totals: Totals | dict[str, Totals]) -> bytes:
-    """Those of a device, or of several by their paths."""
+    """Encodes the totals of a device, or of several by path."""
     return _encoder.encode(totals)
 
 
 def decode_totals(payload: bytes) -> Totals:
-    """Reads those of a device. Raises DecodeError."""
+    """Decodes the totals of a device. Raises DecodeError."""
     try:
         return _finite(_of_device.decode(payload))
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -43,7 +43,7 @@ def decode_totals(payload: bytes) -> Totals:
 
 
 def decode_all_totals(data: bytes) -> dict[str, Totals]:
-    """Reads those of several devices, by their paths. Raises DecodeError."""
+    """Decodes the totals of several devices, by path. Raises DecodeError."""
     try:
         return {path: _finite(totals) for path, totals in _of_devices.decode(data).items()}
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -51,7 +51,7 @@ def decode_all_totals(data: bytes) -> dict[str, Totals]:
 
 
 def merge(totals: Totals, others: Totals) -> None:
-    """Takes those of `others` that are newer."""
+    """Takes over those of `others` that are newer."""
     for tag, kept in others.items():
         if tag not in totals or totals[tag].time < kept.time:
             totals[tag] = msgspec.structs.replace(kept)

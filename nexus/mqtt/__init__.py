@@ -1,4 +1,4 @@
-"""Our MQTT 5 client, on the codec `mqtt5`."""
+"""Our MQTT 5 client, based on the codec `mqtt5`."""
 
 from nexus.mqtt import settings
 from nexus.mqtt.broker import Broker, Client, Tls, Will

@@ -50,12 +50,12 @@ async def _open(broker: Broker, client: Client, connection: Connection) -> None:
             await connection.open(_introduction(broker, client))
     except TimeoutError as error:
         raise MqttError("no answer in time") from error
-    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; what `mqtt5` cannot write is a ValueError
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError; `mqtt5` raises ValueError
         raise MqttError(_explain(error)) from error
 
 
 async def _dial(broker: Broker, stream: PacketStream) -> None:
-    """Tries the broker's addresses one after the other. Raises what the first one failed with."""
+    """Tries the broker's addresses one after the other. Raises the error of the first one."""
     loop = asyncio.get_running_loop()
     context = None if broker.tls is None else await asyncio.to_thread(_context, broker.tls)
     found = await loop.getaddrinfo(broker.host, broker.port, type=socket.SOCK_STREAM)

@@ -32,8 +32,8 @@ from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Options, Writer, pubacks
 from nexus.process import guard
 
-ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that gives none holds back what comes after it
-GOODBYE_SECONDS = 1.0  # a goodbye that nobody takes in time is not worth waiting for
+ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that sends none also holds back what follows
+GOODBYE_SECONDS = 1.0  # for the broker to take our DISCONNECT
 _CODES = DisconnectReasonCode
 
 Message = PublishPacket  # of QoS 1, the broker holds it until it is acknowledged; of QoS 0 it has no packet id
@@ -60,7 +60,7 @@ class Connection:
         self._answers: set[asyncio.Future[Answer]] = set()
         self.session_present = False
         self._ends_session = False
-        self.maximum_packet_size = 268_435_460  # what the protocol can say, until the broker says what it takes
+        self.maximum_packet_size = 268_435_460  # the protocol's limit, until the broker names its own
 
     @property
     def send_quota(self) -> int:
@@ -78,7 +78,7 @@ class Connection:
         return self.stream.ended
 
     async def has_quota(self, messages: int = 1) -> None:
-        """Waits for room, or for the end of the connection: then sending says so."""
+        """Waits for send quota, or for the end of the connection: sending then raises."""
         self._waiting += 1
         try:
             while self.send_quota < messages and not self._end.done():
@@ -153,7 +153,7 @@ class Connection:
         await self._ask(UnsubAckPacket, lambda packet_id: UnsubscribePacket(packet_id, [topic_filter]))
 
     def pause(self) -> None:
-        """Reads nothing more until `resume`: the network and the broker hold the rest. We stay alive meanwhile."""
+        """Stops reading until `resume`: network and broker hold the rest. The connection is kept alive meanwhile."""
         self.stream.pause_reading()
 
     def resume(self) -> None:
@@ -171,7 +171,7 @@ class Connection:
             self.stream.write(pubacks(held))
 
     async def open(self, packet: ConnectPacket) -> None:
-        """Introduces us, on a stream that is connected. Raises MqttError."""
+        """Sends CONNECT on an open stream, and waits for CONNACK. Raises MqttError."""
         self.stream.write(packet.write())
         answer = await self._connack
         if int(answer.reason_code) >= REFUSED:
@@ -188,13 +188,13 @@ class Connection:
         raise MqttError(await asyncio.shield(self._end))
 
     async def close(self, *, with_will: bool) -> None:
-        """Says goodbye if there still is a connection, and lets go of it in any case."""
+        """Sends DISCONNECT if there still is a connection, and closes it in any case."""
         code = _CODES.DISCONNECT_WITH_WILL_MESSAGE if with_will else _CODES.NORMAL_DISCONNECTION
         expiry = 0 if self._ends_session else None
         self.stream.end(DisconnectPacket(reason_code=code, session_expiry_interval=expiry), "closed")
         await self.stream.closed(GOODBYE_SECONDS)
 
-    # What the stream says.
+    # Called by the stream.
 
     def _received(self, packet: Acks | Packet | Unreadable) -> None:
         match packet:
@@ -239,7 +239,7 @@ class Connection:
         self._connack.set_result(packet)
 
     def _take(self, packet: PublishPacket) -> None:
-        """A message costs itself at most: the packets behind it are handed out whatever becomes of it."""
+        """Handles a message; if that fails, the packets behind it are handled all the same."""
         packet_id = packet.packet_id
         if packet.topic_alias is not None:
             raise PacketError(_CODES.TOPIC_ALIAS_INVALID, "a topic alias, and we allow none")
@@ -256,13 +256,13 @@ class Connection:
                 guard.failed("message", "taking a message", error)
 
     def _refuse(self, packet_id: int | None, reason: str) -> None:
-        """What any client can have a lenient broker pass on costs itself: ending the connection would bring more."""
+        """Rejects a bad message that a lenient broker passes on: after a reconnect it would only come again."""
         guard.failed("message", "a message's text", ValueError(reason))
         if packet_id is not None:
             self.stream.write(PubAckPacket(packet_id, reason_code=PubAckReasonCode.TOPIC_NAME_INVALID).write())
 
     async def _ask(self, kind: type[Answer], request: Callable[[int], SubscribePacket | UnsubscribePacket]) -> Answer:
-        """Sends a request about one filter, and waits for its answer; none ends the connection. Raises MqttError."""
+        """Sends a request about a filter, and awaits the answer; without one the connection ends. Raises MqttError."""
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
         answer: asyncio.Future[Answer] = self._loop.create_future()
@@ -283,7 +283,7 @@ class Connection:
             raise MqttError(why) from None
 
     def _ended(self, why: str) -> None:
-        self._freed.set()  # whoever waits to publish must hear of it
+        self._freed.set()  # wakes whoever waits to publish
         self._end.set_result(why)
         fail([self._connack], why)
         fail(self._acks, why)

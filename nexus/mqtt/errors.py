@@ -1,4 +1,4 @@
-"""What can go wrong on a connection, and how those who wait hear of it."""
+"""Errors of a connection, and how they reach those who wait."""
 
 import asyncio
 from collections.abc import Iterable
@@ -10,15 +10,15 @@ T = TypeVar("T")
 
 
 class MqttError(Exception):
-    """The connection could not be made, or is lost. The text says why; connect again."""
+    """The connection could not be opened, or is lost. The text says why; connect again."""
 
 
 class SubscriptionError(MqttError):
-    """The broker does not allow it; the connection goes on."""
+    """The broker refuses the subscription; the connection stays."""
 
 
 class PacketError(Exception):
-    """What came is not MQTT, or not what a broker may send: nothing that follows on the connection can be believed."""
+    """The broker sent what is not MQTT, or not allowed: nothing that follows on the connection can be trusted."""
 
     def __init__(self, reason_code: DisconnectReasonCode, what: str) -> None:
         super().__init__(what)
@@ -26,8 +26,8 @@ class PacketError(Exception):
 
 
 def fail(waiting: Iterable[asyncio.Future[T]], why: str) -> None:
-    """Not cancelled: whoever waits for one would pass for cancelled himself, and end without a word."""
+    """Fails futures; cancelling them would look like a cancellation of the tasks that wait for them."""
     for one in list(waiting):
         if not one.done():
             one.set_exception(MqttError(why))
-            one.exception()  # whether or not anybody waits for it
+            one.exception()  # marks the exception as retrieved, whether or not anybody waits

@@ -1,4 +1,4 @@
-"""Bytes to packets. Pure: `mqtt5` parses them, and what it lets through although no broker may send it ends here."""
+"""Bytes to packets. Pure: `mqtt5` parses them; packets that it accepts although no broker may send them are refused."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from mqtt5 import DisconnectReasonCode, Packet, read
 from nexus.mqtt import reasons, text
 from nexus.mqtt.errors import PacketError
 
-LARGEST = 2 * 1024 * 1024  # bytes; we tell the broker, which keeps larger packets from us
+LARGEST = 2 * 1024 * 1024  # bytes; announced to the broker, which then sends no larger packets
 _CODES = DisconnectReasonCode
 _PUBLISH, _PUBACK = 3, 0x40
 _ACK, _CODED_ACK = Struct(">HH"), Struct(">HHB")  # first byte and length, packet id, reason code
@@ -21,7 +21,7 @@ _OF_A_CLIENT = frozenset((1, 5, 6, 7, 8, 10, 12, 15))  # or of QoS 2, or of an a
 
 @dataclass(frozen=True, slots=True)
 class Acks:
-    """PUBACKs that came one after the other with the same reason code, and without properties."""
+    """Consecutive PUBACKs with the same reason code, and without properties."""
 
     packet_ids: list[int]
     code: int = 0
@@ -29,7 +29,7 @@ class Acks:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A whole PUBLISH with text that nobody can read; `packet_id` is None for QoS 0."""
+    """A complete PUBLISH whose text is not valid UTF-8; `packet_id` is None for QoS 0."""
 
     packet_id: int | None
     reason: str
@@ -39,8 +39,8 @@ class PacketReader:
     """Cuts a stream of bytes into packets, however it was divided. Of no use after a PacketError."""
 
     def __init__(self) -> None:
-        self._begun = bytearray()  # a packet that is not whole yet
-        self._wanted = 0  # bytes before it can be
+        self._begun = bytearray()  # an incomplete packet
+        self._wanted = 0  # bytes needed before it can be complete
 
     def feed(self, data: bytes) -> Iterator[Acks | Packet | Unreadable]:
         """The packets that are whole with `data`, each once. Raises PacketError.
@@ -79,7 +79,7 @@ class PacketReader:
             yield packet
 
     def _keep(self, data: bytes, at: int) -> None:
-        """What remains waits until its packet can be whole."""
+        """Keeps the rest until its packet can be complete."""
         size = _size(data, at)
         if size is not None and size > LARGEST:
             raise _too_large(size)
@@ -88,7 +88,7 @@ class PacketReader:
 
 
 def _acks(data: memoryview) -> Acks | None:
-    """None for one that is longer, or not whole, or has a reason code that is none: the parser is to say."""
+    """None for one that is longer, incomplete, or has an invalid reason code: the parser decides."""
     packet_ids: list[int] = []
     if len(data) >= 4 and data[1] == 2:
         for head, packet_id in _ACK.iter_unpack(data[: len(data) & ~3]):
@@ -106,7 +106,7 @@ def _acks(data: memoryview) -> Acks | None:
 
 
 def _malformed(error: BaseException, first: int) -> BaseException:
-    """What the parser says. To text that is not UTF-8 it is a panic of Rust, which is no Exception."""
+    """The error for what the parser raised. For invalid UTF-8 that is a Rust panic, which is not an Exception."""
     if isinstance(error, ValueError):
         return PacketError(_CODES.MALFORMED_PACKET, f"one that begins with {first:#04x}: {error}")
     if type(error).__name__ == "PanicException":
@@ -115,7 +115,7 @@ def _malformed(error: BaseException, first: int) -> BaseException:
 
 
 def _forbidden(first: int) -> PacketError:
-    """What no broker may begin a packet with; to us, who subscribe with QoS 1 and do not authenticate anew."""
+    """The error for a first byte that no broker may send to us, who subscribe with QoS 1 and never re-authenticate."""
     what = f"one that begins with {first:#04x}"
     kind, flags = first >> 4, first & 15
     ours = kind in _OF_A_CLIENT or (kind == _PUBLISH and flags & 6 == 4)
@@ -123,7 +123,7 @@ def _forbidden(first: int) -> PacketError:
 
 
 def _size(data: bytes, at: int) -> int | None:
-    """Of the packet that begins at `at`; None while even that has not come."""
+    """The size of the packet at `at`; None while even that is incomplete."""
     found = text.variable(data, at + 1)
     return None if found is None else found[1] - at + found[0]
 

@@ -1,13 +1,13 @@
-"""What a broker's reason codes mean to a sender."""
+"""The meaning of a broker's reason codes for a sender."""
 
 from typing import Protocol
 
 from mqtt5 import PubAckReasonCode
 
-NO_MATCHING_SUBSCRIBERS = 0x10  # the broker took it, and had no subscriber to give it to
+NO_MATCHING_SUBSCRIBERS = 0x10  # the broker accepted it, and had no subscriber for it
 REFUSED = 0x80  # and above: reason codes of failure
-PACKET_TOO_LARGE = 0x95  # of ours: the broker would end the connection
-# Why brokers disconnect over what was sent, and not over who sent it.
+PACKET_TOO_LARGE = 0x95  # our own code: the broker would end the connection
+# Reasons for a disconnection that concern what was sent, and not who sent it.
 _BLAMES = (
     "Not authorized",
     "Topic name invalid",
@@ -16,24 +16,24 @@ _BLAMES = (
     "Retain not supported",
     "Implementation specific error",
 )
-# Unspecified, implementation specific, not authorized, quota exceeded: of the topic or the moment, not of the message.
+# Unspecified, implementation specific, not authorized, quota exceeded: due to topic or time, not to the message itself.
 _DENIED = frozenset({0x80, 0x83, 0x87, 0x97})
 
 
 class ReasonCode(Protocol):
-    """As `mqtt5` has them for each kind of packet: they say that they are integers, and are not."""
+    """The reason codes of `mqtt5`, an enum per kind of packet: typed as integers, but not integers."""
 
     @property
     def name(self) -> str: ...
 
 
 def is_denied(code: int) -> bool:
-    """Whether a PUBACK's reason code says that the broker takes this message later or never, whatever is in it."""
+    """Whether a PUBACK's reason code refuses the topic, for now or for good, whatever the message."""
     return code in _DENIED
 
 
 def blames_a_message(lost: str | None) -> bool:
-    """Whether the broker ended a connection over something that was sent; `lost` is the connection's."""
+    """Whether the broker ended a connection because of something that was sent; `lost` is the connection's."""
     return lost is not None and any(name in lost for name in _BLAMES)
 
 
@@ -42,7 +42,7 @@ def title(code: ReasonCode) -> str:
     return code.name.replace("_", " ").capitalize()
 
 
-# Of the reason codes that a PUBACK may have.
+# By reason code of a PUBACK.
 TITLES = {
     int(code): title(code)
     for code in (getattr(PubAckReasonCode, name) for name in dir(PubAckReasonCode) if name.isupper())

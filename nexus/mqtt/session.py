@@ -7,16 +7,16 @@ from mqtt5 import DisconnectReasonCode, PublishPacket, SubAckPacket, UnsubAckPac
 
 from nexus.mqtt.errors import PacketError
 
-WINDOW = 1000  # messages that are not acknowledged; what is lost with the connection is sent again
+WINDOW = 1000  # unacknowledged messages; those lost with the connection are sent again
 RESERVED = 8  # of the window, for `publish(…, urgent=True)`: a full window must not silence what keeps us alive
 _LAST_MESSAGE, _LAST_ID = 65_000, 65_535  # packet ids: the rest is for SUBSCRIBE and UNSUBSCRIBE
 
-Done = Callable[[int, int], None]  # a reason code, and how many messages got it
+Done = Callable[[int, int], None]  # a reason code, and for how many messages
 Answer = SubAckPacket | UnsubAckPacket
 
 
 class Sending:
-    """Packet ids of ours, and who waits for which answer: as many messages as the broker's receive maximum allows."""
+    """Our packet ids, and the callbacks for their answers: as many messages as the broker's receive maximum allows."""
 
     def __init__(self) -> None:
         self.window = WINDOW
@@ -26,7 +26,7 @@ class Sending:
         self._next = 1
 
     def limit(self, receive_max: int) -> None:
-        """Takes what the broker allows."""
+        """Applies the broker's receive maximum."""
         window = min(WINDOW, receive_max)
         self.reserved = min(RESERVED, window // 2)
         self.window = window - self.reserved
@@ -74,7 +74,7 @@ class Sending:
 
 
 class Receiving:
-    """Messages that the broker may not forget yet; each is taken once, and acknowledged once.
+    """Messages that we have not acknowledged yet; each is handed on once, and acknowledged once.
 
     More of them than we allow do not end the connection: Mosquitto 2.0 sends its whole queue after the first PUBACK,
     and would never get rid of it. Of more than 65,535 it has two at a time under one packet id, so these are counted.
@@ -82,10 +82,10 @@ class Receiving:
     """
 
     def __init__(self) -> None:
-        self._held: dict[int, int] = {}  # how often, by packet id
+        self._held: dict[int, int] = {}  # how often each is held, by packet id
 
     def take(self, packet: PublishPacket, packet_id: int) -> bool:
-        """Whether the message is to be handed on: not so what we hold already. Raises PacketError."""
+        """Whether to hand the message on: not if we hold it already. Raises PacketError."""
         if packet.duplicate and packet_id in self._held:  # EMQX's `retry_interval`
             return False
         if not packet_id:
@@ -94,7 +94,7 @@ class Receiving:
         return True
 
     def release(self, packet_id: int) -> bool:
-        """Whether the broker waits for an acknowledgement of this one."""
+        """Releases a message; tells whether the broker waits for its acknowledgement."""
         held = self._held.get(packet_id, 0)
         if held > 1:
             self._held[packet_id] = held - 1
@@ -104,17 +104,17 @@ class Receiving:
 
 
 def kind_of(packet: object) -> str:
-    """As the specification writes it."""
+    """The kind of a packet, as the specification names it."""
     return title_of(type(packet))
 
 
 def title_of(kind: type[object]) -> str:
-    """As the specification writes this kind of packet."""
+    """The name of this kind of packet in the specification."""
     return kind.__name__.removesuffix("Packet").upper()
 
 
 def unexpected(kind: str, packet_id: int) -> PacketError:
-    """An answer to what we have not sent."""
+    """The error for an answer to something that we have not sent."""
     return _violation(f"a {kind} for packet id {packet_id}, which we have not sent")
 
 

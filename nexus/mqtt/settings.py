@@ -60,7 +60,7 @@ def _mqtt_url(text: str) -> SplitResult:
         url = urlsplit(text)
     except ValueError:
         url = urlsplit("")
-    # What would be a path, or a second @, is what follows such a character in a password.
+    # A path, or a second @, is the rest of a password with an unencoded / or @.
     is_torn = url.path not in ("", "/") or url.query or url.fragment or url.netloc.count("@") > 1
     if url.scheme not in ("mqtt", "mqtts") or not url.hostname or is_torn:
         raise ConfigError(

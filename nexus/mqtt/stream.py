@@ -1,4 +1,4 @@
-"""An MQTT connection as packets: reads, joins writes, keeps alive, holds back, and ends once."""
+"""An MQTT connection as a stream of packets: reads, joins writes, keeps alive, pauses, and ends once."""
 
 import asyncio
 import socket
@@ -11,14 +11,14 @@ from nexus.mqtt.errors import PacketError
 from nexus.mqtt.reader import Acks, PacketReader, Unreadable
 from nexus.process import guard
 
-_FLUSH_SECONDS = 0.004  # a busy connection is written to this often, and an idle one at once
+_FLUSH_SECONDS = 0.004  # how often a busy connection is written to; an idle one is at once
 _FLUSH_BYTES = 65_536
-_MOST_BYTES = 4 * 1024 * 1024  # that wait for the network, and for the end of this turn of the event loop
+_MOST_BYTES = 4 * 1024 * 1024  # bytes that wait for the network, and for the end of this turn of the event loop
 _TICK_SECONDS = 1.0
 _PING = PingReqPacket().write()
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux; it has to be said after each read
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)  # Linux only; has to be set after each read
 
-Handler = Callable[[Acks | Packet | Unreadable], None]  # as the reader gives them
+Handler = Callable[[Acks | Packet | Unreadable], None]  # as the reader returns them
 
 
 class PacketStream(asyncio.Protocol):
@@ -39,7 +39,7 @@ class PacketStream(asyncio.Protocol):
         self._keepalive = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._reading = True
-        self._held_back = False  # the network takes less than we send
+        self._held_back = False  # the network is slower than we send
         self.ended: str | None = None
         self._closed: asyncio.Future[None] = self._loop.create_future()
 
@@ -68,7 +68,7 @@ class PacketStream(asyncio.Protocol):
                 self._loop.call_at(due, self._flush)
 
     def pause_reading(self) -> None:
-        """Takes nothing more from the network until `resume_reading`. We stay alive meanwhile."""
+        """Stops reading from the network until `resume_reading`. The connection is kept alive meanwhile."""
         if self._reading and self._transport is not None:
             self._reading = False
             self._transport.pause_reading()
@@ -90,20 +90,20 @@ class PacketStream(asyncio.Protocol):
             self.write(goodbye.write())
             self._over(why)
             if self._transport is not None:
-                with suppress(OSError):  # the other side is gone already
+                with suppress(OSError):  # the other side is already gone
                     if self._transport.can_write_eof():
                         self._transport.write_eof()
                 self.resume_reading()
 
     def drop(self, why: str) -> None:
-        """Ends without a goodbye, after what was to be sent. Does nothing if it is over."""
+        """Ends without a DISCONNECT, after sending what was pending. Does nothing if it has ended."""
         if self.ended is None:
             self._over(why)
             if self._transport is not None:
                 self._transport.close()
 
     async def closed(self, seconds: float) -> None:
-        """Waits until the other side has closed, or for so long, and lets go of the network."""
+        """Waits until the other side has closed, or for so long, and closes the socket."""
         if self._transport is not None:
             try:
                 with suppress(TimeoutError):
@@ -112,7 +112,7 @@ class PacketStream(asyncio.Protocol):
             finally:
                 self._transport.abort()
 
-    # What the event loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -163,7 +163,7 @@ class PacketStream(asyncio.Protocol):
         self.ended = why
         if self._timer is not None:
             self._timer.cancel()
-        self._held_back = False  # what is left goes to the transport, which sends it before it closes
+        self._held_back = False  # the rest goes to the transport, which sends it before it closes
         self._flush()
         self._on_end(why)
 
@@ -184,5 +184,5 @@ class PacketStream(asyncio.Protocol):
             code = DisconnectReasonCode.KEEP_ALIVE_TIMEOUT
             self.end(DisconnectPacket(reason_code=code), f"the broker was silent for {now - self._heard:.0f} s")
         elif not self._held_back and (not self._reading or now - self._pinged >= self._keepalive / 2):
-            self._pinged = now  # while we do not read, only writing shows that the other side is gone
+            self._pinged = now  # while we do not read, only writing detects that the other side is gone
             self.write(_PING)

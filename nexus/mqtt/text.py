@@ -13,7 +13,7 @@ def unreadable(data: bytes, at: int) -> tuple[int | None, int, str] | None:
     """Packet id, end and fault of the PUBLISH at `at`, if its text is all that is wrong with it as far as we see."""
     try:
         return None if _is_plain(data, at) else _fault(data, at)
-    except IndexError:  # it has not come whole, or is shorter than it says
+    except IndexError:  # incomplete, or shorter than it claims
         return None
 
 

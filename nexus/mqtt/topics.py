@@ -1,20 +1,20 @@
-"""Topics, and the filters that one subscribes with. Pure."""
+"""Topics, and filters for subscriptions. Pure."""
 
 
 def is_topic(text: str) -> bool:
-    """Whether one can publish on this."""
+    """Whether this is a valid topic to publish on."""
     return bool(text) and "+" not in text and "#" not in text and "\0" not in text
 
 
 def is_filter(text: str) -> bool:
-    """Whether one can subscribe to this."""
+    """Whether this is a valid filter to subscribe with."""
     levels = text.split("/")
     whole = all(level == "+" or not {"+", "#"} & set(level) for level in levels[:-1])
     return bool(text) and "\0" not in text and whole and (levels[-1] in "+#" or not {"+", "#"} & set(levels[-1]))
 
 
 def matches(pattern: str, topic: str) -> bool:
-    """Whether a topic is one that a filter speaks of. Wildcards do not take topics of the broker's own, `$…`."""
+    """Whether a filter matches a topic. Wildcards do not match the broker's own topics, `$…`."""
     if topic.startswith("$") and not pattern.startswith("$"):
         return False
     wanted, found = pattern.split("/"), topic.split("/")

@@ -1,1 +1,1 @@
-"""Shared by all processes: run, log, settings, pages, clocks, back-off. Knows no domain word."""
+"""Shared by all processes: run, log, settings, pages, clocks, back-off. Knows nothing of the domain."""

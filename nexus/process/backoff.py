@@ -3,7 +3,7 @@
 import random
 
 FIRST_SECONDS, LONGEST_SECONDS = 0.5, 30.0
-STABLE_SECONDS = 60.0  # what ran for so long starts again with the first pause
+STABLE_SECONDS = 60.0  # after running for so long, the first pause applies again
 
 
 def delay(tries: int, first: float, longest: float) -> float:
@@ -12,7 +12,7 @@ def delay(tries: int, first: float, longest: float) -> float:
     Also the longest pauses differ, so that many who lost the same thing do not come back at once.
     """
     doubled = min(longest / 1.5, first * 2.0 ** min(tries - 1, 64))
-    return max(first, doubled * random.uniform(1.0, 1.5))  # noqa: S311  spreads load, guards nothing
+    return max(first, doubled * random.uniform(1.0, 1.5))  # noqa: S311  spreads load, protects nothing
 
 
 class Backoff:

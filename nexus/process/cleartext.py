@@ -1,4 +1,4 @@
-"""Says aloud, once at a start, which connections are not encrypted."""
+"""Warns, once at the start, about connections that are not encrypted."""
 
 import os
 from ipaddress import ip_address
@@ -10,7 +10,7 @@ _CHECKS = ("verify-ca", "verify-full")
 
 
 def warn(broker_url: str, database_url: str | None = None) -> None:
-    """Logs a warning for each connection to another host that its network can read, or stand in for."""
+    """Logs a warning for each connection to another host that the network between can read or impersonate."""
     say = log.get("security").warning
     broker = urlsplit(broker_url)
     if broker.scheme == "mqtt" and not _is_here(broker.hostname or ""):
@@ -31,7 +31,7 @@ def _unverified(url: str) -> str | None:
 
 
 def _is_here(host: str) -> bool:
-    """Whether no network is between: this host, or a socket's folder."""
+    """Whether there is no network between: this host, or the folder of a socket."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

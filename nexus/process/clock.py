@@ -1,4 +1,4 @@
-"""Clocks that everything shares; schedules use the event loop's own."""
+"""Clocks shared by everything; schedules use the event loop's own."""
 
 import time
 
@@ -11,5 +11,5 @@ def now_ms() -> int:
 
 
 def boottime() -> float:
-    """Seconds, including those that the machine slept: for leases, which run out meanwhile."""
+    """Seconds, including those in which the machine was suspended: for leases, which expire meanwhile."""
     return time.clock_gettime(_BOOTTIME)

@@ -16,12 +16,12 @@ def seconds(text: object) -> float:
         if (found := float(match[1]) * _UNITS[match[2]]) > _LONGEST:
             raise ValueError("must not be longer than ten years")
         return found
-    # What a container holds may be without end.
+    # A container may be arbitrarily large.
     shown = f"{text!r:.60}" if isinstance(text, str | int | float) else "this"
     raise ValueError(f"{shown} is not a duration: write it with its unit, like 500ms, 1s, 2m, 12h or 7d")
 
 
-# As a JSON Schema says it: what an editor checks while it is typed.
+# For the JSON Schema: what an editor checks while typing.
 PATTERN = r"\s*\d+(\.\d+)?\s*(ms|s|m|h|d)\s*$"
 EXAMPLES = ["500ms", "1s", "2.5s", "5m"]
 

@@ -1,4 +1,4 @@
-"""The errors that end a process, and what they tell its caller."""
+"""The errors that end a process, with their exit codes."""
 
 
 class ConfigError(Exception):
@@ -6,7 +6,7 @@ class ConfigError(Exception):
 
 
 class UnavailableError(Exception):
-    """What a command needs is not there now, as a database that does not answer; exit code 1."""
+    """Something that a command needs is not available, such as a database that does not answer; exit code 1."""
 
 
 class InvariantError(BaseException):

@@ -1,4 +1,4 @@
-"""What is installed only for those who need it: `pip install nexus-edge[modbus]` and its like."""
+"""Optional dependencies: `pip install nexus-edge[modbus]` and the like."""
 
 _EXTRAS = {
     **{"pymodbus": "modbus", "serial": "modbus", "asyncua": "opcua", "cryptography": "opcua", "snap7": "s7"},
@@ -8,7 +8,7 @@ _EXTRAS = {
 
 
 def missing(error: ModuleNotFoundError) -> str | None:
-    """What to install, for a module that is not there; None if it is not one of an extra's."""
+    """What to install for a missing module; None if it belongs to no extra."""
     name = (error.name or "").partition(".")[0]
     extra = _EXTRAS.get(name)
     return None if extra is None else f"needs the package {name}: pip install 'nexus-edge[{extra}]'"

@@ -1,11 +1,11 @@
-"""Runs what handles things from outside. A fault there costs that one thing; it is counted, logged once and alarmed on.
+"""Supervises code that handles input from outside: a fault costs that input only; it is counted and logged once.
 
-What runs beside the main flow is started here, in one of three ways (the few tasks that are not, and are awaited where
-they are made, stand in tests/unit/test_guard.py):
+Tasks beside the main flow are started here, in one of three ways (tests/unit/test_guard.py lists the few that are not,
+and are awaited where they are created):
 
 - `start`: handles one thing, such as a command or a request; whatever it raises is caught.
 - `keep`: serves until it returns; after a fault it is started again, with a growing pause.
-- `part`: belongs to the block around it; what it raises ends that block, whose own guard or owner sees to it.
+- `part`: belongs to the block around it; what it raises ends that block, and is handled by the block's owner.
 
 `call` is for callbacks, such as a message's. Only InvariantError passes through all of them, and ends the process.
 """
@@ -43,7 +43,7 @@ _logged: dict[tuple[str, str, str, int], float] = {}
 
 
 def call(kind: Kind, handler: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Calls `handler`; gives None where it failed."""
+    """Calls `handler`; returns None if it failed."""
     try:
         return handler(*args, **kwargs)
     except Exception as error:
@@ -52,13 +52,13 @@ def call(kind: Kind, handler: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
 
 
 async def run(kind: Kind, name: str, work: Awaitable[T]) -> T | None:
-    """Awaits `work`; gives None where it failed. Being cancelled from outside passes through, and nothing else does."""
+    """Awaits `work`; returns None if it failed. Only a cancellation of this task passes through."""
     try:
         return await work
     except asyncio.CancelledError as error:
         if _is_ours(asyncio.current_task()):
             raise
-        failed(kind, name, error)  # somebody else's cancellation, which came with a future
+        failed(kind, name, error)  # a future was cancelled, not this task
         return None
     except Exception as error:
         failed(kind, name, error)
@@ -68,17 +68,17 @@ async def run(kind: Kind, name: str, work: Awaitable[T]) -> T | None:
 def start(
     group: asyncio.TaskGroup, kind: Kind, work: Coroutine[object, object, T], *, name: str
 ) -> asyncio.Task[T | None]:
-    """A task of `group` that handles one thing; its failure is nobody else's."""
+    """A task of `group` that handles one input; its failure affects nothing else."""
     return group.create_task(run(kind, name, work), name=name)
 
 
 def keep(group: asyncio.TaskGroup, kind: Kind, body: Callable[[], Awaitable[None]], *, name: str) -> asyncio.Task[None]:
-    """A task of `group` that runs `body` until it returns; after a fault again, with a growing, jittered pause."""
+    """A task of `group` that runs `body` until it returns; after a fault again, after a growing, jittered pause."""
     return group.create_task(_kept(kind, name, body), name=name)
 
 
 def part(group: asyncio.TaskGroup, work: Coroutine[object, object, T], *, name: str) -> asyncio.Task[T]:
-    """A task that is part of the block of `group`: what it raises ends the block, and is for the block's owner."""
+    """A task that is part of the block of `group`: what it raises ends the block, whose owner handles it."""
     return group.create_task(work, name=name)
 
 
@@ -113,5 +113,5 @@ async def _kept(kind: Kind, name: str, body: Callable[[], Awaitable[None]]) -> N
 
 
 def _is_ours(task: asyncio.Task[object] | None) -> bool:
-    """Whether the cancellation that we caught was asked of this very task."""
+    """Whether the cancellation that we caught was requested for this very task."""
     return task is None or task.cancelling() > 0

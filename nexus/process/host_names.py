@@ -1,4 +1,4 @@
-"""By which names a service may be called: the Host header of a request."""
+"""The host names that a service answers to, as in a request's Host header."""
 
 import ipaddress
 import socket
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 
 class HostNames:
-    """This machine's own names, and others that are given. An address is always ours."""
+    """This machine's own names, and configured ones. An address is always accepted."""
 
     def __init__(self, others: Iterable[str]) -> None:
         self._names = {"localhost", socket.gethostname().lower(), *others}

@@ -1,4 +1,4 @@
-"""Serves HTTP to those who may ask, and holds nothing up for those who ask too much."""
+"""Serves HTTP to authorised clients, within limits, so that demanding clients hold nothing up."""
 
 import asyncio
 import errno
@@ -19,11 +19,11 @@ from nexus.process.settings import Process, refuse_weak
 
 CONNECTIONS = 64  # of one port; for one more, the one that asked least lately is closed, if its answer is complete
 OF_ONE_ADDRESS = 48
-IDLE_SECONDS = 10.0  # a connection has so long for its next request's headers, and a handler for its answer
+IDLE_SECONDS = 10.0  # for the headers of a connection's next request, and for a handler's answer
 BODY_BYTES = 65_536
-REQUESTS_A_SECOND = 50  # of one port; who asks more often than that waits
+REQUESTS_A_SECOND = 50  # requests of one port; more have to wait
 PROBES_A_SECOND = 20  # of one address, for OPEN_PAGES; these do not wait for the others
-WAITING = 16  # requests at once; more are refused, so that they leave connections for others
+WAITING = 16  # requests at once; more are refused, so that connections are left for others
 CACHE_SECONDS = 1.0
 OPEN_PAGES = frozenset(("/health", "/ready"))  # a kubelet has no token
 
@@ -31,7 +31,7 @@ _WAIT_SECONDS = 1.0
 
 
 class Cached:
-    """A page that is made at most once a second, whoever asks; `make` awaits its making."""
+    """A page that is generated at most once a second, however often it is requested; `make` generates it."""
 
     def __init__(self, make: Callable[[], Awaitable[bytes]]) -> None:
         self._make = make
@@ -56,9 +56,9 @@ async def site(app: web.Application, process: Process, host: str, port: int, set
     Raises ConfigError that names `setting` when the port is taken.
     """
     refuse_weak("NEXUS_HTTP_TOKEN", process.http_token, process.environment)
-    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it logs each wrong request; the guard counts ours
-    pace = _Pace()
-    app.middlewares.extend((pace.slowed, _Door(process).checked, _contained))
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # it logs every bad request
+    rate_limit = _RateLimit()
+    app.middlewares.extend((rate_limit.slowed, _Access(process).checked, _contained))
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -71,7 +71,7 @@ async def site(app: web.Application, process: Process, host: str, port: int, set
     )
     await runner.setup()
     assert runner.server is not None
-    connections = pace.connections = _Connections(runner.server)
+    connections = rate_limit.connections = _Connections(runner.server)
     try:
         server = await _listen(connections, host, port, setting)
         try:
@@ -85,15 +85,15 @@ async def site(app: web.Application, process: Process, host: str, port: int, set
 async def _listen(connections: "_Connections", host: str, port: int, setting: str) -> asyncio.AbstractServer:
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(lambda: _Arrival(connections), host, port)
+        return await loop.create_server(lambda: _NewConnection(connections), host, port)
     except OSError as error:
         remedy = f"; set {setting} to another port, or to 0 for any" if error.errno == errno.EADDRINUSE else ""
         raise ConfigError(f"{setting}: cannot listen on {host}:{port}: {error.strerror}{remedy}") from error
 
 
 @dataclass(slots=True)
-class _Guest:
-    """A connection: whose it is, when it last asked something, and what of that is not answered."""
+class _Client:
+    """A connection: its client, the time of its last request, and whether an answer is pending."""
 
     address: str
     asked: float
@@ -101,55 +101,55 @@ class _Guest:
 
 
 class _Connections:
-    """The connections of one port, as few and as calm as it can bear."""
+    """The connections of one port, limited in number and rate."""
 
     def __init__(self, server: web.Server) -> None:
         self._server = server
         self._clock = asyncio.get_running_loop().time
-        self._guests: dict[web.RequestHandler, _Guest] = {}
+        self._clients: dict[web.RequestHandler, _Client] = {}
 
     def admit(self, transport: asyncio.Transport) -> asyncio.Protocol | None:
-        """Makes what serves a new connection; None if there are too many that wait for an answer."""
+        """The protocol for a new connection; None if too many are waiting for an answer."""
         known = set(self._server.connections)
-        self._guests = {one: guest for one, guest in self._guests.items() if one in known}
+        self._clients = {one: client for one, client in self._clients.items() if one in known}
         address = _address(transport)
-        full = [one for one, guest in self._guests.items() if guest.address == address]
+        full = [one for one, client in self._clients.items() if client.address == address]
         if len(full) < OF_ONE_ADDRESS:
-            full = list(self._guests) if len(self._guests) >= CONNECTIONS else []
+            full = list(self._clients) if len(self._clients) >= CONNECTIONS else []
         if full and not self._close_oldest(full):
             return None
         made = self._server()
-        self._guests[made] = _Guest(address, self._clock())
+        self._clients[made] = _Client(address, self._clock())
         return made
 
     def _close_oldest(self, among: list[web.RequestHandler]) -> bool:
         idle = [one for one in among if not self._is_busy(one)]
         if not idle:
             return False
-        oldest = min(idle, key=lambda one: self._guests[one].asked)
-        del self._guests[oldest]
+        oldest = min(idle, key=lambda one: self._clients[one].asked)
+        del self._clients[oldest]
         if oldest.transport is not None:
             oldest.transport.abort()
         return True
 
     def _is_busy(self, one: web.RequestHandler) -> bool:
         is_sending = isinstance(one.transport, asyncio.Transport) and one.transport.get_write_buffer_size() > 0
-        return self._guests[one].requests > 0 or is_sending
+        return self._clients[one].requests > 0 or is_sending
 
     @contextmanager
     def answering(self, request: web.Request) -> Iterator[None]:
-        """While entered, the request's connection is not closed for another's sake."""
-        guest = self._guests.get(request.protocol) or _Guest("", 0.0)
-        guest.requests += 1
+        """While entered, the request's connection is not closed to make room for another."""
+        client = self._clients.get(request.protocol) or _Client("", 0.0)
+        client.requests += 1
         try:
             yield
         finally:
-            guest.requests -= 1
-            guest.asked = self._clock()
+            client.requests -= 1
+            client.asked = self._clock()
 
 
-class _Arrival(asyncio.Protocol):
-    """A new connection, until it is known whose it is."""
+class _NewConnection(asyncio.Protocol):
+    """A new connection, until its client's address is known."""
 
     def __init__(self, connections: _Connections) -> None:
         self._connections = connections
@@ -168,8 +168,8 @@ def _address(transport: asyncio.Transport) -> str:
     return str(name[0]) if isinstance(name, tuple) else ""
 
 
-class _Pace:
-    """Lets who asks too often wait: answering costs the time in which devices are polled."""
+class _RateLimit:
+    """Delays requests that come too often: answering them takes time from polling devices."""
 
     def __init__(self) -> None:
         self._clock = asyncio.get_running_loop().time
@@ -198,15 +198,15 @@ class _Pace:
         if now - self._second > 1:
             self._second, self._requests = now, 0
             self._probes.clear()
-        if request.path in OPEN_PAGES:  # a kubelet must not wait for what others ask
+        if request.path in OPEN_PAGES:  # a kubelet must not wait for other clients
             self._probes[request.remote] += 1
             return self._probes[request.remote] > PROBES_A_SECOND
         self._requests += 1
         return self._requests > REQUESTS_A_SECOND
 
 
-class _Door:
-    """Lets in who calls us by a name of ours, and knows the token if there is one."""
+class _Access:
+    """Admits requests that use one of our host names, and have the token if there is one."""
 
     def __init__(self, process: Process) -> None:
         self._names = HostNames(process.http_hosts)
@@ -214,7 +214,7 @@ class _Door:
 
     @web.middleware
     async def checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """A page of another site, whose name was made to lead here, calls us by that name."""
+        """Checks name and token. A foreign site whose name was pointed here (DNS rebinding) uses that name."""
         if (host := request.headers.get("Host")) is not None and not self._names.is_ours(host):
             return web.Response(status=421, text=f"{host[:100]!r} is none of our names: see NEXUS_HTTP_HOSTS\n")
         if self._token is not None and request.path not in OPEN_PAGES:

@@ -1,4 +1,4 @@
-"""Standard error for logs: lines that nobody takes, or no disk has room for, are lost and counted; nothing waits."""
+"""Standard error for logs: lines that cannot be written are dropped and counted; no service waits for them."""
 
 import io
 import os
@@ -7,10 +7,10 @@ import select
 from prometheus_client import Counter
 from typing_extensions import Buffer
 
-WAIT_SECONDS = 0.1  # for a reader who is slow; once for one who reads nothing any more
+WAIT_SECONDS = 0.1  # for a slow reader; only once for a reader that has stopped
 
 _STANDARD_ERROR = 2
-_AT_ONCE = select.PIPE_BUF  # bytes that a pipe which has room takes without waiting
+_AT_ONCE = select.PIPE_BUF  # bytes that a pipe with room takes without blocking
 
 # Each service's registry takes it: see the services' `metrics` modules.
 lost = Counter("nexus_log_lines_lost", "Lines of the log that could not be written", registry=None)

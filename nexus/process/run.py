@@ -1,4 +1,4 @@
-"""One process: runs a service until a signal, stops it in order, and gives the exit code."""
+"""Runs a service as a process until a signal, stops it in order, and returns the exit code."""
 
 import asyncio
 import gc
@@ -13,15 +13,15 @@ from nexus.process.errors import ConfigError, InvariantError
 
 STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
 
-# The collector's default is to look at everything very often, for programs that make rubbish in circles. Ours do not;
-# but each connection of asyncio is a circle, and waits for the collector: at 100,000, by the ten thousand.
+# By default the garbage collector runs very often, for programs that create many reference cycles. Ours do not; but
+# each connection of asyncio is a cycle, and waits for the collector: at a threshold of 100,000, thousands of them.
 GC_THRESHOLDS = (10_000, 10, 10)
 
 Service = Callable[[asyncio.Event], Awaitable[None]]
 
 
 def run(service: Service) -> int:
-    """Runs `service(stop)` to its end; SIGTERM and SIGINT set `stop`. Gives 0, 2 for bad configuration, else 1.
+    """Runs `service(stop)` to its end; SIGTERM and SIGINT set `stop`. Returns 0, 2 for bad configuration, else 1.
 
     A service that has not ended STOP_SECONDS after the signal, or at a second one, is cancelled: exit code 1.
     """
@@ -47,7 +47,7 @@ def run(service: Service) -> int:
 
 
 def _allow_descriptors() -> None:
-    """As many as we may have: each device needs one, and the usual soft limit is for programs that use select()."""
+    """Raises the soft limit of file descriptors, which is low for the sake of select(): each device needs one."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -107,11 +107,11 @@ def _signals(stop: asyncio.Event, work: asyncio.Future[None]) -> Iterator[None]:
 
 @asynccontextmanager
 async def task_group(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGroup]:
-    """A TaskGroup that raises one of the errors of its body and tasks, as itself and not in a group.
+    """A TaskGroup that raises a single error of its body and tasks, not an exception group.
 
-    That is a broken invariant, else the first that is not `routine`, else the first. Of the others, faults are counted
-    and logged, and routine errors are noted on the one that is raised; what says the same is one error. A cancellation
-    goes before all but a broken invariant: a TaskGroup of Python 3.11 forgets it when a task fails in that moment.
+    It raises a broken invariant, else the first error that is not `routine`, else the first one. Of the others, faults
+    are counted and logged, and routine errors are added as notes; equal errors count once. A cancellation precedes all
+    but a broken invariant: a TaskGroup of Python 3.11 loses it when a task fails at the same moment.
     """
     task = asyncio.current_task()
     assert task is not None
@@ -145,7 +145,7 @@ def _flat(errors: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
 
 
 async def run_until(stop: asyncio.Event, work: Coroutine[object, object, None]) -> bool:
-    """Does `work`, unless `stop` is set first: then it is cancelled. Tells whether it was done."""
+    """Awaits `work`, and cancels it if `stop` is set first; tells whether it was completed."""
     working = asyncio.ensure_future(work)
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:

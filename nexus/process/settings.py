@@ -27,7 +27,7 @@ def _names(value: object) -> object:
 
 
 class Process(BaseSettings):
-    """What every service is told about itself, and by which names and for whom its pages are."""
+    """Settings of every service, and of its pages: host names and token."""
 
     model_config = CONFIG
     environment: Literal["production", "development"] = "production"
@@ -56,7 +56,7 @@ def _said(kind: type[BaseSettings], fault: ErrorDetails) -> str:
 
 
 def refuse_placeholder(name: str, secret: str | None, environment: str) -> None:
-    """An empty secret is none, and outside development a sample's is an open door. Raises ConfigError."""
+    """Refuses an empty secret, and a sample's outside development. Raises ConfigError."""
     if secret is not None and not secret.strip():
         raise ConfigError(f"{name}: the password is empty")
     if secret is not None and secret.strip().lower() == PLACEHOLDER and environment != "development":
@@ -66,14 +66,14 @@ def refuse_placeholder(name: str, secret: str | None, environment: str) -> None:
 
 
 def refuse_weak(name: str, secret: str | None, environment: str) -> None:
-    """As refuse_placeholder, and too short, for a password that we set ourselves. Raises ConfigError."""
+    """As refuse_placeholder, and refuses short ones too, for passwords that we set ourselves. Raises ConfigError."""
     refuse_placeholder(name, secret, environment)
     if secret is not None and len(secret) < SHORTEST_SECRET and environment != "development":
         raise ConfigError(f"{name}: use at least {SHORTEST_SECRET} characters, or set NEXUS_ENVIRONMENT=development")
 
 
 def check_database_url(url: str, environment: str) -> None:
-    """Raises ConfigError when libpq could not read the URL, or its password is a sample's."""
+    """Raises ConfigError when libpq cannot read the URL, or its password is a sample's."""
     from psycopg import ProgrammingError  # noqa: PLC0415  the gateway has no database
     from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
 
@@ -82,7 +82,7 @@ def check_database_url(url: str, environment: str) -> None:
     except UnicodeEncodeError:
         raise ConfigError(f"NEXUS_DATABASE_URL: not UTF-8; {ENCODED}") from None
     except ProgrammingError as error:
-        # libpq quotes what it could not read, and the password is in it.
+        # libpq quotes what it cannot read, which may contain the password.
         said = re.sub(r'".*"', "…", str(error).strip(), flags=re.DOTALL)
         example = "postgresql://user:password@host:5432/nexus"
         raise ConfigError(f"NEXUS_DATABASE_URL: {said}; write it like {example}, and {ENCODED}") from None

@@ -1,11 +1,11 @@
-"""Whom we trust over TLS: the same whatever Python we run on."""
+"""TLS trust: the same on every version of Python."""
 
 import ssl
 from pathlib import Path
 
 
 def trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """Verifies the server's certificate and its name. Raises OSError if the file is not there, or holds none.
+    """Verifies the server's certificate and name. Raises OSError if the file is not there, or holds none.
 
     From 3.13 on Python also refuses authorities that lack extensions of RFC 5280, which OpenSSL, Go and browsers do not
     ask for: many plants' own, as `openssl req -x509` makes them, and those of older clusters.

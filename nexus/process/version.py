@@ -1,8 +1,8 @@
-"""Which program this is."""
+"""The program's name and version."""
 
 from importlib.metadata import version
 
 
 def program() -> str:
-    """Its name and version."""
+    """Name and version, for peers and people."""
     return f"nexus-edge {version('nexus-edge')}"

@@ -1,9 +1,9 @@
-"""What pydantic finds, in the words of whoever wrote the value."""
+"""Translates pydantic's errors for the author of a value."""
 
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-# By pydantic's names for what it found; `{…}` are its own figures.
+# By pydantic's error types; `{…}` are filled from the error's context.
 _WORDS = {
     "missing": "is missing",
     "extra_forbidden": "is not a known key",
