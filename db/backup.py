@@ -77,7 +77,7 @@ def restore(url: str, file: Path) -> None:
         connection.execute("ANALYZE")
         if found := set(applied(connection).values()) - {tier(connection)}:
             raise ConfigError(
-                f"the dump is of tier {', '.join(found)} and this server is {tier(connection)}: it cannot go on there"
+                f"the dump is of tier {', '.join(found)} and cannot be restored on a server of tier {tier(connection)}"
             )
 
 

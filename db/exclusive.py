@@ -77,4 +77,4 @@ def _holders(connection: Connection) -> str:
     """Names who has held locks longer than we wait for one."""
     found = connection.execute(_HOLDERS, (LOCK_SECONDS,)).fetchall()
     named = (f"pid {pid} ({user}, {application}: {state}, for {age})" for pid, user, application, state, age in found)
-    return f"Locks are held by {', '.join(named)}" if found else "Who held it has let go since"
+    return f"Locks are held by {', '.join(named)}" if found else "Whoever held it has released it since"

@@ -200,9 +200,7 @@ spool_loss.set(float("inf"))
 sent_again = Counter(
     "nexus_gateway_readings_sent_again", "Readings retransmitted because no receipt came", registry=registry
 )
-receipts_offered = Gauge(
-    "nexus_gateway_receipts_offered", "1 while ingesters say that they send receipts", registry=registry
-)
+receipts_offered = Gauge("nexus_gateway_receipts_offered", "1 while ingesters offer receipts", registry=registry)
 receipts = Counter(
     "nexus_gateway_receipts", "Receipts received: ingesters have stored what was sent", registry=registry
 )

@@ -86,7 +86,7 @@ class PolledAlarms:
     def ask(self, tag: str, name: str, request: Request) -> Change:
         """Carries out a person's request. Raises RequestError."""
         if self._alarms is None:
-            raise RequestError("it is not known yet how the alarms of this device were before: try again")
+            raise RequestError("the earlier state of this device's alarms is not known yet: try again")
         if not self._may_poll():
             raise RequestError("it is not certain which gateway has this device now: try again")
         change = self._alarms.ask(tag, name, request, self._now())

@@ -94,7 +94,9 @@ class AlarmRequests:
 
     async def _done(self, target: Target, request: Request) -> Answer:
         if (polled := self._alarms.polled(target.path)) is None:
-            raise RequestError("nobody evaluates this alarm now: there is none of that name, or another takes over")
+            raise RequestError(
+                "no gateway evaluates this alarm now: it does not exist, or another gateway is taking over"
+            )
         change = polled.ask(target.tag, target.name, request)
         with suppress(TimeoutError):  # /health reports a failing disk; the state is kept in memory
             async with asyncio.timeout(STORE_SECONDS):

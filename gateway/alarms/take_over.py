@@ -55,7 +55,7 @@ class TakeOver:
                 async with asyncio.timeout(LONGEST_SECONDS):
                     await self._listen(connection, prefix, topics.alarms(path))
             except TimeoutError:
-                said = "the broker was too slow with a device's retained alarms: those that hold may be raised anew"
+                said = "the broker was too slow with a device's retained alarms: active ones may be raised again"
                 log.get("alarms").warning(said, device=path)
             except SubscriptionError as error:
                 if not self._said:

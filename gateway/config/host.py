@@ -23,9 +23,9 @@ def checked(text: str) -> str:
         try:
             ip_address(bare)
         except ValueError:
-            raise ValueError(f"{text!r} is no IP address: four numbers from 0 to 255, or a name") from None
+            raise ValueError(f"{text!r} is not an IP address: four numbers from 0 to 255, or a name") from None
     elif not bare or len(bare) > 253 or not all(_LABEL.fullmatch(label) for label in bare.split(".")):
-        raise ValueError(f"{text!r} is no host: write a name or an address, like plc1.plant.lan or 192.168.1.10")
+        raise ValueError(f"{text!r} is not a host: write a name or an address, like plc1.plant.lan or 192.168.1.10")
     return text
 
 

@@ -48,7 +48,7 @@ class Tags:
         blocks: dict[str, Block] = {}
         for raw in listed if isinstance(listed, list) else ():
             if not isinstance(raw, Block):
-                self._device.fault("tags", f"{shown(raw)} is no tag: write it like {{name: temperature, address: …}}")
+                self._device.fault("tags", f"{shown(raw)} is not a tag: write {{name: temperature, address: …}}")
             elif is_derived(raw):
                 self.derived.append(self._location(raw))
                 self._check_name(self.derived[-1], raw.get("name"))

@@ -92,7 +92,7 @@ class Folder:
         file = self._path / name
         if _NAME.fullmatch(name) or (Path(name).name == name and name[:1] != "." and file.is_file()):
             return file
-        raise FilesError(f"{name!r} is no name for a device file: letters, digits, - and _, then .yaml")
+        raise FilesError(f"{name!r} is not a name for a device file: letters, digits, - and _, then .yaml")
 
     def _write(self, file: Path, text: str) -> None:
         mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else _NEW_MODE

@@ -48,10 +48,10 @@ ALARM = {
     "above": "The value is above this number, or above this tag.",
     "below": "The value is below this number, or below this tag.",
     "outside": "The value is below the first limit or above the second.",
-    "equals": "The value is this one.",
+    "equals": "The value equals this one.",
     "changed": "The value has just changed.",
     "rate": "The value changes by more than this a second, up or down, over the time in `over`.",
-    "over": "The time over which a rate is looked at.",
+    "over": "The time over which a rate is measured.",
     "unchanged": "The value has been the same for this long.",
     "stale": "Nothing was read for this long.",
     "bad": "The quality is bad.",
@@ -63,10 +63,10 @@ ALARM = {
     "priority": "How soon an operator must act.",
     "text": "What is wrong, for the operator.",
     "response": "What the operator should do.",
-    "suppressed_by": "Tag or expression: while it is true, the alarm calls nobody.",
-    "latched": "The alarm stays until it is reset, also when its condition is gone.",
-    "realarm": "An acknowledged alarm that still stands calls again after this time.",
-    "auto_shelve": "An alarm that chatters is shelved for this long.",
+    "suppressed_by": "Tag or expression: while it is true, the alarm is suppressed, and calls nobody.",
+    "latched": "The alarm stays until it is reset, even when its condition is gone.",
+    "realarm": "Time after which an acknowledged alarm that is still active has to be acknowledged again.",
+    "auto_shelve": "How long a chattering alarm is shelved.",
 }
 
 OF_PROTOCOLS = {

@@ -62,7 +62,7 @@ def _scaling(row: Mapping[str, str]) -> list[tuple[str, str]]:
 def _modbus_address(address: str, kind: str) -> str:
     match = _MODBUS.fullmatch(address.strip())
     if match is None:
-        raise ValueError(f"address {address!r} is no Modbus address like 400001 or 400001.3")
+        raise ValueError(f"address {address!r} is not a Modbus address like 400001 or 400001.3")
     table, number = _TABLES[match[1]], match[1] + match[2]
     if table in ("coil", "discrete"):
         return f"{table}:{int(number)}:bool"

@@ -123,7 +123,7 @@ def quoted(text: str, *, raw: bool = False) -> str:
 def number(text: str, key: str) -> str:
     """A number as YAML, with all of its digits. Raises ValueError."""
     if not _NUMBER.fullmatch(text):
-        raise ValueError(f"{key} {text!r} is no number")
+        raise ValueError(f"{key} {text!r} is not a number")
     return text if re.fullmatch(r"-?\d{1,15}", text) else repr(float(text))
 
 

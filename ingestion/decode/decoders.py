@@ -192,7 +192,7 @@ def _compiled(expression: str) -> Any:
     try:
         return jmespath.compile(expression)
     except JMESPathError as error:
-        raise ValueError(f"{expression!r} is no JMESPath: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"{expression!r} is not JMESPath: {str(error).splitlines()[0]}") from None
 
 
 def _milliseconds(found: Any, unit: str) -> int:

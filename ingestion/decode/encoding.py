@@ -116,7 +116,7 @@ def _record(topic: str, payload: bytes, window: Window) -> Record | Completeness
     if topic.startswith(alarm.ROOT):
         word = alarm.decode(topic, payload)
         if fault := time_fault(word.record.ts, window):
-            raise DecodeError(f"no event of an alarm: {fault}")
+            raise DecodeError(f"not an event of an alarm: {fault}")
         return word
     return None
 

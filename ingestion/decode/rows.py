@@ -203,7 +203,7 @@ def time_fault(time: int, window: Window) -> str | None:
     if window.earliest <= time <= window.latest:
         return None
     if not -_FURTHEST_MS < time < _FURTHEST_MS:
-        return "ts is no time in milliseconds"
+        return "ts is not a time in milliseconds"
     if time < EARLIEST_MS:
         return f"ts {time} is before 1970"
     if time < window.earliest:

@@ -73,7 +73,7 @@ class Expression:
             if name in self.numbers and isinstance(values[name], str):
                 return f"tag {name} is a text, and a number is needed"
             if name in self.texts and not isinstance(values[name], str):
-                return f"tag {name} is no text, and is compared with one"
+                return f"tag {name} is not a text, and is compared with one"
         return f"a text is compared with a number: {', '.join(sorted(self.names))}"
 
     def __reduce__(self) -> tuple[Callable[[str], "Expression"], tuple[str]]:

@@ -109,7 +109,7 @@ class Grammar:
         for column, character in enumerate(self.text):
             if not character.isprintable():
                 shown = "".join(one if one.isprintable() else " " for one in self.text)
-                raise ExpressionError("has a character here that cannot be seen: remove it", shown, column)
+                raise ExpressionError("has an invisible character here: remove it", shown, column)
 
     def _tree(self) -> ast.expr:
         try:

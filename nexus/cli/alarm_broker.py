@@ -17,8 +17,8 @@ QUIET_SECONDS = 0.5  # without another retained message: that was all
 MOST_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
 
-_SILENT = "no gateway has answered, and what became of it is not known: see whether it runs"
-_NOBODY = "no gateway listens, and nothing was done: see whether it runs"
+_SILENT = "no gateway has answered, so the outcome is unknown: check that the gateway is running"
+_NOBODY = "no gateway is subscribed, so nothing was done: check that the gateway is running"
 
 
 async def messages(path: str | None = None) -> list[AlarmMessage]:
@@ -99,7 +99,7 @@ async def _until_quiet(arrived: asyncio.Event) -> None:
 
 
 def _decoded(found: Iterable[tuple[str, bytes]]) -> Iterable[AlarmMessage]:
-    """What is no alarm is left out: gateways overwrite it."""
+    """What is not an alarm is left out: gateways overwrite it."""
     for name, payload in found:
         with suppress(DecodeError):
             if payload:

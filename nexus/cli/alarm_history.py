@@ -69,5 +69,5 @@ def moment(text: str, now: datetime) -> datetime:
         return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         raise ValueError(
-            f"{text!r:.60} is no time: write it like 2026-11-20, 2026-11-20T06:30, or 7d for 7 days ago"
+            f"{text!r:.60} is not a time: write it like 2026-11-20, 2026-11-20T06:30, or 7d for 7 days ago"
         ) from None

@@ -206,7 +206,7 @@ def _bare(alarm: str) -> str:
     """Its name without the topic's root. Raises ConfigError for what no topic can be."""
     name = alarm.removeprefix("alarm/")
     if not name or any(letter in name for letter in "+#\0"):
-        raise ConfigError(f"{alarm!r} is no alarm: write it as `nexus alarms list` shows it")
+        raise ConfigError(f"{alarm!r} is not an alarm: write it as `nexus alarms list` shows it")
     return name
 
 

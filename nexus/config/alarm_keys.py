@@ -24,7 +24,7 @@ def _limit(value: object) -> float | str:
         return value
     if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
         return float(value)
-    raise ValueError(f"{shown(value)} is no limit: write a number, or the name of a tag of this device")
+    raise ValueError(f"{shown(value)} is not a limit: write a number, or the name of a tag of this device")
 
 
 def _limits(value: object) -> tuple[float | str, float | str]:
@@ -36,7 +36,7 @@ def _limits(value: object) -> tuple[float | str, float | str]:
 def _value(value: object) -> float | int | bool | str:
     if isinstance(value, int | float | str):
         return value
-    raise ValueError(f"{shown(value)} is no value: write a number, true, false or a text")
+    raise ValueError(f"{shown(value)} is not a value: write a number, true, false or a text")
 
 
 def _shelving(value: float) -> float:

@@ -61,7 +61,7 @@ class _Alarms:
             if self.count > definition.MOST_ALARMS:
                 break
             if not isinstance(raw, Block):
-                owner.fault("alarms", f"{shown(raw)} is no alarm: write it like {{name: high, above: 80}}")
+                owner.fault("alarms", f"{shown(raw)} is not an alarm: write it like {{name: high, above: 80}}")
             elif (one := self._alarm(owner, tag, raw, names)) is not None:
                 found.append(one)
         return found

@@ -83,7 +83,7 @@ def content(file: Path, most: int) -> bytes:
     Raises OSError, and ValueError for what must not be opened: a pipe would block, a device may do anything.
     """
     if not stat.S_ISREG(file.stat().st_mode):
-        raise ValueError("is no ordinary file: remove it, or name it otherwise")
+        raise ValueError("is not an ordinary file: remove it, or name it otherwise")
     with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as source:
         data = source.read(most + 1)
     if len(data) > most:

@@ -19,7 +19,7 @@ def _deadband(text: object) -> tuple[float, bool]:
         return float(match[1]) / 100, True
     if isinstance(text, int | float) and not isinstance(text, bool) and text >= 0:
         return float(text), False
-    raise ValueError(f"{shown(text)} is no deadband: a number in the tag's unit, or a share below 100%, like 0.5%")
+    raise ValueError(f"{shown(text)} is not a deadband: a number in the tag's unit, or a share below 100%, like 0.5%")
 
 
 _WIDTH = {"anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": rf"^\s*{_PERCENT.pattern}\s*$"}]}

@@ -154,7 +154,7 @@ class _Document:
             key = event.value if event.value == "<<" else self._scalar(event, None)
             if isinstance(key, str):
                 return key
-            self._fault(event, f"key {shown(event.value)} is no text: put it in quotes")
+            self._fault(event, f"key {shown(event.value)} is not a text: put it in quotes")
             return None
         self._value(event, None, depth)
         self._fault(event, "a key is a text, and no list or mapping")

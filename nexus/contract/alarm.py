@@ -163,12 +163,12 @@ def decode(topic: str, payload: bytes) -> AlarmMessage:
     try:
         found = _decoder.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise DecodeError(f"no alarm: {error}") from None
+        raise DecodeError(f"not an alarm: {error}") from None
     if topic != topics.alarm(found.device, found.tag, found.name):
-        raise DecodeError("no alarm: device, tag and name are not those of its topic")
+        raise DecodeError("not an alarm: device, tag and name are not those of its topic")
     for name in ("reason", "text", "response", "by", "unit", "value"):
         if isinstance(text := getattr(found, name), str) and text != _clean(text):
-            raise DecodeError(f"no alarm: {name} holds NUL, or half a character")
+            raise DecodeError(f"not an alarm: {name} holds NUL, or half a character")
     publisher, numbers, _ = sequence.numbers(found.p, found.n, found.m, 1)
     return AlarmMessage(
         found.device,

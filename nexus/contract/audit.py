@@ -49,14 +49,14 @@ def decode(topic: str, payload: bytes) -> Record:
         content = _whole.decode(payload)
         known = msgspec.convert(content, _In)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise DecodeError(f"no audit record: {error}") from None
+        raise DecodeError(f"not an audit record: {error}") from None
     if not _ID.fullmatch(known.id):
-        raise DecodeError("no audit record: id is not 32 hex digits")
+        raise DecodeError("not an audit record: id is not 32 hex digits")
     for name, text in (("event", known.event), ("by", known.by or "")):
         if len(text) > LONGEST_NAME or "\0" in text:
-            raise DecodeError(f"no audit record: {name} is longer than {LONGEST_NAME} characters, or holds NUL")
+            raise DecodeError(f"not an audit record: {name} is longer than {LONGEST_NAME} characters, or holds NUL")
     if not 0 <= known.ts < LATEST_MS:
-        raise DecodeError("no audit record: ts is no time in milliseconds")
+        raise DecodeError("not an audit record: ts is not a time in milliseconds")
     publisher, numbers, _ = sequence.numbers(content.get("p"), content.get("n"), content.get("m"), 1)
     rest = {name: value for name, value in content.items() if name not in _OWN}
     detail = msgspec.json.encode(_clean(rest)).decode()
@@ -71,7 +71,7 @@ def _clean(value: Any, left: int = _DEEPEST) -> Any:
     if not isinstance(value, list | dict):
         return value
     if not left:
-        raise DecodeError(f"no audit record: it is nested deeper than {_DEEPEST} levels")
+        raise DecodeError(f"not an audit record: it is nested deeper than {_DEEPEST} levels")
     if isinstance(value, list):
         return [_clean(one, left - 1) for one in value]
     return {_clean(name): _clean(one, left - 1) for name, one in value.items()}

@@ -196,7 +196,7 @@ def times(payload: bytes) -> list[int]:
     try:
         message = _times_decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise DecodeError(f"no device message: {error}") from None
+        raise DecodeError(f"not a device message: {error}") from None
     return [message.t.get(tag, message.ts) for tag in message.v]
 
 
@@ -210,7 +210,7 @@ def decode_status(payload: bytes) -> Status:
     try:
         return _status_decoder.decode(payload)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise DecodeError(f"no state of a device: {error}") from None
+        raise DecodeError(f"not a state of a device: {error}") from None
 
 
 def _tag_message(topic: str, message: _In, value: Value) -> Message:

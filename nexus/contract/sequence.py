@@ -39,7 +39,7 @@ def numbers(publisher: object, first: object, last: object, readings: int) -> Nu
         return UNNUMBERED
     if last is None:
         last = first
-    if (  # by class: true is no number, and this is a hot path
+    if (  # by class: true is not a number, and this is a hot path
         first.__class__ is int
         and last.__class__ is int
         and first > 0

@@ -96,7 +96,7 @@ class Connection:
         of how many messages each is.
 
         What is larger than the broker takes is not sent, and `done` gets PACKET_TOO_LARGE. Raises MqttError; ValueError
-        for what is no topic, and then sends none.
+        for what is not a topic, and then sends none.
         """
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
@@ -114,7 +114,7 @@ class Connection:
         self, topic: str, payload: bytes, *, urgent: bool = False, **options: Unpack[Options]
     ) -> asyncio.Future[int]:
         """Sends with QoS 1, when there is room (some is for `urgent` ones only); gives the PUBACK's reason code when it
-        comes, or MqttError if the connection is lost first. Raises MqttError; ValueError for what is no topic.
+        comes, or MqttError if the connection is lost first. Raises MqttError; ValueError for what is not a topic.
         """
         await self.has_quota(1 - self._sending.reserved if urgent else 1)
         acknowledged: asyncio.Future[int] = self._loop.create_future()
@@ -149,7 +149,7 @@ class Connection:
     async def unsubscribe(self, topic_filter: str) -> None:
         """Ends a subscription; the broker sends nothing more for it."""
         if not topics.is_filter(topic_filter):
-            raise ValueError(f"{topic_filter!r} is no topic filter")
+            raise ValueError(f"{topic_filter!r} is not a topic filter")
         await self._ask(UnsubAckPacket, lambda packet_id: UnsubscribePacket(packet_id, [topic_filter]))
 
     def pause(self) -> None:
@@ -248,7 +248,7 @@ class Connection:
         topic = packet.topic
         if "+" in topic or "#" in topic or "\0" in topic:
             self._receiving.release(packet_id or 0)
-            self._refuse(packet_id, f"a message on {topic[:100]!r}, which is no topic")
+            self._refuse(packet_id, f"a message on {topic[:100]!r}, which is not a topic")
         elif self._on_message is not None:
             try:
                 self._on_message(self, packet)

@@ -43,7 +43,7 @@ class Writer:
     ) -> tuple[bytes, list[int]]:
         """The packets of topics and payloads, but for those larger than `largest`, whose ids it gives.
 
-        Raises ValueError for what is no topic.
+        Raises ValueError for what is not a topic.
         """
         is_plain = not options or all(value in (None, 0) for value in options.values())
         parts: list[bytes] = []
@@ -75,7 +75,7 @@ class Writer:
         except UnicodeEncodeError:  # a lone surrogate
             name = b""
         if not 0 < len(name) < 65_536 or not is_topic(topic):
-            raise ValueError(f"{topic[:100]!r} is no topic to publish on")
+            raise ValueError(f"{topic[:100]!r} is not a topic to publish on")
         if len(self._topics) >= _MOST_TOPICS:
             self._topics.clear()
         self._topics[topic] = name = len(name).to_bytes(2, "big") + name

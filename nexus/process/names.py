@@ -36,5 +36,5 @@ def unknown(environment: Mapping[str, str]) -> dict[str, str]:
 def warn(environment: Mapping[str, str]) -> None:
     """Logs a warning for each."""
     for name, near in unknown(environment).items():
-        said = f"{name} is no setting, and nothing reads it" + (f": did you mean {near}?" if near else "")
+        said = f"{name} is not a setting, and nothing reads it" + (f": did you mean {near}?" if near else "")
         log.get("settings").warning(said)

@@ -30,7 +30,7 @@ async def send(connection: mqtt.Connection, message: mqtt.Message, payload: byte
         reason = mqtt.reason(code) if code >= mqtt.REFUSED else None
     except TimeoutError:
         reason = "the broker did not acknowledge it in time"
-    except (mqtt.MqttError, ValueError) as error:  # ValueError: it is no topic to publish on
+    except (mqtt.MqttError, ValueError) as error:  # ValueError: it is not a topic to publish on
         reason = str(error)
     if reason is not None:
         log.get("command").warning("the answer could not be sent", topic=to, reason=reason)

@@ -98,12 +98,12 @@ def _strange(folder: Path) -> None:
 
 
 STRANGE = {
-    "pipe.yaml": "is no ordinary file",
-    "device.yaml": "is no ordinary file",
+    "pipe.yaml": "is not an ordinary file",
+    "device.yaml": "is not an ordinary file",
     "dangling.yaml": "which is not there",
     "loop.yaml": "cannot be read",
-    "folder.yaml": "is no ordinary file",
-    "socket.yaml": "is no ordinary file",
+    "folder.yaml": "is not an ordinary file",
+    "socket.yaml": "is not an ordinary file",
 }
 
 

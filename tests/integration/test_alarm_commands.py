@@ -82,10 +82,10 @@ def test_an_alarm_is_listed_acknowledged_shelved_and_in_the_journal(
     [
         (("shelve", HIGH, "--for", "8 days", "--by", "anna"), "is not a duration"),
         (("shelve", HIGH, "--for", "8d", "--by", "anna"), "seconds"),
-        (("ack", "plant/#", "--by", "anna"), "is no alarm"),
+        (("ack", "plant/#", "--by", "anna"), "is not an alarm"),
         (("ack", HIGH, "--by", "a" * 300), "by"),
         (("ack", HIGH, "--by", "anna", "--reason", "a\nb"), "cannot be printed"),
-        (("journal", "--from", "yesterday"), "is no time"),
+        (("journal", "--from", "yesterday"), "is not a time"),
     ],
 )
 def test_bad_usage_is_said_and_asks_nobody(terminal: Terminal, arguments: tuple[str, ...], said: str) -> None:

@@ -245,7 +245,7 @@ def test_csv_files_become_device_files(tool: Tool, tmp_path: Path) -> None:
     (tmp_path / "bad.csv").write_text("Tag Name,Address,Data Type\nx,9,Float\ny,400001,Blob\n")
     code, text = tool("import", str(tmp_path / "bad.csv"))
     assert code == 2
-    assert "bad.csv:2: address '9' is no Modbus address" in text
+    assert "bad.csv:2: address '9' is not a Modbus address" in text
     assert "bad.csv:3: data type 'blob'" in text
 
 
@@ -258,7 +258,7 @@ def test_csv_files_become_device_files(tool: Tool, tmp_path: Path) -> None:
         ),
         ("x,holding:99:int16,,", "2: device imported, tag x: address 'holding:99:int16': Modicon"),
         ("x,holding:40001:int16,,0", "2: device imported, tag x: scale: a scale of 0"),
-        ('x,holding:40001:int16,,"1, writable: true"', "2: scale '1, writable: true' is no number"),
+        ('x,holding:40001:int16,,"1, writable: true"', "2: scale '1, writable: true' is not a number"),
         ('x,"holding:40001:int16\n",°C,', None),
         ("$x,holding:40001:int16,°C,", None),
     ],

@@ -95,7 +95,7 @@ def changed(**keys: object) -> bytes:
     ],
 )
 def test_anything_else_is_refused(payload: bytes) -> None:
-    with pytest.raises(DecodeError, match="no alarm"):
+    with pytest.raises(DecodeError, match="not an alarm"):
         alarm.decode(MESSAGE.topic, payload)
 
 

@@ -113,7 +113,7 @@ def test_what_is_done_before_it_was_written_is_not_written() -> None:
     assert update.done == list(range(400, 500)), "what stays on disk is published once more, and is harmless"
 
 
-@pytest.mark.parametrize("content", [b"this is no database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
+@pytest.mark.parametrize("content", [b"this is not a database" * 100, b"SQLite format 3\0" + b"\xff" * 5000])
 async def test_a_damaged_file_is_put_aside(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "alarms-0.db").write_bytes(content)
     written = records(tmp_path)

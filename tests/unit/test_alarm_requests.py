@@ -84,7 +84,7 @@ async def test_a_request_is_done_answered_and_recorded() -> None:
         (message(b"no JSON"), "not JSON"),
         (message(topic="ack/plant/plc/t/low"), "no such alarm"),
         (message(topic="ack/plant/plc/lost"), "no such alarm"),
-        (message(topic="ack/plant/other/t/high"), "nobody evaluates"),
+        (message(topic="ack/plant/other/t/high"), "no gateway evaluates"),
     ],
 )
 async def test_a_refused_request_is_answered_and_recorded_too(asked: Any, said: str) -> None:

@@ -54,13 +54,13 @@ def test_texts_that_the_database_cannot_hold_are_made_ones_that_it_can() -> None
     ],
 )
 def test_what_is_no_record_is_refused(other: dict[str, object]) -> None:
-    with pytest.raises(DecodeError, match="no audit record"):
+    with pytest.raises(DecodeError, match="not an audit record"):
         audit.decode("audit/a/b", payload(**other))
 
 
 def test_what_is_not_even_json_is_refused() -> None:
     for text in (b"", b"[]", b"{", b"[" * 100_000, b"\xff"):
-        with pytest.raises(DecodeError, match="no audit record"):
+        with pytest.raises(DecodeError, match="not an audit record"):
             audit.decode("audit/a/b", text)
 
 
@@ -75,5 +75,5 @@ def test_what_the_gateway_encodes_is_what_is_read() -> None:
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 def test_a_record_that_is_nested_too_deep_is_bad_input(depth: int, opening: str, closing: str) -> None:
     text = payload().decode()[:-1] + ',"x":' + opening * depth + "1" + closing * depth + "}"
-    with pytest.raises(DecodeError, match="no audit record"):
+    with pytest.raises(DecodeError, match="not an audit record"):
         audit.decode("audit/a/b", text.encode())

@@ -283,7 +283,7 @@ def test_all_faults_are_shown_with_their_places(tmp_path: Path) -> None:
         (device("{name: a/b, address: 'coil:1'}"), "plant.yaml:7: device plc, tag a/b: the tag's name contains '/'"),
         (device("{name: t, address: 'coil:1', scale: 0}"), "plant.yaml:7: device plc, tag t: scale: a scale of 0"),
         (device("{name: t, address: 'coil:1', deadbnd: 1}"), "plant.yaml:7: device plc, tag t: unknown key 'deadbnd'"),
-        (device("temperature"), "plant.yaml:6: device plc: 'temperature' is no tag"),
+        (device("temperature"), "plant.yaml:6: device plc: 'temperature' is not a tag"),
         (
             device("{name: t, address: 'coil:1'}\n      - {name: t, address: 'coil:2'}"),
             "plant.yaml:8: device plc, tag t: two tags are on the topic dev/plc/t: rename one",
@@ -385,7 +385,7 @@ def test_an_interval_that_the_line_cannot_keep_is_refused(tmp_path: Path) -> Non
 def test_a_serial_port_is_a_device_of_this_machine(tmp_path: Path, port: str) -> None:
     file = tmp_path / "plant.yaml"
     file.write_text(SLOW_LINE.format(first="5s").replace("/dev/ttyS0", port, 1))
-    with pytest.raises(ConfigError, match="no serial port: write its path, like /dev/ttyUSB0"):
+    with pytest.raises(ConfigError, match="not a serial port: write its path, like /dev/ttyUSB0"):
         config.load(file)
 
 
@@ -405,9 +405,9 @@ def test_a_pause_between_requests_counts_too(tmp_path: Path) -> None:
         ("max_silence: 1m", "max_silence needs on_change or deadband"),
         ("min: 1", "add `writable: true`"),
         ("writable: true, min: 2, max: 1", "min is greater than max"),
-        ("deadband: wide", "'wide' is no deadband"),
-        ("deadband: -1", "-1 is no deadband"),
-        ("deadband: 100%", "'100%' is no deadband: .* a share below 100%"),
+        ("deadband: wide", "'wide' is not a deadband"),
+        ("deadband: -1", "-1 is not a deadband"),
+        ("deadband: 100%", "'100%' is not a deadband: .* a share below 100%"),
     ],
 )
 def test_tag_keys_that_make_no_sense_are_refused(tmp_path: Path, keys: str, said: str) -> None:
@@ -429,11 +429,11 @@ def test_tag_keys_that_make_no_sense_are_refused(tmp_path: Path, keys: str, said
         ),
         (
             'protocol: opcua, endpoint: "opc.tcp://[plc/press", tags: [{name: x, address: "i=1"}]',
-            "endpoint: '[plc' is no host",
+            "endpoint: '[plc' is not a host",
         ),
         (
             'protocol: opcua, endpoint: "opc.tcp://plc..lan:4840", tags: [{name: x, address: "i=1"}]',
-            "endpoint: 'plc..lan' is no host",
+            "endpoint: 'plc..lan' is not a host",
         ),
         (
             'protocol: opcua, endpoint: "opc.tcp://plc", tags: [{name: x, address: Force}]',

@@ -120,7 +120,7 @@ def test_what_cannot_be_read_is_said(rule: dict[str, Any], payload: bytes, said:
         ({"topic": "a/b+", "decoder": "plain"}, "not an MQTT filter"),
         ({"topic": "a", "decoder": "plain", "value": "v"}, "only the decoder json"),
         ({"topic": "a", "decoder": "json"}, "either value or values"),
-        ({"topic": "a", "decoder": "json", "value": "a["}, "no JMESPath"),
+        ({"topic": "a", "decoder": "json", "value": "a["}, "is not JMESPath"),
         ({"topic": "a", "decoder": "xml"}, "'nexus', 'plain' or 'json'"),
         ({"topic": "a", "decoder": "json", "vlaue": "v"}, "vlaue"),
     ],

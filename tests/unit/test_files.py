@@ -48,7 +48,7 @@ def test_no_name_leads_out_of_the_folder(tmp_path: Path, name: str) -> None:
     (tmp_path / "in/x.yaml").write_text(PLC)
     before = sorted(tmp_path.rglob("*"))
     for change in (PLC, None):
-        with pytest.raises(FilesError, match="is no name for a device file"):
+        with pytest.raises(FilesError, match="is not a name for a device file"):
             Folder(tmp_path / "in").replace({name: change})
     with pytest.raises(FilesError, match="the one file"):
         Folder(tmp_path / "in/x.yaml").replace({"y.yaml": PLC})

@@ -155,8 +155,8 @@ def test_an_event_of_an_alarm_is_a_record_with_a_receipt() -> None:
     [
         (event(NOW + 7_200_000), "more than an hour ahead"),
         (event(NOW).replace(b'"x"', b'"y"'), "not those of its topic"),
-        (b"{}", "no alarm"),
-        (b"[" * 50_000, "no alarm"),
+        (b"{}", "not an alarm"),
+        (b"[" * 50_000, "not an alarm"),
     ],
 )
 def test_what_is_no_event_of_its_alarm_is_a_reject(payload: bytes, reason: str) -> None:

@@ -199,13 +199,13 @@ def test_what_cannot_be_written_is_not_writable(text: str, remedy: str) -> None:
     [
         ("http://192.168.1.10", "is a URL"),
         ("127.0.0.1:15502", "write `host: 127.0.0.1` and `port: 15502`"),
-        ("192.168.1.999", "is no IP address"),
+        ("192.168.1.999", "is not an IP address"),
         ("[::1]", "without brackets"),
-        ("192.168.1", "is no IP address"),
-        ("plc 1", "is no host"),
-        ("", "is no host"),
-        ("plc..lan", "is no host"),
-        ("-plc", "is no host"),
+        ("192.168.1", "is not an IP address"),
+        ("plc 1", "is not a host"),
+        ("", "is not a host"),
+        ("plc..lan", "is not a host"),
+        ("-plc", "is not a host"),
     ],
 )
 @pytest.mark.parametrize("model", [Settings, RtuTcpSettings, S7Settings])

@@ -65,5 +65,5 @@ def test_what_is_larger_than_the_broker_takes_is_left_out_of_the_rest(sizes: lis
 def test_what_is_no_topic_is_refused_each_time(topic: str) -> None:
     writer = Writer()
     for _ in range(2):
-        with pytest.raises(ValueError, match="no topic to publish on"):
+        with pytest.raises(ValueError, match="not a topic to publish on"):
             writer.publish([("dev/plc", b""), (topic, b"")], [1, 2], LARGEST)

@@ -71,7 +71,7 @@ def test_a_text_of_a_server_that_knows_no_utf_8_is_latin_1(make: Callable[[str],
 def test_an_array_of_nothing_takes_no_time_and_no_memory() -> None:
     """Twenty bytes that would become two thousand million elements."""
     hostile = bytes([0x80]) + struct.pack("<i", 2**31 - 1)
-    with pytest.raises(ua.UaError, match="times nothing"):
+    with pytest.raises(ua.UaError, match="nulls"):
         ua_binary.variant_from_binary(ua.utils.Buffer(hostile))
     assert ua_binary.variant_from_binary(ua.utils.Buffer(bytes([0x80]) + struct.pack("<i", 0))).Value == []
 

@@ -85,7 +85,7 @@ def test_numbers_and_times_beyond_all_measure_cost_only_themselves() -> None:
     assert [row[0] for row in rows] == ["dev/x/a"]
     assert sorted(tag for tag, _ in refused) == ["b", "c", "d"]
     assert encoded(decode("dev/x", b'{"ts":%s,"v":{"a":1}}' % (b"9" * 400)))[2] == [
-        ("a", "ts is no time in milliseconds")
+        ("a", "ts is not a time in milliseconds")
     ]
     rows, _, refused = encoded(Message("dev/x", NOW, {"a": 1.0, "b": 10**400}))
     assert ([row[0] for row in rows], [tag for tag, _ in refused]) == (["dev/x/a"], ["b"])

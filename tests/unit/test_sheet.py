@@ -179,7 +179,7 @@ def test_a_devices_keys_may_stand_in_any_of_its_rows(tmp_path: Path) -> None:
         ("device.breaker,device.breaker.failures", ["1,2"], "device.breaker.failures stands beside a column"),
         ('"device.x: {"', ["1"], "names no key"),
         ("device.protocol", ["profinet"], "2: device a: unknown protocol 'profinet'"),
-        ("scale", ['"0,5"'], "2: scale '0,5' is no number"),
+        ("scale", ['"0,5"'], "2: scale '0,5' is not a number"),
     ],
 )
 def test_what_is_wrong_in_a_sheet_is_said_with_its_row(header: str, rows: list[str], said: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from nexus.process.duration import Seconds
 def _port(text: str) -> str:
     """A URL would have the serial library connect to hosts, or write files."""
     if not text.startswith("/dev/") or ".." in text.split("/"):
-        raise ValueError(f"{text!r} is no serial port: write its path, like /dev/ttyUSB0")
+        raise ValueError(f"{text!r} is not a serial port: write its path, like /dev/ttyUSB0")
     return text
 
 

@@ -24,7 +24,7 @@ class _Nothing:
 
     def unpack_array(self, _: Any, length: int) -> tuple[()]:
         if length > 0:
-            raise UaStructParsingError(f"an array of {length} times nothing")
+            raise UaStructParsingError(f"an array of {length} nulls")
         return ()
 
 

@@ -133,7 +133,7 @@ def check_trust(server: x509.Certificate, security: Security, endpoint: str) -> 
         return
     if not themselves:
         for _, issuer in vouching:
-            _check_dates(issuer, f"the certificate of who issued the server's ({issuer.subject.rfc4514_string()})")
+            _check_dates(issuer, f"the certificate of the server's issuer ({issuer.subject.rfc4514_string()})")
     _check_names(server, security, endpoint)
 
 

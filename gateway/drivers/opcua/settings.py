@@ -19,7 +19,7 @@ def _reachable(endpoint: str) -> str:
     """Raises ValueError for a host or a port that cannot be."""
     place = endpoint.removeprefix("opc.tcp://").partition("/")[0]
     if not (match := _PLACE.fullmatch(place)):
-        raise ValueError(f"{place!r} is no host and port: write opc.tcp://plc1:4840 or opc.tcp://[2001:db8::7]:4840")
+        raise ValueError(f"{place!r} is not a host and port: write opc.tcp://plc1:4840 or opc.tcp://[2001:db8::7]:4840")
     host.checked(match[1] or match[2])
     if match[3] and not 1 <= int(match[3]) <= 65_535:
         raise ValueError(f"ports are 1 to 65535, not {match[3]}")
@@ -49,14 +49,14 @@ class Settings(BaseModel):
     @model_validator(mode="after")
     def _login(self) -> "Settings":
         if self.password is not None and self.password_file is not None:
-            raise ValueError("password and password_file are two answers to one question: give one")
+            raise ValueError("give either password or password_file, not both")
         if self.password_file is not None:
             if not self.password_file.is_file():
                 raise ValueError(f"password_file: there is no file {self.password_file}")
             with suppress(OSError):  # a file that perhaps only the gateway can read
                 secret_files.password(self.password_file)
         if self.username is None and (self.password is not None or self.password_file is not None):
-            raise ValueError("password: whose? give `username` too")
+            raise ValueError("password needs a `username`")
         if self.username is not None and self.security.policy == "None" and not self.insecure_password:
             raise ValueError(
                 "username: without `security` anybody on the way can read the password; choose a policy, or say "

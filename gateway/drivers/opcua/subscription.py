@@ -183,7 +183,7 @@ class Subscription:
 
     def _on_unreadable(self, error: Exception) -> None:
         self._oversized = isinstance(error, UaStructParsingError)
-        self._lost = f"what the server told cannot be read: {error!s:.200}"
+        self._lost = f"a report of the server cannot be decoded: {error!s:.200}"
         self._told.set()
 
     async def _on_lost(self, error: Exception) -> None:
