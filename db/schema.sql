@@ -480,8 +480,10 @@ CREATE TABLE rule_publishers (
     rule_group text NOT NULL,
     publisher text NOT NULL,
     last bigint NOT NULL,
+    offered boolean NOT NULL DEFAULT false,
     PRIMARY KEY (rule_group)
 );
+COMMENT ON COLUMN rule_publishers.offered IS 'Whether ingesters ever offered receipts, with `NEXUS_RECEIPTS=auto`';
 COMMENT ON TABLE rule_publishers IS 'The name by which each group of rules numbers its messages, and the last number';
 GRANT INSERT, SELECT, UPDATE ON rule_publishers TO nexus_rules;
 

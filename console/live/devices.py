@@ -73,8 +73,8 @@ def device_state(retained: Retained, path: str, away: str | None) -> DeviceState
         breaker,
         None if description is None else description.gateway,
         None if description is None else len(description.tags) + description.left_out,
-        None if description is None else description.endpoint,
-        None if description is None else description.interval,
+        None if description is None else description.endpoint or None,
+        None if description is None else description.interval or None,
     )
 
 

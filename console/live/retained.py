@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from nexus.contract import codec, topic
 from nexus.contract.codec import Status
-from nexus.contract.description import Description, TagDescription, decode_description
+from nexus.contract.description import RULES, Description, TagDescription, decode_description
 from nexus.contract.gateway_state import GatewayState, decode_gateway_state
 from nexus.contract.presence import Presence, decode_presence
 
@@ -56,7 +56,7 @@ class Retained:
 
     def gateway_runs(self, path: str) -> bool | None:
         """Whether the gateway that describes a device runs; None if no description names one."""
-        if (description := self.descriptions.get(path)) is None:
+        if (description := self.descriptions.get(path)) is None or description.protocol == RULES:
             return None
         if description.group is None:  # an older gateway's: any of that name
             return any(one.online for one in self._by_name.get(description.gateway, ()))

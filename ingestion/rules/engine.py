@@ -4,6 +4,7 @@ Pure, except that a fault of one rule is contained: it costs neither the others,
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -18,6 +19,13 @@ from nexus.contract.reading import Quality, Reading
 from nexus.process import guard
 
 Key = tuple[str, str]  # tag and name of an alarm
+
+
+class Part(NamedTuple):
+    """What a message has for one rule."""
+
+    path: str
+    readings: list[Reading]
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -46,8 +54,10 @@ class Engine:
         self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], words: Sequence[AlarmMessage]
     ) -> None:
         self._update = Update()
-        self._measured = self._size = 0  # messages of the update, and their bytes, as far as they were counted
+        self._measured = self._size = 0  # messages of the update as far as they were counted; bytes of the update
         self._changed: set[str] = set()  # paths of rules whose state is to be stored
+        self._sizes: dict[str, int] = {}  # of states, as they were stored last
+        self._clock = 0  # of the rule that was evaluated last
         self._rules: dict[str, Evaluation] = {}
         self._inputs: dict[str, list[tuple[Evaluation, str, str]]] = {}  # by topic: tag in the message, or "", and name
         self._words: dict[str, AlarmMessage] = {}
@@ -61,7 +71,8 @@ class Engine:
                 self._words[word.topic] = _word(*found, word.record, word.event)
                 records[word.device][word.tag, word.name] = word.record
         paths = {rule.path for rule in rules}
-        self._left = {path: state for path, state in kept.items() if path not in paths and state.clock}
+        self.former = sorted(kept.keys() - paths)
+        self._left = [(path, kept[path]) for path in self.former if kept[path].clock]
         for rule in rules:
             kept_of_rule = kept.get(rule.path) or RuleState()
             self._add(rule, Evaluation(rule, lateness_ms, kept_of_rule, records[rule.path]))
@@ -87,9 +98,9 @@ class Engine:
         return list(self._words.values())
 
     @property
-    def due(self) -> int | None:
-        """When something ends without an input."""
-        return min((due for one in self._rules.values() if (due := one.due) is not None), default=None)
+    def clock(self) -> int:
+        """The moment up to which what comes has been evaluated, as far as one can tell."""
+        return self._clock
 
     @property
     def ignored(self) -> dict[Ignored, int]:
@@ -108,46 +119,59 @@ class Engine:
             found.append(f"alarm {f'{tag}/{name}' if tag else name} cannot be evaluated: {why}")
         return found
 
+    def refused(self, path: str) -> list[str]:
+        """Which inputs of a rule are not evaluated now, because of their times."""
+        one = self._rules[path]
+        topics = {each.name: each.topic for each in one.rule.inputs}
+        return [
+            f"input {name} is ignored, its last value is {why}: set the clock of what publishes {topics[name]}, or ours"
+            for name, why in one.refused.items()
+        ]
+
     def begin(self, now: int) -> None:
         """The first moment."""
         for word in self._gone:
             self._remove(word, now)
         for one in self._rules.values():
             self._note(one, one.begin(now))
-        for path, kept in self._left.items():  # else it would go on from that, were the rule to come back
+        for path, kept in self._left:  # else it would go on from that, were the rule to come back
             self._update.states[path] = encode_state(RuleState(totals=kept.totals))
 
     def is_input(self, name: str) -> bool:
         """Whether messages on this topic have inputs."""
         return name in self._inputs
 
-    def take(self, name: str, payload: bytes, now: int) -> list[int]:
-        """A message with readings; gives the times of those that are inputs. Raises DecodeError."""
+    def parts(self, name: str, payload: bytes) -> list[Part]:
+        """What a message has for each rule, to be taken one after the other. Raises DecodeError."""
         message = codec.decode(name, payload)
-        values, found = message.values, list[int]()
+        values = message.values
         by_rule: dict[str, list[Reading]] = {}
         for one, tag, alias in self._inputs.get(name, ()):
             if tag in values:
                 time = message.times.get(tag, message.time)
                 quality = message.qualities.get(tag, Quality.GOOD)
                 by_rule.setdefault(one.rule.path, []).append(Reading(alias, time, values[tag], quality))
-                found.append(time)
-        for path, readings in by_rule.items():
-            guard.call("message", self._take, self._rules[path], readings, now)
-        return found
+        return [Part(path, readings) for path, readings in by_rule.items()]
+
+    def take(self, part: Part, now: int) -> None:
+        """Evaluates it; a fault is contained."""
+        guard.call("message", self._take, self._rules[part.path], part.readings, now)
 
     def _take(self, one: Evaluation, readings: list[Reading], now: int) -> None:
         outcome = Outcome()
         try:
             one.take(readings, now, outcome)
         finally:
+            self._clock = one.kept.clock
             self._note(one, outcome)
 
-    def tick(self, now: int) -> None:
-        """Ends what is due."""
-        for one in self._rules.values():
-            if (due := one.due) is not None and due <= now:
-                guard.call("timer", self._tick, one, now)
+    def due(self, now: int) -> list[str]:
+        """Paths of the rules to `tick`."""
+        return [path for path, one in self._rules.items() if (due := one.due) is not None and due <= now]
+
+    def tick(self, path: str, now: int) -> None:
+        """Ends what is due of a rule; a fault is contained."""
+        guard.call("timer", self._tick, self._rules[path], now)
 
     def _tick(self, one: Evaluation, now: int) -> None:
         outcome = Outcome()
@@ -175,7 +199,7 @@ class Engine:
 
     @property
     def pending(self) -> tuple[int, int]:
-        """How many messages, and bytes of them, wait for `drain`."""
+        """How many messages wait for `drain`, and about how many bytes of them and of states."""
         said = self._update.said
         self._size += sum(len(one.payload) for one in said[self._measured :])
         self._measured = len(said)
@@ -185,13 +209,17 @@ class Engine:
         """What has changed since the last time."""
         update, self._update = self._update, Update()
         self._measured = self._size = 0
-        update.states |= {path: encode_state(self._rules[path].kept) for path in self._changed}
+        states = {path: encode_state(self._rules[path].kept) for path in self._changed}
+        self._sizes |= {path: len(state) for path, state in states.items()}
         self._changed.clear()
+        update.states |= states
         return update
 
     def _note(self, one: Evaluation, outcome: Outcome) -> None:
         rule, said = one.rule, self._update.said
-        self._changed.add(rule.path)
+        if rule.path not in self._changed:
+            self._changed.add(rule.path)
+            self._size += self._sizes.get(rule.path, 0)
         units = rule.units if outcome.readings else {}
         for reading in outcome.readings:
             said.append(Said(topic.tag(rule.path, reading.tag), codec.encode_tag(reading, units.get(reading.tag))))

@@ -4,7 +4,9 @@ Its clock is the time of the newest input, and goes on with timers. It never goe
 counts as if it came now, and rewrites nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from math import ceil, inf
 from typing import Literal
 
 import msgspec
@@ -20,6 +22,8 @@ from nexus.contract.totals import Kept
 from nexus.readings.calculation import Calculation
 from nexus.readings.report import Changes
 
+LONGEST_TEXT = 32_768  # characters of an input; what is longer is bad: each tag that follows from it has it again
+TOTALS_MS = 10_000  # after so long without an input totals go on by themselves
 _MOST_TIMERS = 10_000  # that end one after the other before anything else is done
 
 Ignored = Literal["older", "late", "ahead"]
@@ -62,22 +66,32 @@ class Outcome(msgspec.Struct):
 class Evaluation:
     """Goes on from what was `kept`, and from the alarms' `records`.
 
-    `ignored` counts inputs that were not evaluated. `errors` says which alarms, and `faults` which tags, have no result
-    now, and why.
+    `ignored` counts inputs that were not evaluated, and `refused` says of which the last value was not, because of its
+    time. `errors` says which alarms, and `faults` which tags, have no result now, and why.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, kept: RuleState, records: Mapping[Key, Record]) -> None:
         self.rule, self.kept = rule, kept
         self.ignored: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0}
+        self.refused: dict[str, str] = {}
         self._lateness = lateness_ms
         names, tags = {one.name for one in rule.inputs}, {tag.name for tag in rule.derived}
         kept.inputs = {name: sample for name, sample in kept.inputs.items() if name in names}
         kept.made = {tag: sample for tag, sample in kept.made.items() if tag in tags}
-        self._calculation = Calculation(rule.derived, kept.totals)
         self._alarms = DeviceAlarms(rule.alarms, records)
         self._changes = Changes({tag.name: tag.report for tag in rule.derived if tag.report is not None})
         self._stale = {one.name: int(one.stale * 1000) for one in rule.inputs if one.stale is not None}
+        self._calculation = self._calculated_anew()
+        # When, by the clock: an input is stale, a tag has to be said again, a total goes on.
         self._ends = {name: kept.inputs[name][0] + stale for name, stale in self._stale.items() if name in kept.inputs}
+        self._repeats: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._silences = {
+            tag.name: ceil(tag.report.max_silence * 1000)
+            for tag in rule.derived
+            if tag.report is not None and tag.report.max_silence is not None
+        }
+        self._totals = frozenset(tag.name for tag in rule.derived if tag.kind in ("total", "runtime"))
 
     @property
     def errors(self) -> Mapping[Key, str]:
@@ -94,11 +108,16 @@ class Evaluation:
 
     @property
     def due(self) -> int | None:
-        """When something ends without an input."""
-        ends = min(self._ends.values(), default=None)
-        if ends is None or self._alarms.due is None:
-            return self._alarms.due if ends is None else ends
-        return min(ends, self._alarms.due)
+        """When something ends, or goes on, without an input."""
+        times = self._end, min(self._counts.values(), default=None)
+        return min((time for time in times if time is not None), default=None)
+
+    @property
+    def _end(self) -> int | None:
+        """Likewise, but for totals, which may go on at any time."""
+        every = (self._ends, self._repeats)
+        times = [*(min(dues.values(), default=None) for dues in every), self._alarms.due]
+        return min((time for time in times if time is not None), default=None)
 
     def begin(self, now: int) -> Outcome:
         """The first moment: goes on where it was left, and what follows from that."""
@@ -111,7 +130,9 @@ class Evaluation:
         inputs = [Reading(name, *sample) for name, sample in kept.inputs.items() if name not in silent]
         inputs += [Reading(name, kept.inputs[name][0], None, Quality.BAD) for name in silent]
         made = [Reading(tag, *sample) for tag, sample in kept.made.items()]
-        self._calculation.resume(inputs, made)
+        self._calculation.resume(_at(inputs, kept.clock), made)
+        self._plan(made)
+        self._repeats = {one.tag: one.time + self._silences[one.tag] for one in made if one.tag in self._silences}
         return Outcome([], self._alarms.tick(kept.clock) + self._alarms.read(inputs + made, kept.clock))
 
     def take(self, readings: Sequence[Reading], now: int, outcome: Outcome | None = None) -> Outcome:
@@ -135,36 +156,47 @@ class Evaluation:
         return outcome
 
     def tick(self, now: int, outcome: Outcome | None = None) -> Outcome:
-        """Ends what is due until then, each at its own time. Adds to an `outcome` that is given, as `take` does."""
+        """Ends what is due until then, each at its own time; totals go on. Adds to an `outcome`, as `take` does."""
         outcome = Outcome() if outcome is None else outcome
         for _ in range(_MOST_TIMERS):
             if (due := self.due) is None or due > now:
                 break
-            self._advance(due)
-            silent = [name for name, end in self._ends.items() if end <= due]
-            for name in silent:
-                del self._ends[name]
-            if silent:
-                self._evaluate([Reading(name, due, None, Quality.BAD) for name in silent], outcome)
-            else:
-                outcome.changes += self._alarms.tick(self.kept.clock)
+            end = self._end
+            self._advance(now if end is None else min(now, end))
+            self._go_on(outcome)
         return outcome
 
+    def _go_on(self, outcome: Outcome) -> None:
+        """Does what is due now; totals count until the moment from which an input is stale."""
+        clock = self.kept.clock
+        silent, repeated, counted = (_due(dues, clock) for dues in (self._ends, self._repeats, self._counts))
+        if repeated or counted or (silent and self._totals):
+            made = self._calculation.tick(repeated, clock)
+            self._plan(made)
+            self._note([], [one for one in made if one.tag in repeated or not self._is_as_before(one)], outcome)
+        if silent:
+            self._evaluate([Reading(name, clock, None, Quality.BAD) for name in silent], outcome)
+        outcome.changes += self._alarms.tick(clock)
+
     def ask(self, tag: str, name: str, request: Request, now: int) -> Change:
-        """Does what a person asks of an alarm, by the wall clock. Raises RequestError."""
+        """Does what a person asks of an alarm, now or at the present time of the rule's clock. Raises RequestError."""
         return self._alarms.ask(tag, name, request, max(now, self.kept.clock))
 
     def _is_usable(self, reading: Reading, now: int) -> bool:
         last = self.kept.inputs.get(reading.tag)
         if last is not None and reading.time <= last[0] <= now + self._lateness:
-            why: Ignored = "older"
-        elif reading.time < self.kept.clock - self._lateness:
-            why = "late"
-        elif reading.time > now + self._lateness:
-            why = "ahead"
-        else:
+            self.ignored["older"] += 1
+            return False
+        behind, ahead = self.kept.clock - reading.time, reading.time - now
+        if max(behind, ahead) <= self._lateness:
+            self.refused.pop(reading.tag, None)
             return True
-        self.ignored[why] += 1
+        self.ignored["late" if behind > ahead else "ahead"] += 1
+        self.refused[reading.tag] = (
+            f"{behind / 1000:,.0f} s older than the rule's newest input"
+            if behind > ahead
+            else f"{ahead / 1000:,.0f} s ahead of this machine's clock"
+        )
         return False
 
     def _advance(self, time: int) -> None:
@@ -172,21 +204,68 @@ class Evaluation:
 
     def _set_back(self, now: int) -> None:
         """Our clock was ahead once, and was set right: waiting for that moment would take for ever."""
-        if self.kept.clock > now + self._lateness:
-            self.kept.clock = now
+        kept = self.kept
+        if kept.clock <= now + self._lateness:
+            return
+        kept.clock = now
+        kept.made = {tag: (min(time, now), value, quality) for tag, (time, value, quality) in kept.made.items()}
+        self._ends = {name: min(end, now + self._stale[name]) for name, end in self._ends.items()}
+        self._repeats = {tag: min(due, now + self._silences[tag]) for tag, due in self._repeats.items()}
+        self._counts = dict.fromkeys(self._counts, now)
+        self._calculation = self._calculated_anew()
+        inputs = [Reading(name, *sample) for name, sample in kept.inputs.items()]
+        self._calculation.resume(_at(inputs, now), [Reading(tag, *sample) for tag, sample in kept.made.items()])
+
+    def _calculated_anew(self) -> Calculation:
+        """Totals count gaps of a minute, and those that are shorter than the longest `stale`."""
+        third = max(self._stale.values(), default=0) / 3000
+        return Calculation([replace(tag, interval=third) for tag in self.rule.derived], self.kept.totals, inf)
 
     def _evaluate(self, readings: list[Reading], outcome: Outcome) -> None:
         clock = self.kept.clock
-        made = self._calculation.after(readings, clock)
-        outcome.changes += self._alarms.read(readings + made, clock)
+        self._note(readings, self._calculation.after(_at(readings, clock), clock), outcome)
+
+    def _note(self, readings: list[Reading], made: list[Reading], outcome: Outcome) -> None:
+        """What follows for alarms, and what of it is said."""
+        outcome.changes += self._alarms.read(readings + made, self.kept.clock)
+        self._plan(made)
         news = []
         for reading in map(_carried, made):
             sample = reading.time, reading.value, reading.quality
             if self.kept.made.get(reading.tag) != sample:
                 self.kept.made[reading.tag] = sample
                 news.append(reading)
-        outcome.readings += self._changes.worth_sending(news)
+        sent = self._changes.worth_sending(news)
+        outcome.readings += sent
+        for reading in sent:
+            if (pause := self._silences.get(reading.tag)) is not None:
+                self._repeats[reading.tag] = reading.time + pause
+
+    def _plan(self, made: Sequence[Reading]) -> None:
+        """When totals go on, if nothing comes."""
+        for reading in made:
+            if reading.tag in self._totals:
+                self._counts[reading.tag] = self.kept.clock + TOTALS_MS
+
+    def _is_as_before(self, reading: Reading) -> bool:
+        last = self.kept.made.get(reading.tag)
+        return last is not None and last[1:] == (reading.value, reading.quality)
+
+
+def _at(readings: Iterable[Reading], time: int) -> list[Reading]:
+    return [Reading(one.tag, time, one.value, one.quality) for one in readings]
+
+
+def _due(dues: dict[str, int], now: int) -> list[str]:
+    """Those that are due, which are not any more then."""
+    found = [name for name, due in dues.items() if due <= now]
+    for name in found:
+        del dues[name]
+    return found
 
 
 def _carried(reading: Reading) -> Reading:
-    return Reading(reading.tag, reading.time, *carried(reading.value, reading.quality))
+    value, quality = carried(reading.value, reading.quality)
+    if isinstance(value, str) and len(value) > LONGEST_TEXT:
+        value, quality = None, int(Quality.BAD)
+    return Reading(reading.tag, reading.time, value, quality)

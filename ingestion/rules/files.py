@@ -1,6 +1,7 @@
 """Rule files: read as device files are, checked as a whole, and every mistake told with its line."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ MOST_RULES = 1_000
 MOST_INPUTS = 1_000  # of a rule
 _EXAMPLE = "write it like `power: plant/line1/plc001/power`"
 
+Devices = Mapping[str, Collection[str]]  # the tags of each device, by its path
+
 
 class RuleKeys(BaseModel):
     """A rule."""
@@ -45,8 +48,11 @@ class InputKeys(BaseModel):
     stale: Seconds | None = Field(None, gt=0)
 
 
-def load(path: Path, diagnostics: Diagnostics | None = None) -> tuple[Rule, ...]:
-    """The rules of a file, or of a directory of files. Raises ConfigError with all that is wrong, a line each."""
+def load(path: Path, diagnostics: Diagnostics | None = None, devices: Devices | None = None) -> tuple[Rule, ...]:
+    """The rules of a file, or of a directory of files. Raises ConfigError with all that is wrong, a line each.
+
+    With `devices`, an input that none of them has is wrong, and so is a path that one has.
+    """
     diagnostics = Diagnostics() if diagnostics is None else diagnostics
     reader = Reader(diagnostics, {}, Allowed("", frozenset(), "rule files"))
     blocks: list[Block] = []
@@ -57,7 +63,7 @@ def load(path: Path, diagnostics: Diagnostics | None = None) -> tuple[Rule, ...]
             blocks += _listed(diagnostics, file, document)
         elif len(diagnostics) == before:
             diagnostics.add(file, None, "is empty: it needs `rules:`, a list")
-    rules = _rules(diagnostics, blocks)
+    rules = _rules(diagnostics, blocks, devices or {})
     if not rules and not len(diagnostics):
         diagnostics.add(path, None, "no rule is described here: add `rules:`, a list")
     if len(diagnostics):
@@ -82,24 +88,29 @@ def _listed(diagnostics: Diagnostics, file: Path, document: object) -> list[Bloc
     return [raw for raw in listed if isinstance(raw, Block)]
 
 
-def _rules(diagnostics: Diagnostics, blocks: Sequence[Block]) -> tuple[Rule, ...]:
+def _rules(diagnostics: Diagnostics, blocks: Sequence[Block], devices: Devices) -> tuple[Rule, ...]:
     locations = [SourceLocation(diagnostics, raw, f"rule {shown_name(raw)}") for raw in blocks]
     if len(locations) > MOST_RULES:
         locations[MOST_RULES].fault(None, f"with this one there are more than {MOST_RULES:,} rules")
         return ()
-    found = [(location, _rule(location)) for location in locations]
+    found = [(location, _rule(location, devices)) for location in locations]
     rules = [(location, rule) for location, rule in found if rule is not None]
     _refuse_doubles(rules)
-    _refuse_loops(rules)
+    _refuse_loops([(location, rule) for location, rule in rules if rule.path not in devices])
     return tuple(rule for _, rule in rules)
 
 
-def _rule(location: SourceLocation) -> Rule | None:
+def _rule(location: SourceLocation, devices: Devices) -> Rule | None:
     raw = location.block
     keys = location.checked(RuleKeys, raw)
     _check_topic(location)
+    if (raw.get("path") or raw.get("name")) in devices:
+        location.fault("path", "a device has this path: change one of the two")
     inputs = _inputs(location, raw.get("inputs"))
-    known = {one.name: KnownTag() for one in inputs}
+    if devices:
+        _refuse_strangers(location, inputs, devices)
+    # Those that are wrong are known, too: what names them is right.
+    known = {str(name): KnownTag() for name in raw["inputs"]} if isinstance(raw.get("inputs"), Mapping) else {}
     tags = _tags(location, raw.get("tags"), known)
     derived = read_derived(list(tags.values()), known)
     alarms = read_alarms(location, tags, known, own_conditions=("when",))
@@ -140,6 +151,24 @@ def _inputs(location: SourceLocation, listed: object) -> list[Input]:
         elif (one := _input(location, name, raw)) is not None:
             found.append(one)
     return found
+
+
+def _refuse_strangers(rule: SourceLocation, inputs: Iterable[Input], devices: Devices) -> None:
+    """Inputs that no device has."""
+    block = Block(rule.block.file, rule.block["inputs"].line)
+    block.lines = rule.block["inputs"].lines
+    location = SourceLocation(rule.diagnostics, block, rule.label)
+    for one in inputs:
+        path, _, tag = one.source.rpartition("/")
+        if (tags := devices.get(path)) is None:
+            location.fault(one.name, f"input {one.name}: there is no device {shown(path)}{_meant(path, devices)}")
+        elif tag not in tags:
+            location.fault(one.name, f"input {one.name}: {path} has no tag {shown(tag)}{_meant(tag, tags)}")
+
+
+def _meant(word: str, known: Iterable[str]) -> str:
+    close = get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def _input(rule: SourceLocation, name: str, raw: object) -> Input | None:
@@ -212,10 +241,16 @@ def _refuse_loops(rules: Sequence[tuple[SourceLocation, Rule]]) -> None:
     """What rules say is no input of rules: so there are no circles, and no order to think of."""
     paths = {rule.path: rule.name for _, rule in rules}
     for location, rule in rules:
+        own = []
         for one in rule.inputs:
-            if (name := _above(one.source, paths)) is not None:
+            if (name := _above(one.source, paths)) == rule.name:
+                own.append(one.name)
+            elif name is not None:
                 remedy = "write its expression here, or put both into one rule"
                 location.fault("inputs", f"input {one.name} is what rule {name} says, and rules take devices: {remedy}")
+        if own:
+            taken = f"input {own[0]} is" if len(own) == 1 else f"inputs {', '.join(own)} are"
+            location.fault("path", f"{taken} below path {rule.path!r}, which is the rule's own: give it another path")
 
 
 def _above(path: str, names: Mapping[str, str]) -> str | None:

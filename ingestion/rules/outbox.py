@@ -9,19 +9,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from ingestion.rules.store import Row
 
 MOST = 100_000
+MOST_BYTES = 64_000_000  # of payloads
 AGAIN_SECONDS = 15.0  # without a receipt
 
 
 class Outbox:
     """Messages by their numbers, as the database has them. `awaits_receipts` may change at any time.
 
-    `words` are the last ones of the alarms by topic, likewise.
+    `offered` is whether receipts were ever offered. `words` are the last ones of the alarms by topic, likewise.
     """
 
     def __init__(self, rows: Sequence[Row], last: int, words: Mapping[str, bytes] | None = None) -> None:
         self.awaits_receipts = True
+        self.offered = False
         self.words = dict(words or {})
         self._last = last
+        self._bytes = 0
         self._rows: dict[int, Row] = {}
         self._due: deque[int] = deque()
         self._sent: OrderedDict[int, float] = OrderedDict()  # when, the oldest first
@@ -34,7 +37,7 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        return len(self._rows) >= MOST
+        return len(self._rows) >= MOST or self._bytes >= MOST_BYTES
 
     @property
     def has_done(self) -> bool:
@@ -50,6 +53,7 @@ class Outbox:
                 self.words[name] = payload
         for row in rows:
             self._rows[row.number] = row
+            self._bytes += len(row.payload)
             self._due.append(row.number)
             self._last = max(self._last, row.number)
             if row.retain:
@@ -99,6 +103,6 @@ class Outbox:
         return done
 
     def _forget(self, number: int) -> None:
-        del self._rows[number]
+        self._bytes -= len(self._rows.pop(number).payload)
         self._sent.pop(number, None)
         self._done.append(number)

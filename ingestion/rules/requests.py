@@ -36,8 +36,11 @@ class AlarmRequests:
         self._allowance = Allowance(REQUESTS_A_SECOND)
         self._log = log.get("alarms")
 
-    def take(self, message: mqtt.Message, now: float) -> bytes | None:
-        """Does what is asked, if it is of one of our alarms; gives the answer. `now` in seconds, of any clock."""
+    def take(self, message: mqtt.Message, now: float, present: int) -> bytes | None:
+        """Does what is asked, if it is of one of our alarms; gives the answer. `now` in seconds, of any clock.
+
+        It is done at the moment `present` (epoch ms): events that have been on their way for a while keep their times.
+        """
         if not message.payload or (target := self._target(message.topic)) is None:  # empty: a topic that is cleared
             return None
         if (beyond := self._allowance.take(target.path, now)) > 0:
@@ -49,7 +52,7 @@ class AlarmRequests:
         if answering.is_misled(message):
             self._note(message, None, Answer(False, error=f"the response topic must be below {ANSWERS}"))
             return None
-        return self._done(message, target)
+        return self._done(message, target, present)
 
     def _target(self, name: str) -> Target | None:
         levels = name.removeprefix(ROOT).split("/")
@@ -57,17 +60,16 @@ class AlarmRequests:
         found.append(Target("/".join(levels[:-1]), "", levels[-1]))
         return next((one for one in found if self._engine.has(*one)), None)
 
-    def _done(self, message: mqtt.Message, target: Target) -> bytes:
+    def _done(self, message: mqtt.Message, target: Target, present: int) -> bytes:
         request: Request | None = None
-        now = now_ms()
         try:
             request = parse(message)
-            record = self._engine.ask(*target, request, now)
+            record = self._engine.ask(*target, request, present)
             answer = Answer(True, record.state, record.ts)
         except (DecodeError, RequestError) as error:
             answer = Answer(False, error=str(error))
         by = request.by if request is not None else readable(sender(message))
-        audit = audit_payload(topic.alarm(*target), by, request, answer, now)
+        audit = audit_payload(topic.alarm(*target), by, request, answer, now_ms())
         self._engine.say(Said(topic.audit(target.path, target.tag or target.name), audit))
         self._note(message, by, answer)
         return ack.encode_answer(answer)

@@ -66,7 +66,8 @@ class _Rules:
             found += [f"a device has the path of rule {path}: change one" for path in sorted(self._session.contested)]
         if self._engine is not None:
             for rule in self._rules:
-                found += [f"rule {rule.name}: {problem}" for problem in self._engine.problems(rule.path)]
+                problems = self._engine.problems(rule.path) + self._engine.refused(rule.path)
+                found += [f"rule {rule.name}: {problem}" for problem in problems]
         return found
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -121,6 +122,7 @@ class _Rules:
             self._rules, int(self._own.rules_lateness * 1000), contents.states, contents.words
         )
         outbox = Outbox(contents.outbox, contents.last, {word.topic: alarm.encode(word) for word in engine.words})
+        outbox.offered = contents.offered
         engine.begin(now_ms())
         self._log.info("active", group=self._own.group, rules=len(self._rules), outbox=len(outbox))
         metrics.active.set(1)
@@ -128,7 +130,7 @@ class _Rules:
             written = asyncio.Event()
             worker = Worker(engine, store, outbox, written)
             session = self._session = Session(
-                self._own.receipts, contents.publisher, engine, outbox, received=worker.receive, written=written
+                self._own, contents.publisher, engine, outbox, received=worker.receive, written=written
             )
             keeping = guard.part(group, store.keep(), name="lock")
             working = guard.part(group, worker.run(), name="worker")

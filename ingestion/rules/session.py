@@ -1,16 +1,19 @@
 """The rules on the broker: inputs and requests in, the outbox, states and present alarms out."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
 from ingestion.rules import metrics
+from ingestion.rules.description import describe
 from ingestion.rules.engine import Engine
 from ingestion.rules.outbox import Outbox
+from ingestion.rules.settings import Settings
 from nexus import mqtt
 from nexus.contract import codec, topic
 from nexus.contract.codec import DecodeError, Status
+from nexus.contract.description import RULES, decode_description
 from nexus.contract.receipt import decode_receipt
 from nexus.process import guard, log
 from nexus.process.clock import now_ms
@@ -18,7 +21,9 @@ from nexus.process.run import task_group
 
 EXPIRY_SECONDS = 120  # of a rule's state, which says that somebody evaluates it
 RENEW_SECONDS = 40.0
-OFFER_SECONDS = 1.0  # so long we wait for an offer of receipts that the broker has retained
+DESCRIPTION_EXPIRY_SECONDS = 1_800  # of what it is, which is gone so long after the rule has left the files
+DESCRIBE_SECONDS = 600.0
+OFFER_SECONDS = 1.0  # so long we wait for what the broker has retained: an offer of receipts, a device with our path
 LOOK_SECONDS = 1.0
 
 OnMessage = Callable[[mqtt.Connection, mqtt.Message], None]
@@ -32,7 +37,7 @@ class Session:
 
     def __init__(
         self,
-        receipts: str,
+        own: Settings,
         publisher: str,
         engine: Engine,
         outbox: Outbox,
@@ -40,10 +45,11 @@ class Session:
         received: OnMessage,
         written: asyncio.Event,
     ) -> None:
-        self._receipts = receipts
-        self._offer_filter = topic.receipt_offer("+" if receipts == "auto" else receipts)
+        self._receipts, self._group = own.receipts, own.group
+        self._offer_filter = topic.receipt_offer("+" if own.receipts == "auto" else own.receipts)
         self._receipt_topic = topic.receipt(publisher)
         self._engine, self._outbox, self._received = engine, outbox, received
+        self._paths = frozenset(rule.path for rule in engine.rules)
         self._offers: set[str] = set()
         self._offered = asyncio.Event()
         self._wake = written
@@ -55,7 +61,7 @@ class Session:
         self.contested: set[str] = set()  # paths of rules that a device has, too
         self.subscribed = False
         self.away = "not connected yet"  # why it is not subscribed
-        outbox.awaits_receipts = receipts not in ("auto", "none")
+        outbox.awaits_receipts = outbox.offered if own.receipts == "auto" else own.receipts != "none"
 
     async def run(
         self, broker: mqtt.Broker, client: mqtt.Client, subscribed: Callable[[], None], away: Callable[[], None]
@@ -94,20 +100,16 @@ class Session:
         self._outbox.reconnected()
         if self._receipts != "none":
             # Not counted against the receive maximum: inputs that wait for room in the outbox would hold them up.
-            await self._ask(connection, self._receipt_topic, at_most_once=True)
-            await self._ask(connection, self._offer_filter, at_most_once=True)
-        for rule in self._engine.rules:
-            await self._ask(connection, topic.description(rule.path), at_most_once=True)
-            # Not kept while nobody listens: what was asked a while ago is not what somebody wants now.
-            await self._ask(connection, topic.ack(rule.path, "", "#"), at_most_once=True)
-        for one in self._engine.filters:
-            await self._ask(connection, one)
+            await self._ask(connection, [self._receipt_topic, self._offer_filter], at_most_once=True)
+        if connection.session_present:  # with what was subscribed to for the rules of earlier files
+            await connection.unsubscribe(*_topics_of(self._engine.former))
+        # Not kept while nobody listens: what was asked a while ago is not what somebody wants now.
+        await self._ask(connection, _topics_of(rule.path for rule in self._engine.rules), at_most_once=True)
+        await self._ask(connection, self._engine.filters)
 
-    async def _ask(self, connection: mqtt.Connection, one: str, *, at_most_once: bool = False) -> None:
-        try:
-            await connection.subscribe(one, at_most_once=at_most_once)
-        except mqtt.SubscriptionError as error:
-            self._refuse(str(error))
+    async def _ask(self, connection: mqtt.Connection, some: Iterable[str], *, at_most_once: bool = False) -> None:
+        for refusal in await connection.subscribe_all(some, at_most_once=at_most_once):
+            self._refuse(refusal)
 
     def _refuse(self, reason: str) -> None:
         if reason not in self._refusals and len(self._refusals) < 100:
@@ -118,10 +120,24 @@ class Session:
         async with task_group(mqtt.MqttError) as group:
             sending = guard.part(group, self._send(connection), name="outbox")
             stating = guard.part(group, self._state(connection), name="states")
+            describing = guard.part(group, self._describe(connection), name="descriptions")
             await self._stopping.wait()
-            for task in (sending, stating):
+            for task in (sending, stating, describing):
                 task.cancel()
         await self._say_states(connection, "offline", "stopped")
+
+    async def _describe(self, connection: mqtt.Connection) -> None:
+        while True:
+            await asyncio.sleep(OFFER_SECONDS)
+            for rule in self._engine.rules:
+                if rule.path not in self.contested:
+                    name, payload = topic.description(rule.path), describe(rule, self._group, now_ms())
+                    code = await (
+                        await connection.publish(name, payload, retain=True, expiry=DESCRIPTION_EXPIRY_SECONDS)
+                    )
+                    if code >= mqtt.REFUSED:
+                        self._refuse(f"descriptions on device/…: {mqtt.reason(code)}")
+            await asyncio.sleep(DESCRIBE_SECONDS)
 
     async def _send(self, connection: mqtt.Connection) -> None:
         if self._receipts == "auto":
@@ -134,8 +150,9 @@ class Session:
                 await connection.publish(name, payload, retain=True)
         while True:
             self._wake.clear()
-            while self._unwanted:
-                await connection.unsubscribe(self._unwanted.pop())
+            if self._unwanted:
+                unwanted, self._unwanted = self._unwanted, set()
+                await connection.unsubscribe(*unwanted)
             await connection.has_quota()
             while connection.send_quota > 0 and (found := self._outbox.next(self._clock())) is not None:
                 row, retain = found
@@ -168,6 +185,7 @@ class Session:
         for rule in self._engine.rules:
             problems = self._engine.problems(rule.path)
             without += len(problems)
+            problems += self._engine.refused(rule.path)
             is_now: codec.State = state or ("degraded" if problems else "online")
             status = Status(is_now, reason or "; ".join(problems)[:500], now_ms())
             name, payload = topic.status(rule.path), codec.encode_status(status)
@@ -189,7 +207,7 @@ class Session:
         elif mqtt.matches(self._offer_filter, name):
             self._take_offer(name, offered=bool(message.payload))
         elif name.startswith(topic.description("")):
-            self._take_description(name.removeprefix(topic.description("")), is_there=bool(message.payload))
+            self._take_description(name, message.payload)
         else:
             self._unwanted.add(name)
 
@@ -206,14 +224,30 @@ class Session:
             self._offers.add(name)
         else:
             self._offers.discard(name)
-        if self._receipts == "auto" and self._offers:  # and from then on: a broker may lose what it retains
-            self._outbox.awaits_receipts = True
-        if self._offers:
-            self._offered.set()
+        if not self._offers:
+            return
+        self._offered.set()
+        if self._receipts == "auto":  # from now on, also after a restart: a broker may lose what it retains
+            self._outbox.awaits_receipts = self._outbox.offered = True
 
-    def _take_description(self, path: str, *, is_there: bool) -> None:
-        if not is_there:
+    def _take_description(self, name: str, payload: bytes) -> None:
+        path = name.removeprefix(topic.description(""))
+        if path not in self._paths:
+            self._unwanted.add(name)
+        elif not payload or self._is_ours(payload):
             self.contested.discard(path)
         elif path not in self.contested:
             self.contested.add(path)
             self._log.error("a device has the path of a rule: change one of the two", path=path)
+
+    def _is_ours(self, payload: bytes) -> bool:
+        try:
+            found = decode_description(payload)
+        except DecodeError:
+            return False
+        return (found.protocol, found.group) == (RULES, self._group)
+
+
+def _topics_of(paths: Iterable[str]) -> list[str]:
+    """Where others describe what has these paths, and where requests about its alarms come."""
+    return [name for path in paths for name in (topic.description(path), topic.ack(path, "", "#"))]

@@ -25,9 +25,10 @@ WRITE_SECONDS = 30.0  # what takes longer is taken for a dead connection
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('nexus rules ' || %s, 0))"
 _PUBLISHER = """
-INSERT INTO rule_publishers VALUES (%s, %s, 0)
-ON CONFLICT (rule_group) DO UPDATE SET publisher = rule_publishers.publisher RETURNING publisher, last
+INSERT INTO rule_publishers (rule_group, publisher, last) VALUES (%s, %s, 0)
+ON CONFLICT (rule_group) DO UPDATE SET publisher = rule_publishers.publisher RETURNING publisher, last, offered
 """
+_OFFERED = "UPDATE rule_publishers SET offered = true WHERE rule_group = %s"
 _LAST = "UPDATE rule_publishers SET last = %s WHERE rule_group = %s"
 _STATES = """
 INSERT INTO rule_states SELECT %s, * FROM unnest(%s::text[], %s::bytea[])
@@ -52,10 +53,11 @@ class Row(msgspec.Struct, frozen=True, gc=False):
 
 
 class Contents(msgspec.Struct):
-    """What the database has of a group."""
+    """What the database has of a group; `offered` is whether receipts were ever offered to it."""
 
     publisher: str
     last: int
+    offered: bool
     states: dict[str, RuleState]
     words: list[AlarmMessage]
     outbox: list[Row]
@@ -73,14 +75,14 @@ class Store:
     async def load(self) -> Contents:
         """All that there is. Raises DatabaseAwayError."""
         async with self._answered():
-            [(self._publisher, self._last)] = await self._fetch(_PUBLISHER, self._group, secrets.token_hex(16))
+            [(self._publisher, self._last, offered)] = await self._fetch(_PUBLISHER, self._group, secrets.token_hex(16))
             states = await self._fetch("SELECT path, state FROM rule_states WHERE rule_group = %s", self._group)
             words = await self._fetch("SELECT topic, payload FROM rule_alarms WHERE rule_group = %s", self._group)
             outbox = await self._fetch(
                 "SELECT number, topic, payload, retain FROM rule_outbox WHERE rule_group = %s ORDER BY number",
                 self._group,
             )
-        found = Contents(self._publisher, self._last, {}, [], [Row(*one) for one in outbox])
+        found = Contents(self._publisher, self._last, offered, {}, [], [Row(*one) for one in outbox])
         for path, state in states:
             with self._said_once():
                 found.states[path] = decode_state(state)
@@ -110,6 +112,11 @@ class Store:
                     rows = await self._write_apart(update, rows, done)
         self._last = last
         return rows
+
+    async def remember_offer(self) -> None:
+        """Notes for whoever is active next that receipts were offered. Raises DatabaseAwayError."""
+        async with self._answered():
+            await self._connection.execute(_OFFERED, (self._group,))
 
     async def keep(self) -> None:
         """Watches the connection for ever. Raises DatabaseAwayError when it is lost, and the lock with it."""

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ingestion.rules import metrics
-from ingestion.rules.engine import Engine
+from ingestion.rules.engine import Engine, Part
 from ingestion.rules.evaluation import Ignored
 from ingestion.rules.outbox import Outbox
 from ingestion.rules.requests import AlarmRequests
@@ -28,6 +28,7 @@ BEHIND_MS = 1_000  # by which timers follow the wall clock: inputs that are on t
 FRESH_MS = 5_000  # an input of this age shows that the broker has no older ones for us
 QUIET_SECONDS = 1.0  # and so does silence
 LOOK_SECONDS = 0.25
+SLICE_SECONDS = 0.005  # of evaluation, between which the rest of the process goes on
 
 
 class _Delivery(NamedTuple):
@@ -47,7 +48,12 @@ class Worker:
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
         self._heard: float | None = None  # when the last message came; None without a subscription
-        self._is_fresh = False
+        self._is_fresh = False  # and with what has come, that is so
+        self._is_behind = False  # what comes is older than that
+        self._under_way: _Delivery | None = None  # whose parts are evaluated one after the other
+        self._parts: deque[Part] = deque()
+        self._since = 0.0
+        self._has_noted_offer = outbox.offered
         self._answers: list[tuple[_Delivery, bytes]] = []
         self._counted: dict[Ignored, int] = {}
         self._log = log.get("rules")
@@ -57,7 +63,7 @@ class Worker:
 
     def __len__(self) -> int:
         """Messages that wait to be evaluated."""
-        return len(self._waiting)
+        return len(self._waiting) + (self._under_way is not None)
 
     def subscribed(self) -> None:
         """From now on the broker brings what there is."""
@@ -99,7 +105,7 @@ class Worker:
         async with task_group() as group:
             while True:
                 await self._work(group)
-                if not self._waiting or self._outbox.full:
+                if self._outbox.full or not (self._waiting or self._under_way):
                     self._wake.clear()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(LOOK_SECONDS):
@@ -108,8 +114,9 @@ class Worker:
     async def _work(self, group: asyncio.TaskGroup) -> None:
         self._resume()
         taken = [] if self._outbox.full else await self._take()
-        if not self._waiting and self._is_up_to_date():
-            guard.call("timer", self._engine.tick, now_ms() - BEHIND_MS)
+        if self._outbox.offered and not self._has_noted_offer:
+            await self._store.remember_offer()
+            self._has_noted_offer = True
         update = self._engine.drain()
         if update or self._outbox.has_done:
             with metrics.commit_seconds.time():
@@ -123,39 +130,69 @@ class Worker:
             guard.start(group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}")
 
     async def _take(self) -> list[_Delivery]:
+        """Evaluates as much as a transaction may have; gives the messages that are done with.
+
+        One that concerns many rules may take several transactions: what was written of it is known when it comes again.
+        """
         taken: list[_Delivery] = []
-        while self._waiting and len(taken) < MOST_AT_ONCE and not self._has_said_much():
-            one = self._waiting.popleft()
-            self._bytes -= len(one.message.payload)
-            taken.append(one)
-            guard.call("message", self._evaluate, one)
-            await asyncio.sleep(0)  # a message may concern a thousand rules
+        while (self._waiting or self._under_way) and len(taken) < MOST_AT_ONCE and not self._is_enough():
+            if self._under_way is None:
+                self._under_way = one = self._waiting.popleft()
+                self._bytes -= len(one.message.payload)
+                self._parts.extend(guard.call("message", self._read, one) or ())
+            if self._parts:
+                self._engine.take(self._parts.popleft(), now_ms())
+            if not self._parts:
+                taken.append(self._under_way)
+                self._under_way = None
+            await self._let_others()
         self._resume()
         if taken:
             self._count()
+        if not self._waiting and self._under_way is None and self._is_up_to_date():
+            await self._tick(now_ms() - BEHIND_MS)
         return taken
 
-    def _has_said_much(self) -> bool:
+    async def _tick(self, now: int) -> None:
+        for path in self._engine.due(now):
+            if self._is_enough():
+                return
+            self._engine.tick(path, now)
+            await self._let_others()
+
+    async def _let_others(self) -> None:
+        """A message, or a moment, may concern a thousand rules."""
+        if self._clock() - self._since > SLICE_SECONDS:
+            await asyncio.sleep(0)
+            self._since = self._clock()
+
+    def _is_enough(self) -> bool:
+        """For a transaction."""
         messages, size = self._engine.pending
         return messages >= MOST_SAID or size >= MOST_SAID_BYTES
 
-    def _evaluate(self, one: _Delivery) -> None:
+    def _read(self, one: _Delivery) -> list[Part]:
+        """What it has for the rules; a request is done."""
         message, now = one.message, now_ms()
         if message.topic.startswith(ack.ROOT):
-            if (answer := self._requests.take(message, self._clock())) is not None:
+            present = self._engine.clock if self._is_behind else now
+            if (answer := self._requests.take(message, self._clock(), present)) is not None:
                 self._answers.append((one, answer))
-            return
+            return []
         try:
-            times = self._engine.take(message.topic, message.payload, now)
+            parts = self._engine.parts(message.topic, message.payload)
         except DecodeError as error:
             metrics.ignored.labels("unreadable").inc()
             if not self._has_said_unreadable:
                 self._has_said_unreadable = True
                 self._log.warning("an input cannot be read", topic=message.topic[:200], reason=str(error))
-            return
-        metrics.inputs.inc(len(times))
-        if times:
-            self._is_fresh = max(times) >= now - FRESH_MS
+            return []
+        metrics.inputs.inc(sum(len(part.readings) for part in parts))
+        if parts:
+            newest = max(reading.time for part in parts for reading in part.readings)
+            self._is_fresh = abs(now - newest) <= FRESH_MS
+            self._is_behind = newest < now - FRESH_MS
+        return parts
 
     def _is_up_to_date(self) -> bool:
         """Whether the broker has nothing older for us, as far as we can tell."""

@@ -1,7 +1,6 @@
 """`nexus demo`: the whole way of a reading on embedded parts, and a view of what flows."""
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import psycopg
@@ -21,15 +19,14 @@ from rich.live import Live
 from rich.padding import Padding
 from rich.text import Text
 
-from gateway.config import devices as config
-from nexus.cli import embedded
+from nexus.cli import demo_plant, embedded
 from nexus.cli.demo_alarms import DemoAlarms
 from nexus.cli.demo_console import Login, new_login
+from nexus.cli.demo_plant import Source
 from nexus.contract import topic
 from nexus.process.errors import ConfigError
 
 _PLACES = {"PATH": f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin"}
-_PORT = re.compile(r"(?<=:|\s)(?:5020|4840|10102)\b")  # of the demo's files
 _START_SECONDS = 30.0
 _STOP_SECONDS = 12.0
 
@@ -49,7 +46,7 @@ class _Parts:
     folder: Path
     database_url: str
     psql: str
-    devices: tuple[config.ConfiguredDevice, ...]
+    sources: tuple[Source, ...]
     login: Login
 
     def check(self) -> None:
@@ -64,7 +61,7 @@ class _Parts:
 
 
 def demo(seconds: float | None, keep: Path | None) -> int:
-    """Runs until Ctrl-C, or for `seconds`; then says what arrived. 1 if a device has no rows, or a part failed."""
+    """Runs until Ctrl-C, or for `seconds`; then says what arrived. 1 if one has no rows, or a part failed."""
     console = Console()
     # An exception in the middle of a start would leave a process that nobody knows of: signals only set this.
     stop = threading.Event()
@@ -73,7 +70,7 @@ def demo(seconds: float | None, keep: Path | None) -> int:
     with ExitStack() as stack:
         folder = _folder(stack, keep)
         try:
-            with console.status("starting PostgreSQL, Mosquitto, simulator, gateway, ingestion and console …"):
+            with console.status("starting PostgreSQL, Mosquitto, simulator, gateway, ingestion, rules and console …"):
                 server = stack.enter_context(embedded.running(folder))
                 parts = _start(stack, folder, server)
                 if trouble := parts.login.wait(stop, parts.check, _START_SECONDS):
@@ -104,13 +101,7 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     simulated = {number: embedded.free_port() for number in (5020, 4840, 10102)}
     mqtt, web = embedded.free_port(), embedded.free_port()
     login = new_login(folder, web)
-    names = ("plant.yaml", "devices.yaml")
-    if not all((folder / name).exists() for name in names):  # with --keep somebody may have changed them
-        for name in names:
-            text = (files("simulators") / "demo" / name).read_text(encoding="utf-8")
-            # All at once: a free port may begin with the digits of another one that is to be replaced.
-            text = _PORT.sub(lambda found: str(simulated[int(found[0])]), text)
-            (folder / name).write_text(text, encoding="utf-8")
+    sources = demo_plant.written(folder, simulated)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},
         "NEXUS_MQTT_URL": f"mqtt://127.0.0.1:{mqtt}",
@@ -132,13 +123,14 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         _check([*nexus, *arguments], environment)
     for name, command in (
         ("mosquitto", [_mosquitto(), "-c", str(broker_file)]),
-        ("simulator", [*nexus, "simulate", str(folder / "plant.yaml")]),
+        ("simulator", [*nexus, "simulate", str(folder / demo_plant.SIMULATION)]),
         ("ingestion", [*nexus, "ingest"]),
-        ("gateway", [*nexus, "gateway", "--devices", str(folder / "devices.yaml")]),
+        ("rules", [*nexus, "rules", "--rules", str(folder / demo_plant.RULES)]),
+        ("gateway", [*nexus, "gateway", "--devices", str(folder / demo_plant.DEVICES)]),
         ("console", [*nexus, "console"]),
     ):
         processes[name] = stack.enter_context(_running(name, command, environment, folder))
-    return _Parts(processes, folder, server.url, server.psql, config.load(folder / "devices.yaml"), login)
+    return _Parts(processes, folder, server.url, server.psql, sources, login)
 
 
 @contextmanager
@@ -181,9 +173,9 @@ def _mosquitto_conf(port: int) -> str:
 
 
 def _wait_for_rows(parts: _Parts, stop: threading.Event) -> None:
-    """Waits for a row of each device; goes on without those that have none in time, but not without any."""
+    """Waits for a row of each device and rule; goes on without those that have none in time, but not without any."""
     deadline = time.monotonic() + _START_SECONDS
-    wanted = {topic.device(one.device.path) for one in parts.devices}
+    wanted = {topic.device(one.path) for one in parts.sources}
     with psycopg.connect(parts.database_url, autocommit=True) as database:
         while not wanted <= (found := _counts(database)).keys() and not stop.is_set():
             parts.check()
@@ -240,9 +232,9 @@ def _view(
     shown: list[RenderableType] = [
         Text("PLC → gateway → MQTT → ingestion → PostgreSQL: what the table holds now", style="bold")
     ]
-    for one in parts.devices:
-        key = topic.device(one.device.path)
-        head = f"{one.device.path}  {one.device.protocol}  {counts.get(key, 0):,} rows"
+    for one in parts.sources:
+        key = topic.device(one.path)
+        head = f"{one.path}  {one.protocol}  {counts.get(key, 0):,} rows"
         shown.append(Text(head + (f"  {rates[key]:.1f}/s" if key in rates else ""), style="cyan"))
         values = last.get(key, [Text("no row yet", style="red")])
         shown.append(Padding(Text("  ").join(values), (0, 0, 0, 2)))
@@ -274,10 +266,10 @@ def _counts(database: "psycopg.Connection[tuple[object, ...]]") -> dict[str, int
 
 def _summary(parts: _Parts, database: "psycopg.Connection[tuple[object, ...]]", console: Console) -> int:
     counts = _counts(database)
-    silent = [one.device.name for one in parts.devices if not counts.get(topic.device(one.device.path))]
-    for one in parts.devices:
-        rows = counts.get(topic.device(one.device.path), 0)
-        console.print(f"{one.device.name:<10} {one.device.protocol:<12} {rows:>8,} rows", highlight=False)
+    silent = [one.name for one in parts.sources if not counts.get(topic.device(one.path))]
+    for one in parts.sources:
+        rows = counts.get(topic.device(one.path), 0)
+        console.print(f"{one.name:<10} {one.protocol:<12} {rows:>8,} rows", highlight=False)
     if silent:
         console.print(f"no rows from {', '.join(silent)}", style="red")
     if trouble := parts.login.trouble():

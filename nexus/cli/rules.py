@@ -10,8 +10,6 @@ from nexus.cli.running import configure_log
 from nexus.process.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ingestion.rules.definition import Rule
 
 group = typer.Typer(
@@ -57,32 +55,31 @@ def check(
       nexus rules check rules.yaml
       nexus rules check /etc/nexus/rules --devices /etc/nexus/devices
     """
-    from ingestion.rules.files import load
-
-    rules = load(path)
-    if devices is not None:
-        _hold_to_devices(rules, devices)
+    rules = _checked(path, devices)
     for rule in rules:
-        print(f"{rule.name}: {len(rule.inputs)} inputs, {len(rule.derived)} tags on dev/{rule.path}")
-    print(f"ok: {len(rules)} rules")
+        inputs, tags = _counted(len(rule.inputs), "input"), _counted(len(rule.derived), "tag")
+        print(f"{rule.name}: {inputs}, {tags} on dev/{rule.path}")
+    print(f"ok: {_counted(len(rules), 'rule')}")
     return 0
 
 
-def _hold_to_devices(rules: "Sequence[Rule]", devices: Path) -> None:
-    """Raises ConfigError for rules that do not fit to these devices."""
-    tags: set[str] = set()
-    paths: set[str] = set()
-    for device in loaded(devices):
-        paths.add(device.device.path)
-        tags |= {f"{device.device.path}/{tag}" for tag in device.tag_names}
-    wrong = []
-    for rule in rules:
-        if rule.path in paths:
-            wrong.append(f"rule {rule.name}: a device has the path {rule.path}: change one of the two")
-        wrong += [
-            f"rule {rule.name}: input {one.name}: no device has {one.source}"
-            for one in rule.inputs
-            if one.source not in tags
-        ]
+def _checked(path: Path, devices: Path | None) -> "tuple[Rule, ...]":
+    """The rules. Raises ConfigError with what is wrong with them, and with the device files."""
+    from ingestion.rules.files import load
+
+    wrong, tags = [], {}
+    try:
+        tags = {} if devices is None else {one.device.path: one.tag_names for one in loaded(devices)}
+    except ConfigError as error:
+        wrong.append(str(error))
+    try:
+        rules = load(path, devices=tags)
+    except ConfigError as error:
+        wrong.insert(0, str(error))
     if wrong:
         raise ConfigError("\n".join(wrong))
+    return rules
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -9,6 +9,7 @@ from nexus.contract.alarm import Priority
 from nexus.contract.codec import DecodeError
 
 LARGEST_BYTES = 950_000  # our brokers accept a megabyte, the topic included
+RULES = "rules"  # the protocol of a rule, which no gateway polls
 
 _Ms = Annotated[int, Meta(ge=0, lt=2**53)]
 
@@ -38,7 +39,7 @@ class Description(msgspec.Struct, frozen=True):
     """One device; `interval` of its fastest tags, in seconds; `ts` in epoch ms.
 
     `gateway` is the member of `group` that polls it; older gateways do not say of which group (None). `left_out` is how
-    many tags more it has than fit into a message.
+    many tags more it has than fit into a message. A rule has no `endpoint`, and an `interval` of 0.
     """
 
     name: str

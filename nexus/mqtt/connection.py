@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Unpack
 
 from mqtt5 import (
@@ -141,16 +142,29 @@ class Connection:
         wanted = TopicFilter(
             topic_filter, max_qos=qos, retain_as_published=only_new or as_published, retain_handling=handling
         )
-        answer = await self._ask(SubAckPacket, lambda packet_id: SubscribePacket(packet_id, [wanted]))
+        answer = await self._ask(SubAckPacket, 1, lambda packet_id: SubscribePacket(packet_id, [wanted]))
         [code] = answer.reason_codes
         if int(code) >= REFUSED:
-            raise SubscriptionError(f"the broker refused the subscription to {topic_filter}: {title(code)}")
+            raise SubscriptionError(_refusal(topic_filter, title(code)))
 
-    async def unsubscribe(self, topic_filter: str) -> None:
-        """Ends a subscription; the broker sends nothing more for it."""
-        if not topics.is_filter(topic_filter):
-            raise ValueError(f"{topic_filter!r} is not a topic filter")
-        await self._ask(UnsubAckPacket, lambda packet_id: UnsubscribePacket(packet_id, [topic_filter]))
+    async def subscribe_all(self, topic_filters: Iterable[str], *, at_most_once: bool = False) -> list[str]:
+        """Subscribes to many at once, as `subscribe` does; says what was refused."""
+        refused = []
+        qos = QoS.AT_MOST_ONCE if at_most_once else QoS.AT_LEAST_ONCE
+        for some in topics.packed(topic_filters, self.maximum_packet_size):
+            wanted = [TopicFilter(one, max_qos=qos) for one in some]
+            answer = await self._ask(SubAckPacket, len(some), partial(SubscribePacket, topic_filters=wanted))
+            codes = zip(some, answer.reason_codes, strict=True)
+            refused += [_refusal(one, title(code)) for one, code in codes if int(code) >= REFUSED]
+        return refused
+
+    async def unsubscribe(self, *topic_filters: str) -> None:
+        """Ends subscriptions; the broker sends nothing more for them."""
+        for one in topic_filters:
+            if not topics.is_filter(one):
+                raise ValueError(f"{one!r} is not a topic filter")
+        for some in topics.packed(topic_filters, self.maximum_packet_size):
+            await self._ask(UnsubAckPacket, len(some), partial(UnsubscribePacket, patterns=some))
 
     def pause(self) -> None:
         """Stops reading until `resume`: network and broker hold the rest. The connection is kept alive meanwhile."""
@@ -261,8 +275,10 @@ class Connection:
         if packet_id is not None:
             self.stream.write(PubAckPacket(packet_id, reason_code=PubAckReasonCode.TOPIC_NAME_INVALID).write())
 
-    async def _ask(self, kind: type[Answer], request: Callable[[int], SubscribePacket | UnsubscribePacket]) -> Answer:
-        """Sends a request about a filter, and awaits the answer; without one the connection ends. Raises MqttError."""
+    async def _ask(
+        self, kind: type[Answer], filters: int, request: Callable[[int], SubscribePacket | UnsubscribePacket]
+    ) -> Answer:
+        """Sends a request about so many filters, and waits for its answer, or ends the connection. Raises MqttError."""
         if self.stream.ended is not None:
             raise MqttError(self.stream.ended)
         answer: asyncio.Future[Answer] = self._loop.create_future()
@@ -271,7 +287,7 @@ class Connection:
             if not answer.done():
                 answer.set_result(found)
 
-        self.stream.write(request(self._sending.ask(kind, answered)).write())
+        self.stream.write(request(self._sending.ask(kind, filters, answered)).write())
         self._answers.add(answer)
         answer.add_done_callback(self._answers.discard)
         try:
@@ -288,3 +304,7 @@ class Connection:
         fail([self._connack], why)
         fail(self._acks, why)
         fail(self._answers, why)
+
+
+def _refusal(topic_filter: str, why: str) -> str:
+    return f"the broker refused the subscription to {topic_filter}: {why}"

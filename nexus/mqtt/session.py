@@ -22,7 +22,7 @@ class Sending:
         self.window = WINDOW
         self.reserved = 0
         self.messages: dict[int, Done] = {}
-        self._requests: dict[int, tuple[type[Answer], Callable[[Answer], None]]] = {}
+        self._requests: dict[int, tuple[type[Answer], int, Callable[[Answer], None]]] = {}
         self._next = 1
 
     def limit(self, receive_max: int) -> None:
@@ -55,20 +55,21 @@ class Sending:
         except KeyError as error:
             raise unexpected("PUBACK", error.args[0]) from None
 
-    def ask(self, kind: type[Answer], answered: Callable[[Answer], None]) -> int:
-        """The packet id of a SUBSCRIBE or UNSUBSCRIBE of one filter that is about to be sent."""
+    def ask(self, kind: type[Answer], filters: int, answered: Callable[[Answer], None]) -> int:
+        """The packet id of a SUBSCRIBE or UNSUBSCRIBE of so many filters that is about to be sent."""
         free = (packet_id for packet_id in range(_LAST_MESSAGE + 1, _LAST_ID + 1) if packet_id not in self._requests)
         packet_id = next(free)
-        self._requests[packet_id] = (kind, answered)
+        self._requests[packet_id] = (kind, filters, answered)
         return packet_id
 
     def answered(self, packet: Answer) -> Callable[[Answer], None]:
         """Who waits for a SUBACK or UNSUBACK. Raises PacketError."""
-        kind, answered = self._requests.get(packet.packet_id, (None, None))
+        kind, filters, answered = self._requests.get(packet.packet_id, (None, 0, None))
         if answered is None or kind is not type(packet):
             raise unexpected(kind_of(packet), packet.packet_id)
-        if len(packet.reason_codes) != 1:
-            raise _violation(f"a {kind_of(packet)} with {len(packet.reason_codes)} reason codes for one filter")
+        if (codes := len(packet.reason_codes)) != filters:
+            wanted = "one filter" if filters == 1 else f"{filters} filters"
+            raise _violation(f"a {kind_of(packet)} with {codes} reason codes for {wanted}")
         del self._requests[packet.packet_id]
         return answered
 

@@ -1,5 +1,26 @@
 """Topics, and filters for subscriptions. Pure."""
 
+from collections.abc import Iterable, Iterator
+
+_MOST_BYTES = 16_000  # of the filters of a packet: small enough for any broker that does not say what it takes
+_OVERHEAD = 8  # bytes of a filter beside its text, and of a packet
+
+
+def packed(filters: Iterable[str], most_bytes: int) -> Iterator[list[str]]:
+    """Filters, in order, in portions that fit into a packet of so many bytes; one that does not stands alone."""
+    most = min(_MOST_BYTES, most_bytes - _OVERHEAD)
+    some: list[str] = []
+    room = most
+    for one in filters:
+        size = len(one.encode()) + _OVERHEAD
+        if some and size > room:
+            yield some
+            some, room = [], most
+        some.append(one)
+        room -= size
+    if some:
+        yield some
+
 
 def is_topic(text: str) -> bool:
     """Whether this is a valid topic to publish on."""

@@ -15,10 +15,12 @@ _MOST_APART_MS = 1_000  # beyond, a clock was set back
 class Calculation:
     """The derived tags of one device, each after its inputs; `kept` has their totals, which go on. `now` is epoch ms.
 
-    `faults` says why expressions have no result now, by tag; `fault_count` is how many times that was so.
+    A time that is `most_apart_ms` before the last one of its tag is one of a clock that was set back. `faults` says why
+    expressions have no result now, by tag; `fault_count` is how many times that was so.
     """
 
-    def __init__(self, tags: Sequence[DerivedTag], kept: Totals) -> None:
+    def __init__(self, tags: Sequence[DerivedTag], kept: Totals, most_apart_ms: float = _MOST_APART_MS) -> None:
+        self._most_apart_ms = most_apart_ms
         self._plan = [(tag, tuple(tag.expression.names)) for tag in tags]
         self._totals = {
             tag.name: Total(tag, _kept(tag.name, tag.kind, kept)) for tag in tags if tag.kind != "expression"
@@ -49,13 +51,19 @@ class Calculation:
         return self._calculated(set(), now, {*self._totals, *silent})
 
     def resume(self, inputs: Iterable[Reading], made: Iterable[Reading]) -> None:
-        """Goes on from the last readings of the inputs, and from what was made last; nothing follows from them anew."""
+        """Goes on from the last readings of the inputs, and from what was made last; nothing follows from them anew.
+
+        Totals count from their last moment on.
+        """
         for reading in inputs:
             self._take(reading)
         for reading in made:
             self._made[reading.tag] = reading
             if reading.tag in self._inputs:
                 self._take(reading)
+        for tag, names in self._plan:
+            if (total := self._totals.get(tag.name)) is not None and (seen := self._seen(names)) is not None:
+                total.resume(self._rate(tag, seen[0]))
 
     def _take(self, reading: Reading) -> None:
         self._last[reading.tag] = reading
@@ -92,9 +100,13 @@ class Calculation:
             time, value, quality = now, total.value, _UNCERTAIN if rate is None else quality
         elif value is None and quality >= _UNCERTAIN:
             quality = int(Quality.BAD)
-        reading = _apart(Reading(tag.name, time, value, quality), self._made.get(tag.name))
+        reading = _apart(Reading(tag.name, time, value, quality), self._made.get(tag.name), self._most_apart_ms)
         self._made[tag.name] = reading
         return reading
+
+    def _rate(self, tag: DerivedTag, quality: int) -> float | None:
+        value = self._value(tag) if quality >= _UNCERTAIN else None
+        return value if isinstance(value, int | float) else None
 
     def _value(self, tag: DerivedTag) -> Value:
         """The result; None if there is none."""
@@ -114,11 +126,11 @@ class Calculation:
         return value
 
 
-def _apart(reading: Reading, last: Reading | None) -> Reading:
+def _apart(reading: Reading, last: Reading | None, most_ms: float) -> Reading:
     """A new value gets a time of its own, also if the input that changed is older than another one: the database has
     one value of a tag for each time.
     """
-    if last is None or not reading.time <= last.time < reading.time + _MOST_APART_MS:
+    if last is None or not reading.time <= last.time < reading.time + most_ms:
         return reading
     is_new = (reading.value, reading.quality) != (last.value, last.quality)
     return Reading(reading.tag, last.time + is_new, reading.value, reading.quality)

@@ -23,6 +23,10 @@ class Total:
         """What was counted so far."""
         return int(self._kept.value) if self._kind == "count" else self._kept.value
 
+    def resume(self, value: float | None) -> None:
+        """The value was this one at the time of the last one that was kept."""
+        self._last, self._time = value, self._kept.time
+
     def add(self, value: float | None, now: int) -> None:
         """The value at this moment; None if nobody knows."""
         elapsed, before = now - self._time, self._last

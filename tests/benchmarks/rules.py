@@ -64,7 +64,8 @@ def evaluated(rules: list[Rule], found: Messages) -> tuple[int, int]:
     said = commits = 0
     for begin in range(0, len(found), BATCH):
         for topic, payload, now in found[begin : begin + BATCH]:
-            engine.take(topic, payload, now)
+            for part in engine.parts(topic, payload):
+                engine.take(part, now)
         update = engine.drain()
         said += len(update.said)
         commits += 1

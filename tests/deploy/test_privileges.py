@@ -79,8 +79,8 @@ PUBLISHING = [
     ),
     (
         "rules",
-        ["dev/a/t", "alarm/a/t/high", "audit/a/t", "status/a", "answer/x"],
-        ["cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "gateway/g/rules", "device/a", "other"],
+        ["dev/a/t", "alarm/a/t/high", "audit/a/t", "status/a", "device/a", "answer/x"],
+        ["cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "gateway/g/rules", "other"],
     ),
     ("viewer", [], ["notify/andon", "dev/a/t", "cmd/a/t", "ack/a/t/high", "file/g/gateway", "receipt/x", "other"]),
     (

@@ -16,9 +16,9 @@ from nexus.cli import embedded
 from nexus.cli.demo import shown_value
 from nexus.cli.demo_console import new_login
 from nexus.process.errors import ConfigError
-from tests.parts import free_port, until
+from tests.parts import PATIENCE, free_port, until
 
-DEVICES = ("mixer", "oven", "meter1", "meter2", "meter3", "press", "filler")
+SOURCES = ("mixer", "oven", "meter1", "meter2", "meter3", "press", "filler", "line1")
 
 
 def demo(temporary: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -55,13 +55,13 @@ def _said(lines: list[str], text: str) -> bool:
     return any(text in line for line in lines)
 
 
-def test_it_ends_by_itself_with_rows_of_every_device(temporary: Path) -> None:
+def test_it_ends_by_itself_with_rows_of_every_device_and_rule(temporary: Path) -> None:
     process = demo(temporary, "--seconds", "2")
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == 0, output
     assert re.match(r"Console: http://127\.0\.0\.1:\d+  \(log in as demo, password \S{16}\)\n", output), output
     lines = [line.split() for line in output.splitlines() if line.endswith(" rows")]
-    assert [line[0] for line in lines] == list(DEVICES)
+    assert [line[0] for line in lines] == list(SOURCES)
     assert all(int(line[2].replace(",", "")) > 0 for line in lines)
     assert list(temporary.iterdir()) == []
 
@@ -98,7 +98,7 @@ def test_ctrl_c_leaves_nothing_behind(temporary: Path, number: int) -> None:
     process = demo(temporary)
     until(lambda: list(temporary.glob("*/gateway.log")), "everything is started")
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=60 * PATIENCE)
     assert processes_that_name(temporary) == []
     assert list(temporary.iterdir()) == []
 
@@ -106,7 +106,7 @@ def test_ctrl_c_leaves_nothing_behind(temporary: Path, number: int) -> None:
 def test_keep_keeps_data_and_logs(temporary: Path) -> None:
     folder = temporary / "kept"
     process = demo(temporary, "--seconds", "1", "--keep", str(folder))
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == 0, output
     assert (folder / "postgres" / "PG_VERSION").exists()
     assert (folder / "ingestion.log").exists()

@@ -79,6 +79,22 @@ async def test_what_is_subscribed_to_at_most_once_needs_no_acknowledgement(share
         assert (await inbox.next())[1].packet_id is None
 
 
+async def test_many_subscriptions_take_few_packets_and_end_likewise(shared_mosquitto: Mosquitto) -> None:
+    inbox, broker = Inbox(), at(shared_mosquitto)
+    names = [f"many/{number}/{'x' * 100}" for number in range(500)]
+    async with connect(broker, Client("sub-many"), inbox) as subscriber, connect(broker, Client("pub-m")) as publisher:
+        assert await subscriber.subscribe_all(names) == []
+        for name in (names[0], names[-1]):
+            await publisher.publish(name, b"1")
+            connection, message = await inbox.next()
+            assert message.topic == name
+            connection.acknowledge(message.packet_id)
+        await subscriber.unsubscribe(*names[:-1])
+        for name in (names[0], names[-1]):
+            await publisher.publish(name, b"2")
+        assert (await inbox.next())[1].topic == names[-1], "and of the others nothing came before it"
+
+
 async def test_a_request_says_where_its_answer_is_wanted(shared_mosquitto: Mosquitto) -> None:
     inbox, broker = Inbox(), at(shared_mosquitto)
     async with connect(broker, Client("sub-ask"), inbox) as subscriber, connect(broker, Client("pub-a")) as publisher:

@@ -110,6 +110,11 @@ def test_a_derived_tag_across_devices_is_stored_and_its_alarm_is_raised_acknowle
         until(lambda: [one for one in operator.on(IMBALANCE) if one["ts"] > newest], "the loads are uneven")
         until(lambda: journal(production.owner, HIGH) == ["raised", "acknowledged", "cleared"], "the journal is whole")
         assert operator.on("status/plant/line1/rules")[-1]["state"] == "online"
+        with Asker(production.mqtt("console"), "device/#") as console:
+            until(lambda: console.on("device/plant/line1/rules"), "it says what it is")
+            [total] = console.on("device/plant/line1/rules")[-1]["tags"]
+            assert total["alarms"] == [{"name": "high", "limit": 500.0}]
+        assert json.loads(rules.get("/health")[1])["problems"] == [], "and does not take itself for a device"
         audit = query(production.owner, "SELECT topic, event, by, ok FROM audit ORDER BY time")
         assert audit == [
             ("audit/plant/line1/rules/total_power", "alarm acknowledge", "anna", True),
@@ -259,6 +264,47 @@ def test_late_inputs_are_ignored_and_counted(nexus: Start, group: str, productio
         'nexus_rules_inputs_ignored_total{reason="older"}': 1,
         'nexus_rules_inputs_ignored_total{reason="late"}': 1,
     }
+
+
+def test_inputs_of_a_clock_that_is_ahead_are_told(nexus: Start, group: str, production: Production, file: Path) -> None:
+    rules = nexus("rules", group=group, rules=str(file), mqtt_url=production.broker.url, database_url=production.owner)
+    active(rules)
+    with Asker(production.mqtt("operator"), "status/#") as operator:
+        say(production.broker.port, "plc001", (now_ms() + 600_000, 1.0))
+        until(lambda: json.loads(rules.get("/health")[1])["problems"], "it says so")
+        [problem] = json.loads(rules.get("/health")[1])["problems"]
+        assert problem.startswith("rule line1: input a is ignored, its last value is ")
+        say(production.broker.port, "plc001", (now_ms(), 1.0))
+        until(lambda: not json.loads(rules.get("/health")[1])["problems"], "and that it is over")
+        assert operator.on("status/plant/line1/rules")
+
+
+def test_an_offer_of_receipts_is_remembered_over_the_end_of_all(
+    nexus: Start, group: str, postgres: Postgres, mosquitto: Callable[..., Mosquitto], file: Path
+) -> None:
+    """Ingester, rules and a broker that keeps nothing are killed, and the rules are the first to be back."""
+    broker = mosquitto()
+    ingest = nexus("ingest", mqtt_url=broker.url, database_url=postgres.url).until_ready()
+    rules = nexus("rules", group=group, rules=str(file), mqtt_url=broker.url, database_url=postgres.url)
+    active(rules)
+    began = now_ms()
+    say(broker.port, "plc001", (began, 300.0))
+    say(broker.port, "plc002", (began, 300.0))
+    until(lambda: journal(postgres.url, HIGH) == ["raised"], "it is raised")
+    until(lambda: query(postgres.url, "SELECT offered FROM rule_publishers") == [(True,)], "the offer is noted")
+    ingest.stop(signal.SIGKILL)
+    say(broker.port, "plc001", (began + 100, 100.0), (began + 200, 300.0))
+    until(lambda: rules.metric("nexus_rules_outbox_messages") >= 4, "what follows has no receipt")
+    rules.stop(signal.SIGKILL)
+    broker.stop(signal.SIGKILL)
+    broker.start()
+    rules.restart()
+    active(rules)
+    until(lambda: rules.metric("nexus_rules_messages_total") >= 4, "the broker has all of it")
+    say(broker.port, "plc001", (began + 300, 50.0))
+    until(lambda: rules.metric("nexus_rules_outbox_messages") >= 6, "and none of it is taken for arrived")
+    ingest.restart()
+    until(lambda: journal(postgres.url, HIGH) == ["raised", "cleared", "raised", "cleared"], "nothing is missing", 60)
 
 
 def test_a_broken_file_and_a_changed_one_are_told(nexus: Start, group: str, production: Production, file: Path) -> None:

@@ -28,3 +28,15 @@ def test_what_the_database_refuses_costs_itself_alone(database: str) -> None:
     assert query(database, "SELECT path FROM rule_states") == [("p",)]
     assert query(database, "SELECT topic FROM rule_alarms") == [("alarm/p/a",)]
     assert query(database, "SELECT last FROM rule_publishers") == [(4,)]
+
+
+def test_an_offer_of_receipts_is_remembered(database: str) -> None:
+    async def run() -> list[bool]:
+        found = []
+        for _ in range(2):
+            async with opened(as_role(database, "nexus_rules"), "g", lambda: None) as store:
+                found.append((await store.load()).offered)
+                await store.remember_offer()
+        return found
+
+    assert asyncio.run(run()) == [False, True]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -23,6 +24,8 @@ from console.live.shares import NAMES_A_SECOND, Share
 from console.live.subscriptions import LINGER_SECONDS, Subscriptions, filters
 from console.live.values import Values
 from console.live.wheel import TICKS, Wheel
+from ingestion.rules.description import describe
+from ingestion.rules.files import load
 from nexus.contract import codec
 from nexus.contract.codec import DecodeError, Message, Status
 from nexus.contract.description import Description, TagDescription, decode_description, encode_description
@@ -385,6 +388,23 @@ def test_gateways_of_two_groups_may_have_one_name() -> None:
         "online",
     ]
     assert [path for path in retained.changes if retained.changes[path] != before[path]] == ["plant/line1"]
+
+
+def test_a_rule_is_what_it_says_itself_and_no_gateway_has_it(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "rules: [{name: plc, path: plant/plc, inputs: {a: p/d/a},"
+        " tags: [{name: t, expression: a * 2, unit: kW, alarms: [{name: high, above: 5, priority: high}]}]}]"
+    )
+    [rule] = load(tmp_path / "rules.yaml")
+    retained = Retained()
+    retained.take("device/plant/plc", describe(rule, "rules", NOW), None, 0)
+    retained.take("status/plant/plc", codec.encode_status(Status("online", "", NOW)), None, 0)
+    found = device_state(retained, "plant/plc", None)
+    assert (found.state, found.protocol, found.gateway, found.tags) == ("online", "rules", "nexus rules", 1)
+    assert (found.endpoint, found.interval, found.breaker) == (None, None, None)
+    [tag] = retained.descriptions["plant/plc"].tags
+    assert (tag.address, tag.unit) == ("expression: a * 2", "kW")
+    assert [(one.name, one.limit, one.priority) for one in tag.alarms] == [("high", 5.0, "high")]
 
 
 def test_a_description_of_an_older_gateway_names_no_group() -> None:

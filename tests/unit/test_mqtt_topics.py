@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from paho.mqtt.client import topic_matches_sub
 
 from nexus.mqtt import is_filter, matches
+from nexus.mqtt.topics import packed
 
 levels = st.sampled_from(["a", "b", "", "$sys", "ab"])
 topics = st.lists(levels, min_size=1, max_size=5).map("/".join)
@@ -27,3 +28,10 @@ def test_filters(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", ["", "a#", "#/a", "a/#/b", "a+", "+a/b", "a\0"])
 def test_what_is_no_filter(pattern: str) -> None:
     assert not is_filter(pattern)
+
+
+@given(st.lists(st.text(max_size=50), max_size=40), st.integers(20, 300))
+def test_filters_are_packed_in_order_into_packets_that_a_broker_takes(patterns: list[str], most: int) -> None:
+    packets = list(packed(patterns, most))
+    assert [one for packet in packets for one in packet] == patterns
+    assert all(len(packet) == 1 or sum(len(one.encode()) + 3 for one in packet) <= most - 5 for packet in packets)

@@ -60,6 +60,11 @@ def take(one: Evaluation, at: int, quality: int = Quality.GOOD, now: int | None 
     return one.take(readings, T0 + (at if now is None else now))
 
 
+def take_message(engine: Engine, name: str, payload: bytes, now: int) -> None:
+    for part in engine.parts(name, payload):
+        engine.take(part, now)
+
+
 def made(outcome: Outcome, tag: str = "sum") -> list[tuple[int, Value, int]]:
     return [(one.time - T0, one.value, one.quality) for one in outcome.readings if one.tag == tag]
 
@@ -80,7 +85,15 @@ def events(outcome: Outcome) -> list[tuple[str, str, int]]:
         ("rules: [{name: x, inputs: {a: p/t}, tags: [{name: a, expression: a}]}]", "name already used by an input"),
         ("rules: [{name: x, inputs: {a: p/t}, tags: [{name: y, address: a}]}]", "give it one of expression, total"),
         ("rules: [{name: x, inputs: {a: p/t}, alarms: [{name: l, lost: true}]}]", "lost is for devices"),
-        ("rules: [{name: x, inputs: {a: x/t}, alarms: [{name: l, when: a}]}]", "is what rule x says"),
+        ("rules: [{name: x, inputs: {a: x/t}, alarms: [{name: l, when: a}]}]", "which is the rule's own"),
+        (
+            PLANT
+            + PLANT.replace("rules:\n", "")
+            .replace("line1", "two")
+            .replace("plant/rules", "z")
+            .replace("plc1", "rules"),
+            "input a is what rule line1 says",
+        ),
         ("rules: [{name: x, inputs: {a: '${HOME}/t'}, alarms: [{name: l, when: a}]}]", "have no variables"),
         (PLANT + PLANT.replace("rules:\n", "").replace("line1", "line2"), "path 'plant/rules' is also that of rule"),
         (PLANT + PLANT.replace("rules:\n", "").replace("plant/rules", "z"), "name already used at"),
@@ -108,6 +121,43 @@ def test_a_wrong_file_is_refused_with_line_and_remedy(tmp_path: Path, text: str,
         rules(tmp_path, text)
     assert said in str(error.value)
     assert str(error.value).startswith(str(tmp_path / "rules.yaml"))
+
+
+DEVICES = {"plant/plc1": {"power", "run"}, "plant/plc2": {"power"}, "plant/rules": {"x"}}
+STRANGE = """
+rules:
+  - name: line1
+    path: plant/rules
+    inputs:
+      a: plant/plc1/powr
+      b: plant/plc3/power
+      c: plant/rules/x
+      d: {topic: plant/plc1/power, stale: 30}
+    tags:
+      - {name: sum, expression: "a + b + d + e"}
+"""
+
+
+def test_inputs_that_no_device_has_are_told_with_their_lines_and_all_else(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(STRANGE)
+    with pytest.raises(ConfigError) as error:
+        load(file, devices=DEVICES)
+    said = [line for line in str(error.value).replace(str(file), "").splitlines() if line.startswith(":")]
+    assert [line.split(";")[0] if "there is no tag" in line else line for line in said] == [
+        ":4: rule line1: a device has this path: change one of the two",
+        ":6: rule line1: input a: plant/plc1 has no tag 'powr'; did you mean 'power'?",
+        ":7: rule line1: input b: there is no device 'plant/plc3'; did you mean 'plant/plc2'?",
+        ":9: rule line1, input d: stale: 30 is not a duration: write it with its unit, like 500ms, 1s, 2m, 12h or 7d",
+        ":11: rule line1, tag sum: expression: there is no tag 'e' here",
+    ]
+
+
+def test_a_rule_below_whose_path_its_own_inputs_lie_is_told_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        rules(tmp_path, PLANT.replace("path: plant/rules", "path: plant"))
+    [said] = str(error.value).splitlines()
+    assert said.endswith("inputs a, b are below path 'plant', which is the rule's own: give it another path")
 
 
 def test_a_tag_follows_from_inputs_of_several_devices_with_the_newest_time_and_the_worst_quality(rule: Rule) -> None:
@@ -171,8 +221,8 @@ def test_it_goes_on_where_it_was_left(rule: Rule) -> None:
     outcome = take(other, 2_000, a=10.0)
     assert made(outcome) == [(2_000, 70.0, 192)]
     assert events(outcome) == [("high", "cleared", 2_000)], "it was known to be raised"
-    assert made(take(other, 3_000, a=10.0), "energy")[0][1] == pytest.approx(120.0 + 70.0), (
-        "and not what passed between"
+    assert made(take(other, 3_000, a=10.0), "energy")[0][1] == pytest.approx(120.0 + 95.0 + 70.0), (
+        "and what passed between"
     )
 
 
@@ -197,9 +247,9 @@ def test_the_engine_says_readings_and_words_and_keeps_states(rule: Rule) -> None
     engine.begin(T0)
     assert "dev/plant/plc1/power" in engine.filters
     assert "dev/plant/plc1" in engine.filters
-    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
     device = [Reading("power", T0 + 1, 20.0), Reading("other", T0 + 1, 5.0)]
-    assert engine.take("dev/plant/plc2", encode_device(device, T0 + 1), T0 + 1) == [T0 + 1]
+    take_message(engine, "dev/plant/plc2", encode_device(device, T0 + 1), T0 + 1)
     update = engine.drain()
     assert list(update.states) == ["plant/rules"]
     assert [one.topic for one in update.said] == [
@@ -214,8 +264,8 @@ def test_the_engine_says_readings_and_words_and_keeps_states(rule: Rule) -> None
 def test_an_alarm_that_has_left_the_files_ends(rule: Rule) -> None:
     engine = Engine([rule], LATE, {}, [])
     engine.begin(T0)
-    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
-    engine.take("dev/plant/plc2/power", encode_tag(Reading("power", T0, 90.0)), T0)
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
+    take_message(engine, "dev/plant/plc2/power", encode_tag(Reading("power", T0, 90.0)), T0)
     words = engine.words
     engine = Engine([Rule("other", "plant/other", rule.inputs, rule.derived)], LATE, {}, words)
     engine.begin(T0 + 5)
@@ -230,10 +280,10 @@ def test_a_number_that_no_float_holds_loses_no_event_of_others(rule: Rule, tmp_p
     other = rules(tmp_path, PLANT.replace("line1", "line2").replace("plant/rules", "plant/others"))[0]
     engine = Engine([rule, other], LATE, {}, [])
     engine.begin(T0)
-    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 5.0)), T0)
-    engine.take("dev/plant/plc2/power", encode_tag(Reading("power", T0, 1.0)), T0)
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0, 5.0)), T0)
+    take_message(engine, "dev/plant/plc2/power", encode_tag(Reading("power", T0, 1.0)), T0)
     engine.drain()
-    engine.take("dev/plant/plc2/power", b'{"v":1%s,"ts":%d}' % (b"0" * 400, T0 + 20_000), T0 + 20_000)
+    take_message(engine, "dev/plant/plc2/power", b'{"v":1%s,"ts":%d}' % (b"0" * 400, T0 + 20_000), T0 + 20_000)
     update = engine.drain()
     assert {"alarm/plant/rules/uneven", "alarm/plant/others/uneven"} <= {one.topic for one in update.said}
     assert decode_state(update.states["plant/rules"]).inputs["b"] == (T0 + 20_000, None, Quality.BAD)
@@ -242,14 +292,14 @@ def test_a_number_that_no_float_holds_loses_no_event_of_others(rule: Rule, tmp_p
 def test_a_fault_keeps_what_came_before_it(rule: Rule, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine([rule], LATE, {}, [])
     engine.begin(T0)
-    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0, 5.0)), T0)
-    engine.take("dev/plant/plc2/power", encode_tag(Reading("power", T0, 1.0)), T0)
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0, 5.0)), T0)
+    take_message(engine, "dev/plant/plc2/power", encode_tag(Reading("power", T0, 1.0)), T0)
 
     def fail(*_: object) -> None:
         raise ValueError("a fault")
 
     monkeypatch.setattr(Calculation, "after", fail)
-    engine.take("dev/plant/plc1/power", encode_tag(Reading("power", T0 + 20_000, 5.0)), T0 + 20_000)
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0 + 20_000, 5.0)), T0 + 20_000)
     assert [one.topic for one in engine.drain().said][-1:] == ["alarm/plant/rules/uneven"]
 
 
@@ -314,3 +364,145 @@ def test_only_the_newest_word_of_an_alarm_is_retained() -> None:
     outbox.reconnected()
     assert sent(outbox, 1.0) == [(1, False), (3, False)]
     assert not outbox.has("alarm/p/x")
+
+
+TOTALS = """
+rules:
+  - name: r
+    path: p/r
+    inputs: {a: p/d/a, run: p/d/run%s}
+    tags: [{name: energy, total: a, per: s}, {name: hours, runtime: run}, {name: starts, count: run}]
+"""
+HOUR = 3_600_000
+
+
+def tick(one: Evaluation, begin: int, end: int) -> list[Outcome]:
+    """The clock goes on without inputs, as the worker has it."""
+    return [one.tick(T0 + at) for at in range(begin, end, 250)]
+
+
+def test_totals_go_on_where_inputs_come_rarely(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, TOTALS % "")[0])
+    for at in range(0, HOUR, 90_000):
+        take(one, at, a=10.0, run=True)
+        tick(one, at, at + 90_000)
+    take(one, HOUR, a=10.0, run=False)
+    assert one.kept.totals["energy"].value == pytest.approx(36_000)
+    assert one.kept.totals["hours"].value == pytest.approx(1)
+
+
+def test_totals_go_on_where_an_input_comes_when_it_changes(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, TOTALS % "")[0])
+    take(one, 0, a=10.0, run=True)
+    said = [value for outcome in tick(one, 0, HOUR) for value in made(outcome, "energy")]
+    assert len(said) == HOUR // 10_000 - 1, "every ten seconds"
+    take(one, HOUR, a=0.0, run=False)
+    assert one.kept.totals["energy"].value == pytest.approx(36_000, abs=10 * 10)
+    assert one.kept.totals["hours"].value == pytest.approx(1)
+    assert not any(outcome.readings for outcome in tick(one, HOUR, 2 * HOUR)), "nothing is said that is as it was"
+
+
+def test_totals_end_when_an_input_is_stale(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, TOTALS.replace("a: p/d/a", "a: {topic: p/d/a, stale: 15s}") % "")[0])
+    take(one, 0, a=10.0, run=True)
+    tick(one, 0, HOUR)
+    assert one.kept.totals["energy"].value == pytest.approx(150)
+    take(one, HOUR, a=10.0)
+    take(one, HOUR + 1_000, a=10.0)
+    assert one.kept.totals["energy"].value == pytest.approx(160), "and the gap is not counted"
+
+
+def test_totals_go_on_over_restarts(tmp_path: Path) -> None:
+    found = rules(tmp_path, TOTALS % "")[0]
+    one = begun(found)
+    for at in range(0, 1_200_001, 30_000):
+        take(one, at, a=10.0, run=True)
+        if at % 120_000 == 90_000:
+            one = begun(found, decode_state(encode_state(one.kept)), dict(one.records))
+    assert one.kept.totals["energy"].value == pytest.approx(12_000)
+    assert one.kept.totals["hours"].value == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(("stale", "counted"), [("", 0.0), (", b: {topic: p/d/b, stale: 10m}", 3_000.0)])
+def test_a_gap_of_the_clock_counts_up_to_a_minute_or_the_longest_stale(
+    tmp_path: Path, stale: str, counted: float
+) -> None:
+    """Nobody evaluated for five minutes, and nothing came of what was said meanwhile."""
+    one = begun(rules(tmp_path, TOTALS % stale)[0])
+    take(one, 0, a=10.0)
+    take(one, 300_000, a=10.0)
+    assert one.kept.totals["energy"].value == pytest.approx(counted)
+
+
+def test_a_tag_is_said_again_after_its_max_silence(tmp_path: Path) -> None:
+    found = rules(
+        tmp_path,
+        "rules: [{name: r, path: p/r, inputs: {a: p/d/a},"
+        " tags: [{name: t, expression: a, on_change: true, max_silence: 10s}]}]",
+    )[0]
+    one = begun(found)
+    assert made(take(one, 0, a=1.0), "t") == [(0, 1.0, 192)]
+    again = [value for outcome in tick(one, 0, 35_000) for value in made(outcome, "t")]
+    assert again == [(10_000, 1.0, 192), (20_000, 1.0, 192), (30_000, 1.0, 192)]
+    one = begun(found, decode_state(encode_state(one.kept)))
+    assert [value for outcome in tick(one, 35_000, 45_000) for value in made(outcome, "t")] == [(40_000, 1.0, 192)]
+
+
+def test_values_have_times_of_their_own_that_never_go_back(tmp_path: Path) -> None:
+    """Another device's clock is 50 s behind, within the lateness."""
+    one = begun(rules(tmp_path, PLANT.replace(", stale: 30s", ""))[0])
+    take(one, 0, a=0.0, b=0.0)
+    take(one, 50_000, a=1.0)
+    times = []
+    for number in range(1, 2_500):
+        at = number * 20
+        times += [time for time, _, _ in made(take(one, at, now=50_000 + at, b=float(number)))]
+        if number % 100 == 0:
+            times += [time for time, _, _ in made(take(one, 50_000 + at, a=float(number)))]
+    assert len(times) == 2_499 + 24
+    assert times == sorted(set(times))
+
+
+def test_a_late_input_counts_at_the_rules_clock_for_tags_and_alarms_alike(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, PLANT.replace("b: {", "c: plant/plc3/power\n      b: {"))[0])
+    take(one, 0, a=0.0, b=0.0, c=0.0)
+    take(one, 20_000, c=1.0)
+    outcome = take(one, 10_000, now=20_000, a=200.0)
+    assert made(outcome) == [(20_000, 200.0, 192)]
+    assert events(outcome) == [("high", "raised", 20_000)]
+
+
+def test_what_is_refused_for_its_time_is_told_until_a_good_one_comes(rule: Rule) -> None:
+    engine = Engine([rule], LATE, {}, [])
+    engine.begin(T0)
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0 + 75_000, 5.0)), T0)
+    [told] = engine.refused("plant/rules")
+    assert told.startswith("input a is ignored, its last value is 75 s ahead of this machine's clock")
+    assert "dev/plant/plc1/power" in told
+    take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0 + 100_000, 5.0)), T0 + 100_000)
+    assert engine.refused("plant/rules") == []
+    take_message(engine, "dev/plant/plc2/power", encode_tag(Reading("power", T0 + 10_000, 5.0)), T0 + 100_000)
+    assert "input b is ignored, its last value is 90 s older" in engine.refused("plant/rules")[0]
+
+
+def test_an_acknowledgement_amid_a_backlog_leaves_its_events_their_times(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, PLANT.replace(", on_delay: 10s", ""))[0])
+    take(one, 0, now=600_000, a=5.0, b=1.0)
+    one.ask("", "uneven", Request("acknowledge", by="anna"), T0)
+    assert events(take(one, 1_000, now=600_000, a=0.0)) == [("uneven", "cleared", 1_000)]
+    assert events(take(one, 2_000, now=600_000, a=5.0)) == [("uneven", "raised", 2_000)]
+
+
+def test_a_long_text_is_bad(tmp_path: Path) -> None:
+    one = begun(
+        rules(tmp_path, "rules: [{name: r, path: p/r, inputs: {a: p/d/a}, tags: [{name: t, expression: a}]}]")[0]
+    )
+    assert made(take(one, 0, a="x" * 32_768), "t") == [(0, "x" * 32_768, 192)]
+    assert made(take(one, 1, a="x" * 32_769), "t") == [(1, None, 0)]
+
+
+def test_an_outbox_is_full_by_its_bytes_as_well() -> None:
+    outbox = Outbox([row(number, payload=b"x" * 1_000_000) for number in range(1, 65)], 64)
+    assert outbox.full
+    outbox.committed([(1, 1)])
+    assert not outbox.full

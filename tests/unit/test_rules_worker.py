@@ -1,7 +1,7 @@
 """The worker of rules: it goes on under loads that fill the outbox, and keeps transactions small."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -11,9 +11,11 @@ import pytest
 from ingestion.rules import outbox as outboxes
 from ingestion.rules import worker as workers
 from ingestion.rules.engine import Engine, Update
+from ingestion.rules.evaluation import RuleState
 from ingestion.rules.files import load
 from ingestion.rules.outbox import Outbox
 from ingestion.rules.session import Session
+from ingestion.rules.settings import Settings
 from ingestion.rules.store import Row, Store
 from ingestion.rules.worker import Worker
 from nexus import mqtt
@@ -31,6 +33,7 @@ class Reads:
 
     def __init__(self) -> None:
         self.is_paused = False
+        self.acknowledged: list[int] = []
 
     def pause(self) -> None:
         self.is_paused = True
@@ -38,8 +41,8 @@ class Reads:
     def resume(self) -> None:
         self.is_paused = False
 
-    def acknowledge(self, *_: int | None) -> None:
-        pass
+    def acknowledge(self, *packet_ids: int | None) -> None:
+        self.acknowledged += [one for one in packet_ids if one is not None]
 
 
 class Written:
@@ -47,7 +50,11 @@ class Written:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.offers = 0
         self._last = 0
+
+    async def remember_offer(self) -> None:
+        self.offers += 1
 
     async def commit(self, update: Update, _: Sequence[int]) -> list[Row]:
         first = self._last + 1
@@ -127,12 +134,114 @@ def test_receipts_are_awaited_once_they_were_offered_also_if_the_offer_is_lost()
     async def run() -> None:
         outbox = Outbox([Row(1, "dev/p/t", b"{}", False)], 1)
         engine = Engine([], 60_000, {}, [])
-        worker = Worker(engine, cast(Store, Written()), outbox, asyncio.Event())
-        session = Session("auto", "p", engine, outbox, received=worker.receive, written=asyncio.Event())
+        store = Written()
+        worker = Worker(engine, cast(Store, store), outbox, asyncio.Event())
+        own = Settings(receipts="auto")
+        session = Session(own, "p", engine, outbox, received=worker.receive, written=asyncio.Event())
         for payload in (b"{}", b""):
             message = mqtt.Message(topic.receipt_offer("ingestion"), payload)
             session.receive(cast(mqtt.Connection, Reads()), message)
         outbox.taken(1)
         assert len(outbox) == 1
+        await until(worker, lambda: store.offers == 1)
+        again = Outbox([Row(1, "dev/p/t", b"{}", False)], 1)
+        again.offered = True  # as the database has it
+        Session(own, "p", engine, again, received=worker.receive, written=asyncio.Event())
+        again.taken(1)
+        assert len(again) == 1, "and so after a restart"
+
+    asyncio.run(run())
+
+
+MANY = 300
+
+
+def test_a_message_for_many_rules_takes_several_transactions_and_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "MOST_SAID", 50)
+    monkeypatch.setattr(workers, "SLICE_SECONDS", -1)
+    file = tmp_path / "rules.yaml"
+    rule = "  - {name: r%d, path: p/r%d, inputs: {x: p/d/x}, tags: [{name: t, expression: x}]}\n"
+    file.write_text("rules:\n" + "".join(rule % (number, number) for number in range(MANY)))
+
+    async def run() -> None:
+        reads, store, outbox = Reads(), Written(), Outbox([], 0)
+        engine = Engine(load(file), 60_000, {}, [])
+        engine.begin(now_ms())
+        worker = Worker(engine, cast(Store, store), outbox, asyncio.Event())
+        flood(worker, reads, 1, packet_id=7)
+        turns, acknowledged = 0, []
+
+        def done() -> bool:
+            acknowledged.append((len(outbox), list(reads.acknowledged)))
+            return len(worker) == 0 and bool(reads.acknowledged)
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        await until(worker, done)
+        other.cancel()
+        assert [size for size in store.sizes if size] == [50] * (MANY // 50)
+        assert turns >= MANY, "the rest of the process had its turn after each rule"
+        assert all(ids == [] or size == MANY for size, ids in acknowledged), "not before all of it is written"
+
+    asyncio.run(run())
+
+
+def test_timers_end_while_other_inputs_keep_coming(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "rules: [{name: r, path: p/r, inputs: {y: p/d/y}, alarms: [{name: long, when: y > 0, on_delay: 200ms}]},"
+        " {name: s, path: p/s, inputs: {x: p/d/x}, tags: [{name: t, expression: x}]}]"
+    )
+
+    async def run() -> None:
+        reads, outbox = Reads(), Outbox([], 0)
+        engine = Engine(load(file), 60_000, {}, [])
+        engine.begin(now_ms())
+        worker = Worker(engine, cast(Store, Written()), outbox, asyncio.Event())
+        worker.subscribed()
+        payload = encode_tag(Reading("y", now_ms(), 1.0))
+        worker.receive(cast(mqtt.Connection, reads), mqtt.Message("dev/p/d/y", payload))
+
+        def is_raised() -> bool:
+            flood(worker, reads, 1)
+            return "alarm/p/r/long" in outbox.words
+
+        await until(worker, is_raised)
+
+    asyncio.run(run())
+
+
+def test_rules_of_earlier_files_are_unsubscribed_from() -> None:
+    class Broker(Reads):
+        session_present = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.said: list[tuple[str, ...]] = []
+
+        async def unsubscribe(self, *filters: str) -> None:
+            self.said.append(("-", *filters))
+
+        async def subscribe_all(self, filters: Iterable[str], *, at_most_once: bool = False) -> list[str]:
+            self.said.append(("0" if at_most_once else "1", *filters))
+            return []
+
+    async def run() -> None:
+        broker = Broker()
+        engine = Engine([], 60_000, {"p/old": RuleState()}, [])
+        session = Session(
+            Settings(receipts="none"), "p", engine, Outbox([], 0), received=lambda *_: None, written=asyncio.Event()
+        )
+        await session._subscribe(cast(mqtt.Connection, broker))
+        assert broker.said[0] == ("-", "device/p/old", "ack/p/old/#")
+        session.receive(cast(mqtt.Connection, broker), mqtt.Message("device/p/old", b"{}"))
+        assert session.contested == set()
 
     asyncio.run(run())

@@ -70,6 +70,44 @@ def ingestion() -> models.Dashboard:
                     text="rises while the broker, the ingesters or the database are away or slow",
                 ),
             ],
+            "Rules across devices": [
+                number(
+                    "Active", "sum(nexus_rules_active)", "short", (None, RED), (1, GREEN), text="processes; one a group"
+                ),
+                number(
+                    "Without a result",
+                    "sum(nexus_rules_without_result)",
+                    "short",
+                    (None, GREEN),
+                    (1, YELLOW),
+                    text="tags and alarms whose expression has none now; /health names them",
+                ),
+                number(
+                    "Without a receipt",
+                    "sum(nexus_rules_outbox_messages)",
+                    "short",
+                    (None, GREEN),
+                    (10_000, YELLOW),
+                    text="messages; at 100,000 no more inputs are taken",
+                ),
+                lines(
+                    "Inputs and messages of rules per second",
+                    "short",
+                    ("sum(rate(nexus_rules_inputs_total[1m]))", "inputs"),
+                    ("sum(rate(nexus_rules_messages_total[1m]))", "messages published"),
+                    ("sum by (reason) (rate(nexus_rules_inputs_ignored_total[1m]))", "ignored: {{reason}}"),
+                    text="`older` is a repetition; `ahead` and `late` say that a clock is wrong",
+                ),
+                lines(
+                    "Rules: waiting, and time of a transaction",
+                    "short",
+                    ("sum(nexus_rules_waiting_messages)", "messages that wait to be evaluated"),
+                    (
+                        "1000 * histogram_quantile(0.99, sum by (le) (rate(nexus_rules_commit_seconds_bucket[5m])))",
+                        "commit, p99 in ms",
+                    ),
+                ),
+            ],
             "Rejects": [
                 rows(
                     "Reasons",
