@@ -372,9 +372,11 @@ CREATE TABLE notification_waits (
     step integer NOT NULL,
     began timestamp with time zone NOT NULL,
     due timestamp with time zone NOT NULL,
+    receivers text[] NOT NULL DEFAULT '{}'::text[],
     PRIMARY KEY (topic, occurrence, route, step)
 );
 CREATE INDEX notification_waits_due ON notification_waits (due);
+COMMENT ON COLUMN notification_waits.receivers IS 'Who is told, as the route said when the alarm was raised';
 COMMENT ON TABLE notification_waits IS 'Escalations: occurrences of which others are told, unless they are acknowledged before';
 GRANT DELETE, INSERT, SELECT ON notification_waits TO nexus_console;
 
@@ -398,17 +400,22 @@ CREATE TABLE notifications (
     settled timestamp with time zone,
     answer text NOT NULL DEFAULT ''::text,
     digest bigint,
+    remaining text[],
+    refused text[] NOT NULL DEFAULT '{}'::text[],
     UNIQUE (key, receiver),
     PRIMARY KEY (id),
     CHECK ((kind = ANY (ARRAY['event'::text, 'escalation'::text, 'digest'::text]))),
     CHECK ((state = ANY (ARRAY['pending'::text, 'sent'::text, 'dead'::text, 'digested'::text])))
 );
 CREATE INDEX notifications_dead ON notifications (id) WHERE (state = 'dead'::text);
-CREATE INDEX notifications_digest ON notifications (digest) WHERE (digest IS NOT NULL);
+CREATE INDEX notifications_digest ON notifications (digest, topic) WHERE (digest IS NOT NULL);
+CREATE INDEX notifications_digests ON notifications (receiver, created) WHERE (kind = 'digest'::text);
 CREATE INDEX notifications_due ON notifications (receiver, due) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_expires ON notifications (receiver, expires) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_of_alarm ON notifications (receiver, topic, id) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_pending ON notifications (receiver, id) WHERE (state = 'pending'::text);
+CREATE INDEX notifications_receiver ON notifications (receiver, id);
+CREATE INDEX notifications_sent ON notifications (receiver, settled) WHERE ((state = 'sent'::text) AND (kind <> 'digest'::text));
 CREATE INDEX notifications_settled ON notifications (settled);
 CREATE INDEX notifications_waiting ON notifications (created) WHERE (state = 'pending'::text);
 COMMENT ON COLUMN notifications.key IS 'Goes with the notification; one that is sent twice has the same';
@@ -419,6 +426,8 @@ COMMENT ON COLUMN notifications.expires IS 'When it is given up: it is dead then
 COMMENT ON COLUMN notifications.settled IS 'When it was sent, given up, or taken into a digest';
 COMMENT ON COLUMN notifications.answer IS 'What the receiver said last';
 COMMENT ON COLUMN notifications.digest IS 'The digest by which it was told';
+COMMENT ON COLUMN notifications.remaining IS 'Of a mail that some have: who has not got it';
+COMMENT ON COLUMN notifications.refused IS 'Those of them whom the mail server refuses for ever';
 COMMENT ON TABLE notifications IS 'The outbox: one row a notification and receiver';
 GRANT DELETE, INSERT, SELECT, UPDATE ON notifications TO nexus_console;
 
@@ -1001,7 +1010,8 @@ CREATE FUNCTION plant_time_zone()
  IMMUTABLE
 AS $function$ SELECT 'UTC' $function$;
 
--- 053_notifications.sql
+-- 056_notification_recipients.sql
+-- Where nobody sends any more, what is too old to be told goes, a little with each event.
 CREATE FUNCTION queue_notifications()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1015,6 +1025,11 @@ BEGIN
         SELECT time, topic, device, tag, name, occurrence, state, since, event, active,
             acknowledged, value, value_str, "limit", unit, priority, text, response, by, reason, until
         FROM arrived WHERE event <> 'comment' ORDER BY time;
+    ELSE
+        DELETE FROM notification_queue WHERE id = ANY (ARRAY(
+            SELECT id FROM notification_queue WHERE stored < now() - interval '7 days'
+            ORDER BY id LIMIT 1000 FOR UPDATE SKIP LOCKED
+        ));
     END IF;
     RETURN NULL;
 END

@@ -101,6 +101,7 @@ class Mail:
 
     def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.mails: list[EmailMessage] = []
+        self.recipients: list[list[str]] = []  # of each mail
         self.refuses: dict[str, str] = {}
         self.logins: list[bool] = []
         self.port = free_port()
@@ -136,6 +137,7 @@ class Mail:
         found = message_from_bytes(envelope.content, policy=policy.default)
         assert isinstance(found, EmailMessage)
         self.mails.append(found)
+        self.recipients.append(envelope.rcpt_tos)
         return "250 taken"
 
 

@@ -76,6 +76,8 @@ class Notification(BaseModel):
     answer: str
     attempted: int
     attempts: list[Attempt] = Field(description="The last ten")
+    remaining: list[str] | None = Field(description="Of a mail that some have: who has not got it")
+    refused: list[str] = Field(description="Those of them whom the mail server refuses for ever")
 
 
 class Notifications(BaseModel):
@@ -83,8 +85,9 @@ class Notifications(BaseModel):
 
     items: list[Notification]
     next: str | None
-    pending: int
-    dead: int
+    pending: int = Field(description="Counted to 10,000")
+    dead: int = Field(description="Counted to 10,000")
+    receivers: list[str] = Field(description="All that ever had a notification")
 
 
 class Retried(BaseModel):
@@ -110,13 +113,15 @@ async def found(
     async with parts.database.connection() as connection:
         rows = await notifications.find(connection, asked)
         pending, dead = await notifications.counts(connection)
+        receivers = await notifications.receivers(connection)
     items = [Notification.model_validate(row) for row in rows]
-    return Notifications(items=items, next=items[-1].id if len(items) == limit else None, pending=pending, dead=dead)
+    next_ = items[-1].id if len(items) == limit else None
+    return Notifications(items=items, next=next_, pending=pending, dead=dead, receivers=receivers)
 
 
 @router.post("/notifications/{number}/retry", status_code=202)
 async def retry(person: Operator, parts: PartsDep, number: Number) -> Retried:
-    """Sends a dead one again."""
+    """Sends a dead one again; a mail that some have, to the others alone."""
     async with parts.database.connection() as connection, connection.transaction():
         row = await notifications.retry(connection, number)
         if row is None:

@@ -5,11 +5,13 @@ from typing import Any, LiteralString
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
+COUNTED = 10_000  # no further than that: a larger backlog would cost what it does not tell
+
 _FOUND: LiteralString = """
 SELECT id::text, created, receiver, channel, route, kind, key, state, late, topic, word ->> 'event' AS event,
        word ->> 'priority' AS priority, word ->> 'text' AS text,
        to_timestamp((word ->> 'ts')::float8 / 1000) AS happened, summary, digest::text, due, expires, settled, answer,
-       attempts AS attempted
+       attempts AS attempted, remaining, refused
 FROM notifications
 WHERE id < %(after)s AND (%(state)s::text IS NULL OR state = %(state)s)
   AND (%(receiver)s::text IS NULL OR receiver = %(receiver)s)
@@ -23,11 +25,22 @@ SELECT notification::text, number, time, seconds, sent, answer FROM (
 ) AS newest WHERE back <= 10 ORDER BY notification, number
 """
 _COUNTS: LiteralString = """
-SELECT (SELECT count(*) FROM notifications WHERE state = 'pending'),
-    (SELECT count(*) FROM notifications WHERE state = 'dead')
+SELECT (SELECT count(*) FROM (SELECT FROM notifications WHERE state = 'pending' LIMIT %(most)s) AS pending),
+    (SELECT count(*) FROM (SELECT FROM notifications WHERE state = 'dead' LIMIT %(most)s) AS dead)
+"""
+# One by one, by the index: there may be millions of rows, and they have few receivers.
+_RECEIVERS: LiteralString = """
+WITH RECURSIVE known AS (
+    (SELECT receiver FROM notifications ORDER BY receiver LIMIT 1)
+    UNION ALL
+    SELECT next.receiver FROM known CROSS JOIN LATERAL (
+        SELECT receiver FROM notifications WHERE receiver > known.receiver ORDER BY receiver LIMIT 1
+    ) AS next
+)
+SELECT receiver FROM known
 """
 _RETRY: LiteralString = """
-UPDATE notifications SET state = 'pending', settled = NULL, due = clock_timestamp(),
+UPDATE notifications SET state = 'pending', settled = NULL, refused = '{}', due = clock_timestamp(),
     expires = clock_timestamp() + interval '1 day'
 WHERE id = %s AND state = 'dead' RETURNING topic, receiver
 """
@@ -45,9 +58,14 @@ async def find(connection: AsyncConnection, asked: dict[str, Any]) -> list[dict[
 
 
 async def counts(connection: AsyncConnection) -> tuple[int, int]:
-    """How many wait, and how many are dead."""
-    [(pending, dead)] = await (await connection.execute(_COUNTS)).fetchall()
+    """How many wait, and how many are dead, counted to 10,000."""
+    [(pending, dead)] = await (await connection.execute(_COUNTS, {"most": COUNTED})).fetchall()
     return pending, dead
+
+
+async def receivers(connection: AsyncConnection) -> list[str]:
+    """All that ever had a notification, in order."""
+    return [name for (name,) in await (await connection.execute(_RECEIVERS)).fetchall()]
 
 
 async def retry(connection: AsyncConnection, number: int) -> tuple[str, str] | None:

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from time import monotonic
 from typing import Literal
 
 from console.notify.channels import sending
-from console.notify.channels.outcome import LaterError, RefusedError, short
+from console.notify.channels.outcome import LaterError, PartlyError, RefusedError, short
 from console.notify.channels.sending import Channel, Means
 from console.notify.outbox import Attempt, Pending
 from nexus.process import backoff, guard
@@ -18,22 +18,28 @@ LONGEST_SECONDS = 300.0  # between attempts of one notification
 LONGEST_PAUSE = 30.0  # between attempts at a receiver that takes nothing, and of one notification to it
 
 
+Kind = Literal["sent", "partly", "refused", "later"]
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """What a receiver said to one; `pause` is what it asked for, in seconds."""
+    """What a receiver said to one; `pause` is what it asked for, in seconds. Of a mail that is taken partly, `later`
+    may get it later, and `refused` never."""
 
     pending: Pending
-    kind: Literal["sent", "refused", "later"]
+    kind: Kind
     answer: str
     seconds: float
     pause: float | None = None
+    later: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
     """Sends one, with a deadline. Raises nothing but its cancellation."""
     began = monotonic()
 
-    def outcome(kind: Literal["sent", "refused", "later"], answer: str, pause: float | None = None) -> Outcome:
+    def outcome(kind: Kind, answer: str, pause: float | None = None) -> Outcome:
         return Outcome(one, kind, short(answer), monotonic() - began, pause)
 
     try:
@@ -43,6 +49,8 @@ async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
         return outcome("refused", str(error))
     except LaterError as error:
         return outcome("later", str(error), error.seconds)
+    except PartlyError as error:
+        return replace(outcome("partly", str(error)), later=error.later, refused=error.refused)
     except TimeoutError:
         return outcome("later", "no answer in time")
     except Exception as error:
@@ -67,9 +75,25 @@ def settled(outcomes: Sequence[Outcome], pause: float, now: datetime) -> list[At
 
 
 def _settled(one: Outcome, pause: float, now: datetime, longest: float) -> Attempt:
-    if one.kind == "sent":
-        return Attempt(one.pending.id, "sent", now, one.answer, one.seconds)
-    if one.kind == "refused" or now >= one.pending.expires:
-        return Attempt(one.pending.id, "dead", now, one.answer, one.seconds)
     waits = pause + backoff.delay(one.pending.attempts + 1, FIRST_SECONDS, longest)
-    return Attempt(one.pending.id, "pending", now + timedelta(seconds=waits), one.answer, one.seconds)
+    again = Attempt(
+        one.pending.id,
+        "pending",
+        now + timedelta(seconds=waits),
+        one.answer,
+        one.seconds,
+        one.pending.remaining,
+        one.pending.refused,
+    )
+    if one.kind == "sent":
+        # Somebody was refused before: for them it is dead.
+        left = one.pending.refused or None
+        return replace(again, state="dead" if left else "sent", due=now, remaining=left)
+    is_over = now >= one.pending.expires
+    if one.kind == "partly":
+        refused = one.pending.refused + one.refused
+        again = replace(again, remaining=one.later + refused, refused=refused)
+        is_over = is_over or not one.later
+    if one.kind == "refused" or is_over:
+        return replace(again, state="dead", due=now)
+    return again

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, LiteralString
+from typing import Any, LiteralString, NamedTuple
 
+import msgspec
 from psycopg import AsyncConnection
 
 from console.historian.alarms import COLUMNS, message_of
@@ -29,14 +30,15 @@ SELECT id, stored, {COLUMNS} FROM taken ORDER BY taken.id
 _DUE = """
 DELETE FROM notification_waits WHERE (topic, occurrence, route, step) IN (
     SELECT topic, occurrence, route, step FROM notification_waits WHERE due <= %s ORDER BY due LIMIT %s
-) RETURNING topic, (extract(epoch FROM occurrence) * 1000)::bigint, route, step, began
+) RETURNING topic, (extract(epoch FROM occurrence) * 1000)::bigint, route, step, began, receivers
 """
 _STATES: LiteralString = f"SELECT {COLUMNS} FROM alarm_states WHERE topic = ANY (%s)"  # noqa: S608
 _WAIT = """
-INSERT INTO notification_waits (topic, occurrence, route, step, began, due)
-SELECT topic, to_timestamp(occurrence / 1000.0), route, step, to_timestamp(began / 1000.0), due
-FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::timestamptz[])
-AS came (topic, occurrence, route, step, began, due) ON CONFLICT DO NOTHING
+INSERT INTO notification_waits (topic, occurrence, route, step, began, due, receivers)
+SELECT topic, to_timestamp(occurrence / 1000.0), route, step, to_timestamp(began / 1000.0), due,
+    ARRAY(SELECT jsonb_array_elements_text(receivers::jsonb))
+FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::timestamptz[], %s::text[])
+AS came (topic, occurrence, route, step, began, due, receivers) ON CONFLICT DO NOTHING
 """
 _ORDER = """
 INSERT INTO notifications (created, receiver, channel, route, kind, key, topic, word, late, due, expires)
@@ -49,17 +51,25 @@ AS came (receiver, channel, route, kind, key, topic, word, late, due, expires) O
 Row = tuple[Any, ...]
 
 
+class _Fresh(NamedTuple):
+    """An event, when it was stored, and now."""
+
+    word: AlarmMessage
+    stored: datetime
+    now: datetime
+
+
 async def take(connection: AsyncConnection, config: Config, now: datetime) -> int:
     """Judges what is queued; gives how many events that were. In a transaction of the caller's."""
     rows = await (await connection.execute(_TAKE, (MOST,))).fetchall()
-    fresh = [message_of(row[2:]) for row in rows if now - row[1] < TOO_OLD]
+    fresh = [_Fresh(message_of(row[2:]), row[1], now) for row in rows if now - row[1] < TOO_OLD]
     if len(fresh) < len(rows):
         log.get("notify").warning("events waited too long for a sender: nobody is told", events=len(rows) - len(fresh))
     orders: list[Row] = []
     waiting: list[Row] = []
     for one in fresh:
-        orders += guard.call("message", _ordered, config, one, now) or []
-        waiting += guard.call("message", _waits, config, one, now) or []
+        orders += guard.call("message", _ordered, config, one) or []
+        waiting += guard.call("message", _waits, config, one) or []
     if waiting:
         await connection.execute(_WAIT, _columns(waiting))
     await _add(connection, orders, now)
@@ -72,11 +82,11 @@ async def escalate(connection: AsyncConnection, config: Config, now: datetime) -
     states = await (await connection.execute(_STATES, ([row[0] for row in due],))).fetchall()
     last = {found.topic: found for found in map(message_of, states)}
     orders: list[Row] = []
-    for topic, occurrence, route, step, began in due:
+    for topic, occurrence, route, step, began, receivers in due:
         found = last.get(topic)
         if found is None or found.record.occurrence != occurrence or not waits(found):
             continue
-        for receiver in config.routes.step(route, step):
+        for receiver in receivers:
             order = Order(receiver, route, is_late=False)
             key = key_of(found, receiver, route, step, began)
             orders.append(_row(config, found, order, ("escalation", key), now))
@@ -84,24 +94,26 @@ async def escalate(connection: AsyncConnection, config: Config, now: datetime) -
     return len(due)
 
 
-def _ordered(config: Config, one: AlarmMessage, now: datetime) -> list[Row]:
-    orders = config.routes.orders(one, now)
-    return [_row(config, one, order, ("event", key_of(one, order.receiver)), now) for order in orders]
+def _ordered(config: Config, one: _Fresh) -> list[Row]:
+    orders = config.routes.orders(one.word, one.now, one.stored)
+    return [_row(config, one.word, order, ("event", key_of(one.word, order.receiver)), one.now) for order in orders]
 
 
 def _row(config: Config, one: AlarmMessage, order: Order, kind_and_key: tuple[str, str], now: datetime) -> Row:
-    receiver = config.receivers[order.receiver]
-    due = now + SETTLE if order.is_late and receiver.digest is not None else now
-    word_json = alarm.encode(one).decode()
-    names = (receiver.name, name_of(receiver.channel), order.route, *kind_and_key, one.topic)
-    return *names, word_json, order.is_late, due, now + receiver.give_up
+    receiver, due, channel, expires = config.receivers.get(order.receiver), now, "", now
+    if receiver is not None:  # else it is dead before long, as all are whose receiver has left the file
+        channel, expires = name_of(receiver.channel), now + receiver.give_up
+        due = now + SETTLE if order.is_late and receiver.digest is not None else now
+    names = (order.receiver, channel, order.route, *kind_and_key, one.topic)
+    return *names, alarm.encode(one).decode(), order.is_late, due, expires
 
 
-def _waits(config: Config, one: AlarmMessage, now: datetime) -> list[Row]:
+def _waits(config: Config, one: _Fresh) -> list[Row]:
     def row(wait: Wait) -> Row:
-        return one.topic, one.record.occurrence, wait.route, wait.step, one.record.ts, wait.due
+        to = msgspec.json.encode(wait.to).decode()
+        return one.word.topic, one.word.record.occurrence, wait.route, wait.step, one.word.record.ts, wait.due, to
 
-    return [row(wait) for wait in config.routes.waits(one, now)]
+    return [row(wait) for wait in config.routes.waits(one.word, one.now, one.stored)]
 
 
 async def _add(connection: AsyncConnection, orders: Sequence[Row], now: datetime) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from time import monotonic
 from typing import NamedTuple
@@ -9,15 +10,13 @@ from typing import NamedTuple
 import psycopg
 
 from console import metrics
-from console.historian.alarms import COLUMNS, message_of
+from console.historian.notifications import COUNTED
 from console.notify import intake, outbox
-from console.notify.channels import alertmanager
-from console.notify.channels.alertmanager import Alertmanager
-from console.notify.channels.outcome import LaterError, RefusedError
+from console.notify.channels.names import Names
 from console.notify.channels.sending import Means
 from console.notify.config import Config
 from console.notify.ledger import Ledger
-from console.notify.receiver_keys import Receiver
+from console.notify.resend import tell_again
 from console.notify.worker import Worker
 from nexus.process import guard, log
 from nexus.process.run import task_group
@@ -34,12 +33,13 @@ SELECT clock_timestamp(), EXISTS (SELECT FROM notification_queue),
     ))
 """
 _MEASURE = """
-SELECT (SELECT count(*) FROM notification_queue), count(*),
-    coalesce(extract(epoch FROM clock_timestamp() - min(created)), 0)::float8,
-    (SELECT count(*) FROM notifications WHERE state = 'dead')
-FROM notifications WHERE state = 'pending'
+SELECT (SELECT count(*) FROM (SELECT FROM notification_queue LIMIT %(most)s) AS queued),
+    (SELECT count(*) FROM (SELECT FROM notifications WHERE state = 'pending' LIMIT %(most)s) AS pending),
+    coalesce(extract(epoch FROM clock_timestamp() - (
+        SELECT min(created) FROM notifications WHERE state = 'pending'
+    )), 0)::float8,
+    (SELECT count(*) FROM (SELECT FROM notifications WHERE state = 'dead' LIMIT %(most)s) AS dead)
 """
-_STANDING = f"SELECT {COLUMNS} FROM alarms_now WHERE active"  # noqa: S608
 
 
 class _Seen(NamedTuple):
@@ -55,8 +55,9 @@ class Leader:
     def __init__(self, config: Config, ledger: Ledger, means: Means) -> None:
         self._config = config
         self._ledger = ledger
-        self._means = means
-        self._workers = [Worker(receiver, ledger, means) for receiver in config.receivers.values()]
+        # Each looks names up for itself: see Names.
+        of_each = {name: replace(means, names=Names()) for name in config.receivers}
+        self._workers = [Worker(one, ledger, of_each[one.name]) for one in config.receivers.values()]
         self._log = log.get("notify")
 
     async def run(self) -> None:
@@ -65,10 +66,9 @@ class Leader:
         async with task_group(psycopg.Error) as group:
             for worker in self._workers:
                 guard.part(group, worker.run(), name=f"notify {worker.name}")
-            for receiver in self._config.receivers.values():
-                if isinstance(receiver.channel, Alertmanager):
-                    told = self._tell_again(receiver, receiver.channel)
-                    guard.part(group, told, name=f"resend {receiver.name}")
+                if worker.name in self._config.routes.states:
+                    told = tell_again(worker, self._config, self._ledger)
+                    guard.part(group, told, name=f"resend {worker.name}")
             guard.part(group, self._keep_house(), name="notify house")
             await self._look()
 
@@ -83,6 +83,8 @@ class Leader:
                     await intake.take(connection, self._config, seen.now)
                 if seen.is_waiting:
                     await intake.escalate(connection, self._config, seen.now)
+            if seen.is_waiting:
+                await self._give_up_gone()
             for worker in self._workers:
                 if worker.name in seen.receivers or seen.is_queued or seen.is_waiting:
                     worker.wake()
@@ -94,15 +96,19 @@ class Leader:
 
     async def _measure(self) -> None:
         async with self._ledger.transaction() as connection:
-            [(queued, pending, oldest, dead)] = await (await connection.execute(_MEASURE)).fetchall()
+            found = await (await connection.execute(_MEASURE, {"most": COUNTED})).fetchall()
+        [(queued, pending, oldest, dead)] = found
         metrics.notifications_queued.set(queued)
         metrics.notifications_pending.set(pending)
         metrics.notifications_oldest.set(oldest)
         metrics.notifications_dead.set(dead)
 
     async def _give_up_gone(self) -> None:
-        async with self._ledger.transaction() as connection:
-            gone = await outbox.give_up_gone(connection, list(self._config.receivers))
+        gone, count = 0, 1
+        while count:
+            async with self._ledger.transaction() as connection:
+                count = await outbox.give_up_gone(connection, list(self._config.receivers))
+            gone += count
         if gone:
             self._log.error("notifications are dead: their receiver is not in the file any more", count=gone)
 
@@ -113,25 +119,3 @@ class Leader:
             async with self._ledger.transaction() as connection:
                 await outbox.drop_old(connection, await outbox.clock(connection), self._config.keep)
             await asyncio.sleep(_KEEP_SECONDS)
-
-    async def _tell_again(self, receiver: Receiver, channel: Alertmanager) -> None:
-        """What stands, before the Alertmanager takes it for over; also after it has lost its memory."""
-        was_away = False
-        while True:
-            async with self._ledger.transaction() as connection:
-                rows = await (await connection.execute(_STANDING)).fetchall()
-                now = await outbox.clock(connection)
-            firing = self._config.routes.firing([message_of(row) for row in rows], receiver.name, now)
-            try:
-                await alertmanager.tell(channel, receiver.name, firing, self._means.address)
-            except (LaterError, RefusedError) as error:
-                metrics.notifications.labels("alertmanager", "resend failed").inc()
-                if not was_away:
-                    said = "what stands cannot be told again"
-                    self._log.warning(said, receiver=receiver.name, reason=str(error))
-                was_away = True
-            except Exception as error:  # what nobody foresaw delays no other receiver
-                guard.failed("peer", f"resend to {receiver.name}", error)
-            else:
-                was_away = False
-            await asyncio.sleep(channel.resend)

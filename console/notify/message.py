@@ -15,7 +15,8 @@ Kind = Literal["event", "escalation", "digest", "test"]
 
 @dataclass(frozen=True)
 class Message:
-    """What one receiver is told; of a digest `summary`, of all others but a test `word`."""
+    """What one receiver is told; of a digest `summary`, of all others but a test `word`. A mail goes to `recipients`
+    alone, where some have it."""
 
     key: str
     receiver: str
@@ -24,6 +25,7 @@ class Message:
     is_late: bool = False
     word: AlarmMessage | None = None
     summary: Summary | None = None
+    recipients: tuple[str, ...] | None = None
 
 
 def body(message: Message) -> bytes:

@@ -1,83 +1,104 @@
 """Notifications that wait for their receivers, and what became of each attempt."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, LiteralString
 
 import msgspec
 from psycopg import AsyncConnection
-from psycopg.types.json import Jsonb
 
-from console.notify.flood import Digest, Load
 from console.notify.message import Message
 from console.notify.receiver_keys import Receiver
-from console.notify.summary import Summary, summary
+from console.notify.summary import Summary
 from nexus.contract import alarm
-from nexus.contract.alarm import AlarmMessage
 from nexus.contract.codec import DecodeError
 
-MOST_IN_DIGEST = 10_000
-MOST_EXPIRED = 5_000  # of one statement
+_WINDOW = 200  # of the oldest, in which those to be sent are looked for first
+MOST_GIVEN_UP = 5_000  # of one statement
 GONE = "its receiver is not in the file any more"
 
-_LOAD = """
-SELECT count(*), count(*) FILTER (WHERE late) FROM notifications
-WHERE receiver = %s AND state = 'pending' AND due <= %s AND kind <> 'digest'
+# BETWEEN keeps `receiver` in the order, so that the index is used that has what waits alone: with `=`, the planner may
+# take another that has the same order, and read through all that was ever settled.
+OF_RECEIVER: LiteralString = "receiver BETWEEN %(receiver)s AND %(receiver)s AND state = 'pending'"
+_COLUMNS: LiteralString = """
+    id, key, route, kind, late, topic, word::text, summary::text, attempts, expires, remaining, refused
 """
-_SENT = """
-SELECT count(*) FILTER (WHERE kind <> 'digest' AND state = 'sent'), max(created) FILTER (WHERE kind = 'digest')
-FROM notifications WHERE receiver = %(receiver)s AND (settled > %(since)s OR (state = 'pending' AND kind = 'digest'))
+# Nothing overtakes a digest that it is in, which is not sent yet. OFFSET keeps this a look at an index for each.
+_NOT_AFTER_A_DIGEST: LiteralString = """
+NOT EXISTS (
+    SELECT FROM notifications AS told WHERE told.topic = one.topic AND told.digest = ANY (ARRAY(
+        SELECT id FROM notifications WHERE receiver = %(receiver)s AND state = 'pending' AND topic = ''
+    )) OFFSET 0
+)
 """
-# Of an alarm the first only: a later event does not overtake one that is tried again. The alarms of those are left out
-# at once: one of them may have a great many that wait.
-_HEADS = """
-SELECT id, key, route, kind, late, topic, word::text, summary::text, attempts, expires FROM notifications AS one
-WHERE receiver = %(receiver)s AND state = 'pending' AND due <= %(now)s AND (kind = 'digest' OR %(single)s)
-  AND topic NOT IN (
-      SELECT topic FROM notifications
-      WHERE receiver = %(receiver)s AND state = 'pending' AND due > %(now)s AND attempts > 0 AND kind <> 'digest'
-  )
+# Of an alarm the first only: a later event does not overtake one that is tried again.
+_HEADS: LiteralString = f"""
+SELECT {_COLUMNS} FROM (
+    SELECT * FROM notifications WHERE {OF_RECEIVER} ORDER BY receiver, id LIMIT %(window)s
+) AS one
+WHERE due <= %(now)s AND {_NOT_AFTER_A_DIGEST}
   AND NOT EXISTS (
       SELECT FROM notifications AS earlier
       WHERE earlier.receiver = one.receiver AND earlier.topic = one.topic AND earlier.state = 'pending'
-        AND earlier.id < one.id
+        AND earlier.id < one.id OFFSET 0
   )
 ORDER BY id LIMIT %(most)s
-"""
-_NEW_DIGEST = """
-INSERT INTO notifications (created, receiver, channel, route, kind, key, due, expires)
-VALUES (%s, %s, %s, '', 'digest', md5(random()::text || clock_timestamp()::text), %s, %s) RETURNING id
-"""
-_INTO_DIGEST = """
-UPDATE notifications SET state = 'digested', digest = %(digest)s, settled = %(now)s
-WHERE id = ANY (ARRAY(
-    SELECT id FROM notifications
-    WHERE receiver = %(receiver)s AND state = 'pending' AND due <= %(now)s AND kind <> 'digest'
-    ORDER BY id LIMIT %(most)s
-)) RETURNING topic, word::text, late
-"""
+"""  # noqa: S608
+# Alarm by alarm: where the oldest are all of a few alarms, of which each has a great many.
+_HEADS_OF_ALL: LiteralString = f"""
+WITH RECURSIVE first AS (
+    (SELECT topic, id FROM notifications WHERE receiver = %(receiver)s AND state = 'pending'
+     ORDER BY topic, id LIMIT 1)
+    UNION ALL
+    SELECT next.topic, next.id FROM first CROSS JOIN LATERAL (
+        SELECT topic, id FROM notifications
+        WHERE receiver = %(receiver)s AND state = 'pending' AND topic > first.topic ORDER BY topic, id LIMIT 1
+    ) AS next
+)
+SELECT {_COLUMNS} FROM (SELECT notifications.* FROM first JOIN notifications USING (id)) AS one
+WHERE due <= %(now)s AND {_NOT_AFTER_A_DIGEST}
+ORDER BY id LIMIT %(most)s
+"""  # noqa: S608
+_DIGESTS: LiteralString = f"""
+SELECT {_COLUMNS} FROM (
+    SELECT * FROM notifications WHERE receiver = %(receiver)s AND state = 'pending' AND topic = '' ORDER BY id LIMIT 1
+) AS one WHERE due <= %(now)s
+"""  # noqa: S608
 _SETTLE = """
 WITH settled AS (
-    UPDATE notifications SET state = %s, due = %s, settled = %s, answer = %s, attempts = attempts + 1
+    UPDATE notifications
+    SET state = %s, due = %s, settled = %s, answer = %s, remaining = %s, refused = %s, attempts = attempts + 1
     WHERE id = %s AND state = 'pending' RETURNING id, attempts
 )
 INSERT INTO notification_attempts (notification, number, time, seconds, sent, answer)
 SELECT id, attempts, %s, %s, %s, %s FROM settled
 """
-_GONE = """
-UPDATE notifications SET state = 'dead', settled = now(), answer = %s
-WHERE state = 'pending' AND NOT receiver = ANY (%s)
+# One by one: few receivers, and there may be a great many notifications.
+_WAITING: LiteralString = """
+WITH RECURSIVE known AS (
+    (SELECT receiver FROM notifications WHERE state = 'pending' ORDER BY receiver, id LIMIT 1)
+    UNION ALL
+    SELECT next.receiver FROM known CROSS JOIN LATERAL (
+        SELECT receiver FROM notifications WHERE state = 'pending' AND receiver > known.receiver
+        ORDER BY receiver, id LIMIT 1
+    ) AS next
+)
+SELECT receiver FROM known WHERE receiver <> ALL (%s)
 """
-_EXPIRED = """
+_GONE: LiteralString = f"""
+UPDATE notifications SET state = 'dead', settled = now(), answer = %(answer)s
+WHERE id = ANY (ARRAY(
+    SELECT id FROM notifications WHERE {OF_RECEIVER} ORDER BY receiver, id LIMIT %(most)s
+))
+"""  # noqa: S608
+_EXPIRED: LiteralString = f"""
 UPDATE notifications SET state = 'dead', settled = %(now)s,
     answer = CASE answer WHEN '' THEN 'given up before an attempt' ELSE 'given up: ' || answer END
 WHERE id = ANY (ARRAY(
-    SELECT id FROM notifications
-    WHERE receiver = %(receiver)s AND state = 'pending' AND expires <= %(now)s LIMIT %(most)s
+    SELECT id FROM notifications WHERE {OF_RECEIVER} AND expires <= %(now)s ORDER BY receiver, expires LIMIT %(most)s
 ))
-"""
+"""  # noqa: S608
 _UNREADABLE = "UPDATE notifications SET state = 'dead', settled = %s, answer = %s WHERE id = %s"
 _OLD = """
 DELETE FROM notifications WHERE id = ANY (ARRAY(
@@ -88,12 +109,14 @@ DELETE FROM notifications WHERE id = ANY (ARRAY(
 
 @dataclass(frozen=True)
 class Pending:
-    """One that is due."""
+    """One that is due. Of a mail that some have, `remaining` have not got it, and of them it goes to no `refused`."""
 
     id: int
     message: Message
     attempts: int
     expires: datetime
+    remaining: tuple[str, ...] | None = None
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -105,6 +128,8 @@ class Attempt:
     due: datetime
     answer: str
     seconds: float
+    remaining: tuple[str, ...] | None = None
+    refused: tuple[str, ...] = ()
 
 
 async def clock(connection: AsyncConnection) -> datetime:
@@ -113,21 +138,16 @@ async def clock(connection: AsyncConnection) -> datetime:
     return now  # type: ignore[no-any-return]
 
 
-async def load(connection: AsyncConnection, receiver: Receiver, rule: Digest, now: datetime) -> Load:
-    """How much a receiver has to get, and has got."""
-    [(due, late)] = await (await connection.execute(_LOAD, (receiver.name, now))).fetchall()
-    asked = {"receiver": receiver.name, "since": now - rule.within}
-    [(sent, last)] = await (await connection.execute(_SENT, asked)).fetchall()
-    return Load(due, late, sent, last)
-
-
 async def heads(
     connection: AsyncConnection, receiver: Receiver, now: datetime, most: int, *, single: bool
 ) -> list[Pending]:
     """Those to be sent now, the oldest first; without `single` digests only. What cannot be read is dead."""
-    asked = {"receiver": receiver.name, "now": now, "single": single, "most": most}
+    asked = {"receiver": receiver.name, "now": now, "most": most, "window": _WINDOW}
+    rows = await (await connection.execute(_HEADS if single else _DIGESTS, asked)).fetchall()
+    if single and len(rows) < most:
+        rows = await (await connection.execute(_HEADS_OF_ALL, asked)).fetchall()
     found: list[Pending] = []
-    for row in await (await connection.execute(_HEADS, asked)).fetchall():
+    for row in rows:
         try:
             found.append(_pending(receiver.name, row))
         except (DecodeError, msgspec.MsgspecError) as error:
@@ -135,38 +155,27 @@ async def heads(
     return found
 
 
-async def digest(connection: AsyncConnection, receiver: Receiver, channel: str, now: datetime) -> int:
-    """Makes one of all that are due, in a transaction of the caller's; gives how many it stands for."""
-    made = (now, receiver.name, channel, now, now + receiver.give_up)
-    [(number,)] = await (await connection.execute(_NEW_DIGEST, made)).fetchall()
-    taken = {"digest": number, "now": now, "receiver": receiver.name, "most": MOST_IN_DIGEST}
-    rows = await (await connection.execute(_INTO_DIGEST, taken)).fetchall()
-    words: list[AlarmMessage] = []
-    for topic, text, _ in rows:
-        with suppress(DecodeError):  # it counts all the same
-            words.append(alarm.decode(topic, text.encode()))
-    found = summary(words, sum(late for *_, late in rows))
-    content = Jsonb(msgspec.to_builtins(found))
-    await connection.execute("UPDATE notifications SET summary = %s WHERE id = %s", (content, number))
-    return len(rows)
-
-
 async def settle(connection: AsyncConnection, attempts: Sequence[Attempt], now: datetime) -> None:
     """Records what became of them, in a transaction of the caller's."""
     for one in attempts:
         settled = None if one.state == "pending" else now
-        row = (one.state, one.due, settled, one.answer, one.id, now, one.seconds, one.state == "sent", one.answer)
-        await connection.execute(_SETTLE, row)
+        left = None if one.remaining is None else list(one.remaining)
+        became = (one.state, one.due, settled, one.answer, left, list(one.refused), one.id)
+        await connection.execute(_SETTLE, (*became, now, one.seconds, one.state == "sent", one.answer))
 
 
 async def give_up_gone(connection: AsyncConnection, receivers: Sequence[str]) -> int:
-    """Those whose receiver is in the file no more are dead; gives how many."""
-    return (await connection.execute(_GONE, (GONE, list(receivers)))).rowcount
+    """Those whose receiver is in the file no more are dead, some at a time; gives how many."""
+    gone = await (await connection.execute(_WAITING, (list(receivers),))).fetchone()
+    if gone is None:
+        return 0
+    asked = {"receiver": gone[0], "answer": GONE, "most": MOST_GIVEN_UP}
+    return (await connection.execute(_GONE, asked)).rowcount
 
 
 async def give_up_expired(connection: AsyncConnection, receiver: Receiver, now: datetime) -> int:
     """Those that the receiver has not taken in time are dead; gives how many. None of them may be on its way."""
-    asked = {"receiver": receiver.name, "now": now, "most": MOST_EXPIRED}
+    asked = {"receiver": receiver.name, "now": now, "most": MOST_GIVEN_UP}
     return (await connection.execute(_EXPIRED, asked)).rowcount
 
 
@@ -176,7 +185,8 @@ async def drop_old(connection: AsyncConnection, now: datetime, keep: timedelta) 
 
 
 def _pending(receiver: str, row: tuple[Any, ...]) -> Pending:
-    number, key, route, kind, late, topic, word, told, attempts, expires = row
+    number, key, route, kind, late, topic, word, told, attempts, expires, remaining, refused = row
+    left = None if remaining is None else tuple(remaining)
     message = Message(
         key,
         receiver,
@@ -185,5 +195,6 @@ def _pending(receiver: str, row: tuple[Any, ...]) -> Pending:
         late,
         None if word is None else alarm.decode(topic, word.encode()),
         None if told is None else msgspec.json.decode(told, type=Summary),
+        None if left is None else tuple(one for one in left if one not in refused),
     )
-    return Pending(number, message, attempts, expires)
+    return Pending(number, message, attempts, expires, left, tuple(refused))

@@ -1,6 +1,6 @@
 """Who is told what of an event. Pure: `now` is an argument."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -53,10 +53,11 @@ class Order:
 
 @dataclass(frozen=True)
 class Wait:
-    """An escalation that begins."""
+    """An escalation that begins, and whom it tells."""
 
     route: str
     step: int
+    to: tuple[str, ...]
     due: datetime
 
 
@@ -69,10 +70,10 @@ class Routes:
     zone: ZoneInfo
     states: frozenset[str] = frozenset()
 
-    def orders(self, word: AlarmMessage, now: datetime) -> list[Order]:
-        """Who is told of an event now, each once, because of the first route that says so."""
+    def orders(self, word: AlarmMessage, now: datetime, stored: datetime) -> list[Order]:
+        """Who is told now of an event that was `stored` then, each once, because of the first route that says so."""
         told, found = told_as(word), dict[str, Order]()
-        is_late = now - moment(word.record.ts) > LATE
+        is_late = stored - moment(word.record.ts) > LATE
         for route in self._taking(word):
             is_on = route.window.holds(now, self.zone)
             for receiver in route.to:
@@ -80,22 +81,16 @@ class Routes:
                     found.setdefault(receiver, Order(receiver, route.name, is_late))
         return list(found.values())
 
-    def waits(self, word: AlarmMessage, now: datetime) -> list[Wait]:
-        """The escalations that begin with an event."""
+    def waits(self, word: AlarmMessage, now: datetime, stored: datetime) -> list[Wait]:
+        """The escalations that begin with an event, from when it was `stored`: the gateway's clock may be wrong."""
         if told_as(word) != "raised":
             return []
-        began = moment(word.record.ts)
         return [
-            Wait(route.name, number, began + step.after)
+            Wait(route.name, number, step.to, stored + step.after)
             for route in self._taking(word)
             if route.window.holds(now, self.zone)
             for number, step in enumerate(route.steps)
         ]
-
-    def step(self, route: str, number: int) -> Sequence[str]:
-        """Who is told at an escalation's end; nobody if the file has no such step any more."""
-        found = next((one for one in self.routes if one.name == route), None)
-        return found.steps[number].to if found is not None and number < len(found.steps) else ()
 
     def firing(self, words: Iterable[AlarmMessage], receiver: str, now: datetime) -> list[AlarmMessage]:
         """Those of the standing alarms that a receiver of states is to hold."""

@@ -51,7 +51,7 @@ def try_receiver(receiver: Receiver, file: File = None) -> int:
     """
     import asyncio
 
-    from console.notify.channels.outcome import LaterError, RefusedError
+    from console.notify.channels.outcome import LaterError, PartlyError, RefusedError
     from console.notify.config import load
     from console.notify.trial import send_test
     from console.settings import Settings
@@ -66,6 +66,8 @@ def try_receiver(receiver: Receiver, file: File = None) -> int:
         raise ConfigError(f"{path}: there is no receiver {receiver!r}; known: {', '.join(config.receivers)}")
     try:
         answer = asyncio.run(send_test(config, receiver, own.console_url, _environment()))
+    except PartlyError as error:
+        raise UnavailableError(f"{receiver} has taken it for some recipients only: {error}") from None
     except (LaterError, RefusedError) as error:
         raise UnavailableError(f"{receiver} has not taken it: {error}") from None
     print(f"{receiver} has taken it: {answer}")

@@ -9,7 +9,20 @@ from playwright.sync_api import Locator, Page, ViewportSize, expect
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 SCHEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
-PAGES = ("plant", "alarms", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about")
+PAGES = (
+    "plant",
+    "alarms",
+    "notifications",
+    "tags",
+    "trend",
+    "writes",
+    "files",
+    "rejects",
+    "completeness",
+    "audit",
+    "users",
+    "about",
+)
 
 
 @dataclass

@@ -22,10 +22,11 @@ from nexus import mqtt
 from nexus.contract.alarm import AlarmMessage, Event
 from nexus.mqtt import Client
 from tests.conftest import Production
+from tests.consoles import Browser
 from tests.integration.test_notifications import Notifying, hook, notifying, store, webhook, word
 from tests.integration.test_writer import query
 from tests.parts import Nexus, as_role, free_port, listens, until
-from tests.receivers import Mail, Reply, Webhook, notify_file
+from tests.receivers import Mail, Reply, Request, Webhook, notify_file
 
 __all__ = ["notifying", "webhook"]  # fixtures
 
@@ -96,14 +97,40 @@ def test_what_a_mail_server_refuses_for_ever_is_dead_and_a_wrong_password_waits(
     mail.refuses = {"boss@plant.example": "450 full", "shift@plant.example": "450 full"}
     store(database, word(1))
     until(lambda: "450" in str(query(database, "SELECT answer FROM notifications WHERE state = 'pending'")), "it waits")
-    mail.refuses = {"boss@plant.example": "550 no such user"}
-    until(lambda: plant.states() == {"dead": 1, "sent": 1}, "one of them has it")
-    assert "refused for boss@plant.example: 550" in str(query(database, "SELECT answer FROM notifications ORDER BY id"))
-    assert "its server refuses some recipients" in plant.console.log.read_text()
+    mail.refuses = {}
+    until(lambda: plant.states() == {"dead": 1, "sent": 1}, "they have it")
     Path(plant.console._environment["NEXUS_CONSOLE_NOTIFY"]).write_text(mailing(mail, tmp_path, "a wrong secret"))
     until(lambda: len(plant.console.log.read_text().split("this console sends notifications")) == 3, "it is taken")
     store(database, word(2))
     until(lambda: "535" in str(query(database, "SELECT answer FROM notifications WHERE state = 'pending'")), "it waits")
+
+
+def test_a_mail_that_is_refused_for_some_is_tried_again_for_them_alone(
+    database: str, mail: Mail, notifying: Start, tmp_path: Path
+) -> None:
+    shift, boss = "shift@plant.example", "boss@plant.example"
+    mail.refuses = {boss: "450 greylisted"}
+    plant = notifying(database, mailing(mail, tmp_path)).until_leading()
+    store(database, word(0))
+    until(lambda: mail.recipients == [[shift]], "one has it")
+    ask = Browser(plant.console.web)
+    until(lambda: ask.ask("GET", "notifications").json["items"][0]["remaining"] == [boss], "the other waits")
+    mail.refuses = {}
+    until(lambda: plant.states() == {"sent": 1}, "both have it")
+    assert mail.recipients == [[shift], [boss]]
+
+    mail.refuses = {boss: "550 no such user"}
+    store(database, word(1))
+    until(lambda: plant.states() == {"sent": 1, "dead": 1}, "the boss never gets it")
+    [dead] = ask.ask("GET", "notifications?state=dead").json["items"]
+    assert (dead["remaining"], dead["refused"]) == ([boss], [boss])
+    assert "not for boss@plant.example: 550" in dead["answer"]
+    assert "its server refuses some recipients" in plant.console.log.read_text()
+    assert 'result="recipient refused"} 1.0' in plant.console.get("/metrics")[1]
+    mail.refuses = {}
+    assert ask.ask("POST", f"notifications/{dead['id']}/retry").status == 202
+    until(lambda: plant.states() == {"sent": 2}, "it is sent after all")
+    assert mail.recipients[2:] == [[shift], [boss]]
 
 
 def test_a_flood_is_a_few_mails_and_nothing_is_left_out(
@@ -156,6 +183,27 @@ def test_others_are_told_of_what_nobody_acknowledges(database: str, webhook: Web
         "t2": ("escalation", False),
     }
     assert len(webhook.taken) == 3
+    boss.close()
+
+
+def test_an_escalation_that_has_begun_outlives_its_route_and_says_so_if_its_receiver_is_gone(
+    database: str, webhook: Webhook, notifying: Start
+) -> None:
+    boss = Webhook()
+    text = hook(webhook.url, route="{name: all, to: hook, escalate: [{after: 5s, to: [boss, deputy]}]}")
+    both = f"  - {{name: boss, webhook: {{url: '{boss.url}'}}}}\n"
+    third = f"  - {{name: deputy, webhook: {{url: '{webhook.url}'}}}}\n"
+    plant = notifying(database, text.replace("routes:", both + third + "routes:")).until_leading()
+    store(database, word(0))
+    until(lambda: len(webhook.taken) == 1, "the first is told")
+    file = Path(plant.console._environment["NEXUS_CONSOLE_NOTIFY"])
+    file.write_text(hook(webhook.url, route="{name: another, to: hook}").replace("routes:", both + "routes:"))
+    until(lambda: len(plant.console.log.read_text().split("this console sends notifications")) == 3, "it is taken")
+    until(lambda: len(boss.taken) == 1, "the boss is told")
+    until(lambda: plant.states() == {"sent": 2, "dead": 1}, "the deputy is not")
+    [(answer,)] = query(database, "SELECT answer FROM notifications WHERE receiver = 'deputy'")
+    assert answer == "its receiver is not in the file any more"
+    until(lambda: "their receiver is not in the file" in plant.console.log.read_text(), "it is said")
     boss.close()
 
 
@@ -216,6 +264,29 @@ def test_an_alertmanager_holds_what_stands_also_after_it_has_lost_its_memory(
         until(lambda: alerts.active() == [], "one is over, and one is shelved")
     finally:
         alerts.stop()
+
+
+def test_what_stands_is_told_again_before_an_end_and_not_beside_it(database: str, notifying: Start) -> None:
+    log: list[str] = []
+
+    def answer(request: Request) -> Reply:
+        log.append("came")
+        time.sleep(0.5)
+        log.append("answered")
+        return Reply()
+
+    slow = Webhook(answer)
+    text = f"receivers:\n  - {{name: am, alertmanager: {{url: '{slow.url}', resend: 1s}}}}\n"
+    plant = notifying(database, f"{text}routes:\n  - {{name: all, to: am}}\n").until_leading()
+    for number in range(4):
+        raised, before = word(number), len(log)
+        store(database, raised)
+        until(lambda before=before: len(log) >= before + 3, "it is told, and told again")
+        store(database, after(raised, "cleared"))
+        until(lambda number=number: plant.states() == {"sent": 2 * number + 2}, "its end is told")
+    plant.console.stop()
+    assert log[: len(log) // 2 * 2] == ["came", "answered"] * (len(log) // 2)
+    slow.close()
 
 
 def test_a_topic_below_notify_is_told_once_somebody_listens(production: Production, notifying: Start) -> None:

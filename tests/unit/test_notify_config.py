@@ -1,5 +1,6 @@
 """The file of notifications: all that is wrong is said at once, with its line."""
 
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,9 +13,12 @@ from console.notify.channels.email import Email
 from console.notify.channels.http import retry_after
 from console.notify.channels.webhook import Webhook
 from console.notify.config import load
+from console.notify.event import key_of
 from console.notify.flood import Digest
-from console.notify.message import Message
+from console.notify.message import Message, body
+from console.notify.routes import Step
 from console.notify.wording import subject, text
+from nexus.contract.alarm import AlarmMessage, Record
 from nexus.process.errors import ConfigError
 from tests.unit.test_notify_routes import word
 
@@ -53,7 +57,18 @@ def test_the_example_of_the_page_is_right(tmp_path: Path) -> None:
     assert (maintenance.channel.secret, maintenance.digest, andon.digest) == ("shared", None, None)
     assert isinstance(prometheus.channel, Alertmanager)
     assert found.routes.states == {"prometheus"}
-    assert found.routes.step("urgent", 0) == ("manager",)
+    assert found.routes.routes[0].steps == (Step(timedelta(minutes=10), ("manager",)),)
+
+
+def test_the_body_of_the_page_is_what_a_webhook_gets() -> None:
+    match = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert match is not None
+    at = int(datetime(2026, 11, 26, 20, 28, 35, tzinfo=UTC).timestamp() * 1000)
+    record = Record("unacknowledged", at, at, at, active=True, acknowledged=False, value=84.5, limit=80.0)
+    text = ("Too hot", "Slow down", "°C")
+    raised = AlarmMessage("plant/line1/press", "temperature", "high", record, "raised", "high", *text)
+    message = Message(key_of(raised, "maintenance"), "maintenance", "urgent", "event", False, raised)
+    assert json.loads(match[1]) == json.loads(body(message))
 
 
 @pytest.mark.parametrize(

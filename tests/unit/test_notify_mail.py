@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from console.notify.channels.email import Email, mail, send
+from console.notify.channels.names import Names
 from console.notify.channels.outcome import RefusedError
 from console.notify.message import Message
 from tests.unit.test_notify_routes import NOW, word
@@ -38,4 +39,4 @@ def test_no_text_makes_a_header_of_a_mail_or_a_line_of_ours(hostile: str) -> Non
 async def test_what_no_mail_can_be_made_of_is_dead_with_its_reason() -> None:
     settings = Email(host="127.0.0.1", port=9, security="none", sender="n@plant.example", to=("a@plant.example",))
     with pytest.raises(RefusedError, match="no mail can be made of it"):
-        await send(settings, Message("k\nk", "shift", "r", "test"), ZoneInfo("UTC"), None)
+        await send(settings, Message("k\nk", "shift", "r", "test"), ZoneInfo("UTC"), None, Names())

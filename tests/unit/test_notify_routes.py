@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from console.notify.event import key_of, told_as, waits
 from console.notify.flood import Digest, Load, Plan, plan
 from console.notify.routes import Order, Route, Routes, Step, Wait, matches
-from console.notify.summary import summary
+from console.notify.summary import Tally
 from console.notify.windows import Window, read_days, read_hours
 from nexus.contract.alarm import AlarmMessage, Event, Priority, Record, State
 
@@ -29,7 +29,7 @@ def word(event: Event = "raised", state: State = "unacknowledged", **changes: An
 
 
 def told(routes: Routes, one: AlarmMessage, now: datetime = NOW) -> list[str]:
-    return [order.receiver for order in routes.orders(one, now)]
+    return [order.receiver for order in routes.orders(one, now, now)]
 
 
 @pytest.mark.parametrize(
@@ -78,13 +78,15 @@ def test_every_route_counts_and_a_receiver_is_told_once() -> None:
         ),
         BERLIN,
     )
-    assert routes.orders(word(), NOW) == [
+    assert routes.orders(word(), NOW, NOW) == [
         Order("shift", "urgent", False),
         Order("boss", "urgent", False),
         Order("press", "press", False),
     ]
     assert told(routes, word("cleared", "returned")) == [], "only what is raised, unless a route says otherwise"
-    assert [one.is_late for one in routes.orders(word(ts=MS - 700_000), NOW)] == [True] * 3
+    assert [one.is_late for one in routes.orders(word(ts=MS - 700_000), NOW, NOW)] == [True] * 3
+    later = NOW + timedelta(hours=3)
+    assert not any(one.is_late for one in routes.orders(word(), later, NOW)), "it was stored in time, and waited for us"
 
 
 def test_hours_after_midnight_belong_to_the_day_before() -> None:
@@ -115,10 +117,10 @@ def test_an_escalation_waits_from_the_event_on_and_only_where_the_route_holds() 
     routes = Routes(
         (Route("a", ("x",), steps=(step,)), Route("b", ("x",), window=Window(frozenset({6})), steps=(step,))), BERLIN
     )
-    assert routes.waits(word(), NOW) == [Wait("a", 0, NOW + timedelta(minutes=10))]
-    assert routes.waits(word("acknowledged", "acknowledged"), NOW) == []
-    assert routes.step("a", 0) == ("boss",)
-    assert routes.step("a", 1) == routes.step("gone", 0) == ()
+    expected = [Wait("a", 0, ("boss",), NOW + timedelta(minutes=10))]
+    assert routes.waits(word(), NOW, NOW) == expected
+    assert routes.waits(word(ts=MS - 3_600_000), NOW, NOW) == expected, "also of a clock that is an hour behind"
+    assert routes.waits(word("acknowledged", "acknowledged"), NOW, NOW) == []
     assert waits(word("cleared", "returned")), "whoever was called has not come"
     assert not waits(word("acknowledged", "acknowledged", acknowledged=True))
     assert not waits(word("shelved", "shelved"))
@@ -177,12 +179,18 @@ def test_a_digest_says_how_many_and_which_matter_most() -> None:
         replace(word("cleared", "returned", ts=MS + 50), name=f"n{number}", priority="low") for number in range(20)
     ]
     words.append(replace(word(ts=MS - 1), name="fire", priority="critical"))
-    found = summary(words, 3)
+    tally = Tally(MS)
+    for number, one in enumerate(words):
+        tally.add(one, late=number < 3)
+    found = tally.summary()
     assert (found.count, found.late, found.alarms, found.first, found.last) == (51, 3, 22, MS - 1, MS + 50)
     assert found.by_priority == {"high": 30, "low": 20, "critical": 1}
     assert found.by_event == {"raised": 31, "cleared": 20}
     assert [one.topic.rpartition("/")[2] for one in found.top[:3]] == ["fire", "high", "n0"]
     assert (found.top[1].count, len(found.top)) == (30, 10)
+    unreadable = Tally(MS)
+    unreadable.add(None, late=True)
+    assert (unreadable.summary().count, unreadable.summary().first) == (1, MS)
 
 
 def test_the_key_is_of_the_alarm_occurrence_event_and_receiver() -> None:

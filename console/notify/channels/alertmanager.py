@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from console.live import epoch
 from console.notify.channels.http import post
+from console.notify.channels.names import Names
 from console.notify.channels.outcome import RefusedError
 from console.notify.channels.parts import STRICT, Url
 from console.notify.event import is_firing, key_of
@@ -44,23 +45,25 @@ class Alertmanager(BaseModel):
     resend: Seconds = Field(60.0, ge=1, le=3600)
 
 
-async def send(settings: Alertmanager, message: Message, address: str | None) -> str:
+async def send(settings: Alertmanager, message: Message, address: str | None, names: Names) -> str:
     """What it answers. Raises LaterError and RefusedError."""
     if message.word is None:
         labels = {**settings.labels, "alertname": "NexusEdgeTest", "receiver": message.receiver}
         now = datetime.now(UTC)
         test = {"labels": labels, "annotations": {"summary": "Test of a receiver"}}
-        return await _post(settings, [test | _times(now, now + timedelta(minutes=1))])
-    return await tell(settings, message.receiver, [message.word], address)
+        return await _post(settings, [test | _times(now, now + timedelta(minutes=1))], names)
+    return await tell(settings, message.receiver, [message.word], address, names)
 
 
-async def tell(settings: Alertmanager, receiver: str, words: Sequence[AlarmMessage], address: str | None) -> str:
+async def tell(
+    settings: Alertmanager, receiver: str, words: Sequence[AlarmMessage], address: str | None, names: Names
+) -> str:
     """Tells the states of alarms, the rest also where some are refused. Raises LaterError and RefusedError."""
     now, said, refused = datetime.now(UTC), "nothing to tell", None
     for start in range(0, len(words), _MOST):
         part = [alert(settings, receiver, word, address, now) for word in words[start : start + _MOST]]
         try:
-            said = await _post(settings, part)
+            said = await _post(settings, part, names)
         except RefusedError as error:
             refused = error
     if refused is not None:
@@ -106,11 +109,11 @@ def _times(start: datetime, end: datetime) -> dict[str, str]:
     return {"startsAt": start.isoformat(), "endsAt": end.isoformat()}
 
 
-async def _post(settings: Alertmanager, alerts: list[dict[str, Any]]) -> str:
+async def _post(settings: Alertmanager, alerts: list[dict[str, Any]], names: Names) -> str:
     headers = {"Content-Type": "application/json", "User-Agent": "nexus-edge"}
     if settings.token is not None:
         headers["Authorization"] = f"Bearer {settings.token}"
     elif settings.username is not None:
         headers["Authorization"] = aiohttp.encode_basic_auth(settings.username, settings.password or "")
     url = f"{settings.url.rstrip('/')}/api/v2/alerts"
-    return await post(url, msgspec.json.encode(alerts), headers, settings.timeout, settings.ca_file)
+    return await post(url, msgspec.json.encode(alerts), headers, settings.timeout, settings.ca_file, names=names)

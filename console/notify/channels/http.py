@@ -1,5 +1,6 @@
 """One request to a receiver, and what its answer means."""
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -10,31 +11,47 @@ from pathlib import Path
 import aiohttp
 from yarl import URL
 
+from console.notify.channels.names import Names, Resolver
 from console.notify.channels.outcome import LaterError, RefusedError, short
 from nexus.process import tls
 
 _MOST_BYTES = 2_000  # of an answer, for the table of attempts
+_BODY_SECONDS = 2.0  # that we wait for what an answer says: its status is what counts
 _LONGEST_PAUSE = 3_600.0  # that a receiver may ask for
 _NO_TOKEN = 7  # letters: a shorter part of a path is none, and may be a word of an answer
 _AGAIN = (408, 425, 429)
 
 
-async def post(url: str, content: bytes, headers: Mapping[str, str], seconds: float, ca_file: Path | None) -> str:
+async def post(
+    url: str, content: bytes, headers: Mapping[str, str], seconds: float, ca_file: Path | None, *, names: Names
+) -> str:
     """What the receiver answers. Raises LaterError and RefusedError."""
     try:
-        connector = aiohttp.TCPConnector(ssl=trusted(ca_file) if url.startswith("https:") else True)
+        tls_context = trusted(ca_file) if url.startswith("https:") else True
+        connector = aiohttp.TCPConnector(ssl=tls_context, resolver=Resolver(names))
         timeout = aiohttp.ClientTimeout(total=seconds)
+        sent = {"Accept-Encoding": "identity", **headers}
         async with (
-            aiohttp.ClientSession(connector=connector, timeout=timeout, trust_env=True) as session,
-            session.post(url, data=content, headers=headers, allow_redirects=False) as answer,
+            aiohttp.ClientSession(
+                connector=connector, timeout=timeout, trust_env=True, auto_decompress=False
+            ) as session,
+            session.post(url, data=content, headers=sent, allow_redirects=False) as answer,
         ):
-            read = (await answer.content.read(_MOST_BYTES)).decode(errors="replace")
-            said = short(_without_secrets(read, url, headers))
+            said = short(_without_secrets(await _read(answer), url, headers))
             return _judged(answer.status, f"{answer.status} {said}".strip(), answer.headers.get("Retry-After"))
     except TimeoutError:
         raise LaterError(f"no answer within {seconds:g} s") from None
     except (OSError, ssl.SSLError, aiohttp.ClientError, ValueError) as error:
         raise LaterError(short(_without_secrets(str(error) or type(error).__name__, url, headers))) from None
+
+
+async def _read(answer: aiohttp.ClientResponse) -> str:
+    """What an answer says, as far as it comes soon, and whole or not: its status has said what counts."""
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return (await answer.content.read(_MOST_BYTES)).decode(errors="replace")
+    except (TimeoutError, OSError, aiohttp.ClientError, ValueError):
+        return ""
 
 
 def _without_secrets(text: str, url: str, headers: Mapping[str, str]) -> str:

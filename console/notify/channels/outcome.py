@@ -1,5 +1,7 @@
 """Why a notification was not taken."""
 
+from collections.abc import Sequence
+
 
 class RefusedError(Exception):
     """The receiver will never take this one."""
@@ -11,6 +13,15 @@ class LaterError(Exception):
     def __init__(self, reason: str, seconds: float | None = None) -> None:
         super().__init__(reason)
         self.seconds = seconds
+
+
+class PartlyError(Exception):
+    """Not all of a mail's recipients have it: `later` may take it later, and `refused` never."""
+
+    def __init__(self, reason: str, later: Sequence[str], refused: Sequence[str]) -> None:
+        super().__init__(reason)
+        self.later = tuple(later)
+        self.refused = tuple(refused)
 
 
 def short(text: str, most: int = 300) -> str:

@@ -24,6 +24,7 @@ const PAGES: Record<string, ComponentType> = {
   files: lazy(() => import("./pages/files")),
   rejects: lazy(() => import("./pages/rejects")),
   completeness: lazy(() => import("./pages/completeness")),
+  notifications: lazy(() => import("./pages/notifications")),
   audit: lazy(() => import("./pages/audit")),
   users: lazy(() => import("./pages/users")),
   about: lazy(() => import("./pages/about")),

@@ -21,6 +21,7 @@ export type GatewayFiles = Schemas["GatewayFiles"];
 export type Hour = Schemas["Hour"];
 export type Key = Schemas["Key"];
 export type Last = Schemas["Last"];
+export type Notification = Schemas["Notification"];
 export type Plant = Schemas["Plant"];
 export type Priority = Alarm["priority"];
 export type Quality = Last["quality"];

@@ -25,6 +25,7 @@ const EVENTS = [
   "alarm in-service",
   "alarm comment",
   "alarm reset",
+  "notification retried",
   "apply-files",
   "check-files",
   "rollback-files",

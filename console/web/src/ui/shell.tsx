@@ -13,7 +13,7 @@ import { Icon } from "./icon";
 import { Notice, Trouble } from "./messages";
 import { PasswordDialog } from "./password";
 
-const PAGES = ["plant", "alarms", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
+const PAGES = ["plant", "alarms", "notifications", "tags", "trend", "writes", "files", "rejects", "completeness", "audit", "users", "about"] as const;
 const NEXT_THEME: Record<Theme, Theme> = { auto: "light", light: "dark", dark: "auto" };
 
 export function Shell({ children }: { children: ComponentChildren }) {
