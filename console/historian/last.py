@@ -22,7 +22,7 @@ async def values(connection: AsyncConnection, topics: Sequence[str]) -> list[dic
         if not missing:
             break
         since = max(times.EARLIEST, datetime.now(UTC) - look) if look < _LOOKS[-1] else times.EARLIEST
-        asked = {"topics": missing, "since": since}
+        asked = {"topics": sorted(missing), "since": since}  # neighbours share pages of the index
         for topic, time, value, text, quality, unit in await _rows(connection, asked):
             found[topic] = {
                 "topic": topic,
@@ -44,4 +44,5 @@ async def units(
 
 
 async def _rows(connection: AsyncConnection, asked: dict[str, Any]) -> list[tuple[Any, ...]]:
-    return await (await connection.execute(queries.LAST, asked, binary=True)).fetchall()
+    # A plan of its own knows `since` and has the newest chunks alone; one that is kept has all, for each topic.
+    return await (await connection.execute(queries.LAST, asked, prepare=False, binary=True)).fetchall()

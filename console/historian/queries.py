@@ -67,7 +67,7 @@ BUCKETS: dict[str, LiteralString] = {
 
 LAST = """
 SELECT asked.topic, last.time AT TIME ZONE 'UTC', last.value, last.value_str, last.quality, last.unit
-FROM unnest(%(topics)s::text[]) AS asked (topic)
+FROM unnest(%(topics)b::text[]) AS asked (topic)
 CROSS JOIN LATERAL (
     SELECT time, value, value_str, quality, unit
     FROM metrics

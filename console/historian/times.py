@@ -10,7 +10,8 @@ LATEST = datetime(3000, 1, 1, tzinfo=UTC)
 
 def text(time: datetime) -> str:
     """Like 2026-11-26T12:00:00.000Z; `time` is in UTC, naive or not."""
-    return time.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+    naive = time if time.tzinfo is None else time.replace(tzinfo=None)
+    return naive.isoformat(timespec="milliseconds") + "Z"
 
 
 def text_or_none(time: datetime | None) -> str | None:
