@@ -1,5 +1,7 @@
 # Everything here installs what it needs first. `make demo SECONDS=20` ends by itself.
 SHELL := bash
+# Where the environment forbids bytecode files, each worker would compile all tests anew, in each run.
+export PYTHONDONTWRITEBYTECODE :=
 RUN := NEXUS_MOSQUITTO="$$(scripts/mosquitto)" .venv/bin
 
 .PHONY: demo unit test coverage chaos interop k8s-check k3s-test monitoring schema bench bench-alarms bench-ingest bench-mqtt bench-database bench-console bench-sockets bench-pixels bench-beside lint docs setup web screenshots format constraints clean
