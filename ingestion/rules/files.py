@@ -96,7 +96,9 @@ def _rules(diagnostics: Diagnostics, blocks: Sequence[Block], devices: Devices) 
     found = [(location, _rule(location, devices)) for location in locations]
     rules = [(location, rule) for location, rule in found if rule is not None]
     _refuse_doubles(rules)
-    _refuse_loops([(location, rule) for location, rule in rules if rule.path not in devices])
+    _refuse_loops(rules, devices)
+    if devices:
+        _refuse_strangers(rules, devices)
     return tuple(rule for _, rule in rules)
 
 
@@ -104,11 +106,9 @@ def _rule(location: SourceLocation, devices: Devices) -> Rule | None:
     raw = location.block
     keys = location.checked(RuleKeys, raw)
     _check_topic(location)
-    if (raw.get("path") or raw.get("name")) in devices:
+    if isinstance(path := raw.get("path") or raw.get("name"), str) and path in devices:
         location.fault("path", "a device has this path: change one of the two")
     inputs = _inputs(location, raw.get("inputs"))
-    if devices:
-        _refuse_strangers(location, inputs, devices)
     # Those that are wrong are known, too: what names them is right.
     known = {str(name): KnownTag() for name in raw["inputs"]} if isinstance(raw.get("inputs"), Mapping) else {}
     tags = _tags(location, raw.get("tags"), known)
@@ -153,17 +153,25 @@ def _inputs(location: SourceLocation, listed: object) -> list[Input]:
     return found
 
 
-def _refuse_strangers(rule: SourceLocation, inputs: Iterable[Input], devices: Devices) -> None:
-    """Inputs that no device has."""
-    block = Block(rule.block.file, rule.block["inputs"].line)
-    block.lines = rule.block["inputs"].lines
-    location = SourceLocation(rule.diagnostics, block, rule.label)
-    for one in inputs:
-        path, _, tag = one.source.rpartition("/")
-        if (tags := devices.get(path)) is None:
-            location.fault(one.name, f"input {one.name}: there is no device {shown(path)}{_meant(path, devices)}")
-        elif tag not in tags:
-            location.fault(one.name, f"input {one.name}: {path} has no tag {shown(tag)}{_meant(tag, tags)}")
+def _refuse_strangers(rules: Sequence[tuple[SourceLocation, Rule]], devices: Devices) -> None:
+    """Inputs that no device has, and no rule."""
+    paths = {rule.path for _, rule in rules}
+    for location, rule in rules:
+        lines = location.block["inputs"]
+        inputs = SourceLocation(location.diagnostics, _lines(location.block.file, lines), location.label)
+        for one in rule.inputs:
+            path, _, tag = one.source.rpartition("/")
+            if (tags := devices.get(path)) is not None and tag not in tags:
+                inputs.fault(one.name, f"input {one.name}: {path} has no tag {shown(tag)}{_meant(tag, tags)}")
+            elif tags is None and _above(path, paths) is None:
+                inputs.fault(one.name, f"input {one.name}: there is no device {shown(path)}{_meant(path, devices)}")
+
+
+def _lines(file: Path, of: Block) -> Block:
+    """Where its keys stand."""
+    found = Block(file, of.line)
+    found.lines = of.lines
+    return found
 
 
 def _meant(word: str, known: Iterable[str]) -> str:
@@ -234,29 +242,27 @@ def _refuse_doubles(rules: Sequence[tuple[SourceLocation, Rule]]) -> None:
             location.fault("path", f"path {rule.path!r} is also that of rule {first}: change one")
     for location, rule in rules:
         if (above := _above(rule.path.rpartition("/")[0], paths)) is not None:
-            location.fault("path", f"path {rule.path!r} lies below that of rule {above}: put it beside that one")
+            location.fault("path", f"path {rule.path!r} lies below that of rule {paths[above]}: put it beside that one")
 
 
-def _refuse_loops(rules: Sequence[tuple[SourceLocation, Rule]]) -> None:
+def _refuse_loops(rules: Sequence[tuple[SourceLocation, Rule]], devices: Devices) -> None:
     """What rules say is no input of rules: so there are no circles, and no order to think of."""
-    paths = {rule.path: rule.name for _, rule in rules}
+    paths = {rule.path: rule.name for _, rule in rules if rule.path not in devices}
     for location, rule in rules:
         own = []
         for one in rule.inputs:
-            if (name := _above(one.source, paths)) == rule.name:
+            if (path := _above(one.source, paths)) == rule.path:
                 own.append(one.name)
-            elif name is not None:
-                remedy = "write its expression here, or put both into one rule"
-                location.fault("inputs", f"input {one.name} is what rule {name} says, and rules take devices: {remedy}")
+            elif path is not None:
+                said = f"input {one.name} is what rule {paths[path]} says, and rules take devices"
+                location.fault("inputs", f"{said}: write its expression here, or put both into one rule")
         if own:
             taken = f"input {own[0]} is" if len(own) == 1 else f"inputs {', '.join(own)} are"
             location.fault("path", f"{taken} below path {rule.path!r}, which is the rule's own: give it another path")
 
 
-def _above(path: str, names: Mapping[str, str]) -> str | None:
-    """The name of the rule whose path is this one, or lies above it."""
-    while path:
-        if (name := names.get(path)) is not None:
-            return name
+def _above(path: str, paths: Collection[str]) -> str | None:
+    """Which of `paths` is this one, or lies above it."""
+    while path and path not in paths:
         path = path.rpartition("/")[0]
-    return None
+    return path or None

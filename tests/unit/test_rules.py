@@ -153,6 +153,21 @@ def test_inputs_that_no_device_has_are_told_with_their_lines_and_all_else(tmp_pa
     ]
 
 
+def test_a_rule_without_inputs_or_with_a_list_as_its_path_is_told_with_devices_as_without(tmp_path: Path) -> None:
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "rules: [{name: x, path: [p], inputs: {a: plant/plc1/power}, alarms: [{name: l, when: a}]}, {name: y}]"
+    )
+    said = []
+    for devices in (None, DEVICES):
+        with pytest.raises(ConfigError) as error:
+            load(file, devices=devices)
+        said.append(str(error.value))
+    assert said[0] == said[1]
+    assert "rule x: path" in said[0]
+    assert "rule y: key 'inputs' is missing" in said[0]
+
+
 def test_a_rule_below_whose_path_its_own_inputs_lie_is_told_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as error:
         rules(tmp_path, PLANT.replace("path: plant/rules", "path: plant"))
