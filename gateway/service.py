@@ -296,5 +296,5 @@ class _Gateway:
         elif self._coordinator.has(path):
             self._states.forget(path)  # another gateway may have published its state since
         else:
-            gone = Status("offline", "no longer in the device files", now_ms())
+            gone = Status("offline", "no longer in the device files", now_ms(), "removed")
             self._states.end(path, gone)

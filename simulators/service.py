@@ -38,12 +38,17 @@ def load(file: Path) -> Plant:
         raise ConfigError("\n".join(lines)) from None
 
 
+HEALTH_PORT = 8089  # unless another is named: a gateway beside it has 8081
+
+
 async def serve(stop: asyncio.Event, file: Path, host: str | None) -> None:
     """Serves until `stop` is set; on `host`, if given, whatever the file says.
 
     Raises ConfigError when the file is wrong or a port is taken.
     """
     process = settings.load(settings.Process)
+    if "health_port" not in process.model_fields_set:
+        process = process.model_copy(update={"health_port": HEALTH_PORT})
     devices = load(file).devices
     if host is not None:
         devices = [device.model_copy(update={"host": host}) for device in devices]

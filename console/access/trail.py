@@ -16,7 +16,8 @@ SELECT time, source, key, event, person, via, address, topic, old, new, ok, deta
      FROM console_audit
      WHERE time <= %(until)s AND time >= %(since)s
        AND (time, 'console', lpad(id::text, 20, '0')) < (%(until)s, %(source)s, %(key)s)
-       AND (%(person)s::text IS NULL OR person = %(person)s) AND (%(topic)s::text IS NULL OR topic = %(topic)s)
+       AND (%(person)s::text IS NULL OR person = %(person)s) AND (%(topic)s::text IS NULL OR topic = %(topic)s
+            OR starts_with(topic, 'alarm/' || substr(%(topic)s::text, 5) || '/'))
        AND (%(event)s::text IS NULL OR event = %(event)s)
      ORDER BY time DESC, key DESC LIMIT %(most)s)
     UNION ALL
@@ -26,7 +27,8 @@ SELECT time, source, key, event, person, via, address, topic, old, new, ok, deta
      WHERE time <= %(until)s AND time >= %(since)s
        AND (time, 'gateway', id) < (%(until)s, %(source)s, %(key)s)
        AND (%(person)s::text IS NULL OR by = %(person)s)
-       AND (%(topic)s::text IS NULL OR topic = 'audit/' || substr(%(topic)s::text, 5))
+       AND (%(topic)s::text IS NULL OR topic = 'audit/' || substr(%(topic)s::text, 5)
+            OR detail ->> 'alarm' = %(topic)s)
        AND (%(event)s::text IS NULL OR event = %(event)s)
      ORDER BY time DESC, id DESC LIMIT %(most)s)
 ) AS both_of_them ORDER BY time DESC, source DESC, key DESC LIMIT %(most)s

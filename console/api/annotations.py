@@ -8,13 +8,20 @@ from pydantic import BaseModel, ConfigDict, Field
 from console.access import audit
 from console.access.door import Operator, Viewer
 from console.api import answers
-from console.api.parameters import From, Moment, Text, To, Topic
+from console.api.parameters import Moment, Text, Topic
 from console.historian import annotations, times
 from console.historian.annotations import About
 from console.parts import PartsDep
 from console.problems import Problem
 
 router = APIRouter(tags=["annotations"])
+
+FromEver = Annotated[
+    Moment | None, Query(alias="from", description="RFC 3339. All from the first on, if it is not given")
+]
+ToEver = Annotated[
+    Moment | None, Query(description="RFC 3339; the range ends before it. All that follow, if it is not given")
+]
 
 
 class Annotation(BaseModel):
@@ -56,8 +63,8 @@ async def found(
     *,
     topic: Annotated[list[Topic], Query(max_length=50, default_factory=list)],
     device: Annotated[list[Topic], Query(max_length=50, default_factory=list)],
-    from_: From = None,
-    to: To = None,
+    from_: FromEver = None,
+    to: ToEver = None,
     limit: Annotated[int, Query(ge=1, le=1_000)] = 1_000,
     after: Annotated[int, Query(ge=0, lt=2**63)] = 0,
 ) -> Response:

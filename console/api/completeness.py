@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from console.access.door import Viewer
 from console.api import answers
-from console.api.parameters import From, Text, To, span
+from console.api.parameters import FromYesterday, Text, To, span
 from console.historian import completeness
 from console.historian.completeness import HOUR, RUN_LENGTH, SILENT, Found, Key, Row
 from console.parts import PartsDep
@@ -50,7 +50,11 @@ router = APIRouter(tags=["completeness"])
 
 
 class Cause(BaseModel):
-    """Why some are missing, and when; `estimated` where nobody could count them."""
+    """Why some are missing.
+
+    `estimated` where nobody could count them, in the time from `from` to `to`. Of the others that is the time that was
+    counted in the hour, and it is not known when in it they were due.
+    """
 
     cause: Literal[
         "device away",
@@ -101,16 +105,16 @@ async def list_completeness(
     _: Viewer,
     parts: PartsDep,
     device: Annotated[Text | None, Query(max_length=1_024)] = None,
-    from_: From = None,
+    from_: FromYesterday = None,
     to: To = None,
 ) -> Response:
-    """By device and hour (of the readings' times). Without `from`, the last 24 hours.
+    """By device and hour (of the readings' times).
 
     `due` is `read` and what the causes "device away", "breaker open" and "scan overran" count; `sent` is without what
     was `suppressed` (report by exception), and with the readings of bad quality that say that the device gave none.
     What is sent and not `receipted` yet is on its way. "gateway down" is estimated.
     """
-    start, stop, now = span(from_ or (None if to else datetime.now(UTC) - timedelta(days=1)), to)
+    start, stop, now = span(from_ or (to or datetime.now(UTC)) - timedelta(days=1), to)
     start = start.replace(minute=0, second=0, microsecond=0)
     if stop - start > LONGEST:
         raise Problem(422, "Too long", f"ask for at most {LONGEST.days} days at once")

@@ -6,13 +6,17 @@ from pydantic import BaseModel
 
 
 class Device(BaseModel):
-    """`tags` is their number, `interval` that of the fastest in seconds. `last_reading` is of the last week."""
+    """`tags` is their number, `interval` that of the fastest in seconds. `last_reading` is of the last week.
+
+    `kind` says of which kind the reason is, where the gateway knows: `refused`, `timeout`, `login` and the like.
+    """
 
     path: str
     name: str
     protocol: str | None
     state: Literal["online", "degraded", "offline", "unknown"]
     reason: str
+    kind: str
     since: str | None
     breaker: Literal["closed", "open"] | None
     gateway: str | None

@@ -1,9 +1,12 @@
 """The tags that there are, found while people type."""
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request, Response
+from msgspec.structs import asdict
+from psycopg import AsyncConnection
 from pydantic import BaseModel
 
 from console.access.door import Viewer
@@ -17,7 +20,7 @@ from nexus.contract.topic import ROOT
 
 router = APIRouter(tags=["tags"])
 
-_DESCRIBED = ("address", "type", "writable", "min", "max", "alarms")
+_DESCRIBED = ("address", "type", "writable", "min", "max")
 
 
 class TagAlarm(BaseModel):
@@ -25,6 +28,14 @@ class TagAlarm(BaseModel):
 
     name: str
     limit: float
+    priority: Priority
+
+
+class TagAlarmByTag(BaseModel):
+    """An alarm of the tag whose limit is the value of `tag`, another tag of the device."""
+
+    name: str
+    tag: str
     priority: Priority
 
 
@@ -42,6 +53,7 @@ class Tag(BaseModel):
     min: float | None
     max: float | None
     alarms: list[TagAlarm] | None
+    limit_tags: list[TagAlarmByTag] | None
 
 
 class Tags(BaseModel):
@@ -63,6 +75,12 @@ async def tags(
     ] = "",
     device: Annotated[Text, Query(max_length=2_000, description="Only this device's")] = "",
     topic: Annotated[list[Topic], Query(max_length=50, default_factory=list, description="Only these")],
+    show: Annotated[
+        Literal["all", "problems", "writable"],
+        Query(
+            description="`problems`: the newest reading is not good, or there is none, or nobody reads the device now"
+        ),
+    ] = "all",
     limit: Annotated[int, Query(ge=1, le=5_000)] = 100,
     after: Annotated[Text, Query(max_length=2_000, description="`next` of the page before")] = "",
 ) -> Response:
@@ -73,11 +91,21 @@ async def tags(
     if topic:
         wanted = set(topic)
         found = [one for one in found if one in wanted]
-    shown, following = catalogue.page(found, after, limit)
+    if show == "writable":
+        found = [one for one in found if (tag := described.get(one)) is not None and tag.writable]
     async with parts.database.connection() as connection:
+        if show == "problems":
+            found = await _problems(connection, found, parts.plant.unread())
+        shown, following = catalogue.page(found, after, limit)
         units = await last.units(connection, shown, described)
     items = [_shown(topic, units.get(topic), known.since(topic), described.get(topic)) for topic in shown]
     return answers.items(request, items, following, total=len(found))
+
+
+async def _problems(connection: AsyncConnection, topics: Sequence[str], unread: set[str]) -> list[str]:
+    away = {one for one in topics if one.removeprefix(ROOT).rpartition("/")[0] in unread}
+    wrong = away | await last.not_good(connection, [one for one in topics if one not in away])
+    return [one for one in topics if one in wrong]
 
 
 def _shown(
@@ -91,4 +119,6 @@ def _shown(
         "unit": unit,
         "since": times.text_or_none(since),
         **{name: getattr(description, name, None) for name in _DESCRIBED},
+        "alarms": description and [asdict(one) for one in description.alarms],
+        "limit_tags": description and [asdict(one) for one in description.limit_tags],
     }

@@ -11,6 +11,7 @@ from console.historian.values import plain, quality_name
 from nexus.contract.description import TagDescription
 
 # Most tags have one of this hour, and are found without a look at older chunks.
+_AT_ONCE = 10_000  # topics of a statement
 _LOOKS = (timedelta(hours=1), timedelta(days=1), timedelta(days=14), timedelta(days=400_000))
 
 
@@ -21,8 +22,7 @@ async def values(connection: AsyncConnection, topics: Sequence[str]) -> list[dic
         missing = [topic for topic in topics if topic not in found]
         if not missing:
             break
-        since = max(times.EARLIEST, datetime.now(UTC) - look) if look < _LOOKS[-1] else times.EARLIEST
-        asked = {"topics": sorted(missing), "since": since}  # neighbours share pages of the index
+        asked = {"topics": sorted(missing), "since": _since(look)}  # neighbours share pages of the index
         for topic, time, value, text, quality, unit in await _rows(connection, asked):
             found[topic] = {
                 "topic": topic,
@@ -32,6 +32,29 @@ async def values(connection: AsyncConnection, topics: Sequence[str]) -> list[dic
                 "unit": unit,
             }
     return [found[topic] for topic in topics if topic in found]
+
+
+async def not_good(connection: AsyncConnection, topics: Sequence[str]) -> set[str]:
+    """Those whose newest reading is not good, or that have none. Raises psycopg.Error.
+
+    One pass in the database: of many tags that are good nothing comes back.
+    """
+    found: set[str] = set()
+    for first in range(0, len(topics), _AT_ONCE):
+        missing: Sequence[str] = topics[first : first + _AT_ONCE]
+        for look in _LOOKS:
+            asked = {"topics": missing, "since": _since(look)}
+            rows = await (await connection.execute(queries.NOT_GOOD, asked, prepare=False, binary=True)).fetchall()
+            found.update(topic for topic, quality in rows if quality is not None)
+            missing = [topic for topic, quality in rows if quality is None]
+            if not missing:
+                break
+        found.update(missing)
+    return found
+
+
+def _since(look: timedelta) -> datetime:
+    return max(times.EARLIEST, datetime.now(UTC) - look) if look < _LOOKS[-1] else times.EARLIEST
 
 
 async def units(

@@ -65,6 +65,20 @@ BUCKETS: dict[str, LiteralString] = {
     "metrics_1day": _FROM_ROLLUP.replace("{}", "metrics_1day"),
 }
 
+# Those whose newest reading is not good (`quality` says what it is), and those that have none since then (null).
+NOT_GOOD = """
+SELECT asked.topic, last.quality
+FROM unnest(%(topics)b::text[]) AS asked (topic)
+LEFT JOIN LATERAL (
+    SELECT quality
+    FROM metrics
+    WHERE metrics.topic = asked.topic AND time >= %(since)s
+    ORDER BY time DESC
+    LIMIT 1
+) AS last ON true
+WHERE last.quality IS NULL OR last.quality < 192
+"""
+
 LAST = """
 SELECT asked.topic, last.time AT TIME ZONE 'UTC', last.value, last.value_str, last.quality, last.unit
 FROM unnest(%(topics)b::text[]) AS asked (topic)

@@ -19,6 +19,7 @@ class DeviceState(msgspec.Struct, frozen=True):
     protocol: str | None
     state: State
     reason: str
+    kind: str
     since: str | None
     breaker: Breaker | None
     gateway: str | None
@@ -54,6 +55,7 @@ def device_state(retained: Retained, path: str, away: str | None) -> DeviceState
     gateway_runs = retained.gateway_runs(path)
     said: State = "unknown" if status is None else status.state
     state, reason = said, "" if status is None else status.reason
+    kind = "" if status is None else status.kind
     breaker: Breaker | None = None
     if away is not None:
         state, reason = "unknown", f"the broker is away, {said} is what it said last: {away}"
@@ -69,6 +71,7 @@ def device_state(retained: Retained, path: str, away: str | None) -> DeviceState
         None if description is None else description.protocol,
         state,
         reason,
+        kind if state != "unknown" else "",
         None if status is None else epoch.text(status.ts),
         breaker,
         None if description is None else description.gateway,

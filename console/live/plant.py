@@ -85,6 +85,12 @@ class Plant:
         """Whether a gateway has the device, as far as we know."""
         return path in self._retained.descriptions or self._retained.status(path) is not None
 
+    def unread(self) -> set[str]:
+        """The devices that nobody reads now: what they sent last is no longer so."""
+        paths = self._retained.paths
+        states = {path: device_state(self._retained, path, self.away).state for path in paths}
+        return {path for path, state in states.items() if state in ("offline", "unknown")}
+
     def taken(self, topics: Sequence[str]) -> list[str]:
         """Those on which only gateways speak: at, above or below a device that is polled, or a tag."""
         return standing_in(topics, self._retained.paths, self._retained.tags)

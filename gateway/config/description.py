@@ -1,11 +1,9 @@
 """The description of a device for people: of its settings, only where it is. Pure."""
 
-from collections.abc import Sequence
-
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import Tag
-from nexus.alarms.limits import limits
-from nexus.contract.description import AlarmLimit, Description, TagDescription
+from nexus.alarms.limits import Limits, limits
+from nexus.contract.description import Description, TagDescription
 from nexus.readings.definition import DerivedTag
 
 
@@ -30,10 +28,13 @@ def describe(one: ConfiguredDevice, group: str, gateway: str, now_ms: int) -> De
     )
 
 
-def _tag(tag: Tag, kind: str | None, alarms: Sequence[AlarmLimit]) -> TagDescription:
-    return TagDescription(tag.name, tag.written, tag.unit, kind, tag.writable, tag.low, tag.high, tuple(alarms))
+def _tag(tag: Tag, kind: str | None, alarms: Limits) -> TagDescription:
+    return TagDescription(
+        tag.name, tag.written, tag.unit, kind, tag.writable, tag.low, tag.high, tuple(alarms.fixed), tuple(alarms.tags)
+    )
 
 
-def _derived(tag: DerivedTag, alarms: Sequence[AlarmLimit]) -> TagDescription:
+def _derived(tag: DerivedTag, alarms: Limits) -> TagDescription:
     """Its expression or total, as written in its file, takes the place of the address."""
-    return TagDescription(tag.name, f"{tag.kind}: {tag.expression.text}", tag.unit, alarms=tuple(alarms))
+    written = f"{tag.kind}: {tag.expression.text}"
+    return TagDescription(tag.name, written, tag.unit, alarms=tuple(alarms.fixed), limit_tags=tuple(alarms.tags))

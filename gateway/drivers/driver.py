@@ -13,6 +13,7 @@ from typing import Generic
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
+from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.readings.report import Report
 
@@ -27,7 +28,7 @@ class DeviceError(Exception):
 
     `silent_for` is how many seconds ago the device last reported, for devices that report changes. `readings` are those
     that the scan already had: they are good, and only the others are read again. `again_in` is in how many seconds its
-    turn comes, if it was not asked because others share its line.
+    turn comes, if it was not asked because others share its line. `kind` tells the console what to advise.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class DeviceError(Exception):
         silent_for: float = 0.0,
         readings: "Sequence[Reading]" = (),
         again_in: float | None = None,
+        kind: TroubleKind = "",
     ) -> None:
         super().__init__(text)
+        self.kind = kind
         self.silent_for = silent_for
         self.readings = readings
         self.again_in = again_in
@@ -131,10 +134,11 @@ class DeviceSession(Generic[AddressT]):
     returns what the device should hold now (a float32 is rounded, for example); it raises WriteError when the value
     does not fit the tag's type or the device refuses it, DeviceError when the device is lost.
 
-    `tag_errors` says, by tag, why the device does not deliver it; the driver adds to it as it learns.
-    `certificate_days` is how long our certificate is still valid, if there is one. `waited` returns how many seconds
-    requests have waited for others on a shared line: a scan's deadline does not count them. `rest` returns how many
-    seconds the next scan has to wait, because this device took a shared line for longer than the others can spare.
+    `tag_errors` says, by tag, why the device does not deliver it, and `tag_kinds` of which kind the reason is, where it
+    is one of those; the driver adds to them as it learns. `certificate_days` is how long our certificate is still
+    valid, if there is one. `waited` returns how many seconds requests have waited for others on a shared line: a scan's
+    deadline does not count them. `rest` returns how many seconds the next scan has to wait, because this device took a
+    shared line for longer than the others can spare.
     """
 
     compile: Callable[[Sequence[Tag[AddressT]]], Read]
@@ -144,6 +148,7 @@ class DeviceSession(Generic[AddressT]):
     certificate_days: float | None = None
     waited: Callable[[], float] | None = None
     rest: Callable[[], float] = lambda: 0.0
+    tag_kinds: Mapping[str, TroubleKind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Polls one device: connects, scans on schedule or takes reported changes, and rests while its breaker is open."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import ParamSpec, TypeVar
 
@@ -21,6 +21,7 @@ from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
 from gateway.polling.tally import Cause, Tally
+from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.totals import Totals
 from nexus.process import guard
@@ -75,8 +76,9 @@ class Poller:
         self._unread: tuple[Tag, ...] = ()  # tags of a scan that failed
         self._worked = False  # whether this connection worked, and for more than a `_moment`
         self._partial = False  # whether part of the failed scan was read
-        self._failure = ""  # why
+        self._failure: tuple[str, TroubleKind] = ("", "")  # why
         self._unread_because: dict[str, str] = {}  # by tag, until a whole scan succeeds
+        self._unread_kinds: dict[str, TroubleKind] = {}
         self._progressed = False  # whether this connection read part of a scan before it was lost
         self._gap = Gap()
         self._moment = min(FIRST_SECONDS, *(tag.interval for tag in self._device.tags))
@@ -102,7 +104,7 @@ class Poller:
                 pass  # so its state is not ours to publish
             except DeviceError as error:
                 if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
-                    self._fail(str(error))
+                    self._fail(str(error), error.kind)
             except Exception as error:  # a driver's fault must not stop the other devices
                 self._status.broken(error)
                 self._fail(f"internal error in {drivers.whose(self._device.protocol)}: {error!r}")
@@ -128,7 +130,7 @@ class Poller:
                 async with asyncio.timeout(self._device.timeout * 3), self._turn:
                     return await call(*args, **kwargs)
             except TimeoutError:
-                raise DeviceError("the device did not answer in time") from None
+                raise DeviceError("the device did not answer in time", kind="timeout") from None
 
         return taking_turns
 
@@ -155,8 +157,9 @@ class Poller:
         now = now_ms()
         readings = [tag.bad(now) for tag in tags]
         names = [tag.name for tag in tags]
-        self._unread_because = dict.fromkeys(names, self._failure)
-        self._status.read(readings, names, self._unread_because)
+        reason, kind = self._failure
+        self._unread_because, self._unread_kinds = dict.fromkeys(names, reason), dict.fromkeys(names, kind)
+        self._status.read(readings, names, self._unread_because, self._unread_kinds)
         self._intake.mark(readings)
 
     async def _connected(self, schedule: Schedule[Tag]) -> None:
@@ -184,7 +187,7 @@ class Poller:
                 return await stack.enter_async_context(spared(self.configured.driver.connect(self._device)))
         except TimeoutError:
             asked = "is it on, does a firewall drop our packets, is `timeout` too short?"
-            raise DeviceError(f"no connection within {timeout:g} s: {asked}") from None
+            raise DeviceError(f"no connection within {timeout:g} s: {asked}", kind="timeout") from None
 
     async def _poll(self, session: DeviceSession, schedule: Schedule[Tag]) -> None:
         scans = Scans(session, self._device.timeout)
@@ -275,7 +278,7 @@ class Poller:
         self._intake.lost(str(error))
         moments = self._gap.begin(now_ms() - int(error.silent_for * 1000), [tag.name for tag in tags])
         self._intake.mark([tag.bad(moments[tag.name]) for tag in tags])
-        self._status.failed(str(error), resting=False)
+        self._status.failed(str(error), error.kind, resting=False)
 
     def _take(self, readings: list[Reading]) -> None:
         """Processes readings: the device answered."""
@@ -283,11 +286,14 @@ class Poller:
         if self._breaker.succeed():
             self._metrics.breaker = State.CLOSED
         bad = [reading.tag for reading in readings if reading.quality < _UNCERTAIN]
-        tag_errors = self._unread_because or (self._session.tag_errors if self._session else {})
-        self._status.read(readings, bad, tag_errors)
+        errors: Mapping[str, str] = self._session.tag_errors if self._session else {}
+        kinds: Mapping[str, TroubleKind] = self._session.tag_kinds if self._session else {}
+        if self._unread_because:
+            errors, kinds = self._unread_because, self._unread_kinds
+        self._status.read(readings, bad, errors, kinds)
         self._intake.take(readings, len(bad))
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, kind: TroubleKind = "") -> None:
         self._metrics.failures += 1
         opened = self._breaker.fail(self._clock())
         is_lost = not (self._worked or self._partial) or self._breaker.state is State.OPEN
@@ -297,9 +303,9 @@ class Poller:
             self._metrics.openings += 1
             now = now_ms()
             self._intake.mark([tag.bad(now) for tag in self._device.tags])
-        self._failure = reason
+        self._failure = reason, kind
         if is_lost:
-            self._status.failed(reason, resting=self._breaker.state is State.OPEN)
+            self._status.failed(reason, kind, resting=self._breaker.state is State.OPEN)
 
     async def _permitted(self) -> None:
         """Waits while it is uncertain whether the device is still ours: we were suspended, or cut off."""

@@ -38,7 +38,7 @@ class Scans:
         except asyncio.CancelledError:
             if self._task is None or not 0 < self._task.cancelling() <= self._cancelled:  # cancelled by somebody else
                 raise
-            raise DeviceError(f"a scan took longer than {self._deadline:g} s") from None
+            raise DeviceError(f"a scan took longer than {self._deadline:g} s", kind="timeout") from None
         finally:
             self._must_end = None
             while self._cancelled and self._task is not None:

@@ -11,7 +11,13 @@ def describe(rule: Rule, group: str, now_ms: int) -> bytes:
     """The payload; what a tag is calculated by stands where those of devices have their address."""
     found = limits(rule.alarms)
     tags = tuple(
-        TagDescription(tag.name, f"{tag.kind}: {tag.expression.text}", tag.unit, alarms=tuple(found[tag.name]))
+        TagDescription(
+            tag.name,
+            f"{tag.kind}: {tag.expression.text}",
+            tag.unit,
+            alarms=tuple(found[tag.name].fixed),
+            limit_tags=tuple(found[tag.name].tags),
+        )
         for tag in rule.derived
     )
     return encode_description(Description(rule.name, rule.path, RULES, _BY, "", 0.0, "tag", tags, now_ms, group=group))

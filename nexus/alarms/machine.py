@@ -148,6 +148,10 @@ class Machine:
         _check(request)
         if request.occurrence not in {None, self.record.occurrence}:
             raise RequestError("that occurrence is over: look at the alarm again")
+        if request.occurrence is not None and request.action in _HIDING and self.record.state == "normal":
+            raise RequestError(
+                "that occurrence is over: name none, in order to hide the alarm before it is raised again"
+            )
         asked = _ASKED[request.action]
         if asked.is_vain(self.record):
             raise RequestError(asked.refusal)
@@ -251,6 +255,8 @@ _ASKED: Mapping[Action, _Asked] = {
     ),
     "comment": _Asked("comment", lambda _: False, "", {}),
 }
+
+_HIDING: frozenset[Action] = frozenset({"shelve", "suppress", "out-of-service"})
 
 
 def _check(request: Request) -> None:

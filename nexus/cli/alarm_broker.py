@@ -17,7 +17,10 @@ QUIET_SECONDS = 0.5  # without another retained message: that was all
 MOST_SECONDS = 10.0
 ANSWER_SECONDS = 10.0
 
-_SILENT = "no gateway has answered, so the outcome is unknown: check that the gateway is running"
+_SILENT = (
+    "no gateway has answered, so the outcome is unknown: check that the gateway is running, and that the name is as "
+    "`nexus alarms list` shows it"
+)
 _NOBODY = "no gateway is subscribed, so nothing was done: check that the gateway is running"
 
 

@@ -24,7 +24,9 @@ group = typer.Typer(
 
 Device = Annotated[str | None, typer.Option(metavar="PATH", help="Only this device path, and what is below it.")]
 Names = Annotated[list[str], typer.Argument(metavar="ALARM", help="As `list` shows it: device path, tag, name.")]
-By = Annotated[str | None, typer.Option(metavar="NAME", help="Who you are; default: your login here.")]
+By = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Who you are; default: your login here, unless it is root's.")
+]
 Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the journal.")]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object a line, as on the broker.")]
 
@@ -95,7 +97,7 @@ def shelve(
 
     \b
     Examples:
-      nexus alarms shelve plant/line1/press/force/high --for 8h --reason "sensor is replaced on Monday"
+      nexus alarms shelve plant/line1/press/force/high --for 8h --by anna --reason "sensor is replaced on Monday"
     """
     from nexus.process.duration import seconds
 

@@ -115,6 +115,7 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         "NEXUS_RECEIPTS": "ingestion",
     }
     processes: dict[str, subprocess.Popen[bytes]] = {}
+    health = embedded.free_port()
     broker_file = folder / "mosquitto.conf"
     broker_file.write_text(_mosquitto_conf(mqtt))
     nexus = [sys.executable, "-P", "-m", "nexus"]
@@ -129,7 +130,10 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         ("gateway", [*nexus, "gateway", "--devices", str(folder / demo_plant.DEVICES)]),
         ("console", [*nexus, "console"]),
     ):
-        processes[name] = stack.enter_context(_running(name, command, environment, folder))
+        own = {"NEXUS_HEALTH_PORT": str(health)} if name == "simulator" else {}
+        processes[name] = stack.enter_context(_running(name, command, environment | own, folder))
+        if name == "simulator":  # a gateway that is there first would count as missing what it cannot read yet
+            embedded.wait_for_port(health, processes[name], _START_SECONDS)
     return _Parts(processes, folder, server.url, server.psql, sources, login)
 
 

@@ -51,6 +51,8 @@ def simulate(
 ) -> int:
     """Serve simulated devices.
 
+    Faults are turned on and off on its health port: 8089, unless NEXUS_HEALTH_PORT names another.
+
     \b
     Examples:
       nexus simulate

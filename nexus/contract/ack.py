@@ -29,7 +29,7 @@ class Request(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fi
     occurrence: Annotated[int, Meta(ge=0, lt=LATEST_MS)] | None = None
     by: Annotated[str, Meta(max_length=LONGEST_NAME)] | None = None
     reason: Annotated[str, Meta(max_length=LONGEST_TEXT)] = ""
-    seconds: Annotated[float, Meta(gt=0, le=LONGEST_SHELVING)] | None = None
+    seconds: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -64,6 +64,10 @@ def decode_request(payload: bytes) -> Request:
     if (request.action == "shelve") != (request.seconds is not None):
         raise DecodeError(
             "`seconds` says how long to shelve an alarm for: `shelve` needs it, and nothing else takes it"
+        )
+    if request.seconds is not None and not 0 < request.seconds <= LONGEST_SHELVING:
+        raise DecodeError(
+            "`seconds`: an alarm is shelved for at most 7 days (604800); for longer, put it out of service"
         )
     for name, text in (("by", request.by or ""), ("reason", request.reason)):
         if not text.isprintable():

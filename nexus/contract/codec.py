@@ -17,6 +17,23 @@ _LARGEST_INT = 2**64 - 1  # integers that JSON parsers, msgspec's included, keep
 
 State = Literal["online", "degraded", "offline"]
 
+# What kind of trouble a device has, where its driver knows: people are told by it what to do.
+TroubleKind = Literal[
+    "",
+    "refused",  # nothing listens at its address
+    "timeout",
+    "unreachable",
+    "unknown-host",
+    "closed",  # it closes connections at once
+    "certificate",
+    "login",
+    "address",  # it has no such address
+    "block",  # S7: no such bytes, or a block with optimized access
+    "put-get",  # S7: not permitted
+    "tags",  # some cannot be read, for several reasons or an unknown one
+    "removed",  # it has left the files
+]
+
 
 class DecodeError(ValueError):
     """The payload is not in our format; the text says where it differs."""
@@ -72,12 +89,16 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         ]
 
 
-class Status(msgspec.Struct, frozen=True):
-    """Retained state of a device; `ts` in UTC epoch milliseconds."""
+class Status(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Retained state of a device; `ts` in UTC epoch milliseconds.
+
+    `kind` is a TroubleKind, or one of a later version; empty where the reason has none.
+    """
 
     state: State
     reason: str
     ts: int
+    kind: str = ""
 
 
 class _TagOut(msgspec.Struct, gc=False, omit_defaults=True):

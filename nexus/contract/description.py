@@ -22,6 +22,14 @@ class AlarmLimit(msgspec.Struct, frozen=True, omit_defaults=True):
     priority: Priority = "medium"
 
 
+class AlarmLimitTag(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A limit of an alarm of the tag that is the value of `tag`, another of the device."""
+
+    name: str
+    tag: str
+    priority: Priority = "medium"
+
+
 class TagDescription(msgspec.Struct, frozen=True, omit_defaults=True):
     """One tag; `address` as its file writes it, `type` as its protocol calls it, `min` and `max` of what is written."""
 
@@ -33,6 +41,7 @@ class TagDescription(msgspec.Struct, frozen=True, omit_defaults=True):
     min: float | None = None
     max: float | None = None
     alarms: tuple[AlarmLimit, ...] = ()
+    limit_tags: tuple[AlarmLimitTag, ...] = ()
 
 
 class Description(msgspec.Struct, frozen=True):

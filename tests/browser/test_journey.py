@@ -7,12 +7,12 @@ from pathlib import Path
 import psycopg
 from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import PERSON
+from tests.browser.conftest import PERSON, SECONDS
 from tests.browser.visit import PAGES, Visit
 from tests.conftest import Production
 from tests.consoles import PASSWORD, Console
 from tests.modbus_writer import ModbusWriter
-from tests.parts import Nexus, publish
+from tests.parts import Nexus, publish, until
 
 
 def test_nobody_sees_anything_without_a_login(visit: Visit) -> None:
@@ -144,8 +144,13 @@ def test_a_set_point_is_written_read_back_and_in_the_audit(
     dialog.get_by_role("button", name="Write").click()
     expect(visit.page.get_by_text("The device holds: 42")).to_be_visible()
     expect(visit.page.locator(".now")).to_have_text("42")
+    with psycopg.connect(production.owner, autocommit=True) as connection:
+        gateways = "SELECT FROM audit WHERE event = 'write'"
+        until(lambda: connection.execute(gateways).fetchall(), "the gateway's own row is stored", SECONDS)
     visit.open("Audit")
-    expect(visit.row("plant/line1/plc/setpoint")).to_contain_text(PERSON)
+    row = visit.page.get_by_role("row").filter(has_text="dev/plant/line1/plc/setpoint").filter(has_text="write")
+    expect(row).to_contain_text(f"{PERSON}write")
+    expect(row).to_contain_text("donegateway: done")
     with psycopg.connect(production.owner) as connection:
         rows = connection.execute(
             "SELECT person, old, new, ok FROM console_audit WHERE event = 'write' ORDER BY id"
@@ -306,6 +311,18 @@ def test_german_texts_and_the_chosen_colours_stay(visit: Visit) -> None:
     visit.page.reload()
     expect(visit.page.locator("html")).to_have_attribute("data-theme", "dark")
     assert visit.page.locator("html").get_attribute("lang") == "de"
+
+
+def test_the_menu_is_never_cut_whatever_the_language(visit: Visit) -> None:
+    visit.log_in()
+    for language in ("en", "de"):
+        visit.page.get_by_role("banner").get_by_role("combobox").select_option(language)
+        for width in (1920, 1280, 1100, 390):
+            visit.page.set_viewport_size({"width": width, "height": 800})
+            visit.wait_for(
+                "(() => { const menu = document.querySelector('header nav');"
+                " return menu && menu.scrollWidth <= menu.clientWidth; })()"
+            )
 
 
 def test_pages_say_what_is_away_and_go_on_when_it_is_back(

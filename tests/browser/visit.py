@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Literal
 
 from playwright.sync_api import Locator, Page, ViewportSize, expect
+
+from tests.parts import PATIENCE
 
 DESK: ViewportSize = {"width": 1280, "height": 800}
 PHONE: ViewportSize = {"width": 390, "height": 844}
@@ -82,6 +85,13 @@ class Visit:
             for one in found["violations"]
             for node in one["nodes"]
         ]
+
+    def wait_for(self, expression: str) -> None:
+        """Until the page says so; its policy forbids what `wait_for_function` does."""
+        deadline = monotonic() + 15 * PATIENCE
+        while not self.page.evaluate(expression):
+            assert monotonic() < deadline, expression
+            self.page.wait_for_timeout(50)
 
     def watch_tasks(self) -> None:
         """From the next page on, notes how long the page was busy at a time."""

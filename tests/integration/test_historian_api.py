@@ -75,6 +75,27 @@ def test_tags_are_found_by_words_in_any_case_and_given_in_pages(api: Api, databa
     assert [(one["tag"], one["unit"]) for one in of_device] == [("flow", "m³/h"), ("level", None)]
 
 
+def test_problems_are_tags_whose_newest_reading_is_not_good_however_old_it_is(api: Api, database: str) -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
+    store(
+        database,
+        (now - timedelta(days=40), "dev/plc/good and old", 1.0, None, 192, None),
+        (now - timedelta(days=40), "dev/plc/bad and old", None, None, 0, None),
+        (now - timedelta(seconds=2), "dev/plc/mended", None, None, 0, None),
+        (now - timedelta(seconds=1), "dev/plc/mended", 1.0, None, 192, None),
+        (now - timedelta(seconds=2), "dev/plc/broken", 1.0, None, 192, None),
+        (now - timedelta(seconds=1), "dev/plc/broken", None, None, 0, "bar"),
+        (now, "dev/plc/uncertain", 1.0, None, 64, None),
+    )
+    with psycopg.connect(database) as connection:
+        connection.execute("INSERT INTO topics (topic) VALUES ('dev/plc/without a reading')")
+    found = api.get("tags", show="problems").json()
+    assert [one["tag"] for one in found["items"]] == ["bad and old", "broken", "uncertain", "without a reading"]
+    assert (found["total"], found["items"][1]["unit"]) == (4, "bar")
+    assert api.get("tags", show="problems", q="broken", limit=1).json()["total"] == 1
+    assert api.get("tags", show="writable").json()["items"] == []
+
+
 def test_last_values_come_in_the_order_asked_for_however_old_they_are(api: Api, database: str) -> None:
     new, old, large, text_ = (f"dev/plc/{name}" for name in ("new", "old", "large", "text"))
     now = datetime.now(UTC).replace(microsecond=0)

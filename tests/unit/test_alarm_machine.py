@@ -291,6 +291,19 @@ def test_nobody_asks_without_a_name(by: str | None) -> None:
         Plant().ask(0, "shelve", by=by)
 
 
+@pytest.mark.parametrize("action", ["shelve", "suppress", "out-of-service"])
+def test_what_is_over_is_hidden_only_by_a_request_that_names_no_occurrence(action: Action) -> None:
+    plant = Plant()
+    plant.read(1000, 90)
+    plant.ask(2000, "acknowledge")
+    plant.read(3000, 70)
+
+    with pytest.raises(RequestError, match="that occurrence is over"):
+        plant.ask(4000, action, occurrence=T + 1000)
+    assert plant.ask(5000, "comment", occurrence=T + 1000) == "normal"
+    assert plant.ask(6000, action) == {"shelve": "shelved", "suppress": "suppressed"}.get(action, action)
+
+
 def test_an_occurrence_that_is_over_cannot_be_acknowledged() -> None:
     plant = Plant()
     plant.read(1000, 90)

@@ -18,7 +18,14 @@ from gateway.delivery.descriptions import EXPIRY_SECONDS, Descriptions
 from nexus import mqtt
 from nexus.contract import topic
 from nexus.contract.codec import DecodeError
-from nexus.contract.description import AlarmLimit, Description, TagDescription, decode_description, encode_description
+from nexus.contract.description import (
+    AlarmLimit,
+    AlarmLimitTag,
+    Description,
+    TagDescription,
+    decode_description,
+    encode_description,
+)
 from nexus.contract.gateway_state import DeviceFiles, GatewayState, decode_gateway_state, encode_gateway_state
 from nexus.contract.presence import decode_presence
 
@@ -68,7 +75,7 @@ def test_a_device_is_described_as_its_file_writes_it_and_without_secrets(tmp_pat
     assert b"anna" not in payload
 
 
-def test_fixed_limits_of_alarms_are_told_and_those_that_are_another_tags_value_are_not(tmp_path: Path) -> None:
+def test_limits_of_alarms_are_told_and_the_tags_whose_values_are_limits(tmp_path: Path) -> None:
     alarms = "[{name: high, above: 80, priority: critical}, {name: band, outside: [5, 90.5]}, {name: below on, below: on}, {name: bad, bad: true}]"
     file = tmp_path / "devices.yaml"
     text = FILE.replace("coil:1", "holding:2:float32")
@@ -76,7 +83,8 @@ def test_fixed_limits_of_alarms_are_told_and_those_that_are_another_tags_value_a
     [meter] = [one for one in config.load(file, {"DEVICE_PASSWORD": "very-secret"}) if one.device.name == "meter"]
     level, on = describe(meter, "line1", "gateway-0", 17).tags
     assert level.alarms == (AlarmLimit("high", 80, "critical"), AlarmLimit("band", 5), AlarmLimit("band", 90.5))
-    assert on.alarms == ()
+    assert level.limit_tags == (AlarmLimitTag("below on", "on"),)
+    assert (on.alarms, on.limit_tags) == ((), ())
 
 
 def test_how_an_address_is_written_is_nothing_that_gateways_could_disagree_on(tmp_path: Path) -> None:

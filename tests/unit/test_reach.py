@@ -41,3 +41,19 @@ def test_each_is_told_apart(error: BaseException, said: str, wrapped: Callable[[
 
 def test_what_is_something_else_is_left_to_whoever_asks() -> None:
     assert reach.reason(ValueError("no")) is None
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionRefusedError(errno.ECONNREFUSED, "Connect call failed"), "refused"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "unknown-host"),
+        (OSError(errno.ENETUNREACH, "Network is unreachable"), "unreachable"),
+        (TimeoutError(), "timeout"),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), "closed"),
+        (OSError(errno.EMFILE, "Too many open files"), ""),
+        (ValueError("no"), ""),
+    ],
+)
+def test_each_has_a_kind_by_which_people_are_told_what_to_do(error: BaseException, kind: str) -> None:
+    assert reach.kind(caused(error)) == kind

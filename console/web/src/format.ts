@@ -2,19 +2,45 @@
 import type { Value } from "./api/types";
 import { language, text } from "./text";
 
-const number = new Intl.NumberFormat(language, { maximumSignificantDigits: 7, useGrouping: true });
+const DIGITS = 15; // that every double holds
+const ROUNDED_DIGITS = 5;
+const WHOLE = 10 ** (ROUNDED_DIGITS - 1); // from here on, what is rounded has no fraction: its whole digits all count
+const FLOAT32_DIGITS = 9; // that tell every float32 from the others
+
+const number = new Intl.NumberFormat(language, { maximumSignificantDigits: DIGITS });
+const rounding = new Intl.NumberFormat(language, { maximumSignificantDigits: ROUNDED_DIGITS });
 const plain = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
-const power = new Intl.NumberFormat(language, { notation: "scientific", maximumSignificantDigits: 7 });
+const power = new Intl.NumberFormat(language, { notation: "scientific", maximumSignificantDigits: DIGITS });
+const roundPower = new Intl.NumberFormat(language, { notation: "scientific", maximumSignificantDigits: ROUNDED_DIGITS });
 const short = new Intl.NumberFormat(language, { maximumSignificantDigits: 3 });
 
 /** Written out it would have more digits than a column has room for. */
 const isExtreme = (of: number) => of !== 0 && (Math.abs(of) < 1e-4 || Math.abs(of) > Number.MAX_SAFE_INTEGER);
 
-/** A value of a tag; integers beyond 2^53 come as strings and stay as they are. */
+/** A value of a tag with all its digits; integers beyond 2^53 come as strings and stay as they are. */
 export function value(of: Value | undefined): string {
+  return formatted(of, (n) => (isExtreme(n) ? power : number).format(shortest(n)));
+}
+
+/** The same for a list: with five digits, or with all that are whole. */
+export function rounded(of: Value | undefined): string {
+  return formatted(of, (n) => (isExtreme(n) ? roundPower : Math.abs(n) < WHOLE ? rounding : plain).format(n));
+}
+
+function formatted(of: Value | undefined, fraction: (of: number) => string): string {
   if (of === null || of === undefined) return "–";
   if (typeof of === "boolean") return of ? text.value.true : text.value.false;
-  if (typeof of === "number") return isExtreme(of) ? power.format(of) : Number.isInteger(of) ? plain.format(of) : number.format(of);
+  if (typeof of === "number") return Number.isInteger(of) && !isExtreme(of) ? plain.format(of) : fraction(of);
+  return of;
+}
+
+/** A device's float32 is 84.3, and 84.30000305175781 as a double: the fewest digits that say which one it is. */
+function shortest(of: number): number {
+  if (Math.fround(of) !== of) return of;
+  for (let digits = 1; digits < FLOAT32_DIGITS; digits++) {
+    const near = Number(of.toPrecision(digits));
+    if (Math.fround(near) === of) return near;
+  }
   return of;
 }
 
@@ -59,6 +85,14 @@ export function moment(at: string | number | null | undefined, milliseconds = fa
   const time = clock.format(date) + (milliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
   return date.toDateString() === new Date().toDateString() ? time : `${day.format(date)} ${time}`;
 }
+
+const hours = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hour12: false });
+const dayAlone = new Intl.DateTimeFormat(language === "en" ? "sv" : language, { month: "2-digit", day: "2-digit" });
+
+/** For axes: `20:30`. */
+export const timeOfDay = (ms: number) => hours.format(ms);
+/** For axes: `11-26`, in German `26.11.`. */
+export const dayOfYear = (ms: number) => dayAlone.format(ms);
 
 export const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
 

@@ -30,6 +30,7 @@ async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSess
                 unit.compile,
                 unit.write,
                 tag_errors=unit.tag_errors,
+                tag_kinds=unit.tag_kinds,
                 waited=unit.timing.seconds_waited,
                 rest=unit.rest,
             )

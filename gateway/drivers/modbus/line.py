@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from gateway.drivers import reach
 from gateway.drivers.driver import DeviceError
 from gateway.drivers.modbus import wire
 from gateway.drivers.modbus.turns import Turns
@@ -153,10 +154,10 @@ class Line:
 
     def _may_try(self, unit: int) -> None:
         if self.lost:
-            raise DeviceError(f"{self._where} closed the connection")
+            raise DeviceError(f"{self._where} closed the connection", kind="closed")
         if self.users > 1 and (rest := self.turns.rest(unit, self._clock())):
             remedy = "check its power, wiring and `unit`; others share the line, so it is tried now and then only"
-            raise DeviceError(f"no answer from unit {unit}: {remedy}", again_in=rest)
+            raise DeviceError(f"no answer from unit {unit}: {remedy}", again_in=rest, kind="timeout")
 
     async def _timed(self, unit: int, request: Request, timing: RequestTiming) -> bytes:
         """One request; learns from its answer, or its absence, about the unit."""
@@ -169,7 +170,7 @@ class Line:
             self._unanswered += 1
             self.turns.missed(unit, self._clock(), self._clock() - began)
             what = "nothing that makes sense" if silence.noise else "no answer"
-            raise NoAnswerError(f"{what} from unit {unit} within {limit:g} s") from None
+            raise NoAnswerError(f"{what} from unit {unit} within {limit:g} s", kind="timeout") from None
         except DeviceError:
             self._hang_up()  # the next answer on this connection could belong to any request
             raise
@@ -196,12 +197,12 @@ class Line:
                 raise
         except ConnectionClosedError:
             if not request.repeatable:
-                raise DeviceError(f"{self._where} closed the connection") from None
+                raise DeviceError(f"{self._where} closed the connection", kind="closed") from None
             rest = limit
         try:
             answer = await self._once(unit, request, rest, again=True)
         except ConnectionClosedError:
-            raise DeviceError(f"{self._where} closed the connection") from None
+            raise DeviceError(f"{self._where} closed the connection", kind="closed") from None
         if not numbered:
             self._distrust(unit, limit)  # the other answer may still be on its way
         return answer
@@ -229,7 +230,8 @@ class Line:
                 return await self._open()
         except TimeoutError as error:
             self.lost = True
-            raise DeviceError(f"no connection to {self._where}: {wire.remedy(self._where, error)}") from None
+            said = f"no connection to {self._where}: {wire.remedy(self._where, error)}"
+            raise DeviceError(said, kind=reach.kind(error)) from None
 
     async def _open(self) -> Wire:
         self._hang_up()

@@ -12,11 +12,13 @@ from gateway.drivers.modbus.address import Address, decoder
 from gateway.drivers.modbus.line import Line, ModbusExceptionError, NoAnswerError, RequestTiming
 from gateway.drivers.modbus.plan import Job, job, jobs
 from gateway.drivers.modbus.settings import Settings
+from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
 
 # Exceptions that mean "not this address": function, address, value. The others concern the device, not the tag.
 _NO_SUCH_FUNCTION = 1
+_NO_SUCH_ADDRESS = 2
 _REFUSALS = {1: "function not supported", 2: "illegal address", 3: "illegal value"}
 _TROUBLES = {
     4: "device failure",
@@ -42,6 +44,7 @@ class Unit:
         self.timing = RequestTiming(device.timeout, settings.request_delay)
         line.turns.polled(settings.unit, min(tag.interval for tag in device.tags))
         self.tag_errors: dict[str, str] = {}
+        self.tag_kinds: dict[str, TroubleKind] = {}
 
     def compile(self, tags: Sequence[Tag[Address]]) -> Read:
         """Plans the requests, once."""
@@ -148,7 +151,9 @@ class Unit:
         except ModbusExceptionError as refusal:
             if refusal.code in _REFUSALS:
                 if len(block.spans) == 1:
-                    self.tag_errors[block.spans[0].item.name] = _named(refusal.code)
+                    name = block.spans[0].item.name
+                    self.tag_errors[name] = _named(refusal.code)
+                    self.tag_kinds[name] = "address" if refusal.code == _NO_SUCH_ADDRESS else ""
                 return None
             raise DeviceError(f"unit {unit}: {_named(refusal.code)}") from None
         return asked.readings(words, now_ms())

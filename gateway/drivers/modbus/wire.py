@@ -283,7 +283,7 @@ async def connected(where: Tcp | Serial) -> Wire:
     except (ValueError, termios.error) as error:
         raise DeviceError(f"{where} does not take these settings: {error}") from error
     except OSError as error:
-        raise DeviceError(f"no connection to {where}: {remedy(where, error)}") from error
+        raise DeviceError(f"no connection to {where}: {remedy(where, error)}", kind=reach.kind(error)) from error
     return wire
 
 

@@ -54,7 +54,7 @@ async def session(settings: Settings, timeout: float, asked: int, changes: int =
         try:
             await _open(client, settings, timeout)
         except (ua.UaError, OSError, AssertionError) as error:  # the last one for a refused secure channel
-            raise DeviceError(explained(error, settings)) from error
+            raise explained(error, settings) from error
         yield client
     finally:
         try:
@@ -73,7 +73,7 @@ async def endpoints(url: str, timeout: float) -> list[ua.EndpointDescription]:
         found: list[ua.EndpointDescription] = await client.connect_and_get_server_endpoints()
         return found
     except (ua.UaError, OSError) as error:
-        raise DeviceError(f"no connection to {url}: {_reason(error)}") from error
+        raise DeviceError(f"no connection to {url}: {_reason(error)}", kind=reach.kind(error)) from error
     finally:
         client.disconnect_socket()
 
@@ -91,7 +91,7 @@ async def _open(client: Client, settings: Settings, timeout: float) -> None:
         try:
             client.application_uri = opcua_security.application_uri(opcua_security.load(Path(str(certificate))))
         except ValueError as error:
-            raise DeviceError(f"{certificate}: {error}; make one with `nexus opcua cert`") from None
+            raise DeviceError(f"{certificate}: {error}; make one with `nexus opcua cert`", kind="certificate") from None
         await client.set_security(
             getattr(security_policies, f"SecurityPolicy{security.policy}"),
             str(certificate),
@@ -115,19 +115,21 @@ def _password(settings: Settings) -> str:
         raise DeviceError(f"the password cannot be read: {error}") from None
 
 
-def explained(error: Exception, settings: Settings) -> str:
+def explained(error: Exception, settings: Settings) -> DeviceError:
     """Why there is no session, and what to do about it."""
     code = getattr(error, "code", None)
     if code in _LOGIN_REFUSALS:
-        return f"the server refuses the login of {settings.username or 'an anonymous user'}: {_reason(error)}"
+        who = settings.username or "an anonymous user"
+        return DeviceError(f"the server refuses the login of {who}: {_reason(error)}", kind="login")
     hung_up = isinstance(error, ConnectionError | AssertionError) and not isinstance(error, ConnectionRefusedError)
     if code in _THEIR_REFUSALS or (settings.security.policy != "None" and hung_up):
         file = settings.security.certificate or opcua_security.pki() / "own" / "certificate.der"
-        return (
+        return DeviceError(
             f"the server does not accept our certificate ({_reason(error)}): accept it there, it is {file} "
-            "(`nexus opcua cert` shows it)"
+            "(`nexus opcua cert` shows it)",
+            kind="certificate",
         )
-    return f"no session with {settings.endpoint}: {_reason(error)}"
+    return DeviceError(f"no session with {settings.endpoint}: {_reason(error)}", kind=reach.kind(error))
 
 
 def _reason(error: Exception) -> str:

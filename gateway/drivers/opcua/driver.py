@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from asyncua import ua
 
-from gateway.drivers.driver import Device, DeviceError, DeviceSession, Driver
+from gateway.drivers.driver import Device, DeviceSession, Driver
 from gateway.drivers.opcua import address as opcua_address
 from gateway.drivers.opcua import security as opcua_security
 from gateway.drivers.opcua.address import Address
@@ -34,9 +34,12 @@ async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSess
                 subscription = Subscription(made)
                 await subscription.subscribe(settings.sampling, settings.queue)
         except (ua.UaError, OSError) as error:
-            raise DeviceError(explained(error, settings)) from error
+            raise explained(error, settings) from error
         next_changes = subscription.next_changes if settings.mode == "subscribe" else None
-        yield DeviceSession(made.compile, made.write, next_changes, made.tag_errors, _certificate_days(settings))
+        left = _certificate_days(settings)
+        yield DeviceSession(
+            made.compile, made.write, next_changes, made.tag_errors, certificate_days=left, tag_kinds=made.tag_kinds
+        )
 
 
 def _certificate_days(settings: Settings) -> float | None:

@@ -67,7 +67,9 @@ def own() -> tuple[Path, Path]:
         if not (certificate.is_file() and key.is_file()):
             create(certificate, key)
     except OSError as error:
-        raise DeviceError(f"our own certificate cannot be made: {error}; see NEXUS_PKI_DIR") from None
+        raise DeviceError(
+            f"our own certificate cannot be made: {error}; see NEXUS_PKI_DIR", kind="certificate"
+        ) from None
     return certificate, key
 
 
@@ -126,7 +128,8 @@ def check_trust(server: x509.Certificate, security: Security, endpoint: str) -> 
     if not vouching:
         raise DeviceError(
             f"we do not trust the server's certificate ({name}, SHA-256 {fingerprint(server)}): compare it with the "
-            f"server's own, then run `nexus opcua trust {endpoint}`, or put it into {trusted}"
+            f"server's own, then run `nexus opcua trust {endpoint}`, or put it into {trusted}",
+            kind="certificate",
         )
     themselves = [file for file, other in vouching if other == server]
     if any(file == security.trust or file.name.startswith(pinned(endpoint)) for file in themselves):
@@ -145,10 +148,11 @@ def pinned(endpoint: str) -> str:
 
 def _check_dates(certificate: x509.Certificate, what: str) -> None:
     if days_left(certificate) < 0:
-        raise DeviceError(f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}")
+        raise DeviceError(f"{what} expired on {certificate.not_valid_after_utc:%Y-%m-%d}", kind="certificate")
     if certificate.not_valid_before_utc > datetime.now(UTC):
         raise DeviceError(
-            f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: check both clocks"
+            f"{what} is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M} UTC: check both clocks",
+            kind="certificate",
         )
 
 
@@ -158,11 +162,12 @@ def _check_names(server: x509.Certificate, security: Security, endpoint: str) ->
     said = f"the server's certificate is for {', '.join(names) or 'nobody'}, and not for"
     if security.application_uri is not None:
         if security.application_uri not in names:
-            raise DeviceError(f"{said} {security.application_uri}")
+            raise DeviceError(f"{said} {security.application_uri}", kind="certificate")
     elif _host(endpoint).casefold() not in (name.casefold() for name in names):
         raise DeviceError(
             f"{said} {_host(endpoint)}: name the server's `application_uri` under `security`, or trust it for this "
-            f"endpoint with `nexus opcua trust {endpoint}`"
+            f"endpoint with `nexus opcua trust {endpoint}`",
+            kind="certificate",
         )
 
 

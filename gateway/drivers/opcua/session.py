@@ -10,6 +10,7 @@ from typing import TypeVar
 from asyncua import Client, ua
 from asyncua.ua.uaerrors import UaStructParsingError
 
+from gateway.drivers import reach
 from gateway.drivers.blocks import AdaptivePlan
 from gateway.drivers.driver import Device, DeviceError, Read, Tag, WriteError
 from gateway.drivers.opcua import values as opcua_values
@@ -17,6 +18,7 @@ from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.plan import LARGEST_BATCH
 from gateway.drivers.opcua.settings import Settings
 from gateway.drivers.opcua.values import Clock
+from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
 
@@ -25,6 +27,7 @@ ASK_AGAIN_SECONDS = 30.0  # for nodes that were not there
 
 _OVERSIZED = "its value is too large, as an array's or a structure's: name one element's own node"
 
+_NO_SUCH_NODE = ("BadNodeIdUnknown", "BadNodeIdInvalid")
 _WRITE_REMEDIES = {
     "BadNotWritable": ": the node's AccessLevel has no CurrentWrite; permit it in the server, or leave `writable` out",
     "BadUserAccessDenied": ": this user may not write the node; log in as one who may, or leave `writable` out",
@@ -81,6 +84,7 @@ class Session:
         self._last: dict[str, int] = {}
         self.ask_again_at = math.inf
         self.tag_errors: dict[str, str] = {}
+        self.tag_kinds: dict[str, TroubleKind] = {}
 
     async def prepare(self, profile: Profile, batch: int | None) -> None:
         """Learns the server's limits, and where the nodes are."""
@@ -102,6 +106,7 @@ class Session:
             if (uri := tag.address.uri) is not None:
                 if uri not in namespaces:
                     self.tag_errors[tag.name] = f"the server has no namespace {uri}; it has {_some(namespaces[1:])}"
+                    self.tag_kinds[tag.name] = "address"
                     continue
                 node = ua.NodeId(node.Identifier, namespaces.index(uri), node.NodeIdType)
             self.nodes[tag.name] = node
@@ -196,9 +201,14 @@ class Session:
             raise WriteError(f"the server refuses: {status.name}{_WRITE_REMEDIES.get(status.name, '')}")
         return opcua_values.held(variant)
 
+    def refused(self, tag: Tag[Address], why: str) -> None:
+        """The server does not give this tag: by the name of its status, or in other words."""
+        self.tag_errors[tag.name] = why
+        self.tag_kinds[tag.name] = "address" if why in _NO_SUCH_NODE else ""
+
     def reading(self, tag: Tag[Address], data: ua.DataValue) -> Reading:
         def refused(why: str) -> None:
-            self.tag_errors[tag.name] = why
+            self.refused(tag, why)
 
         return opcua_values.reading(tag, data, self._clock, refused)
 
@@ -226,9 +236,9 @@ class Session:
         try:
             return await call
         except TimeoutError:
-            raise DeviceError(f"no answer within {self.device.timeout:g} s") from None
+            raise DeviceError(f"no answer within {self.device.timeout:g} s", kind="timeout") from None
         except (ua.UaError, OSError) as error:
-            raise DeviceError(str(error) or type(error).__name__) from error
+            raise DeviceError(str(error) or type(error).__name__, kind=reach.kind(error)) from error
 
     async def _recognised(self) -> Profile:
         product = ua.NodeId(ua.ObjectIds.Server_ServerStatus_BuildInfo_ProductUri)

@@ -144,7 +144,7 @@ class Subscription:
                 continue
             handle = item.RequestedParameters.ClientHandle
             self._unmonitored[handle] = tag = self._by_handle[handle]
-            self._session.tag_errors[tag.name] = result.StatusCode.name
+            self._session.refused(tag, result.StatusCode.name)
         if again:
             await self._monitor(again)
 

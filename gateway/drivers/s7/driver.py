@@ -42,9 +42,9 @@ async def connect(device: Device[Settings, Address]) -> AsyncIterator[DeviceSess
         try:
             await client.connect(settings.host, settings.rack, settings.slot, settings.port)
         except S7Error as error:
-            raise DeviceError(_unconnected(settings, error)) from error
+            raise _unconnected(settings, error) from error
         plc = Plc(client, device)
-        yield DeviceSession(plc.compile, plc.write, tag_errors=plc.tag_errors)
+        yield DeviceSession(plc.compile, plc.write, tag_errors=plc.tag_errors, tag_kinds=plc.tag_kinds)
     finally:
         with suppress(OSError, S7Error, TimeoutError):
             async with asyncio.timeout(1):
@@ -61,14 +61,15 @@ def extent(address: Address) -> Extent | None:
     return None if address.type == "BOOL" else Extent(address.space, address.start, address.count)
 
 
-def _unconnected(settings: Settings, error: S7Error) -> str:
+def _unconnected(settings: Settings, error: S7Error) -> DeviceError:
     where = f"no connection to {settings.host}:{settings.port}"
     if "closed by peer" in str(error):
-        return (
+        return DeviceError(
             f"{where}: the PLC hung up: are rack {settings.rack} and slot {settings.slot} right (S7-300: slot 2, "
-            "S7-1200 and 1500: slot 1 or 0), and has it a connection left?"
+            "S7-1200 and 1500: slot 1 or 0), and has it a connection left?",
+            kind="closed",
         )
-    return f"{where}: {reach.reason(error) or error}"
+    return DeviceError(f"{where}: {reach.reason(error) or error}", kind=reach.kind(error))
 
 
 DRIVER: Driver[Settings, Address] = Driver(

@@ -15,6 +15,7 @@ from gateway.drivers.s7 import address as s7_address
 from gateway.drivers.s7.address import Address
 from gateway.drivers.s7.plan import Job, Plan, blocks, planned
 from gateway.drivers.s7.settings import Settings
+from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Reading, Value
 from nexus.process.clock import now_ms
 
@@ -28,7 +29,8 @@ _PUT_GET = (
     "partner' in the CPU's properties under Protection & Security, Connection mechanisms, and download"
 )
 _OPTIMIZED = "one with optimized access: in TIA Portal, untick 'Optimized block access' in the block's properties"
-_HEADER_ERRORS = {0x8104: _PUT_GET, 0x8500: "the PLC says that the request is too large"}
+_NOT_PERMITTED = 0x8104
+_HEADER_ERRORS = {_NOT_PERMITTED: _PUT_GET, 0x8500: "the PLC says that the request is too large"}
 _REFUSALS = {
     0x01: "hardware fault",
     0x03: f"access denied: {_PUT_GET}",
@@ -37,6 +39,7 @@ _REFUSALS = {
     0x07: "type inconsistent",
     0x0A: f"no such block, or {_OPTIMIZED}",
 }
+_KINDS: dict[int, TroubleKind] = {0x03: "put-get", 0x05: "block", 0x0A: "block"}
 
 
 class Plc:
@@ -51,6 +54,7 @@ class Plc:
         self._decoders = {tag.name: s7_address.decoder(tag.address) for tag in device.tags}
         self._is_lost = False
         self.tag_errors: dict[str, str] = {}
+        self.tag_kinds: dict[str, TroubleKind] = {}
         if client.connection is not None:
             client.connection.timeout = 600  # we set the deadlines ourselves
 
@@ -70,7 +74,7 @@ class Plc:
                     await self._fetch(job, answers)
             except DeviceError as error:
                 readings += self._whole(plan, answers)
-                raise DeviceError(str(error), readings=readings) from error
+                raise DeviceError(str(error), readings=readings, kind=error.kind) from error
             now, smaller = now_ms(), []
             for block, answer in zip(plan.blocks, answers, strict=True):
                 if isinstance(answer, int) and (parts := halves(block)):
@@ -152,7 +156,7 @@ class Plc:
                 await connection.send_data(request)
                 answer = await connection.receive_data()
         except TimeoutError:
-            raise DeviceError(f"no answer from the PLC within {self._timeout:g} s") from None
+            raise DeviceError(f"no answer from the PLC within {self._timeout:g} s", kind="timeout") from None
         except S7Error as error:
             raise DeviceError(str(error)) from error
         if len(answer) < 12 or answer[0] != 0x32 or answer[1] not in (2, 3) or answer[4:6] != request[4:6]:
@@ -160,7 +164,8 @@ class Plc:
         self._is_lost = False
         parameters, data, code = struct.unpack_from(">HHH", answer, 6)
         if code:
-            raise DeviceError(_HEADER_ERRORS.get(code, f"the PLC refuses the request: error {code:#06x}"))
+            kind: TroubleKind = "put-get" if code == _NOT_PERMITTED else ""
+            raise DeviceError(_HEADER_ERRORS.get(code, f"the PLC refuses the request: error {code:#06x}"), kind=kind)
         return answer[12 : 12 + parameters], answer[12 + parameters : 12 + parameters + data]
 
     def _whole(self, plan: Plan, answers: list[bytes | int]) -> list[Reading]:
@@ -174,6 +179,7 @@ class Plc:
         if isinstance(answer, int):
             tag = block.spans[0].item
             self.tag_errors[tag.name] = _refused(answer)
+            self.tag_kinds[tag.name] = _KINDS.get(answer, "")
             return [tag.bad(now)]
         return [self._reading(span, answer, block.start, now) for span in block.spans]
 

@@ -79,15 +79,20 @@ export default function Completeness() {
 function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]; choose: (device: string) => void }) {
   const missing = items.reduce((sum, one) => sum + one.missing, 0);
   const devices = useMemo(() => byDevice(items), [items]);
+  const until = items.reduce((last, one) => (one.until > last ? one.until : last), "");
+  const isNow = Date.now() < hours.at(-1)! + HOUR_MS;
   const isOne = devices.length === 1;
   const rows = isOne ? [...items] : items.filter((one) => one.missing > 0);
   return (
     <>
       {missing ? (
-        <Notice kind="bad">{text.completeness.missing(missing)}</Notice>
+        <Notice kind="bad">
+          {text.completeness.missing(missing)} <span class="dim">{causesOf(items)}</span>
+        </Notice>
       ) : (
         <Notice kind="ok">{text.completeness.complete}</Notice>
       )}
+      {isNow && <p class="dim">{text.completeness.lag(moment(until))}</p>}
       <div class="scroll" tabIndex={0}>
         <table class="rows hours">
           <thead>
@@ -188,10 +193,22 @@ function Details({ title, rows }: { title: string; rows: readonly Hour[] }) {
   );
 }
 
+/** Only of what is estimated is it known when it was: the others are counted by the hour. */
 function said({ cause, count: many, estimated, from, to: until }: Cause): string {
   const name = text.completeness.cause[cause];
+  if (!estimated) return `${name}: ${count(many)}`;
   const seconds = (Date.parse(until) - Date.parse(from)) / 1000;
-  return `${name}: ${estimated ? "≈ " : ""}${count(many)} (${moment(from)}, ${duration(seconds)})`;
+  return `${name}: ≈ ${count(many)} (${moment(from)}, ${duration(seconds)})`;
+}
+
+/** Of all hours together, the most frequent first. */
+function causesOf(items: readonly Hour[]): string {
+  const sums = new Map<Cause["cause"], number>();
+  for (const { causes } of items) for (const one of causes) sums.set(one.cause, (sums.get(one.cause) ?? 0) + one.count);
+  return [...sums]
+    .toSorted(([, a], [, b]) => b - a)
+    .map(([cause, many]) => text.completeness.because(text.completeness.cause[cause], many))
+    .join(", ");
 }
 
 interface Row {

@@ -30,7 +30,8 @@ export default function Tags() {
   const plant = useAsk("devices", {}, EVERY_MS).data;
   const devices: Devices = useMemo(() => new Map(plant?.items.map((one) => [one.path, one])), [plant]);
   const paged = useRows(isOfAll(choice) ? null : list, asked);
-  const whole = useAll(isOfAll(choice) ? list : null, asked);
+  // Whoever looks for problems among many thousand gets from the console only those.
+  const whole = useAll(isOfAll(choice) ? `${list} ${choice.show}` : null, { ...asked, show: choice.show || "all" });
   const tags = useMemo(() => chosen(whole.tags, choice, devices), [whole.tags, choice.show, choice.sort, plant]);
   const total = whole.isThere ? tags.length : undefined;
   const rows = isOfAll(choice) ? { ...whole, tags, total } : paged;
@@ -68,7 +69,7 @@ export default function Tags() {
   ];
   const download = useAct();
   const saveAll = async () => {
-    const found = await all(asked);
+    const found = await all({ ...asked, show: choice.show || "all" });
     await fetchLast(found.map((tag) => tag.topic));
     save("tags.csv", csv(table(chosen(found, choice, devices))));
   };

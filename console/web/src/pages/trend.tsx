@@ -5,7 +5,7 @@ import type uPlot from "uplot";
 import { useAlarms } from "../api/alarms";
 import { useAsk } from "../api/ask";
 import { address } from "../api/http";
-import type { Alarm, Annotation, Tag } from "../api/types";
+import type { Annotation } from "../api/types";
 import { local, moment, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
@@ -17,7 +17,7 @@ import { Picker } from "../ui/picker";
 import { Annotations } from "./trend/annotations";
 import { Chart } from "./trend/chart";
 import { useHistory } from "./trend/history";
-import type { Limit } from "./trend/paint";
+import { limitsOf, limitTopics } from "./trend/limits";
 import { savePicture } from "./trend/picture";
 import { Values } from "./trend/values";
 import { at, iso, length, link, MOST_TOPICS, pan, parse, RANGES, zoom, type View } from "./trend/view";
@@ -26,20 +26,6 @@ const MOST_POINTS = 2_000;
 const PAN = 0.25;
 const ZOOM = 2;
 const STANDING = { state: "active", limit: 1_000 };
-
-/** The limits of these tags' alarms: those that have been crossed, and the others as the device file has them. */
-function limitsOf(alarms: readonly Alarm[], tags: readonly Tag[], topics: readonly string[]): Limit[] {
-  const crossed = alarms.flatMap(({ device, tag, name, limit }) => {
-    const topic = `dev/${device}/${tag}`;
-    return limit === null || !topics.includes(topic) ? [] : [{ topic, name, limit, stands: true }];
-  });
-  const isCrossed = (topic: string, name: string, limit: number) =>
-    crossed.some((one) => one.topic === topic && one.name === name && one.limit === limit);
-  const others = tags.flatMap(({ topic, alarms }) =>
-    (alarms ?? []).filter(({ name, limit }) => !isCrossed(topic, name, limit)).map(({ name, limit }) => ({ topic, name, limit, stands: false })),
-  );
-  return [...crossed, ...others];
-}
 
 export default function Trend() {
   const asked = query.value.toString();
@@ -58,6 +44,8 @@ export default function Trend() {
   const alarms = useAlarms(STANDING).data?.items;
   const tags = useAsk(parsed.topics.length ? "tags" : null, { topic: parsed.topics }).data?.items;
   const limits = useMemo(() => limitsOf(alarms ?? [], tags ?? [], parsed.topics), [alarms, tags, asked]);
+  const moving = useMemo(() => ({ ...parsed, topics: limitTopics(limits).slice(0, MOST_TOPICS) }), [limits, parsed]);
+  const limitLines = useHistory(moving, Math.min(width, MOST_POINTS)).lines;
   const show = (next: View) => go(link(next), true);
   const open = (next: View) => go(link(next));
   useKeys(view, open);
@@ -88,6 +76,7 @@ export default function Trend() {
               hidden={parsed.hidden}
               annotations={items}
               limits={limits}
+              limitLines={limitLines}
               from={view.from}
               to={view.to}
               onRange={(from, to) => open(at(view, from, to))}

@@ -16,7 +16,7 @@ import { Empty, Notice, Status, Trouble } from "../ui/messages";
 import { Picker } from "../ui/picker";
 import { Prose } from "../ui/prose";
 import { Age, QualityOf } from "../ui/state";
-import { AuditTable } from "./audit";
+import { AuditTable } from "./audit/table";
 import { Fact } from "./plant/device";
 import { parse } from "./writes/value";
 
@@ -88,7 +88,7 @@ function One({ topic }: { topic: string }) {
       {isOperator.value && (
         <section aria-labelledby="history">
           <h2 id="history">{text.writes.history}</h2>
-          <AuditTable key={round} asked={{ topic, limit: 50 }} without={["topic"]} />
+          <AuditTable key={round} asked={{ topic, event: "write", limit: 50 }} without={["topic"]} />
         </section>
       )}
     </>

@@ -1,6 +1,6 @@
 // Alarms as they look everywhere: each priority has a shape and a word.
 import type { Alarm, Priority } from "../api/types";
-import { moment, value } from "../format";
+import { moment } from "../format";
 import { to } from "../router";
 import { text } from "../text";
 import { Icon } from "./icon";
@@ -41,11 +41,6 @@ export function StateOf({ alarm }: { alarm: Alarm }) {
       {alarm.until && isHidden(alarm) && ` ${text.alarms.until(moment(alarm.until))}`}
     </>
   );
-}
-
-export function measured(alarm: Alarm): string {
-  const is = [value(alarm.value), alarm.unit].filter(Boolean).join(" ");
-  return alarm.limit === null ? is : `${is} (${value(alarm.limit)})`;
 }
 
 export const toAlarm = (alarm: Alarm) => to("/alarms", { alarm: alarm.id });

@@ -1,6 +1,6 @@
 // The head with the ways to every page, and what holds for all of them.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { expired, isEngineer, session } from "../api/person";
 import { logOut } from "../api/session";
@@ -21,6 +21,8 @@ export function Shell({ children }: { children: ComponentChildren }) {
   const first = (path.value.split("/")[1] ?? "") || "plant";
   const title = first in text.nav ? text.nav[first as keyof typeof text.nav] : "";
   const main = useRef<HTMLElement>(null);
+  const head = useRef<HTMLElement>(null);
+  const narrow = useNarrow(head, first);
   const shown = useRef(first);
   useEffect(() => {
     setOpen(false);
@@ -34,7 +36,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <a class="skip" href="#content">
         {text.nav.skip}
       </a>
-      <header class="head">
+      <header class={narrow ? "head narrow" : "head"} ref={head}>
         <a class="brand" href="/">
           <img src="/icon.svg" alt="" width="20" height="20" />
           Nexus Edge
@@ -59,6 +61,28 @@ export function Shell({ children }: { children: ComponentChildren }) {
       </main>
     </>
   );
+}
+
+/** Whether the words of the menu have no room beside each other, in whichever language they are. */
+function useNarrow(head: { current: HTMLElement | null }, page: string): boolean {
+  const [narrow, setNarrow] = useState(false);
+  const needed = useRef(0);
+  useLayoutEffect(() => {
+    const measure = () => {
+      const at = head.current!;
+      if (narrow) return void (at.clientWidth >= needed.current && setNarrow(false));
+      const nav = at.querySelector("nav")!;
+      const lacking = nav.scrollWidth - nav.clientWidth;
+      if (lacking <= 0) return;
+      needed.current = at.clientWidth + lacking;
+      setNarrow(true);
+    };
+    measure();
+    const watch = new ResizeObserver(measure);
+    watch.observe(head.current!);
+    return () => watch.disconnect();
+  }, [narrow, page]); // the page's own word is bold
+  return narrow;
 }
 
 export function Preferences() {

@@ -2,7 +2,8 @@
 import type { Alarm } from "../../api/types";
 import { moment } from "../../format";
 import { text } from "../../text";
-import { measured, nameOf, PriorityOf, toAlarm } from "../../ui/alarm";
+import { nameOf, PriorityOf, toAlarm } from "../../ui/alarm";
+import { Measured } from "../../ui/measured";
 
 /** What happened, the newest first; `named` says to which alarm. */
 export function Events({ items, named = false }: { items: readonly Alarm[]; named?: boolean }) {
@@ -40,7 +41,7 @@ export function Events({ items, named = false }: { items: readonly Alarm[]; name
                 </td>
               )}
               <td data-label={head.value} class="nowrap">
-                {measured(one)}
+                <Measured alarm={one} />
               </td>
               <td data-label={head.state}>{text.alarms.state[one.state]}</td>
               <td data-label={head.by}>{one.by ?? ""}</td>

@@ -9,8 +9,9 @@ import { useAlarms } from "../../api/alarms";
 import { moment } from "../../format";
 import { toDevice } from "../../router";
 import { text } from "../../text";
-import { measured, nameOf, PriorityOf, StateOf, toTrend } from "../../ui/alarm";
+import { nameOf, PriorityOf, StateOf, toTrend } from "../../ui/alarm";
 import { Icon } from "../../ui/icon";
+import { Measured } from "../../ui/measured";
 import { Missing, Notice, Status } from "../../ui/messages";
 import { Do, possible } from "./do";
 import { Events } from "./events";
@@ -72,7 +73,7 @@ function Facts({ alarm }: { alarm: Alarm }) {
     [head.state, <StateOf key="state" alarm={alarm} />],
     [head.priority, <PriorityOf key="priority" alarm={alarm} />],
     [head.time, moment(alarm.occurrence)],
-    [head.value, measured(alarm)],
+    [head.value, <Measured key="value" alarm={alarm} />],
     [text.alarms.response, alarm.response],
     [text.tags.head.device, <a key="device" href={toDevice(alarm.device)}>{alarm.device}</a>],
   ];

@@ -2,11 +2,12 @@
 import type { Statistics } from "../../api/types";
 import { count, moment } from "../../format";
 import { text } from "../../text";
+import { niceTop, ticks } from "./axis";
 
 const MOST_BARS = 240; // of more, the highest of some beside each other is drawn
 const WIDTH = 1_000;
 const HEIGHT = 140;
-const LABELS = 5;
+const SLOT_MS = 600_000;
 
 interface Bar {
   from: string;
@@ -16,14 +17,16 @@ interface Bar {
 export function Rate({ of, flood }: { of: Statistics["rate"]; flood: number }) {
   const bars = grouped(of);
   const most = bars.reduce((found, one) => Math.max(found, one.raised), 0);
-  const top = Math.max(most, flood) * 1.1;
+  const top = niceTop(Math.max(most, flood));
   const y = (raised: number) => HEIGHT - (raised / top) * HEIGHT;
   const step = WIDTH / Math.max(1, bars.length);
-  const labels = bars.filter((_, index) => index % Math.ceil(bars.length / LABELS) === 0);
+  const from = Date.parse(of[0]?.time ?? "");
+  const length = of.length * SLOT_MS;
   return (
     <figure class="rate">
       <div class="rate-axis num" aria-hidden="true">
-        <span>{count(Math.round(top))}</span>
+        <span>{count(top)}</span>
+        <span>{count(top / 2)}</span>
         <span>0</span>
       </div>
       <svg viewBox={`0 0 ${WIDTH} ${HEIGHT}`} preserveAspectRatio="none" role="img" aria-label={text.statistics.rateSays(most)}>
@@ -42,8 +45,10 @@ export function Rate({ of, flood }: { of: Statistics["rate"]; flood: number }) {
         <line x1="0" x2={WIDTH} y1={y(flood)} y2={y(flood)} />
       </svg>
       <figcaption class="num dim">
-        {labels.map((one) => (
-          <span key={one.from}>{moment(one.from).replace(/:\d\d$/, "")}</span>
+        {ticks(from, from + length).map(({ at, says }) => (
+          <span key={at} style={{ left: `${((at - from) / length) * 100}%` }}>
+            {says}
+          </span>
         ))}
       </figcaption>
       <p class="dim">{text.statistics.floodLine(flood)}</p>

@@ -5,8 +5,9 @@ import { mayWrite } from "../../api/person";
 import type { Alarm } from "../../api/types";
 import { count, moment } from "../../format";
 import { text } from "../../text";
-import { isHidden, measured, nameOf, PriorityOf, StateOf, toAlarm } from "../../ui/alarm";
+import { isHidden, nameOf, PriorityOf, StateOf, toAlarm } from "../../ui/alarm";
 import { Chunk, CHUNK, chunks } from "../../ui/chunk";
+import { Measured } from "../../ui/measured";
 import { Ask, Do, possible, type Action } from "./do";
 
 const COLUMNS = 6; // without what only operators have
@@ -139,7 +140,7 @@ class Row extends Component<RowProps> {
           {alarm.text} {isHidden(alarm) && alarm.reason && <small>({alarm.reason})</small>}
         </td>
         <td data-label={head.value}>
-          {measured(alarm)}
+          <Measured alarm={alarm} />
         </td>
         <td data-label={head.state}>
           <StateOf alarm={alarm} />

@@ -7,6 +7,7 @@ import { toDevice } from "../../router";
 import { load, save } from "../../settings";
 import { text } from "../../text";
 import type { Column } from "../../ui/grid";
+import { Rounded } from "../../ui/measured";
 import type { Cell } from "../../ui/save";
 import { Age, QualityOf } from "../../ui/state";
 
@@ -43,7 +44,7 @@ export const COLUMNS: readonly TagColumn[] = [
     title: head.value,
     width: "minmax(6.5rem, 9rem)",
     numeric: true,
-    cell: (tag, reading) => value(typed(reading?.value, tag.type)),
+    cell: (tag, reading) => <Rounded of={typed(reading?.value, tag.type)} />,
     raw: (tag, reading) => typed(reading?.value, tag.type),
   },
   {

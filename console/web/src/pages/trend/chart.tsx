@@ -7,7 +7,8 @@ import { theme } from "../../settings";
 import { text } from "../../text";
 import { gestures } from "./gestures";
 import { axesOf, bandsOf, scalesOf, seriesOf, shape } from "./options";
-import { paintAbove, paintBelow, paintLimits, type Limit } from "./paint";
+import { paintLimits, type Limit } from "./limits";
+import { paintAbove, paintBelow } from "./paint";
 import { align, type Line } from "./points";
 
 const SHORT_PX = 4; // a shorter drag is a click
@@ -18,6 +19,8 @@ interface Props {
   hidden: readonly string[];
   annotations: readonly Annotation[];
   limits: readonly Limit[];
+  /** Of tags whose values are limits. */
+  limitLines: readonly Line[];
   from: number;
   to: number;
   onRange: (from: number, to: number) => void;
@@ -32,7 +35,7 @@ export function Chart(props: Props) {
   const now = useRef(props);
   now.current = props;
   const moved = useRef<[number, number] | null>(null);
-  const { lines, hidden, annotations, limits, from, to, chart } = props;
+  const { lines, hidden, annotations, limits, limitLines, from, to, chart } = props;
   const look = `${shape(lines)}\n${hidden.join()}\n${theme.value}`;
 
   useLayoutEffect(() => {
@@ -103,7 +106,7 @@ export function Chart(props: Props) {
     moved.current = null;
     chart.current.setData(align(lines));
   }, [lines, from, to]);
-  useEffect(() => chart.current?.redraw(false), [annotations, limits]);
+  useEffect(() => chart.current?.redraw(false), [annotations, limits, limitLines]);
   // The system may change its colours while we are shown.
   useEffect(() => {
     const dark = matchMedia("(prefers-color-scheme: dark)");

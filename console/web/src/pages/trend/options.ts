@@ -55,18 +55,18 @@ function padded(min: number | null, max: number | null): [number, number] {
   return uPlot.rangeNum(min, max, 0.08, true) as [number, number];
 }
 
-/** Where there is little room, the first unit alone has an axis. */
+/** Where there is little room, the first two units have an axis, one on each side. */
 export function axesOf(lines: readonly Line[], narrow: boolean): uPlot.Axis[] {
   const look = { stroke: colour("soft"), font: FONT, ticks: { stroke: colour("line"), width: 1 } };
   const grid = { stroke: colour("line"), width: 1 };
-  const scales = [...new Set(lines.filter((line) => !line.text).map(scaleOf))].slice(0, narrow ? 1 : MOST_AXES);
+  const scales = [...new Set(lines.filter((line) => !line.text).map(scaleOf))].slice(0, narrow ? 2 : MOST_AXES);
   return [
     { ...look, grid, space: TIME_PX, values: times },
     ...scales.map((scale, index): uPlot.Axis => ({
       ...look,
       scale,
       side: index % 2 ? 1 : 3,
-      size: (_, values) => Math.max(44, 18 + 7 * Math.max(...(values ?? [""]).map((one) => one.length))),
+      size: (_, values) => Math.max(narrow ? 34 : 44, 18 + 7 * Math.max(...(values ?? [""]).map((one) => one.length))),
       grid: index ? { show: false } : grid,
       label: scale === "steps" ? "" : scale.slice(2),
       labelSize: scale === "steps" || scale === "u:" ? 0 : 18,

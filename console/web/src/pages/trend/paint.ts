@@ -2,7 +2,7 @@
 import type uPlot from "uplot";
 import type { Annotation } from "../../api/types";
 import { theme } from "../../settings";
-import { badRuns, scaleOf, type Line } from "./points";
+import { badRuns, type Line } from "./points";
 
 const colours = new Map<string, string>();
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -87,38 +87,5 @@ export function paintAbove(u: uPlot, { annotations }: Painted): void {
     ctx.fillStyle = colour("ground");
     ctx.fillText(label, start + 4 * devicePixelRatio, top + 2 * devicePixelRatio);
   });
-  ctx.restore();
-}
-
-/** Of an alarm of a tag. */
-export interface Limit {
-  topic: string;
-  name: string;
-  limit: number;
-  /** The alarm stands: it is drawn stronger. */
-  stands: boolean;
-}
-
-/** Each limit within the picture as a dashed line in the colour of its tag, with the alarm's name. */
-export function paintLimits(u: uPlot, shown: { lines: readonly Line[]; limits: readonly Limit[]; hidden: readonly string[] }): void {
-  const { ctx } = u;
-  const { left, top, width, height } = u.bbox;
-  ctx.save();
-  ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
-  ctx.textAlign = "right";
-  ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
-  for (const { topic, name, limit, stands } of shown.limits) {
-    const index = shown.lines.findIndex((line) => line.topic === topic && !line.text);
-    if (index < 0 || shown.hidden.includes(topic)) continue;
-    const y = u.valToPos(limit, scaleOf(shown.lines[index]!), true);
-    if (!(y >= top && y <= top + height)) continue;
-    ctx.strokeStyle = ctx.fillStyle = colour(pen(index));
-    ctx.lineWidth = (stands ? 2 : 1) * devicePixelRatio;
-    ctx.beginPath();
-    ctx.moveTo(left, y);
-    ctx.lineTo(left + width, y);
-    ctx.stroke();
-    ctx.fillText(name, left + width - 4 * devicePixelRatio, y - 4 * devicePixelRatio);
-  }
   ctx.restore();
 }

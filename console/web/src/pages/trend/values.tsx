@@ -1,10 +1,11 @@
 // The lines of the chart, with their values at the cursor and now.
 import { reading } from "../../api/live";
 import type { Value } from "../../api/types";
-import { moment, value } from "../../format";
+import { moment } from "../../format";
 import { text } from "../../text";
 import { brief } from "../../topic";
 import { Icon } from "../../ui/icon";
+import { Rounded } from "../../ui/measured";
 import { Age, QualityOf } from "../../ui/state";
 import { pen } from "./paint";
 import { before, type Line } from "./points";
@@ -55,21 +56,33 @@ export function Values({ lines, hidden, cursor, toggle, remove }: Props) {
   );
 }
 
-function extremes({ points, steps }: Line): string {
+function Extremes({ of: { points, steps } }: { of: Line }) {
   let [min, max] = [Infinity, -Infinity];
   for (const point of points) {
     if (point.min !== null && point.min < min) min = point.min;
     if (point.max !== null && point.max > max) max = point.max;
   }
-  return steps || min > max ? "–" : between(min, max);
+  return steps || min > max ? <>–</> : <Between min={min} max={max} />;
 }
 
-const between = (min: number, max: number) => (min === max ? value(min) : `${value(min)} – ${value(max)}`);
+function Between({ min, max }: { min: number; max: number }) {
+  return (
+    <>
+      <Rounded of={min} />
+      {min < max && (
+        <>
+          {" – "}
+          <Rounded of={max} />
+        </>
+      )}
+    </>
+  );
+}
 
 /** The database holds on and off as 1 and 0, and a bucket how much of it was on. */
-function shownAs({ steps }: Line, of: Value | undefined): string {
-  if (!steps || typeof of !== "number") return value(of);
-  return of > 0 && of < 1 ? text.trend.onShare(Math.round(of * 100)) : value(of === 1);
+function ValueOf({ line, of }: { line: Line; of: Value | undefined }) {
+  if (!line.steps || typeof of !== "number") return <Rounded of={of} />;
+  return of > 0 && of < 1 ? <>{text.trend.onShare(Math.round(of * 100))}</> : <Rounded of={of === 1} />;
 }
 
 /** What a point stands for. */
@@ -103,17 +116,17 @@ function Row({ line, index, shown, cursor, toggle, remove }: RowProps) {
         {brief(line.topic)}
       </th>
       <td class="num at">
-        {shownAs(line, at?.shown)} <small>{unit}</small>
-        {ofBucket && <small class="of-bucket">{between(at.min!, at.max!)}</small>}
+        <ValueOf line={line} of={at?.shown} /> <small>{unit}</small>
+        {ofBucket && <small class="of-bucket"><Between min={at.min!} max={at.max!} /></small>}
       </td>
-      <td class="num">{extremes(line)}</td>
+      <td class="num"><Extremes of={line} /></td>
       <td>
         <QualityOf of={at?.quality} />
       </td>
       <td class="num">
         {live ? (
           <>
-            {shownAs(line, live.value)} <small>{unit}</small> <small class="age"><Age of={live.time} /></small>
+            <ValueOf line={line} of={live.value} /> <small>{unit}</small> <small class="age"><Age of={live.time} /></small>
           </>
         ) : (
           "–"
