@@ -88,7 +88,7 @@ def test_dates_hold_whoever_is_trusted(tmp_path: Path, trust: str | None) -> Non
 def test_an_authority_that_has_expired_vouches_for_nobody(tmp_path: Path) -> None:
     authority = Issued("ca", authority=True, end=-DAY / 2)
     authority.write(tmp_path / "ca.der")
-    assert "who issued the server's (CN=ca) expired" in trusts(Issued("plc", authority), trust=tmp_path)
+    assert "the certificate of the server's issuer (CN=ca) expired" in trusts(Issued("plc", authority), trust=tmp_path)
 
 
 def test_a_certificate_is_good_for_its_own_server_only(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_a_certificate_is_good_for_its_own_server_only(tmp_path: Path) -> None:
     ("keys", "said"),
     [
         ({"username": "operator", "password": "x"}, "anybody on the way can read the password"),
-        ({"password": "x"}, "whose"),
+        ({"password": "x"}, "needs a `username`"),
     ],
 )
 def test_a_password_in_clear_has_to_be_wanted(keys: dict[str, str], said: str) -> None:
