@@ -47,6 +47,7 @@ class Load:
     began: float = 0.0
     seconds: float = 0.0
     unconfirmed: int = 0
+    dropped: int = 0  # points that its own disk was too slow for, or refused
     ended: bool = False
 
     @property
@@ -96,12 +97,13 @@ async def send(stop: asyncio.Event, load: Load, limits: Limits, out: Path) -> No
         load.began, began = time(), clock()
         load.write(out)
         try:
-            await run_until(stop, _pace(load, publisher, limits))
+            await run_until(stop, _pace(load, publisher, outbox, limits, own.queue_readings // 2))
             load.seconds = clock() - began
             publisher.finish()
             await run_until(stop, _settled(outbox, limits.wait))
         finally:
             load.unconfirmed = outbox.unsettled
+            load.dropped = sum(sum(drop.hours.values()) for drop in outbox.spool.drops.take())
             load.ended = True
             load.write(out)
 
@@ -140,8 +142,11 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
             task.cancel()
 
 
-async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
-    """Scans of one device after the other, evenly; late ones are made up for."""
+async def _pace(load: Load, publisher: Publisher, outbox: Outbox, limits: Limits, room: int) -> None:
+    """Scans of one device after the other, evenly; late ones are made up for.
+
+    While `room` points wait for the disk, it waits too: what overflows the memory would be dropped.
+    """
     outlets = [PublishOptions(load.device(number), load.publish, {}) for number in range(load.devices)]
     tags = [load.tag(number) for number in range(load.tags)]
     times = [0] * load.devices
@@ -158,7 +163,11 @@ async def _pace(load: Load, publisher: Publisher, limits: Limits) -> None:
         else:
             await publisher.has_room()
             allowed = 10
-        for _ in range(int(min(allowed, most - sent + 1))):
+        space = (room - outbox.waiting) // load.tags
+        if space <= 0 and outbox.waiting:
+            await outbox.changed(TICK_SECONDS)
+            continue
+        for _ in range(int(min(allowed, max(1, space), most - sent + 1))):
             device = sent % load.devices
             load.scans[device] += 1
             counter = float(load.scans[device])

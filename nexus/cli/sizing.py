@@ -38,8 +38,9 @@ def load(
     limits = Limits(seconds, points, wait)
     code = run(lambda stop: send(stop, plant, limits, out))
     reached = plant.points / plant.seconds if plant.seconds else 0.0
-    print(f"{plant.points} points in {plant.seconds:.1f} s ({reached:.0f} a second), {plant.unconfirmed} not confirmed")
-    return code if code or not plant.unconfirmed else 1
+    said = f"{plant.points} points in {plant.seconds:.1f} s ({reached:.0f} a second), {plant.unconfirmed} not confirmed"
+    print(f"{said}, {plant.dropped} dropped" if plant.dropped else said)
+    return code if code or not (plant.unconfirmed or plant.dropped) else 1
 
 
 def verify(
