@@ -1,10 +1,10 @@
-"""Which devices are ours: rendezvous hashing over the members that have them, and never two at one device. Pure.
+"""Decides which devices are ours: rendezvous hashing over the members that have them; never two poll one device. Pure.
 
-A member takes a device when it ranks first among those that have it, and all of them have made room for it. What it
-polls already it keeps until somebody ranks before it. The same path with another definition is never taken from whoever
-polls it.
+A member takes a device when it ranks first among those that have it, and all of them have made room for it. A device
+that it already polls, it keeps until another member ranks before it. A device is never taken from a member that defines
+the same path differently.
 
-Broker users come first, then the members of one user: however many names a user takes, it gets one share.
+Shares go to broker users first, then to the members of each user: however many names a user has, it gets one share.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +21,9 @@ _MASK = 2**64 - 1
 class Rival:
     """Another member, as far as it matters for the assignment.
 
-    `devices` is None while it is not known what it has. `is_live` if we heard it renew its presence, and not only what
-    was retained, and saw its Lease where Leases are used; it is `welcome` until it has gone without one for long. It
-    `has_made_room` for all that we have now; it `may_have_taken` what is ours, while we were away.
+    `devices` is None while they are unknown. `is_live` if we saw it renew its presence, rather than only a retained
+    one, and saw its Lease where Leases are used; it is `welcome` until it has been without one for too long. It
+    `has_made_room` for all our current devices; it `may_have_taken` ours while we were away.
     """
 
     name: str

@@ -1,8 +1,9 @@
-"""What one gateway knows of its group, and so what it may poll. Pure: `now` is seconds on our own clock.
+"""One gateway's view of its group, which decides what it may poll. Pure: `now` is seconds on our own clock.
 
-A member lives as long as we hear it *renew* its presence, on the broker or by its Kubernetes Lease; what was retained
-counts as heard once. It holds its devices while either of the two confirms its own renewals. We take over from it only
-when each has shown us our own words, and none of its, for longer than its lease.
+A member is alive as long as we see it *renew* its presence, on the broker or by its Kubernetes Lease; a retained
+presence counts as a single sign of life. A member keeps its devices while either of the two witnesses confirms its own
+renewals. Others take over only when, for longer than its lease, each witness has shown them their own renewals, and
+none of that member's.
 """
 
 from collections import deque
@@ -24,8 +25,8 @@ STALL_SECONDS = 1.0  # after this long without a decision we may have been suspe
 class Membership:
     """One gateway's view of its group.
 
-    `new_id` gives random ones; `before` is the id of the process that we replace, known to be gone. `alone`: start
-    without a word from anybody. `away`: poll on, or yield, when nothing can be renewed and others are known.
+    `new_id` generates random ids; `before` is the id of our previous process, which is known to be gone. `alone`: start
+    without hearing from anybody. `away`: keep polling, or yield, when nothing can be renewed and others are known.
     """
 
     def __init__(

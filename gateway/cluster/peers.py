@@ -14,9 +14,9 @@ Name = Literal["broker", "leases"]
 
 @dataclass(slots=True)
 class Peer:
-    """What we know of one member; `live` once we have heard it renew its presence.
+    """What we know of one member; `live` once we have seen it renew its presence.
 
-    `met` is when its user came, by whatever name; `since`, when this process of it did.
+    `met` is when its user first appeared, under any name; `since`, when this process of the member did.
     """
 
     presence: Presence

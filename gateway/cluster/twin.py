@@ -33,10 +33,10 @@ class Twin:
         peer.note(witness, presence, now)
 
     def expire(self, witnesses: Witnesses, lease: float, subscribed: float | None, now: float) -> None:
-        """Removes a silent one, by time alone: we announce nothing while it may be there.
+        """Removes a silent twin, by time alone: we announce nothing while it may be alive.
 
-        While we cannot hear the broker, what it showed counts for longer, and not for ever: most often that was what
-        the process before us had left there.
+        While we cannot read the broker, what it has shown counts for longer, but not for ever: usually it is the
+        presence that our own previous process left there.
         """
         if (peer := self._peer) is None:
             return

@@ -11,9 +11,9 @@ UNVOUCHED_LEASES = 6  # leases: how long to make room for a member without a Lea
 
 @dataclass(slots=True)
 class Witness:
-    """What it has confirmed of us, and how far it has shown us the peers. Seconds on our own clock.
+    """What a witness has confirmed of us, and up to when it has shown us the peers. Seconds on our own clock.
 
-    `leases` is how many of a member's leases its word is worth here.
+    `leases` is for how many of a member's leases a renewal seen here is valid.
     """
 
     leases: float
@@ -92,8 +92,8 @@ class Witnesses:
     def _is_silent(self, name: Name, peer: Peer, now: float) -> bool:
         """Whether a witness has not shown a member for longer than its lease.
 
-        By a witness that we cannot read it may have renewed since anything was heard of it; and what we have not looked
-        at for a lease since then may show it, as a member that loses one witness goes on by the other.
+        A member that loses one witness continues with the other. So where we cannot read a witness, or have not read it
+        for a lease since the member was last seen, the member may still have renewed there.
         """
         one, theirs, last = self.by_name[name], peer.lease(self._lease), max(peer.last_heard.values())
         if one.seen is None or one.since is None or not one.is_readable(now, self._lease):

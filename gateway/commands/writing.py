@@ -19,10 +19,10 @@ Write = Callable[[Tag, Value], Awaitable[Value]]
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a write that was sent. `was` and `now` in the tag's unit; None is unknown.
+    """The outcome of a write. `was` and `now` in the tag's unit; None is unknown.
 
-    `ok` only if the device was seen to hold what was asked for; otherwise `error` says why not. `reading` is the last
-    one that was read. `changed`: nothing was sent, because what was expected is not there any more.
+    `ok` only if the device was seen to hold the requested value; otherwise `error` says why not. `reading` is the last
+    one that was read back. `changed`: nothing was sent, because the tag no longer had the expected value.
     """
 
     ok: bool
@@ -37,9 +37,9 @@ class Written:
 async def confirmed(
     read: Read, write: Write, tag: Tag, value: Value, patience: float, *, expected: Value | UnsetType = UNSET
 ) -> Written:
-    """Writes `value`, in the tag's unit, and reads just this tag back for up to `patience` seconds until it is there.
+    """Writes `value`, in the tag's unit, and reads the tag back until it has that value, for up to `patience` seconds.
 
-    With `expected` it first looks whether the tag still has that value, and does nothing otherwise.
+    With `expected` it first checks that the tag still has that value, and does nothing otherwise.
 
     Raises WriteError when the value cannot be written or is refused, and DeviceError when nothing was sent.
     """

@@ -17,10 +17,10 @@ _tag = attrgetter("tag")
 
 
 class Batch(msgspec.Struct, gc=False):
-    """Readings of one device, or a record; its `count` readings have the numbers from `first` on, 0 while there are
-    none. `topic` and `payload` are its device message's, and so are the ones on disk in any case.
+    """Readings of one device, or a record. Its `count` readings have the numbers from `first` on; 0: not numbered yet.
 
-    An old value must not come after a new one on a tag's topic, and fewer messages drain faster.
+    `topic` and `payload` are those of its device message, which is also the form on disk: a replayed value must not
+    follow a newer one on a tag's topic, and fewer messages drain faster.
     """
 
     topic: str

@@ -1,7 +1,7 @@
 """Readings not known to have arrived: in memory until the disk has them, on disk until they have arrived.
 
-Without receipts a batch has arrived when the broker acknowledges it; only what the broker does not take comes here.
-With receipts it has arrived when it is in the database; every reading comes here before it is sent.
+Without receipts, a batch has arrived when the broker acknowledges it, and only unacknowledged batches come here. With
+receipts, it has arrived when it is in the database, and every reading comes here before it is sent.
 """
 
 import asyncio
@@ -26,9 +26,9 @@ Wanted = Literal["auto", "always", "never"]
 class Outbox:
     """Batches on their way to the disk, and the state of every number; at most `limit` readings wait in memory.
 
-    When memory is full, because the disk refuses, the oldest are dropped and counted. Times are the event loop's.
-    Receipts are waited for always, never, or (auto) from the first offer on. While the spool cannot be opened nothing
-    has a number, and the broker's acknowledgement has to do.
+    When memory is full, because the disk fails, the oldest are dropped and counted. Times are the event loop's.
+    Receipts are waited for always, never, or (auto) from the first offer on. While the spool cannot be opened, readings
+    have no numbers, and the broker's acknowledgement has to suffice.
     """
 
     def __init__(self, spool: Spool, limit: int, wanted: Wanted) -> None:
@@ -290,8 +290,8 @@ class Outbox:
     async def due(
         self, limit: int, after: int = 0, blocked: Collection[str] = (), largest: int | None = None
     ) -> list[Batch]:
-        """The first batches on disk, from number `after` on, that are due; none of the topics `blocked`, and no single
-        reading of more than `largest` bytes. Raises SpoolError.
+        """The first due batches on disk, from number `after` on, without those of `blocked` topics and single readings
+        of more than `largest` bytes. Raises SpoolError.
         """
         if self.offered:
             self._queue.listen(self._clock())

@@ -27,9 +27,9 @@ class _Span:
 class RetransmitQueue:
     """The numbers that were sent and are not committed. `floor` is the first number that may be missing.
 
-    Due is what was never sent from here; what was sent TOLERANCE_SECONDS before something that is committed; and,
-    when receipts stay away, all that is older than the silence. A receipt for what was sent only once shows that the
-    broker still has what was sent since, which ends the silence.
+    A number is due if this process never sent it, if it was sent TOLERANCE_SECONDS before a number that is committed,
+    or, when no receipts come, if it was sent before the silence began. A receipt for a number that was sent only once
+    ends the silence: it shows that the broker still has what was sent since.
     """
 
     def __init__(self, floor: int) -> None:
@@ -73,9 +73,9 @@ class RetransmitQueue:
         return whole
 
     def nowhere(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Numbers that the disk does not have need no receipt; but what is in flight may yet come back to it.
+        """Gives up numbers that the disk does not have; but those in flight may yet be requeued to it.
 
-        Gives those that were given up.
+        Returns those that were given up.
         """
         gone = []
         for span in self._spans[self._at(first) : self._at(last) + 1]:

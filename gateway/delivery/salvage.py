@@ -54,10 +54,10 @@ def finish_move(file: Path) -> None:
 def save(file: Path, database: sqlite3.Connection, largest: int, known: int) -> None:
     """Copies what can be read of the damaged files into the new one, with numbers up to `largest`.
 
-    The rest is counted as lost: of `known` readings, where the file does not say how many it holds. Whatever ends this,
-    it begins anew at the next opening: a file counts as copied when it has its last name. Only the last one of these
-    stays, for a person to look at. One for which the disk has no room waits, and one that cannot be read or renamed.
-    Raises sqlite3.Error when the new file takes no more.
+    The rest is counted as lost: out of `known` readings, if the file does not say how many it holds. If this is
+    interrupted, it starts again at the next opening: a file counts as copied when it has its final name. Only the last
+    copied file stays, for a person to look at. A file waits if the disk has no room for a copy, or if it cannot be read
+    or renamed. Raises sqlite3.Error when the new file cannot be written.
     """
     for aside in unsaved(file):
         if aside in _failed:

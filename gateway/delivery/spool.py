@@ -36,11 +36,11 @@ class SpoolError(Exception):
 
 
 class Spool:
-    """One gateway's file. All its work is done in one thread, in the order of the calls; the first one opens it.
+    """One gateway's file. All work is done in one thread, in the order of the calls; the first one opens the file.
 
-    When the file would grow beyond `max_bytes`, its log included, or a batch was kept for more than `max_age` seconds
-    of our running, the oldest go, and are counted when they are gone. No clock that is set, and no time that a device
-    says, lets anything go.
+    The oldest batches are dropped, and then counted, when the file would grow beyond `max_bytes` (its log included), or
+    when they have been kept for `max_age` seconds while the gateway ran. Neither a changed clock nor a device's
+    timestamps cause a drop.
     """
 
     def __init__(self, file: Path, max_bytes: int, max_age: float) -> None:
@@ -78,9 +78,9 @@ class Spool:
         await self._do(lambda _: None)
 
     async def write(self, batches: Sequence[Batch], finished: Iterable[tuple[int, int]] = ()) -> None:
-        """Stores batches and forgets the ones whose numbers all lie in a finished range, durably.
+        """Stores batches and deletes those whose numbers all lie in a finished range, durably.
 
-        The oldest go where there is no room. Raises SpoolError; what is written again is there once.
+        Drops the oldest to make room. Raises SpoolError; batches that are written again are stored once.
         """
         ranges = list(finished)
         await self._do(lambda database: self._write(database, batches, ranges))
@@ -88,9 +88,9 @@ class Spool:
     async def between(
         self, first: int, last: int, limit: int, blocked: Collection[str] = (), largest: int | None = None
     ) -> list[Batch]:
-        """The first batches that have a number in the range, but none of the topics `blocked`.
+        """The first batches with a number in the range, except those of `blocked` topics.
 
-        Nor single readings whose topic and payload have more than `largest` bytes. Raises SpoolError.
+        Single readings whose topic and payload have more than `largest` bytes are left out too. Raises SpoolError.
         """
         but = " AND topic NOT IN (SELECT value FROM json_each(?))" if blocked else ""
         asked = (

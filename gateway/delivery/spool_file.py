@@ -61,10 +61,10 @@ class Contents:
 
 @dataclass
 class Owner:
-    """Whose the file is: the publisher's name, a secret of 128 bits, and the first number that nothing had before.
+    """The publisher that owns the file: its name, a secret of 128 bits, and the first unused number.
 
-    `clock` is how many ms it was in use before now; `offered` whether receipts were ever offered; `saw` the latest wall
-    clock that the file saw, in microseconds.
+    `clock` is for how many ms the file was in use before now; `offered`, whether receipts were ever offered; `saw`, the
+    latest wall clock time that was stored in the file, in microseconds.
     """
 
     id: str
@@ -93,9 +93,9 @@ def _is_no_spool(error: Exception) -> bool:
 
 
 def opened(file: Path, owner: Owner | None, readings: int = 0) -> tuple[sqlite3.Connection, Owner, Contents]:
-    """The file's database; a damaged one is put aside, and a new one made, for the same `owner` if it is known.
+    """Opens the file's database; puts a damaged file aside, and creates a new one, for the same `owner` if known.
 
-    It held so many `readings`, if that is known. Raises sqlite3.Error when the disk does not allow it for now.
+    `readings` is how many it held, if known. Raises sqlite3.Error when the disk does not allow it for now.
     """
     salvage.finish_move(file)
     try:

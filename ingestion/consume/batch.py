@@ -25,9 +25,9 @@ class Acknowledge(Protocol):
 
 
 class Delivery(msgspec.Struct, frozen=True):
-    """A message, and what acknowledges it, together with others of its connection.
+    """A message, and the function that acknowledges it, together with others of its connection.
 
-    `arrived` in epoch ms; `session` is the number of the broker's session that sends it again, unless it is of QoS 0
+    `arrived` in epoch ms; `session` is the number of the broker's session, which sends it again unless it is of QoS 0
     and has no packet id.
     """
 
@@ -49,9 +49,9 @@ class Delivery(msgspec.Struct, frozen=True):
 class Reject:
     """What cannot be stored, and why.
 
-    `source` is the topic that it came on, where `topic` is one beneath it; `tags` are the refused ones of a message of
-    which others are stored, and empty where the payload is a row in our own format. `arrived` in epoch ms.
-    `publisher` is of a message that wants a receipt; `time` (epoch ms) is a row's own.
+    `source` is the topic of the message, if `topic` is one below it. `tags` are the refused tags of a message whose
+    other tags are stored; empty if the payload is a row in our own format. `arrived` in epoch ms. `publisher` is set
+    for a message that wants a receipt, `time` (epoch ms) for a row.
     """
 
     topic: str
@@ -81,10 +81,10 @@ class Reject:
 
 @dataclass(slots=True, eq=False)
 class Batch:
-    """What is written in one transaction; `late` rows belong to chunks that are compressed or aggregated already.
+    """What is written in one transaction; `late` rows belong to chunks that are already compressed or aggregated.
 
-    `began` is when the first delivery arrived. Deliveries are acknowledged once everything is committed; until then one
-    may be decoded again, with the window of its arrival. `receipts` are publisher, first and last number.
+    `began` is when the first delivery arrived. Deliveries are acknowledged once everything is committed; until then
+    they can be decoded again, with the time window of their arrival. `receipts` are publisher, first and last number.
     """
 
     rows: Rows = field(default_factory=Rows)

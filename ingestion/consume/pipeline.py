@@ -36,10 +36,11 @@ _DECODED_AT_ONCE = 1_000  # points to decode before other tasks get a turn: a ru
 
 
 class Pipeline:
-    """Takes deliveries, and acknowledges each, in order, once its rows are committed.
+    """Takes deliveries, and acknowledges them, in order, once their rows are committed.
 
-    Up to `buffer_points` decoded points wait; beyond that messages wait undecoded and unacknowledged: the broker then
-    stops at our receive maximum, and keeps the rest. At MOST_BYTES of these the pipeline is `full`.
+    Up to `buffer_points` decoded points wait for the database. Beyond that, messages wait undecoded and unacknowledged,
+    so the broker stops at our receive maximum and keeps the rest. With MOST_BYTES of undecoded messages the pipeline is
+    `full`.
     """
 
     def __init__(

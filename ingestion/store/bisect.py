@@ -17,9 +17,10 @@ _LAST_WORD = "this message makes the write fail, and cannot be kept"
 async def write_bisecting(
     encoding: Encoding, quota: Quota, write: Write, batch: Batch, receipts: list[tuple[str, int, int]]
 ) -> Written:
-    """Writes what can be written of a batch's messages. What is not even kept as a reject gets none of `receipts`.
+    """Writes as many of a batch's messages as possible. A message that is not even kept as a reject gets no receipt.
 
-    Raises DatabaseAwayError when none of several can and none is known to be at fault: then it is not the messages'.
+    Raises DatabaseAwayError when none of several messages can be written and none is known to be at fault: then the
+    cause is not the messages.
     """
     written, refused = await _bisected(encoding, write, batch)
     if len(refused) == len(batch.deliveries) > 1 and not any(error.of_data for _, error in refused):
@@ -30,11 +31,11 @@ async def write_bisecting(
 
 
 class Parts:
-    """A batch, to be written whole; after a write that took too long in halves, down to single messages.
+    """A batch that is written whole; after a write that took too long, in halves, down to single messages.
 
-    A message that takes too long by itself is the last one to be tried again, and is set aside after PATIENCE times if
-    the table can be written in between. Otherwise, and if it is a single row, it is the database that is away. What the
-    server cancels is halved too, but never set aside.
+    A single message that takes too long is tried again after the others, and rejected after PATIENCE times if the table
+    can be written in between. Otherwise, and for a single row, the database counts as away. Parts that the server
+    cancels are halved too, but never rejected.
     """
 
     def __init__(self, encoding: Encoding, quota: Quota, batch: Batch) -> None:

@@ -19,7 +19,7 @@ class DatabaseAwayError(Exception):
 class TooSlowError(DatabaseAwayError):
     """No answer in time: the database is away, or the batch is more than it can do in that time.
 
-    `cancelled` is true where the server ended it, by a limit or for an administrator: no message is to blame for that.
+    `cancelled` is true if the server ended it, by a limit or for an administrator: that is no message's fault.
     """
 
     def __init__(self, text: str, *, cancelled: bool = False) -> None:
@@ -32,9 +32,9 @@ class ClocksApartError(DatabaseAwayError):
 
 
 class BatchRefusedError(Exception):
-    """Something of the batch makes writing it fail, again and again. The text says how.
+    """Something in the batch makes writing it fail, again and again. The text says how.
 
-    `of_data` is true where that is sure to lie in what was to be written, and not in the database.
+    `of_data` is true if the cause is certainly the data, and not the database.
     """
 
     def __init__(self, text: str, *, of_data: bool = False) -> None:

@@ -20,12 +20,11 @@ _Ms = Annotated[int, Meta(ge=0, lt=_LATEST_MS)]
 class Counts(msgspec.Struct, frozen=True, omit_defaults=True):
     """One hour, which began at `hour`, counted by one `run` of a gateway from `since` to `until`; times in epoch ms.
 
-    They only grow, so the last word of a run about an hour holds what the earlier ones did. Of the readings that were
-    due, some were `read`, and the others not: the device was `away`, its breaker let it `rest`, or scans `overran`. Of
-    those that were read, and those that were `marked` bad without it, some were not worth sending (report by
-    exception); the others were `sent`. Of these, some are `receipted`: they are in the database. Some are `repeated`,
-    with the tag and the time of one before, and so no rows of their own; some are `dropped`, for the spool's limits or
-    by the broker.
+    Counts only grow, so the last message of a run about an hour includes the earlier ones. Of the readings that were
+    due, some were `read`; the others were not, because the device was `away`, its breaker let it `rest`, or scans
+    `overran`. Of those read, and those `marked` bad without being read, some were suppressed (report by exception); the
+    others were `sent`. Of these, some are `receipted`: they are in the database. Some are `repeated`, with tag and time
+    of an earlier one, and so have no row of their own; some were `dropped`, due to the spool's limits or by the broker.
     """
 
     hour: Annotated[int, Meta(ge=0, lt=_LATEST_MS, multiple_of=HOUR_MS)]

@@ -15,10 +15,10 @@ Name = Annotated[str, Meta(max_length=200)]
 
 
 class Request(msgspec.Struct, omit_defaults=True, forbid_unknown_fields=True):
-    """What is asked. `files` are new texts by name, None for a file that goes; all others stay as they are.
+    """A request. `files` are new texts by name, None to delete a file; all others stay as they are.
 
-    `file` is the one to read, `id` the version to go back to, `digest` that of the files which the change was made for.
-    `by` is who asks.
+    `file` is the one to read, `id` the version to roll back to, `digest` that of the files that the change is based on.
+    `by` is the requester.
     """
 
     op: Operation
@@ -48,10 +48,10 @@ class Version(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct):
-    """`ok` if it was done, and for a check if nothing is wrong; `error` says what was not done, and why.
+    """`ok` if the request was carried out, or a check found no errors; `error` says what was not done, and why.
 
-    `reason` is why the files can only be read, where that is so; `digest` that of the files on disk. `diff` is that
-    between what runs and the wanted files; for a change, the beginning of that between the files before and after.
+    `reason` says why the files are read-only, if they are; `digest` is that of the files on disk. `diff` compares the
+    files in use with the wanted ones; after a change, it is the beginning of the diff between old and new files.
     """
 
     ok: bool

@@ -1,7 +1,7 @@
 """Messages between the gateways of a group, retained on `gateway/{group}/{member}` and below it.
 
-A presence has the same size for ten devices and for a hundred thousand: it names them by a digest. Only gateways whose
-digests differ also publish, in chunks, what theirs stands for.
+A presence has the same size for ten devices as for a hundred thousand: it identifies them by a digest. Only gateways
+whose digests differ also publish the list behind theirs, in chunks.
 """
 
 import struct
@@ -24,11 +24,11 @@ Mark = int  # of a device's definition, see `mark`
 
 
 class Presence(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One gateway. `id` is new with each start, and when it had to let go; `seq` rises with each word of it.
+    """One gateway. `id` is new at each start, and after it had to stop polling; `seq` rises with each message.
 
     `devices` is the digest of its device files, `polls` tells whether it polls anything. `view` holds the tokens of
-    the others that it has made room for. `keeps` are the devices that it polls while another defines them otherwise.
-    A `lost` one comes from the broker as a last will, a `left` one has let go of everything.
+    the others that it has made room for. `keeps` are the devices that it polls although another member defines them
+    differently. A `lost` presence is the last will, published by the broker; a `left` one has released everything.
     """
 
     state: Literal["online", "lost", "left"]

@@ -77,9 +77,9 @@ class Sending:
 class Receiving:
     """Messages that we have not acknowledged yet; each is handed on once, and acknowledged once.
 
-    More of them than we allow do not end the connection: Mosquitto 2.0 sends its whole queue after the first PUBACK,
-    and would never get rid of it. Of more than 65,535 it has two at a time under one packet id, so these are counted.
-    Whoever takes messages stops reading when he holds enough.
+    More of them than our receive maximum do not end the connection: Mosquitto 2.0 sends its whole queue after the first
+    PUBACK, and would never get rid of it. With more than 65,535 it uses packet ids twice at a time, so each is counted.
+    The receiver stops reading when it holds enough.
     """
 
     def __init__(self) -> None:

@@ -81,10 +81,10 @@ class PacketStream(asyncio.Protocol):
             self._transport.resume_reading()
 
     def end(self, goodbye: DisconnectPacket, why: str) -> None:
-        """Says goodbye after what was to be sent, and ends. Does nothing if it is over.
+        """Sends `goodbye` after what is pending, and ends. Does nothing if it has ended.
 
-        The other side closes when it has read that, which `closed` waits for: who closes first may have his last words
-        dropped, or overtaken by his next connection.
+        The other side closes when it has read that, which `closed` waits for: if we closed first, our last bytes could
+        be dropped, or overtaken by our next connection.
         """
         if self.ended is None:
             self.write(goodbye.write())
