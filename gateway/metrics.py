@@ -274,11 +274,11 @@ alarm_requests = Counter(
 for _result in ("done", "refused"):
     alarm_requests.labels(_result)
 alarm_record_failures = Counter(
-    "nexus_gateway_alarm_record_failures", "Times that the disk refused the alarms' record", registry=registry
+    "nexus_gateway_alarm_record_failures", "Failed writes of the alarms' state to disk", registry=registry
 )
 alarm_messages_ignored = Counter(
     "nexus_gateway_alarm_words_ignored",
-    "Retained alarms that did not count, and were overwritten: forged, older than our own, or of no alarm in the files",
+    "Retained messages of alarms, ignored and overwritten: forged, older than our own, or of no alarm in the files",
     ["reason"],
     registry=registry,
 )

@@ -26,16 +26,23 @@ Schema = dict[str, Any]
 
 
 def schema() -> tuple[Schema, list[str]]:
-    """Draft 2020-12, and which protocols are left out because their drivers are not installed.
+    """A JSON Schema (draft 2020-12), and which protocols are left out because their drivers are not installed.
 
-    Raises ConfigError if that is all of them. It has no keyword that editors for older drafts do not know.
-
-    Each protocol has a definition of its own, with the keys that all devices have: `unevaluatedProperties` would spare
-    the repetition, and few editors know it.
+    It uses no keyword that editors for older drafts do not know. Each protocol has a definition of its own that repeats
+    the keys of all devices, because few editors know `unevaluatedProperties`. Raises ConfigError without any protocol.
     """
     made = _Made()
     made.add_derived()
     made.add_alarms()
+    protocols, remarks = _add_protocols(made)
+    if not protocols:
+        raise ConfigError("\n".join(remarks))
+    made.add_any(protocols)
+    return _document(protocols, made.definitions), remarks
+
+
+def _add_protocols(made: "_Made") -> tuple[list[str], list[str]]:
+    """The protocols that were added, and why others were not."""
     protocols: list[str] = []
     remarks: list[str] = []
     for protocol in drivers.names():
@@ -50,10 +57,11 @@ def schema() -> tuple[Schema, list[str]]:
             remarks.append(
                 f"left out: protocol {protocol}: internal error in {drivers.whose(protocol)}: {error!r:.200}"
             )
-    if not protocols:
-        raise ConfigError("\n".join(remarks))
-    made.add_any(protocols)
-    found = {
+    return protocols, remarks
+
+
+def _document(protocols: list[str], definitions: Schema) -> Schema:
+    return {
         "$schema": DIALECT,
         "title": "Nexus Edge: device files",
         "type": "object",
@@ -70,9 +78,8 @@ def schema() -> tuple[Schema, list[str]]:
                 "items": _switch(protocols, is_device=True),
             },
         },
-        "$defs": made.definitions,
+        "$defs": definitions,
     }
-    return found, remarks
 
 
 def _switch(protocols: list[str], *, is_device: bool) -> Schema:
