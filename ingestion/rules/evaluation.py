@@ -21,6 +21,7 @@ from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.totals import Kept
 from nexus.readings.calculation import Calculation
 from nexus.readings.report import Changes
+from nexus.readings.totals import SHORTEST_GAP_MS
 
 LONGEST_TEXT = 32_768  # characters of an input; what is longer is bad: each tag that follows from it has it again
 TOTALS_MS = 10_000  # after so long without an input totals go on by themselves
@@ -81,6 +82,7 @@ class Evaluation:
         self._alarms = DeviceAlarms(rule.alarms, records)
         self._changes = Changes({tag.name: tag.report for tag in rule.derived if tag.report is not None})
         self._stale = {one.name: int(one.stale * 1000) for one in rule.inputs if one.stale is not None}
+        self._longest_gap = max(SHORTEST_GAP_MS, *self._stale.values()) if self._stale else SHORTEST_GAP_MS
         self._calculation = self._calculated_anew()
         # When, by the clock: an input is stale, a tag has to be said again, a total goes on.
         self._ends = {name: kept.inputs[name][0] + stale for name, stale in self._stale.items() if name in kept.inputs}
@@ -109,14 +111,13 @@ class Evaluation:
     @property
     def due(self) -> int | None:
         """When something ends, or goes on, without an input."""
-        times = self._end, min(self._counts.values(), default=None)
+        times = self._end, *(min(dues.values(), default=None) for dues in (self._repeats, self._counts))
         return min((time for time in times if time is not None), default=None)
 
     @property
     def _end(self) -> int | None:
-        """Likewise, but for totals, which may go on at any time."""
-        every = (self._ends, self._repeats)
-        times = [*(min(dues.values(), default=None) for dues in every), self._alarms.due]
+        """Likewise, of what ends at its own time; totals go on, and tags are said again, at any time."""
+        times = min(self._ends.values(), default=None), self._alarms.due
         return min((time for time in times if time is not None), default=None)
 
     def begin(self, now: int) -> Outcome:
@@ -156,13 +157,20 @@ class Evaluation:
         return outcome
 
     def tick(self, now: int, outcome: Outcome | None = None) -> Outcome:
-        """Ends what is due until then, each at its own time; totals go on. Adds to an `outcome`, as `take` does."""
+        """Ends what is due until then, each at its own time; totals go on. Adds to an `outcome`, as `take` does.
+
+        What nobody evaluated is not made up: a total counts nothing of a long gap, and a tag is said again once.
+        """
         outcome = Outcome() if outcome is None else outcome
+        if self._totals and now - self.kept.clock > self._longest_gap:
+            self._advance(now)  # timers that fall into it end now: their moments would take totals through it in steps
         for _ in range(_MOST_TIMERS):
-            if (due := self.due) is None or due > now:
+            if (end := self._end) is None or end > now:
+                if self.due is not None and self.due <= now:
+                    self._advance(now)
+                    self._go_on(outcome)
                 break
-            end = self._end
-            self._advance(now if end is None else min(now, end))
+            self._advance(end)
             self._go_on(outcome)
         return outcome
 
@@ -186,6 +194,9 @@ class Evaluation:
         last = self.kept.inputs.get(reading.tag)
         if last is not None and reading.time <= last[0] <= now + self._lateness:
             self.ignored["older"] += 1
+            if last[0] > now:
+                ahead = (last[0] - now) / 1000
+                self.refused[reading.tag] = f"its last one is {ahead:,.1f} s ahead of this machine's clock"
             return False
         behind, ahead = self.kept.clock - reading.time, reading.time - now
         if max(behind, ahead) <= self._lateness:
@@ -218,7 +229,7 @@ class Evaluation:
 
     def _calculated_anew(self) -> Calculation:
         """Totals count gaps of a minute, and those that are shorter than the longest `stale`."""
-        third = max(self._stale.values(), default=0) / 3000
+        third = self._longest_gap / 3000
         return Calculation([replace(tag, interval=third) for tag in self.rule.derived], self.kept.totals, inf)
 
     def _evaluate(self, readings: list[Reading], outcome: Outcome) -> None:

@@ -23,9 +23,10 @@ refused = Counter("nexus_rules_messages_refused", "Messages that the broker refu
 unwritable = Counter("nexus_rules_unwritable", "States and messages that the database refuses", registry=registry)
 receipts_refused = Counter("nexus_rules_receipts_refused", "Receipts that cannot be ours", registry=registry)
 requests = Counter("nexus_rules_alarm_requests", "Requests about alarms, by result", ["result"], registry=registry)
-for _result in ("done", "refused"):
+for _result in ("done", "refused", "expired"):
     requests.labels(_result)
 outbox = Gauge("nexus_rules_outbox_messages", "Messages without a receipt yet", registry=registry)
+outbox_bytes = Gauge("nexus_rules_outbox_bytes", "Bytes of their payloads", registry=registry)
 waiting = Gauge("nexus_rules_waiting_messages", "Messages that wait to be evaluated", registry=registry)
 without_result = Gauge("nexus_rules_without_result", "Tags and alarms that have no result now", registry=registry)
 database_up = Gauge("nexus_rules_database_up", "1 while the database answers", registry=registry)

@@ -10,13 +10,15 @@ from ingestion.rules.store import Row
 
 MOST = 100_000
 MOST_BYTES = 64_000_000  # of payloads
-AGAIN_SECONDS = 15.0  # without a receipt
+AGAIN_SECONDS = 15.0  # without a receipt; twice as long each time that none has come at all …
+LONGEST_SECONDS = 600.0  # … up to this: a broker keeps every copy for an ingester that is away
 
 
 class Outbox:
     """Messages by their numbers, as the database has them. `awaits_receipts` may change at any time.
 
-    `offered` is whether receipts were ever offered. `words` are the last ones of the alarms by topic, likewise.
+    `bytes` are those of all payloads. `offered` is whether receipts were ever offered. `words` are the last ones of the
+    alarms by topic, likewise.
     """
 
     def __init__(self, rows: Sequence[Row], last: int, words: Mapping[str, bytes] | None = None) -> None:
@@ -24,10 +26,13 @@ class Outbox:
         self.offered = False
         self.words = dict(words or {})
         self._last = last
-        self._bytes = 0
+        self.bytes = 0  # of payloads
         self._rows: dict[int, Row] = {}
         self._due: deque[int] = deque()
         self._sent: OrderedDict[int, float] = OrderedDict()  # when, the oldest first
+        self._pause = AGAIN_SECONDS
+        self._is_heard = True  # a receipt came since something was sent again
+        self._is_alone = False  # ingesters have withdrawn their offers of receipts: the broker keeps what was sent
         self._newest: dict[str, int] = {}  # of what is retained, by topic
         self._done: list[int] = []
         self.add(rows)
@@ -37,7 +42,7 @@ class Outbox:
 
     @property
     def full(self) -> bool:
-        return len(self._rows) >= MOST or self._bytes >= MOST_BYTES
+        return len(self._rows) >= MOST or self.bytes >= MOST_BYTES
 
     @property
     def has_done(self) -> bool:
@@ -53,7 +58,7 @@ class Outbox:
                 self.words[name] = payload
         for row in rows:
             self._rows[row.number] = row
-            self._bytes += len(row.payload)
+            self.bytes += len(row.payload)
             self._due.append(row.number)
             self._last = max(self._last, row.number)
             if row.retain:
@@ -67,17 +72,34 @@ class Outbox:
         """What is not confirmed has to be sent again."""
         self._due = deque(self._rows)
         self._sent.clear()
+        self._is_alone = False
+
+    def offers(self, *, some: bool, now: float) -> None:
+        """Whether an ingester offers receipts now. One that comes back first gets what the broker kept for it."""
+        if some and self._is_alone:
+            self._sent = OrderedDict.fromkeys(self._sent, now)
+            self._pause, self._is_heard = AGAIN_SECONDS, True
+        self._is_alone = not some
 
     def next(self, now: float) -> tuple[Row, bool] | None:
         """What to send now, and whether it is retained: what was said before the newest word of a topic is not."""
-        while self._sent and (oldest := next(iter(self._sent.items())))[1] <= now - AGAIN_SECONDS:
-            self._due.append(oldest[0])
-            del self._sent[oldest[0]]
+        self._look_back(now)
         while self._due:
             if (row := self._rows.get(number := self._due.popleft())) is not None:
                 self._sent[number] = now
                 return row, row.retain and self._newest[row.topic] == number
         return None
+
+    def _look_back(self, now: float) -> None:
+        """What has had no receipt for too long is due again."""
+        if self._is_alone or not self._sent or next(iter(self._sent.values())) > now - self._pause:
+            return
+        late = [number for number, at in self._sent.items() if at <= now - self._pause]
+        for number in late:
+            del self._sent[number]
+        self._due.extend(late)
+        self._pause = AGAIN_SECONDS if self._is_heard else min(2 * self._pause, LONGEST_SECONDS)
+        self._is_heard = False
 
     def taken(self, number: int) -> None:
         """The broker has it."""
@@ -89,6 +111,7 @@ class Outbox:
         ranges = list(ranges)
         if any(last > self._last for _, last in ranges):
             return False
+        self._pause, self._is_heard = AGAIN_SECONDS, True
         for first, last in ranges:
             span = range(first, last + 1)
             few = span if len(span) < len(self._rows) else [number for number in self._rows if number in span]
@@ -103,6 +126,6 @@ class Outbox:
         return done
 
     def _forget(self, number: int) -> None:
-        self._bytes -= len(self._rows.pop(number).payload)
+        self.bytes -= len(self._rows.pop(number).payload)
         self._sent.pop(number, None)
         self._done.append(number)

@@ -62,6 +62,7 @@ class _Rules:
         if signature(self._path) != self._signature:
             found.append(f"{self._path} has changed: restart `nexus rules` to use it")
         if self._session is not None:
+            found += self._session.standing_still
             found += [f"the broker refuses: {reason}" for reason in self._session.refusals]
             found += [f"a device has the path of rule {path}: change one" for path in sorted(self._session.contested)]
         if self._engine is not None:

@@ -94,6 +94,13 @@ class Session:
         """What the broker does not let us do."""
         return sorted(self._refusals)
 
+    @property
+    def standing_still(self) -> list[str]:
+        """Why no input is evaluated; empty while they are."""
+        if not self._outbox.full:
+            return []
+        return [f"evaluation stands still: {len(self._outbox):,} messages have no receipt from an ingester"]
+
     async def _subscribe(self, connection: mqtt.Connection) -> None:
         self._offers.clear()
         self._offered.clear()
@@ -185,7 +192,7 @@ class Session:
         for rule in self._engine.rules:
             problems = self._engine.problems(rule.path)
             without += len(problems)
-            problems += self._engine.refused(rule.path)
+            problems += self._engine.refused(rule.path) + self.standing_still
             is_now: codec.State = state or ("degraded" if problems else "online")
             status = Status(is_now, reason or "; ".join(problems)[:500], now_ms())
             name, payload = topic.status(rule.path), codec.encode_status(status)
@@ -224,6 +231,7 @@ class Session:
             self._offers.add(name)
         else:
             self._offers.discard(name)
+        self._outbox.offers(some=bool(self._offers), now=self._clock())
         if not self._offers:
             return
         self._offered.set()

@@ -28,12 +28,14 @@ BEHIND_MS = 1_000  # by which timers follow the wall clock: inputs that are on t
 FRESH_MS = 5_000  # an input of this age shows that the broker has no older ones for us
 QUIET_SECONDS = 1.0  # and so does silence
 LOOK_SECONDS = 0.25
+REQUEST_SECONDS = 10.0  # after which whoever asked has given up: it is not done any more
 SLICE_SECONDS = 0.005  # of evaluation, between which the rest of the process goes on
 
 
 class _Delivery(NamedTuple):
     connection: mqtt.Connection
     message: mqtt.Message
+    came: float  # by the loop's clock
 
 
 class Worker:
@@ -60,6 +62,7 @@ class Worker:
         self._has_said_unreadable = False
         metrics.waiting.set_function(lambda: len(self))
         metrics.outbox.set_function(lambda: len(outbox))
+        metrics.outbox_bytes.set_function(lambda: outbox.bytes)
 
     def __len__(self) -> int:
         """Messages that wait to be evaluated."""
@@ -75,7 +78,7 @@ class Worker:
 
     def receive(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         """Takes a message; never waits."""
-        self._waiting.append(_Delivery(connection, message))
+        self._waiting.append(_Delivery(connection, message, self._clock()))
         self._bytes += len(message.payload)
         if self._heard is not None:
             self._heard = self._clock()
@@ -123,10 +126,10 @@ class Worker:
                 rows = await self._store.commit(update, self._outbox.take_done())
             self._outbox.add(rows, update.words)
             self._written.set()
-        for connection, message in taken:
-            connection.acknowledge(message.packet_id)
+        for done in taken:
+            done.connection.acknowledge(done.message.packet_id)
         answers, self._answers = self._answers, []
-        for (connection, message), answer in answers:
+        for (connection, message, _), answer in answers:
             guard.start(group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}")
 
     async def _take(self) -> list[_Delivery]:
@@ -175,6 +178,9 @@ class Worker:
         """What it has for the rules; a request is done."""
         message, now = one.message, now_ms()
         if message.topic.startswith(ack.ROOT):
+            if self._clock() - one.came > REQUEST_SECONDS:
+                metrics.requests.labels("expired").inc()
+                return []
             present = self._engine.clock if self._is_behind else now
             if (answer := self._requests.take(message, self._clock(), present)) is not None:
                 self._answers.append((one, answer))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus.cli.counting import counted
 from nexus.process.errors import ConfigError, UnavailableError
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def check(
     from console.notify.config import load
 
     found = load(file, _environment())
-    print(f"{file} is right: {len(found.receivers)} receivers, {len(found.routes.routes)} routes")
+    print(f"{file} is right: {counted(len(found.receivers), 'receiver')}, {counted(len(found.routes.routes), 'route')}")
     return 0
 
 

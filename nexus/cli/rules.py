@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nexus.cli.counting import counted
 from nexus.cli.device_files import loaded
 from nexus.cli.running import configure_log
 from nexus.process.errors import ConfigError
@@ -57,9 +58,9 @@ def check(
     """
     rules = _checked(path, devices)
     for rule in rules:
-        inputs, tags = _counted(len(rule.inputs), "input"), _counted(len(rule.derived), "tag")
+        inputs, tags = counted(len(rule.inputs), "input"), counted(len(rule.derived), "tag")
         print(f"{rule.name}: {inputs}, {tags} on dev/{rule.path}")
-    print(f"ok: {_counted(len(rules), 'rule')}")
+    print(f"ok: {counted(len(rules), 'rule')}")
     return 0
 
 
@@ -79,7 +80,3 @@ def _checked(path: Path, devices: Path | None) -> "tuple[Rule, ...]":
     if wrong:
         raise ConfigError("\n".join(wrong))
     return rules
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

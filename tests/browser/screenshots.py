@@ -20,7 +20,6 @@ PAGES = {
     "plant": "/",
     "alarms": "/alarms",
     "alarm-statistics": "/alarms?list=statistics",
-    "notifications": "/notifications",
     "tags": "/tags",
     "trend": f"/trend?last=2m&t={LINE1}/oven/temperature&t={LINE1}/mixer/temperature&t={LINE1}/mixer/running",
     "writes": f"/writes?topic={LINE1}/oven/setpoint",

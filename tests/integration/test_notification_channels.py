@@ -319,7 +319,7 @@ def test_the_command_checks_tries_lists_and_retries(
         return done.log.read_text()
 
     file = notify_file(tmp_path, hook(webhook.url))
-    assert "is right: 1 receivers, 1 routes" in said("check", str(file))
+    assert "is right: 1 receiver, 1 route" in said("check", str(file))
     assert "hook has taken it: 200 ok" in said("test", "hook", console_notify=str(file))
     assert webhook.taken[0].json["kind"] == "test"
     assert "there is no receiver 'x'" in said("test", "x", "--file", str(file), code=2)

@@ -355,6 +355,27 @@ def test_a_message_stays_until_its_receipt_and_is_sent_again_without_one() -> No
     assert len(outbox) == 0
 
 
+def test_without_any_receipt_it_is_sent_again_less_and_less_often() -> None:
+    """A broker keeps every copy for an ingester that is away."""
+    outbox = Outbox([row(1), row(2)], 2)
+    times = [now for now in range(1_000) if sent(outbox, float(now))]
+    assert times == [0, 15, 30, 60, 120, 240, 480, 960]
+    assert outbox.committed([(1, 1)])
+    sent(outbox, 1_000.0)
+    assert [now for now in range(1_000, 1_040) if sent(outbox, float(now))] == [1_015]
+
+
+def test_nothing_is_sent_again_while_no_ingester_offers_receipts() -> None:
+    outbox = Outbox([row(1)], 1)
+    sent(outbox, 0.0)
+    outbox.offers(some=True, now=1.0)
+    outbox.offers(some=False, now=2.0)
+    assert sent(outbox, 10_000.0) == []
+    outbox.offers(some=True, now=10_000.0)
+    assert sent(outbox, 10_000.0 + AGAIN_SECONDS - 1) == [], "the broker may have kept it"
+    assert sent(outbox, 10_000.0 + AGAIN_SECONDS) == [(1, False)]
+
+
 def test_a_receipt_for_what_was_never_sent_counts_for_nothing() -> None:
     outbox = Outbox([row(4)], 4)
     assert not outbox.committed([(4, 2**53 - 1)])
@@ -461,6 +482,46 @@ def test_a_tag_is_said_again_after_its_max_silence(tmp_path: Path) -> None:
     assert again == [(10_000, 1.0, 192), (20_000, 1.0, 192), (30_000, 1.0, 192)]
     one = begun(found, decode_state(encode_state(one.kept)))
     assert [value for outcome in tick(one, 35_000, 45_000) for value in made(outcome, "t")] == [(40_000, 1.0, 192)]
+
+
+SILENT = """
+rules:
+  - name: r
+    path: p/r
+    inputs: {a: p/d/a}
+    tags:
+      - {name: energy, total: a, per: h, alarms: [{name: much, above: 1, on_delay: 50s}]}
+      - {name: t, expression: a, on_change: true, max_silence: 30s}
+      - {name: u, expression: a + 1, alarms: [{name: high, above: 1, on_delay: 50s}]}
+"""
+
+
+def test_what_nobody_evaluated_is_not_made_up(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, SILENT)[0])
+    take(one, 0, a=100.0)
+    tick(one, 0, 20_000)
+    before = one.kept.totals["energy"].value
+    outcome = one.tick(T0 + 24 * HOUR)
+    assert one.kept.totals["energy"].value == pytest.approx(before)
+    assert made(outcome, "t") == [(24 * HOUR, 100.0, 192)], "said again once"
+    assert events(outcome) == [("high", "raised", 24 * HOUR)]
+
+
+def test_an_input_after_a_long_gap_makes_nothing_up_either(tmp_path: Path) -> None:
+    one = begun(rules(tmp_path, SILENT)[0])
+    take(one, 0, a=100.0)
+    outcome = take(one, 24 * HOUR, a=100.0)
+    assert one.kept.totals["energy"].value == pytest.approx(0)
+    assert len(made(outcome, "t")) == 1
+
+
+def test_a_value_that_came_from_the_future_is_told_while_it_hides_others(rule: Rule) -> None:
+    one = begun(rule)
+    take(one, 59_000, now=0, a=9.0)
+    take(one, 1_000, now=1_000, a=1.0)
+    assert "58.0 s ahead" in one.refused["a"]
+    take(one, 60_000, a=1.0)
+    assert not one.refused
 
 
 def test_values_have_times_of_their_own_that_never_go_back(tmp_path: Path) -> None:
