@@ -59,11 +59,15 @@ async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
 
 
 def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
-    """Seconds to leave the receiver alone: as it asked for, or if it took nothing, after `failures` in a row."""
+    """Seconds to leave the receiver alone: as it asked for, or if it took nothing, after `failures` in a row.
+
+    What it asked for beside taking others is kept to by all for `LONGEST_PAUSE` at most, and by those it was said of.
+    """
+    takes_some = any(one.kind != "later" for one in outcomes)
     asked = [one.pause for one in outcomes if one.pause is not None]
     if asked:
-        return max(asked)
-    if any(one.kind != "later" for one in outcomes):
+        return min(max(asked), LONGEST_PAUSE) if takes_some else max(asked)
+    if takes_some:
         return 0.0
     return backoff.delay(failures, FIRST_SECONDS, LONGEST_PAUSE)
 
@@ -75,7 +79,7 @@ def settled(outcomes: Sequence[Outcome], pause: float, now: datetime) -> list[At
 
 
 def _settled(one: Outcome, pause: float, now: datetime, longest: float) -> Attempt:
-    waits = pause + backoff.delay(one.pending.attempts + 1, FIRST_SECONDS, longest)
+    waits = max(pause, one.pause or 0.0) + backoff.delay(one.pending.attempts + 1, FIRST_SECONDS, longest)
     again = Attempt(
         one.pending.id,
         "pending",

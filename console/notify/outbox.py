@@ -24,15 +24,17 @@ OF_RECEIVER: LiteralString = "receiver BETWEEN %(receiver)s AND %(receiver)s AND
 _COLUMNS: LiteralString = """
     id, key, route, kind, late, topic, word::text, summary::text, attempts, expires, remaining, refused
 """
-# Nothing overtakes a digest that it is in, which is not sent yet. OFFSET keeps this a look at an index for each.
+# Nothing overtakes a digest that it is in, which nobody has yet: one mailbox that is full would silence all. OFFSET keeps this a look at an index for each.
 _NOT_AFTER_A_DIGEST: LiteralString = """
 NOT EXISTS (
     SELECT FROM notifications AS told WHERE told.topic = one.topic AND told.digest = ANY (ARRAY(
-        SELECT id FROM notifications WHERE receiver = %(receiver)s AND state = 'pending' AND topic = ''
+        SELECT id FROM notifications
+        WHERE receiver = %(receiver)s AND state = 'pending' AND topic = '' AND remaining IS NULL
     )) OFFSET 0
 )
 """
-# Of an alarm the first only: a later event does not overtake one that is tried again.
+# Of an alarm the first only: a later event does not overtake one that is tried again. Of all that are due, what was not
+# tried yet comes first.
 _HEADS: LiteralString = f"""
 SELECT {_COLUMNS} FROM (
     SELECT * FROM notifications WHERE {OF_RECEIVER} ORDER BY receiver, id LIMIT %(window)s
@@ -43,7 +45,7 @@ WHERE due <= %(now)s AND {_NOT_AFTER_A_DIGEST}
       WHERE earlier.receiver = one.receiver AND earlier.topic = one.topic AND earlier.state = 'pending'
         AND earlier.id < one.id OFFSET 0
   )
-ORDER BY id LIMIT %(most)s
+ORDER BY attempts > 0, id LIMIT %(most)s
 """  # noqa: S608
 # Alarm by alarm: where the oldest are all of a few alarms, of which each has a great many.
 _HEADS_OF_ALL: LiteralString = f"""
@@ -58,11 +60,12 @@ WITH RECURSIVE first AS (
 )
 SELECT {_COLUMNS} FROM (SELECT notifications.* FROM first JOIN notifications USING (id)) AS one
 WHERE due <= %(now)s AND {_NOT_AFTER_A_DIGEST}
-ORDER BY id LIMIT %(most)s
+ORDER BY attempts > 0, id LIMIT %(most)s
 """  # noqa: S608
 _DIGESTS: LiteralString = f"""
 SELECT {_COLUMNS} FROM (
-    SELECT * FROM notifications WHERE receiver = %(receiver)s AND state = 'pending' AND topic = '' ORDER BY id LIMIT 1
+    SELECT * FROM notifications WHERE receiver = %(receiver)s AND state = 'pending' AND topic = ''
+    ORDER BY remaining IS NOT NULL, id LIMIT 1
 ) AS one WHERE due <= %(now)s
 """  # noqa: S608
 _SETTLE = """

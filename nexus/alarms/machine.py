@@ -149,9 +149,7 @@ class Machine:
         if request.occurrence not in {None, self.record.occurrence}:
             raise RequestError("that occurrence is over: look at the alarm again")
         if request.occurrence is not None and request.action in _HIDING and self.record.state == "normal":
-            raise RequestError(
-                "that occurrence is over: name none, in order to hide the alarm before it is raised again"
-            )
+            raise RequestError("that occurrence is over: there is nothing to hide until the alarm is raised again")
         asked = _ASKED[request.action]
         if asked.is_vain(self.record):
             raise RequestError(asked.refusal)

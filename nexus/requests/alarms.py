@@ -25,6 +25,7 @@ class _Audit(msgspec.Struct):
     reason: str
     state: str | None
     error: str | None
+    seconds: float | msgspec.UnsetType = msgspec.UNSET  # for which it is to be shelved
 
 
 def parse(message: mqtt.Message) -> Request:
@@ -53,7 +54,8 @@ def audit_payload(alarm: str, by: str | None, request: Request | None, answer: A
     """
     asked = f"alarm {request.action}" if request is not None else "alarm request"
     occurrence, reason = (request.occurrence, request.reason) if request is not None else (None, "")
+    seconds = request.seconds if request is not None and request.seconds is not None else msgspec.UNSET
     record = _Audit(
-        secrets.token_hex(16), now, asked, by, answer.ok, alarm, occurrence, reason, answer.state, answer.error
+        secrets.token_hex(16), now, asked, by, answer.ok, alarm, occurrence, reason, answer.state, answer.error, seconds
     )
     return msgspec.json.encode(record)

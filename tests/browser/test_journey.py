@@ -256,7 +256,7 @@ def test_a_device_file_is_made_and_deleted(
     visit.page.goto("/")
     expect(visit.row("plc001")).to_contain_text("no longer in the device files")
     publish(production.broker.port, "status/plant/line1/plc001", b"", retain=True)  # others look for one device
-    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+    expect(visit.page.get_by_text("Devices and storage are fine")).to_be_visible()
 
 
 def test_axe_finds_nothing_on_any_page_dark_or_light_on_a_desk_and_on_a_phone(
@@ -333,7 +333,7 @@ def test_pages_say_what_is_away_and_go_on_when_it_is_back(
     plant["simulator"].stop()
     expect(visit.row("offline")).to_contain_text("plant/line1/plc")
     plant["simulator"].restart()
-    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+    expect(visit.page.get_by_text("Devices and storage are fine")).to_be_visible()
     visit.page.get_by_role("definition").first.get_by_role("link").click()
     state = visit.page.get_by_role("combobox", name="State")
     expect(state).to_have_value("online")
@@ -343,7 +343,7 @@ def test_pages_say_what_is_away_and_go_on_when_it_is_back(
     expect(visit.page.get_by_role("link", name="plc", exact=True)).to_be_visible()
     expect(visit.row("1 device")).to_contain_text("unknown")
     production.broker.start()
-    expect(visit.page.get_by_text("Nothing is wrong")).to_be_visible()
+    expect(visit.page.get_by_text("Devices and storage are fine")).to_be_visible()
 
 
 def test_a_console_that_is_away_leaves_the_page_and_comes_back(

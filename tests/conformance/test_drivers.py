@@ -18,7 +18,7 @@ from tests.conformance.devices import HANG, KINDS, NAME, Kind
 from tests.conformance.packages import Site
 from tests.parts import PATIENCE
 
-TIMEOUT = 1.0  # of an answer
+TIMEOUT = 2.0  # of an answer
 CONNECT = 5.0 * PATIENCE
 DEADLINE = 4 * TIMEOUT * PATIENCE  # an answer may be asked for twice, on a connection made anew
 

@@ -78,7 +78,7 @@ async def gathered(connection: AsyncConnection, now: datetime) -> Gathering:
 
 
 async def heads(connection: AsyncConnection, *, single: bool = True) -> list[str]:
-    """Topics, the oldest first; empty for a digest."""
+    """Topics, as they are sent; empty for a digest."""
     now = await outbox.clock(connection)
     found = await outbox.heads(connection, HOOK, now, 4, single=single)
     return ["" if one.message.word is None else one.message.word.topic for one in found]
@@ -101,6 +101,24 @@ async def test_a_digest_takes_what_is_tried_again_and_nothing_overtakes_it_until
         assert await heads(connection, single=False) == []
         await outbox.settle(connection, [replace(away, state="sent")], now)
         assert await heads(connection) == [of(0), of(5)]
+
+
+async def test_what_was_not_tried_yet_comes_before_what_is_tried_again(database: str) -> None:
+    add(database, *((tag, "0", 2) for tag in range(12)), (20, "0", 0))
+    async with console(database) as connection:
+        assert await heads(connection) == [of(20), of(0), of(1), of(2)]
+
+
+async def test_a_digest_that_some_recipients_have_holds_up_nothing(database: str) -> None:
+    add(database, *((tag, "0", 0) for tag in range(3)))
+    async with console(database) as connection:
+        now = await outbox.clock(connection)
+        await gathered(connection, now)
+        [(digest,)] = query(database, "SELECT id FROM notifications WHERE kind = 'digest'")
+        partly = Attempt(digest, "pending", now + timedelta(hours=1), "b@x: 452", 0.1, remaining=("b@x",))
+        await outbox.settle(connection, [partly], now)
+        add(database, (0, "0", 0))
+        assert await heads(connection) == [of(0)]
 
 
 async def test_a_digest_of_a_backlog_holds_all_of_it_and_what_matters_most(database: str) -> None:

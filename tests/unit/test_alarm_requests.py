@@ -72,6 +72,15 @@ async def test_a_request_is_done_answered_and_recorded() -> None:
     assert topic == "audit/plant/plc/t"
     wanted = {"event": "alarm acknowledge", "by": "bert", "ok": True, "alarm": "alarm/plant/plc/t/high"}
     assert {key: audit[key] for key in wanted} == wanted
+    assert "seconds" not in audit
+
+
+async def test_the_record_says_for_how_long_an_alarm_was_to_be_shelved() -> None:
+    async with asyncio.TaskGroup() as group:
+        gateway = Gateway(group)
+        gateway.take(message(b'{"action": "shelve", "by": "anna", "seconds": 20}'))
+    [(_, audit)] = gateway.audit
+    assert (audit["event"], audit["seconds"]) == ("alarm shelve", 20)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ export const de: Text = {
   plant: {
     title: "Anlage",
     wrong: "Aktuelle Störungen",
-    nothingWrong: "Alles in Ordnung: Jedes Gerät wird gelesen, und alles Gelesene ist gespeichert.",
+    nothingWrong: "Geräte und Speicherung sind in Ordnung: Jedes Gerät wird gelesen, und alles Gelesene ist gespeichert.",
     noDevices: "Noch keine Geräte",
     noDevicesDetail: "Geräte erscheinen hier, sobald ein Gateway sie abfragt. Schreiben Sie eine Gerätedatei und starten Sie `nexus gateway --devices PFAD`.",
     devices: "Geräte",
@@ -466,7 +466,7 @@ export const de: Text = {
   },
   notifications: {
     empty: "Keine Meldungen",
-    emptyDetail: "Keine passt, oder es ist niemand zu benachrichtigen: NEXUS_CONSOLE_NOTIFY nennt die Datei, in der steht, wer von welchen Alarmen erfährt.",
+    emptyDetail: "Entweder passt keine zu den Filtern, oder es gab keine. Wer von welchen Alarmen erfährt, steht in der Datei, die NEXUS_CONSOLE_NOTIFY nennt.",
     everyState: "alle Zustände",
     everyReceiver: "alle Empfänger",
     state: { pending: "wartet", sent: "gesendet", dead: "aufgegeben", digested: "zusammengefasst" },
@@ -504,7 +504,7 @@ export const de: Text = {
   completeness: {
     day: "Tag",
     about: "Für jedes Gerät und jede Stunde: was fällig war und was daraus wurde. Jeder fehlende Messwert hat seine Ursache.",
-    lag: (until) => `Gezählt wird jede Minute, zuletzt bis ${until}: Bis zur nächsten Zählung ist mehr gespeichert als fällig.`,
+    lag: (until) => `Gezählt wird jede Minute, zuletzt bis ${until}: Bis zur nächsten Zählung gelten Fälliges und Gespeichertes nicht für denselben Moment.`,
     because: (cause, n) => `${cause}: ${n.toLocaleString("de")}`,
     empty: "Keine Zählung für diesen Tag",
     emptyDetail: "Gateways senden die Zählung jede Minute für die Geräte, die sie abfragen.",

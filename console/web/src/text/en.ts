@@ -98,7 +98,7 @@ export const en = {
   plant: {
     title: "Plant",
     wrong: "Current problems",
-    nothingWrong: "Nothing is wrong: every device is being read, and every reading is stored.",
+    nothingWrong: "Devices and storage are fine: every device is being read, and every reading is stored.",
     noDevices: "No devices yet",
     noDevicesDetail: "Devices appear here as soon as a gateway polls them. Write a device file and start `nexus gateway --devices PATH`.",
     devices: "Devices",
@@ -467,7 +467,7 @@ export const en = {
   },
   notifications: {
     empty: "No notifications",
-    emptyDetail: "None match, or nobody is to be told: NEXUS_CONSOLE_NOTIFY names the file that says who is told of which alarms.",
+    emptyDetail: "Either none match the filters, or there were none. Who is told of which alarms is in the file that NEXUS_CONSOLE_NOTIFY names.",
     everyState: "all states",
     everyReceiver: "all receivers",
     state: { pending: "waiting", sent: "sent", dead: "given up", digested: "in a digest" },
@@ -505,7 +505,7 @@ export const en = {
   completeness: {
     day: "Day",
     about: "For each device and hour: what was due and what became of it. Every missing reading has a cause.",
-    lag: (until: string) => `Counts come every minute, the last are of ${until}: until the next, what is stored is ahead of what is due.`,
+    lag: (until: string) => `Counts come every minute, the last are of ${until}: until the next, what is due and what is stored are not of the same moment.`,
     because: (cause: string, n: number) => `${cause}: ${n.toLocaleString("en")}`,
     empty: "No counts for this day",
     emptyDetail: "Gateways publish counts every minute for the devices they poll.",

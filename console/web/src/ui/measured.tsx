@@ -9,6 +9,7 @@ export function Rounded({ of }: { of: Value | undefined }) {
 
 /** An alarm's value, and the limit that it crossed. */
 export function Measured({ alarm }: { alarm: Alarm }) {
+  if (alarm.value === null) return <Rounded of={alarm.value} />;
   return (
     <>
       <Rounded of={alarm.value} />

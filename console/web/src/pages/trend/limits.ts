@@ -143,19 +143,27 @@ function paintLabels(u: uPlot, labels: readonly Label[]): void {
   const { ctx } = u;
   const { left, top, width, height } = u.bbox;
   const px = devicePixelRatio;
-  const right = left + width - MARGIN_PX * px;
+  const start = left + MARGIN_PX * px; // at the oldest values: the newest are what is looked at
   const heights = spread(labels.map(({ y }) => y - MARGIN_PX * px), APART_PX * px, top + LABEL_PX * px, top + height - MARGIN_PX * px);
   ctx.font = `${LABEL_PX * px}px system-ui, sans-serif`;
-  ctx.textAlign = "right";
+  ctx.textAlign = "left";
   ctx.textBaseline = "alphabetic";
   labels.forEach((label, index) => {
     const y = heights[index]!;
-    const wide = ctx.measureText(label.text).width;
+    const text = fitting(ctx, label.text, width - 2 * MARGIN_PX * px);
+    const wide = ctx.measureText(text).width;
     ctx.globalAlpha = 0.8;
     ctx.fillStyle = colour("panel");
-    ctx.fillRect(right - wide - 2 * px, y - LABEL_PX * px, wide + 4 * px, (LABEL_PX + 2) * px);
+    ctx.fillRect(start - 2 * px, y - LABEL_PX * px, wide + 4 * px, (LABEL_PX + 2) * px);
     ctx.globalAlpha = 1;
     ctx.fillStyle = label.colour;
-    ctx.fillText(label.text, right, y);
+    ctx.fillText(text, start, y);
   });
+}
+
+/** The end of the text, where it is wider than there is room: the names of tag and alarm. */
+function fitting(ctx: CanvasRenderingContext2D, text: string, room: number): string {
+  let short = text;
+  for (let cut = 1; ctx.measureText(short).width > room && cut < text.length; cut++) short = `…${text.slice(cut)}`;
+  return short;
 }

@@ -1,0 +1,36 @@
+"""How long a receiver, and one notification, waits after an attempt."""
+
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from console.notify.attempt import LONGEST_PAUSE, Kind, Outcome, pause_of, settled
+from console.notify.message import Message
+from console.notify.outbox import Pending
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def said(number: int, kind: Kind, pause: float | None = None) -> Outcome:
+    one = Pending(number, cast(Message, None), 0, NOW + timedelta(days=1))
+    return Outcome(one, kind, "", 0.1, pause)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "pause"),
+    [
+        ([said(1, "later", 3600), said(2, "later")], 3600),
+        ([said(1, "later", 3600), said(2, "sent")], LONGEST_PAUSE),
+        ([said(1, "later"), said(2, "sent")], 0),
+    ],
+)
+def test_a_receiver_that_takes_others_is_not_left_alone_for_long(outcomes: list[Outcome], pause: float) -> None:
+    assert pause_of(outcomes, 1) == pause
+
+
+def test_a_notification_waits_for_as_long_as_was_said_of_it() -> None:
+    outcomes = [said(1, "later", 3600), said(2, "sent")]
+    again, sent = settled(outcomes, pause_of(outcomes, 1), NOW)
+    assert sent.state == "sent"
+    assert again.due >= NOW + timedelta(hours=1)
