@@ -24,7 +24,7 @@ OF_RECEIVER: LiteralString = "receiver BETWEEN %(receiver)s AND %(receiver)s AND
 _COLUMNS: LiteralString = """
     id, key, route, kind, late, topic, word::text, summary::text, attempts, expires, remaining, refused
 """
-# Nothing overtakes a digest that it is in, which nobody has yet: one mailbox that is full would silence all. OFFSET keeps
+# Nothing overtakes a digest that it is in and that nobody has yet: else one full mailbox would silence all. OFFSET keeps
 # this a look at an index for each.
 _NOT_AFTER_A_DIGEST: LiteralString = """
 NOT EXISTS (
