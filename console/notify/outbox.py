@@ -24,8 +24,8 @@ OF_RECEIVER: LiteralString = "receiver BETWEEN %(receiver)s AND %(receiver)s AND
 _COLUMNS: LiteralString = """
     id, key, route, kind, late, topic, word::text, summary::text, attempts, expires, remaining, refused
 """
-# Nothing overtakes a digest that it is in and that nobody has yet: else one full mailbox would silence all. OFFSET keeps
-# this a look at an index for each.
+# Nothing overtakes a digest that it is in and that nobody has yet: else one full mailbox would silence all.
+# OFFSET keeps this a look at an index for each.
 _NOT_AFTER_A_DIGEST: LiteralString = """
 NOT EXISTS (
     SELECT FROM notifications AS told WHERE told.topic = one.topic AND told.digest = ANY (ARRAY(
