@@ -69,7 +69,7 @@ def test_a_database_without_a_history_is_told_from_one_that_is_away(empty_databa
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--from", "yesterday"], "no time"),
+        (["--from", "yesterday"], "not a time"),
         (["--from", "1d", "--to", "2d"], "before"),
         (["--device", "plc9"], "plc9"),
     ],
