@@ -785,7 +785,7 @@ def test_what_the_server_tells_and_cannot_be_read_is_a_lost_device(monkeypatch: 
     async def scenario() -> None:
         async with connected(TAGS) as (_, link):
             monkeypatch.setattr(opcua_values, "reading", fail)
-            with pytest.raises(DeviceError, match="cannot be read"):
+            with pytest.raises(DeviceError, match="cannot be decoded"):
                 await heard(link, lambda _: False)
 
     run(scenario)
