@@ -11,6 +11,7 @@ from typing import TypeVar
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 MOST = 4  # at a time, with those that nobody waits for any more
+ADDRESS_SECONDS = 3.0  # for each address of a name but the last: behind a firewall one may never answer
 
 T = TypeVar("T")
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
@@ -38,11 +39,13 @@ class Names:
     async def connected(self, host: str, port: int) -> socket.socket:
         """A connection to the first of its addresses that takes one. Raises OSError."""
         failed: OSError = OSError(f"{host} has no address")
-        for family, kind, protocol, _, address in await self.addresses(host, port):
+        found = await self.addresses(host, port)
+        for left, (family, kind, protocol, _, address) in zip(range(len(found))[::-1], found, strict=True):
             made = socket.socket(family, kind, protocol)
             made.setblocking(False)
             try:
-                await asyncio.get_running_loop().sock_connect(made, address)
+                async with asyncio.timeout(ADDRESS_SECONDS if left else None):
+                    await asyncio.get_running_loop().sock_connect(made, address)
             except OSError as error:
                 made.close()
                 failed = error
