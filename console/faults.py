@@ -3,7 +3,7 @@
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from console import problems
-from nexus.process import guard
+from nexus.process import supervisor
 
 
 class Faults:
@@ -29,6 +29,6 @@ class Faults:
         except Exception as error:
             if has_begun:
                 raise
-            guard.failed("request", f"{scope['method']} {scope['path'][:200]}", error)
+            supervisor.failed("request", f"{scope['method']} {scope['path'][:200]}", error)
             said = f"{type(error).__name__}; the console's log says more"
             await problems.answer(500, "Internal error", said)(scope, receive, send)

@@ -24,7 +24,7 @@ from console.patience import PatientHttp
 from console.settings import Settings
 from nexus import mqtt
 from nexus.mqtt import Broker
-from nexus.process import cleartext, guard, log, names, probe, settings
+from nexus.process import cleartext, log, names, probe, settings, supervisor
 from nexus.process.errors import ConfigError
 from nexus.process.run import task_group
 
@@ -63,18 +63,18 @@ class _Console:
             await stack.enter_async_context(self._database.open())
             group = await stack.enter_async_context(task_group(ConfigError))
             parts = self._parts()
-            looking = guard.keep(group, "timer", self._look, name="database")
-            watching = guard.part(group, parts.plant.run(), name="plant")
-            recording = guard.keep(group, "timer", parts.outcomes.run, name="outcomes")
+            looking = supervisor.keep(group, "timer", self._look, name="database")
+            watching = supervisor.part(group, parts.plant.run(), name="plant")
+            recording = supervisor.keep(group, "timer", parts.outcomes.run, name="outcomes")
             notifying = self._notify(group)
-            checking = guard.part(group, self._check(parts.access), name="access")
+            checking = supervisor.part(group, self._check(parts.access), name="access")
             await asyncio.wait({checking}, timeout=_CHECK_SECONDS)  # where nobody could log in, nothing is served
             host, port = listening.getsockname()[:2]
             log.get("console").info("serving", address=f"http://{f'[{host}]' if ':' in host else host}:{port}")
             server = self._server(parts)
             # Not `serve`, which would take the signals that stop us for itself.
-            serving = guard.part(group, server._serve([listening]), name="http")
-            stopping = guard.part(group, stop.wait(), name="stop")
+            serving = supervisor.part(group, server._serve([listening]), name="http")
+            stopping = supervisor.part(group, stop.wait(), name="stop")
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
             server.should_exit = True
             await serving
@@ -93,8 +93,8 @@ class _Console:
     def _notify(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if (notifier := self._notifier) is None:
             return []
-        sending = guard.keep(group, "timer", notifier.run, name="notifications")
-        return [sending, guard.keep(group, "timer", notifier.watch, name="notifications file")]
+        sending = supervisor.keep(group, "timer", notifier.run, name="notifications")
+        return [sending, supervisor.keep(group, "timer", notifier.watch, name="notifications file")]
 
     def _parts(self) -> Parts:
         historian, access = Historian(self._database), Access(Identities(self._database), self._own.oidc())

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Gauge
 from psycopg import AsyncConnection
 
 from db.migrate import LICENSE, Tier, tier_of
-from nexus.process import guard, lines, log, probe, settings
+from nexus.process import lines, log, probe, settings, supervisor
 from nexus.process.run import run_until
 
 QUERY_SECONDS = 10.0
@@ -15,7 +15,7 @@ RETRY_SECONDS = 2.0
 ANSWER_SECONDS = 60.0
 
 registry = CollectorRegistry()
-registry.register(guard.faults)
+registry.register(supervisor.faults)
 registry.register(lines.lost)
 
 

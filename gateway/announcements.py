@@ -17,7 +17,7 @@ from nexus import mqtt
 from nexus.contract import topic
 from nexus.contract.description import LARGEST_BYTES, encode_description
 from nexus.contract.gateway_state import DeviceFiles, GatewayState, encode_gateway_state
-from nexus.process import guard
+from nexus.process import supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
@@ -63,8 +63,8 @@ class Announcements:
         """Publishes for as long as the connection lasts. Raises MqttError."""
         self._connected_since = now_ms()
         async with task_group(mqtt.MqttError) as group:
-            guard.part(group, self.descriptions.run(connection), name="descriptions")
-            guard.part(group, self._state.run(connection), name="state")
+            supervisor.part(group, self.descriptions.run(connection), name="descriptions")
+            supervisor.part(group, self._state.run(connection), name="state")
 
     async def leave(self, connection: mqtt.Connection) -> None:
         """The gateway stops. Raises MqttError."""

@@ -18,13 +18,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from nexus.contract.alarm import State
-from nexus.process import guard, lines
+from nexus.process import lines, supervisor
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
-registry.register(guard.faults)
+registry.register(supervisor.faults)
 registry.register(lines.lost)
 
 _DEVICE = ["device"]

@@ -36,7 +36,7 @@ from nexus.contract import topic
 from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, Will, stay_connected
-from nexus.process import cleartext, guard, http, log, names, probe, settings
+from nexus.process import cleartext, http, log, names, probe, settings, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
@@ -173,18 +173,18 @@ class _Gateway:
         await self._alarms.open()
         gc.freeze()  # everything allocated so far stays: the garbage collector need not visit it again
         self._polling = [
-            guard.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
-            guard.keep(group, "timer", self._completeness.run, name="completeness"),
-            guard.keep(group, "timer", self._totals.kept.run, name="totals"),
-            guard.keep(group, "timer", self._alarms.messages.run, name="alarms"),
-            guard.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
-            guard.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
+            supervisor.keep(group, "timer", lambda: coordinator.run(self._pollers), name="coordinator"),
+            supervisor.keep(group, "timer", self._completeness.run, name="completeness"),
+            supervisor.keep(group, "timer", self._totals.kept.run, name="totals"),
+            supervisor.keep(group, "timer", self._alarms.messages.run, name="alarms"),
+            supervisor.keep(group, "file", lambda: self._watch.run(self.reload), name="reload"),
+            supervisor.keep(group, "file", lambda: self._delivery.adopt(self._own.spool_dir), name="adopt"),
         ]
         self._beating = [
-            guard.keep(group, "timer", coordinator.beat, name="presence"),
-            guard.keep(group, "peer", coordinator.witness, name="lease"),
+            supervisor.keep(group, "timer", coordinator.beat, name="presence"),
+            supervisor.keep(group, "peer", coordinator.witness, name="lease"),
         ]
-        self._publishing = guard.keep(group, "peer", self._publish, name="publisher")
+        self._publishing = supervisor.keep(group, "peer", self._publish, name="publisher")
 
     async def stop(self) -> None:
         """Stops in order, within STOP_SECONDS. Readings are written to disk before the broker is waited for."""
@@ -250,9 +250,9 @@ class _Gateway:
             metrics.connected.set(1)
             async with task_group(mqtt.MqttError) as group:
                 parts = [
-                    guard.part(group, self._announcements.run(connection), name="announcements"),
-                    guard.part(group, self._alarms.serve(connection), name="alarms-retained"),
-                    guard.part(group, self._totals.run(connection), name="totals-retained"),
+                    supervisor.part(group, self._announcements.run(connection), name="announcements"),
+                    supervisor.part(group, self._alarms.serve(connection), name="alarms-retained"),
+                    supervisor.part(group, self._totals.run(connection), name="totals-retained"),
                 ]
                 await self._delivery.serve(connection)
                 for part in parts:
@@ -268,7 +268,7 @@ class _Gateway:
 
     def _on_message(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         connection.acknowledge(message.packet_id)
-        guard.call("message", self._take, connection, message)
+        supervisor.call("message", self._take, connection, message)
 
     def _take(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         heard = self._delivery.handle(message.topic, message.payload) or self._totals.handle(message)

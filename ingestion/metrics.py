@@ -9,13 +9,13 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from nexus.process import guard, lines
+from nexus.process import lines, supervisor
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # half of the page otherwise
 
 registry = CollectorRegistry()
 ProcessCollector(registry=registry)
-registry.register(guard.faults)
+registry.register(supervisor.faults)
 registry.register(lines.lost)
 
 messages = Counter("nexus_ingestion_messages", "Messages taken from the broker", registry=registry)

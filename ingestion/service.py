@@ -21,7 +21,7 @@ from ingestion.store.retries import Retries
 from ingestion.store.writer import InsertStrategy, Writer
 from nexus import mqtt
 from nexus.mqtt import Broker, Client
-from nexus.process import cleartext, guard, log, names, probe, settings
+from nexus.process import cleartext, log, names, probe, settings, supervisor
 from nexus.process.backoff import Backoff
 from nexus.process.run import run_until, task_group
 
@@ -77,7 +77,7 @@ class _Ingester:
             except SlotLostError:
                 raise
             except Exception as error:
-                guard.failed("peer", "ingestion", error)
+                supervisor.failed("peer", "ingestion", error)
             self._consumer = self._pipeline = None
             await run_until(self._stop, asyncio.sleep(backoff.pause(monotonic() - began)))
 
@@ -107,11 +107,11 @@ class _Ingester:
                 await pipeline.prepare()
 
             retries = Retries(self._own)
-            keeping = guard.part(group, slot.keep(lambda: pipeline.lag), name="slot")
-            retrying = guard.keep(group, "timer", retries.run, name="retries")
-            judging = guard.part(group, lateness.run(pipeline.lateness_changed), name="lateness")
-            writing = guard.part(group, pipeline.run(), name="pipeline")
-            consuming = guard.part(group, consumer.run(self._broker, client, ready), name="consumer")
+            keeping = supervisor.part(group, slot.keep(lambda: pipeline.lag), name="slot")
+            retrying = supervisor.keep(group, "timer", retries.run, name="retries")
+            judging = supervisor.part(group, lateness.run(pipeline.lateness_changed), name="lateness")
+            writing = supervisor.part(group, pipeline.run(), name="pipeline")
+            consuming = supervisor.part(group, consumer.run(self._broker, client, ready), name="consumer")
             await self._stop.wait()
             with suppress(TimeoutError):
                 async with asyncio.timeout(DRAIN_SECONDS):

@@ -16,7 +16,7 @@ from console.live.values import Values
 from console.live.wheel import TICKS, Wheel
 from nexus.contract import topic as topics
 from nexus.mqtt import is_filter
-from nexus.process import guard
+from nexus.process import supervisor
 from nexus.process.clock import now_ms
 
 MOST_CLIENTS = 10_000
@@ -158,7 +158,7 @@ class Hub:
 
     def _turn(self) -> None:
         clients = self._wheel.turn()
-        left_out = sum(guard.call("peer", self.send, client) is True for client in clients)
+        left_out = sum(supervisor.call("peer", self.send, client) is True for client in clients)
         metrics.frames.inc(len(clients) - left_out)
         if left_out:
             metrics.frames_dropped.inc(left_out)

@@ -28,7 +28,7 @@ from nexus.contract import topic as topics
 from nexus.contract.codec import DecodeError
 from nexus.contract.description import Description, TagDescription
 from nexus.mqtt import Broker, Client, Connection, Message, SubscriptionError
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
@@ -139,10 +139,10 @@ class Plant:
             longest_pause=LONGEST_PAUSE,
         )
         async with task_group() as group:
-            guard.keep(group, "peer", connected, name="broker")
-            guard.keep(group, "timer", self.hub.run, name="frames")
-            guard.keep(group, "timer", self._last_known.run, name="last-known")
-            guard.keep(group, "timer", self._look, name="gateways")
+            supervisor.keep(group, "peer", connected, name="broker")
+            supervisor.keep(group, "timer", self.hub.run, name="frames")
+            supervisor.keep(group, "timer", self._last_known.run, name="last-known")
+            supervisor.keep(group, "timer", self._look, name="gateways")
 
     async def _serve(self, connection: Connection) -> None:
         self._retained.begin()
@@ -157,8 +157,8 @@ class Plant:
             await self._subscriptions.begin(connection)
             self._caught_up()
             async with task_group(mqtt.MqttError) as group:
-                guard.part(group, self._subscriptions.run(connection), name="subscriptions")
-                guard.part(group, self._sweep(), name="sweep")
+                supervisor.part(group, self._subscriptions.run(connection), name="subscriptions")
+                supervisor.part(group, self._sweep(), name="sweep")
         finally:
             self._connection = None
             self.hears_alarms = False

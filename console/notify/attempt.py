@@ -11,7 +11,7 @@ from console.notify.channels import sending
 from console.notify.channels.outcome import LaterError, PartlyError, RefusedError, short
 from console.notify.channels.sending import Channel, Means
 from console.notify.outbox import Attempt, Pending
-from nexus.process import backoff, guard
+from nexus.process import backoff, supervisor
 
 FIRST_SECONDS = 1.0
 LONGEST_SECONDS = 300.0  # between attempts of one notification
@@ -54,7 +54,7 @@ async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
     except TimeoutError:
         return outcome("later", "no answer in time")
     except Exception as error:
-        guard.failed("peer", f"notification by {sending.name_of(channel)}", error)
+        supervisor.failed("peer", f"notification by {sending.name_of(channel)}", error)
         return outcome("later", repr(error))
 
 

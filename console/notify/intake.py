@@ -15,7 +15,7 @@ from console.notify.flood import SETTLE
 from console.notify.routes import Order, Wait
 from nexus.contract import alarm
 from nexus.contract.alarm import AlarmMessage
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 
 MOST = 500  # events of one transaction
 TOO_OLD = timedelta(days=7)  # in the queue: of a time before notifications were switched on again
@@ -68,8 +68,8 @@ async def take(connection: AsyncConnection, config: Config, now: datetime) -> in
     orders: list[Row] = []
     waiting: list[Row] = []
     for one in fresh:
-        orders += guard.call("message", _ordered, config, one) or []
-        waiting += guard.call("message", _waits, config, one) or []
+        orders += supervisor.call("message", _ordered, config, one) or []
+        waiting += supervisor.call("message", _waits, config, one) or []
     if waiting:
         await connection.execute(_WAIT, _columns(waiting))
     await _add(connection, orders, now)

@@ -18,7 +18,7 @@ from console.notify.config import Config
 from console.notify.ledger import Ledger
 from console.notify.resend import tell_again
 from console.notify.worker import Worker
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.run import task_group
 
 LOOK_SECONDS = 0.25
@@ -65,11 +65,11 @@ class Leader:
         await self._ledger.renew()
         async with task_group(psycopg.Error) as group:
             for worker in self._workers:
-                guard.part(group, worker.run(), name=f"notify {worker.name}")
+                supervisor.part(group, worker.run(), name=f"notify {worker.name}")
                 if worker.name in self._config.routes.states:
                     told = tell_again(worker, self._config, self._ledger)
-                    guard.part(group, told, name=f"resend {worker.name}")
-            guard.part(group, self._keep_house(), name="notify house")
+                    supervisor.part(group, told, name=f"resend {worker.name}")
+            supervisor.part(group, self._keep_house(), name="notify house")
             await self._look()
 
     async def _look(self) -> None:

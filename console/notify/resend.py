@@ -11,7 +11,7 @@ from console.notify.channels.outcome import LaterError, RefusedError
 from console.notify.config import Config
 from console.notify.ledger import Ledger
 from console.notify.worker import Worker
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 
 _STANDING = f"SELECT {COLUMNS} FROM alarms_now WHERE active"  # noqa: S608
 
@@ -44,6 +44,6 @@ async def _tell(worker: Worker, channel: Alertmanager, config: Config, ledger: L
     except (LaterError, RefusedError) as error:
         return str(error)
     except Exception as error:  # what nobody foresaw delays no other receiver
-        guard.failed("peer", f"resend to {worker.name}", error)
+        supervisor.failed("peer", f"resend to {worker.name}", error)
         return repr(error)
     return None

@@ -17,7 +17,7 @@ from nexus import mqtt
 from nexus.alarms.definition import AlarmDefinition
 from nexus.alarms.machine import Change
 from nexus.contract.alarm import AlarmMessage, Event, Record
-from nexus.process import guard
+from nexus.process import supervisor
 from nexus.process.clock import now_ms
 
 
@@ -51,10 +51,10 @@ class Alarms:
         if not one.alarms:
             self.messages.remove(self.messages.of(path))
             if not self._alone:
-                guard.start(self._group, "device", self._clear(path), name=f"alarms {path}")
+                supervisor.start(self._group, "device", self._clear(path), name=f"alarms {path}")
             return None
         polled = self._polled[path] = PolledAlarms(one, partial(self._say, one), self._ownership.may_poll)
-        guard.start(self._group, "device", self._begin(one, polled), name=f"alarms {path}")
+        supervisor.start(self._group, "device", self._begin(one, polled), name=f"alarms {path}")
         return polled
 
     def polled(self, path: str) -> PolledAlarms | None:

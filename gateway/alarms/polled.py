@@ -10,7 +10,7 @@ from nexus.alarms.machine import Change, RequestError
 from nexus.contract.ack import Request
 from nexus.contract.alarm import Record
 from nexus.contract.reading import Reading
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 
 MOST_WAITING = 100  # scans that wait until it is known how the alarms were before
@@ -122,7 +122,7 @@ class PolledAlarms:
 
     def _run(self, work: Callable[[DeviceAlarms, int], list[Change]], now: int) -> None:
         if self._alarms is not None:
-            for change in guard.call("device", work, self._alarms, now) or ():
+            for change in supervisor.call("device", work, self._alarms, now) or ():
                 self._said(change)
 
     def _now(self) -> int:

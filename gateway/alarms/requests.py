@@ -13,7 +13,7 @@ from nexus.contract import ack, topic
 from nexus.contract.ack import ROOT, Answer, Request
 from nexus.contract.codec import DecodeError
 from nexus.contract.command import ANSWERS
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.requests import answering
 from nexus.requests.alarms import audit_payload, parse, readable
@@ -62,7 +62,9 @@ class AlarmRequests:
             said = f"the response topic must be below {ANSWERS}"
             self._note(message, None, Answer(False, error=said))
         else:
-            guard.start(self._group, "command", self._handled(connection, message, target), name=f"ack {target.path}")
+            supervisor.start(
+                self._group, "command", self._handled(connection, message, target), name=f"ack {target.path}"
+            )
         return True
 
     def _target(self, name: str) -> Target | None:

@@ -15,7 +15,7 @@ from nexus import mqtt
 from nexus.contract import topic
 from nexus.contract.command import ANSWERS, ROOT, Answer, encode_answer
 from nexus.contract.reading import Value
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.requests import answering
 from nexus.requests.allowance import Allowance
@@ -92,7 +92,7 @@ class Commands:
             refused = Answer(ok=False, error=f"the response topic must be below {ANSWERS}")
             self._note(message, None, None, refused, "refused")
             return
-        task = guard.start(
+        task = supervisor.start(
             self._group, "command", self._handled(connection, message, poller, path, name), name=f"write {path}"
         )
         self._tasks.add(task)
@@ -160,7 +160,7 @@ class Commands:
         except DeviceError as error:
             written = Written(False, None, None, now_ms(), str(error))
         except Exception as error:
-            guard.failed("command", f"write {path}", error)
+            supervisor.failed("command", f"write {path}", error)
             written = Written(False, None, None, now_ms(), f"internal error: {type(error).__name__}; see the log")
         finally:
             self._audit(path, name, request, written)

@@ -11,7 +11,7 @@ from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.loader import Loader
 from nexus.config.diagnostics import Diagnostics
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.errors import ConfigError
 
 POLL_SECONDS = 1.0
@@ -91,7 +91,7 @@ class ConfigWatcher:
         except ConfigError as error:
             self._refuse(str(error))
         except Exception as error:
-            guard.failed("file", "reload", error)
+            supervisor.failed("file", "reload", error)
             self._refuse(f"{self._path}: cannot be taken now, which is tried again: {error!r}")
         else:
             self._take(configured)

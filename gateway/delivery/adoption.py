@@ -16,7 +16,7 @@ from gateway.delivery.spool_folder import Abandoned
 from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.settings import Settings
 from nexus import mqtt
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.run import run_until, task_group
 
 ADOPT_SECONDS = 30.0  # time for a restarted gateway to find its own spool
@@ -89,7 +89,7 @@ class Adoption:
                 await asyncio.sleep(ADOPT_SECONDS)
                 for file in free:
                     if left := spool_folder.abandoned(file, self._own.spool_bytes, self._own.spool_age):
-                        guard.start(group, "file", self._empty(file, left), name="adopted-spool")
+                        supervisor.start(group, "file", self._empty(file, left), name="adopted-spool")
                 await asyncio.sleep(AGAIN_SECONDS)
 
     def _cannot(self, file: Path, error: Exception) -> None:
@@ -117,9 +117,9 @@ class Adoption:
         """Everything that uses the spool ends before it is closed."""
         async with task_group() as group:
             tasks = [
-                guard.part(group, housekeeping.store(one.outbox), name="adopted-spool-store"),
-                guard.part(group, housekeeping.expire(one.outbox), name="adopted-spool-age"),
-                guard.keep(group, "file", lambda: self._drain(one), name="adopted-replay"),
+                supervisor.part(group, housekeeping.store(one.outbox), name="adopted-spool-store"),
+                supervisor.part(group, housekeeping.expire(one.outbox), name="adopted-spool-age"),
+                supervisor.keep(group, "file", lambda: self._drain(one), name="adopted-replay"),
             ]
             while one.outbox.stored:
                 await one.outbox.changed(_LOOK_SECONDS)

@@ -24,7 +24,7 @@ from gateway.delivery.spool_gauges import SpoolGauges
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract import topic
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.run import task_group
 
 MOST_NAMED = 5  # topics of one kind that /health names
@@ -54,8 +54,8 @@ class Delivery:
     def start(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         """Starts the tasks that keep the disk up to date; they open the spool first."""
         return [
-            guard.keep(group, "timer", lambda: housekeeping.store(self.outbox), name="spool"),
-            guard.keep(group, "timer", lambda: housekeeping.expire(self.outbox, self.gauges), name="spool-age"),
+            supervisor.keep(group, "timer", lambda: housekeeping.store(self.outbox), name="spool"),
+            supervisor.keep(group, "timer", lambda: housekeeping.expire(self.outbox, self.gauges), name="spool-age"),
         ]
 
     async def opened(self) -> None:
@@ -98,9 +98,9 @@ class Delivery:
         await self._receipts.join(connection)
         async with task_group(mqtt.MqttError) as group:
             parts = [
-                guard.part(group, self._replay(connection).run(), name="replay"),
-                guard.part(group, self._receipts.follow(connection), name="receipts"),
-                guard.part(group, self.states.run(connection), name="states"),
+                supervisor.part(group, self._replay(connection).run(), name="replay"),
+                supervisor.part(group, self._receipts.follow(connection), name="receipts"),
+                supervisor.part(group, self.states.run(connection), name="states"),
             ]
             self._adoption.connected(connection)
             try:

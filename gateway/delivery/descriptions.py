@@ -15,7 +15,7 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.renewal import Renewal
 from nexus import mqtt
 from nexus.contract import topic
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 
 EXPIRY_SECONDS = 86_400
 AGAIN_SECONDS = 28_800.0
@@ -94,7 +94,7 @@ class Descriptions:
             try:
                 payload = self._describe(one, connection.maximum_packet_size)
             except Exception as error:  # a fault in a driver costs this description only
-                guard.failed("device", f"describe {path}", error)
+                supervisor.failed("device", f"describe {path}", error)
                 return True
         answer = await connection.publish(name, payload, retain=True, expiry=EXPIRY_SECONDS if one else 0)
         self._control.sent(name)

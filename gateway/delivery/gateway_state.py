@@ -7,7 +7,7 @@ from gateway import metrics
 from gateway.delivery.control_topics import ControlTopics
 from nexus import mqtt
 from nexus.contract.gateway_state import EVERY_SECONDS
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 
 EXPIRY_SECONDS = 3600  # the last state of a gateway that never came back expires
 
@@ -33,7 +33,7 @@ class StatePublisher:
             await (await connection.publish(self._name, b"", retain=True))
 
     async def _say(self, connection: mqtt.Connection) -> None:
-        if (payload := await guard.run("timer", "state", self._report())) is None:
+        if (payload := await supervisor.run("timer", "state", self._report())) is None:
             return
         answer = await connection.publish(self._name, payload, retain=True, expiry=EXPIRY_SECONDS)
         self._control.sent(self._name)

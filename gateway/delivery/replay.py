@@ -15,7 +15,7 @@ from gateway.delivery.retransmit_queue import SILENCE_SECONDS, TOLERANCE_SECONDS
 from gateway.delivery.spool import SpoolError
 from gateway.delivery.spool_gauges import SpoolGauges
 from nexus import mqtt
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.run import task_group
 
 MESSAGES_AT_ONCE = 20  # of the connection's window, if the link carries it in ROUND_SECONDS
@@ -64,7 +64,7 @@ class Replay:
     async def run(self) -> None:
         """Sends for as long as the connection lasts. Raises MqttError when the broker acknowledges nothing."""
         async with task_group(mqtt.MqttError) as group:
-            guard.part(group, self._in_flight.watch(), name="puback-watch")
+            supervisor.part(group, self._in_flight.watch(), name="puback-watch")
             await self._run()
 
     async def _run(self) -> None:

@@ -14,7 +14,7 @@ from gateway.files.masking import masked
 from nexus import mqtt
 from nexus.contract.codec import DecodeError
 from nexus.contract.device_files import Answer, Problem, Request, decode_request, encode_answer
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.errors import ConfigError
 from nexus.requests import answering
@@ -52,7 +52,7 @@ class FileRequests:
         if message.retain or answering.is_misled(message) or self._waiting >= MOST_WAITING:
             self._log.warning("a request about device files is refused", by=sender(message), waiting=self._waiting)
         else:
-            guard.start(group, "request", self._answered(connection, message), name="device files")
+            supervisor.start(group, "request", self._answered(connection, message), name="device files")
         return True
 
     async def _answered(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
@@ -71,7 +71,7 @@ class FileRequests:
         except (DecodeError, FilesError, ConfigError) as error:
             answer = Answer(False, str(error))
         except Exception as error:
-            guard.failed("request", "device files", error)
+            supervisor.failed("request", "device files", error)
             answer = Answer(False, f"internal error: {type(error).__name__}; the gateway's log says more")
         answer.reason = await asyncio.to_thread(lambda: self.read_only_because)
         answer.writable = answer.reason is None

@@ -24,7 +24,7 @@ from gateway.polling.tally import Cause, Tally
 from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.totals import Totals
-from nexus.process import guard
+from nexus.process import supervisor
 from nexus.process.backoff import delay
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
@@ -248,8 +248,8 @@ class Poller:
 
         try:
             async with task_group(DeviceError, _NotOursError) as group:
-                guard.part(group, listen(), name=f"listen {self._device.name}")
-                guard.part(group, watch(), name=f"watch {self._device.name}")
+                supervisor.part(group, listen(), name=f"listen {self._device.name}")
+                supervisor.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:
             if self._may_poll():
                 self._lose(error)

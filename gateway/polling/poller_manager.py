@@ -12,7 +12,7 @@ from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
 from gateway.polling.tally import Tally
 from nexus.contract.totals import Totals
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.errors import InvariantError
 
 CANCEL_AGAIN_SECONDS = 2.5  # longer than drivers take to disconnect, which a second cancellation would cut short
@@ -115,7 +115,7 @@ class PollerManager:
             totals=totals,
             alarms=self._alarms_of(one),
         )
-        task = guard.keep(self._group, "device", poller.run, name=_task(one))
+        task = supervisor.keep(self._group, "device", poller.run, name=_task(one))
         self._running[one.device.path] = (poller, task)
         self._on_start(one)
 

@@ -8,7 +8,7 @@ from ingestion.consume.batch import Acknowledge, Delivery
 from ingestion.consume.pipeline import Pipeline
 from ingestion.consume.receipts import Receipts
 from nexus.mqtt import Broker, Client, Connection, Message, MqttError, SubscriptionError, stay_connected
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
@@ -58,7 +58,7 @@ class Consumer:
         metrics.connected.set(1)
         try:
             async with task_group(MqttError) as group:
-                telling = guard.part(group, self._receipts.run(connection), name="receipts")
+                telling = supervisor.part(group, self._receipts.run(connection), name="receipts")
                 subscribed = await self._subscribe(connection)
                 self.subscribed = True
                 await self._stopping.wait()

@@ -24,7 +24,7 @@ from ingestion.store.withheld import receipts_left
 from ingestion.store.writer import ATTEMPTS, Writer
 from nexus.contract.alarm import AlarmMessage
 from nexus.contract.audit import Record
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.errors import InvariantError
 from nexus.process.run import task_group
@@ -127,7 +127,7 @@ class Pipeline:
         """Writes batches, one at a time with each writer, until `finish` was called and nothing is left."""
         async with task_group() as group:
             for number, writer in enumerate(self._writers):
-                guard.part(group, self._write_with(writer), name=f"writer-{number}")
+                supervisor.part(group, self._write_with(writer), name=f"writer-{number}")
 
     async def _write_with(self, writer: Writer) -> None:
         while (batch := await self._next()) is not None:
@@ -253,7 +253,7 @@ class Pipeline:
         try:
             return await self._write(writer, part)
         except BatchRefusedError as error:
-            guard.failed("message", "writing a batch", error)
+            supervisor.failed("message", "writing a batch", error)
             if part.deliveries:
                 write = partial(self._write, writer, attempts=1)
                 return await write_bisecting(self._encoding, self._quota, write, part, receipts)

@@ -17,7 +17,7 @@ from nexus.contract.codec import DecodeError, Message
 from nexus.contract.completeness import Completeness, decode_completeness
 from nexus.contract.ranges import Ranges
 from nexus.contract.sequence import sender
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 
 Wanted = Callable[[Message], Message | None]
 MOST_ROWS_BYTES = 16_000_000  # approximate, of one message: short names on a long topic would fill the memory
@@ -132,7 +132,7 @@ def _kept(batch: Batch, reject: Reject, admits: Callable[[Reject], bool]) -> boo
 def _reason(error: Exception) -> str:
     if isinstance(error, DecodeError):
         return str(error)
-    guard.failed("message", "decoding a message", error)
+    supervisor.failed("message", "decoding a message", error)
     return f"the decoder failed: {type(error).__name__}"
 
 

@@ -16,7 +16,7 @@ from nexus.contract import alarm, codec, topic
 from nexus.contract.ack import Request
 from nexus.contract.alarm import AlarmMessage, Record
 from nexus.contract.reading import Quality, Reading
-from nexus.process import guard
+from nexus.process import supervisor
 
 Key = tuple[str, str]  # tag and name of an alarm
 
@@ -155,7 +155,7 @@ class Engine:
 
     def take(self, part: Part, now: int) -> None:
         """Evaluates it; a fault is contained."""
-        guard.call("message", self._take, self._rules[part.path], part.readings, now)
+        supervisor.call("message", self._take, self._rules[part.path], part.readings, now)
 
     def _take(self, one: Evaluation, readings: list[Reading], now: int) -> None:
         outcome = Outcome()
@@ -171,7 +171,7 @@ class Engine:
 
     def tick(self, path: str, now: int) -> None:
         """Ends what is due of a rule; a fault is contained."""
-        guard.call("timer", self._tick, self._rules[path], now)
+        supervisor.call("timer", self._tick, self._rules[path], now)
 
     def _tick(self, one: Evaluation, now: int) -> None:
         outcome = Outcome()

@@ -20,7 +20,7 @@ from ingestion.store.database import DatabaseAwayError
 from nexus import mqtt
 from nexus.config.files import signature
 from nexus.contract import alarm
-from nexus.process import cleartext, guard, log, names, probe, settings
+from nexus.process import cleartext, log, names, probe, settings, supervisor
 from nexus.process.backoff import Backoff
 from nexus.process.clock import now_ms
 from nexus.process.run import run_until, task_group
@@ -85,7 +85,7 @@ class _Rules:
                 self._away = str(error)
                 metrics.database_up.set(0)
             except Exception as error:
-                guard.failed("peer", "rules", error)
+                supervisor.failed("peer", "rules", error)
             await run_until(stop, asyncio.sleep(backoff.pause(monotonic() - began)))
 
     async def _take_turn(self, stop: asyncio.Event) -> None:
@@ -133,9 +133,9 @@ class _Rules:
             session = self._session = Session(
                 self._own, contents.publisher, engine, outbox, received=worker.receive, written=written
             )
-            keeping = guard.part(group, store.keep(), name="lock")
-            working = guard.part(group, worker.run(), name="worker")
-            talking = guard.part(
+            keeping = supervisor.part(group, store.keep(), name="lock")
+            working = supervisor.part(group, worker.run(), name="worker")
+            talking = supervisor.part(
                 group, session.run(self._broker, self._client, worker.subscribed, worker.away), name="session"
             )
             await stop.wait()

@@ -15,7 +15,7 @@ from nexus.contract import codec, topic
 from nexus.contract.codec import DecodeError, Status
 from nexus.contract.description import RULES, decode_description
 from nexus.contract.receipt import decode_receipt
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
@@ -125,9 +125,9 @@ class Session:
 
     async def _serve(self, connection: mqtt.Connection) -> None:
         async with task_group(mqtt.MqttError) as group:
-            sending = guard.part(group, self._send(connection), name="outbox")
-            stating = guard.part(group, self._state(connection), name="states")
-            describing = guard.part(group, self._describe(connection), name="descriptions")
+            sending = supervisor.part(group, self._send(connection), name="outbox")
+            stating = supervisor.part(group, self._state(connection), name="states")
+            describing = supervisor.part(group, self._describe(connection), name="descriptions")
             await self._stopping.wait()
             for task in (sending, stating, describing):
                 task.cancel()

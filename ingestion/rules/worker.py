@@ -14,7 +14,7 @@ from ingestion.rules.store import Store
 from nexus import mqtt
 from nexus.contract import ack
 from nexus.contract.codec import DecodeError
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 from nexus.requests import answering
@@ -130,7 +130,9 @@ class Worker:
             done.connection.acknowledge(done.message.packet_id)
         answers, self._answers = self._answers, []
         for (connection, message, _), answer in answers:
-            guard.start(group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}")
+            supervisor.start(
+                group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}"
+            )
 
     async def _take(self) -> list[_Delivery]:
         """Evaluates as much as a transaction may have; gives the messages that are done with.
@@ -142,7 +144,7 @@ class Worker:
             if self._under_way is None:
                 self._under_way = one = self._waiting.popleft()
                 self._bytes -= len(one.message.payload)
-                self._parts.extend(guard.call("message", self._read, one) or ())
+                self._parts.extend(supervisor.call("message", self._read, one) or ())
             if self._parts:
                 self._engine.take(self._parts.popleft(), now_ms())
             if not self._parts:

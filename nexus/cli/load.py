@@ -22,7 +22,7 @@ from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract.reading import Reading
 from nexus.mqtt import Broker, Client, stay_connected
-from nexus.process import guard, log, settings
+from nexus.process import log, settings, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import run_until, task_group
 
@@ -128,7 +128,7 @@ async def _sending(own: Settings, broker: Broker) -> AsyncIterator[tuple[Publish
 
         client = Client(f"load-{secrets.token_hex(4)}")
         tasks = [
-            guard.part(group, stay_connected(broker, client, serve, receive), name="publisher"),
+            supervisor.part(group, stay_connected(broker, client, serve, receive), name="publisher"),
             *delivery.start(group),
         ]
         await delivery.opened()

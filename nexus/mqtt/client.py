@@ -14,7 +14,7 @@ from nexus.mqtt.connection import Connection, OnMessage
 from nexus.mqtt.errors import MqttError
 from nexus.mqtt.reader import LARGEST
 from nexus.mqtt.stream import PacketStream
-from nexus.process import guard, tls
+from nexus.process import supervisor, tls
 from nexus.process.run import task_group
 
 DIAL_SECONDS = 5.0  # for each address of the broker, with the TLS handshake
@@ -35,7 +35,7 @@ async def connect(broker: Broker, client: Client, on_message: OnMessage | None =
     clean = False
     try:
         async with task_group(MqttError) as group:
-            watch = guard.part(group, connection.watch(), name="mqtt-watch")
+            watch = supervisor.part(group, connection.watch(), name="mqtt-watch")
             yield connection
             watch.cancel()
         clean = True

@@ -31,7 +31,7 @@ from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
 from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of
 from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Options, Writer, pubacks
-from nexus.process import guard
+from nexus.process import supervisor
 
 ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that sends none also holds back what follows
 GOODBYE_SECONDS = 1.0  # for the broker to take our DISCONNECT
@@ -236,7 +236,7 @@ class Connection:
             try:
                 done(code, messages)
             except Exception as error:
-                guard.failed("message", "an acknowledged message", error)
+                supervisor.failed("message", "an acknowledged message", error)
         if self._waiting:
             self._freed.set()
 
@@ -267,11 +267,11 @@ class Connection:
             try:
                 self._on_message(self, packet)
             except Exception as error:
-                guard.failed("message", "taking a message", error)
+                supervisor.failed("message", "taking a message", error)
 
     def _refuse(self, packet_id: int | None, reason: str) -> None:
         """Rejects a bad message that a lenient broker passes on: after a reconnect it would only come again."""
-        guard.failed("message", "a message's text", ValueError(reason))
+        supervisor.failed("message", "a message's text", ValueError(reason))
         if packet_id is not None:
             self.stream.write(PubAckPacket(packet_id, reason_code=PubAckReasonCode.TOPIC_NAME_INVALID).write())
 

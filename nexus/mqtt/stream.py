@@ -9,7 +9,7 @@ from mqtt5 import DisconnectPacket, DisconnectReasonCode, Packet, PingReqPacket
 
 from nexus.mqtt.errors import PacketError
 from nexus.mqtt.reader import Acks, PacketReader, Unreadable
-from nexus.process import guard
+from nexus.process import supervisor
 
 _FLUSH_SECONDS = 0.004  # how often a busy connection is written to; an idle one is at once
 _FLUSH_BYTES = 65_536
@@ -129,10 +129,10 @@ class PacketStream(asyncio.Protocol):
                 self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
             self._hand_out(data)
         except PacketError as error:
-            guard.failed("peer", "the broker's packets", error)
+            supervisor.failed("peer", "the broker's packets", error)
             self.end(DisconnectPacket(reason_code=error.reason_code), f"the broker sent a forbidden packet: {error}")
         except Exception as error:
-            guard.failed("peer", "the broker's packets", error)
+            supervisor.failed("peer", "the broker's packets", error)
             code = DisconnectReasonCode.IMPLEMENTATION_SPECIFIC_ERROR
             self.end(DisconnectPacket(reason_code=code), "the broker sent a packet that we cannot handle")
 

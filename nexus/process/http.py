@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from nexus.process import guard
+from nexus.process import supervisor
 from nexus.process.errors import ConfigError
 from nexus.process.host_names import HostNames
 from nexus.process.settings import Process, refuse_weak
@@ -234,5 +234,5 @@ async def _contained(request: web.Request, handler: Handler) -> web.StreamRespon
     except web.HTTPException:
         raise
     except Exception as error:
-        guard.failed("request", f"{request.method} {request.path[:200]}", error)
+        supervisor.failed("request", f"{request.method} {request.path[:200]}", error)
         return web.Response(status=500, text="internal error; see the log\n")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
-from nexus.process import guard, log
+from nexus.process import log, supervisor
 from nexus.process.errors import ConfigError, InvariantError
 
 STOP_SECONDS = 9.0  # a clean stop takes at most this long, then it is cut short
@@ -65,7 +65,7 @@ async def _supervise(service: Service) -> None:
             broken.append(error)
             stop.set()
         elif isinstance(error, Exception):
-            guard.failed("peer", str(context.get("message", "a callback")), error)
+            supervisor.failed("peer", str(context.get("message", "a callback")), error)
         else:
             loop.default_exception_handler(context)
 
@@ -130,7 +130,7 @@ async def task_group(*routine: type[Exception]) -> AsyncIterator[asyncio.TaskGro
             if isinstance(error, routine):
                 raised.add_note(f"at the same time: {error!r}")
             else:
-                guard.failed("peer", "task group", error)
+                supervisor.failed("peer", "task group", error)
         if interrupted and task.cancelling() > cancellations and not isinstance(raised, InvariantError):
             raise asyncio.CancelledError from raised
         raise raised from None

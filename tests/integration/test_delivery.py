@@ -27,7 +27,7 @@ from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
 from nexus.mqtt import Broker, Client, stay_connected
-from nexus.process import guard
+from nexus.process import supervisor
 from nexus.process.run import task_group
 from tests.parts import PATIENCE, Mosquitto
 from tests.peer import listening
@@ -52,11 +52,11 @@ async def delivering(
 
         tasks = [
             *delivery.start(group),
-            guard.start(group, "file", delivery.adopt(folder), name="adopt"),
+            supervisor.start(group, "file", delivery.adopt(folder), name="adopt"),
         ]
         await delivery.opened()
         line = stay_connected(broker, Client("gateway-x"), serve, heard)
-        tasks.append(guard.part(group, line, name="line"))
+        tasks.append(supervisor.part(group, line, name="line"))
         yield delivery
         for task in tasks:
             task.cancel()

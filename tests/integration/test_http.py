@@ -14,7 +14,7 @@ import pytest
 from aiohttp import ClientSession, web
 from prometheus_client import CollectorRegistry, Metric
 
-from nexus.process import guard, http, probe
+from nexus.process import http, probe, supervisor
 from nexus.process.errors import ConfigError
 from nexus.process.run import run
 from nexus.process.settings import Process
@@ -217,7 +217,7 @@ async def test_a_connection_that_waits_for_its_answer_is_not_closed_for_another(
 
 
 def test_a_page_that_fails_is_contained(capfd: pytest.CaptureFixture[str]) -> None:
-    before = guard.faults.labels("request")._value.get()
+    before = supervisor.faults.labels("request")._value.get()
 
     async def scenario() -> None:
         async with Pages().served() as session:
@@ -225,7 +225,7 @@ def test_a_page_that_fails_is_contained(capfd: pytest.CaptureFixture[str]) -> No
             assert await status(session, "/health") == 200
 
     asyncio.run(scenario())
-    assert guard.faults.labels("request")._value.get() == before + 1
+    assert supervisor.faults.labels("request")._value.get() == before + 1
 
 
 def test_bodies_and_headers_are_bounded(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ import pytest
 from gateway.config import watcher
 from gateway.config.devices import ConfiguredDevice
 from gateway.config.watcher import ConfigWatcher
-from nexus.process import guard
+from nexus.process import supervisor
 
 DEVICES = "devices: [{{name: {0}, protocol: modbus-tcp, host: 127.0.0.1, tags: [{{name: t, address: 'coil:1'}}]}}]"
 
@@ -42,7 +42,7 @@ async def test_what_could_not_be_taken_is_a_problem_and_tried_again(
     monkeypatch.setattr(watch._loader, "load", loaded)
     file.write_text(DEVICES.format("new"))
     async with asyncio.TaskGroup() as group:
-        running = guard.keep(group, "file", lambda: watch.run(on_change), name="reload")
+        running = supervisor.keep(group, "file", lambda: watch.run(on_change), name="reload")
         async with asyncio.timeout(30):
             await taken.wait()
         running.cancel()

@@ -1,7 +1,7 @@
 """Supervises code that handles input from outside: a fault costs that input only; it is counted and logged once.
 
-Tasks beside the main flow are started here, in one of three ways (tests/unit/test_guard.py lists the few that are not,
-and are awaited where they are created):
+Tasks beside the main flow are started here, in one of three ways (tests/unit/test_supervisor.py lists the few
+exceptions, which are awaited where they are created):
 
 - `start`: handles one thing, such as a command or a request; whatever it raises is caught.
 - `keep`: serves until it returns; after a fault it is started again, with a growing pause.
@@ -94,7 +94,7 @@ def failed(kind: Kind, name: str, error: BaseException) -> None:
     if len(_logged) >= _MOST_REMEMBERED:
         _logged.clear()
     _logged[key] = now
-    log.get("guard").error("a fault was contained", kind=kind, name=name, exc_info=error)
+    log.get("supervisor").error("a fault was contained", kind=kind, name=name, exc_info=error)
 
 
 async def _kept(kind: Kind, name: str, body: Callable[[], Awaitable[None]]) -> None:

@@ -7,24 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from nexus.process import backoff, guard
+from nexus.process import backoff, supervisor
 from nexus.process.errors import InvariantError
 from nexus.process.run import run, task_group
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ("nexus", "gateway", "ingestion", "console", "db")
-# These start what the guard itself runs in.
-OWN = {"nexus/process/guard.py", "nexus/process/run.py"}
+# These start what the supervisor itself runs in.
+OWN = {"nexus/process/supervisor.py", "nexus/process/run.py"}
 
 
-def count(kind: guard.Kind) -> float:
-    return float(guard.faults.labels(kind)._value.get())
+def count(kind: supervisor.Kind) -> float:
+    return float(supervisor.faults.labels(kind)._value.get())
 
 
 def test_a_callback_that_fails_is_counted_and_gives_nothing() -> None:
     before = count("message")
-    assert guard.call("message", int, "7") == 7
-    assert guard.call("message", int, "seven") is None
+    assert supervisor.call("message", int, "7") == 7
+    assert supervisor.call("message", int, "seven") is None
     assert count("message") == before + 1
 
 
@@ -33,17 +33,17 @@ def test_a_broken_invariant_passes_through() -> None:
         raise InvariantError("two owners")
 
     with pytest.raises(InvariantError):
-        guard.call("timer", broken)
+        supervisor.call("timer", broken)
 
 
-@pytest.mark.parametrize("way", [guard.start, guard.keep])
+@pytest.mark.parametrize("way", [supervisor.start, supervisor.keep])
 def test_a_broken_invariant_ends_the_block_of_its_task(way: Callable[..., object]) -> None:
     async def broken() -> None:
         raise InvariantError("two owners")
 
     async def scenario() -> None:
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            way(group, "timer", broken() if way is guard.start else broken, name="broken")
+            way(group, "timer", broken() if way is supervisor.start else broken, name="broken")
             await asyncio.Event().wait()
 
     before = count("timer")
@@ -65,8 +65,8 @@ def test_one_failing_task_costs_no_other() -> None:
 
     async def scenario() -> None:
         async with asyncio.TaskGroup() as group:
-            guard.start(group, "command", fails(), name="fails")
-            guard.start(group, "command", works(), name="works")
+            supervisor.start(group, "command", fails(), name="fails")
+            supervisor.start(group, "command", works(), name="works")
 
     before = count("command")
     asyncio.run(scenario())
@@ -85,7 +85,7 @@ def test_what_is_kept_starts_again_until_it_returns(monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         async with asyncio.TaskGroup() as group:
-            guard.keep(group, "timer", body, name="body")
+            supervisor.keep(group, "timer", body, name="body")
 
     before = count("timer")
     asyncio.run(scenario())
@@ -105,8 +105,8 @@ def test_a_cancellation_of_ones_own_passes_and_somebody_elses_does_not() -> None
             await asyncio.sleep(60)
 
         async with asyncio.TaskGroup() as group:
-            stray = guard.start(group, "peer", waits_for_the_dead(), name="stray")
-            ours = guard.start(group, "peer", sleeps(), name="ours")
+            stray = supervisor.start(group, "peer", waits_for_the_dead(), name="stray")
+            ours = supervisor.start(group, "peer", sleeps(), name="ours")
             await asyncio.sleep(0)
             await asyncio.sleep(0)
             ours.cancel()
@@ -125,14 +125,14 @@ def test_the_same_fault_is_logged_once(monkeypatch: pytest.MonkeyPatch) -> None:
         def error(self, _: str, **keys: object) -> None:
             said.append(keys["name"])
 
-    monkeypatch.setattr("nexus.process.guard.log.get", lambda _: Log())
-    monkeypatch.setattr(guard, "_logged", {})
+    monkeypatch.setattr("nexus.process.supervisor.log.get", lambda _: Log())
+    monkeypatch.setattr(supervisor, "_logged", {})
 
     def fails() -> None:
         raise KeyError("x")
 
     for _ in range(100):
-        guard.call("message", fails)
+        supervisor.call("message", fails)
     assert len(said) == 1
 
 
@@ -163,7 +163,7 @@ def test_a_broken_invariant_in_a_task_ends_the_process_whoever_catches_errors_ar
 
     async def service(stop: asyncio.Event) -> None:
         async with task_group() as group:
-            guard.keep(group, "device", broken, name="broken")
+            supervisor.keep(group, "device", broken, name="broken")
             try:
                 await stop.wait()
             finally:
@@ -186,7 +186,7 @@ def raised_by(*errors: BaseException) -> BaseException:
     async def scenario() -> None:
         async with task_group(LostError) as group:
             for error in errors:
-                guard.part(group, fails(error), name="fails")
+                supervisor.part(group, fails(error), name="fails")
 
     try:
         asyncio.run(scenario())
@@ -207,7 +207,7 @@ async def test_a_cancellation_is_kept_when_a_task_fails_in_that_moment(
 
     async def work() -> None:
         async with task_group(LostError) as group:
-            guard.part(group, fails(), name="fails")
+            supervisor.part(group, fails(), name="fails")
             await asyncio.Event().wait()
 
     working = asyncio.create_task(work(), name="work")
@@ -249,7 +249,7 @@ def test_a_callback_that_fails_otherwise_ends_nothing() -> None:
 
 
 @pytest.mark.parametrize("package", SERVICES)
-def test_no_task_is_started_without_the_guard(package: str) -> None:
+def test_no_task_is_started_without_the_supervisor(package: str) -> None:
     """Tasks by hand have no owner: a fault in one is silent, or the end of the process."""
     found = []
     for file in sorted((ROOT / package).rglob("*.py")):
