@@ -9,8 +9,8 @@ import msgspec
 from aiohttp import web
 
 from gateway.config.devices import ConfiguredDevice
-from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
+from nexus.contract.status import Status
 from nexus.process.http import BODY_BYTES, Cached
 
 

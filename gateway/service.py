@@ -33,8 +33,8 @@ from gateway.polling.slots import Slots
 from gateway.settings import Settings
 from nexus import mqtt
 from nexus.contract import topic
-from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
+from nexus.contract.status import Status
 from nexus.mqtt import Broker, Client, Will, stay_connected
 from nexus.process import cleartext, http, log, names, probe, settings, supervisor
 from nexus.process.clock import now_ms

@@ -4,11 +4,11 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nexus.contract import codec, topic
-from nexus.contract.codec import Status
+from nexus.contract import topic
 from nexus.contract.description import RULES, Description, TagDescription, decode_description
 from nexus.contract.gateway_state import GatewayState, decode_gateway_state
 from nexus.contract.presence import Presence, decode_presence
+from nexus.contract.status import Status, decode_status
 
 MOST_DEVICES, MOST_GATEWAYS = 100_000, 1_000
 MOST_BYTES = 128_000_000  # of descriptions, as they came
@@ -102,7 +102,7 @@ class Retained:
             self._seen.add(name)
         root, _, rest = name.partition("/")
         if root == "status":
-            status = codec.decode_status(payload) if payload else None
+            status = decode_status(payload) if payload else None
             self._set_status(rest, status, _NEVER if expiry is None else now + expiry)
         elif root == "device":
             self._set_description(rest, payload)

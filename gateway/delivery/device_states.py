@@ -14,8 +14,8 @@ from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.renewal import Renewal
 from nexus import mqtt
-from nexus.contract import codec, topic
-from nexus.contract.codec import Status
+from nexus.contract import topic
+from nexus.contract.status import Status, encode_status
 from nexus.process import log
 from nexus.process.clock import now_ms
 
@@ -72,7 +72,7 @@ class DeviceStates:
         if status is None or not is_said or connection is None or connection.send_quota <= 0 or self._control.careful:
             return
         with suppress(mqtt.MqttError):
-            payload = codec.encode_status(status)
+            payload = encode_status(status)
             connection.send(name, payload, lambda _: None, retain=True, expiry=HANDOVER_SECONDS)
 
     async def run(self, connection: mqtt.Connection) -> None:
@@ -96,7 +96,7 @@ class DeviceStates:
 
     async def leave(self, connection: mqtt.Connection) -> None:
         """Publishes that nobody polls these devices now, which is true until another gateway says otherwise."""
-        stopped = codec.encode_status(Status("offline", "the gateway was stopped", now_ms()))
+        stopped = encode_status(Status("offline", "the gateway was stopped", now_ms()))
         answers = []
         for path in self._states:
             name = topic.status(path)
@@ -118,7 +118,7 @@ class DeviceStates:
                 if path in self._ended:
                     self.forget(path)  # the broker retains no state of it
                 continue
-            answer = await connection.publish(name, codec.encode_status(status), retain=True, expiry=EXPIRY_SECONDS)
+            answer = await connection.publish(name, encode_status(status), retain=True, expiry=EXPIRY_SECONDS)
             self._control.sent(name)
             answer.add_done_callback(partial(self._answered, path, status))
             if self._control.careful:

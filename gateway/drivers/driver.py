@@ -13,8 +13,8 @@ from typing import Generic
 from pydantic import BaseModel
 from typing_extensions import TypeVar
 
-from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.status import TroubleKind
 from nexus.readings.report import Report
 
 SettingsT = TypeVar("SettingsT", bound=BaseModel, default=BaseModel)

@@ -4,7 +4,7 @@ import errno
 import re
 import socket
 
-from nexus.contract.codec import TroubleKind
+from nexus.contract.status import TroubleKind
 
 _NUMBER = re.compile(r"\[Errno (-?\d+)\]")
 

@@ -21,8 +21,8 @@ from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
 from gateway.polling.tally import Cause, Tally
-from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.status import TroubleKind
 from nexus.contract.totals import Totals
 from nexus.process import supervisor
 from nexus.process.backoff import delay

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from gateway.drivers.driver import Device
-from nexus.contract.codec import State, Status, TroubleKind
 from nexus.contract.reading import Reading
+from nexus.contract.status import State, Status, TroubleKind
 from nexus.process import log
 from nexus.process.clock import now_ms
 

@@ -11,10 +11,11 @@ from ingestion.rules.engine import Engine
 from ingestion.rules.outbox import Outbox
 from ingestion.rules.settings import Settings
 from nexus import mqtt
-from nexus.contract import codec, topic
-from nexus.contract.codec import DecodeError, Status
+from nexus.contract import topic
+from nexus.contract.codec import DecodeError
 from nexus.contract.description import RULES, decode_description
 from nexus.contract.receipt import decode_receipt
+from nexus.contract.status import State, Status, encode_status
 from nexus.process import log, supervisor
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
@@ -183,9 +184,7 @@ class Session:
             await self._say_states(connection)
             await asyncio.sleep(RENEW_SECONDS)
 
-    async def _say_states(
-        self, connection: mqtt.Connection, state: codec.State | None = None, reason: str = ""
-    ) -> None:
+    async def _say_states(self, connection: mqtt.Connection, state: State | None = None, reason: str = "") -> None:
         """As each rule is, or all of them in this `state`; waits for the broker to have them."""
         answers = []
         without = 0
@@ -193,9 +192,9 @@ class Session:
             problems = self._engine.problems(rule.path)
             without += len(problems)
             problems += self._engine.refused(rule.path) + self.standing_still
-            is_now: codec.State = state or ("degraded" if problems else "online")
+            is_now: State = state or ("degraded" if problems else "online")
             status = Status(is_now, reason or "; ".join(problems)[:500], now_ms())
-            name, payload = topic.status(rule.path), codec.encode_status(status)
+            name, payload = topic.status(rule.path), encode_status(status)
             answers.append(await connection.publish(name, payload, retain=True, expiry=EXPIRY_SECONDS))
         metrics.without_result.set(without)
         for answer in answers:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal
 
 import msgspec
 
@@ -14,25 +13,6 @@ _WORDS = {Quality.GOOD: "good", Quality.UNCERTAIN: "uncertain", Quality.BAD: "ba
 _NUMBERS = {word: int(number) for number, word in _WORDS.items()}
 _GOOD = int(Quality.GOOD)
 _LARGEST_INT = 2**64 - 1  # integers that JSON parsers, msgspec's included, keep exactly
-
-State = Literal["online", "degraded", "offline"]
-
-# What kind of trouble a device has, where its driver knows: people are told by it what to do.
-TroubleKind = Literal[
-    "",
-    "refused",  # nothing listens at its address
-    "timeout",
-    "unreachable",
-    "unknown-host",
-    "closed",  # it closes connections at once
-    "certificate",
-    "login",
-    "address",  # it has no such address
-    "block",  # S7: no such bytes, or a block with optimized access
-    "put-get",  # S7: not permitted
-    "tags",  # some cannot be read, for several reasons or an unknown one
-    "removed",  # it has left the files
-]
 
 
 class DecodeError(ValueError):
@@ -89,18 +69,6 @@ class Message(msgspec.Struct, frozen=True, gc=False):
         ]
 
 
-class Status(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Retained state of a device; `ts` in UTC epoch milliseconds.
-
-    `kind` is a TroubleKind, or one of a later version; empty where the reason has none.
-    """
-
-    state: State
-    reason: str
-    ts: int
-    kind: str = ""
-
-
 class _TagOut(msgspec.Struct, gc=False, omit_defaults=True):
     v: Value
     q: str | int
@@ -133,7 +101,6 @@ class _In(msgspec.Struct, gc=False):
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(_In)
-_status_decoder = msgspec.json.Decoder(Status)
 
 
 class _Times(msgspec.Struct, gc=False):
@@ -219,19 +186,6 @@ def times(payload: bytes) -> list[int]:
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise DecodeError(f"not a device message: {error}") from None
     return [message.t.get(tag, message.ts) for tag in message.v]
-
-
-def encode_status(status: Status) -> bytes:
-    """Payload of a status topic."""
-    return _encoder.encode(status)
-
-
-def decode_status(payload: bytes) -> Status:
-    """Reads a status topic's payload. Raises DecodeError."""
-    try:
-        return _status_decoder.decode(payload)
-    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-        raise DecodeError(f"not a state of a device: {error}") from None
 
 
 def _tag_message(topic: str, message: _In, value: Value) -> Message:

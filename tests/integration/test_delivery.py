@@ -23,9 +23,9 @@ from gateway.delivery.receipts import Receipts
 from gateway.delivery.spool import SpoolError
 from gateway.settings import Settings
 from nexus import mqtt
-from nexus.contract.codec import Status
 from nexus.contract.reading import Reading
 from nexus.contract.receipt import OFFER
+from nexus.contract.status import Status
 from nexus.mqtt import Broker, Client, stay_connected
 from nexus.process import supervisor
 from nexus.process.run import task_group

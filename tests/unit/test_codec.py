@@ -11,19 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus.contract import topic as topics
-from nexus.contract.codec import (
-    DecodeError,
-    Fault,
-    Point,
-    Status,
-    decode,
-    encode_device,
-    encode_status,
-    encode_tag,
-    numbered,
-)
+from nexus.contract.codec import DecodeError, Fault, Point, decode, encode_device, encode_tag, numbered
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.sequence import sender
+from nexus.contract.status import Status, encode_status
 
 GATEWAY = "0f" * 16
 TIME = 1703289600000

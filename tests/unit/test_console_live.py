@@ -27,10 +27,11 @@ from console.live.wheel import TICKS, Wheel
 from ingestion.rules.description import describe
 from ingestion.rules.files import load
 from nexus.contract import codec
-from nexus.contract.codec import DecodeError, Message, Status
+from nexus.contract.codec import DecodeError, Message
 from nexus.contract.description import Description, TagDescription, decode_description, encode_description
 from nexus.contract.presence import Presence, encode_presence
 from nexus.contract.reading import Reading
+from nexus.contract.status import Status, encode_status
 
 NOW = 1_767_225_600_000
 TOPIC = "dev/plant/plc/t"
@@ -138,7 +139,7 @@ def test_what_is_too_much_for_one_frame_comes_with_the_next() -> None:
         client.watch(values.watch(name))
         values.take(message(NOW, "x" * 10_000, name), NOW)
     for number in range(MOST_DEVICES + 1):
-        status = codec.encode_status(Status("online", "", NOW))
+        status = encode_status(Status("online", "", NOW))
         retained.take(f"status/plant/{number}", status, None, 0)
         retained.take(f"status/other/{number}", status, None, 0)
     sent, devices = [], []
@@ -357,9 +358,9 @@ def test_a_device_is_what_its_gateway_says_while_that_lives() -> None:
     retained = Retained()
     retained.take("device/plant/plc", encode_description(DESCRIPTION), None, 0)
     retained.take("gateway/g/gateway-1", presence("online"), None, 0)
-    retained.take("status/plant/plc", codec.encode_status(Status("online", "", NOW)), None, 0)
+    retained.take("status/plant/plc", encode_status(Status("online", "", NOW)), None, 0)
     assert known(retained) == ("online", "closed")
-    retained.take("status/plant/plc", codec.encode_status(Status("offline", "no answer", NOW)), None, 1)
+    retained.take("status/plant/plc", encode_status(Status("offline", "no answer", NOW)), None, 1)
     assert known(retained) == ("offline", "open")
     before = retained.last_change
     retained.expire(16.0)
@@ -379,7 +380,7 @@ def test_gateways_of_two_groups_may_have_one_name() -> None:
         described = msgspec.structs.replace(DESCRIPTION, path=path, group=group)
         retained.take(f"device/{path}", encode_description(described), None, 0)
         retained.take(f"gateway/{group}/gateway-1", presence("online"), None, 0)
-        retained.take(f"status/{path}", codec.encode_status(Status("online", "", NOW)), None, 0)
+        retained.take(f"status/{path}", encode_status(Status("online", "", NOW)), None, 0)
     retained.take("gateway/line2/gateway-1", presence("online", 2), None, 15)
     before = dict(retained.changes)
     retained.expire(16.0)
@@ -398,7 +399,7 @@ def test_a_rule_is_what_it_says_itself_and_no_gateway_has_it(tmp_path: Path) -> 
     [rule] = load(tmp_path / "rules.yaml")
     retained = Retained()
     retained.take("device/plant/plc", describe(rule, "rules", NOW), None, 0)
-    retained.take("status/plant/plc", codec.encode_status(Status("online", "", NOW)), None, 0)
+    retained.take("status/plant/plc", encode_status(Status("online", "", NOW)), None, 0)
     found = device_state(retained, "plant/plc", None)
     assert (found.state, found.protocol, found.gateway, found.tags) == ("online", "rules", "nexus rules", 1)
     assert (found.endpoint, found.interval, found.breaker) == (None, None, None)
@@ -415,7 +416,7 @@ def test_what_a_new_connection_does_not_bring_is_gone() -> None:
     retained = Retained()
     for name, payload in (
         ("device/plant/plc", encode_description(DESCRIPTION)),
-        ("status/plant/plc", codec.encode_status(Status("online", "", NOW))),
+        ("status/plant/plc", encode_status(Status("online", "", NOW))),
         ("gateway/g/gateway-1", presence("online")),
         ("gateway/g/gateway-1/devices/0", b"\0"),
         ("gateway/g/gateway-1/totals/plant/state", b"{}"),
@@ -427,7 +428,7 @@ def test_what_a_new_connection_does_not_bring_is_gone() -> None:
         [("g", "gateway-1")],
     )
     retained.begin()
-    retained.take("status/plant/plc", codec.encode_status(Status("online", "", NOW)), 60, 0)
+    retained.take("status/plant/plc", encode_status(Status("online", "", NOW)), 60, 0)
     retained.sweep()
     assert (retained.paths, retained.tags, retained.gateways) == (["plant/plc"], {}, {})
     retained.expire(61)

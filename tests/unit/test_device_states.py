@@ -11,7 +11,7 @@ from gateway.delivery.control_topics import ControlTopics
 from gateway.delivery.device_states import EXPIRY_SECONDS, HANDOVER_SECONDS, DeviceStates
 from gateway.delivery.renewal import Renewal
 from nexus import mqtt
-from nexus.contract.codec import Status
+from nexus.contract.status import Status
 
 
 class Broker:

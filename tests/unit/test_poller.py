@@ -19,8 +19,8 @@ from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
 from nexus.alarms.expression import parse
-from nexus.contract.codec import Status
 from nexus.contract.reading import Quality, Reading, Value
+from nexus.contract.status import Status
 from nexus.readings.definition import DerivedTag
 from nexus.readings.report import Report
 

@@ -5,8 +5,8 @@ from pydantic import BaseModel
 
 from gateway.drivers.driver import Device, Tag
 from gateway.polling.status import DeviceStatus
-from nexus.contract.codec import Status, TroubleKind
 from nexus.contract.reading import Reading
+from nexus.contract.status import Status, TroubleKind
 
 
 class Settings(BaseModel):

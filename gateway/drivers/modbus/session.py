@@ -12,8 +12,8 @@ from gateway.drivers.modbus.address import Address, decoder
 from gateway.drivers.modbus.line import Line, ModbusExceptionError, NoAnswerError, RequestTiming
 from gateway.drivers.modbus.plan import Job, job, jobs
 from gateway.drivers.modbus.settings import Settings
-from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Reading, Value
+from nexus.contract.status import TroubleKind
 from nexus.process.clock import now_ms
 
 # Exceptions that mean "not this address": function, address, value. The others concern the device, not the tag.

@@ -18,8 +18,8 @@ from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.plan import LARGEST_BATCH
 from gateway.drivers.opcua.settings import Settings
 from gateway.drivers.opcua.values import Clock
-from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Reading, Value
+from nexus.contract.status import TroubleKind
 from nexus.process.clock import now_ms
 
 WRONG_COUNT = "the server gave an answer that does not match the request"

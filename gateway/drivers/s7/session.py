@@ -15,8 +15,8 @@ from gateway.drivers.s7 import address as s7_address
 from gateway.drivers.s7.address import Address
 from gateway.drivers.s7.plan import Job, Plan, blocks, planned
 from gateway.drivers.s7.settings import Settings
-from nexus.contract.codec import TroubleKind
 from nexus.contract.reading import Reading, Value
+from nexus.contract.status import TroubleKind
 from nexus.process.clock import now_ms
 
 _WRITE = 0x05
