@@ -26,16 +26,17 @@ _PATIENCE = f"SET LOCAL statement_timeout = {LONGEST_SECONDS * 1000:.0f}"
 HEADER = b"time,topic,value,quality,unit\n"
 
 # A COPY takes no parameters, so that its query has everything in it, quoted by psycopg. Texts that a spreadsheet would
-# take for a formula get an apostrophe, which keeps them texts.
+# take for a formula get an apostrophe, which keeps them texts; their first letters are compared, because a regular
+# expression for each unit took a sixth of the whole time.
 _FOR_PEOPLE = sql.SQL("""
 COPY (
     SELECT (time AT TIME ZONE 'UTC')::text || 'Z',
            {shown},
            CASE WHEN value_str IS NULL THEN value::text
-                WHEN value IS NOT NULL OR value_str !~ {formula} THEN value_str
+                WHEN value IS NOT NULL OR ascii(value_str) <> ALL ({formula}) THEN value_str
                 ELSE '''' || value_str END,
            CASE WHEN quality >= 192 THEN 'good' WHEN quality >= 64 THEN 'uncertain' ELSE 'bad' END,
-           CASE WHEN unit ~ {formula} THEN '''' || unit ELSE unit END
+           CASE WHEN ascii(unit) = ANY ({formula}) THEN '''' || unit ELSE unit END
     FROM metrics
     WHERE topic = {topic} AND time >= {start} AND time < {end}
     ORDER BY time
@@ -173,7 +174,7 @@ def defused(text: str) -> str:
 def _filled(query: sql.SQL, topic: str, wanted: Range) -> sql.Composed:
     return query.format(
         shown=sql.Literal(defused(topic)),
-        formula=sql.Literal(r"^[-=+@\t\r]"),
+        formula=sql.Literal([ord(sign) for sign in _FORMULA]),
         topic=sql.Literal(topic),
         start=sql.Literal(wanted.start),
         end=sql.Literal(wanted.end),
