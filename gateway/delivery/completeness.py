@@ -56,7 +56,7 @@ class Completeness:
         """Publishes for ever."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            settled = self._outbox.settled_below
+            settled = self._outbox.numbers.floor
             self._count_dropped(now_ms())  # before it is settled, of what is settled
             self._settle(settled)
             for path in self._renewal.due(self._tallies, self._clock()):
@@ -88,7 +88,7 @@ class Completeness:
     def _count_dropped(self, now: int) -> None:
         for drop in self._outbox.spool.drops.take():
             path = drop.topic.removeprefix(topic.ROOT)
-            is_own = (not drop.first or drop.first >= self._outbox.start) and path in self._tallies
+            is_own = (not drop.first or drop.first >= self._outbox.numbers.start) and path in self._tallies
             tallies = self._tallies if is_own else self._earlier
             tallies.setdefault(path, (secrets.token_hex(8), Tally()))[1].dropped(drop.hours, now)
 
@@ -98,7 +98,7 @@ class Completeness:
             for tally, number, hour, sent in self._pending[1]:
                 tally.settled(number, hour, sent)
             self._pending = None
-        if self._pending is None and self._outbox.following:
+        if self._pending is None and self._outbox.numbers.following:
             tallies = [tally for _, tally in self._tallies.values()]
             every = [(tally, number, hour, hour.sent) for tally in tallies for number, hour in tally.hours.items()]
-            self._pending = self._outbox.following, [one for one in every if not one[2].is_settled]
+            self._pending = self._outbox.numbers.following, [one for one in every if not one[2].is_settled]

@@ -34,11 +34,10 @@ class Outbox:
     def __init__(self, spool: Spool, limit: int, wanted: Wanted) -> None:
         self.spool = spool
         self.wanted = wanted
-        self._receipts = wanted == "always"
+        self.waits_for_receipts = wanted == "always"
         self.publisher: str | None = None  # the name that our messages are numbered under; none without receipts
         self._batches = MemoryQueue(limit)
-        self._start = self._next = 0  # the first number that is ours, and the next one; none before the spool is open
-        self._queue = RetransmitQueue(0)
+        self.numbers = RetransmitQueue(0, 0)  # none before the spool is open
         self._finished = Ranges()  # numbers that the disk need not keep
         self._broker_only = BrokerOnly()
         self._flushing = asyncio.Lock()
@@ -63,11 +62,10 @@ class Outbox:
         if (owner := self.spool.owner) is None or self.opened.is_set():
             return
         contents = self.spool.contents
-        self._start = self._next = owner.next
-        self._queue = RetransmitQueue(contents.first if contents.messages else owner.next)
-        self._receipts = self._receipts or (self.wanted == "auto" and owner.offered)
+        self.numbers = RetransmitQueue(contents.first if contents.messages else owner.next, owner.next)
+        self.waits_for_receipts = self.waits_for_receipts or (self.wanted == "auto" and owner.offered)
         self.opened.set()
-        self.publisher = owner.id if self._receipts else None
+        self.publisher = owner.id if self.waits_for_receipts else None
         self._batches.number(self._number)
 
     @property
@@ -89,39 +87,37 @@ class Outbox:
         """Ingesters offer receipts, or no longer do. Once offered, receipts are waited for from then on."""
         self.offered = offered
         if offered and self.wanted == "auto":
-            self._receipts, self.publisher = True, self.name
+            self.waits_for_receipts, self.publisher = True, self.name
             self.wake.set()
         self.news.set()
 
     def put(self, batch: Batch) -> None:
         """Takes a new batch: gives it its numbers and, with receipts, queues it for the disk."""
-        if self._start:
+        if self.numbers.start:
             self._number(batch)
-            if self._receipts:
+            if self.waits_for_receipts:
                 self._store(batch)
 
     def _number(self, batch: Batch) -> None:
         if batch.first:
             raise InvariantError("readings would be numbered a second time")
-        batch.first = self._next
-        self._next += batch.count
+        batch.first = self.numbers.give(batch.count)
 
     def set_on(self, clock: int) -> None:
         """Moves the numbers on to the wall clock's, so that a gateway that runs on a copy of the spool uses others."""
-        if 0 < self._next < clock:
-            self._queue.forget(self._next, clock - 1)
-            self._next = clock
+        if self.numbers.start:
+            self.numbers.skip_to(clock)
 
     def ahead(self, clock: int) -> float:
         """How many seconds the numbers, which follow the wall clock, are ahead of it, because it was set back."""
         saw = self.spool.owner.saw if self.spool.owner else 0
-        return max(0, self._next - clock, saw - clock) / 1e6
+        return max(0, self.numbers.following - clock, saw - clock) / 1e6
 
     def mark_sent(self, batch: Batch) -> None:
         """The batch is about to be sent; the replay must leave it alone."""
         if not batch.first:
             return
-        if self._queue.mark_sent(batch.first, batch.last, self._clock()):
+        if self.numbers.mark_sent(batch.first, batch.last, self._clock()):
             metrics.sent_again.inc(batch.count)
         batch.in_flight = True
         if not batch.kept:
@@ -132,7 +128,7 @@ class Outbox:
         batch.in_flight = batch.retain = False
         self._broker_only.returned(batch)
         if batch.first:
-            self._queue.requeue(batch.first, batch.last)
+            self.numbers.requeue(batch.first, batch.last)
         if not batch.kept:
             self._store(batch)
 
@@ -144,7 +140,7 @@ class Outbox:
     def confirm(self, batch: Batch) -> None:
         """The broker has acknowledged the batch; with receipts, the disk keeps it until its receipt."""
         batch.in_flight = False
-        if not self._broker_only.acknowledged(batch) and not (batch.kept and self._receipts):
+        if not self._broker_only.acknowledged(batch) and not (batch.kept and self.waits_for_receipts):
             self.forget(batch)
 
     def forget(self, batch: Batch) -> None:
@@ -152,7 +148,7 @@ class Outbox:
         batch.in_flight = False
         self._broker_only.returned(batch)
         if batch.first:
-            whole = self._queue.forget(batch.first, batch.last)
+            whole = self.numbers.forget(batch.first, batch.last)
             if batch.kept:
                 self._finished.add(*whole)
 
@@ -165,50 +161,25 @@ class Outbox:
 
     def committed(self, first: int, last: int) -> bool:
         """A receipt: the database has these numbers. Only numbers that were sent count; tells if it is plausible."""
-        is_known = 1 <= first <= last < self._next
-        parts = self._queue.have_left(first, last) if is_known else []
+        is_known = 1 <= first <= last < self.numbers.following
+        parts = self.numbers.have_left(first, last) if is_known else []
         for part in parts:
-            self._finished.add(*self._queue.confirm(*part, self._clock()))
+            self._finished.add(*self.numbers.confirm(*part, self._clock()))
         if parts:
             metrics.receipts.inc()
             self.wake.set()
             self.news.set()
             return True
-        return is_known and (first < self._start or self._queue.is_committed(first, last))
+        return is_known and (first < self.numbers.start or self.numbers.is_committed(first, last))
 
     def receipt_within(self, seconds: float) -> bool:
         """Whether a receipt has come in the last `seconds`."""
-        return self._clock() - self._queue.last_receipt < seconds
-
-    async def receipts(self, seconds: float) -> None:
-        """Waits until what was sent lately is in the database; at most `seconds`."""
-        if not (self._receipts and self.offered):
-            return
-        sent = self._queue.recent(self._clock())
-        until = self._clock() + seconds
-        while sent and not self._queue.is_committed(*sent) and self._clock() < until:
-            await self.changed(until - self._clock())
+        return self._clock() - self.numbers.last_receipt < seconds
 
     @property
     def unsettled(self) -> int:
         """Readings that are not known to have arrived."""
-        unnumbered = 0 if self._start else self.waiting
-        return self._queue.missing(self._next) + unnumbered
-
-    @property
-    def start(self) -> int:
-        """The first number that this process gave; 0 while there is none."""
-        return self._start
-
-    @property
-    def following(self) -> int:
-        """The number that the next reading gets; 0 while there are none."""
-        return self._next
-
-    @property
-    def settled_below(self) -> int:
-        """Everything below this number has arrived, or was dropped."""
-        return self._queue.floor
+        return self.numbers.missing if self.numbers.start else self.waiting
 
     async def changed(self, seconds: float) -> None:
         """Waits until something is stored, or has a receipt; at most `seconds`."""
@@ -220,7 +191,7 @@ class Outbox:
     def _store(self, batch: Batch) -> None:
         batch.kept = True
         self._broker_only.returned(batch)
-        if self._start and not batch.first:  # it was sent before the spool was open
+        if self.numbers.start and not batch.first:  # it was sent before the spool was open
             self._number(batch)
         for oldest in self._batches.add(batch):
             self._evict(oldest)
@@ -230,25 +201,20 @@ class Outbox:
         """Memory is full: batches that the broker has are left to it, others are lost."""
         batch.kept = False
         if batch.in_flight or not self._is_due(batch):
-            self._broker_only.evicted(batch, self._queue.floor)
+            self._broker_only.evicted(batch, self.numbers.floor)
             return
         self.spool.drops.add("memory", batch)
         if batch.first:
-            self._queue.forget(batch.first, batch.last)
+            self.numbers.forget(batch.first, batch.last)
 
     def _is_due(self, batch: Batch) -> bool:
         """Whether the batch has to be sent: as far as we know, the broker does not have it."""
-        return not batch.first or self._queue.due(batch.first, batch.last) is not None
+        return not batch.first or self.numbers.due(batch.first, batch.last) is not None
 
     @property
     def unstored(self) -> int:
         """Readings that are only in memory: neither on disk, nor with the broker."""
         return sum(batch.count for batch in self._batches if self._is_due(batch))
-
-    async def sent_from_memory(self) -> None:
-        """Waits until the broker has what the disk refuses."""
-        while self._start and self.failing is not None and self.unstored:
-            await self.changed(0.1)
 
     def lose(self) -> int:
         """At the end: counts the readings that are only in memory, and are lost now; returns how many."""
@@ -264,7 +230,7 @@ class Outbox:
     async def _flush(self) -> None:
         await self.open()
         self.wake.clear()
-        if self._receipts and self.spool.owner and not self.spool.owner.offered and self.offered:
+        if self.waits_for_receipts and self.spool.owner and not self.spool.owner.offered and self.offered:
             await self.spool.remember_offer()
         if self.failing is not None:
             self._batches.drop(self.is_done)
@@ -294,36 +260,37 @@ class Outbox:
         of more than `largest` bytes. Raises SpoolError.
         """
         if self.offered:
-            self._queue.listen(self._clock())
+            self.numbers.listen(self._clock())
         upto = self.spool.contents.last
         if (waiting := self._batches.first) is not None:  # from here on, not on disk yet, but not lost either
             upto = min(upto, waiting - 1)
         due: list[Batch] = []
         number = after
-        while len(due) < limit and (first := self._queue.due(number, upto)) is not None:
+        while len(due) < limit and (first := self.numbers.due(number, upto)) is not None:
             batches = await self.spool.between(first, upto, limit, blocked, largest)
             number = batches[-1].last + 1 if len(batches) == limit else upto + 1
             if not blocked and largest is None:
                 self._pass_over(holes(first, number - 1, batches))
-            due += [batch for batch in batches if self._queue.due(batch.first, batch.last) is not None]
+            due += [batch for batch in batches if self.numbers.due(batch.first, batch.last) is not None]
         return due[:limit]
 
     def _pass_over(self, numbers: list[tuple[int, int]]) -> None:
         """The disk does not have these numbers: gives up those that cannot reach it any more."""
-        lowest = min(self._next, self._batches.first or self._next, self._broker_only.lowest or self._next)
+        following = self.numbers.following
+        lowest = min(following, self._batches.first or following, self._broker_only.lowest or following)
         for first, last in numbers:
-            for gone in self._queue.nowhere(first, min(last, lowest - 1)):
+            for gone in self.numbers.nowhere(first, min(last, lowest - 1)):
                 metrics.dropped.labels("memory").inc(self._broker_only.lost(*gone))
 
     def due_in_memory(self, limit: int, blocked: Collection[str], largest: int) -> list[Batch]:
         """While the disk refuses: the first batches of at most `largest` bytes in memory that are due."""
         if self.failing is None or (waiting := self._batches.first) is None:
             return []
-        if (first := self._queue.due(max(1, waiting), self._next - 1)) is None:
+        if (first := self.numbers.due(max(1, waiting), self.numbers.following - 1)) is None:
             return []
         later = (batch for batch in self._batches if first <= batch.last and batch.topic not in blocked)
         return list(islice((batch for batch in later if self._is_due(batch) and batch.length <= largest), limit))
 
     def is_done(self, batch: Batch) -> bool:
         """Whether it is known to have arrived."""
-        return batch.first > 0 and self._queue.is_committed(batch.first, batch.last)
+        return batch.first > 0 and self.numbers.is_committed(batch.first, batch.last)

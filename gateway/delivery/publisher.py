@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from gateway import metrics
+from gateway.delivery import stopping
 from gateway.delivery.batch import Batch, of_scan
 from gateway.delivery.blocked_topics import BlockedTopics
 from gateway.delivery.control_topics import ControlTopics
@@ -95,8 +96,8 @@ class Publisher:
         try:
             await self._send_queued(connection)
             await self._in_flight.drained()
-            await self._outbox.sent_from_memory()
-            await self._outbox.receipts(RECEIPT_SECONDS)
+            await stopping.sent_from_memory(self._outbox)
+            await stopping.receipts(self._outbox, RECEIPT_SECONDS)
         finally:
             self._connection = None
             self._suspect(connection.lost, self._clock() - began)

@@ -1,4 +1,4 @@
-"""Which numbers were sent, which are committed, and which have to be sent again. Pure."""
+"""Which numbers were given, sent and committed, and which have to be sent again. Pure."""
 
 from bisect import bisect_left
 from dataclasses import dataclass
@@ -25,20 +25,35 @@ class _Span:
 
 
 class RetransmitQueue:
-    """The numbers that were sent and are not committed. `floor` is the first number that may be missing.
+    """The numbers that were given and are not committed. `floor` is the first number that may be missing.
+
+    This process gave those from `start` on; the next reading gets `following`. Both are 0 while there are none.
 
     A number is due if this process never sent it, if it was sent TOLERANCE_SECONDS before a number that is committed,
     or, when no receipts come, if it was sent before the silence began. A receipt for a number that was sent only once
     ends the silence: it shows that the broker still has what was sent since.
     """
 
-    def __init__(self, floor: int) -> None:
+    def __init__(self, floor: int, start: int) -> None:
         self.floor = floor
+        self.start = self.following = start
         self._spans: list[_Span] = []
         self._committed = Ranges()
         self._left = Ranges()  # everything that was ever sent by this process, and may get a receipt
         self._horizon = float("-inf")  # messages sent before this time are due
         self.last_receipt = self._fell_silent = float("-inf")  # when the last receipt came
+
+    def give(self, count: int) -> int:
+        """Gives so many numbers, and returns the first of them."""
+        first = self.following
+        self.following += count
+        return first
+
+    def skip_to(self, number: int) -> None:
+        """Never gives the numbers below this one."""
+        if self.following < number:
+            self.forget(self.following, number - 1)
+            self.following = number
 
     def mark_sent(self, first: int, last: int, now: float) -> bool:
         """These numbers are sent now; tells whether not for the first time."""
@@ -106,10 +121,11 @@ class RetransmitQueue:
         """Whether all of this range is done with."""
         return last < self.floor or self._committed.holds(max(first, self.floor), last)
 
-    def missing(self, following: int) -> int:
-        """How many numbers before `following` are not committed."""
+    @property
+    def missing(self) -> int:
+        """How many of the numbers that were given are not committed."""
         known = sum(last - max(first, self.floor) + 1 for first, last in self._committed if last >= self.floor)
-        return following - self.floor - known
+        return self.following - self.floor - known
 
     def recent(self, now: float) -> tuple[int, int] | None:
         """The numbers that were first sent within TOLERANCE_SECONDS; None if there are none."""

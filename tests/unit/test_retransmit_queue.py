@@ -28,7 +28,7 @@ def test_ranges_are_a_set_of_numbers(added: list[tuple[int, int]]) -> None:
 
 
 def test_what_was_never_sent_is_due_and_what_was_sent_is_not() -> None:
-    queue = RetransmitQueue(1)
+    queue = RetransmitQueue(1, 1)
     assert queue.due(1, 100) == 1
     assert queue.due(5, 100) == 5
     queue.mark_sent(1, 40, 0)
@@ -42,7 +42,7 @@ def test_what_was_never_sent_is_due_and_what_was_sent_is_not() -> None:
 
 
 def test_what_a_later_one_has_overtaken_is_due() -> None:
-    queue = RetransmitQueue(1)
+    queue = RetransmitQueue(1, 1)
     queue.mark_sent(1, 10, 0)
     queue.mark_sent(11, 20, 5)
     queue.mark_sent(21, 30, TOLERANCE_SECONDS + 1)
@@ -55,7 +55,7 @@ def test_what_a_later_one_has_overtaken_is_due() -> None:
 
 
 def test_silence_makes_all_due_until_a_receipt_shows_that_the_broker_still_has_it() -> None:
-    queue = RetransmitQueue(1)
+    queue = RetransmitQueue(1, 1)
     for second in range(100):
         queue.mark_sent(second * 10 + 1, second * 10 + 10, second)
     assert queue.due(1, 1000) is None, "nobody listened"
@@ -74,7 +74,7 @@ def test_silence_makes_all_due_until_a_receipt_shows_that_the_broker_still_has_i
 
 
 def test_a_missing_one_stays_missing_beside_receipts() -> None:
-    queue = RetransmitQueue(1)
+    queue = RetransmitQueue(1, 1)
     for second in range(60):
         queue.mark_sent(second + 1, second + 1, second)
         if second != 20:
@@ -90,7 +90,7 @@ def test_a_missing_one_stays_missing_beside_receipts() -> None:
 )
 def test_every_number_is_committed_or_due_in_the_end(events: list[tuple[str, int, int]]) -> None:
     """Whatever happened, sending what is due, and committing it, commits everything."""
-    queue, now, following = RetransmitQueue(1), 0.0, 1
+    queue, now, following = RetransmitQueue(1, 1), 0.0, 1
     committed: set[int] = set()
     for event, first, length in events:
         last = first + length
