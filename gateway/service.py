@@ -28,6 +28,7 @@ from gateway.files.requests import FileRequests
 from gateway.http import DeviceCache
 from gateway.inbox import Inbox
 from gateway.polling import descriptors
+from gateway.polling.intake import Intake
 from gateway.polling.poller_manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.settings import Settings
@@ -67,13 +68,8 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         task_group() as group,
     ):
         delivery = Delivery(own, disk, control, coordinator.may_state)
-        asked = FileRequests(
-            topic.files(own.group, coordinator.member),
-            devices,
-            own.device_prefix,
-            watch,
-            lambda: coordinator.members == 1,
-        )
+        files_topic = topic.files(own.group, coordinator.member)
+        asked = FileRequests(files_topic, devices, own.device_prefix, watch, lambda: coordinator.members == 1)
         gateway = _Gateway(
             own,
             broker,
@@ -129,15 +125,12 @@ class _Gateway:
         self._totals = SharedTotals(own.group, coordinator.member, kept, control)
         self._pollers = PollerManager(
             group,
-            self._on_scan,
+            self._intake,
             self._on_status,
             coordinator.may_poll,
+            Slots(own.scan_slot),
             on_start=self._announcements.start,
             on_release=self._on_release,
-            slots=Slots(own.scan_slot),
-            tally_of=self._completeness.of,
-            totals_of=self._totals.of,
-            alarms_of=self._alarms.of,
         )
         self._commands = Commands(group, self._pollers.poller, coordinator.speaks_for, record)
         asked = AlarmRequests(self._alarms, group, coordinator.speaks_for, record)
@@ -274,6 +267,11 @@ class _Gateway:
         heard = self._delivery.handle(message.topic, message.payload) or self._totals.handle(message)
         if not (heard or self._coordinator.handle(message) or self._alarms.take_over.handle(message)):
             self._inbox.take(connection, message)
+
+    def _intake(self, one: ConfiguredDevice) -> Intake:
+        path = one.device.path
+        tally, totals = self._completeness.of(path), self._totals.of(path) if one.derived else None
+        return Intake(one, self._on_scan, tally=tally, totals=totals, alarms=self._alarms.of(one))
 
     def _on_scan(self, one: ConfiguredDevice, readings: list[Reading]) -> None:
         self._publisher.scan(one.publish_options, readings)

@@ -26,8 +26,8 @@ class Intake:
         on_scan: OnScan,
         *,
         tally: Tally,
-        alarms: PolledAlarms | None,
-        totals: Totals | None,
+        alarms: PolledAlarms | None = None,
+        totals: Totals | None = None,
     ) -> None:
         self._one, self._on_scan, self._tally, self._alarms = one, on_scan, tally, alarms
         self._derivation = Derivation(one, {} if totals is None else totals) if one.derived else None

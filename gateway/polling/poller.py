@@ -8,41 +8,33 @@ from typing import ParamSpec, TypeVar
 from msgspec import UNSET, UnsetType
 
 from gateway import drivers, metrics
-from gateway.alarms.polled import PolledAlarms
 from gateway.commands.writing import Written, confirmed
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.driver import DeviceError, DeviceSession, NextChanges, Tag
+from gateway.polling import permission
 from gateway.polling.breaker import Breaker, State
 from gateway.polling.descriptors import spared
 from gateway.polling.gap import Gap
-from gateway.polling.intake import Intake, OnScan
+from gateway.polling.intake import Intake
+from gateway.polling.permission import MayPoll, NotOursError
 from gateway.polling.scans import Scans
 from gateway.polling.schedule import FIRST_SECONDS, Schedule
 from gateway.polling.slots import Slots
 from gateway.polling.status import DeviceStatus, OnStatus
-from gateway.polling.tally import Cause, Tally
+from gateway.polling.tally import Cause
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.contract.status import TroubleKind
-from nexus.contract.totals import Totals
 from nexus.process import supervisor
 from nexus.process.backoff import delay
 from nexus.process.clock import now_ms
 from nexus.process.run import task_group
 
 SILENCE_CHECK_SECONDS = 1.0
-NOT_OURS_SECONDS = 0.1
-LEAVE_SECONDS = 2.0  # how long to keep a device that may not be ours any more
 
 _UNCERTAIN = int(Quality.UNCERTAIN)  # an enum look-up per reading would cost more than everything else
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-MayPoll = Callable[[], bool]
-
-
-class _NotOursError(Exception):
-    """Another gateway has the device now."""
 
 
 class Poller:
@@ -51,17 +43,13 @@ class Poller:
     def __init__(
         self,
         configured: ConfiguredDevice,
-        on_scan: OnScan,
+        intake: Intake,
         on_status: OnStatus,
         may_poll: MayPoll,
         slots: Slots,
-        *,
-        tally: Tally,
-        alarms: PolledAlarms | None = None,
-        totals: Totals | None = None,
     ) -> None:
         self.configured = configured
-        self._intake = Intake(configured, on_scan, tally=tally, alarms=alarms, totals=totals)
+        self._intake = intake
         self._listened = False  # the device reported changes, so nothing was due on the schedule
         self._slots = slots
         self._device = configured.device
@@ -97,10 +85,10 @@ class Poller:
                 continue
             self._metrics.breaker = self._breaker.state
             self._worked = False
-            await self._permitted()
+            await permission.wait(self._may_poll)
             try:
                 await self._connected(schedule)
-            except _NotOursError:
+            except NotOursError:
                 pass  # so its state is not ours to publish
             except DeviceError as error:
                 if self._may_poll() and not self._breaker.waits(self._clock(), error.again_in):
@@ -204,7 +192,7 @@ class Poller:
                 if rest := session.rest():
                     await asyncio.sleep(rest)
                 if not self._may_poll():
-                    await self._permitted()
+                    await permission.wait(self._may_poll)
                 await self._scan(scans, self._unread)
             await self._slots.reached(schedule.next_due)
             tick = schedule.take(self._clock())
@@ -219,7 +207,7 @@ class Poller:
         try:
             async with self._turn:
                 readings = await scans.read(tags)
-            await self._still_ours()
+            await permission.check(self._may_poll)
         except DeviceError as error:
             if error.readings:
                 self._take(list(error.readings))
@@ -237,17 +225,17 @@ class Poller:
         async def listen() -> None:
             while True:
                 heard = await next_changes()
-                await self._still_ours()
+                await permission.check(self._may_poll)
                 self._take(self._gap.after(heard))
 
         async def watch() -> None:
             while True:
                 await asyncio.sleep(SILENCE_CHECK_SECONDS)
-                await self._still_ours()
+                await permission.check(self._may_poll)
                 await self._ask_silent(session)
 
         try:
-            async with task_group(DeviceError, _NotOursError) as group:
+            async with task_group(DeviceError, NotOursError) as group:
                 supervisor.part(group, listen(), name=f"listen {self._device.name}")
                 supervisor.part(group, watch(), name=f"watch {self._device.name}")
         except DeviceError as error:
@@ -262,15 +250,6 @@ class Poller:
             # Unchanged, and confirmed now.
             self._take([Reading(one.tag, now, one.value, one.quality) for one in await session.compile(tags)()])
         self._intake.confirm(silent)
-
-    async def _still_ours(self) -> None:
-        """Raises _NotOursError if we may not poll, even after waiting a moment."""
-        if not self._may_poll():
-            try:
-                async with asyncio.timeout(LEAVE_SECONDS):
-                    await self._permitted()
-            except TimeoutError:
-                raise _NotOursError from None
 
     def _lose(self, error: DeviceError) -> None:
         """Marks all tags bad: the last reported values would otherwise pass for current ones."""
@@ -306,8 +285,3 @@ class Poller:
         self._failure = reason, kind
         if is_lost:
             self._status.failed(reason, kind, resting=self._breaker.state is State.OPEN)
-
-    async def _permitted(self) -> None:
-        """Waits while it is uncertain whether the device is still ours: we were suspended, or cut off."""
-        while not self._may_poll():  # noqa: ASYNC110  depends on the clock: there is no event
-            await asyncio.sleep(NOT_OURS_SECONDS)

@@ -4,14 +4,12 @@ import asyncio
 from collections.abc import Callable, Collection, Iterable
 
 from gateway import metrics
-from gateway.alarms.polled import PolledAlarms
 from gateway.config.devices import ConfiguredDevice
-from gateway.polling.intake import OnScan
-from gateway.polling.poller import MayPoll, Poller
+from gateway.polling.intake import Intake
+from gateway.polling.permission import MayPoll
+from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.status import OnStatus
-from gateway.polling.tally import Tally
-from nexus.contract.totals import Totals
 from nexus.process import log, supervisor
 from nexus.process.errors import InvariantError
 
@@ -27,27 +25,21 @@ class PollerManager:
     def __init__(
         self,
         group: asyncio.TaskGroup,
-        on_scan: OnScan,
+        intake_of: Callable[[ConfiguredDevice], Intake],
         on_status: OnStatus,
         may_poll: MayPoll,
+        slots: Slots,
         *,
         on_start: OnChange,
         on_release: OnChange,
-        slots: Slots,
-        tally_of: Callable[[str], Tally],
-        totals_of: Callable[[str], Totals] = lambda _: {},
-        alarms_of: Callable[[ConfiguredDevice], PolledAlarms | None] = lambda _: None,
     ) -> None:
         self._group = group
-        self._on_scan = on_scan
+        self._intake_of = intake_of
         self._on_status = on_status
         self._on_start = on_start
         self._on_release = on_release
         self._may_poll = may_poll
         self._slots = slots
-        self._tally_of = tally_of
-        self._totals_of = totals_of
-        self._alarms_of = alarms_of
         self._clock = asyncio.get_running_loop().time
         self._running: dict[str, tuple[Poller, asyncio.Task[None]]] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -103,18 +95,7 @@ class PollerManager:
                 raise InvariantError(f"{one.device.name} would be polled twice at once")
 
     def _start(self, one: ConfiguredDevice) -> None:
-        tally = self._tally_of(one.device.path)
-        totals = self._totals_of(one.device.path) if one.derived else {}
-        poller = Poller(
-            one,
-            self._on_scan,
-            self._on_status,
-            self._may_poll,
-            self._slots,
-            tally=tally,
-            totals=totals,
-            alarms=self._alarms_of(one),
-        )
+        poller = Poller(one, self._intake_of(one), self._on_status, self._may_poll, self._slots)
         task = supervisor.keep(self._group, "device", poller.run, name=_task(one))
         self._running[one.device.path] = (poller, task)
         self._on_start(one)

@@ -23,6 +23,7 @@ from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, Tag
 from gateway.drivers.modbus import driver as modbus
 from gateway.drivers.modbus.settings import TcpSettings
+from gateway.polling.intake import Intake
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
@@ -71,10 +72,8 @@ async def share_of_readings(
     async with converter(silent, gives_up) as port, asyncio.TaskGroup() as group:
         slots = Slots()
         pollers = [
-            Poller(
-                configured(port, unit, interval, timeout), on_scan, lambda *_: None, lambda: True, slots, tally=Tally()
-            )
-            for unit in _all(units)
+            Poller(one, Intake(one, on_scan, tally=Tally()), lambda *_: None, lambda: True, slots)
+            for one in (configured(port, unit, interval, timeout) for unit in _all(units))
         ]
         tasks = [group.create_task(poller.run()) for poller in pollers]
         await asyncio.sleep(warm_up)

@@ -8,6 +8,7 @@ import structlog
 
 from gateway.config.devices import ConfiguredDevice
 from gateway.drivers.modbus import turns
+from gateway.polling.intake import Intake
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
@@ -55,8 +56,8 @@ async def test_a_slow_unit_is_slowed_down_and_can_be_written_meanwhile(monkeypat
         async with peer(answer) as port, asyncio.timeout(60), asyncio.TaskGroup() as group:
             slots = Slots()
             pollers = [
-                Poller(configured(port, unit, 0.1, 3.0), on_scan, lambda *_: None, lambda: True, slots, tally=Tally())
-                for unit in (1, 2)
+                Poller(one, Intake(one, on_scan, tally=Tally()), lambda *_: None, lambda: True, slots)
+                for one in (configured(port, unit, 0.1, 3.0) for unit in (1, 2))
             ]
             tasks = [group.create_task(poller.run()) for poller in pollers]
             while len(others) < 2:

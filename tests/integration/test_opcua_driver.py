@@ -31,6 +31,7 @@ from gateway.drivers.opcua import subscription as opcua_subscription
 from gateway.drivers.opcua import values as opcua_values
 from gateway.drivers.opcua.address import Address
 from gateway.drivers.opcua.settings import Settings
+from gateway.polling.intake import Intake
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
@@ -517,14 +518,9 @@ def test_a_lost_subscription_leaves_a_gap_that_shows() -> None:
             scans: list[Reading] = []
             states: list[str] = []
             publish_options = PublishOptions("plc", "device", {})
-            poller = Poller(
-                ConfiguredDevice(plc, opcua, BreakerKeys(), publish_options),  # type: ignore[arg-type]
-                lambda _, readings: scans.extend(readings),
-                lambda _, status: states.append(status.state),
-                lambda: True,
-                Slots(),
-                tally=Tally(),
-            )
+            one = ConfiguredDevice(plc, opcua, BreakerKeys(), publish_options)  # type: ignore[arg-type]
+            intake = Intake(one, lambda _, readings: scans.extend(readings), tally=Tally())
+            poller = Poller(one, intake, lambda _, status: states.append(status.state), lambda: True, Slots())
             running = asyncio.create_task(poller.run())
 
             async def until(condition: Callable[[], bool]) -> None:

@@ -14,7 +14,8 @@ from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
-from gateway.polling import poller as poller_module
+from gateway.polling import permission
+from gateway.polling.intake import Intake
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
@@ -43,7 +44,8 @@ async def test_who_may_not_poll_asks_the_device_nothing() -> None:
     device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (tag,))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
-    poller = Poller(configured, lambda *_: None, lambda *_: None, lambda: may, Slots(), tally=Tally())
+    intake = Intake(configured, lambda *_: None, tally=Tally())
+    poller = Poller(configured, intake, lambda *_: None, lambda: may, Slots())
     running = asyncio.create_task(poller.run())
     await asyncio.sleep(0.4)
     assert asked == []
@@ -62,7 +64,7 @@ async def test_who_may_not_poll_asks_the_device_nothing() -> None:
 
 
 async def test_what_was_read_while_the_permission_ended_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(poller_module, "LEAVE_SECONDS", 0.05)
+    monkeypatch.setattr(permission, "LEAVE_SECONDS", 0.05)
     may, reads, said = True, 0, list[str]()
 
     async def read(tags: Sequence[Tag]) -> list[Reading]:
@@ -80,7 +82,8 @@ async def test_what_was_read_while_the_permission_ended_is_not_published(monkeyp
     device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
-    poller = Poller(configured, lambda *_: said.append("scan"), lambda *_: None, lambda: may, Slots(), tally=Tally())
+    intake = Intake(configured, lambda *_: said.append("scan"), tally=Tally())
+    poller = Poller(configured, intake, lambda *_: None, lambda: may, Slots())
     running = asyncio.create_task(poller.run())
     async with asyncio.timeout(10):
         while not reads:
@@ -92,7 +95,7 @@ async def test_what_was_read_while_the_permission_ended_is_not_published(monkeyp
 
 async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another gateway has the device: what it tells us, and that we lost it, is not ours to say."""
-    monkeypatch.setattr(poller_module, "LEAVE_SECONDS", 0.2)
+    monkeypatch.setattr(permission, "LEAVE_SECONDS", 0.2)
     may, is_connected, is_lost = True, False, False
     said: list[str] = []
 
@@ -125,14 +128,8 @@ async def test_who_may_not_listen_any_more_publishes_nothing_and_leaves(monkeypa
     device: Device = Device("d", "d", "fake", 1.0, NO_SETTINGS, (Tag("t", None, interval=0.1),))
     driver: Any = SimpleNamespace(connect=connect)
     configured = ConfiguredDevice(device, driver, BreakerKeys(), PublishOptions("d", "tag", {}))
-    poller = Poller(
-        configured,
-        lambda *_: said.append("scan"),
-        lambda *_: said.append("status"),
-        lambda: may,
-        Slots(),
-        tally=Tally(),
-    )
+    intake = Intake(configured, lambda *_: said.append("scan"), tally=Tally())
+    poller = Poller(configured, intake, lambda *_: said.append("status"), lambda: may, Slots())
     running = asyncio.create_task(poller.run())
     await until(lambda: said.count("scan") > 3)
     may = False

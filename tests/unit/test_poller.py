@@ -15,6 +15,7 @@ from gateway.config.devices import ConfiguredDevice
 from gateway.config.schema import BreakerKeys
 from gateway.delivery.publish_options import PublishOptions
 from gateway.drivers.driver import Device, DeviceError, DeviceSession, Tag
+from gateway.polling.intake import Intake
 from gateway.polling.poller import Poller
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
@@ -74,17 +75,8 @@ class Run:
         device = Device("plc", "plc", "test", self._timeout, NO_SETTINGS, self._tags)
         driver = cast(Any, SimpleNamespace(connect=self._connect))
         configured = ConfiguredDevice(device, driver, self.breaker, PublishOptions("plc", "tag", {}), self.derived)
-        task = asyncio.create_task(
-            Poller(
-                configured,
-                self._on_scan,
-                self._on_status,
-                lambda: True,
-                Slots(),
-                tally=self.tally,
-                alarms=self.alarms,
-            ).run()
-        )
+        intake = Intake(configured, self._on_scan, tally=self.tally, alarms=self.alarms)
+        task = asyncio.create_task(Poller(configured, intake, self._on_status, lambda: True, Slots()).run())
         async with asyncio.timeout(10):
             while not done():
                 assert not task.done()

@@ -8,12 +8,17 @@ import pytest
 from gateway.config import devices as config
 from gateway.config.devices import ConfiguredDevice
 from gateway.polling import poller_manager
+from gateway.polling.intake import Intake
 from gateway.polling.poller_manager import PollerManager
 from gateway.polling.slots import Slots
 from gateway.polling.tally import Tally
 from nexus.process.errors import InvariantError
 
 DEVICE = "devices: [{name: a, protocol: modbus-tcp, host: 127.0.0.1, tags: [{name: t, address: 'coil:1'}]}]"
+
+
+def intake(one: ConfiguredDevice) -> Intake:
+    return Intake(one, lambda *_: None, tally=Tally())
 
 
 class Stubborn:
@@ -46,13 +51,12 @@ async def test_a_stubborn_driver_does_not_hold_up_the_stop(
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         polling = PollerManager(
             group,
-            lambda *_: None,
+            intake,
             lambda *_: None,
             lambda: True,
+            Slots(),
             on_start=lambda _: None,
             on_release=lambda _: None,
-            slots=Slots(),
-            tally_of=lambda _: Tally(),
         )
         await polling.apply(configured)
         await asyncio.sleep(0)
@@ -85,13 +89,12 @@ async def test_a_driver_that_hangs_holds_up_no_other_device_that_was_changed(
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         polling = PollerManager(
             group,
-            lambda *_: None,
+            intake,
             lambda *_: None,
             lambda: True,
+            Slots(),
             on_start=lambda one: told.append(f"{one.device.name} started"),
             on_release=lambda one: told.append(f"{one.device.name} released"),
-            slots=Slots(),
-            tally_of=lambda _: Tally(),
         )
         await polling.apply(configured("1s"))
         await asyncio.sleep(0)
