@@ -24,17 +24,41 @@ FROM generate_series(0, %(devices)s - 1) AS device, generate_series(0, %(tags)s 
 
 
 @pytest.fixture
-def many(production: Production) -> Iterator[None]:
-    """A value of each tag in the database, of devices that no gateway describes; two of each device's are bad."""
+def database(production: Production) -> Iterator[psycopg.Connection]:
+    """Without these tags, before and after."""
     with psycopg.connect(production.owner, autocommit=True) as connection:
-        connection.execute(VALUES, {"devices": DEVICES, "tags": TAGS})
-        connection.execute(
-            f"INSERT INTO topics (topic) SELECT DISTINCT topic FROM metrics WHERE {MINE} ON CONFLICT DO NOTHING"
-        )
-    yield
-    with psycopg.connect(production.owner, autocommit=True) as connection:
+        yield connection
         connection.execute(f"DELETE FROM metrics WHERE {MINE}")
         connection.execute(f"DELETE FROM topics WHERE {MINE}")
+
+
+@pytest.fixture
+def many(database: psycopg.Connection) -> None:
+    """A value of each tag in the database, of devices that no gateway describes; two of each device's are bad."""
+    insert(database, devices=DEVICES)
+
+
+def insert(database: psycopg.Connection, *, devices: int) -> None:
+    """Tags of so many devices."""
+    database.execute(VALUES, {"devices": devices, "tags": TAGS})
+    database.execute(
+        f"INSERT INTO topics (topic) SELECT DISTINCT topic FROM metrics WHERE {MINE} ON CONFLICT DO NOTHING"
+    )
+
+
+def test_tags_that_are_new_come_to_an_open_page_and_move_nothing(database: psycopg.Connection, visit: Visit) -> None:
+    visit.log_in("/tags?q=many")
+    expect(visit.page.get_by_text("No tag matches all words")).to_be_visible()
+    insert(database, devices=2)
+    expect(visit.page.get_by_text("2,000 tags")).to_be_visible()
+    visit.page.get_by_role("table").focus()
+    visit.page.keyboard.press("End")
+    expect(visit.row("many/d01/t0999")).to_contain_text("good")
+    scrolled = visit.page.get_by_role("table").evaluate("(table) => table.scrollTop")
+    insert(database, devices=3)
+    expect(visit.page.get_by_text("3,000 tags")).to_be_visible()
+    expect(visit.row("many/d01/t0999")).to_be_in_viewport()
+    assert visit.page.get_by_role("table").evaluate("(table) => table.scrollTop") == scrolled
 
 
 def test_fifty_thousand_tags_scroll_to_their_end_and_the_bad_ones_are_found(many: None, visit: Visit) -> None:

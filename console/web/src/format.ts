@@ -51,6 +51,10 @@ export function typed(of: Value | undefined, type: string | null | undefined): V
 
 const share = new Intl.NumberFormat(language, { style: "percent", maximumSignificantDigits: 2 });
 
+const tenths = new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+/** For columns of shares of one whole: rounded to tenths, so that their sum shows none that is not there. */
+export const shareOf = (of: number) => tenths.format(of);
 export const percent = (of: number | null | undefined) => (of === null || of === undefined ? "–" : share.format(of));
 export const count = (of: number | null | undefined) => (of === null || of === undefined ? "–" : plain.format(of));
 export const rough = (of: number | null | undefined) => (of === null || of === undefined ? "–" : short.format(of));
@@ -87,12 +91,12 @@ export function moment(at: string | number | null | undefined, milliseconds = fa
 }
 
 const hours = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hour12: false });
-const dayAlone = new Intl.DateTimeFormat(language === "en" ? "sv" : language, { month: "2-digit", day: "2-digit" });
+const dayAlone = new Intl.DateTimeFormat(language, { month: "2-digit", day: "2-digit" });
 
 /** For axes: `20:30`. */
 export const timeOfDay = (ms: number) => hours.format(ms);
 /** For axes: `11-26`, in German `26.11.`. */
-export const dayOfYear = (ms: number) => dayAlone.format(ms);
+export const dayOfYear = (ms: number) => (language === "en" ? local(ms).slice(5, 10) : dayAlone.format(ms));
 
 export const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
 

@@ -54,7 +54,7 @@ export function useAsk<R extends string>(resource: R | null, asked: Asked = {}, 
 }
 
 /** A page that nobody sees asks nothing. */
-function whenSeen(ask: () => Promise<void>): void {
+export function whenSeen(ask: () => Promise<void>): void {
   if (document.hidden) document.addEventListener("visibilitychange", () => whenSeen(ask), { once: true });
   else void ask();
 }

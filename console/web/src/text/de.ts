@@ -370,6 +370,7 @@ export const de: Text = {
     rateSays: (most: number) => `In je 10 Minuten ausgelöste Alarme; die meisten sind ${most}`,
     floodLine: (most: number) => `Gestrichelt: Mehr als ${most} in 10 Minuten sind eine Alarmflut, der niemand folgen kann.`,
     often: "Am häufigsten ausgelöst",
+    burstsAre: "Flattern: wie oft er zum dritten Mal binnen einer Minute ausgelöst wurde.",
     responses: "Zeit bis zur Quittierung",
     head: {
       raised: "Ausgelöst",

@@ -371,6 +371,7 @@ export const en = {
     rateSays: (most: number) => `Alarms raised in each 10 minutes; the most are ${most}`,
     floodLine: (most: number) => `Dashed line: more than ${most} in 10 minutes are a flood, which nobody can follow.`,
     often: "Raised most often",
+    burstsAre: "Bursts: how often it was raised for the third time within a minute. Such an alarm chatters.",
     responses: "Time to acknowledge",
     head: {
       raised: "Raised",

@@ -3,7 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useMemo } from "preact/hooks";
 import { useAsk } from "../../api/ask";
 import type { Statistics } from "../../api/types";
-import { count, duration, percent, rough } from "../../format";
+import { count, duration, percent, rough, shareOf } from "../../format";
 import { to } from "../../router";
 import { text } from "../../text";
 import { Level } from "../../ui/alarm";
@@ -107,6 +107,7 @@ function Often({ of }: { of: Statistics }) {
   return (
     <section aria-labelledby="often">
       <h2 id="often">{text.statistics.often}</h2>
+      {bursts.size > 0 && <p class="dim">{text.statistics.burstsAre}</p>}
       <div class="scroll" tabIndex={0}>
         <table class="rows stack">
           <thead>
@@ -116,7 +117,7 @@ function Often({ of }: { of: Statistics }) {
               <th>{text.alarms.head.text}</th>
               <th class="num">{head.raised}</th>
               <th class="share">{head.share}</th>
-              <th class="num">{head.bursts}</th>
+              <th class="num" title={text.statistics.burstsAre}>{head.bursts}</th>
             </tr>
           </thead>
           <tbody>
@@ -130,7 +131,7 @@ function Often({ of }: { of: Statistics }) {
                 <td class="num" data-label={head.raised}>{count(one.raised)}</td>
                 <td class="share" data-label={head.share}>
                   <span class="bar-of" style={{ width: `${Math.max(1, one.share * 100)}%` }} />
-                  <span>{percent(one.share)}</span>
+                  <span>{shareOf(one.share)}</span>
                 </td>
                 <td class="num" data-label={head.bursts}>{bursts.has(one.topic) ? <span class="state warn">{count(bursts.get(one.topic))}</span> : "–"}</td>
               </tr>
