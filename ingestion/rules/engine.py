@@ -18,14 +18,17 @@ from nexus.contract.alarm import AlarmMessage, Record
 from nexus.contract.reading import Quality, Reading
 from nexus.process import supervisor
 
+MOST_HOPS = 4  # rules of other groups, one after the other: what has come through so many goes in a circle
+
 Key = tuple[str, str]  # tag and name of an alarm
 
 
 class Part(NamedTuple):
-    """What a message has for one rule."""
+    """What a message has for one rule; `hops` are the rules that it has come through."""
 
     path: str
     readings: list[Reading]
+    hops: int = 0
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -105,7 +108,7 @@ class Engine:
     @property
     def ignored(self) -> dict[Ignored, int]:
         """How many inputs were not evaluated, and why."""
-        found: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0}
+        found: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0, "circle": 0}
         for one in self._rules.values():
             for why, count in one.ignored.items():
                 found[why] += count
@@ -120,12 +123,16 @@ class Engine:
         return found
 
     def refused(self, path: str) -> list[str]:
-        """Which inputs of a rule are not evaluated now, because of their times."""
+        """Which inputs of a rule are not evaluated now, because of their times; or were not, because of a circle."""
         one = self._rules[path]
         topics = {each.name: each.topic for each in one.rule.inputs}
         return [
             f"input {name} is ignored, its last value is {why}: set the clock of what publishes {topics[name]}, or ours"
             for name, why in one.refused.items()
+        ] + [
+            f"input {name} came round in a circle: what publishes {topics[name]} takes what follows from it, through "
+            "the rules of another group; take one of these inputs out, then restart"
+            for name in sorted(one.circles)
         ]
 
     def begin(self, now: int) -> None:
@@ -151,19 +158,23 @@ class Engine:
                 time = message.times.get(tag, message.time)
                 quality = message.qualities.get(tag, Quality.GOOD)
                 by_rule.setdefault(one.rule.path, []).append(Reading(alias, time, values[tag], quality))
-        return [Part(path, readings) for path, readings in by_rule.items()]
+        return [Part(path, readings, message.hops) for path, readings in by_rule.items()]
 
     def take(self, part: Part, now: int) -> None:
         """Evaluates it; a fault is contained."""
-        supervisor.call("message", self._take, self._rules[part.path], part.readings, now)
+        one = self._rules[part.path]
+        if part.hops >= MOST_HOPS:
+            one.refuse_circle(reading.tag for reading in part.readings)
+        else:
+            supervisor.call("message", self._take, one, part, now)
 
-    def _take(self, one: Evaluation, readings: list[Reading], now: int) -> None:
+    def _take(self, one: Evaluation, part: Part, now: int) -> None:
         outcome = Outcome()
         try:
-            one.take(readings, now, outcome)
+            one.take(part.readings, now, outcome)
         finally:
             self._clock = one.kept.clock
-            self._note(one, outcome)
+            self._note(one, outcome, part.hops)
 
     def due(self, now: int) -> list[str]:
         """Paths of the rules to `tick`."""
@@ -215,14 +226,15 @@ class Engine:
         update.states |= states
         return update
 
-    def _note(self, one: Evaluation, outcome: Outcome) -> None:
+    def _note(self, one: Evaluation, outcome: Outcome, hops: int = 0) -> None:
         rule, said = one.rule, self._update.said
         if rule.path not in self._changed:
             self._changed.add(rule.path)
             self._size += self._sizes.get(rule.path, 0)
         units = rule.units if outcome.readings else {}
         for reading in outcome.readings:
-            said.append(Said(topic.tag(rule.path, reading.tag), codec.encode_tag(reading, units.get(reading.tag))))
+            payload = codec.encode_tag(reading, units.get(reading.tag), hops=hops + 1)
+            said.append(Said(topic.tag(rule.path, reading.tag), payload))
         for change in outcome.changes:
             self._keep(rule, change)
 

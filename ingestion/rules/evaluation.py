@@ -27,7 +27,7 @@ LONGEST_TEXT = 32_768  # characters of an input; what is longer is bad: each tag
 TOTALS_MS = 10_000  # after so long without an input totals go on by themselves
 _MOST_TIMERS = 10_000  # that end one after the other before anything else is done
 
-Ignored = Literal["older", "late", "ahead"]
+Ignored = Literal["older", "late", "ahead", "circle"]
 Sample = tuple[int, Value, int]  # time, value, quality
 
 
@@ -68,13 +68,15 @@ class Evaluation:
     """Goes on from what was `kept`, and from the alarms' `records`.
 
     `ignored` counts inputs that were not evaluated, and `refused` says of which the last value was not, because of its
-    time. `errors` says which alarms, and `faults` which tags, have no result now, and why.
+    time. `circles` are those that ever came round in one. `errors` says which alarms, and `faults` which tags, have no
+    result now, and why.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, kept: RuleState, records: Mapping[Key, Record]) -> None:
         self.rule, self.kept = rule, kept
-        self.ignored: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0}
+        self.ignored: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0, "circle": 0}
         self.refused: dict[str, str] = {}
+        self.circles: set[str] = set()
         self._lateness = lateness_ms
         names, tags = {one.name for one in rule.inputs}, {tag.name for tag in rule.derived}
         kept.inputs = {name: sample for name, sample in kept.inputs.items() if name in names}
@@ -189,6 +191,12 @@ class Evaluation:
     def ask(self, tag: str, name: str, request: Request, now: int) -> Change:
         """Does what a person asks of an alarm, now or at the present time of the rule's clock. Raises RequestError."""
         return self._alarms.ask(tag, name, request, max(now, self.kept.clock))
+
+    def refuse_circle(self, names: Iterable[str]) -> None:
+        """These inputs have a value that follows from what this rule, or others, made of an earlier one."""
+        found = list(names)
+        self.ignored["circle"] += len(found)
+        self.circles.update(found)
 
     def _is_usable(self, reading: Reading, now: int) -> bool:
         last = self.kept.inputs.get(reading.tag)

@@ -21,9 +21,11 @@ from nexus.config.yaml_source import Reader
 from nexus.contract import topic
 from nexus.process.duration import Seconds
 from nexus.process.errors import ConfigError
+from nexus.readings.definition import DerivedTag
 
 MOST_RULES = 1_000
 MOST_INPUTS = 1_000  # of a rule
+LEAST_SILENCE_SECONDS = 1.0  # what is shorter would be said late: timers follow the wall clock by as much
 _EXAMPLE = "write it like `power: plant/line1/plc001/power`"
 
 Devices = Mapping[str, Collection[str]]  # the tags of each device, by its path
@@ -113,6 +115,7 @@ def _rule(location: SourceLocation, devices: Devices) -> Rule | None:
     known = {str(name): KnownTag() for name in raw["inputs"]} if isinstance(raw.get("inputs"), Mapping) else {}
     tags = _tags(location, raw.get("tags"), known)
     derived = read_derived(list(tags.values()), known)
+    _check_silences(tags, derived)
     alarms = read_alarms(location, tags, known, own_conditions=("when",))
     if keys is None:
         return None
@@ -229,6 +232,14 @@ def _tags(rule: SourceLocation, listed: object, known: dict[str, KnownTag]) -> d
         known[name] = KnownTag()
         found[name] = location
     return {name: location for name, location in found.items() if is_derived(location.block)}
+
+
+def _check_silences(tags: Mapping[str, SourceLocation], derived: Iterable[DerivedTag]) -> None:
+    for tag in derived:
+        silence = tag.report.max_silence if tag.report is not None else None
+        if silence is not None and silence < LEAST_SILENCE_SECONDS:
+            said = f"max_silence of {silence * 1000:g}ms is too short for the tag of a rule"
+            tags[tag.name].fault("max_silence", f"{said}: write {LEAST_SILENCE_SECONDS:g}s, the least, or more")
 
 
 def _refuse_doubles(rules: Sequence[tuple[SourceLocation, Rule]]) -> None:

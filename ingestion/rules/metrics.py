@@ -16,7 +16,7 @@ active = Gauge(
 )
 inputs = Counter("nexus_rules_inputs", "Inputs taken from the broker", registry=registry)
 ignored = Counter("nexus_rules_inputs_ignored", "Inputs not evaluated, by reason", ["reason"], registry=registry)
-for _reason in ("older", "late", "ahead", "unreadable", "overflow"):
+for _reason in ("older", "late", "ahead", "circle", "unreadable", "overflow"):
     ignored.labels(_reason)
 said = Counter("nexus_rules_messages", "Messages published, with repetitions", registry=registry)
 refused = Counter("nexus_rules_messages_refused", "Messages that the broker refused", registry=registry)

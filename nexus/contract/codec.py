@@ -40,7 +40,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     """The content of one payload, at `time` (UTC epoch ms): values by tag, or by "" where the topic is the tag's own.
 
     `qualities` has what is not good, `times` what is not `time`. `publisher` and the first and last of its `numbers`
-    are there if its sender wants receipts; `misnumbered` if it does, with numbers that cannot be.
+    are there if its sender wants receipts; `misnumbered` if it does, with numbers that cannot be. `hops` counts the
+    rules that it has come through.
     """
 
     topic: str
@@ -53,6 +54,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     publisher: str | None = None
     numbers: tuple[int, int] = (0, -1)
     misnumbered: bool = False
+    hops: int = 0
 
     @property
     def points(self) -> list[Point]:
@@ -76,6 +78,7 @@ class _TagOut(msgspec.Struct, gc=False, omit_defaults=True):
     u: str | None = None
     p: str | None = None
     n: int | None = None
+    hops: int = 0
 
 
 class _DeviceOut(msgspec.Struct, gc=False, omit_defaults=True):
@@ -97,6 +100,7 @@ class _In(msgspec.Struct, gc=False):
     p: str | None = None
     n: int = 0
     m: int | None = None
+    hops: int = 0
 
 
 _encoder = msgspec.json.Encoder()
@@ -114,15 +118,20 @@ class _Times(msgspec.Struct, gc=False):
 _times_decoder = msgspec.json.Decoder(_Times)
 
 
-def encode_tag(reading: Reading, unit: str | None = None, publisher: str | None = None, number: int = 0) -> bytes:
-    """One reading as the payload of its tag's topic; numbered if its `publisher` wants a receipt."""
+def encode_tag(
+    reading: Reading, unit: str | None = None, publisher: str | None = None, number: int = 0, hops: int = 0
+) -> bytes:
+    """One reading as the payload of its tag's topic; numbered if its `publisher` wants a receipt.
+
+    `hops` are the rules that it has come through.
+    """
     value, quality = reading.value, reading.quality
     if value.__class__ is not bool and (value.__class__ is not float or value - value != 0.0):
         value, quality = carried(value, quality)
     word = "good" if quality == _GOOD else _WORDS.get(quality, quality)  # type: ignore[call-overload]
     if publisher is None:
-        return _encoder.encode(_TagOut(value, word, reading.time, unit))
-    return _encoder.encode(_TagOut(value, word, reading.time, unit, publisher, number))
+        return _encoder.encode(_TagOut(value, word, reading.time, unit, hops=hops))
+    return _encoder.encode(_TagOut(value, word, reading.time, unit, publisher, number, hops))
 
 
 def encode_device(
@@ -194,7 +203,7 @@ def _tag_message(topic: str, message: _In, value: Value) -> Message:
     qualities = {} if message.q == "good" else {"": quality(message.q)}
     units = {"": message.u} if message.u is not None else {}
     sent = sequence.UNNUMBERED if message.p is None else sequence.numbers(message.p, message.n, message.m, 1)
-    return Message(topic, milliseconds(message.ts), {"": value}, qualities, units, {}, [], *sent)
+    return Message(topic, milliseconds(message.ts), {"": value}, qualities, units, {}, [], *sent, message.hops)
 
 
 def _device_message(topic: str, message: _In, values: dict[str, Value], faults: list[Fault]) -> Message:
@@ -213,7 +222,7 @@ def _device_message(topic: str, message: _In, values: dict[str, Value], faults: 
         faults.append(Fault("", "the tag's name is empty"))
     sent = sequence.UNNUMBERED if message.p is None else sequence.numbers(message.p, message.n, message.m, readings)
     time = milliseconds(message.ts)
-    return Message(topic, time, values, qualities, message.u or {}, message.t or {}, faults, *sent)
+    return Message(topic, time, values, qualities, message.u or {}, message.t or {}, faults, *sent, message.hops)
 
 
 def _decode_leniently(topic: str, payload: bytes, reason: str) -> Message:

@@ -112,6 +112,10 @@ def events(outcome: Outcome) -> list[tuple[str, str, int]]:
         ('rules: [{name: x, inputs: {a: p/t}, tags: [{name: "y\\uFFFF", expression: a}]}]', "on which brokers hang up"),
         ('rules: [{name: "x\\uFFFF", inputs: {a: p/t}, tags: [{name: y, expression: a}]}]', "on which brokers hang up"),
         ('rules: [{name: x, inputs: {a: "p/t\\uFFFF"}, tags: [{name: y, expression: a}]}]', "on which brokers hang up"),
+        (
+            "rules: [{name: x, inputs: {a: p/t}, tags: [{name: y, expression: a, on_change: true, max_silence: 500ms}]}]",
+            "tag y: max_silence of 500ms is too short for the tag of a rule: write 1s, the least, or more",
+        ),
         ("rules: []", "no rule is described here"),
         ("devices: []", "unknown key 'devices'"),
     ],
@@ -193,7 +197,7 @@ def test_what_comes_late_rewrites_nothing(rule: Rule) -> None:
     within = take(one, 40_000, now=100_000, b=3.0)
     assert made(within) == [(100_001, 5.0, 192)], "as if it came now, after what was said"
     assert made(take(one, 160_002, now=100_000, a=9.0)) == [], "of a clock that is ahead"
-    assert one.ignored == {"older": 2, "late": 1, "ahead": 1}
+    assert one.ignored == {"older": 2, "late": 1, "ahead": 1, "circle": 0}
 
 
 def test_a_delay_ends_without_an_input_and_at_its_own_time(rule: Rule) -> None:
@@ -289,6 +293,29 @@ def test_an_alarm_that_has_left_the_files_ends(rule: Rule) -> None:
     assert alarm.decode(removed.topic, removed.payload).event == "removed"
     assert (cleared.payload, cleared.retain) == (b"", True)
     assert update.words == {"alarm/plant/rules/sum/high": None}
+
+
+def test_a_circle_of_two_groups_ends_and_is_told(tmp_path: Path) -> None:
+    text = "rules: [{name: %s, path: p/%s, inputs: {d: p/%s/d, x: p/%s/t}, tags: [{name: t, expression: x + d}]}]"
+    groups = [Engine(rules(tmp_path, text % (own, own, own * 2, other)), LATE, {}, []) for own, other in ("ab", "ba")]
+    for engine in groups:
+        engine.begin(T0)
+        for name in ("aa/d", "bb/d", "a/t", "b/t"):
+            take_message(engine, f"dev/p/{name}", encode_tag(Reading(name[-1], T0, 1.0)), T0)
+        engine.drain()
+    waiting = [("dev/p/aa/d", encode_tag(Reading("d", T0 + 1, 2.0)))]
+    said = 0
+    while waiting and said < 100:
+        name, payload = waiting.pop(0)
+        for engine in groups:
+            if engine.is_input(name):
+                said += 1
+                take_message(engine, name, payload, T0 + said)
+            waiting += [(one.topic, one.payload) for one in engine.drain().said]
+    assert said == 5, "the reading, and four values that follow, of which the last is ignored"
+    [told] = groups[0].refused("p/a")
+    assert told.startswith("input x came round in a circle: what publishes dev/p/b/t takes what follows from it")
+    assert groups[0].ignored["circle"] == 1
 
 
 def test_a_number_that_no_float_holds_loses_no_event_of_others(rule: Rule, tmp_path: Path) -> None:
