@@ -71,14 +71,7 @@ async def serve(stop: asyncio.Event, devices: Path) -> None:
         files_topic = topic.files(own.group, coordinator.member)
         asked = FileRequests(files_topic, devices, own.device_prefix, watch, lambda: coordinator.members == 1)
         gateway = _Gateway(
-            own,
-            broker,
-            coordinator=coordinator,
-            watch=watch,
-            files=asked,
-            delivery=delivery,
-            control=control,
-            group=group,
+            own, broker, group, coordinator=coordinator, watch=watch, files=asked, delivery=delivery, control=control
         )
         gateway.reload(configured)
         async with gateway.pages(process):
@@ -105,13 +98,13 @@ class _Gateway:
         self,
         own: Settings,
         broker: Broker,
+        group: asyncio.TaskGroup,
         *,
         coordinator: GroupCoordinator,
         watch: ConfigWatcher,
         files: FileRequests,
         delivery: Delivery,
         control: ControlTopics,
-        group: asyncio.TaskGroup,
     ) -> None:
         self._own, self._broker, self._group = own, broker, group
         self._coordinator, self._watch = coordinator, watch

@@ -5,12 +5,14 @@ import secrets
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal
 
 from msgspec.structs import replace
 
 from gateway.cluster.catalogue import Catalogue, DevicesByKey
 from gateway.cluster.device_list import DeviceList
+from gateway.cluster.instance import Instance
 from gateway.cluster.instance_file import InstanceFile
 from gateway.cluster.lease_witness import LeaseWitness
 from gateway.cluster.leases import Leases
@@ -34,43 +36,39 @@ HEARTBEATS_A_LEASE = 4
 LONGEST_HEARTBEAT = 2.0  # seconds; the others' leases may be shorter than ours
 
 
+@dataclass(frozen=True)
+class Member:
+    """A gateway in its group; `lease` in seconds, `alone` and `away` as for `Membership`."""
+
+    group: str
+    name: str
+    lease: float
+    alone: bool
+    away: Literal["poll", "yield"]
+
+
 class GroupCoordinator:
-    """One gateway's part in its group."""
+    """One gateway's part in its group; `leases` in a cluster."""
 
     def __init__(
-        self,
-        group: str,
-        member: str,
-        lease: float,
-        control: ControlTopics,
-        *,
-        alone: bool,
-        away: Literal["poll", "yield"],
-        leases: Leases | None = None,
-        instance_file: InstanceFile | None = None,
+        self, me: Member, control: ControlTopics, instance_file: InstanceFile, leases: Leases | None = None
     ) -> None:
-        self._group, self._member, self._lease, self._control = group, member, lease, control
+        self._group, self._member, self._lease, self._control = me.group, me.name, me.lease, control
         control.urgent = self.topic
+        instance = Instance(lambda: secrets.token_hex(8), instance_file.recall(me.name))
         self._membership = Membership(
-            member,
-            lease,
-            boottime(),
-            new_id=lambda: secrets.token_hex(8),
-            alone=alone,
-            leases=leases is not None,
-            away=away,
-            before=None if instance_file is None else instance_file.recall(member),
+            me.name, me.lease, boottime(), instance, alone=me.alone, leases=leases is not None, away=me.away
         )
         self._devices, self._catalogue = DevicesByKey(), Catalogue()
         self._content = self._membership.content()
         self._instance_file = instance_file
-        self._client = self._membership.id[:8]
+        self._client = self._membership.instance.id[:8]
         self._sent: deque[tuple[int, float]] = deque(maxlen=50)
         self._announced: tuple[Presence, float] | None = None
         self._problems = Problems()
-        self._leases = None if leases is None else LeaseWitness(leases, member, self._membership, self, self._problems)
-        self._list = DeviceList(group, member, control, self._problems)
-        self._report = Report(member, self._membership, self._problems)
+        self._leases = None if leases is None else LeaseWitness(leases, me.name, self._membership, self, self._problems)
+        self._list = DeviceList(me.group, me.name, control, self._problems)
+        self._report = Report(me.name, self._membership, self._problems)
         self._changed = asyncio.Event()
         self._connection: mqtt.Connection | None = None
         self._log = log.get("cluster")
@@ -186,7 +184,7 @@ class GroupCoordinator:
 
     def _take(self, member: str, presence: Presence, *, retained: bool) -> None:
         now = boottime()
-        if member == self._member and presence.id == self._membership.id:
+        if member == self._member and presence.id == self._membership.instance.id:
             if presence.state == "lost":
                 self._announced = None  # the will of an older connection of ours, which ended only now
             for number, sent in self._sent:
@@ -217,8 +215,7 @@ class GroupCoordinator:
                 self._content = content
                 if self._leases is not None:
                     self._leases.has_news()
-            if self._instance_file is not None:
-                self._instance_file.keep(self._member, self._membership.id)
+            self._instance_file.keep(self._member, self._membership.instance.id)
             self._report.show(by_key, now)
             self._changed.clear()
             with suppress(TimeoutError):
@@ -251,7 +248,7 @@ class GroupCoordinator:
 
     async def _say(self, connection: mqtt.Connection, now: float) -> None:
         content = self._content
-        presence = replace(content, seq=self._membership.next_number())
+        presence = replace(content, seq=self._membership.instance.next_number())
         self._sent.append((presence.seq, now))
         with suppress(mqtt.MqttError, TimeoutError):
             async with asyncio.timeout(TICK_SECONDS):

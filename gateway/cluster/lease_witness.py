@@ -77,7 +77,7 @@ class LeaseWitness:
         due = now - self._renewed >= lease * RENEWALS
         if self._membership.may_speak(now) and (due or self._news.is_set()):
             self._news.clear()
-            presence = replace(self._owner.content, seq=self._membership.next_number())
+            presence = replace(self._owner.content, seq=self._membership.instance.next_number())
             await self._leases.renew(self._member, presence, WORTH * lease)
             self._membership.confirmed("leases", now)
             is_first, self._renewed = self._renewed == float("-inf"), now

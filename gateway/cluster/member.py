@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from gateway.cluster import leases
-from gateway.cluster.coordinator import GroupCoordinator
+from gateway.cluster.coordinator import GroupCoordinator, Member
 from gateway.cluster.instance_file import InstanceFile
 from gateway.delivery.control_topics import ControlTopics
 from gateway.settings import Settings
@@ -22,13 +22,6 @@ async def joined(
         witness = None
         if own.leases == "kubernetes" or (own.leases == "auto" and leases.is_there(own.service_account)):
             witness = await stack.enter_async_context(leases.connected(own.service_account, own.group))
-        yield GroupCoordinator(
-            own.group,
-            member,
-            own.lease,
-            control,
-            alone=not own.is_one_of_several,
-            away=own.broker_away or ("poll" if witness is None else "yield"),
-            leases=witness,
-            instance_file=InstanceFile(own.spool_dir / f"member-{number}"),
-        )
+        away = own.broker_away or ("poll" if witness is None else "yield")
+        me = Member(own.group, member, own.lease, alone=not own.is_one_of_several, away=away)
+        yield GroupCoordinator(me, control, InstanceFile(own.spool_dir / f"member-{number}"), witness)

@@ -6,11 +6,11 @@ renewals. Others take over only when, for longer than its lease, each witness ha
 none of that member's.
 """
 
-from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from gateway.cluster.assignment import ALL_KEPT, Assignment, Rival, assign, rank
+from gateway.cluster.instance import Instance
 from gateway.cluster.lists import Lists
 from gateway.cluster.peers import Name, Peer, Peers
 from gateway.cluster.twin import Twin
@@ -18,15 +18,14 @@ from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES, Witnesses
 from nexus.contract.presence import MOST_KEPT, Key, Mark, Presence
 
 SETTLE_SECONDS = 0.5  # for retained messages to arrive after subscribing
-MOST_IDS = 1000  # of our own that we recognise: an old message may come back late
 STALL_SECONDS = 1.0  # after this long without a decision we may have been suspended, and peers may have taken over
 
 
 class Membership:
     """One gateway's view of its group.
 
-    `new_id` generates random ids; `before` is the id of our previous process, which is known to be gone. `alone`: start
-    without hearing from anybody. `away`: keep polling, or yield, when nothing can be renewed and others are known.
+    `alone`: start without hearing from anybody. `away`: keep polling, or yield, when nothing can be renewed and others
+    are known.
     """
 
     def __init__(
@@ -34,17 +33,14 @@ class Membership:
         me: str,
         lease: float,
         now: float,
+        instance: Instance,
         *,
-        new_id: Callable[[], str],
         alone: bool = False,
         leases: bool = False,
         away: Literal["poll", "yield"] = "poll",
-        before: str | None = None,
     ) -> None:
         self._me, self._lease, self._born = me, lease, now
-        self._new_id, self._alone, self._away = new_id, alone, away
-        self._id = new_id()
-        self._ids = deque([before or self._id, self._id], MOST_IDS)
+        self.instance, self._alone, self._away = instance, alone, away
         self._witnesses = Witnesses(lease, leases=leases)
         self._group = Peers()
         self._peers = self._group.living
@@ -61,29 +57,19 @@ class Membership:
         self._assignment = Assignment(frozenset(), frozenset())
         self._basis: object = None
         self._decided = now
-        self._seq = 0
 
     # What we announce.
 
     @property
-    def id(self) -> str:
-        return self._id
-
-    @property
     def lease(self) -> float:
         return self._lease
-
-    def next_number(self) -> int:
-        """The sequence number of our next presence."""
-        self._seq += 1
-        return self._seq
 
     def content(self) -> Presence:
         """What to announce once polling of everything that `decide` did not name has stopped."""
         kept = frozenset(one for one in self._assignment.contested if one in self._holding)
         return Presence(
             "online",
-            self._id,
+            self.instance.id,
             self._lease,
             0,
             self.lists.digest,
@@ -94,12 +80,12 @@ class Membership:
 
     def farewell(self) -> Presence:
         """Announces that we poll nothing any more."""
-        return Presence("left", self._id, self._lease, self.next_number())
+        return Presence("left", self.instance.id, self._lease, self.instance.next_number())
 
     @property
     def will(self) -> Presence:
         """The last will: published by the broker when our connection is lost."""
-        return Presence("lost", self._id, self._lease)
+        return Presence("lost", self.instance.id, self._lease)
 
     # What we hear.
 
@@ -133,7 +119,7 @@ class Membership:
     def note(self, witness: Name, member: str, presence: Presence, now: float, *, retained: bool) -> bool:
         """Takes a member's presence; False when there are too many. `retained` if it is an old one."""
         if member == self._me:
-            if presence.id not in self._ids:
+            if not self.instance.is_ours(presence.id):
                 self._twin.note(witness, presence, now, retained=retained)
             return True
         return self._group.note(witness, member, presence, now, retained=retained)
@@ -152,7 +138,7 @@ class Membership:
     @property
     def has_twin(self) -> bool:
         """Another gateway with our name is alive, and we are not to poll."""
-        return self._twin.goes_first(self._id if self._spoke else None)
+        return self._twin.goes_first(self.instance.id if self._spoke else None)
 
     def speaks_for(self, device: Key) -> bool:
         """Whether we rank first for a device among the members connected to the broker."""
@@ -247,8 +233,7 @@ class Membership:
 
     def _let_go(self) -> None:
         """Polls nothing until the peers have made room again."""
-        self._id = self._new_id()
-        self._ids.append(self._id)
+        self.instance.renew()
         self._holding, self._basis = frozenset(), None
 
     def _goes_on_alone(self, now: float) -> bool:
@@ -260,7 +245,7 @@ class Membership:
             return
         broker, leases = self._witnesses.broker, self._witnesses.leases
         heard = broker.since is not None and self._subscribed is not None and now >= self._subscribed + SETTLE_SECONDS
-        welcome = any(peer.live and peer.knows(self._id) for peer in self._peers.values())
+        welcome = any(peer.live and peer.knows(self.instance.id) for peer in self._peers.values())
         wait = self._lease + MARGIN_SECONDS
         if leases is None:
             waited = broker.since is not None and now >= broker.since + wait
@@ -272,13 +257,13 @@ class Membership:
 
     def _assign(self, now: float) -> None:
         # Members that peers know and we do not may be polling: what is not ours already has to wait.
-        known = set(self._ids) | {peer.presence.id for peer in self._peers.values()}
+        known = self.instance.ids | {peer.presence.id for peer in self._peers.values()}
         counting = {name: peer for name, peer in self._peers.items() if not self._witnesses.is_stranger(peer, now, 2)}
         named = {one for peer in counting.values() for one in peer.named}
         rivals = [self._rival(name, peer, now) for name, peer in sorted(counting.items())]
         may_take = self._settled and named <= known
         sets = [(peer.presence.token, self.lists.is_told(peer.presence.devices)) for peer in self._peers.values()]
-        basis = (self.lists.digest, self._id, may_take, [one.described for one in rivals], sets)
+        basis = (self.lists.digest, self.instance.id, may_take, [one.described for one in rivals], sets)
         if basis == self._basis:
             return
         self._basis = basis
@@ -294,8 +279,8 @@ class Membership:
         said = peer.presence
         known = self.lists.known(said.devices)
         fresh = max(peer.last_heard.values()) >= self._fresh_from
-        room = fresh and f"{self._id}:{self.lists.digest}" in said.view
+        room = fresh and f"{self.instance.id}:{self.lists.digest}" in said.view
         doubted = (said.polls and now < self._doubtful_until) or not self._witnesses.vouch_for_us(peer, now)
-        taken = peer.live and not peer.knows(self._id) and doubted
+        taken = peer.live and not peer.knows(self.instance.id) and doubted
         is_live = peer.live and self._witnesses.unvouched(peer, now) is None
         return Rival(name, known, is_live, not self._witnesses.is_stranger(peer, now, 1), room, taken, said.keeps)

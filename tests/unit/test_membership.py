@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.cluster.instance import Instance
 from gateway.cluster.membership import SETTLE_SECONDS, Membership
 from gateway.cluster.peers import MOST_OF_A_USER, Name
 from gateway.cluster.witness import MARGIN_SECONDS, UNREADABLE_LEASES
@@ -123,7 +124,8 @@ class Member:
         self.world, self.name, self.drift, self.stopped = world, name, drift, stopped
         self.away = str(keys.setdefault("away", "yield"))
         ids: Callable[[], str] = lambda: f"{next(world.numbers):04d}{name}"  # noqa: E731
-        self.membership = Membership(name, LEASE, self.now, new_id=ids, leases=world.leases, **keys)
+        instance = Instance(ids, keys.pop("before", None))
+        self.membership = Membership(name, LEASE, self.now, instance, leases=world.leases, **keys)
         self.devices = devices
         self.membership.has(devices)
         self.link: dict[Name, bool] = {"broker": True, "leases": True}
@@ -205,7 +207,7 @@ class Member:
         self.world.answer(take)
 
     def speak(self, content: Presence) -> None:
-        word = msgspec.structs.replace(content, seq=self.membership.next_number())
+        word = msgspec.structs.replace(content, seq=self.membership.instance.next_number())
         self.said, self.heartbeat, self.control = content, self.now, {word.seq: self.now}
         for witness in self.reaches:
             if witness == "broker" and not self.subscribed:
@@ -369,7 +371,7 @@ def test_what_no_gateway_says_is_refused(text: bytes) -> None:
 
 
 def test_a_presence_is_as_small_for_many_devices() -> None:
-    few, many = (Membership("a", LEASE, 0, new_id=lambda: "x") for _ in range(2))
+    few, many = (Membership("a", LEASE, 0, Instance(lambda: "x")) for _ in range(2))
     few.has({1: 1})
     many.has(dict.fromkeys(range(100_000), 1))
     assert len(encode_presence(many.content())) == len(encode_presence(few.content())) < 200
@@ -434,7 +436,7 @@ def test_of_two_with_one_name_that_start_together_one_polls() -> None:
 
 def test_a_process_that_starts_again_knows_its_own_past() -> None:
     world = group("a", alone=True)
-    before = world.members["a"].membership.id
+    before = world.members["a"].membership.instance.id
     world.members["a"].die()
     one = world.member("a", alone=True, before=before)
     world.run(1.5)
@@ -493,7 +495,7 @@ def test_one_that_was_stopped_looks_before_it_polls(away: str) -> None:
 
 def intrude(world: World, turn: int) -> None:
     """A broker's user renews twenty presences, and makes room for everybody."""
-    tokens = frozenset(f"{one.membership.id}:{digest(one.devices)}" for one in world.members.values())
+    tokens = frozenset(f"{one.membership.instance.id}:{digest(one.devices)}" for one in world.members.values())
     for name in range(MOST_OF_A_USER):
         forged = Presence("online", f"evil{name}", LEASE, turn, digest(DEVICES), True, tokens)
         world.say("broker", f"press/x{name}", encode_presence(forged))
@@ -608,7 +610,7 @@ def test_a_user_gets_one_share_however_many_names_it_takes() -> None:
     world = group("a", alone=True)
     one = world.members["a"]
     for turn in range(80):
-        token = f"{one.membership.id}:{digest(DEVICES)}"
+        token = f"{one.membership.instance.id}:{digest(DEVICES)}"
         for name in range(40):
             forged = Presence("online", f"evil{name}", LEASE, turn, digest(DEVICES), True, frozenset({token}))
             world.say("broker", f"press/x{name}", encode_presence(forged))
@@ -635,15 +637,17 @@ def test_where_nothing_changes_nothing_is_worked_out_again() -> None:
 
 def test_what_a_gateway_remembers_of_itself_is_bounded() -> None:
     ids = itertools.count()
-    one = Membership("a", LEASE, 0.0, new_id=lambda: f"{next(ids)}", before="old")
+    one = Instance(lambda: f"{next(ids)}", before="old")
+    assert one.is_ours("old")
     for _ in range(10_000):
-        one._let_go()
-    assert len(one._ids) <= 1000
-    assert one.id in one._ids
+        one.renew()
+    assert len(one.ids) <= 1000
+    assert one.is_ours(one.id)
+    assert not one.is_ours("old")
 
 
 def test_a_member_whose_device_list_has_not_come_is_named() -> None:
-    one = Membership("a", LEASE, 0.0, new_id=lambda: "1")
+    one = Membership("a", LEASE, 0.0, Instance(lambda: "1"))
     one.has({1: 7})
     for name, devices in (("b", {1: 7}), ("c", {2: 7})):
         one.note("broker", name, Presence("online", name, LEASE, 1, digest(devices)), 0.0, retained=False)
