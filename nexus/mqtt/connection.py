@@ -28,12 +28,12 @@ from nexus.mqtt import topics
 from nexus.mqtt.errors import MqttError, PacketError, SubscriptionError, fail
 from nexus.mqtt.reader import Acks, Unreadable
 from nexus.mqtt.reasons import PACKET_TOO_LARGE, REFUSED, title
-from nexus.mqtt.session import Answer, Done, Receiving, Sending, kind_of, title_of
+from nexus.mqtt.requests import Requests
+from nexus.mqtt.session import Done, Receiving, Sending, kind_of
 from nexus.mqtt.stream import PacketStream
 from nexus.mqtt.writer import Options, Writer, pubacks
 from nexus.process import supervisor
 
-ANSWER_SECONDS = 30.0  # for a SUBACK or UNSUBACK: a broker that sends none also holds back what follows
 GOODBYE_SECONDS = 1.0  # for the broker to take our DISCONNECT
 _CODES = DisconnectReasonCode
 
@@ -52,13 +52,13 @@ class Connection:
         self._waiting = 0
         self.stream = PacketStream(self._received, self._ended, self._freed.set)
         self._sending = Sending()
+        self._requests = Requests(self.stream, self._sending)
         self._receiving = Receiving()
         self._writer = Writer()
         self._open = False
         self._connack: asyncio.Future[ConnAckPacket] = self._loop.create_future()
         self._end: asyncio.Future[str] = self._loop.create_future()
         self._acks: set[asyncio.Future[int]] = set()
-        self._answers: set[asyncio.Future[Answer]] = set()
         self.session_present = False
         self._ends_session = False
         self.maximum_packet_size = 268_435_460  # the protocol's limit, until the broker names its own
@@ -142,7 +142,7 @@ class Connection:
         wanted = TopicFilter(
             topic_filter, max_qos=qos, retain_as_published=only_new or as_published, retain_handling=handling
         )
-        answer = await self._ask(SubAckPacket, 1, lambda packet_id: SubscribePacket(packet_id, [wanted]))
+        answer = await self._requests.ask(SubAckPacket, 1, lambda packet_id: SubscribePacket(packet_id, [wanted]))
         [code] = answer.reason_codes
         if int(code) >= REFUSED:
             raise SubscriptionError(_refusal(topic_filter, title(code)))
@@ -153,7 +153,7 @@ class Connection:
         qos = QoS.AT_MOST_ONCE if at_most_once else QoS.AT_LEAST_ONCE
         for some in topics.packed(topic_filters, self.maximum_packet_size):
             wanted = [TopicFilter(one, max_qos=qos) for one in some]
-            answer = await self._ask(SubAckPacket, len(some), partial(SubscribePacket, topic_filters=wanted))
+            answer = await self._requests.ask(SubAckPacket, len(some), partial(SubscribePacket, topic_filters=wanted))
             codes = zip(some, answer.reason_codes, strict=True)
             refused += [_refusal(one, title(code)) for one, code in codes if int(code) >= REFUSED]
         return refused
@@ -164,7 +164,7 @@ class Connection:
             if not topics.is_filter(one):
                 raise ValueError(f"{one!r} is not a topic filter")
         for some in topics.packed(topic_filters, self.maximum_packet_size):
-            await self._ask(UnsubAckPacket, len(some), partial(UnsubscribePacket, patterns=some))
+            await self._requests.ask(UnsubAckPacket, len(some), partial(UnsubscribePacket, patterns=some))
 
     def pause(self) -> None:
         """Stops reading until `resume`: network and broker hold the rest. The connection is kept alive meanwhile."""
@@ -275,35 +275,12 @@ class Connection:
         if packet_id is not None:
             self.stream.write(PubAckPacket(packet_id, reason_code=PubAckReasonCode.TOPIC_NAME_INVALID).write())
 
-    async def _ask(
-        self, kind: type[Answer], filters: int, request: Callable[[int], SubscribePacket | UnsubscribePacket]
-    ) -> Answer:
-        """Sends a request about so many filters, and waits for its answer, or ends the connection. Raises MqttError."""
-        if self.stream.ended is not None:
-            raise MqttError(self.stream.ended)
-        answer: asyncio.Future[Answer] = self._loop.create_future()
-
-        def answered(found: Answer) -> None:
-            if not answer.done():
-                answer.set_result(found)
-
-        self.stream.write(request(self._sending.ask(kind, filters, answered)).write())
-        self._answers.add(answer)
-        answer.add_done_callback(self._answers.discard)
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await answer
-        except TimeoutError:
-            why = f"no {title_of(kind)} for {ANSWER_SECONDS:g} s"
-            self.stream.drop(why)
-            raise MqttError(why) from None
-
     def _ended(self, why: str) -> None:
         self._freed.set()  # wakes whoever waits to publish
         self._end.set_result(why)
         fail([self._connack], why)
         fail(self._acks, why)
-        fail(self._answers, why)
+        self._requests.fail(why)
 
 
 def _refusal(topic_filter: str, why: str) -> str:

@@ -628,7 +628,7 @@ def test_a_broken_invariant_in_a_handler_ends_the_process_in_order() -> None:
 
 
 async def test_a_broker_that_answers_no_subscription_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nexus.mqtt.connection.ANSWER_SECONDS", 0.2)
+    monkeypatch.setattr("nexus.mqtt.requests.ANSWER_SECONDS", 0.2)
 
     async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"\x20\x03\x00\x00\x00")
