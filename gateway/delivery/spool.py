@@ -1,7 +1,6 @@
 """Messages not yet known to have arrived, on disk, ordered by number, bounded in bytes and age."""
 
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -54,7 +53,6 @@ class Spool:
         self._database: sqlite3.Connection | None = None
         self._owner: Owner | None = None
         self._since = time.monotonic()
-        self._page = 4096
         self._reserved = 0
         self._log = log.get("spool")
         self.contents = Contents()
@@ -118,7 +116,7 @@ class Spool:
 
     async def room(self) -> int:
         """Bytes left for messages, within the bound and on the disk. Raises SpoolError."""
-        return await self._do(lambda _: self._left())
+        return await self._do(self._left)
 
     async def remember_offer(self) -> None:
         """Notes for the next start that receipts were offered. Raises SpoolError."""
@@ -172,13 +170,7 @@ class Spool:
         self.unsaved = salvage.unsaved(self._file)
         self._since = time.monotonic()
         self._reserved = self._owner.next + RESERVED
-        self._page = int(self._one("PRAGMA page_size"))
-        self._one(f"PRAGMA wal_autocheckpoint = {max(1, self._chunk // self._page)}")
-        self._one(f"PRAGMA journal_size_limit = {self._chunk}")
-
-    def _one(self, asked: str) -> Any:
-        assert self._database is not None
-        return self._database.execute(asked).fetchone()[0]
+        spool_file.limit_log(self._database, self._chunk)
 
     def _write(self, database: sqlite3.Connection, batches: Sequence[Batch], finished: list[tuple[int, int]]) -> None:
         if finished:
@@ -187,7 +179,7 @@ class Spool:
                 self._book(database, -len(gone), -sum(row[0] for row in gone), -sum(row[1] for row in gone))
         for chunk in chunks(batches, self._chunk):
             size = sum(batch.size for batch in chunk)
-            while self.contents.messages and self._used() + size + size // 4 > self._room:
+            while self.contents.messages and spool_file.used_bytes(database) + size + size // 4 > self._room:
                 self._evict(database, size + size // 2)
             self._insert(database, chunk, size)
 
@@ -230,14 +222,8 @@ class Spool:
         database.commit()
         self.contents = new
 
-    def _used(self) -> int:
-        """Bytes of the file in use; free pages are used again."""
-        return int(self._one("PRAGMA page_count") - self._one("PRAGMA freelist_count")) * self._page
-
-    def _left(self) -> int:
-        disk = os.statvfs(self._file.parent)
-        free = disk.f_bavail * disk.f_frsize + int(self._one("PRAGMA freelist_count")) * self._page
-        return max(0, min(self.max_bytes - self.contents.size, free))
+    def _left(self, database: sqlite3.Connection) -> int:
+        return max(0, min(self.max_bytes - self.contents.size, spool_file.free_bytes(database, self._file)))
 
     def _evict(self, database: sqlite3.Connection, size: int) -> None:
         """Drops the oldest, of about so many bytes."""

@@ -1,5 +1,6 @@
 """A spool's SQLite file: created, upgraded, and put aside when damaged."""
 
+import os
 import re
 import secrets
 import sqlite3
@@ -140,6 +141,28 @@ def _bring_up_to_date(database: sqlite3.Connection) -> None:
             database.execute("UPDATE message SET time = 0")
             database.execute("INSERT INTO total SELECT *, 0, 0 FROM (SELECT count(*), 0, 0 FROM message)")
             count(database)
+
+
+def limit_log(database: sqlite3.Connection, size: int) -> None:
+    """Bounds the log beside the file, in bytes."""
+    _one(database, f"PRAGMA wal_autocheckpoint = {max(1, size // _one(database, 'PRAGMA page_size'))}")
+    _one(database, f"PRAGMA journal_size_limit = {size}")
+
+
+def used_bytes(database: sqlite3.Connection) -> int:
+    """How much of the file is in use; free pages are used again."""
+    pages = _one(database, "PRAGMA page_count") - _one(database, "PRAGMA freelist_count")
+    return pages * _one(database, "PRAGMA page_size")
+
+
+def free_bytes(database: sqlite3.Connection, file: Path) -> int:
+    """How much is free on the disk, and within the file."""
+    disk = os.statvfs(file.parent)
+    return disk.f_bavail * disk.f_frsize + _one(database, "PRAGMA freelist_count") * _one(database, "PRAGMA page_size")
+
+
+def _one(database: sqlite3.Connection, asked: str) -> int:
+    return int(database.execute(asked).fetchone()[0])
 
 
 def count(database: sqlite3.Connection) -> None:
