@@ -113,18 +113,24 @@ class _Ingester:
             writing = supervisor.part(group, pipeline.run(), name="pipeline")
             consuming = supervisor.part(group, consumer.run(self._broker, client, ready), name="consumer")
             await self._stop.wait()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(DRAIN_SECONDS):
-                    await consumer.stop()
-                    pipeline.finish()
-                    await asyncio.wait({writing})
-                    consumer.leave()
-                    if consumer.connected:
-                        await asyncio.wait({consuming})
-            if not writing.done():
-                self._log.error("stopped while the database is away: uncommitted messages stay with the broker")
+            await self._drain(consumer, pipeline, writing, consuming)
             for task in (keeping, retrying, judging, writing, consuming):
                 task.cancel()
+
+    async def _drain(
+        self, consumer: Consumer, pipeline: Pipeline, writing: asyncio.Task[None], consuming: asyncio.Task[None]
+    ) -> None:
+        """Commits what was received, and leaves the broker; within DRAIN_SECONDS."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await consumer.stop()
+                pipeline.finish()
+                await asyncio.wait({writing})
+                consumer.leave()
+                if consumer.connected:
+                    await asyncio.wait({consuming})
+        if not writing.done():
+            self._log.error("stopped while the database is away: uncommitted messages stay with the broker")
 
     def _strategy(self, encoding: Encoding) -> InsertStrategy:
         return BulkInsert(encoding, self._quota) if self._own.ingest_mode == "bulk" else ExactInsert(self._quota)

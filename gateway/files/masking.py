@@ -26,11 +26,6 @@ def masked(text: str) -> str | None:
     return None if any(secret in shown for secret in _secrets(text)) else shown
 
 
-def has_secrets(text: str) -> bool:
-    """Whether the text contains a written-out password."""
-    return masked(text) != text
-
-
 def _replaced(match: re.Match[str]) -> str:
     value = match["value"].rstrip()
     if _VARIABLE.fullmatch(value):

@@ -56,23 +56,16 @@ class Encoding:
         reject = None
         spared: Iterable[tuple[str, int, int]] = ()  # only the numbers of what is stored, if some is refused
         try:
-            if len(topic) > topics.LONGEST:
-                raise DecodeError(f"the topic is longer than {topics.LONGEST:,} bytes, more than the index can hold")
             if (record := _record(topic, payload, window)) is not None:
                 batch.records.append(record)
                 publisher, numbers = record.publisher, record.numbers
             else:
                 message = self._decoders.decode(topic, payload, arrived)
                 publisher, numbers = message.publisher, message.numbers
-                if message.misnumbered:
-                    self._misnumbered(topic)
+                self._note_numbers(message)
                 left = message if wanted is None else wanted(message)
-                if left is not None:
-                    batch.size += _weight(left) if len(left.values) > 1 else 0
-                    refused = self._encoder.encode(left, window, batch.rows, batch.late)
-                    if refused or left.faults:
-                        reject = _reject(left, payload, refused, arrived)
-                        spared = _spared(message, refused)
+                if left is not None and ((refused := self._add_rows(batch, left, window)) or left.faults):
+                    reject, spared = _reject(left, payload, refused, arrived), _spared(message, refused)
         except Exception as error:  # a bug of ours must not stop all the messages behind this one
             reject = Reject(topic, payload, _reason(error), arrived=arrived)
             with suppress(Exception):
@@ -81,6 +74,12 @@ class Encoding:
             batch.receipts += spared  # the rest is not stored: its sender must not forget it
         elif publisher is not None:
             batch.receipts.append((publisher, *numbers))
+
+    def _add_rows(self, batch: Batch, message: Message, window: Window) -> list[tuple[str, str]]:
+        """Adds the rows of a message; returns those that are refused, and why."""
+        if len(message.values) > 1:
+            batch.size += _weight(message)
+        return self._encoder.encode(message, window, batch.rows, batch.late)
 
     def again(self, batch: Batch, part: slice = _ALL, wanted: Wanted | None = None) -> Batch:
         """A batch of the same messages, or part of them, judged as of their arrival.
@@ -98,15 +97,19 @@ class Encoding:
             self.add(anew, delivery.topic, delivery.payload, window, wanted=wanted, arrived=arrived, admits=admits)
         return anew
 
-    def _misnumbered(self, topic: str) -> None:
+    def _note_numbers(self, message: Message) -> None:
+        if not message.misnumbered:
+            return
         metrics.misnumbered.inc()
         if not self._said_misnumbered:
-            self._said_misnumbered = True
-            log.get("receipts").warning("impossible message numbers: such messages get no receipt", topic=topic[:200])
+            self._said_misnumbered, topic = True, message.topic[:200]
+            log.get("receipts").warning("impossible message numbers: such messages get no receipt", topic=topic)
 
 
 def _record(topic: str, payload: bytes, window: Window) -> Record | Completeness | AlarmMessage | None:
     """Decodes what is not a reading: audit records, counts, alarms. None if it may be a reading. Raises DecodeError."""
+    if len(topic) > topics.LONGEST:
+        raise DecodeError(f"the topic is longer than {topics.LONGEST:,} bytes, more than the index can hold")
     if topic.startswith(topics.ROOT):
         return None
     if topic.startswith(audit.ROOT):
@@ -114,10 +117,10 @@ def _record(topic: str, payload: bytes, window: Window) -> Record | Completeness
     if topic.startswith(completeness.ROOT):
         return decode_completeness(topic, payload)
     if topic.startswith(alarm.ROOT):
-        word = alarm.decode(topic, payload)
-        if fault := time_fault(word.record.ts, window):
+        message = alarm.decode(topic, payload)
+        if fault := time_fault(message.record.ts, window):
             raise DecodeError(f"not an event of an alarm: {fault}")
-        return word
+        return message
     return None
 
 
