@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 from contextlib import AsyncExitStack
+from functools import partial
 
 import uvicorn
 
@@ -112,7 +113,7 @@ class _Console:
             server_header=False,
             proxy_headers=False,
             backlog=_BACKLOG,
-            http=PatientHttp,
+            http=partial(PatientHttp, proxies=self._own.console_proxies),  # type: ignore[arg-type]  # it calls it, no more
             ws=LiveSocket,
             ws_per_message_deflate=False,  # a window for each client; values are short
             ws_max_size=65_536,

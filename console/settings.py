@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, IPvAnyNetwork
@@ -39,6 +39,7 @@ def _roles(value: object) -> object:
     return tuple((Role[role], given) for role, _, given in pairs)
 
 
+Prompt = Annotated[Literal["login", "select_account"] | None, BeforeValidator(lambda value: value or None)]
 Roles = Annotated[tuple[tuple[Role, str], ...], NoDecode, BeforeValidator(_roles)]
 
 
@@ -64,6 +65,7 @@ class Settings(BaseSettings):
     console_oidc_client_id: str | None = None
     console_oidc_client_secret: str | None = None
     console_oidc_scope: str = "openid profile email"
+    console_oidc_prompt: Prompt = None
     console_oidc_name_claim: str = "preferred_username"
     console_oidc_role_claim: str = "groups"
     console_oidc_roles: Roles = ()
@@ -92,6 +94,7 @@ class Settings(BaseSettings):
             name_claim=self.console_oidc_name_claim,
             role_claim=self.console_oidc_role_claim,
             roles=self.console_oidc_roles,
+            prompt=self.console_oidc_prompt,
         )
         try:
             check_url("NEXUS_CONSOLE_OIDC_ISSUER", issuer)

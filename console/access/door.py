@@ -135,7 +135,9 @@ def not_logged_in(parts: Parts, detail: str) -> Problem:
 def _is_own_page(connection: HTTPConnection, parts: Parts) -> bool:
     """No page at all, as with a program, is as good: a browser names the page."""
     page, host = connection.headers.get("Origin"), connection.headers.get("Host", "")
-    return page is None or origin.is_own_page(page, host, parts.settings.console_url)
+    return page is None or origin.is_own_page(
+        page, host, parts.settings.console_url, secure=is_secure(connection, parts)
+    )
 
 
 def _key(authorization: str) -> str:

@@ -36,6 +36,7 @@ class Client:
     name_claim: str
     role_claim: str
     roles: Sequence[tuple[Role, str]]
+    prompt: str | None = None  # what the provider asks a person who is logged in there already
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Oidc:
             "nonce": started.nonce,
             "code_challenge": challenge,
             "code_challenge_method": "S256",
+            **({"prompt": self._client.prompt} if self._client.prompt else {}),
         }
         try:
             endpoint = (await self._provider.metadata()).authorization_endpoint

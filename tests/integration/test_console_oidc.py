@@ -3,9 +3,10 @@
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from time import time
 from typing import Any
 from urllib.error import HTTPError
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc.jwk import RSAKey
@@ -131,6 +132,18 @@ def test_an_id_token_that_lies_lets_nobody_in(console: Console, provider: Provid
     assert query(database, "SELECT count(*) FROM console_sessions") == [(0,)]
 
 
+def test_the_providers_clock_may_differ_by_a_minute_and_no_more(console: Console, provider: Provider) -> None:
+    now = int(time())
+    for claims, where in (
+        ({"exp": now - 30}, "/trend"),
+        ({"iat": now + 30, "nbf": now + 30}, "/trend"),
+        ({"exp": now - 3600}, "/?login=failed"),
+        ({"nbf": now + 3600}, "/?login=failed"),
+    ):
+        provider.claims = claims
+        assert log_in(console)[1].headers["location"] == where, claims
+
+
 def test_who_has_no_role_here_or_is_refused_there_is_told_so(console: Console, provider: Provider) -> None:
     provider.claims = {"groups": ["staff"]}
     assert log_in(console)[1].headers["location"] == "/?login=norole"
@@ -158,6 +171,21 @@ def test_good_logins_from_one_address_are_not_limited_and_failed_ones_by_themsel
     provider.claims = {"nonce": "another"}
     assert [log_in(console)[1].status for _ in range(11)] == [303] * 10 + [429]
     assert Browser(console.web).log_in("vera", Host="plant.example").status == 200, "a password is another matter"
+
+
+def test_the_provider_asks_again_where_that_is_set(tmp_path: Path, database: str, provider: Provider) -> None:
+    one = Console(
+        tmp_path,
+        database,
+        console_url=URL,
+        console_oidc_issuer=provider.issuer,
+        console_oidc_client_id=CLIENT,
+        console_oidc_roles="viewer=*",
+        console_oidc_prompt="login",
+    )
+    with ended_with_block(one):
+        start = Browser(one.until_serving().web).ask("GET", "oidc/login").headers["location"]
+    assert parse_qs(urlsplit(start).query)["prompt"] == ["login"]
 
 
 def test_a_picture_on_another_site_begins_no_login(console: Console) -> None:

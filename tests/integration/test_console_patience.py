@@ -4,6 +4,8 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
+from ipaddress import ip_network
 
 import pytest
 import uvicorn
@@ -16,19 +18,24 @@ from tests.parts import PATIENCE
 WAIT = 10.0 * PATIENCE
 LARGE = 20_000_000  # more than the kernel takes
 ASKED = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+NOTHING = b"GET /nothing HTTP/1.1\r\nHost: x\r\n\r\n"
+PROXY = "127.0.0.2"
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % LARGE)]})
-    await send({"type": "http.response.body", "body": bytes(LARGE)})
+    size = 0 if scope["path"] == "/nothing" else LARGE
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % size)]})
+    await send({"type": "http.response.body", "body": bytes(size)})
 
 
 @pytest.fixture
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
-    """Of a server that looks often."""
+    """Of a server that looks often, and keeps no idle connection but PROXY's."""
     monkeypatch.setattr(patience, "LOOK_SECONDS", 0.2)
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(app, http=PatientHttp, lifespan="off", log_config=None))
+    http = partial(PatientHttp, proxies=(ip_network(PROXY),))
+    config = uvicorn.Config(app, http=http, lifespan="off", log_config=None, timeout_keep_alive=0)  # type: ignore[arg-type]
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve([listening]))
     yield listening.getsockname()[1]
     server.should_exit = True
@@ -100,3 +107,29 @@ async def test_answers_that_wait_are_bounded_in_all(port: int, monkeypatch: pyte
         async with client(port, ASKED) as third:
             assert await rest(first) < LARGE, "who has been behind for longest is cut"
             assert await rest(third) > LARGE
+
+
+async def test_a_proxy_may_keep_its_connection_and_nobody_else(port: int) -> None:
+    own = socket.create_connection(("127.0.0.1", port), WAIT, source_address=(PROXY, 0))
+    reader, writer = await asyncio.open_connection(sock=own)
+    for _ in range(2):
+        writer.write(NOTHING)
+        async with asyncio.timeout(WAIT):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        async with client(port, NOTHING) as other:
+            assert await rest(other) > 0
+        for _ in range(3):  # each is looked at twice, and so is the proxy's
+            async with client(port, b"") as silent:
+                assert await rest(silent) == 0
+    writer.close()
+
+
+async def test_a_proxy_that_sends_half_a_head_is_not_waited_for(port: int) -> None:
+    own = socket.create_connection(("127.0.0.1", port), WAIT, source_address=(PROXY, 0))
+    reader, writer = await asyncio.open_connection(sock=own)
+    writer.write(NOTHING)
+    async with asyncio.timeout(WAIT):
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    writer.write(b"GET / HTTP")
+    assert await rest(reader) == 0
+    writer.close()

@@ -95,13 +95,19 @@ def test_the_client_is_the_first_address_that_is_no_proxy(peer: str, forwarded: 
     ],
 )
 def test_a_page_is_ours_if_it_came_from_the_host_that_is_asked(origin: str, host: str, is_ours: bool) -> None:
-    assert is_own_page(origin, host, "https://seen.example") == is_ours
+    assert is_own_page(origin, host, "https://seen.example", secure=False) == is_ours
+
+
+def test_a_page_without_tls_is_not_ours_where_the_browser_speaks_tls_to_us() -> None:
+    for origin, is_ours in (("https://plant.example", True), ("http://plant.example", False)):
+        assert is_own_page(origin, "plant.example", None, secure=True) == is_ours
 
 
 def test_a_cookie_is_for_tls_only_where_a_proxy_of_ours_says_so() -> None:
     assert is_secure("http", "10.0.0.1", "https", PROXIES)
     assert not is_secure("http", "203.0.113.1", "https", PROXIES)
     assert not is_secure("http", "10.0.0.1", "https, http", PROXIES)
+    assert is_secure("http", "10.0.0.1", "wss", PROXIES), "of a live stream"
     assert is_secure("https", "203.0.113.1", "", PROXIES)
 
 
