@@ -1,6 +1,5 @@
 """What went wrong, as problem documents (RFC 9457) that name the remedy."""
 
-from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -12,6 +11,7 @@ from psycopg_pool import PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from console import invalid
 from console.access.person import AccessError
 from console.database import BusyError
 from console.turns import TurnError
@@ -72,8 +72,8 @@ def install(app: FastAPI) -> None:
         return answer(error.status, error.title, error.detail, error.headers, **error.more)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> Response:
-        return answer(422, "The request is not valid", _said(error.errors()))
+    async def not_valid(_: Request, error: RequestValidationError) -> Response:
+        return answer(422, "The request is not valid", invalid.said(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
@@ -121,8 +121,3 @@ def _install_database(app: FastAPI) -> None:
     async def away(_: Request, __: Exception) -> Response:
         retry, said = {"Retry-After": "5"}, "try again: /ready on the health port says why"
         return answer(503, "The database does not answer", said, retry, kind="database-away")
-
-
-def _said(faults: Sequence[Any]) -> str:
-    """Each fault with its place: `points: Input should be less than or equal to 10000`."""
-    return "; ".join(f"{'.'.join(map(str, fault['loc'][1:])) or 'body'}: {fault['msg']}" for fault in faults)

@@ -6,7 +6,7 @@ from typing import Annotated
 import psycopg
 from fastapi import APIRouter
 from psycopg_pool import PoolTimeout
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from console.access import audit
 from console.access.door import Operator
@@ -18,7 +18,7 @@ from console.live import alarm_item
 from console.parts import Parts, PartsDep
 from console.problems import Problem
 from nexus.contract import ack, command
-from nexus.contract.ack import LONGEST_SHELVING, Action, Answer
+from nexus.contract.ack import LONGEST_SHELVING, SHELVED_TOO_LONG, Action, Answer
 from nexus.contract.alarm import LONGEST_TEXT
 from nexus.contract.codec import DecodeError
 
@@ -29,12 +29,22 @@ _AT_A_TIME = 50  # of them asked for together: with gateways that do not answer,
 router = APIRouter(tags=["alarms"])
 
 
+def _shelved(seconds: float) -> float:
+    if not 0 < seconds <= LONGEST_SHELVING:
+        raise ValueError(SHELVED_TOO_LONG)
+    return seconds
+
+
+_BOUNDS = {"exclusiveMinimum": 0, "maximum": LONGEST_SHELVING}
+Seconds = Annotated[float, Field(allow_inf_nan=False, json_schema_extra=_BOUNDS), AfterValidator(_shelved)]
+
+
 class Why(BaseModel):
     """`seconds` is how long to shelve for, and for nothing else; the reason is for the journal."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     reason: Text = Field("", max_length=LONGEST_TEXT)
-    seconds: float | None = Field(None, gt=0, le=LONGEST_SHELVING, allow_inf_nan=False)
+    seconds: Seconds | None = None
 
 
 class Several(Why):

@@ -21,6 +21,8 @@ from nexus.contract import topic
 MOST_ROWS = 20_000
 LONGEST = timedelta(days=31)
 
+# Or what came between two of the queries would be stored and not counted, or counted and not stored.
+_ONE_MOMENT = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 _ROWS = """
 SELECT device, time, run, since, until, ended,
     read, marked, sent, repeated, receipted, dropped, away, resting, overran
@@ -114,15 +116,17 @@ async def list_completeness(
     was `suppressed` (report by exception), and with the readings of bad quality that say that the device gave none.
     What is sent and not `receipted` yet is on its way. "gateway down" is estimated.
     """
-    start, stop, now = span(from_ or (to or datetime.now(UTC)) - timedelta(days=1), to)
+    start, stop = span(from_ or (to or datetime.now(UTC)) - timedelta(days=1), to)[:2]
     start = start.replace(minute=0, second=0, microsecond=0)
     if stop - start > LONGEST:
         raise Problem(422, "Too long", f"ask for at most {LONGEST.days} days at once")
     prefix = topic.device(device or "")
     bounds = {"start": start, "stop": stop, "device": device, "most": MOST_ROWS + 1, "prefix": prefix}
-    async with parts.database.connection() as connection:
+    async with parts.database.connection() as connection, connection.transaction():
+        await connection.execute(_ONE_MOMENT)
         async with connection.cursor(row_factory=class_row(Row)) as cursor:
             rows = await (await cursor.execute(_ROWS, bounds)).fetchall()
+        now = datetime.now(UTC)
         if len(rows) > MOST_ROWS:
             raise Problem(422, "Too much", "ask for one device, or for a shorter time")
         found = await _found(connection, bounds, {row.device for row in rows})

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 group = typer.Typer(
     no_args_is_help=True,
     help="List, acknowledge and try alarms, and read their journal.\n\n\b\nExamples:\n"
-    "  nexus alarms list\n  nexus alarms ack plant/line1/press/force/high\n  nexus alarms try plant.yaml --from 30d",
+    "  nexus alarms list\n  nexus alarms ack plant/line1/press/force/high --by anna\n"
+    "  nexus alarms try plant.yaml --from 30d",
 )
 
 Device = Annotated[str | None, typer.Option(metavar="PATH", help="Only this device path, and what is below it.")]

@@ -12,6 +12,7 @@ from nexus.contract.codec import DecodeError
 ROOT = "ack/"
 LARGEST_BYTES = 8192
 LONGEST_SHELVING = 7 * 86_400.0  # seconds; for longer, an alarm is put out of service
+SHELVED_TOO_LONG = "an alarm is shelved for at most 7 days (604800); for longer, put it out of service"
 
 Action = Literal[
     "acknowledge", "shelve", "unshelve", "suppress", "unsuppress", "out-of-service", "in-service", "comment", "reset"
@@ -66,9 +67,7 @@ def decode_request(payload: bytes) -> Request:
             "`seconds` says how long to shelve an alarm for: `shelve` needs it, and nothing else takes it"
         )
     if request.seconds is not None and not 0 < request.seconds <= LONGEST_SHELVING:
-        raise DecodeError(
-            "`seconds`: an alarm is shelved for at most 7 days (604800); for longer, put it out of service"
-        )
+        raise DecodeError(f"`seconds`: {SHELVED_TOO_LONG}")
     for name, text in (("by", request.by or ""), ("reason", request.reason)):
         if not text.isprintable():
             raise DecodeError(f"`{name}` has characters that cannot be printed")

@@ -290,7 +290,7 @@ def test_what_cannot_be_stored_is_refused_before_anything_is_sent(console: Conso
         ({"topic": "dev/well/+/level"}, "is no tag's"),
         ({"time": "2999-01-01T00:00:00Z"}, "no more than an hour ahead"),
         ({"time": "1990-01-01T00:00:00Z"}, "what is older is not kept"),
-        ({"time": "2026-01-01T00:00:00"}, "timezone"),
+        ({"time": "2026-01-01T00:00:00"}, "time zone"),
         ({"value": [1]}, "value"),
         ({"value": "a\0b"}, "value"),
         ({"value": 10**400}, "value"),

@@ -79,7 +79,6 @@ export default function Completeness() {
 function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]; choose: (device: string) => void }) {
   const missing = items.reduce((sum, one) => sum + one.missing, 0);
   const devices = useMemo(() => byDevice(items), [items]);
-  const until = items.reduce((last, one) => (one.until > last ? one.until : last), "");
   const isNow = Date.now() < hours.at(-1)! + HOUR_MS;
   const isOne = devices.length === 1;
   const rows = isOne ? [...items] : items.filter((one) => one.missing > 0);
@@ -92,7 +91,7 @@ function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]
       ) : (
         <Notice kind="ok">{text.completeness.complete}</Notice>
       )}
-      {isNow && <p class="dim">{text.completeness.lag(moment(until))}</p>}
+      {isNow && <p class="dim">{text.completeness.lag}</p>}
       <div class="scroll" tabIndex={0}>
         <table class="rows hours">
           <thead>
@@ -106,6 +105,7 @@ function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]
               <th class="num">{text.completeness.head.due}</th>
               <th class="num">{text.completeness.head.stored}</th>
               <th class="num">{text.completeness.head.missing}</th>
+              {isNow && <th class="num">{text.completeness.asOf}</th>}
             </tr>
           </thead>
           <tbody>
@@ -122,6 +122,7 @@ function Day({ items, hours, choose }: { items: readonly Hour[]; hours: number[]
                 <td class="num">{count(one.due)}</td>
                 <td class="num">{count(one.stored)}</td>
                 <td class="num">{one.missing ? <span class="state bad">{count(one.missing)}</span> : "0"}</td>
+                {isNow && <td class="num">{moment(one.until)}</td>}
               </tr>
             ))}
           </tbody>
@@ -217,18 +218,20 @@ interface Row {
   due: number;
   stored: number;
   missing: number;
+  until: string;
 }
 
 /** What lacks most first. */
 function byDevice(items: readonly Hour[]): Row[] {
   const found = new Map<string, Row>();
   for (const one of items) {
-    const row = found.get(one.device) ?? { device: one.device, hours: new Map(), due: 0, stored: 0, missing: 0 };
+    const row = found.get(one.device) ?? { device: one.device, hours: new Map(), due: 0, stored: 0, missing: 0, until: "" };
     found.set(one.device, row);
     row.hours.set(Date.parse(one.hour), one);
     row.due += one.due;
     row.stored += one.stored;
     row.missing += one.missing;
+    if (one.until > row.until) row.until = one.until;
   }
   return [...found.values()].toSorted((a, b) => b.missing - a.missing || a.device.localeCompare(b.device, undefined, { numeric: true }));
 }

@@ -10,6 +10,7 @@ import { go, query, to } from "../router";
 import { text } from "../text";
 import { Icon } from "../ui/icon";
 import { Empty, Notice, Status, Trouble } from "../ui/messages";
+import { Prose } from "../ui/prose";
 import { Tries } from "./notifications/tries";
 
 const AGAIN_MS = 5_000; // while some wait
@@ -30,6 +31,7 @@ export default function Notifications() {
 function List() {
   const asked = Object.fromEntries(["state", "receiver", "digest"].map((name) => [name, query.value.get(name) ?? ""]));
   const show = (next: Record<string, string>) => go(to("/notifications", { ...asked, ...next }), true);
+  const isNarrowed = Object.values(asked).some(Boolean);
   const pages = usePages("notifications", asked);
   const { first } = pages;
   const isWaiting = pages.items.some((one) => one.state === "pending") && pages.items.length <= (first?.items.length ?? 0);
@@ -71,7 +73,7 @@ function List() {
         {first && <span role="status">{text.notifications.counts(count(first.pending), count(first.dead))}</span>}
       </div>
       <Status of={{ data: first, problem: pages.problem, asking: pages.asking, again: pages.again }} />
-      {first && !pages.items.length && <Empty title={text.notifications.empty} detail={text.notifications.emptyDetail} />}
+      {first && !pages.items.length && (isNarrowed || first.receivers.length > 0 ? <Empty title={text.notifications.empty} /> : <None />)}
       {pages.items.length > 0 && <Table items={pages.items} again={pages.again} />}
       {pages.more && (
         <p>
@@ -79,6 +81,26 @@ function List() {
         </p>
       )}
     </>
+  );
+}
+
+/** There has never been one: what to set up, and where. */
+function None() {
+  return (
+    <div class="empty">
+      <p class="empty-title">{text.notifications.none}</p>
+      <p>{text.notifications.noneDetail}</p>
+      <ol class="steps">
+        {text.notifications.steps.map((step) => (
+          <li key={step}>
+            <Prose of={step} />
+          </li>
+        ))}
+      </ol>
+      <p>
+        <Prose of={text.notifications.docs} />
+      </p>
+    </div>
   );
 }
 

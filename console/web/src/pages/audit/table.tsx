@@ -8,8 +8,8 @@ import { CopyButton } from "../../ui/copied";
 import { Icon } from "../../ui/icon";
 import { Empty, Status } from "../../ui/messages";
 import { csv, save } from "../../ui/save";
-import { before, isUnknown, merged, requested, topic, type Action } from "./actions";
-import { detail, eventName, outcome, outcomes, shown } from "./words";
+import { before, isUnknown, merged, topic, type Action } from "./actions";
+import { detail, eventName, origin, outcome, outcomes, shown, wanted } from "./words";
 
 interface Props {
   asked: Asked;
@@ -31,7 +31,7 @@ export function AuditTable({ asked, without = ALL, buttons = false }: Props) {
       one.entry.event,
       topic(one),
       shown(before(one)),
-      shown(requested(one)),
+      wanted(one),
       outcomes(one),
       detail(one),
       `${one.entry.via} ${one.entry.address}`,
@@ -99,15 +99,11 @@ function cell(one: Action, name: keyof typeof text.audit.head) {
     case "old":
       return shown(before(one));
     case "new":
-      return shown(requested(one));
+      return wanted(one);
     case "detail":
       return detail(one) && <code>{detail(one)}</code>;
     case "address":
-      return (
-        <span class="dim">
-          {entry.address} {entry.via}
-        </span>
-      );
+      return <span class="dim">{origin(one)}</span>;
     default:
       return entry[name] ?? "";
   }

@@ -1,6 +1,7 @@
 // Limits of alarms in the chart, with the alarms' names.
 import type uPlot from "uplot";
 import type { Alarm, Tag } from "../../api/types";
+import { fitting, spread } from "./labels";
 import { colour, pen } from "./paint";
 import { before, scaleOf, type Line } from "./points";
 
@@ -41,23 +42,6 @@ export function limitsOf(alarms: readonly Alarm[], tags: readonly Tag[], topics:
 export const limitTopics = (limits: readonly Limit[]) => [
   ...new Set(limits.flatMap(({ limit }) => (typeof limit === "string" ? [limit] : []))),
 ];
-
-/** The same heights, in their order, as far apart as labels need, and none above `top` or below `bottom`. */
-export function spread(heights: readonly number[], apart: number, top: number, bottom: number): number[] {
-  const order = heights.map((_, index) => index).toSorted((a, b) => heights[a]! - heights[b]!);
-  const placed = [...heights];
-  let least = top;
-  for (const index of order) {
-    placed[index] = Math.max(placed[index]!, least);
-    least = placed[index] + apart;
-  }
-  let most = bottom;
-  for (const index of order.toReversed()) {
-    placed[index] = Math.min(placed[index]!, most);
-    most = placed[index] - apart;
-  }
-  return placed;
-}
 
 interface Shown {
   lines: readonly Line[];
@@ -150,7 +134,7 @@ function paintLabels(u: uPlot, labels: readonly Label[]): void {
   ctx.textBaseline = "alphabetic";
   labels.forEach((label, index) => {
     const y = heights[index]!;
-    const text = fitting(ctx, label.text, width - 2 * MARGIN_PX * px);
+    const text = fitting(label.text, width - 2 * MARGIN_PX * px, (some) => ctx.measureText(some).width);
     const wide = ctx.measureText(text).width;
     ctx.globalAlpha = 0.8;
     ctx.fillStyle = colour("panel");
@@ -159,11 +143,4 @@ function paintLabels(u: uPlot, labels: readonly Label[]): void {
     ctx.fillStyle = label.colour;
     ctx.fillText(text, start, y);
   });
-}
-
-/** The end of the text, where it is wider than there is room: the names of tag and alarm. */
-function fitting(ctx: CanvasRenderingContext2D, text: string, room: number): string {
-  let short = text;
-  for (let cut = 1; ctx.measureText(short).width > room && cut < text.length; cut++) short = `…${text.slice(cut)}`;
-  return short;
 }
