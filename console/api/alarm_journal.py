@@ -63,12 +63,11 @@ async def page(connection: AsyncConnection, which: Which, after: str, limit: int
     cursor = read(after, Cursor) if after else None
     found = await alarms.journal(connection, which, cursor, limit + 1)
     if len(found) <= limit:
-        return [alarm_item.item(word) for word in found], None
+        return [alarm_item.item(message) for message in found], None
     last = found[limit - 1]
     moment, began = (datetime.fromtimestamp(ms / 1000, UTC) for ms in (last.record.ts, last.record.occurrence))
-    return [alarm_item.item(word) for word in found[:limit]], written(
-        Cursor(moment, last.topic, began, last.record.state)
-    )
+    following = written(Cursor(moment, last.topic, began, last.record.state))
+    return [alarm_item.item(message) for message in found[:limit]], following
 
 
 def span(start: datetime | None, stop: datetime | None) -> tuple[datetime, datetime]:

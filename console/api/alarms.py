@@ -54,13 +54,13 @@ async def list_alarms(
     else:
         listed = _within(standing, from_, to) if from_ or to else standing
         found = [
-            word
-            for word in listed
-            if alarm_item.is_hidden(word) == (state == "shelved") and _is_meant(word, device, priority, words)
+            message
+            for message in listed
+            if alarm_item.is_hidden(message) == (state == "shelved") and _is_meant(message, device, priority, words)
         ]
         start = bisect_right(found, read(after, Urgency), key=alarm_item.urgency) if after else 0
         shown = found[start : start + limit]
-        items = [alarm_item.item(word) for word in shown]
+        items = [alarm_item.item(message) for message in shown]
         following = written(alarm_item.urgency(shown[-1])) if start + limit < len(found) else None
     rows = [msgspec.structs.asdict(item) for item in items]
     return answers.items(request, rows, following, counts=_counts(standing), missing=missing)
@@ -81,31 +81,31 @@ async def _standing(parts: Parts) -> tuple[list[AlarmMessage], list[str]]:
     return sorted(found, key=alarm_item.urgency), ["broker"]
 
 
-def _is_meant(word: AlarmMessage, device: str, priority: Priority | None, words: Sequence[str]) -> bool:
-    if priority is not None and word.priority != priority:
+def _is_meant(message: AlarmMessage, device: str, priority: Priority | None, words: Sequence[str]) -> bool:
+    if priority is not None and message.priority != priority:
         return False
-    if device and word.device != device and not word.device.startswith(f"{device}/"):
+    if device and message.device != device and not message.device.startswith(f"{device}/"):
         return False
-    where = f"{word.topic} {word.text}".lower()
-    return all(one in where for one in words)
+    where = f"{message.topic} {message.text}".lower()
+    return all(word in where for word in words)
 
 
-def _within(words: Sequence[AlarmMessage], start: datetime | None, stop: datetime | None) -> list[AlarmMessage]:
+def _within(messages: Sequence[AlarmMessage], start: datetime | None, stop: datetime | None) -> list[AlarmMessage]:
     """Those whose occurrence began then."""
     first, last = (None if moment is None else moment.timestamp() * 1000 for moment in (start, stop))
     return [
-        word
-        for word in words
-        if (first is None or word.record.occurrence >= first) and (last is None or word.record.occurrence < last)
+        message
+        for message in messages
+        if (first is None or message.record.occurrence >= first) and (last is None or message.record.occurrence < last)
     ]
 
 
-def _counts(words: Sequence[AlarmMessage]) -> dict[str, object]:
-    shown = [word for word in words if not alarm_item.is_hidden(word)]
-    by_priority = Counter(word.priority for word in shown)
+def _counts(messages: Sequence[AlarmMessage]) -> dict[str, object]:
+    shown = [message for message in messages if not alarm_item.is_hidden(message)]
+    by_priority = Counter(message.priority for message in shown)
     return {
         "unacknowledged": sum(map(alarm_item.is_calling, shown)),
         "active": len(shown),
-        "shelved": len(words) - len(shown),
+        "shelved": len(messages) - len(shown),
         "by_priority": {priority: by_priority[priority] for priority in PRIORITIES},
     }

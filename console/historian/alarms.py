@@ -64,7 +64,7 @@ class Cursor(msgspec.Struct, array_like=True, frozen=True):
 
 
 async def now(connection: AsyncConnection, most: int) -> list[AlarmMessage]:
-    """The last words of alarms that are not normal, so many at most."""
+    """The last messages of alarms that are not normal, so many at most."""
     rows = await (await connection.execute(_NOW, {"most": most})).fetchall()
     return [message_of(row) for row in rows]
 
