@@ -14,12 +14,12 @@ from console.notify.channels.sending import CHANNELS, Channel
 from console.notify.flood import Digest
 from nexus.config.block import Block
 from nexus.config.location import SourceLocation
+from nexus.config.secret_line import read_line
 from nexus.process.duration import Seconds
 from nexus.process.errors import ConfigError
 from nexus.process.settings import refuse_placeholder
 
 _SECRETS = ("password", "secret", "token")
-_MOST_BYTES = 1_000
 _MAILS = Digest(20, timedelta(minutes=5))
 
 
@@ -103,7 +103,7 @@ def _fill(location: SourceLocation, raw: dict[str, Any], name: str, environment:
             location.fault(name, f"{name} and {name}_file are both given: leave one out")
             return False
         try:
-            raw[name] = _line(Path(file))
+            raw[name] = read_line(Path(file))
         except (OSError, ValueError) as error:
             location.fault(f"{name}_file", f"{name}_file: {getattr(error, 'strerror', None) or error}: {file}")
             return False
@@ -115,13 +115,3 @@ def _fill(location: SourceLocation, raw: dict[str, Any], name: str, environment:
         location.fault(name if name in location.block else f"{name}_file", str(error))
         return False
     return True
-
-
-def _line(file: Path) -> str:
-    """The one line of a file. Raises OSError and ValueError."""
-    with file.open("rb") as source:
-        data = source.read(_MOST_BYTES + 1)
-    text = data.decode(errors="replace").strip()
-    if len(data) > _MOST_BYTES or not text.isprintable() or "\ufffd" in text:
-        raise ValueError(f"must hold one line of text, of at most {_MOST_BYTES:,} bytes")
-    return text

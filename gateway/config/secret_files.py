@@ -8,8 +8,9 @@ from typing import TypeVar
 
 from pydantic import ValidationInfo
 
+from nexus.config.secret_line import read_line
+
 VARIABLE = "NEXUS_DEVICE_SECRETS"
-MOST_BYTES = 1_000  # of a password
 
 T = TypeVar("T")
 
@@ -68,9 +69,7 @@ def allowed(value: T, info: ValidationInfo) -> T:
 
 def password(file: Path) -> str:
     """The single line of a file. Raises ValueError if it has more or none, and OSError."""
-    with file.open("rb") as source:
-        data = source.read(MOST_BYTES + 1)
-    text = data.decode(errors="replace").strip()
-    if len(data) > MOST_BYTES or not text.isprintable() or "\ufffd" in text:
-        raise ValueError(f"password_file: {file} must hold one line of text, of at most {MOST_BYTES:,} bytes")
-    return text
+    try:
+        return read_line(file)
+    except ValueError as error:
+        raise ValueError(f"password_file: {file} {error}") from None
