@@ -40,39 +40,38 @@ class Said(msgspec.Struct, frozen=True):
 
 
 class Update(msgspec.Struct):
-    """What changed: rules' states by path, alarms' words by topic (None: gone), and what is to be said, in order."""
+    """What changed: rules' states by path, alarms' messages by topic (None: gone), and what is to be said, in order."""
 
     states: dict[str, bytes] = {}
-    words: dict[str, bytes | None] = {}
+    alarms: dict[str, bytes | None] = {}
     said: list[Said] = []
 
     def __bool__(self) -> bool:
-        return bool(self.states or self.words or self.said)
+        return bool(self.states or self.alarms or self.said)
 
 
 class Engine:
-    """Goes on from `kept` by path, and from the `words` that were said last; those of alarms that are no more end."""
+    """Goes on from `kept` by path, and from the `alarms` as they were said last; those that are no more end."""
 
     def __init__(
-        self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], words: Sequence[AlarmMessage]
+        self, rules: Sequence[Rule], lateness_ms: int, kept: Mapping[str, RuleState], alarms: Sequence[AlarmMessage]
     ) -> None:
         self._update = Update()
         self._measured = self._size = 0  # messages of the update as far as they were counted; bytes of the update
         self._changed: set[str] = set()  # paths of rules whose state is to be stored
         self._sizes: dict[str, int] = {}  # of states, as they were stored last
-        self._clock = 0  # of the rule that was evaluated last
         self._rules: dict[str, Evaluation] = {}
         self._inputs: dict[str, list[tuple[Evaluation, str, str]]] = {}  # by topic: tag in the message, or "", and name
-        self._words: dict[str, AlarmMessage] = {}
+        self._alarms: dict[str, AlarmMessage] = {}
         self._gone: list[AlarmMessage] = []
         definitions = {(rule.path, one.tag, one.name): (rule, one) for rule in rules for one in rule.alarms}
         records: dict[str, dict[Key, Record]] = {rule.path: {} for rule in rules}
-        for word in words:
-            if (found := definitions.get((word.device, word.tag, word.name))) is None:
-                self._gone.append(word)
+        for message in alarms:
+            if (found := definitions.get((message.device, message.tag, message.name))) is None:
+                self._gone.append(message)
             else:
-                self._words[word.topic] = _word(*found, word.record, word.event)
-                records[word.device][word.tag, word.name] = word.record
+                self._alarms[message.topic] = _message(*found, message.record, message.event)
+                records[message.device][message.tag, message.name] = message.record
         paths = {rule.path for rule in rules}
         self.former = sorted(kept.keys() - paths)
         self._left = [(path, kept[path]) for path in self.former if kept[path].clock]
@@ -96,14 +95,9 @@ class Engine:
         return [one.rule for one in self._rules.values()]
 
     @property
-    def words(self) -> list[AlarmMessage]:
-        """The last word of each alarm that was ever raised."""
-        return list(self._words.values())
-
-    @property
-    def clock(self) -> int:
-        """The moment up to which what comes has been evaluated, as far as one can tell."""
-        return self._clock
+    def alarms(self) -> list[AlarmMessage]:
+        """The last message of each alarm that was ever raised."""
+        return list(self._alarms.values())
 
     @property
     def ignored(self) -> dict[Ignored, int]:
@@ -137,8 +131,8 @@ class Engine:
 
     def begin(self, now: int) -> None:
         """The first moment."""
-        for word in self._gone:
-            self._remove(word, now)
+        for message in self._gone:
+            self._remove(message, now)
         for one in self._rules.values():
             self._note(one, one.begin(now))
         for path, kept in self._left:  # else it would go on from that, were the rule to come back
@@ -173,7 +167,6 @@ class Engine:
         try:
             one.take(part.readings, now, outcome)
         finally:
-            self._clock = one.kept.clock
             self._note(one, outcome, part.hops)
 
     def due(self, now: int) -> list[str]:
@@ -239,25 +232,25 @@ class Engine:
             self._keep(rule, change)
 
     def _keep(self, rule: Rule, change: Change) -> None:
-        word = _word(rule, change.definition, change.record, change.event)
-        payload = alarm.encode(word)
-        self._words[word.topic] = word
-        self._update.words[word.topic] = payload
-        self._update.said.append(Said(word.topic, payload, retain=True))
+        message = _message(rule, change.definition, change.record, change.event)
+        payload = alarm.encode(message)
+        self._alarms[message.topic] = message
+        self._update.alarms[message.topic] = payload
+        self._update.said.append(Said(message.topic, payload, retain=True))
 
-    def _remove(self, word: AlarmMessage, now: int) -> None:
+    def _remove(self, message: AlarmMessage, now: int) -> None:
         """An alarm has left the files: an occurrence that is open ends, and the broker retains nothing any more."""
-        if word.record.state != "normal":
-            at = after(word.record.ts, now)
+        if message.record.state != "normal":
+            at = after(message.record.ts, now)
             reason = "not in the rule files any more"
-            record = Record(occurrence=word.record.occurrence, since=at, ts=at, reason=reason)
-            gone = msgspec.structs.replace(word, record=record, event="removed")
-            self._update.said.append(Said(word.topic, alarm.encode(gone)))
-        self._update.said.append(Said(word.topic, b"", retain=True))
-        self._update.words[word.topic] = None
+            record = Record(occurrence=message.record.occurrence, since=at, ts=at, reason=reason)
+            gone = msgspec.structs.replace(message, record=record, event="removed")
+            self._update.said.append(Said(message.topic, alarm.encode(gone)))
+        self._update.said.append(Said(message.topic, b"", retain=True))
+        self._update.alarms[message.topic] = None
 
 
-def _word(rule: Rule, definition: AlarmDefinition, record: Record, event: alarm.Event) -> AlarmMessage:
+def _message(rule: Rule, definition: AlarmDefinition, record: Record, event: alarm.Event) -> AlarmMessage:
     return AlarmMessage(
         rule.path,
         definition.tag,

@@ -17,14 +17,14 @@ LONGEST_SECONDS = 600.0  # … up to this: a broker keeps every copy for an inge
 class Outbox:
     """Messages by their numbers, as the database has them. `awaits_receipts` may change at any time.
 
-    `bytes` are those of all payloads. `offered` is whether receipts were ever offered. `words` are the last ones of the
-    alarms by topic, likewise.
+    `bytes` are those of all payloads. `offered` is whether receipts were ever offered. `alarms` are their last messages
+    by topic, likewise.
     """
 
-    def __init__(self, rows: Sequence[Row], last: int, words: Mapping[str, bytes] | None = None) -> None:
+    def __init__(self, rows: Sequence[Row], last: int, alarms: Mapping[str, bytes] | None = None) -> None:
         self.awaits_receipts = True
         self.offered = False
-        self.words = dict(words or {})
+        self.alarms = dict(alarms or {})
         self._last = last
         self.bytes = 0  # of payloads
         self._rows: dict[int, Row] = {}
@@ -49,13 +49,13 @@ class Outbox:
         """Whether the database may forget something."""
         return bool(self._done)
 
-    def add(self, rows: Iterable[Row], words: Mapping[str, bytes | None] | None = None) -> None:
-        """Takes what is in the database now; of `words`, None is one that is no more."""
-        for name, payload in (words or {}).items():
+    def add(self, rows: Iterable[Row], alarms: Mapping[str, bytes | None] | None = None) -> None:
+        """Takes what is in the database now; of `alarms`, None is one that is no more."""
+        for name, payload in (alarms or {}).items():
             if payload is None:
-                self.words.pop(name, None)
+                self.alarms.pop(name, None)
             else:
-                self.words[name] = payload
+                self.alarms[name] = payload
         for row in rows:
             self._rows[row.number] = row
             self.bytes += len(row.payload)
@@ -82,7 +82,7 @@ class Outbox:
         self._is_alone = not some
 
     def next(self, now: float) -> tuple[Row, bool] | None:
-        """What to send now, and whether it is retained: what was said before the newest word of a topic is not."""
+        """What to send now, and whether it is retained: what was said before the newest message of a topic is not."""
         self._look_back(now)
         while self._due:
             if (row := self._rows.get(number := self._due.popleft())) is not None:

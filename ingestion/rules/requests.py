@@ -18,6 +18,7 @@ from nexus.requests.allowance import Allowance
 from nexus.requests.answering import sender
 
 REQUESTS_A_SECOND = 1000  # about one rule; what is more is counted, and nothing else
+EXPIRED = "not done: the rules are still busy with what came before; ask again later"
 
 
 class Target(NamedTuple):
@@ -36,12 +37,12 @@ class AlarmRequests:
         self._allowance = Allowance(REQUESTS_A_SECOND)
         self._log = log.get("alarms")
 
-    def take(self, message: mqtt.Message, now: float, present: int) -> bytes | None:
-        """Does what is asked, if it is of one of our alarms; gives the answer. `now` in seconds, of any clock.
+    def take(self, message: mqtt.Message, now: float, at: int) -> bytes | None:
+        """Does what was asked `at` that moment (epoch ms), if it is of one of our alarms; gives the answer.
 
-        It is done at the moment `present` (epoch ms): events that have been on their way for a while keep their times.
+        `now` in seconds, of any clock.
         """
-        if not message.payload or (target := self._target(message.topic)) is None:  # empty: a topic that is cleared
+        if (target := self._target(message)) is None:
             return None
         if (beyond := self._allowance.take(target.path, now)) > 0:
             metrics.requests.labels("refused").inc()
@@ -52,19 +53,29 @@ class AlarmRequests:
         if answering.is_misled(message):
             self._note(message, None, Answer(False, error=f"the response topic must be below {ANSWERS}"))
             return None
-        return self._done(message, target, present)
+        return self._done(message, target, at)
 
-    def _target(self, name: str) -> Target | None:
-        levels = name.removeprefix(ROOT).split("/")
+    def expire(self, message: mqtt.Message) -> bytes | None:
+        """Does nothing, because it is too late for it; gives the answer."""
+        if self._target(message) is None or answering.is_misled(message):
+            return None
+        metrics.requests.labels("expired").inc()
+        self._log.warning("alarm request", topic=message.topic, error=EXPIRED)
+        return ack.encode_answer(Answer(False, error=EXPIRED))
+
+    def _target(self, message: mqtt.Message) -> Target | None:
+        if not message.payload:  # a topic that is cleared
+            return None
+        levels = message.topic.removeprefix(ROOT).split("/")
         found = [Target("/".join(levels[:-2]), *levels[-2:])] if len(levels) > 2 else []
         found.append(Target("/".join(levels[:-1]), "", levels[-1]))
         return next((one for one in found if self._engine.has(*one)), None)
 
-    def _done(self, message: mqtt.Message, target: Target, present: int) -> bytes:
+    def _done(self, message: mqtt.Message, target: Target, at: int) -> bytes:
         request: Request | None = None
         try:
             request = parse(message)
-            record = self._engine.ask(*target, request, present)
+            record = self._engine.ask(*target, request, at)
             answer = Answer(True, record.state, record.ts)
         except (DecodeError, RequestError) as error:
             answer = Answer(False, error=str(error))

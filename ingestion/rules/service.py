@@ -12,6 +12,7 @@ from ingestion.rules.definition import Rule
 from ingestion.rules.engine import Engine
 from ingestion.rules.files import load
 from ingestion.rules.outbox import Outbox
+from ingestion.rules.progress import Progress
 from ingestion.rules.session import Session
 from ingestion.rules.settings import Settings
 from ingestion.rules.store import Store, opened
@@ -120,23 +121,28 @@ class _Rules:
         contents = await store.load()
         self._reached()
         self._engine = engine = Engine(
-            self._rules, int(self._own.rules_lateness * 1000), contents.states, contents.words
+            self._rules, int(self._own.rules_lateness * 1000), contents.states, contents.alarms
         )
-        outbox = Outbox(contents.outbox, contents.last, {word.topic: alarm.encode(word) for word in engine.words})
+        outbox = Outbox(
+            contents.outbox, contents.last, {message.topic: alarm.encode(message) for message in engine.alarms}
+        )
         outbox.offered = contents.offered
         engine.begin(now_ms())
         self._log.info("active", group=self._own.group, rules=len(self._rules), outbox=len(outbox))
         metrics.active.set(1)
         async with task_group(DatabaseAwayError) as group:
             written = asyncio.Event()
-            worker = Worker(engine, store, outbox, written)
+            progress = Progress()
+            worker = Worker(engine, store, outbox, progress, written)
             session = self._session = Session(
-                self._own, contents.publisher, engine, outbox, received=worker.receive, written=written
+                self._own, contents.publisher, engine, outbox, progress, received=worker.receive, written=written
             )
             keeping = supervisor.part(group, store.keep(), name="lock")
             working = supervisor.part(group, worker.run(), name="worker")
             talking = supervisor.part(
-                group, session.run(self._broker, self._client, worker.subscribed, worker.away), name="session"
+                group,
+                session.run(self._broker, self._client, worker.subscribed, worker.away, store.check),
+                name="session",
             )
             await stop.wait()
             session.leave()

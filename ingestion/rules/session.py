@@ -1,7 +1,7 @@
 """The rules on the broker: inputs and requests in, the outbox, states and present alarms out."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
@@ -9,6 +9,7 @@ from ingestion.rules import metrics
 from ingestion.rules.description import describe
 from ingestion.rules.engine import Engine
 from ingestion.rules.outbox import Outbox
+from ingestion.rules.progress import Progress
 from ingestion.rules.settings import Settings
 from nexus import mqtt
 from nexus.contract import topic
@@ -26,6 +27,7 @@ DESCRIPTION_EXPIRY_SECONDS = 1_800  # of what it is, which is gone so long after
 DESCRIBE_SECONDS = 600.0
 OFFER_SECONDS = 1.0  # so long we wait for what the broker has retained: an offer of receipts, a device with our path
 LOOK_SECONDS = 1.0
+MARK_LOOK_SECONDS = 0.25
 
 OnMessage = Callable[[mqtt.Connection, mqtt.Message], None]
 
@@ -42,6 +44,7 @@ class Session:
         publisher: str,
         engine: Engine,
         outbox: Outbox,
+        progress: Progress,
         *,
         received: OnMessage,
         written: asyncio.Event,
@@ -49,7 +52,7 @@ class Session:
         self._receipts, self._group = own.receipts, own.group
         self._offer_filter = topic.receipt_offer("+" if own.receipts == "auto" else own.receipts)
         self._receipt_topic = topic.receipt(publisher)
-        self._engine, self._outbox, self._received = engine, outbox, received
+        self._engine, self._outbox, self._progress, self._received = engine, outbox, progress, received
         self._paths = frozenset(rule.path for rule in engine.rules)
         self._offers: set[str] = set()
         self._offered = asyncio.Event()
@@ -65,23 +68,33 @@ class Session:
         outbox.awaits_receipts = outbox.offered if own.receipts == "auto" else own.receipts != "none"
 
     async def run(
-        self, broker: mqtt.Broker, client: mqtt.Client, subscribed: Callable[[], None], away: Callable[[], None]
+        self,
+        broker: mqtt.Broker,
+        client: mqtt.Client,
+        subscribed: Callable[[mqtt.Connection], None],
+        away: Callable[[], None],
+        check: Callable[[], Awaitable[None]],
     ) -> None:
-        """Runs until `leave`; tells when inputs come, and when they do not any more."""
+        """Runs until `leave`; tells when inputs come, and when they do not any more.
+
+        `check` is awaited before each connection, and raises if another process may be active: it uses the same name.
+        """
 
         async def serve(connection: mqtt.Connection) -> None:
             metrics.connected.set(1)
             try:
                 await self._subscribe(connection)
                 self.subscribed = True
-                subscribed()
+                subscribed(connection)
                 await self._serve(connection)
             finally:
                 metrics.connected.set(0)
                 self.subscribed = False
                 away()
 
-        await mqtt.stay_connected(broker, client, serve, self.receive, on_away=self._note_away, longest_pause=5.0)
+        await mqtt.stay_connected(
+            broker, client, serve, self.receive, before=check, on_away=self._note_away, longest_pause=5.0
+        )
 
     def _note_away(self, reason: str) -> None:
         self.away = reason
@@ -110,9 +123,13 @@ class Session:
             # Not counted against the receive maximum: inputs that wait for room in the outbox would hold them up.
             await self._ask(connection, [self._receipt_topic, self._offer_filter], at_most_once=True)
         if connection.session_present:  # with what was subscribed to for the rules of earlier files
-            await connection.unsubscribe(*_topics_of(self._engine.former))
+            former = self._engine.former
+            await connection.unsubscribe(*map(topic.description, former), *map(_requests, former))
+        paths = [rule.path for rule in self._engine.rules]
         # Not kept while nobody listens: what was asked a while ago is not what somebody wants now.
-        await self._ask(connection, _topics_of(rule.path for rule in self._engine.rules), at_most_once=True)
+        await self._ask(connection, map(_requests, paths), at_most_once=True)
+        # In order with the inputs, because they are marks as well.
+        await self._ask(connection, map(topic.description, paths))
         await self._ask(connection, self._engine.filters)
 
     async def _ask(self, connection: mqtt.Connection, some: Iterable[str], *, at_most_once: bool = False) -> None:
@@ -129,8 +146,9 @@ class Session:
             sending = supervisor.part(group, self._send(connection), name="outbox")
             stating = supervisor.part(group, self._state(connection), name="states")
             describing = supervisor.part(group, self._describe(connection), name="descriptions")
+            marking = supervisor.part(group, self._mark(connection), name="marks")
             await self._stopping.wait()
-            for task in (sending, stating, describing):
+            for task in (sending, stating, describing, marking):
                 task.cancel()
         await self._say_states(connection, "offline", "stopped")
 
@@ -147,13 +165,24 @@ class Session:
                         self._refuse(f"descriptions on device/…: {mqtt.reason(code)}")
             await asyncio.sleep(DESCRIBE_SECONDS)
 
+    async def _mark(self, connection: mqtt.Connection) -> None:
+        """Describes a rule once more where somebody has to know whether all that was before that has come."""
+        while True:
+            rule = next((one for one in self._engine.rules if one.path not in self.contested), None)
+            if rule is not None and self._progress.wants_mark(self._clock()):
+                now = now_ms()
+                payload = describe(rule, self._group, now)
+                self._progress.marked(payload, now, self._clock())
+                await connection.publish(topic.description(rule.path), payload)
+            await asyncio.sleep(MARK_LOOK_SECONDS)
+
     async def _send(self, connection: mqtt.Connection) -> None:
         if self._receipts == "auto":
             with suppress(TimeoutError):
                 async with asyncio.timeout(OFFER_SECONDS):
                     await self._offered.wait()
-        for name in list(self._outbox.words):  # a broker may have lost what it retained
-            payload = self._outbox.words.get(name)
+        for name in list(self._outbox.alarms):  # a broker may have lost what it retained
+            payload = self._outbox.alarms.get(name)
             if payload is not None and not self._outbox.has(name):
                 await connection.publish(name, payload, retain=True)
         while True:
@@ -213,6 +242,7 @@ class Session:
         elif mqtt.matches(self._offer_filter, name):
             self._take_offer(name, offered=bool(message.payload))
         elif name.startswith(topic.description("")):
+            self._progress.returned(message.payload)
             self._take_description(name, message.payload)
         else:
             self._unwanted.add(name)
@@ -255,6 +285,6 @@ class Session:
         return (found.protocol, found.group) == (RULES, self._group)
 
 
-def _topics_of(paths: Iterable[str]) -> list[str]:
-    """Where others describe what has these paths, and where requests about its alarms come."""
-    return [name for path in paths for name in (topic.description(path), topic.ack(path, "", "#"))]
+def _requests(path: str) -> str:
+    """Filter for requests about the alarms of what has this path."""
+    return topic.ack(path, "", "#")

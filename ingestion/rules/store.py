@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from time import monotonic
 from typing import Any
 
 import msgspec
@@ -22,8 +23,16 @@ from nexus.process import log
 TRY_SECONDS = 1.0  # who waits for the lock asks so often
 CHECK_SECONDS = 2.0
 WRITE_SECONDS = 30.0  # what takes longer is taken for a dead connection
+# The server ends what a process that hangs holds, and so its lock: a session that says nothing, or a statement.
+SILENT_SECONDS = 20.0
+STATEMENT_SECONDS = 25.0
 
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('nexus rules ' || %s, 0))"
+_LIMITS = """
+SELECT set_config('idle_session_timeout', %(silent)s, false),
+    set_config('idle_in_transaction_session_timeout', %(silent)s, false),
+    set_config('statement_timeout', %(statement)s, false)
+"""
 _PUBLISHER = """
 INSERT INTO rule_publishers (rule_group, publisher, last) VALUES (%s, %s, 0)
 ON CONFLICT (rule_group) DO UPDATE SET publisher = rule_publishers.publisher RETURNING publisher, last, offered
@@ -34,7 +43,7 @@ _STATES = """
 INSERT INTO rule_states SELECT %s, * FROM unnest(%s::text[], %s::bytea[])
 ON CONFLICT (rule_group, path) DO UPDATE SET state = excluded.state
 """
-_WORDS = """
+_ALARMS = """
 INSERT INTO rule_alarms SELECT %s, * FROM unnest(%s::text[], %s::bytea[])
 ON CONFLICT (rule_group, topic) DO UPDATE SET payload = excluded.payload
 """
@@ -59,7 +68,7 @@ class Contents(msgspec.Struct):
     last: int
     offered: bool
     states: dict[str, RuleState]
-    words: list[AlarmMessage]
+    alarms: list[AlarmMessage]
     outbox: list[Row]
 
 
@@ -70,6 +79,7 @@ class Store:
         self._connection, self._group = connection, group
         self._writing = asyncio.Lock()
         self._publisher, self._last = "", 0
+        self._heard = float("-inf")  # when the database answered last
         self._log = log.get("rules")
 
     async def load(self) -> Contents:
@@ -77,7 +87,7 @@ class Store:
         async with self._answered():
             [(self._publisher, self._last, offered)] = await self._fetch(_PUBLISHER, self._group, secrets.token_hex(16))
             states = await self._fetch("SELECT path, state FROM rule_states WHERE rule_group = %s", self._group)
-            words = await self._fetch("SELECT topic, payload FROM rule_alarms WHERE rule_group = %s", self._group)
+            alarms = await self._fetch("SELECT topic, payload FROM rule_alarms WHERE rule_group = %s", self._group)
             outbox = await self._fetch(
                 "SELECT number, topic, payload, retain FROM rule_outbox WHERE rule_group = %s ORDER BY number",
                 self._group,
@@ -86,9 +96,9 @@ class Store:
         for path, state in states:
             with self._said_once():
                 found.states[path] = decode_state(state)
-        for name, payload in words:
+        for name, payload in alarms:
             with self._said_once():
-                found.words.append(alarm.decode(name, payload))
+                found.alarms.append(alarm.decode(name, payload))
         return found
 
     async def commit(self, update: Update, done: Sequence[int]) -> list[Row]:
@@ -122,16 +132,24 @@ class Store:
         """Watches the connection for ever. Raises DatabaseAwayError when it is lost, and the lock with it."""
         while True:
             await asyncio.sleep(CHECK_SECONDS)
-            async with self._answered():
-                await self._connection.execute("SELECT 1")
+            await self._ask()
+
+    async def check(self) -> None:
+        """Raises DatabaseAwayError if the connection is lost, and the lock with it; asks if that can be so."""
+        if monotonic() - self._heard > SILENT_SECONDS / 2:
+            await self._ask()
+
+    async def _ask(self) -> None:
+        async with self._answered():
+            await self._connection.execute("SELECT 1")
 
     async def _write(self, update: Update, rows: Sequence[Row], done: Sequence[int]) -> None:
         group, execute = self._group, self._connection.execute
         if update.states:
             await execute(_STATES, (group, list(update.states), list(update.states.values())))
-        if words := {name: payload for name, payload in update.words.items() if payload is not None}:
-            await execute(_WORDS, (group, list(words), list(words.values())))
-        if gone := update.words.keys() - words.keys():
+        if alarms := {name: payload for name, payload in update.alarms.items() if payload is not None}:
+            await execute(_ALARMS, (group, list(alarms), list(alarms.values())))
+        if gone := update.alarms.keys() - alarms.keys():
             await execute(_GONE, (group, list(gone)))
         if rows:
             columns = [list(column) for column in zip(*map(msgspec.structs.astuple, rows), strict=True)]
@@ -144,8 +162,8 @@ class Store:
         """All but what the database refuses, which it would refuse for ever; gives the rows that were written."""
         for path, state in update.states.items():
             await self._is_written(path, Update(states={path: state}))
-        for name, payload in update.words.items():
-            await self._is_written(name, Update(words={name: payload}))
+        for name, payload in update.alarms.items():
+            await self._is_written(name, Update(alarms={name: payload}))
         written = [row for row in rows if await self._is_written(row.topic, Update(), [row])]
         await self._write(Update(), (), done)
         return written
@@ -170,6 +188,7 @@ class Store:
         """One at a time, and within a while."""
         async with self._writing, _answered():
             yield
+            self._heard = monotonic()
 
     @contextmanager
     def _said_once(self) -> Iterator[None]:
@@ -185,6 +204,9 @@ async def opened(url: str, group: str, waiting: Callable[[], None]) -> AsyncIter
     async with _answered():
         connection = await connect(url, f"nexus rules {group}"[:60])
     try:
+        async with _answered():
+            limits = {"silent": f"{SILENT_SECONDS:g}s", "statement": f"{STATEMENT_SECONDS:g}s"}
+            await connection.execute(_LIMITS, limits)
         while not await _is_ours(connection, group):
             waiting()
             await asyncio.sleep(TRY_SECONDS)

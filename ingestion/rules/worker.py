@@ -9,6 +9,7 @@ from ingestion.rules import metrics
 from ingestion.rules.engine import Engine, Part
 from ingestion.rules.evaluation import Ignored
 from ingestion.rules.outbox import Outbox
+from ingestion.rules.progress import Progress
 from ingestion.rules.requests import AlarmRequests
 from ingestion.rules.store import Store
 from nexus import mqtt
@@ -25,38 +26,44 @@ MOST_SAID_BYTES = 16_000_000  # of them
 MOST_WAITING = 20_000  # messages; then reading stops, and the broker keeps the rest
 MOST_BYTES = 48_000_000  # of them
 BEHIND_MS = 1_000  # by which timers follow the wall clock: inputs that are on their way are not overtaken
-FRESH_MS = 5_000  # an input of this age shows that the broker has no older ones for us
-QUIET_SECONDS = 1.0  # and so does silence
 LOOK_SECONDS = 0.25
 REQUEST_SECONDS = 10.0  # after which whoever asked has given up: it is not done any more
+MOST_REQUESTS = 1_000  # that wait
 SLICE_SECONDS = 0.005  # of evaluation, between which the rest of the process goes on
 
 
 class _Delivery(NamedTuple):
     connection: mqtt.Connection
     message: mqtt.Message
+
+
+class _Asked(NamedTuple):
+    connection: mqtt.Connection
+    message: mqtt.Message
     came: float  # by the loop's clock
+    at: int  # epoch ms
 
 
 class Worker:
     """Acknowledges each message once all that follows from it is written; `written` is set then."""
 
-    def __init__(self, engine: Engine, store: Store, outbox: Outbox, written: asyncio.Event) -> None:
+    def __init__(
+        self, engine: Engine, store: Store, outbox: Outbox, progress: Progress, written: asyncio.Event
+    ) -> None:
         self._engine, self._store, self._outbox, self._written = engine, store, outbox, written
+        self._progress = progress
         self._requests = AlarmRequests(engine)
+        self._asked: deque[_Asked] = deque()
         self._waiting: deque[_Delivery] = deque()
         self._bytes = 0
         self._paused: mqtt.Connection | None = None
         self._wake = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
-        self._heard: float | None = None  # when the last message came; None without a subscription
-        self._is_fresh = False  # and with what has come, that is so
-        self._is_behind = False  # what comes is older than that
         self._under_way: _Delivery | None = None  # whose parts are evaluated one after the other
         self._parts: deque[Part] = deque()
         self._since = 0.0
         self._has_noted_offer = outbox.offered
-        self._answers: list[tuple[_Delivery, bytes]] = []
+        self._answers: list[tuple[_Asked, bytes]] = []
         self._counted: dict[Ignored, int] = {}
         self._log = log.get("rules")
         self._has_said_unreadable = False
@@ -68,26 +75,41 @@ class Worker:
         """Messages that wait to be evaluated."""
         return len(self._waiting) + (self._under_way is not None)
 
-    def subscribed(self) -> None:
-        """From now on the broker brings what there is."""
-        self._heard, self._is_fresh = self._clock(), False
+    def subscribed(self, connection: mqtt.Connection) -> None:
+        """From now on the broker brings what there is; what it has kept of an earlier connection comes again."""
+        self._progress.subscribed(self._clock())
+        if connection.session_present:
+            some = (one for one in self._waiting if one.connection is connection or one.message.packet_id is None)
+            self._waiting = deque(some)
+            self._bytes = sum(len(one.message.payload) for one in self._waiting)
 
     def away(self) -> None:
-        """There is no broker: nobody knows what it has for us, and the rules' clock stands still."""
-        self._heard = self._paused = None
+        """There is no broker: the rules' clock stands still."""
+        self._progress.away()
+        self._paused = None
 
     def receive(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
         """Takes a message; never waits."""
-        self._waiting.append(_Delivery(connection, message, self._clock()))
+        self._progress.heard(self._clock())
+        if message.topic.startswith(ack.ROOT):
+            self._ask(connection, message)
+            return
+        self._waiting.append(_Delivery(connection, message))
         self._bytes += len(message.payload)
-        if self._heard is not None:
-            self._heard = self._clock()
         is_much = len(self._waiting) > MOST_WAITING or self._bytes > MOST_BYTES
         if is_much and self._outbox.full and message.packet_id is None:
             self._drop()  # which at QoS 0 nobody sends again; the broker keeps the others within our receive maximum
         elif is_much and not self._outbox.full:
             connection.pause()
             self._paused = connection
+        self._wake.set()
+
+    def _ask(self, connection: mqtt.Connection, message: mqtt.Message) -> None:
+        connection.acknowledge(message.packet_id)
+        if len(self._asked) < MOST_REQUESTS:
+            self._asked.append(_Asked(connection, message, self._clock(), now_ms()))
+        else:
+            metrics.requests.labels("refused").inc()
         self._wake.set()
 
     def _drop(self) -> None:
@@ -117,6 +139,7 @@ class Worker:
     async def _work(self, group: asyncio.TaskGroup) -> None:
         self._resume()
         taken = [] if self._outbox.full else await self._take()
+        self._do_requests()
         if self._outbox.offered and not self._has_noted_offer:
             await self._store.remember_offer()
             self._has_noted_offer = True
@@ -124,15 +147,14 @@ class Worker:
         if update or self._outbox.has_done:
             with metrics.commit_seconds.time():
                 rows = await self._store.commit(update, self._outbox.take_done())
-            self._outbox.add(rows, update.words)
+            self._outbox.add(rows, update.alarms)
             self._written.set()
         for done in taken:
             done.connection.acknowledge(done.message.packet_id)
         answers, self._answers = self._answers, []
-        for (connection, message, _), answer in answers:
-            supervisor.start(
-                group, "command", answering.send(connection, message, answer), name=f"answer {message.topic}"
-            )
+        for asked, answer in answers:
+            sending = answering.send(asked.connection, asked.message, answer)
+            supervisor.start(group, "command", sending, name=f"answer {asked.message.topic}")
 
     async def _take(self) -> list[_Delivery]:
         """Evaluates as much as a transaction may have; gives the messages that are done with.
@@ -154,9 +176,30 @@ class Worker:
         self._resume()
         if taken:
             self._count()
-        if not self._waiting and self._under_way is None and self._is_up_to_date():
-            await self._tick(now_ms() - BEHIND_MS)
+        if until := self._until():
+            await self._tick(until - BEHIND_MS)
         return taken
+
+    def _until(self) -> int:
+        """The moment up to which all has been evaluated; 0 if none can be told."""
+        return 0 if self._waiting or self._under_way else self._progress.until(self._clock(), now_ms())
+
+    def _do_requests(self) -> None:
+        """Those whose moment the rules have reached: events that were on their way before keep their own times."""
+        until = 0 if self._outbox.full else self._until()
+        while self._asked:
+            one = self._asked[0]
+            is_over = self._clock() - one.came > REQUEST_SECONDS
+            if not is_over and one.at > until:
+                return
+            self._asked.popleft()
+            if (answer := supervisor.call("command", self._done, one, is_over=is_over)) is not None:
+                self._answers.append((one, answer))
+
+    def _done(self, one: _Asked, *, is_over: bool) -> bytes | None:
+        return (
+            self._requests.expire(one.message) if is_over else self._requests.take(one.message, self._clock(), one.at)
+        )
 
     async def _tick(self, now: int) -> None:
         for path in self._engine.due(now):
@@ -177,16 +220,8 @@ class Worker:
         return messages >= MOST_SAID or size >= MOST_SAID_BYTES
 
     def _read(self, one: _Delivery) -> list[Part]:
-        """What it has for the rules; a request is done."""
-        message, now = one.message, now_ms()
-        if message.topic.startswith(ack.ROOT):
-            if self._clock() - one.came > REQUEST_SECONDS:
-                metrics.requests.labels("expired").inc()
-                return []
-            present = self._engine.clock if self._is_behind else now
-            if (answer := self._requests.take(message, self._clock(), present)) is not None:
-                self._answers.append((one, answer))
-            return []
+        """What it has for the rules."""
+        message = one.message
         try:
             parts = self._engine.parts(message.topic, message.payload)
         except DecodeError as error:
@@ -198,13 +233,9 @@ class Worker:
         metrics.inputs.inc(sum(len(part.readings) for part in parts))
         if parts:
             newest = max(reading.time for part in parts for reading in part.readings)
-            self._is_fresh = abs(now - newest) <= FRESH_MS
-            self._is_behind = newest < now - FRESH_MS
+            is_queued = message.packet_id is not None and not message.retain
+            self._progress.evaluated(newest, now_ms(), is_queued=is_queued)
         return parts
-
-    def _is_up_to_date(self) -> bool:
-        """Whether the broker has nothing older for us, as far as we can tell."""
-        return self._heard is not None and (self._is_fresh or self._clock() - self._heard >= QUIET_SECONDS)
 
     def _count(self) -> None:
         for why, count in self._engine.ignored.items():

@@ -1,9 +1,7 @@
 """The journal of alarms while gateway, broker, ingester and database are killed: each flip once, in its order."""
 
 import random
-import signal
 import sqlite3
-import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
@@ -14,6 +12,7 @@ import pytest
 
 from nexus.contract import alarm
 from tests.chaos import lasting
+from tests.chaos.deaths import Deaths
 from tests.modbus_writer import ModbusWriter
 from tests.parts import Mosquitto, Nexus, Postgres, as_role, free_port, until
 
@@ -22,7 +21,6 @@ Start = Callable[..., Nexus]
 TAGS = 40
 FLIPS = int(lasting(400, 10_000))
 AT_ONCE, PAUSE = 12, 0.4  # flips, and seconds between them: slow enough for some deaths
-PAUSES = (0.5, 2.0)  # seconds between two deaths
 
 
 class Plant:
@@ -79,39 +77,6 @@ class Plant:
         return {}
 
 
-class Death:
-    """Kills one of these after the other, at random, and starts it again."""
-
-    def __init__(self, *mortals: Mosquitto | Postgres | Nexus) -> None:
-        self._mortals = mortals
-        self.deaths = dict.fromkeys(mortals, 0)
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Death":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        chance = random.Random(2)
-        while not self._over.wait(chance.uniform(*PAUSES)):
-            victim = chance.choice(self._mortals)
-            if isinstance(victim, Postgres):
-                victim.stop("immediate")
-            else:
-                victim.stop(signal.SIGKILL)
-            time.sleep(chance.uniform(0, 1))
-            if isinstance(victim, Nexus):
-                victim.restart()
-            else:
-                victim.start()
-            self.deaths[victim] += 1
-
-
 def journal(database: str) -> dict[str, list[str]]:
     """The events of each alarm, in the order of their times."""
     found: dict[str, list[str]] = {f"alarm/plc/t{n}/high": [] for n in range(TAGS)}
@@ -129,9 +94,9 @@ def test_the_journal_is_the_simulators_own_record(
     writer = as_role(postgres.url, "nexus_writer")
     ingester = nexus("ingest", mqtt_url=broker.url, database_url=writer, batch_seconds="0.2").until_ready()
     gateway = nexus("gateway", "--devices", str(plant.devices), mqtt_url=broker.url, receipts="ingestion").until_ready()
-    with Death(broker, gateway, ingester, postgres) as death:
+    with Deaths(broker, gateway, ingester, postgres, seed=2) as deaths:
         plant.flip(FLIPS)
-    assert min(death.deaths.values()) >= lasting(1, 20)
+    assert deaths.rounds >= lasting(1, 20)
     with suppress(AssertionError):
         until(lambda: journal(postgres.url) == plant.truth, "the journal is whole", lasting(60, 300))
     assert journal(postgres.url) == plant.truth

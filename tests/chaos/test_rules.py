@@ -1,8 +1,6 @@
 """Rules while they, the broker, the ingester and the database are killed: journal and totals are those of the inputs."""
 
-import random
 import signal
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +14,7 @@ from nexus.contract import alarm
 from nexus.contract.codec import encode_tag
 from nexus.contract.reading import Reading, Value
 from tests.chaos import lasting
+from tests.chaos.deaths import Deaths
 from tests.parts import Mosquitto, Nexus, Postgres, as_role, publish, until
 
 Start = Callable[..., Nexus]
@@ -90,51 +89,6 @@ class Plant:
         return None
 
 
-class Deaths:
-    """Kills one after the other, in turn and at random moments, and starts it again. The broker may save its sessions:
-    what it has acknowledged is kept by nobody else.
-    """
-
-    def __init__(self, broker: Mosquitto, *others: Postgres | Nexus) -> None:
-        self._broker, self._others = broker, others
-        self.rounds = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Deaths":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        chance = random.Random(3)
-        while not self._over.is_set():
-            victims = [self._broker, *self._others]
-            chance.shuffle(victims)
-            for victim in victims:
-                if self._over.wait(chance.uniform(0.5, 2.0)):
-                    return
-                self._kill(victim, chance.uniform(0, 1))
-            self.rounds += 1
-
-    def _kill(self, victim: Mosquitto | Postgres | Nexus, pause: float) -> None:
-        match victim:
-            case Postgres():
-                victim.stop("immediate")
-            case Mosquitto():
-                victim.stop(signal.SIGTERM)
-            case Nexus():
-                victim.stop(signal.SIGKILL)
-        time.sleep(pause)
-        if isinstance(victim, Nexus):
-            victim.restart()
-        else:
-            victim.start()
-
-
 def journal(database: str) -> dict[str, list[str]]:
     """The events of each alarm, in the order of their times."""
     found: dict[str, list[str]] = {FAST: [], SLOW: []}
@@ -170,7 +124,8 @@ def test_journal_and_totals_are_those_of_the_inputs(
     ).until_ready()
     until(lambda: rules.metric("nexus_rules_broker_connected") == 1, "the rules have subscribed")
     plant = Plant(broker.port, postgres.url)
-    with Deaths(broker, rules, ingester, postgres) as deaths:
+    # The broker may save its sessions: what it has acknowledged is kept by nobody else.
+    with Deaths(broker, rules, ingester, postgres, seed=3, broker_signal=signal.SIGTERM) as deaths:
         while deaths.rounds < DEATHS or len(plant.truth[SLOW]) < SLOW_FLIPS:
             plant.flip_fast()
             plant.flip_slow()

@@ -13,6 +13,8 @@ import psycopg
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
+from ingestion.rules import outbox
+from ingestion.rules.requests import EXPIRED
 from nexus.contract.codec import encode_device, encode_tag
 from nexus.contract.reading import Quality, Reading, Value
 from tests.asker import Asker
@@ -37,6 +39,7 @@ rules:
 HIGH = "alarm/plant/line1/rules/total_power/high"
 IMBALANCE = "alarm/plant/line1/rules/imbalance"
 TOTAL = "dev/plant/line1/rules/total_power"
+STATUS = "status/plant/line1/rules"
 
 
 def now_ms() -> int:
@@ -177,6 +180,40 @@ def test_a_kill_of_the_active_one_amid_flips_loses_and_doubles_no_event(
     assert ingest.metric("nexus_ingestion_conflicts_total") == 0
 
 
+def test_another_takes_over_from_one_that_hangs_and_wakes_up_again(
+    nexus: Start, group: str, production: Production, file: Path
+) -> None:
+    url, port = production.broker.url, production.broker.port
+    nexus("ingest", mqtt_url=production.mqtt("ingestion"), database_url=production.owner).until_ready()
+    both = [nexus("rules", group=group, rules=str(file), mqtt_url=url, database_url=production.owner) for _ in range(2)]
+    for one in both:
+        one.until_ready()
+    hung = active(*both)
+    [other] = [one for one in both if one is not hung]
+    began = now_ms()
+    say(port, "plc002", (began, 0.0))
+    say(port, "plc001", (began, 1_000.0))
+    until(lambda: journal(production.owner, HIGH) == ["raised"], "it is raised")
+    hung.process.send_signal(signal.SIGSTOP)
+    try:
+        say(port, "plc001", (began + 100, 0.0), (began + 200, 1_000.0))
+        until(lambda: is_active(other), "the other one is active", 60)
+        until(lambda: len(journal(production.owner, HIGH)) == 3, "it has evaluated what came meanwhile")
+        say(port, "plc001", (began + 300, 0.0))
+        until(lambda: journal(production.owner, HIGH)[-1] == "cleared", "and what came then")
+    finally:
+        hung.process.send_signal(signal.SIGCONT)
+    until(lambda: hung.metric("nexus_rules_active") == 0, "the one that hung knows that it is not")
+    say(port, "plc001", (began + 400, 1_000.0))
+    until(lambda: len(journal(production.owner, HIGH)) == 5, "the other one goes on")
+    assert journal(production.owner, HIGH) == ["raised", "cleared", "raised", "cleared", "raised"]
+    with Asker(production.mqtt("operator"), "alarm/#") as operator:
+        until(lambda: operator.on(HIGH), "the alarm is retained")
+        assert operator.on(HIGH)[-1]["ts"] == began + 400
+    assert is_active(other)
+    assert hung.metric("nexus_rules_broker_connected") == 0
+
+
 def test_a_database_that_is_away_costs_nothing(
     nexus: Start, group: str, postgres: Postgres, mosquitto: Callable[..., Mosquitto], file: Path
 ) -> None:
@@ -303,6 +340,45 @@ def test_an_offer_of_receipts_is_remembered_over_the_end_of_all(
     until(lambda: rules.metric("nexus_rules_outbox_messages") >= 6, "and none of it is taken for arrived")
     ingest.restart()
     until(lambda: journal(postgres.url, HIGH) == ["raised", "cleared", "raised", "cleared"], "nothing is missing", 60)
+
+
+def test_a_full_outbox_stops_evaluation_which_is_told_until_an_ingester_is_back(
+    nexus: Start, group: str, production: Production, file: Path
+) -> None:
+    """It is alarmed on by the number of messages; requests are answered, and not done."""
+    _fill_outbox(production.owner, group)
+    url = production.broker.url
+    rules = nexus(
+        "rules", group=group, rules=str(file), receipts="ingestion", mqtt_url=url, database_url=production.owner
+    )
+    active(rules)
+    stands_still = "evaluation stands still: 100,000 messages have no receipt from an ingester"
+    assert json.loads(rules.get("/health")[1])["problems"] == [stands_still]
+    assert rules.metric("nexus_rules_outbox_messages") == outbox.MOST
+    with Asker(production.mqtt("operator"), "status/#", "answer/#") as operator:
+        until(lambda: operator.on(STATUS), "the rule's status")
+        assert operator.on(STATUS)[-1]["state"] == "degraded"
+        assert operator.on(STATUS)[-1]["reason"] == stands_still
+        answer = operator.ask(IMBALANCE.replace("alarm/", "ack/"), {"action": "acknowledge"}, by="anna")
+        assert answer == {"ok": False, "error": EXPIRED}
+        say(production.broker.port, "plc001", (now_ms(), 300.0))
+        say(production.broker.port, "plc002", (now_ms(), 300.0))
+        until(lambda: rules.metric("nexus_rules_waiting_messages") == 2, "inputs wait")
+        nexus("ingest", mqtt_url=production.mqtt("ingestion"), database_url=production.owner).until_ready()
+        until(lambda: journal(production.owner, HIGH) == ["raised"], "they are evaluated", 120)
+        assert json.loads(rules.get("/health")[1])["problems"] == []
+        until(lambda: operator.on(STATUS)[-1]["state"] == "online", "the status is told again", 60)
+
+
+def _fill_outbox(owner: str, group: str) -> None:
+    publisher, began = "0f" * 16, now_ms() - outbox.MOST
+    with psycopg.connect(owner) as connection:
+        connection.execute("INSERT INTO rule_publishers VALUES (%s, %s, %s)", (group, publisher, outbox.MOST))
+        rows = connection.cursor().copy("COPY rule_outbox (rule_group, number, topic, payload, retain) FROM STDIN")
+        with rows as copy:
+            for number in range(1, outbox.MOST + 1):
+                payload = encode_tag(Reading("total_power", began + number, 1.0), None, publisher, number)
+                copy.write_row((group, number, TOTAL, payload, False))
 
 
 def test_a_broken_file_and_a_changed_one_are_told(nexus: Start, group: str, production: Production, file: Path) -> None:

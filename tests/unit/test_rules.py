@@ -261,7 +261,7 @@ def test_a_person_acknowledges_what_was_raised(rule: Rule) -> None:
         one.ask("sum", "low", Request("acknowledge", by="anna"), T0 + 600)
 
 
-def test_the_engine_says_readings_and_words_and_keeps_states(rule: Rule) -> None:
+def test_the_engine_says_readings_and_alarms_and_keeps_states(rule: Rule) -> None:
     engine = Engine([rule], LATE, {}, [])
     engine.begin(T0)
     assert "dev/plant/plc1/power" in engine.filters
@@ -276,7 +276,7 @@ def test_the_engine_says_readings_and_words_and_keeps_states(rule: Rule) -> None
         "dev/plant/rules/energy",
         "alarm/plant/rules/sum/high",
     ]
-    assert list(update.words) == ["alarm/plant/rules/sum/high"]
+    assert list(update.alarms) == ["alarm/plant/rules/sum/high"]
     assert not engine.drain(), "only what has changed"
 
 
@@ -285,14 +285,14 @@ def test_an_alarm_that_has_left_the_files_ends(rule: Rule) -> None:
     engine.begin(T0)
     take_message(engine, "dev/plant/plc1/power", encode_tag(Reading("power", T0, 90.0)), T0)
     take_message(engine, "dev/plant/plc2/power", encode_tag(Reading("power", T0, 90.0)), T0)
-    words = engine.words
-    engine = Engine([Rule("other", "plant/other", rule.inputs, rule.derived)], LATE, {}, words)
+    alarms = engine.alarms
+    engine = Engine([Rule("other", "plant/other", rule.inputs, rule.derived)], LATE, {}, alarms)
     engine.begin(T0 + 5)
     update = engine.drain()
     removed, cleared = (one for one in update.said if one.topic == "alarm/plant/rules/sum/high")
     assert alarm.decode(removed.topic, removed.payload).event == "removed"
     assert (cleared.payload, cleared.retain) == (b"", True)
-    assert update.words == {"alarm/plant/rules/sum/high": None}
+    assert update.alarms == {"alarm/plant/rules/sum/high": None}
 
 
 def test_a_circle_of_two_groups_ends_and_is_told(tmp_path: Path) -> None:
@@ -419,7 +419,7 @@ def test_without_receipts_the_brokers_acknowledgement_is_enough() -> None:
     assert outbox.take_done() == [1]
 
 
-def test_only_the_newest_word_of_an_alarm_is_retained() -> None:
+def test_only_the_newest_message_of_an_alarm_is_retained() -> None:
     outbox = Outbox([row(1, "alarm/p/x", retain=True), row(2, "alarm/p/x", retain=True), row(3)], 3)
     assert sent(outbox, 0.0) == [(1, False), (2, True), (3, False)]
     assert outbox.has("alarm/p/x")
