@@ -162,7 +162,7 @@ class Outbox:
     def committed(self, first: int, last: int) -> bool:
         """A receipt: the database has these numbers. Only numbers that were sent count; tells if it is plausible."""
         is_known = 1 <= first <= last < self.numbers.following
-        parts = self.numbers.have_left(first, last) if is_known else []
+        parts = self.numbers.sent_within(first, last) if is_known else []
         for part in parts:
             self._finished.add(*self.numbers.confirm(*part, self._clock()))
         if parts:
@@ -279,7 +279,7 @@ class Outbox:
         following = self.numbers.following
         lowest = min(following, self._batches.first or following, self._broker_only.lowest or following)
         for first, last in numbers:
-            for gone in self.numbers.nowhere(first, min(last, lowest - 1)):
+            for gone in self.numbers.give_up(first, min(last, lowest - 1)):
                 metrics.dropped.labels("memory").inc(self._broker_only.lost(*gone))
 
     def due_in_memory(self, limit: int, blocked: Collection[str], largest: int) -> list[Batch]:

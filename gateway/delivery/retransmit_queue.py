@@ -39,7 +39,7 @@ class RetransmitQueue:
         self.start = self.following = start
         self._spans: list[_Span] = []
         self._committed = Ranges()
-        self._left = Ranges()  # everything that was ever sent by this process, and may get a receipt
+        self._sent = Ranges()  # everything that was ever sent by this process, and may get a receipt
         self._horizon = float("-inf")  # messages sent before this time are due
         self.last_receipt = self._fell_silent = float("-inf")  # when the last receipt came
 
@@ -57,7 +57,7 @@ class RetransmitQueue:
 
     def mark_sent(self, first: int, last: int, now: float) -> bool:
         """These numbers are sent now; tells whether not for the first time."""
-        self._left.add(first, last)
+        self._sent.add(first, last)
         at = self._at(first) if self._spans and self._spans[-1].last >= first else len(self._spans)
         again = at < len(self._spans) and self._spans[at].first <= last
         if again:
@@ -81,14 +81,14 @@ class RetransmitQueue:
         whole = self._committed.add(first, last)
         self.floor = self._committed.after(self.floor)
         self._committed.forget(self.floor - 1)
-        if len(self._left) > 1:
-            self._left.forget(self.floor)
+        if len(self._sent) > 1:
+            self._sent.forget(self.floor)
         keep = self._at(self.floor)
         del self._spans[:keep]
         return whole
 
-    def nowhere(self, first: int, last: int) -> list[tuple[int, int]]:
-        """Gives up numbers that the disk does not have; but those in flight may yet be requeued to it.
+    def give_up(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Gives up numbers that the disk does not have, but not those in flight: they may still be requeued.
 
         Returns those that were given up.
         """
@@ -113,9 +113,9 @@ class RetransmitQueue:
             self._horizon = self._spans[at].at - TOLERANCE_SECONDS
         return self.forget(first, last)
 
-    def have_left(self, first: int, last: int) -> list[tuple[int, int]]:
+    def sent_within(self, first: int, last: int) -> list[tuple[int, int]]:
         """The parts of this range that were sent from here, and may have a receipt."""
-        return self._left.within(max(first, self.floor), last)
+        return self._sent.within(max(first, self.floor), last)
 
     def is_committed(self, first: int, last: int) -> bool:
         """Whether all of this range is done with."""

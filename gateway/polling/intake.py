@@ -43,7 +43,10 @@ class Intake:
         """Takes readings from the device, of which so many are bad."""
         if self._derivation is not None:
             readings = self._derivation.after(readings)
-        self._took(readings, bad)
+        self._tally.read(readings, now_ms())
+        if self._alarms is not None:
+            self._alarms.read(readings)
+        self._publish(readings, bad)
 
     def mark(self, readings: list[Reading]) -> None:
         """Takes bad readings of tags that the device did not deliver."""
@@ -56,7 +59,7 @@ class Intake:
         self._publish(readings, len(bad))
 
     def unread(self, cause: Cause, count: int, now: int) -> None:
-        """So many of the device's tags were due, and are not read: of derived tags as many are missing, on average."""
+        """So many of the device's tags were due and not read; of its derived tags the same share counts as missing."""
         self._unread += count * self._share
         whole = int(self._unread)
         self._unread -= whole
@@ -72,19 +75,13 @@ class Intake:
         return set(self._changes.silent(now))
 
     def confirm(self, silent: Collection[str]) -> None:
-        """A device that tells of changes tells of none: totals go on, and what is `silent` is as it was."""
+        """A device that reports changes reports none: totals go on, and `silent` tags are confirmed unchanged."""
         if self._derivation is not None:
             readings = self._derivation.tick(silent)
             self._tally.read(readings, now_ms())
             if self._alarms is not None and not self._alarms.is_lost:  # which these readings are no sign of
                 self._alarms.marked(readings)
             self._publish(readings, 0)
-
-    def _took(self, readings: list[Reading], bad: int) -> None:
-        self._tally.read(readings, now_ms())
-        if self._alarms is not None:
-            self._alarms.read(readings)
-        self._publish(readings, bad)
 
     def _publish(self, readings: list[Reading], bad: int) -> None:
         self._metrics.readings += len(readings)
