@@ -140,11 +140,11 @@ export default function Tags() {
           sort={choice.sort}
           onSort={(sort) => show({ sort })}
           onSeen={onSeen}
-          renderRow={(index, key) => {
+          renderRow={(index) => {
             const tag = rows.tags[index];
-            if (!tag) return <Coming key={-1 - key} index={index} />;
+            if (!tag) return <Coming key={index} index={index} />;
             const on = picked.has(tag.topic);
-            return <Row key={key} index={index} tag={tag} device={devices.get(tag.device)} columns={columns} chosen={on} choose={choose} />;
+            return <Row key={tag.topic} index={index} tag={tag} device={devices.get(tag.device)} columns={columns} chosen={on} choose={choose} />;
           }}
         />
       )}

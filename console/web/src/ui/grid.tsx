@@ -3,8 +3,7 @@ import type { ComponentChildren } from "preact";
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export const ROW_HEIGHT = 26;
-const SLOTS = 16; // elements of rows are kept in multiples of this, and used again
-const BEYOND = 4; // rows above and below what is seen
+const BEYOND = 8; // rows above and below what is seen
 
 export interface Column {
   id: string;
@@ -20,8 +19,7 @@ interface Props {
   count: number;
   /** Told the first and the last row in sight. */
   onSeen: (first: number, last: number) => void;
-  /** `key` names the element: a row that comes into sight takes that of one that has left, which costs half of a new one. */
-  renderRow: (index: number, key: number) => ComponentChildren;
+  renderRow: (index: number) => ComponentChildren;
   /** Another list begins at its top. */
   list: string;
   /** The column that it is sorted by, with a minus from the last to the first. */
@@ -52,9 +50,8 @@ export function Grid({ label, columns, count, onSeen, renderRow, list, sort, onS
   const last = Math.min(seen[1], count - 1);
   useEffect(() => onSeen(first, last), [first, last, list, count]);
   const template = columns.map((column) => column.width).join(" ");
-  const slots = Math.ceil((seen[1] - seen[0] + 1) / SLOTS) * SLOTS;
   const rows = [];
-  for (let index = first; index <= last; index++) rows.push(renderRow(index, index % slots));
+  for (let index = first; index <= last; index++) rows.push(renderRow(index));
   return (
     <div
       ref={box}
@@ -99,15 +96,8 @@ function next(sort: string, id: string): string {
 }
 
 export function GridRow(props: { index: number; chosen?: boolean; children: ComponentChildren }) {
-  const row = useRef<HTMLDivElement>(null);
-  // What had the focus is now of another row, where a key would do something to that.
-  useLayoutEffect(() => {
-    const at = row.current!;
-    if (at.contains(document.activeElement)) at.closest<HTMLElement>("[role=table]")!.focus({ preventScroll: true });
-  }, [props.index]);
   return (
     <div
-      ref={row}
       role="row"
       aria-rowindex={props.index + 2}
       class={props.chosen ? "grid-row grid-line chosen" : "grid-row grid-line"}
