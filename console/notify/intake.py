@@ -38,7 +38,10 @@ INSERT INTO notification_waits (topic, occurrence, route, step, began, due, rece
 SELECT topic, to_timestamp(occurrence / 1000.0), route, step, to_timestamp(began / 1000.0), due,
     ARRAY(SELECT jsonb_array_elements_text(receivers::jsonb))
 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::timestamptz[], %s::text[])
-AS came (topic, occurrence, route, step, began, due, receivers) ON CONFLICT DO NOTHING
+AS came (topic, occurrence, route, step, began, due, receivers)
+ON CONFLICT (topic, occurrence, route, step) DO UPDATE
+SET began = excluded.began, due = excluded.due, receivers = excluded.receivers
+WHERE notification_waits.began < excluded.began
 """
 _ORDER = """
 INSERT INTO notifications (created, receiver, channel, route, kind, key, topic, word, late, due, expires)
@@ -66,12 +69,12 @@ async def take(connection: AsyncConnection, config: Config, now: datetime) -> in
     if len(fresh) < len(rows):
         log.get("notify").warning("events waited too long for a sender: nobody is told", events=len(rows) - len(fresh))
     orders: list[Row] = []
-    waiting: list[Row] = []
+    waiting: dict[Row, Row] = {}  # by topic, occurrence, route and step: an alarm that calls again is waited for anew
     for one in fresh:
         orders += supervisor.call("message", _ordered, config, one) or []
-        waiting += supervisor.call("message", _waits, config, one) or []
+        waiting |= {row[:4]: row for row in supervisor.call("message", _waits, config, one) or []}
     if waiting:
-        await connection.execute(_WAIT, _columns(waiting))
+        await connection.execute(_WAIT, _columns(waiting.values()))
     await _add(connection, orders, now)
     return len(rows)
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from console.notify.channels import mqtt
 from console.notify.channels.alertmanager import Alertmanager, alert, tell
 from console.notify.channels.email import Email, send
 from console.notify.channels.http import post
@@ -77,6 +78,22 @@ async def test_the_status_counts_whatever_becomes_of_the_body(
                 await told
         is_over.set()
         await is_closed.wait()
+
+
+@pytest.mark.parametrize("status", [401, 403, 407])
+async def test_refused_credentials_are_mended_one_day(status: int) -> None:
+    sink = Webhook(lambda _: Reply(status))
+    with pytest.raises(LaterError, match=f"{status}.*refuses our credentials"):
+        await post(sink.url, b"{}", {}, 30.0, None, names=Names())
+    sink.close()
+
+
+async def test_a_topic_that_the_broker_denies_is_allowed_one_day() -> None:
+    async def publish(topic: str, content: bytes) -> int:
+        return 0x87
+
+    with pytest.raises(LaterError, match="refuses our credentials"):
+        await mqtt.send(mqtt.Mqtt(topic="notify/andon"), Message("k", "andon", "all", "test"), publish)
 
 
 async def test_names_that_nobody_answers_for_delay_only_their_own_receiver(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from contextlib import ExitStack
 
 import pytest
@@ -34,3 +35,21 @@ async def test_the_next_address_is_tried_when_one_never_answers(monkeypatch: pyt
         async with asyncio.timeout(30):
             connection = stack.enter_context(await Names().connected("mail.plant.example", 25))
         assert connection.getpeername()[1] == ports[1]
+
+
+async def test_our_own_name_is_looked_up_once_in_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def found() -> str:
+        asked.append(threading.get_ident())
+        return "console.plant.example"
+
+    monkeypatch.setattr(socket, "getfqdn", found)
+    names._looked_up.cache_clear()
+    try:
+        told = await asyncio.gather(*(Names().own() for _ in range(8)))
+    finally:
+        names._looked_up.cache_clear()
+    assert told == ["console.plant.example"] * 8
+    assert len(asked) == 1
+    assert asked != [threading.get_ident()], "not on the loop"

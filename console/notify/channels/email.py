@@ -98,7 +98,8 @@ async def _delivered(
         answer = short(f"{error.code} {error.message}")
         raise (RefusedError if _is_for_ever(error.code) else LaterError)(answer) from None
     except SMTPResponseException as error:  # also 5xx: who is refused here is this console, and not the mail
-        raise LaterError(short(f"{error.code} {error.message}")) from None
+        login = ": the server refuses our credentials" if error.code in _LOGIN else ""
+        raise LaterError(short(f"{error.code} {error.message}{login}")) from None
     except TimeoutError as error:
         raise LaterError(short(str(error) or f"no answer within {patience(settings):g} s")) from None
     except (SMTPException, OSError, ssl.SSLError, ValueError) as error:

@@ -20,6 +20,7 @@ _BODY_SECONDS = 2.0  # that we wait for what an answer says: its status is what 
 _LONGEST_PAUSE = 3_600.0  # that a receiver may ask for
 _NO_TOKEN = 7  # letters: a shorter part of a path is none, and may be a word of an answer
 _AGAIN = (408, 425, 429)
+_LOGIN = (401, 403, 407)  # a password is mended one day, and is not the notification's fault
 
 
 async def post(
@@ -79,6 +80,8 @@ def _judged(status: int, said: str, again: str | None) -> str:
         return said
     if status in _AGAIN or status >= 500:
         raise LaterError(said, retry_after(again, datetime.now(UTC)))
+    if status in _LOGIN:
+        raise LaterError(f"{said}: the receiver refuses our credentials")
     raise RefusedError(f"{said}: the receiver refuses it")
 
 

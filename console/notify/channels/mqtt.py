@@ -13,6 +13,8 @@ from nexus.contract import topic as topics
 
 ROOT = "notify/"
 
+_NOT_AUTHORIZED = 0x87
+
 # Publishes with QoS 1, and gives the broker's reason code. Raises mqtt.MqttError while the broker is away.
 Publish = Callable[[str, bytes], Awaitable[int]]
 
@@ -38,6 +40,8 @@ async def send(settings: Mqtt, message: Message, publish: Publish) -> str:
         raise LaterError(f"the broker is away: {error}") from None
     if code == mqtt.NO_MATCHING_SUBSCRIBERS:
         raise LaterError(f"nobody subscribes to {settings.topic}")
+    if code == _NOT_AUTHORIZED:  # its rules are mended one day, like a password
+        raise LaterError(f"{mqtt.reason(code)}: the broker refuses our credentials: check its ACL for the user console")
     if code >= mqtt.REFUSED:
-        raise RefusedError(f"{mqtt.reason(code)}: check the broker's ACL for the user console")
+        raise RefusedError(f"{mqtt.reason(code)}: the broker refuses it")
     return "taken by the broker"

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import cache
 from typing import TypeVar
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -16,6 +17,19 @@ ADDRESS_SECONDS = 3.0  # for each address of a name but the last: behind a firew
 T = TypeVar("T")
 _Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 _Info = tuple[socket.AddressFamily, socket.SocketKind, int, str, _Address]
+
+
+@cache
+def _looked_up() -> str:
+    return socket.getfqdn()
+
+
+_looking_up = threading.Lock()
+
+
+def _own_name() -> str:
+    with _looking_up:
+        return _looked_up()
 
 
 class Names:
@@ -33,8 +47,8 @@ class Names:
         return await self._asked(ask)
 
     async def own(self) -> str:
-        """This machine's name, as mail servers want to hear it."""
-        return await self._asked(socket.getfqdn)
+        """This machine's name, as mail servers want to hear it; looked up once in a process."""
+        return await self._asked(_own_name)
 
     async def connected(self, host: str, port: int) -> socket.socket:
         """A connection to the first of its addresses that takes one. Raises OSError."""
