@@ -13,7 +13,7 @@ demo: setup
 test: WORKERS ?= 5
 test: setup lint
 	@NEXUS_PROMETHEUS="$$(scripts/prometheus || true)" NEXUS_TEST_PATIENCE="$${NEXUS_TEST_PATIENCE:-4}" \
-		$(RUN)/python -m pytest -n $(WORKERS) --maxschedchunk 1 $(ARGS)
+		$(RUN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 # Half a minute, without a network or a process.
 unit: setup

@@ -1,7 +1,7 @@
 """A plant, a console with a login, and a real Chromium in front of it.
 
-The parts are there once for all of these tests: starting them takes longer than most of what is tested. A test that stops
-or changes one leaves it as it was.
+The parts and the Chromium are there once for all of these tests, which run one after another in one worker: starting them
+takes longer than most of what is tested. A test that stops or changes one leaves it as it was.
 """
 
 import shutil
@@ -54,18 +54,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.xdist_group("browser"))
             if CHROMIUM is None:
                 item.add_marker(skip)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def folder() -> Iterator[Path]:
     """Where the parts keep what they need."""
     with tempfile.TemporaryDirectory(prefix="nexus-test-") as name:
         yield Path(name)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def production(broker_folder: Path, users_and_acl: str, embedded_postgres: str) -> Iterator[Production]:
     """What services run on in production."""
     broker = Mosquitto(broker_folder, users_and_acl).start()
@@ -74,14 +75,14 @@ def production(broker_folder: Path, users_and_acl: str, embedded_postgres: str) 
     broker.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def devices(folder: Path) -> Path:
     """The folder of the gateway's device files."""
     (folder / "devices").mkdir()
     return folder / "devices"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def plant(production: Production, folder: Path, devices: Path) -> Iterator[dict[str, Nexus]]:
     """A simulated device, its gateway, and an ingester."""
     port = free_port()
@@ -100,7 +101,7 @@ def plant(production: Production, folder: Path, devices: Path) -> Iterator[dict[
         yield {"simulator": simulator, "ingester": ingester.until_ready(), "gateway": gateway.until_ready()}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def console(folder: Path, production: Production) -> Iterator[Console]:
     """Its user is PERSON, an engineer, with the password PASSWORD."""
     add_user(production.owner, PERSON, Role.engineer)
@@ -108,9 +109,9 @@ def console(folder: Path, production: Production) -> Iterator[Console]:
         yield one.until_serving()
 
 
-@pytest.fixture
+@pytest.fixture(scope="package")
 def chromium(console: Console) -> Iterator[Browser]:
-    """One for each test, after the parts: while it is there, this thread has an event loop that no other may have."""
+    """Not for the session: while it is there, this thread has an event loop, and other tests need one of their own."""
     with sync_playwright() as playwright:
         # Tests may run as root, whom Chromium's sandbox refuses.
         yield playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
