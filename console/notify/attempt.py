@@ -34,6 +34,11 @@ class Outcome:
     later: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the receiver took nothing; not so of a mail that some have: the others may just have full mailboxes."""
+        return self.kind == "later" and self.pending.remaining is None
+
 
 async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
     """Sends one, with a deadline. Raises nothing but its cancellation."""
@@ -63,7 +68,7 @@ def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
 
     What it asked for beside taking others is kept to by all for `LONGEST_PAUSE` at most, and by those it was said of.
     """
-    takes_some = any(one.kind != "later" for one in outcomes)
+    takes_some = any(not one.is_away for one in outcomes)
     asked = [one.pause for one in outcomes if one.pause is not None]
     if asked:
         return min(max(asked), LONGEST_PAUSE) if takes_some else max(asked)
@@ -74,7 +79,7 @@ def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
 
 def settled(outcomes: Sequence[Outcome], pause: float, now: datetime) -> list[Attempt]:
     """What is recorded. One that is not taken waits longer than the receiver pauses: others come first."""
-    longest = LONGEST_PAUSE if all(one.kind == "later" for one in outcomes) else LONGEST_SECONDS
+    longest = LONGEST_PAUSE if all(one.is_away for one in outcomes) else LONGEST_SECONDS
     return [_settled(one, pause, now, longest) for one in outcomes]
 
 

@@ -21,6 +21,7 @@ GONE = "its receiver is not in the file any more"
 # BETWEEN keeps `receiver` in the order, so that the index is used that has what waits alone: with `=`, the planner may
 # take another that has the same order, and read through all that was ever settled.
 OF_RECEIVER: LiteralString = "receiver BETWEEN %(receiver)s AND %(receiver)s AND state = 'pending'"
+_NOBODYS: LiteralString = "state = 'pending' AND remaining IS NULL"  # what nobody has yet
 _COLUMNS: LiteralString = """
     id, key, route, kind, late, topic, word::text, summary::text, attempts, expires, remaining, refused
 """
@@ -34,29 +35,28 @@ NOT EXISTS (
     )) OFFSET 0
 )
 """
-# Of an alarm the first only: a later event does not overtake one that is tried again. Of all that are due, what was not
-# tried yet comes first.
+# Of an alarm the first only, of what nobody has yet: a later event does not overtake one that is tried again. Of all that
+# are due, what was not tried yet comes first.
 _HEADS: LiteralString = f"""
 SELECT {_COLUMNS} FROM (
     SELECT * FROM notifications WHERE {OF_RECEIVER} ORDER BY receiver, id LIMIT %(window)s
 ) AS one
-WHERE due <= %(now)s AND {_NOT_AFTER_A_DIGEST}
+WHERE due <= %(now)s AND remaining IS NULL AND {_NOT_AFTER_A_DIGEST}
   AND NOT EXISTS (
       SELECT FROM notifications AS earlier
       WHERE earlier.receiver = one.receiver AND earlier.topic = one.topic AND earlier.state = 'pending'
-        AND earlier.id < one.id OFFSET 0
+        AND earlier.remaining IS NULL AND earlier.id < one.id OFFSET 0
   )
 ORDER BY attempts > 0, id LIMIT %(most)s
 """  # noqa: S608
-# Alarm by alarm: where the oldest are all of a few alarms, of which each has a great many.
+# Alarm by alarm: where the oldest are all of a few alarms, of which each has a great many, or are what some have.
 _HEADS_OF_ALL: LiteralString = f"""
 WITH RECURSIVE first AS (
-    (SELECT topic, id FROM notifications WHERE receiver = %(receiver)s AND state = 'pending'
-     ORDER BY topic, id LIMIT 1)
+    (SELECT topic, id FROM notifications WHERE receiver = %(receiver)s AND {_NOBODYS} ORDER BY topic, id LIMIT 1)
     UNION ALL
     SELECT next.topic, next.id FROM first CROSS JOIN LATERAL (
         SELECT topic, id FROM notifications
-        WHERE receiver = %(receiver)s AND state = 'pending' AND topic > first.topic ORDER BY topic, id LIMIT 1
+        WHERE receiver = %(receiver)s AND {_NOBODYS} AND topic > first.topic ORDER BY topic, id LIMIT 1
     ) AS next
 )
 SELECT {_COLUMNS} FROM (SELECT notifications.* FROM first JOIN notifications USING (id)) AS one
@@ -65,9 +65,13 @@ ORDER BY attempts > 0, id LIMIT %(most)s
 """  # noqa: S608
 _DIGESTS: LiteralString = f"""
 SELECT {_COLUMNS} FROM (
-    SELECT * FROM notifications WHERE receiver = %(receiver)s AND state = 'pending' AND topic = ''
-    ORDER BY remaining IS NOT NULL, id LIMIT 1
+    SELECT * FROM notifications WHERE receiver = %(receiver)s AND {_NOBODYS} AND topic = '' ORDER BY topic, id LIMIT 1
 ) AS one WHERE due <= %(now)s
+"""  # noqa: S608
+# What some recipients have is tried again for the others, and holds up nothing.
+_PARTLY: LiteralString = f"""
+SELECT {_COLUMNS} FROM notifications
+WHERE {OF_RECEIVER} AND remaining IS NOT NULL AND due <= %(now)s ORDER BY receiver, due LIMIT %(most)s
 """  # noqa: S608
 _SETTLE = """
 WITH settled AS (
@@ -145,11 +149,16 @@ async def clock(connection: AsyncConnection) -> datetime:
 async def heads(
     connection: AsyncConnection, receiver: Receiver, now: datetime, most: int, *, single: bool
 ) -> list[Pending]:
-    """Those to be sent now, the oldest first; without `single` digests only. What cannot be read is dead."""
+    """Those to be sent now, the oldest first; without `single`, of what nobody has yet digests only.
+
+    What cannot be read is dead.
+    """
     asked = {"receiver": receiver.name, "now": now, "most": most, "window": _WINDOW}
     rows = await (await connection.execute(_HEADS if single else _DIGESTS, asked)).fetchall()
     if single and len(rows) < most:
         rows = await (await connection.execute(_HEADS_OF_ALL, asked)).fetchall()
+    if len(rows) < most:
+        rows += (await (await connection.execute(_PARTLY, asked)).fetchall())[: most - len(rows)]
     found: list[Pending] = []
     for row in rows:
         try:

@@ -116,11 +116,11 @@ class Worker:
 
     def _note(self, outcomes: Sequence[Outcome]) -> None:
         """Counts rounds in which nothing was taken, and logs when that begins and ends."""
-        if all(one.kind == "later" for one in outcomes):
+        if all(one.is_away for one in outcomes):
             self._failures += 1
             if self._failures == 1:
                 said = "a receiver takes no notifications: they are tried again"
                 self._log.warning(said, receiver=self.name, reason=outcomes[0].answer)
-        elif self._failures:
+        elif self._failures and any(one.kind != "later" for one in outcomes):
             self._failures = 0
             self._log.info("a receiver takes notifications again", receiver=self.name)

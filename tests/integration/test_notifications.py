@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from console.historian import notifications
 from console.notify import leader
+from console.notify.attempt import LONGEST_PAUSE
 from console.notify.channels.webhook import signature
 from ingestion.consume.batch import Batch
 from nexus.contract.alarm import AlarmMessage, Event, Record, State
@@ -197,7 +198,7 @@ def test_what_a_receiver_has_not_taken_in_time_is_dead_whether_it_was_tried_or_n
     until(lambda: plant.states() == {"pending": 100} and len(webhook.came) >= 4, "they wait")
     with psycopg.connect(database) as connection:
         connection.execute("UPDATE notifications SET expires = now() WHERE topic <> %s", (word(7).topic,))
-    until(lambda: plant.states() == {"pending": 1, "dead": 99}, "they are given up")
+    until(lambda: plant.states() == {"pending": 1, "dead": 99}, "they are given up", 2 * LONGEST_PAUSE)
     answers = "SELECT DISTINCT answer FROM notifications WHERE state = 'dead' AND attempts = 0"
     assert query(database, answers) == [("given up before an attempt",)]
 

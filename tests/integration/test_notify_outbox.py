@@ -121,6 +121,20 @@ async def test_a_digest_that_some_recipients_have_holds_up_nothing(database: str
         assert await heads(connection) == [of(0)]
 
 
+async def test_a_mail_that_some_recipients_have_holds_up_nothing_and_is_tried_again(database: str) -> None:
+    add(database, (0, "0", 0), (1, "0", 0), (0, "0", 0))
+    async with console(database) as connection:
+        now = await outbox.clock(connection)
+        [first, other] = await outbox.heads(connection, HOOK, now, 4, single=True)
+        partly = Attempt(first.id, "pending", now, "b@x: 452", 0.1, remaining=("b@x",))
+        await outbox.settle(connection, [partly], now)
+        found = await outbox.heads(connection, HOOK, now, 4, single=True)
+        assert [one.id for one in found] == [other.id, other.id + 1, first.id]
+        assert [one.message.recipients for one in found] == [None, None, ("b@x",)]
+        found = await outbox.heads(connection, HOOK, now, 4, single=False)
+        assert [one.id for one in found] == [first.id]
+
+
 async def test_a_digest_of_a_backlog_holds_all_of_it_and_what_matters_most(database: str) -> None:
     count = 2 * digests.MOST + 1
     add_many(database, 0, count)
@@ -154,6 +168,8 @@ def blocks(connection: psycopg.Connection, statement: str, asked: dict[str, Any]
 def test_what_is_looked_at_all_the_time_reads_little_of_a_great_outbox(database: str, analysed: bool) -> None:
     add_many(database, 0, 30_000, state="sent")
     add_many(database, 0, 30_000)
+    add_many(database, 1, 5_000)
+    query(database, f"UPDATE notifications SET remaining = '{{b@x}}', due = now() + '1 hour' WHERE topic = '{of(1)}' RETURNING id")
     with psycopg.connect(database, autocommit=True) as connection:
         if analysed:
             connection.execute("VACUUM ANALYZE notifications")
@@ -163,6 +179,7 @@ def test_what_is_looked_at_all_the_time_reads_little_of_a_great_outbox(database:
             outbox._HEADS,
             outbox._HEADS_OF_ALL,
             outbox._DIGESTS,
+            outbox._PARTLY,
             digests._LOAD,
             notifications._RECEIVERS,
         ):

@@ -12,8 +12,8 @@ from console.notify.outbox import Pending
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def said(number: int, kind: Kind, pause: float | None = None) -> Outcome:
-    one = Pending(number, cast(Message, None), 0, NOW + timedelta(days=1))
+def said(number: int, kind: Kind, pause: float | None = None, remaining: tuple[str, ...] | None = None) -> Outcome:
+    one = Pending(number, cast(Message, None), 0, NOW + timedelta(days=1), remaining)
     return Outcome(one, kind, "", 0.1, pause)
 
 
@@ -34,3 +34,9 @@ def test_a_notification_waits_for_as_long_as_was_said_of_it() -> None:
     again, sent = settled(outcomes, pause_of(outcomes, 1), NOW)
     assert sent.state == "sent"
     assert again.due >= NOW + timedelta(hours=1)
+
+
+def test_a_full_mailbox_is_no_reason_to_leave_the_receiver_alone() -> None:
+    full = said(1, "later", remaining=("b@x",))
+    assert pause_of([full], 1) == 0
+    assert settled([full], 0, NOW)[0].remaining == ("b@x",)
