@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def is_away(self) -> bool:
-        """Whether the receiver took nothing; not so of a mail that some have: the others may just have full mailboxes."""
+        """Whether the receiver took nothing; a mail that some have does not count, as mailboxes may be full."""
         return self.kind == "later" and self.pending.remaining is None
 
 

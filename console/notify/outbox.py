@@ -35,8 +35,8 @@ NOT EXISTS (
     )) OFFSET 0
 )
 """
-# Of an alarm the first only, of what nobody has yet: a later event does not overtake one that is tried again. Of all that
-# are due, what was not tried yet comes first.
+# Of what nobody has yet, and of an alarm the first only: a later event does not overtake one that is tried again. What was
+# not tried yet comes first.
 _HEADS: LiteralString = f"""
 SELECT {_COLUMNS} FROM (
     SELECT * FROM notifications WHERE {OF_RECEIVER} ORDER BY receiver, id LIMIT %(window)s

@@ -169,7 +169,10 @@ def test_what_is_looked_at_all_the_time_reads_little_of_a_great_outbox(database:
     add_many(database, 0, 30_000, state="sent")
     add_many(database, 0, 30_000)
     add_many(database, 1, 5_000)
-    query(database, f"UPDATE notifications SET remaining = '{{b@x}}', due = now() + '1 hour' WHERE topic = '{of(1)}' RETURNING id")
+    query(
+        database,
+        f"UPDATE notifications SET remaining = '{{b@x}}', due = now() + '1 hour' WHERE topic = '{of(1)}' RETURNING id",
+    )
     with psycopg.connect(database, autocommit=True) as connection:
         if analysed:
             connection.execute("VACUUM ANALYZE notifications")
