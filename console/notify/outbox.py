@@ -35,7 +35,7 @@ NOT EXISTS (
     )) OFFSET 0
 )
 """
-# Of what nobody has yet, and of an alarm the first only: a later event does not overtake one that is tried again. What was
+# Of what nobody has yet, of an alarm the first only: a later event does not overtake one that is tried again. What was
 # not tried yet comes first.
 _HEADS: LiteralString = f"""
 SELECT {_COLUMNS} FROM (
