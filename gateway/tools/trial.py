@@ -35,7 +35,7 @@ class Occurrence:
 
 @dataclass
 class Sum:
-    """Totals over all occurrences of one alarm; times in ms."""
+    """Totals over all occurrences of one alarm; times in ms, and `total` without what is after the last reading."""
 
     raised: int = 0
     hidden: int = 0
@@ -46,12 +46,14 @@ class Sum:
 
 @dataclass
 class Trial:
-    """The trial of one device; `tags` are those whose history is needed."""
+    """The trial of one device; `tags` are those whose history is needed, `first` and `last` its times in epoch ms."""
 
     configured: ConfiguredDevice
     sums: dict[tuple[str, str], Sum] = field(init=False)
     periods: Counter[int] = field(default_factory=Counter, init=False)  # alarms that call the operator, by ten minutes
     readings: int = field(default=0, init=False)
+    first: int | None = field(default=None, init=False)
+    last: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         # The history does not tell a lost device from one that was not polled.
@@ -78,6 +80,7 @@ class Trial:
     def replay(self, history: Iterable[Reading], end: int) -> Iterator[Occurrence]:
         """Yields the occurrences that call, as they end, for readings in order of time; last, those that still last."""
         for now, scan in groupby(history, lambda reading: reading.time):
+            self.first, self.last = now if self.first is None else self.first, now
             yield from self._wait(now)
             readings = [self._as_read(reading) for reading in scan]
             self.readings += len(readings)
@@ -132,7 +135,7 @@ class Trial:
             found.hidden += 1
             return
         found.raised += 1
-        found.total += now - occurrence.start
+        found.total += max(0, min(now, self.last) - occurrence.start)
         found.longest = max(found.longest, now - occurrence.start)
         found.standing += occurrence.end is None
         self.periods[occurrence.start // PERIOD_MS] += 1

@@ -13,6 +13,7 @@ MANAGEABLE = 1  # alarms in ten minutes, on average; EEMUA 191
 FLOOD = 10  # in ten minutes
 
 _DAY_MS = 86_400_000
+_WHOLE = 0.99  # of the time that was asked for: the first and the last reading are not at its very ends
 _UNITS = ((_DAY_MS, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"))
 
 
@@ -26,38 +27,55 @@ def line(path: str, occurrence: Occurrence) -> str:
 
 
 def summary(trials: Sequence[Trial], start: datetime, end: datetime) -> list[str]:
-    """Each alarm, the most frequent first, and how many of them operators would have had to answer."""
-    ms = round((end - start).total_seconds() * 1000)
+    """Each alarm, the most frequent first, and how many of them operators would have had to answer.
+
+    Rates are by the time from the first reading to the last, however much was asked for.
+    """
     rows = [
-        _row(name_of(trial.configured.device.path, *key), found, trial.alarms.chattering.get(key, 0), ms)
+        _row(name_of(trial.configured.device.path, *key), found, trial.alarms.chattering.get(key, 0), _history([trial]))
         for trial in trials
         for key, found in sorted(trial.sums.items(), key=lambda item: -item[1].raised)
     ]
     rows.sort(key=lambda row: -int(row[0]))
     header = ("raised", "a day", "longest", "of the time", "chattering", "hidden", "alarm")
-    return ["", *table([header, *rows]), "", *_load(trials, ms)]
+    return ["", *table([header, *rows]), "", *_load(trials, round((end - start).total_seconds() * 1000))]
+
+
+def _history(trials: Sequence[Trial]) -> int:
+    """The time from the first reading to the last in ms."""
+    first = min((trial.first for trial in trials if trial.first is not None), default=0)
+    return max((trial.last for trial in trials), default=0) - first
 
 
 def _row(name: str, found: Sum, chattering: int, ms: int) -> tuple[str, ...]:
-    a_day, share = found.raised * _DAY_MS / ms, found.total / ms
+    a_day = f"{found.raised * _DAY_MS / ms:.1f}" if ms >= _DAY_MS else "–"
+    share = f"{found.total / ms:.1%}" if ms else "–"
     longest = length(found.longest) if found.raised else ""
-    return f"{found.raised}", f"{a_day:.1f}", longest, f"{share:.1%}", f"{chattering}", f"{found.hidden}", name
+    return f"{found.raised}", a_day, longest, share, f"{chattering}", f"{found.hidden}", name
 
 
-def _load(trials: Sequence[Trial], ms: int) -> list[str]:
+def _load(trials: Sequence[Trial], asked: int) -> list[str]:
     periods = sum((trial.periods for trial in trials), Counter[int]())
     readings = sum(trial.readings for trial in trials)
-    lines = [f"{periods.total()} alarms, from {readings} readings of {length(ms)}"]
     if not readings:
-        return [*lines, "the database has no readings of these tags for that time"]
-    average = periods.total() * PERIOD_MS / ms
-    verdict = "manageable" if average <= MANAGEABLE else f"too many, {MANAGEABLE} is manageable"
-    lines.append(f"in ten minutes, on average: {average:.2f} ({verdict})")
+        return [f"{periods.total()} alarms", "the database has no readings of these tags for that time"]
+    ms = _history(trials)
+    short = f", not of the {length(asked)} asked for" if ms < asked * _WHOLE else ""
+    said = f"{periods.total()} alarms, from {readings} readings of {length(ms)}{short}"
+    lines = [said, _average(periods.total(), ms)]
     if periods:
         worst, count = periods.most_common(1)[0]
         flood = f" (a flood: more than {FLOOD})" if count > FLOOD else ""
         lines.append(f"in ten minutes, at most: {count}{flood}, from {moment(worst * PERIOD_MS)}")
     return lines
+
+
+def _average(alarms: int, ms: int) -> str:
+    if ms < _DAY_MS:
+        return "in ten minutes, on average: a history of less than a day is too short to judge"
+    average = alarms * PERIOD_MS / ms
+    verdict = "manageable" if average <= MANAGEABLE else f"too many, {MANAGEABLE} is manageable"
+    return f"in ten minutes, on average: {average:.2f} ({verdict})"
 
 
 def name_of(path: str, tag: str, name: str) -> str:

@@ -56,7 +56,8 @@ def test_rules_are_tried_on_the_history_by_whoever_may_only_read(database: str, 
     assert code == 0, text
     assert "2026-11-20 06:30:05  plant/plc/t/high (medium): 90, limit 80, for 1 min 55 s" in lines
     assert "2026-11-20 07:00:00  plant/plc/mode/fault (medium): fault, for 1 h" in lines
-    assert lines[-3].startswith("8 alarms, from 1083 readings of 4 h")
+    assert lines[-3] == "8 alarms, from 1083 readings of 3 h, not of the 4 h asked for"
+    assert "too short to judge" in lines[-2]
 
 
 def test_a_database_without_a_history_is_told_from_one_that_is_away(empty_database: str, devices: Path) -> None:

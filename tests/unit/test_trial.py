@@ -120,12 +120,20 @@ def test_whether_a_device_was_lost_is_not_told(tmp_path: Path) -> None:
     assert one.sums.keys() == {("t", "high")}
 
 
+def summed(one: Trial, history: timedelta, asked: timedelta) -> list[str]:
+    """The summary of 12 high alarms and a low one at the beginning of a history."""
+    values = [5, *[90, 50] * 12]
+    readings = [Reading("t", T + second * 1000, value) for second, value in enumerate(values)]
+    last = Reading("t", T + round(history.total_seconds() * 1000), 50)
+    end = datetime.fromtimestamp(T / 1000, UTC) + history
+    list(one.replay([*readings, last], round(end.timestamp() * 1000)))
+    return summary([one], end - asked, end)
+
+
 def test_the_summary_has_the_most_frequent_first_and_the_load(tmp_path: Path) -> None:
     one = trial(tmp_path, "{name: high, above: 80}, {name: low, below: 10}, {name: never, above: 1000}")
-    replayed(one, 86_400, t=[5, *[90, 50] * 12])
-    start = datetime.fromtimestamp(T / 1000, UTC)
 
-    lines = summary([one], start, start + timedelta(days=1))
+    lines = summed(one, timedelta(days=1), timedelta(days=1))
 
     assert [row.split()[-1] for row in lines[1:5]] == [
         "alarm",
@@ -134,9 +142,39 @@ def test_the_summary_has_the_most_frequent_first_and_the_load(tmp_path: Path) ->
         "plant/plc/t/never",
     ]
     assert lines[2].split()[:3] == ["12", "12.0", "1"]
-    assert "13 alarms, from 25 readings of 1 d" in lines
+    assert "13 alarms, from 26 readings of 1 d" in lines
     assert any("0.09 (manageable)" in one for one in lines)
     assert any("at most: 13 (a flood" in one for one in lines)
+
+
+def test_rates_are_by_the_history_that_there_is(tmp_path: Path) -> None:
+    one = trial(tmp_path, "{name: high, above: 80}, {name: low, below: 10}")
+
+    lines = summed(one, timedelta(days=2), timedelta(days=30))
+
+    assert lines[2].split()[:2] == ["12", "6.0"]
+    assert "13 alarms, from 26 readings of 2 d, not of the 30 d asked for" in lines
+    assert any("0.05 (manageable)" in one for one in lines)
+
+
+def test_less_than_a_day_is_too_short_to_judge(tmp_path: Path) -> None:
+    one = trial(tmp_path, "{name: high, above: 80}, {name: low, below: 10}")
+
+    lines = summed(one, timedelta(minutes=4), timedelta(days=30))
+
+    assert lines[2].split()[:2] == ["12", "–"]
+    assert "5.0%" in lines[2], "12 s of 4 min"
+    assert "13 alarms, from 26 readings of 4 min, not of the 30 d asked for" in lines
+    assert any("too short to judge" in one for one in lines)
+    assert not any("manageable" in one for one in lines)
+
+
+def test_what_stands_after_the_last_reading_has_no_share_of_the_time(tmp_path: Path) -> None:
+    one = trial(tmp_path, "{name: high, above: 80}")
+    replayed(one, 86_400, t=[50, 50, 90, 90, 90])
+    start = datetime.fromtimestamp(T / 1000, UTC)
+
+    assert "50.0%" in summary([one], start, start + timedelta(days=1))[2]
 
 
 def test_a_history_without_readings_is_no_proof(tmp_path: Path) -> None:
