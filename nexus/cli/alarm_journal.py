@@ -26,6 +26,11 @@ def now(connection: "Connection") -> list[AlarmMessage]:
     return [message_of(row) for row in connection.execute(_NOW.encode())]
 
 
+def devices(connection: "Connection") -> set[str]:
+    """The paths of those that have alarms, or had. Raises psycopg.Error."""
+    return {str(path) for (path,) in connection.execute("SELECT DISTINCT device FROM alarm_states")}
+
+
 def journal(
     connection: "Connection", topic: str | None, start: datetime, stop: datetime, most: int
 ) -> Iterator[AlarmMessage]:

@@ -229,23 +229,34 @@ def _range(start: str, end: str) -> "tuple[datetime, datetime]":
 
 
 def _retained(device: str | None) -> "list[AlarmMessage]":
+    """Raises ConfigError if there is none of the device, not even a normal one."""
     import asyncio
 
-    from nexus.cli import alarm_broker
+    from nexus.cli import alarm_broker, alarm_paths
 
-    return asyncio.run(alarm_broker.messages(None if device is None else _bare(device).rstrip("/")))
+    path = None if device is None else _bare(device).rstrip("/")
+    found = asyncio.run(alarm_broker.messages(path))
+    if path is not None and not found:
+        others = asyncio.run(alarm_broker.messages())
+        raise ConfigError(alarm_paths.unknown(path, {message.device for message in others}))
+    return found
 
 
 def _stored(device: str | None) -> "list[AlarmMessage]":
-    from nexus.cli import alarm_journal
+    """Raises ConfigError if no alarm of the device was ever stored."""
+    from nexus.cli import alarm_journal, alarm_paths
 
     with connected() as connection:
         messages = alarm_journal.now(connection)
-    return (
-        messages
-        if device is None
-        else [message for message in messages if f"{message.device}/".startswith(f"{device.rstrip('/')}/")]
-    )
+        if device is None:
+            return messages
+        path = _bare(device).rstrip("/")
+        found = [message for message in messages if alarm_paths.is_below(message.device, path)]
+        if not found:
+            known = alarm_journal.devices(connection)
+            if not any(alarm_paths.is_below(one, path) for one in known):
+                raise ConfigError(alarm_paths.unknown(path, known))
+        return found
 
 
 def _show(messages: "list[AlarmMessage]", table: "Callable[[list[AlarmMessage]], list[str]]", *, as_json: bool) -> None:

@@ -61,7 +61,7 @@ def test_an_alarm_is_listed_acknowledged_shelved_and_in_the_journal(
     assert terminal.run("shelve", HIGH, "--for", "8h", "--by", "anna") == f"{HIGH}: shelved\n"
     assert terminal.run("list") == "no alarms\n"
     assert "shelved until 20" in terminal.run("list", "--all", "--device", "plant/plc")
-    assert terminal.run("list", "--all", "--device", "plant/other") == "no alarms\n"
+    assert "the nearest that have alarms are plant/plc" in terminal.run("list", "--device", "plc", code=2)
     assert terminal.run("unshelve", HIGH, "--by", "anna") == f"{HIGH}: acknowledged\n"
     assert terminal.run("comment", HIGH, "--by", "anna", "--reason", "bearing ordered") == f"{HIGH}: acknowledged\n"
 
@@ -75,6 +75,13 @@ def test_an_alarm_is_listed_acknowledged_shelved_and_in_the_journal(
     [live] = map(json.loads, terminal.run("list", "--json").splitlines())
     [stored] = map(json.loads, terminal.run("list", "--stored", "--json").splitlines())
     assert live == stored
+    assert terminal.run("list", "--stored", "--device", "plant/plc") == terminal.run("list", "--stored")
+    assert "are plant/plc" in terminal.run("list", "--stored", "--device", "plant/other", code=2)
+    plant.temperature(50)
+    plant.until_state("normal")
+    assert terminal.run("list", "--device", "plant/plc") == "no alarms\n"
+    until(lambda: query(production.owner, "SELECT count(*) FROM alarms_now") == [(0,)], "that it is over is stored")
+    assert terminal.run("list", "--stored", "--device", "plant/plc") == "no alarms\n"
 
 
 @pytest.mark.parametrize(
