@@ -21,6 +21,7 @@ from tests.parts import PATIENCE, Mosquitto, Nexus, as_role, ended_with_block, f
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 AXE = Path(__file__).parents[2] / "console/web/node_modules/axe-core/axe.min.js"
 PERSON = "anna"
+COLLEAGUE = "berta"
 SECONDS = 15 * PATIENCE
 
 SIMULATION = """
@@ -103,8 +104,9 @@ def plant(production: Production, folder: Path, devices: Path) -> Iterator[dict[
 
 @pytest.fixture(scope="package")
 def console(folder: Path, production: Production) -> Iterator[Console]:
-    """Its user is PERSON, an engineer, with the password PASSWORD."""
-    add_user(production.owner, PERSON, Role.engineer)
+    """Its users are PERSON and COLLEAGUE, engineers, with the password PASSWORD."""
+    for name in (PERSON, COLLEAGUE):
+        add_user(production.owner, name, Role.engineer)
     with ended_with_block(one := Console(folder, production.owner, mqtt_url=production.mqtt("console"))):
         yield one.until_serving()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import PERSON, SECONDS
+from tests.browser.conftest import COLLEAGUE, PERSON, SECONDS
 from tests.browser.visit import PAGES, Visit
 from tests.conftest import Production
 from tests.consoles import PASSWORD, Console
@@ -56,6 +56,24 @@ def test_whoever_mistypes_the_old_password_is_told_so_and_stays(visit: Visit) ->
     dialog.get_by_role("button", name="Save").click()
     expect(dialog).to_contain_text("The old password is wrong")
     expect(visit.page.get_by_role("button", name="Log out")).to_be_attached()
+
+
+def test_whoever_gets_a_new_password_keeps_the_role(visit: Visit) -> None:
+    visit.log_in("/users")
+    sent: list[object] = []
+    visit.page.on("request", lambda asked: sent.append(asked.post_data_json) if asked.method == "PATCH" else None)
+    dialog = visit.page.get_by_role("dialog")
+    visit.row(COLLEAGUE).get_by_role("button", name="Change").click()
+    expect(dialog.get_by_label("Role")).to_have_value("engineer")
+    dialog.get_by_label("New password").fill("another one, and long")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog).to_be_hidden()
+    expect(visit.row(COLLEAGUE)).to_contain_text("engineer")
+    visit.row(COLLEAGUE).get_by_role("button", name="Change").click()
+    dialog.get_by_label("Role").select_option("operator")
+    dialog.get_by_role("button", name="Save").click()
+    expect(visit.row(COLLEAGUE)).to_contain_text("operator")
+    assert sent == [{"password": "another one, and long"}, {"role": "operator"}]
 
 
 def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant: dict[str, Nexus]) -> None:

@@ -116,10 +116,10 @@ function UserForm({ of, close, done }: { of: User | undefined; close: () => void
     const form = new FormData(event.currentTarget as HTMLFormElement);
     const [name, password] = [entered(form, "name"), entered(form, "password")];
     const role = roleOf(form);
+    if (role === of?.role && !password) return close();
+    const change = { ...(role === of?.role ? {} : { role }), ...(password ? { password } : {}) };
     const ok = await act.run(() =>
-      of
-        ? patch(`users/${encodeURIComponent(of.name)}`, { role, ...(password ? { password } : {}) })
-        : post("users", { name, role, password }),
+      of ? patch(`users/${encodeURIComponent(of.name)}`, change) : post("users", { name, role, password }),
     );
     if (ok) done();
   };
@@ -269,9 +269,9 @@ function RoleField({ role }: { role: Role }) {
   return (
     <label class="field">
       <span>{text.users.head.role}</span>
-      <select name="role" defaultValue={role}>
+      <select name="role">
         {ROLES.map((one) => (
-          <option key={one} value={one}>
+          <option key={one} value={one} selected={one === role}>
             {text.role[one]}: {text.users.may[one]}
           </option>
         ))}
