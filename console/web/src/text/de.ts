@@ -256,7 +256,8 @@ export const de: Text = {
     readBack: "Im Gerät steht",
     before: "vorher",
     history: "Schreibzugriffe auf diese Messstelle",
-    noNumber: "Das ist keine Zahl.",
+    noNumber: "Das ist keine Zahl. So schreiben: 1234,5 oder 1.234,5.",
+    unclear: (like) => `Die Trennzeichen sind nicht eindeutig: ${like} schreiben`,
     outside: (low, high) => `Außerhalb der Grenzen ${low} … ${high}`,
   },
   alarms: {

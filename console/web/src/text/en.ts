@@ -257,8 +257,9 @@ export const en = {
     readBack: "The device holds",
     before: "before",
     history: "Writes to this tag",
-    noNumber: "Not a number.",
-    outside: (low: number, high: number) => `Outside the limits ${low} … ${high}`,
+    noNumber: "Not a number. Write it like 1234.5 or 1,234.5.",
+    unclear: (like: string) => `The separators are unclear: write ${like}`,
+    outside: (low: string, high: string) => `Outside the limits ${low} … ${high}`,
   },
   alarms: {
     bar: "Alarms",

@@ -1,6 +1,8 @@
 // What somebody typed, as a value of the tag.
 import type { Tag, Value } from "../../api/types";
-import { text } from "../../text";
+import { value } from "../../format";
+import { language, text } from "../../text";
+import { meant, numberOf } from "./number";
 
 interface Parsed {
   wanted: Exclude<Value, null> | undefined;
@@ -17,11 +19,13 @@ export function parse(typed: string, tag: Tag | undefined, present: Value | unde
   if (/^(string|text)/i.test(tag?.type ?? "") || (!tag?.type && typeof present === "string")) {
     return { wanted: typed, fault: null };
   }
-  // A German keyboard's comma is a decimal point here.
-  const number = Number(said.replace(",", "."));
-  if (!Number.isFinite(number)) return { wanted: undefined, fault: text.writes.noNumber };
+  const number = numberOf(said, language);
+  if (number === undefined) {
+    const like = meant(said, language);
+    return { wanted: undefined, fault: like === undefined ? text.writes.noNumber : text.writes.unclear(like) };
+  }
   const low = tag?.min ?? -Infinity;
   const high = tag?.max ?? Infinity;
-  if (number < low || number > high) return { wanted: undefined, fault: text.writes.outside(low, high) };
+  if (number < low || number > high) return { wanted: undefined, fault: text.writes.outside(value(low), value(high)) };
   return { wanted: number, fault: null };
 }
