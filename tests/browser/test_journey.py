@@ -220,6 +220,43 @@ def test_an_alarm_is_seen_on_every_page_acknowledged_shelved_and_over(
     visit.look_everywhere("history of alarms")
 
 
+def test_a_value_that_moves_is_written_all_the_same(visit: Visit, plant: dict[str, Nexus], devices: Path) -> None:
+    device = ModbusWriter(int(re.search(r"port: (\d+)", (devices / "plc.yaml").read_text())[1]))  # type: ignore[index]
+    sent: list[object] = []
+    visit.page.route("**/api/v1/write", lambda route: _moved_meanwhile(route, sent))
+    visit.log_in("/writes?topic=dev/plant/line1/plc/setpoint")
+    dialog = visit.page.get_by_role("dialog")
+    anyway = dialog.get_by_role("button", name="Write all the same")
+    try:
+        device.set(10, 20)
+        expect(visit.page.locator(".now")).to_have_text("20")
+        visit.page.get_by_label("New value").fill("33")
+        visit.page.get_by_role("button", name="Write").click()
+        expect(anyway).to_be_hidden()
+        dialog.get_by_role("button", name="Write").click()
+        expect(dialog).to_contain_text("The value has changed")
+        expect(dialog).to_contain_text("20 → 33")
+        expect(visit.page.locator(".now")).to_have_text("20")
+        anyway.click()
+        expect(visit.page.get_by_text("The device holds: 33")).to_be_visible()
+        expect(dialog).to_be_hidden()
+    finally:
+        device.set(10, 20)
+    assert sent == [{"value": 20}, None]
+
+
+def _moved_meanwhile(route: Route, sent: list[object]) -> None:
+    """What was seen is not there any more when the gateway looks; keeps what the page expected."""
+    asked = route.request.post_data_json
+    if asked["expected"] is not None:
+        del asked["expected"]["time"]
+        sent.append(dict(asked["expected"]))
+        asked["expected"]["value"] = 19
+    else:
+        sent.append(None)
+    route.continue_(post_data=asked)
+
+
 def test_a_device_file_is_broken_repaired_applied_and_rolled_back(
     visit: Visit, plant: dict[str, Nexus], devices: Path
 ) -> None:

@@ -1,8 +1,9 @@
 // Writes a value to a device: what it is now, what it shall be, what it is then, and who did what.
+import type { ComponentChildren } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { useAct } from "../api/act";
 import { useAsk } from "../api/ask";
-import { post } from "../api/http";
+import { post, type ProblemError } from "../api/http";
 import { useLast } from "../api/last";
 import { reading, useLive } from "../api/live";
 import { isOperator, mayWrite } from "../api/person";
@@ -128,19 +129,22 @@ function Form({ topic, tag, unit, tried }: FormProps) {
   const boolean = typeof present === "boolean" || /^bool/i.test(tag?.type ?? "");
   const { wanted, fault } = parse(typed, tag, present);
 
+  // Whoever writes to a value that moves is always late: then it is for the person to say so.
+  const changed = act.problem !== undefined && "current" in act.problem.more;
   const write = async () => {
     if (asked === undefined) return;
-    const expected = seen ? { value: present ?? null, time: new Date(seen.time).toISOString() } : null;
+    const expected = seen && !changed ? { value: present ?? null, time: new Date(seen.time).toISOString() } : null;
     const ok = await act.run(async () => tried(await post("write", { topic, value: asked, expected })));
+    if (!ok) return tried();
     setAsked(undefined);
-    if (ok) setTyped("");
-    else tried();
+    setTyped("");
   };
   return (
     <form
       class="bar"
       onSubmit={(event) => {
         event.preventDefault();
+        act.clear();
         if (wanted !== undefined) setAsked(wanted);
       }}
     >
@@ -170,24 +174,57 @@ function Form({ topic, tag, unit, tried }: FormProps) {
       <span id="fault" class="state bad align-end">
         {fault}
       </span>
-      {act.problem && <Trouble problem={act.problem} />}
-      {asked !== undefined && (
-        <Dialog title={text.writes.confirm} close={() => setAsked(undefined)}>
-          <p class="change num">
-            {topic}
-            <br />
-            {value(present)} {unit} → <strong>{value(asked)} {unit}</strong>
-          </p>
-          <p class="bar">
-            <button type="button" class="primary" disabled={act.busy} autofocus onClick={() => void write()}>
-              {text.writes.write}
-            </button>
-            <button type="button" onClick={() => setAsked(undefined)}>
-              {text.common.cancel}
-            </button>
-          </p>
-        </Dialog>
+      {act.problem && !changed && <Trouble problem={act.problem} />}
+      {asked !== undefined && (changed || !act.problem) && (
+        <Confirm
+          change={
+            <>
+              {topic}
+              <br />
+              {value(present)} {unit} → <strong>{value(asked)} {unit}</strong>
+            </>
+          }
+          changed={changed ? act.problem : undefined}
+          busy={act.busy}
+          write={() => void write()}
+          close={() => {
+            act.clear();
+            setAsked(undefined);
+          }}
+        />
       )}
     </form>
+  );
+}
+
+interface ConfirmProps {
+  change: ComponentChildren;
+  /** Nothing was written, because the value was another one by then. */
+  changed: ProblemError | undefined;
+  busy: boolean;
+  write: () => void;
+  close: () => void;
+}
+
+function Confirm({ change, changed, busy, write, close }: ConfirmProps) {
+  return (
+    <Dialog title={text.writes.confirm} close={close}>
+      <p class="change num">{change}</p>
+      {changed && <Trouble problem={changed} />}
+      <p class="bar">
+        {changed ? (
+          <button key="anyway" type="button" class="danger" disabled={busy} onClick={write}>
+            {text.writes.anyway}
+          </button>
+        ) : (
+          <button key="write" type="button" class="primary" disabled={busy} autofocus onClick={write}>
+            {text.writes.write}
+          </button>
+        )}
+        <button type="button" onClick={close}>
+          {text.common.cancel}
+        </button>
+      </p>
+    </Dialog>
   );
 }

@@ -251,6 +251,7 @@ export const de: Text = {
     value: "Neuer Wert",
     write: "Schreiben",
     confirm: "Diesen Wert ins Gerät schreiben?",
+    anyway: "Trotzdem schreiben",
     done: "Geschrieben.",
     failed: "Nicht geschrieben.",
     readBack: "Im Gerät steht",

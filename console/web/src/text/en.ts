@@ -252,6 +252,7 @@ export const en = {
     value: "New value",
     write: "Write",
     confirm: "Write this to the device?",
+    anyway: "Write all the same",
     done: "Written.",
     failed: "Not written.",
     readBack: "The device holds",
