@@ -13,6 +13,7 @@ class Alarm(BaseModel):
 
     `occurrence` is when it began, `since` when the state did, `time` when this happened; `until` is the end of its
     shelving. `active`: the condition holds. `tag` is empty for an alarm of the device itself.
+    `suppressed`: a person has suppressed it, and can unsuppress it; null of what is in the database.
     """
 
     id: str
@@ -36,6 +37,7 @@ class Alarm(BaseModel):
     by: str | None
     reason: str
     until: datetime | None
+    suppressed: bool | None = None
 
 
 class Counts(BaseModel):

@@ -46,6 +46,7 @@ async def list_alarms(
 ) -> Response:
     """Those that wait for a person first, by priority; `history` has events, the newest first, of the last 24 hours."""
     standing, missing = await _standing(parts)
+    is_live = "broker" not in missing
     words = q.lower().split()
     if state == "history":
         which = Which(*span(from_, to), device=device, priority=priority, words=words)
@@ -60,7 +61,7 @@ async def list_alarms(
         ]
         start = bisect_right(found, read(after, Urgency), key=alarm_item.urgency) if after else 0
         shown = found[start : start + limit]
-        items = [alarm_item.item(message) for message in shown]
+        items = [alarm_item.item(one, suppressed=one.record.suppressed if is_live else None) for one in shown]
         following = written(alarm_item.urgency(shown[-1])) if start + limit < len(found) else None
     rows = [msgspec.structs.asdict(item) for item in items]
     return answers.items(request, rows, following, counts=_counts(standing), missing=missing)

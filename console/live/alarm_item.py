@@ -48,10 +48,11 @@ class AlarmItem(msgspec.Struct, frozen=True, gc=False):
     by: str | None
     reason: str
     until: str | None
+    suppressed: bool | None = None
 
 
-def item(message: AlarmMessage) -> AlarmItem:
-    """What a message says."""
+def item(message: AlarmMessage, *, suppressed: bool | None = None) -> AlarmItem:
+    """What a message says; `suppressed` is whether a person has suppressed it, where that is known."""
     record, topic = message.record, message.topic
     return AlarmItem(
         identity(topic, record.occurrence),
@@ -75,6 +76,7 @@ def item(message: AlarmMessage) -> AlarmItem:
         record.by,
         record.reason,
         None if record.until is None else epoch.text(record.until),
+        suppressed,
     )
 
 

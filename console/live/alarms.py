@@ -61,7 +61,7 @@ class Alarms:
         known = self._standing.get(topic) or self._normal.get(topic)
         if not is_retained and known is not None and message.record.ts < known.message.record.ts <= now + _AHEAD_MS:
             return
-        row = _encode(alarm_item.item(message))
+        row = _encode(alarm_item.item(message, suppressed=message.record.suppressed))
         if known is None or known.row != row:
             self._keep(topic, message, row)
 
@@ -97,7 +97,7 @@ class Alarms:
             return
         record = msgspec.structs.replace(known.message.record, state="normal", active=False, acknowledged=True)
         message = msgspec.structs.replace(known.message, record=record, event="removed")
-        self._keep(topic, message, _encode(alarm_item.item(message)))
+        self._keep(topic, message, _encode(alarm_item.item(message, suppressed=message.record.suppressed)))
 
 
 def _newest(kept: dict[str, Known], seen: int) -> Iterator[Known]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import paho.mqtt.publish
 import psycopg
+from msgspec.structs import replace
 from playwright.sync_api import expect
 
 from nexus.contract import alarm
@@ -103,6 +104,24 @@ def test_a_thousand_alarms_at_once_are_all_listed(visit: Visit, production: Prod
         expect(visit.page.get_by_role("button", name=f"Acknowledge ({FLOOD:,})")).to_be_visible()
         FIGURES.info("longest task in selecting all: %.0f ms", visit.longest_task())
     expect(visit.page.get_by_text("No active alarms")).to_be_visible()
+
+
+def test_only_what_a_person_has_suppressed_can_be_unsuppressed(visit: Visit, production: Production) -> None:
+    now = now_ms()
+    by_design = Record("suppressed", now, now, now, active=True, acknowledged=False, reason="pump = 0")
+    by_person = replace(by_design, suppressed=True, by="anna", reason="flushing")
+    flow = AlarmMessage("plant/line1/plc", "flow", "low", by_design, "suppressed")
+    messages = [flow, replace(flow, name="none", record=by_person)]
+    tell(production.broker, [(one.topic, alarm.encode(one)) for one in messages])
+    try:
+        visit.log_in("/alarms?list=shelved")
+        expect(visit.row("flushing").get_by_role("button", name="Unsuppress")).to_be_visible()
+        expect(visit.row("pump = 0").get_by_role("button", name="Comment")).to_be_visible()
+        expect(visit.page.get_by_role("button", name="Unsuppress")).to_have_count(1)
+        visit.row("pump = 0").get_by_role("link").click()
+        expect(visit.page.get_by_text("pump = 0")).to_be_visible()
+    finally:
+        tell(production.broker, [(one.topic, b"") for one in messages])
 
 
 def test_several_alarms_are_acknowledged_at_once_and_each_answer_is_shown(

@@ -73,13 +73,18 @@ def test_an_alarm_is_seen_acknowledged_shelved_and_over(plant: Alarmed) -> None:
         assert plant.act(low, "shelve", seconds=3600)[1]["state"] == "shelved"
         [shelved] = plant.until_listed("state=shelved", 1)
         assert (shelved["by"], shelved["until"] > shelved["time"]) == ("anonymous", True)
+        assert shelved["suppressed"] is False
+        assert plant.act(low, "suppress")[1]["state"] == "suppressed"
+        until(lambda: plant.alarms("state=shelved")["items"][0]["suppressed"], "a person has suppressed it")
+        assert plant.act(low, "unsuppress")[1]["state"] == "shelved"
         assert plant.alarms("priority=low")["items"] == plant.alarms("device=elsewhere")["items"] == []
         assert [one["name"] for one in plant.alarms("q=BEARING+plc")["items"]] == ["high"]
 
         plant.temperature(20)
         plant.until_listed("", 0)
         assert plant.act(high, "acknowledge")[0] == 409, "that is over"
-    until(lambda: len(plant.alarms("state=history")["items"]) == 6, "all is stored")
+    until(lambda: len(plant.alarms("state=history")["items"]) == 8, "all is stored")
+    assert {one["suppressed"] for one in plant.alarms("state=history")["items"]} == {None}, "the journal cannot tell"
     events = [(one["name"], one["event"], one["by"]) for one in plant.alarms("state=history&q=high")["items"]]
     assert events == [("high", "cleared", None), ("high", "acknowledged", "anonymous"), ("high", "raised", None)]
     _, journal = plant.console.ask("GET", f"alarms/{high['id']}/journal?limit=2")

@@ -20,7 +20,7 @@ const NAMED = 5;
 /** What can be asked for in its state, the likeliest first. */
 export function possible(alarm: Alarm): Action[] {
   if (alarm.state === "shelved") return ["unshelve", "comment"];
-  if (alarm.state === "suppressed") return ["unsuppress", "comment"];
+  if (alarm.state === "suppressed") return alarm.suppressed ? ["unsuppress", "comment"] : ["comment"];
   if (alarm.state === "out-of-service") return ["in-service", "comment"];
   const first: Action[] = isCalling(alarm) ? ["acknowledge"] : alarm.state === "latched" ? ["reset"] : [];
   return [...first, "shelve", "comment", "out-of-service"];

@@ -9,7 +9,7 @@ import { useAlarms } from "../../api/alarms";
 import { moment } from "../../format";
 import { toDevice } from "../../router";
 import { text } from "../../text";
-import { nameOf, PriorityOf, StateOf, toTrend } from "../../ui/alarm";
+import { isHidden, nameOf, PriorityOf, StateOf, toTrend } from "../../ui/alarm";
 import { Icon } from "../../ui/icon";
 import { Measured } from "../../ui/measured";
 import { Missing, Notice, Status } from "../../ui/messages";
@@ -72,6 +72,7 @@ function Facts({ alarm }: { alarm: Alarm }) {
     [head.text, alarm.text],
     [head.state, <StateOf key="state" alarm={alarm} />],
     [head.priority, <PriorityOf key="priority" alarm={alarm} />],
+    [head.reason, isHidden(alarm) ? alarm.reason : ""],
     [head.time, moment(alarm.occurrence)],
     [head.value, <Measured key="value" alarm={alarm} />],
     [text.alarms.response, alarm.response],
