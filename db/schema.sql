@@ -414,6 +414,7 @@ CREATE INDEX notifications_due ON notifications (receiver, due) WHERE (state = '
 CREATE INDEX notifications_expires ON notifications (receiver, expires) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_of_alarm ON notifications (receiver, topic, id) WHERE ((state = 'pending'::text) AND (remaining IS NULL));
 CREATE INDEX notifications_partly ON notifications (receiver, due) WHERE ((state = 'pending'::text) AND (remaining IS NOT NULL));
+CREATE INDEX notifications_partly_made ON notifications (receiver, created) WHERE ((remaining IS NOT NULL) AND (kind <> 'digest'::text));
 CREATE INDEX notifications_pending ON notifications (receiver, id) WHERE (state = 'pending'::text);
 CREATE INDEX notifications_receiver ON notifications (receiver, id);
 CREATE INDEX notifications_sent ON notifications (receiver, settled) WHERE ((state = 'sent'::text) AND (kind <> 'digest'::text));

@@ -125,7 +125,7 @@ async def retry(person: Operator, parts: PartsDep, number: Number) -> Retried:
     async with parts.database.connection() as connection, connection.transaction():
         row = await notifications.retry(connection, number)
         if row is None:
-            raise Problem(409, "Not dead", "only a notification that was given up is sent again: look at its state")
+            raise Problem(409, "Not sent again", notifications.NOT_AGAIN)
         topic, receiver = row
         detail = {"id": number, "receiver": receiver}
         await audit.add(connection, person, "notification retried", topic or None, detail=detail)

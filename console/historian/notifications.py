@@ -42,8 +42,11 @@ SELECT receiver FROM known
 _RETRY: LiteralString = """
 UPDATE notifications SET state = 'pending', settled = NULL, refused = '{}', due = clock_timestamp(),
     expires = clock_timestamp() + interval '1 day'
-WHERE id = %s AND state = 'dead' RETURNING topic, receiver
+WHERE id = %s AND state = 'dead' AND channel <> 'alertmanager' RETURNING topic, receiver
 """
+
+
+NOT_AGAIN = "only what was given up is sent again, and nothing to an Alertmanager, which is told by itself what stands"
 
 
 async def find(connection: AsyncConnection, asked: dict[str, Any]) -> list[dict[str, Any]]:
@@ -69,5 +72,8 @@ async def receivers(connection: AsyncConnection) -> list[str]:
 
 
 async def retry(connection: AsyncConnection, number: int) -> tuple[str, str] | None:
-    """Has a dead one sent again, for a day; gives its alarm's topic and its receiver, or None if it is not dead."""
+    """Has a dead one sent again, for a day; gives its alarm's topic and its receiver, or None if it is not dead.
+
+    None as well of an Alertmanager: it holds states, and what this one tells may be over.
+    """
     return await (await connection.execute(_RETRY, (number,))).fetchone()

@@ -66,13 +66,11 @@ async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
 def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
     """Seconds to leave the receiver alone: as it asked for, or if it took nothing, after `failures` in a row.
 
-    What it asked for beside taking others is kept to by all for `LONGEST_PAUSE` at most, and by those it was said of.
+    That is `LONGEST_PAUSE` at most: what a receiver said of one, it need not mean of the others.
     """
-    takes_some = any(not one.is_away for one in outcomes)
-    asked = [one.pause for one in outcomes if one.pause is not None]
-    if asked:
-        return min(max(asked), LONGEST_PAUSE) if takes_some else max(asked)
-    if takes_some:
+    if asked := [one.pause for one in outcomes if one.pause is not None]:
+        return min(max(asked), LONGEST_PAUSE)
+    if any(not one.is_away for one in outcomes):
         return 0.0
     return backoff.delay(failures, FIRST_SECONDS, LONGEST_PAUSE)
 

@@ -16,17 +16,22 @@ from nexus.contract.codec import DecodeError
 
 MOST = 5_000  # that one statement takes
 
-# More than the rule allows need no counting.
+# More than the rule allows need no counting. A mail that some have has been sent, whatever becomes of the others.
 _LOAD: LiteralString = f"""
 SELECT count(*), count(*) FILTER (WHERE late),
     (SELECT count(*) FROM (
         SELECT FROM notifications
         WHERE receiver = %(receiver)s AND state = 'sent' AND kind <> 'digest' AND settled > %(since)s LIMIT %(most)s
-    ) AS sent),
+    ) AS sent) + (SELECT count(*) FROM (
+        SELECT FROM notifications
+        WHERE receiver = %(receiver)s AND remaining IS NOT NULL AND kind <> 'digest' AND created > %(since)s
+        LIMIT %(most)s
+    ) AS partly),
     (SELECT max(created) FROM notifications WHERE receiver = %(receiver)s AND kind = 'digest')
 FROM (
     SELECT late FROM notifications
-    WHERE {OF_RECEIVER} AND due <= %(now)s AND kind <> 'digest' ORDER BY receiver, due LIMIT %(most)s
+    WHERE {OF_RECEIVER} AND remaining IS NULL AND due <= %(now)s AND kind <> 'digest'
+    ORDER BY receiver, due LIMIT %(most)s
 ) AS due
 """  # noqa: S608
 _NEW = """
@@ -37,7 +42,8 @@ VALUES (%s, %s, %s, '', 'digest', md5(random()::text || clock_timestamp()::text)
 _TAKE: LiteralString = f"""
 UPDATE notifications SET state = 'digested', digest = %(digest)s, settled = %(now)s
 WHERE id = ANY (ARRAY(
-    SELECT id FROM notifications WHERE {OF_RECEIVER} AND kind <> 'digest' ORDER BY receiver, id LIMIT %(most)s
+    SELECT id FROM notifications WHERE {OF_RECEIVER} AND remaining IS NULL AND kind <> 'digest'
+    ORDER BY receiver, id LIMIT %(most)s
 )) RETURNING id, topic, word::text, late
 """  # noqa: S608
 

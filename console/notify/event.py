@@ -9,6 +9,7 @@ from nexus.contract.alarm import AlarmMessage, Event, State
 Told = Literal["raised", "cleared", "acknowledged"]
 
 _CALLS: frozenset[Event] = frozenset({"raised", "realarmed", "unshelved", "unsuppressed", "in-service"})
+_ANSWERS: frozenset[Event] = frozenset({"acknowledged", "shelved", "out-of-service"})
 _HIDDEN: frozenset[State] = frozenset({"shelved", "suppressed", "out-of-service"})
 _WAITING: frozenset[State] = frozenset({"unacknowledged", "returned", "latched"})
 
@@ -32,6 +33,11 @@ def is_firing(word: AlarmMessage) -> bool:
 def waits(word: AlarmMessage) -> bool:
     """Whether an occurrence still waits for a person."""
     return word.record.state in _WAITING and not word.record.acknowledged
+
+
+def is_answered(word: AlarmMessage) -> bool:
+    """Whether a person has done something about the occurrence: if it calls again, others are waited for anew."""
+    return word.event in _ANSWERS
 
 
 def moment(ms: int) -> datetime:

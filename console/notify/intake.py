@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from console.historian.alarms import COLUMNS, message_of
 from console.notify.channels.sending import name_of
 from console.notify.config import Config
-from console.notify.event import key_of, waits
+from console.notify.event import is_answered, key_of, waits
 from console.notify.flood import SETTLE
 from console.notify.routes import Order, Wait
 from nexus.contract import alarm
@@ -39,9 +39,12 @@ SELECT topic, to_timestamp(occurrence / 1000.0), route, step, to_timestamp(began
     ARRAY(SELECT jsonb_array_elements_text(receivers::jsonb))
 FROM unnest(%s::text[], %s::bigint[], %s::text[], %s::int[], %s::bigint[], %s::timestamptz[], %s::text[])
 AS came (topic, occurrence, route, step, began, due, receivers)
-ON CONFLICT (topic, occurrence, route, step) DO UPDATE
-SET began = excluded.began, due = excluded.due, receivers = excluded.receivers
-WHERE notification_waits.began < excluded.began
+ON CONFLICT DO NOTHING
+"""
+_ANSWERED = """
+DELETE FROM notification_waits USING unnest(%s::text[], %s::bigint[]) AS answered (topic, occurrence)
+WHERE notification_waits.topic = answered.topic
+  AND notification_waits.occurrence = to_timestamp(answered.occurrence / 1000.0)
 """
 _ORDER = """
 INSERT INTO notifications (created, receiver, channel, route, kind, key, topic, word, late, due, expires)
@@ -69,10 +72,18 @@ async def take(connection: AsyncConnection, config: Config, now: datetime) -> in
     if len(fresh) < len(rows):
         log.get("notify").warning("events waited too long for a sender: nobody is told", events=len(rows) - len(fresh))
     orders: list[Row] = []
-    waiting: dict[Row, Row] = {}  # by topic, occurrence, route and step: an alarm that calls again is waited for anew
+    waiting: dict[Row, Row] = {}  # by topic, occurrence, route and step
+    answered: set[Row] = set()  # by topic and occurrence
     for one in fresh:
         orders += supervisor.call("message", _ordered, config, one) or []
-        waiting |= {row[:4]: row for row in supervisor.call("message", _waits, config, one) or []}
+        if is_answered(one.word):
+            which = one.word.topic, one.word.record.occurrence
+            answered.add(which)
+            waiting = {key: row for key, row in waiting.items() if key[:2] != which}
+        for row in supervisor.call("message", _waits, config, one) or []:
+            waiting.setdefault(row[:4], row)
+    if answered:
+        await connection.execute(_ANSWERED, _columns(answered))
     if waiting:
         await connection.execute(_WAIT, _columns(waiting.values()))
     await _add(connection, orders, now)

@@ -160,6 +160,7 @@ class Engine:
         if part.hops >= MOST_HOPS:
             one.refuse_circle(reading.tag for reading in part.readings)
         else:
+            one.hops |= {reading.tag: part.hops for reading in part.readings}
             supervisor.call("message", self._take, one, part, now)
 
     def _take(self, one: Evaluation, part: Part, now: int) -> None:
@@ -167,7 +168,7 @@ class Engine:
         try:
             one.take(part.readings, now, outcome)
         finally:
-            self._note(one, outcome, part.hops)
+            self._note(one, outcome)
 
     def due(self, now: int) -> list[str]:
         """Paths of the rules to `tick`."""
@@ -219,14 +220,15 @@ class Engine:
         update.states |= states
         return update
 
-    def _note(self, one: Evaluation, outcome: Outcome, hops: int = 0) -> None:
+    def _note(self, one: Evaluation, outcome: Outcome) -> None:
         rule, said = one.rule, self._update.said
+        hops = 1 + max(one.hops.values(), default=0)  # also of what is said again: in a circle it would begin anew
         if rule.path not in self._changed:
             self._changed.add(rule.path)
             self._size += self._sizes.get(rule.path, 0)
         units = rule.units if outcome.readings else {}
         for reading in outcome.readings:
-            payload = codec.encode_tag(reading, units.get(reading.tag), hops=hops + 1)
+            payload = codec.encode_tag(reading, units.get(reading.tag), hops=hops)
             said.append(Said(topic.tag(rule.path, reading.tag), payload))
         for change in outcome.changes:
             self._keep(rule, change)

@@ -68,8 +68,8 @@ class Evaluation:
     """Goes on from what was `kept`, and from the alarms' `records`.
 
     `ignored` counts inputs that were not evaluated, and `refused` says of which the last value was not, because of its
-    time. `circles` are those that ever came round in one. `errors` says which alarms, and `faults` which tags, have no
-    result now, and why.
+    time. `circles` are those that ever came round in one, and `hops` has how many rules their values came through.
+    `errors` says which alarms, and `faults` which tags, have no result now, and why.
     """
 
     def __init__(self, rule: Rule, lateness_ms: int, kept: RuleState, records: Mapping[Key, Record]) -> None:
@@ -77,6 +77,7 @@ class Evaluation:
         self.ignored: dict[Ignored, int] = {"older": 0, "late": 0, "ahead": 0, "circle": 0}
         self.refused: dict[str, str] = {}
         self.circles: set[str] = set()
+        self.hops: dict[str, int] = {}  # by input
         self._lateness = lateness_ms
         names, tags = {one.name for one in rule.inputs}, {tag.name for tag in rule.derived}
         kept.inputs = {name: sample for name, sample in kept.inputs.items() if name in names}

@@ -17,11 +17,13 @@ class Progress:
         self._until = 0  # when the last mark was published that has come back
         self._mark: tuple[bytes, int] | None = None  # the one that has not, and when it was published
         self._marked = float("-inf")
+        self._returned = 0  # when the last mark came back
+        self.waiting_since: int | None = None  # when the oldest message came that is not evaluated yet
 
     def subscribed(self, clock: float) -> None:
         """From now on the broker brings what there is."""
         self._heard, self._is_up_to_date, self._until = clock, False, 0
-        self._mark, self._marked = None, float("-inf")
+        self._mark, self._marked, self._returned = None, float("-inf"), 0
 
     def away(self) -> None:
         """There is no broker: nobody knows what it has for us."""
@@ -48,15 +50,24 @@ class Progress:
         """It is being published."""
         self._mark, self._marked = (payload, now), clock
 
-    def returned(self, payload: bytes) -> None:
+    def returned(self, payload: bytes, now: int) -> None:
         """A message that may be the mark has come."""
         if self._mark is not None and self._mark[0] == payload:
-            self._until = self._mark[1]
+            self._until, self._returned = self._mark[1], now
             self._mark, self._is_up_to_date = None, True
 
     def until(self, clock: float, now: int) -> int:
         """The moment before which nothing is to come any more, as far as one can tell; 0 if none."""
         if self._heard is None:
             return 0
-        is_silent = clock - self._heard >= SILENT_SECONDS
-        return now if self._is_up_to_date or is_silent else self._until
+        waiting = self.waiting_since
+        if waiting is None:
+            is_silent = clock - self._heard >= SILENT_SECONDS
+            return now if self._is_up_to_date or is_silent else self._until
+        if waiting <= self._returned:
+            return 0  # what the broker had kept has come, and is not evaluated yet
+        return min(waiting, now if self._is_up_to_date else self._until)
+
+    def behind(self, now: int) -> float:
+        """For how many seconds the oldest message has waited."""
+        return 0.0 if self.waiting_since is None else max(0, now - self.waiting_since) / 1000

@@ -28,6 +28,7 @@ DESCRIBE_SECONDS = 600.0
 OFFER_SECONDS = 1.0  # so long we wait for what the broker has retained: an offer of receipts, a device with our path
 LOOK_SECONDS = 1.0
 MARK_LOOK_SECONDS = 0.25
+MOST_BEHIND_SECONDS = 30.0  # that inputs wait to be evaluated before a person has to know
 
 OnMessage = Callable[[mqtt.Connection, mqtt.Message], None]
 
@@ -110,10 +111,13 @@ class Session:
 
     @property
     def standing_still(self) -> list[str]:
-        """Why no input is evaluated; empty while they are."""
-        if not self._outbox.full:
-            return []
-        return [f"evaluation stands still: {len(self._outbox):,} messages have no receipt from an ingester"]
+        """Why inputs are not evaluated, or late; empty while they are."""
+        if self._outbox.full:
+            return [f"evaluation stands still: {len(self._outbox):,} messages have no receipt from an ingester"]
+        if (behind := self._progress.behind(now_ms())) > MOST_BEHIND_SECONDS:
+            remedy = "take fewer inputs, publish them more rarely, or split the rules among groups"
+            return [f"evaluation is {behind:.0f} s behind, as more comes than can be evaluated: {remedy}"]
+        return []
 
     async def _subscribe(self, connection: mqtt.Connection) -> None:
         self._offers.clear()
@@ -242,7 +246,7 @@ class Session:
         elif mqtt.matches(self._offer_filter, name):
             self._take_offer(name, offered=bool(message.payload))
         elif name.startswith(topic.description("")):
-            self._progress.returned(message.payload)
+            self._progress.returned(message.payload, now_ms())
             self._take_description(name, message.payload)
         else:
             self._unwanted.add(name)

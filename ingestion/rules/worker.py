@@ -35,6 +35,7 @@ SLICE_SECONDS = 0.005  # of evaluation, between which the rest of the process go
 class _Delivery(NamedTuple):
     connection: mqtt.Connection
     message: mqtt.Message
+    came: int  # epoch ms
 
 
 class _Asked(NamedTuple):
@@ -94,7 +95,9 @@ class Worker:
         if message.topic.startswith(ack.ROOT):
             self._ask(connection, message)
             return
-        self._waiting.append(_Delivery(connection, message))
+        self._waiting.append(one := _Delivery(connection, message, now_ms()))
+        if self._progress.waiting_since is None:
+            self._progress.waiting_since = one.came
         self._bytes += len(message.payload)
         is_much = len(self._waiting) > MOST_WAITING or self._bytes > MOST_BYTES
         if is_much and self._outbox.full and message.packet_id is None:
@@ -182,7 +185,9 @@ class Worker:
 
     def _until(self) -> int:
         """The moment up to which all has been evaluated; 0 if none can be told."""
-        return 0 if self._waiting or self._under_way else self._progress.until(self._clock(), now_ms())
+        oldest = self._under_way or (self._waiting[0] if self._waiting else None)
+        self._progress.waiting_since = None if oldest is None else oldest.came
+        return self._progress.until(self._clock(), now_ms())
 
     def _do_requests(self) -> None:
         """Those whose moment the rules have reached: events that were on their way before keep their own times."""

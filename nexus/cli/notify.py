@@ -122,7 +122,7 @@ def retry(
         return row is not None
 
     if not run(again):
-        raise ConfigError(f"{number} is not dead: only a notification that was given up is sent again")
+        raise ConfigError(f"{number} is not sent again: {notifications.NOT_AGAIN}")
     print(f"{number} is sent again within moments, where a console runs")
     return 0
 

@@ -333,7 +333,7 @@ def test_the_command_checks_tries_lists_and_retries(
     [(number,)] = query(database, "SELECT id FROM notifications")
     said("retry", str(number))
     until(lambda: plant.states() == {"sent": 1}, "it is sent")
-    assert "is not dead" in said("retry", str(number), code=2)
+    assert "is not sent again: only what was given up" in said("retry", str(number), code=2)
     with psycopg.connect(database) as connection:
         rows = connection.execute("SELECT via FROM console_audit WHERE event = 'notification retried'").fetchall()
     assert rows == [("command",)]

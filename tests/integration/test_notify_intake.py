@@ -13,7 +13,7 @@ from console.notify.channels.webhook import Webhook
 from console.notify.config import Config
 from console.notify.receiver_keys import Receiver
 from console.notify.routes import Route, Routes, Step
-from nexus.contract.alarm import AlarmMessage, Event
+from nexus.contract.alarm import AlarmMessage, Event, State
 from tests.integration.test_notifications import store, word
 from tests.integration.test_notify_outbox import console
 from tests.integration.test_writer import query
@@ -36,33 +36,54 @@ async def judge(connection: AsyncConnection) -> None:
         await intake.take(connection, CONFIG, await outbox.clock(connection))
 
 
-def again(first: AlarmMessage, event: Event, seconds: int) -> AlarmMessage:
+def again(first: AlarmMessage, event: Event, seconds: int, state: State = "unacknowledged") -> AlarmMessage:
     occurrence = first.record.occurrence
-    return word(event=event, at=occurrence + seconds * 1000, occurrence=occurrence, state="unacknowledged")
+    return word(event=event, at=occurrence + seconds * 1000, occurrence=occurrence, state=state)
 
 
 def waits(url: str) -> list[tuple[datetime, datetime]]:
     return query(url, "SELECT began, due FROM notification_waits")
 
 
-@pytest.mark.parametrize("event", ["realarmed", "unshelved"])
-async def test_an_alarm_that_calls_again_is_waited_for_anew(wanted: str, event: Event) -> None:
-    raised = word(at=int(datetime.now().timestamp() * 1000) - 60_000)
+def raised_a_minute_ago() -> AlarmMessage:
+    return word(at=int(datetime.now().timestamp() * 1000) - 60_000)
+
+
+ANSWERS: list[tuple[Event, State, Event]] = [
+    ("acknowledged", "acknowledged", "realarmed"),
+    ("shelved", "shelved", "unshelved"),
+    ("out-of-service", "out-of-service", "in-service"),
+]
+
+
+@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize(("answer", "state", "call"), ANSWERS)
+async def test_an_alarm_that_was_answered_and_calls_again_is_waited_for_anew(
+    wanted: str, answer: Event, state: State, call: Event, together: bool
+) -> None:
+    raised = raised_a_minute_ago()
     async with console(wanted) as connection:
         await asyncio.to_thread(store, wanted, raised)
         await judge(connection)
-        [(began, due)] = waits(wanted)
-        await asyncio.to_thread(store, wanted, again(raised, event, 30))
-        await judge(connection)
-        [(later, due_later)] = waits(wanted)
-        assert later - began == timedelta(seconds=30)
-        assert due_later > due
-
-
-async def test_several_calls_of_an_alarm_that_are_judged_together_count_as_the_last(wanted: str) -> None:
-    raised = word(at=int(datetime.now().timestamp() * 1000) - 60_000)
-    async with console(wanted) as connection:
-        await asyncio.to_thread(store, wanted, raised, again(raised, "unshelved", 20), again(raised, "realarmed", 40))
+        await asyncio.to_thread(store, wanted, again(raised, answer, 20, state))
+        if not together:
+            await judge(connection)
+            assert waits(wanted) == []
+        await asyncio.to_thread(store, wanted, again(raised, call, 30))
         await judge(connection)
     [(began, _)] = waits(wanted)
-    assert began.timestamp() * 1000 == raised.record.ts + 40_000
+    assert began.timestamp() * 1000 == raised.record.ts + 30_000
+
+
+@pytest.mark.parametrize("call", ["raised", "realarmed", "unsuppressed"])
+async def test_an_alarm_that_comes_and_goes_is_waited_for_since_its_first_call(wanted: str, call: Event) -> None:
+    raised = raised_a_minute_ago()
+    async with console(wanted) as connection:
+        await asyncio.to_thread(store, wanted, raised)
+        await judge(connection)
+        first = waits(wanted)
+        for seconds in (20, 40):
+            await asyncio.to_thread(store, wanted, again(raised, "cleared", seconds, "returned"))
+            await asyncio.to_thread(store, wanted, again(raised, call, seconds + 5))
+            await judge(connection)
+        assert waits(wanted) == first

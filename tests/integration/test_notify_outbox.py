@@ -135,6 +135,37 @@ async def test_a_mail_that_some_recipients_have_holds_up_nothing_and_is_tried_ag
         assert [one.id for one in found] == [first.id]
 
 
+async def test_a_digest_that_some_have_holds_up_no_other_and_takes_nothing_that_some_have(database: str) -> None:
+    add(database, *((tag, "0", 0) for tag in range(3)))
+    async with console(database) as connection:
+        now = await outbox.clock(connection)
+        [first, *_] = await outbox.heads(connection, HOOK, now, 4, single=True)
+        await outbox.settle(connection, [Attempt(first.id, "pending", now, "b@x: 452", 0.1, remaining=("b@x",))], now)
+        await gathered(connection, now)
+        digest = "SELECT id FROM notifications WHERE kind = 'digest' ORDER BY id DESC LIMIT 1"
+        [(one,)] = query(database, digest)
+        await outbox.settle(connection, [Attempt(one, "pending", now, "b@x: 452", 0.1, remaining=("b@x",))], now)
+        add(database, (5, "0", 0))
+        made = await gathered(connection, now)
+        assert made.count == 1
+        [(other,)] = query(database, digest)
+        for single in (True, False):
+            found = await outbox.heads(connection, HOOK, now, 4, single=single)
+            assert {pending.id for pending in found} == {other, one, first.id}
+
+
+@pytest.mark.parametrize("state", ["pending", "dead"])
+async def test_a_mail_that_some_recipients_have_counts_as_sent(database: str, state: str) -> None:
+    add(database, *((tag, "0", 0) for tag in range(5)))
+    async with console(database) as connection:
+        now = await outbox.clock(connection)
+        found = await outbox.heads(connection, HOOK, now, 3, single=True)
+        partly = [Attempt(one.id, state, now, "b@x: 550", 0.1, remaining=("b@x",)) for one in found]
+        await outbox.settle(connection, partly, now)
+        load = await digests.load(connection, HOOK, RULE, now)
+        assert (load.due, load.sent) == (2, 3)
+
+
 async def test_a_digest_of_a_backlog_holds_all_of_it_and_what_matters_most(database: str) -> None:
     count = 2 * digests.MOST + 1
     add_many(database, 0, count)

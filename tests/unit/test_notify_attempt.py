@@ -20,12 +20,12 @@ def said(number: int, kind: Kind, pause: float | None = None, remaining: tuple[s
 @pytest.mark.parametrize(
     ("outcomes", "pause"),
     [
-        ([said(1, "later", 3600), said(2, "later")], 3600),
+        ([said(1, "later", 3600), said(2, "later")], LONGEST_PAUSE),
         ([said(1, "later", 3600), said(2, "sent")], LONGEST_PAUSE),
         ([said(1, "later"), said(2, "sent")], 0),
     ],
 )
-def test_a_receiver_that_takes_others_is_not_left_alone_for_long(outcomes: list[Outcome], pause: float) -> None:
+def test_a_receiver_is_not_left_alone_for_long(outcomes: list[Outcome], pause: float) -> None:
     assert pause_of(outcomes, 1) == pause
 
 

@@ -14,7 +14,7 @@ from nexus.alarms.machine import RequestError
 from nexus.contract import alarm
 from nexus.contract.ack import Request
 from nexus.contract.alarm import Record
-from nexus.contract.codec import encode_device, encode_tag
+from nexus.contract.codec import decode, encode_device, encode_tag
 from nexus.contract.reading import Quality, Reading, Value
 from nexus.process.errors import ConfigError
 from nexus.readings.calculation import Calculation
@@ -316,6 +316,15 @@ def test_a_circle_of_two_groups_ends_and_is_told(tmp_path: Path) -> None:
     [told] = groups[0].refused("p/a")
     assert told.startswith("input x came round in a circle: what publishes dev/p/b/t takes what follows from it")
     assert groups[0].ignored["circle"] == 1
+
+
+def test_what_is_said_again_in_silence_does_not_begin_a_circle_anew(tmp_path: Path) -> None:
+    text = "rules: [{name: a, path: p/a, inputs: {x: p/b/t}, tags: [{name: t, expression: x + 1, on_change: true, max_silence: 1s}]}]"
+    engine = Engine(rules(tmp_path, text), LATE, {}, [])
+    engine.begin(T0)
+    take_message(engine, "dev/p/b/t", encode_tag(Reading("t", T0, 1.0), hops=3), T0)
+    engine.tick("p/a", T0 + 60_000)
+    assert [decode(one.topic, one.payload).hops for one in engine.drain().said] == [4, 4]
 
 
 def test_a_number_that_no_float_holds_loses_no_event_of_others(rule: Rule, tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ def test_a_mark_that_comes_back_tells_that_all_before_it_has_come() -> None:
     one.marked(b"mark", NOW, 0.0)
     assert not one.wants_mark(MARK_SECONDS)
     one.evaluated(NOW - 600_000, NOW, is_queued=True)
-    one.returned(b"another")
+    one.returned(b"another", NOW)
     assert one.until(5.0, NOW + 5_000) == 0
-    one.returned(b"mark")
+    one.returned(b"mark", NOW)
     assert one.until(5.0, NOW + 5_000) == NOW + 5_000
     assert not one.wants_mark(5.0)
 
@@ -27,7 +27,7 @@ def test_a_mark_that_comes_back_tells_that_all_before_it_has_come() -> None:
 def test_what_comes_late_after_that_wants_another_mark_and_takes_nothing_back() -> None:
     one = subscribed()
     one.marked(b"mark", NOW, 0.0)
-    one.returned(b"mark")
+    one.returned(b"mark", NOW)
     one.evaluated(NOW - 600_000, NOW, is_queued=True)
     assert one.until(2.0, NOW + 2_000) == NOW
     assert one.wants_mark(MARK_SECONDS)
@@ -60,3 +60,25 @@ def test_without_a_broker_nothing_is_known() -> None:
     assert not one.wants_mark(100.0)
     one.subscribed(101.0)
     assert one.until(101.0, NOW) == 0
+
+
+def test_inputs_that_keep_waiting_hold_up_nothing_that_was_due_before_they_came() -> None:
+    one = subscribed()
+    one.marked(b"mark", NOW - 10, 0.0)
+    one.waiting_since = NOW - 5
+    one.returned(b"mark", NOW)
+    assert one.until(1.0, NOW + 1_000) == 0, "what was kept is not evaluated yet"
+    one.waiting_since = NOW + 700
+    assert one.until(1.0, NOW + 1_000) == NOW + 700
+    assert one.behind(NOW + 1_000) == 0.3
+    one.waiting_since = None
+    assert one.until(1.0, NOW + 1_000) == NOW + 1_000
+    assert one.behind(NOW + 1_000) == 0
+
+
+def test_silence_tells_nothing_while_something_waits() -> None:
+    one = subscribed()
+    one.waiting_since = NOW
+    assert one.until(SILENT_SECONDS, NOW + 40_000) == 0
+    one.waiting_since = None
+    assert one.until(SILENT_SECONDS, NOW + 40_000) == NOW + 40_000

@@ -313,7 +313,7 @@ def test_a_broker_that_hesitates_amid_a_backlog_does_not_let_the_clock_leap(tmp_
         await until(worker, done)
         assert "alarm/p/r/long" not in outbox.alarms, "it was 0 again within the delay"
         receive(worker, reads, began + 60_000, 1.0, packet_id=3)
-        progress.returned(b"mark")
+        progress.returned(b"mark", now_ms())
         await until(worker, lambda: "alarm/p/r/long" in outbox.alarms)
 
     asyncio.run(run())
@@ -355,7 +355,7 @@ def test_a_request_amid_a_backlog_has_its_own_time_and_leaves_the_others_theirs(
         await until(worker, lambda: reads.acknowledged == [1, 2])
         assert raised_at("alarm/p/r/long", outbox) == ("raised", began + 60_000)
         assert len(reads.answers) == 0
-        progress.returned(b"mark")
+        progress.returned(b"mark", now_ms())
         await until(worker, lambda: len(reads.answers) == 1)
         assert reads.answers[0]["ok"] is True
         event, at = raised_at("alarm/p/r/long", outbox)

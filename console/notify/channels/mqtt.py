@@ -14,6 +14,7 @@ from nexus.contract import topic as topics
 ROOT = "notify/"
 
 _NOT_AUTHORIZED = 0x87
+_NEVER = (0x90, 0x99)  # topic name invalid, payload format invalid
 
 # Publishes with QoS 1, and gives the broker's reason code. Raises mqtt.MqttError while the broker is away.
 Publish = Callable[[str, bytes], Awaitable[int]]
@@ -42,6 +43,8 @@ async def send(settings: Mqtt, message: Message, publish: Publish) -> str:
         raise LaterError(f"nobody subscribes to {settings.topic}")
     if code == _NOT_AUTHORIZED:  # its rules are mended one day, like a password
         raise LaterError(f"{mqtt.reason(code)}: the broker refuses our credentials: check its ACL for the user console")
-    if code >= mqtt.REFUSED:
+    if code in _NEVER:
         raise RefusedError(f"{mqtt.reason(code)}: the broker refuses it")
+    if code >= mqtt.REFUSED:  # a quota, say: it passes
+        raise LaterError(f"{mqtt.reason(code)}: the broker does not take it now")
     return "taken by the broker"
