@@ -18,10 +18,17 @@ LABEL_PX = 11
 
 RECORD = """
 window.drawn = {};
+window.order = [];  /* labels, and the chart's lines, which are strokes of a path */
 const real = CanvasRenderingContext2D.prototype.fillText;
 CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
     window.drawn[text] = y;
+    window.order.push(text);
     return real.apply(this, arguments);
+};
+const stroke = CanvasRenderingContext2D.prototype.stroke;
+CanvasRenderingContext2D.prototype.stroke = function (path) {
+    if (path) window.order.push("line");
+    return stroke.apply(this, arguments);
 };
 """
 
@@ -81,6 +88,14 @@ def test_labels_of_limits_name_their_tags_and_lie_apart_also_of_a_limit_that_is_
     trend.wait_for(f"{json.dumps(LABELS)}.every((label) => label in window.drawn)")
     heights = sorted(_drawn(trend)[label] for label in LABELS)
     assert min(high - low for low, high in pairwise(heights)) >= LABEL_PX
+
+
+def test_no_label_of_a_limit_hides_a_value(trend: Visit) -> None:
+    trend.log_in(f"{ADDRESS}&from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z")
+    trend.wait_for(f"{json.dumps(LABELS)}.every((label) => label in window.drawn)")
+    order: list[str] = json.loads(trend.page.evaluate("JSON.stringify(window.order)"))
+    last = {what: number for number, what in enumerate(order)}
+    assert max(last[label] for label in LABELS) < last["line"]
 
 
 def test_both_units_have_an_axis_on_a_phone(trend: Visit) -> None:

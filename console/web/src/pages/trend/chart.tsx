@@ -56,8 +56,9 @@ export function Chart(props: Props) {
         axes: axesOf(now.current.lines, width < NARROW_PX),
         cursor: { drag: { x: true, y: false, setScale: false }, points: { show: false }, bind: binds() },
         hooks: {
-          drawAxes: [(self) => paintBelow(self, now.current)],
-          draw: [(self) => paintLimits(self, now.current), (self) => paintAbove(self, now.current)],
+          // Before the lines: no label hides a value, and none the strips of quality.
+          drawAxes: [(self) => paintLimits(self, now.current), (self) => paintBelow(self, now.current)],
+          draw: [(self) => paintAbove(self, now.current)],
           setCursor: [(self) => now.current.onCursor(cursorTime(self))],
           setSelect: [(self) => select(self, now.current.onRange)],
         },
