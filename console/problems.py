@@ -20,6 +20,12 @@ TYPE = "application/problem+json"
 NARROW = "the database took too long for this: ask for fewer topics, a shorter time, or fewer points"
 _SLOW = {"GET": NARROW}
 
+# What programs and the console's pages, in any language, know a problem by.
+KINDS = (
+    *("no-route", "database-away", "broker-away", "no-gateway", "no-answer"),
+    *("wrong-login", "wrong-password", "too-many-logins", "value-changed"),
+)
+
 # Of every route, in the API's description.
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     "default": {
@@ -33,7 +39,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
                         "title": {"type": "string"},
                         "status": {"type": "integer"},
                         "detail": {"type": "string"},
-                        "kind": {"enum": ["no-route", "database-away", "broker-away"]},
+                        "kind": {"enum": list(KINDS)},
                     },
                     "required": ["type", "title", "status", "detail"],
                 }

@@ -124,10 +124,11 @@ def is_secure(connection: HTTPConnection, parts: Parts) -> bool:
     return origin.is_secure(connection.url.scheme, peer, said, parts.settings.console_proxies)
 
 
-def not_logged_in(parts: Parts, detail: str) -> Problem:
+def not_logged_in(parts: Parts, detail: str, **more: str) -> Problem:
     """A Problem 401 that says how one can log in."""
     oidc = parts.access.oidc is not None
-    problem = Problem(401, "Not logged in", detail, login=["password", "oidc"] if oidc else ["password"], oidc=oidc)
+    login = ["password", "oidc"] if oidc else ["password"]
+    problem = Problem(401, "Not logged in", detail, login=login, oidc=oidc, **more)
     problem.headers["WWW-Authenticate"] = "Bearer"
     return problem
 

@@ -49,7 +49,7 @@ async def log_in(
     """Log in: the answer sets a cookie."""
     name = given.name.strip().lower()
     visitor = Person(name, Role.anybody, visitor.address, "none")
-    wrong = door.not_logged_in(parts, "the name or the password is wrong")
+    wrong = door.not_logged_in(parts, "the name or the password is wrong", kind="wrong-login")
     person = await _checked(request, parts, visitor, given.password, wrong)
     csrf = await cookies.begin(request, response, parts, person)
     return _session(parts, person, csrf)
@@ -82,7 +82,7 @@ async def change_password(
     if said := passwords.fault(given.new):
         raise Problem(422, "Not a good password", said)
     # Not 401: whoever mistypes it is still logged in.
-    wrong = Problem(422, "Not your password", "the old password is wrong")
+    wrong = Problem(422, "Not your password", "the old password is wrong", kind="wrong-password")
     await _checked(request, parts, person, given.old, wrong)
     kept = await parts.access.passwords.hashed(given.new)
     async with parts.database.brief() as connection:
@@ -115,7 +115,8 @@ async def _checked(request: Request, parts: Parts, person: Person, password: str
 
 def _later(seconds: float) -> Problem:
     whole = int(seconds) + 1
-    problem = Problem(429, "Too many logins", f"too many were tried: try again in {whole} s", seconds=whole)
+    said = f"too many were tried: try again in {whole} s"
+    problem = Problem(429, "Too many logins", said, kind="too-many-logins", seconds=whole)
     problem.headers["Retry-After"] = str(whole)
     return problem
 

@@ -68,7 +68,8 @@ async def write(wanted: Write, person: Operator, parts: PartsDep) -> Written:
         outcome.detail |= {"read_back": answer.v, "error": answer.error}
         if answer.changed:
             current = {"value": answer.was, "time": None if answer.ts is None else epoch.text(answer.ts)}
-            raise Problem(409, "The value has changed", f"{answer.error}: look, and write again", current=current)
+            said = f"{answer.error}: look, and write again"
+            raise Problem(409, "The value has changed", said, kind="value-changed", current=current)
     return Written(
         topic=wanted.topic,
         old=answer.was,

@@ -44,7 +44,7 @@ class Requests:
                 return await answer
         except TimeoutError:
             said = f"no gateway has answered within {timeout:g} s, and what became of it is not known: {_REMEDY}"
-            raise Problem(504, "No answer", said, outcome="unknown") from None
+            raise Problem(504, "No answer", said, kind="no-answer", outcome="unknown") from None
         except mqtt.MqttError as error:
             said = f"the connection to the broker was lost meanwhile, and what became of it is not known: {error}"
             raise Problem(503, "The broker is away", said, outcome="unknown") from None
@@ -57,6 +57,7 @@ class Requests:
 def _judge(code: int) -> None:
     """Raises Problem for what the broker says to a request."""
     if code == mqtt.NO_MATCHING_SUBSCRIBERS:
-        raise Problem(504, "No gateway listens", f"the request reached nobody, and nothing was done: {_REMEDY}")
+        said = f"the request reached nobody, and nothing was done: {_REMEDY}"
+        raise Problem(504, "No gateway listens", said, kind="no-gateway")
     if code >= mqtt.REFUSED:
         raise Problem(503, "The broker refuses it", f"{mqtt.reason(code)}: check its ACL for the user console")

@@ -28,6 +28,15 @@ def test_nobody_sees_anything_without_a_login(visit: Visit) -> None:
     expect(visit.page.get_by_role("button", name="Log in")).to_be_visible()
 
 
+def test_a_refused_login_is_said_in_the_language_of_the_page(visit: Visit) -> None:
+    visit.page.goto("/tags")
+    visit.page.get_by_role("combobox").select_option("de")
+    visit.page.get_by_label("Name").fill(PERSON)
+    visit.page.get_by_label("Passwort").fill("wrong")
+    visit.page.get_by_role("button", name="Anmelden", exact=True).click()
+    expect(visit.page.get_by_role("alert")).to_have_text("Nicht angemeldet. Der Name oder das Passwort ist falsch.")
+
+
 def test_a_session_that_ends_costs_nobody_what_is_typed(visit: Visit, plant: dict[str, Nexus]) -> None:
     visit.log_in("/files")
     editor = visit.page.get_by_role("textbox", name="plc.yaml")

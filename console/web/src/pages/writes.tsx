@@ -13,7 +13,7 @@ import { go, query, to, toDevice } from "../router";
 import { text } from "../text";
 import { deviceOf } from "../topic";
 import { Dialog } from "../ui/dialog";
-import { Empty, Notice, Status, Trouble } from "../ui/messages";
+import { Empty, Notice, reason, Status, Trouble } from "../ui/messages";
 import { Picker } from "../ui/picker";
 import { Prose } from "../ui/prose";
 import { Age, QualityOf } from "../ui/state";
@@ -107,7 +107,7 @@ function Outcome({ of, unit }: { of: Written; unit: string }) {
     </Notice>
   ) : (
     <Notice kind="bad">
-      <strong>{text.writes.failed}</strong> {of.error}
+      <strong>{text.writes.failed}</strong> {reason(of.error ?? "")}
     </Notice>
   );
 }

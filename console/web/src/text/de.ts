@@ -66,6 +66,36 @@ export const de: Text = {
     kinds: {
       "database-away": { title: "Die Datenbank antwortet nicht", detail: "Die Seite macht weiter, wenn sie wieder da ist." },
       "broker-away": { title: "Der Broker ist nicht erreichbar", detail: "Bis er wieder da ist, kann kein Gateway gefragt werden." },
+      "no-gateway": { title: "Kein Gateway hört zu", detail: "Es ist nichts geschehen. Läuft das Gateway? Lässt die ACL des Brokers den Benutzer console zu?" },
+      "no-answer": { title: "Kein Gateway hat geantwortet", detail: "Ob es ausgeführt wurde, ist nicht bekannt. Läuft das Gateway?" },
+      "wrong-login": { title: "Nicht angemeldet", detail: "Der Name oder das Passwort ist falsch." },
+      "wrong-password": { title: "Nicht Ihr Passwort", detail: "Das bisherige Passwort ist falsch." },
+      "too-many-logins": { title: "Zu viele Anmeldungen", detail: (seconds) => `In ${seconds} s noch einmal versuchen.` },
+      "value-changed": { title: "Der Wert hat sich geändert", detail: "Es wurde nichts geschrieben. Den jetzigen Wert ansehen und noch einmal schreiben." },
+    },
+    reasons: {
+      "that occurrence is over: look at the alarm again": "Dieser Alarm ist vorbei: bitte noch einmal ansehen.",
+      "that occurrence is over: there is nothing to hide until the alarm is raised again":
+        "Dieser Alarm ist vorbei: Bis er wieder kommt, gibt es nichts zu verbergen.",
+      "there is nothing to acknowledge": "Es gibt nichts zu quittieren.",
+      "only an alarm that is latched, and acknowledged, can be reset":
+        "Nur ein verriegelter, quittierter Alarm kann zurückgesetzt werden.",
+      "it is not shelved": "Er ist nicht zurückgestellt.",
+      "it is suppressed already": "Er ist schon unterdrückt.",
+      "nobody has suppressed it": "Niemand hat ihn unterdrückt.",
+      "it is out of service already": "Er ist schon außer Betrieb.",
+      "it is in service already": "Er ist schon in Betrieb.",
+      "there is no such alarm": "Diesen Alarm gibt es nicht.",
+      "no gateway polls this device now, another is taking over: try again":
+        "Kein Gateway fragt dieses Gerät zurzeit ab, ein anderes übernimmt: noch einmal versuchen.",
+      "too many writes wait for this device: try again later":
+        "Zu viele Schreibzugriffe warten auf dieses Gerät: später noch einmal versuchen.",
+      "the gateway is stopping: try again": "Das Gateway wird beendet: noch einmal versuchen.",
+      "the request expired while it waited its turn: not executed":
+        "Die Anfrage ist abgelaufen, bevor sie an der Reihe war: nicht ausgeführt.",
+      "interrupted: it is not known whether the value was written":
+        "Unterbrochen: Ob der Wert geschrieben wurde, ist nicht bekannt.",
+      "written, but the value cannot be read back": "Geschrieben, aber der Wert lässt sich nicht zurücklesen.",
     },
     notThereDetail: "Sie ist älter als diese Seite oder startet noch. Bitte später neu laden.",
     missing: {

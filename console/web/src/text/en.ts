@@ -67,7 +67,15 @@ export const en = {
     kinds: {
       "database-away": { title: "The database does not answer", detail: "The page resumes when it is back." },
       "broker-away": { title: "The broker is unreachable", detail: "Nothing can be asked of a gateway until it is back." },
+      "no-gateway": { title: "No gateway listens", detail: "Nothing was done. See whether the gateway runs, and the broker's ACL for the user console." },
+      "no-answer": { title: "No gateway has answered", detail: "It is not known whether it was done. See whether the gateway runs." },
+      "wrong-login": { title: "Not logged in", detail: "The name or the password is wrong." },
+      "wrong-password": { title: "Not your password", detail: "The old password is wrong." },
+      "too-many-logins": { title: "Too many logins", detail: (seconds: number) => `Try again in ${seconds} s.` },
+      "value-changed": { title: "The value has changed", detail: "Nothing was written. Look at the value that it has now, and write again." },
     },
+    /** What gateways refuse by, in another language. */
+    reasons: {} as Record<string, string>,
     notThereDetail: "It is older than this page or still starting. Reload the page later.",
     missing: {
       broker: "The console has no connection to the broker: states and live values are the last known ones.",

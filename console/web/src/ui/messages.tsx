@@ -16,9 +16,15 @@ export function said(problem: ProblemError): Said {
   if (problem.status === NO_ANSWER) return { title: text.problem.noAnswer, detail: text.problem.noAnswerDetail };
   if (problem.status === PAGE_FAULT) return { title: text.problem.pageFault, detail: problem.detail };
   if (problem.kind === "no-route") return { title: text.problem.notThere, detail: text.problem.notThereDetail };
-  if (problem.kind in text.problem.kinds) return text.problem.kinds[problem.kind as keyof typeof text.problem.kinds];
-  return { title: problem.title || String(problem.status), detail: sentence(problem.detail) };
+  if (problem.kind in text.problem.kinds) {
+    const { title, detail } = text.problem.kinds[problem.kind as keyof typeof text.problem.kinds];
+    return { title, detail: typeof detail === "string" ? detail : detail(Number(problem.more.seconds)) };
+  }
+  return { title: problem.title || String(problem.status), detail: sentence(reason(problem.detail)) };
 }
+
+/** Why a gateway refuses something, in this language where that is known. */
+export const reason = (of: string) => text.problem.reasons[of] ?? of;
 
 const sentence = (of: string) => of.charAt(0).toUpperCase() + of.slice(1);
 

@@ -3,7 +3,7 @@ import type { Alarm, Result } from "../../api/types";
 import { text } from "../../text";
 import { nameOf } from "../../ui/alarm";
 import { Icon } from "../../ui/icon";
-import { Notice } from "../../ui/messages";
+import { Notice, reason } from "../../ui/messages";
 
 interface Props {
   alarms: readonly Alarm[];
@@ -55,7 +55,7 @@ function Outcome({ of }: { of: Result | undefined }) {
         <Icon name={level} />
         {of.ok === null ? text.alarms.notKnown : text.alarms.notDone}
       </span>{" "}
-      {of.error}
+      {reason(of.error ?? "")}
     </>
   );
 }
