@@ -1,11 +1,12 @@
 """Limits and axes in a trend: what is written into the chart."""
 
 import json
+import re
 from itertools import pairwise
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Route
+from playwright.sync_api import Route, expect
 
 from tests.browser.visit import PHONE, Visit
 
@@ -102,3 +103,11 @@ def test_both_units_have_an_axis_on_a_phone(trend: Visit) -> None:
     trend.page.set_viewport_size(PHONE)
     trend.log_in(f"{ADDRESS}&from=2026-01-01T00:00:00Z&to=2026-01-01T01:00:00Z")
     trend.wait_for('"°C" in window.drawn && "l/min" in window.drawn')
+
+
+def test_a_period_of_several_days_has_both_dates_though_it_ends_today(trend: Visit) -> None:
+    trend.log_in(f"{ADDRESS}&last=365d")
+    moment = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+    both = re.compile(f"{moment} – {moment}$")
+    expect(trend.page.locator(".period summary")).to_have_text(both)
+    expect(trend.page.get_by_role("textbox", name="Text")).to_have_attribute("placeholder", both)

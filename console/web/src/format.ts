@@ -87,8 +87,17 @@ export function moment(at: string | number | null | undefined, milliseconds = fa
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return "–";
   const time = clock.format(date) + (milliseconds ? `.${String(date.getMilliseconds()).padStart(3, "0")}` : "");
-  return date.toDateString() === new Date().toDateString() ? time : `${day.format(date)} ${time}`;
+  return isOneDay(date, new Date()) ? time : `${day.format(date)} ${time}`;
 }
+
+/** From one moment until another: with both dates, unless they are of one day. */
+export function period(from: string | number, to: string | number): string {
+  const ends = [new Date(from), new Date(to)] as const;
+  const said = isOneDay(...ends) ? ends.map((one) => moment(one.getTime())) : ends.map((one) => `${day.format(one)} ${clock.format(one)}`);
+  return said.join(" – ");
+}
+
+const isOneDay = (one: Date, other: Date) => one.toDateString() === other.toDateString();
 
 const hours = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit", hour12: false });
 const dayAlone = new Intl.DateTimeFormat(language, { month: "2-digit", day: "2-digit" });

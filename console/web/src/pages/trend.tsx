@@ -6,7 +6,7 @@ import { useAlarms } from "../api/alarms";
 import { useAsk } from "../api/ask";
 import { address } from "../api/http";
 import type { Annotation } from "../api/types";
-import { local, moment, timeZone } from "../format";
+import { local, period, timeZone } from "../format";
 import { go, query } from "../router";
 import { text } from "../text";
 import { CopyButton } from "../ui/copied";
@@ -173,7 +173,7 @@ function Period({ view, open }: { view: View; open: (view: View) => void }) {
   return (
     <details class="pop period" ref={box} onToggle={() => box.current!.open && setAsked([view.from, view.to])}>
       <summary class="button num" title={text.trend.period}>
-        {moment(view.from)} – {moment(view.to)}
+        {period(view.from, view.to)}
       </summary>
       <form onSubmit={submit}>
         {(["from", "to"] as const).map((name, index) => (

@@ -269,7 +269,7 @@ export const de: Text = {
     annotations: "Anmerkungen",
     annotate: "Anmerkung speichern",
     annotation: "Text",
-    annotateHint: (from, to) => `Über ${from} – ${to}`,
+    annotateHint: (period) => `Über ${period}`,
     noAnnotations: "Keine Anmerkungen in diesem Zeitraum.",
   },
   writes: {

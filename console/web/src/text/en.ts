@@ -248,7 +248,7 @@ export const en = {
     annotations: "Annotations",
     annotate: "Annotate",
     annotation: "Text",
-    annotateHint: (from: string, to: string) => `About ${from} – ${to}`,
+    annotateHint: (period: string) => `About ${period}`,
     noAnnotations: "No annotations in this period.",
   },
   writes: {

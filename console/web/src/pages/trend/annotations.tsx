@@ -4,7 +4,7 @@ import { useAct } from "../../api/act";
 import { post } from "../../api/http";
 import { isOperator } from "../../api/person";
 import type { Annotation } from "../../api/types";
-import { moment } from "../../format";
+import { period } from "../../format";
 import { text } from "../../text";
 import { Trouble } from "../../ui/messages";
 import { iso, type View } from "./view";
@@ -24,9 +24,7 @@ export function Annotations({ view, items, written }: Props) {
         <ol class="annotations">
           {items.map((one) => (
             <li key={one.id}>
-              <span class="num dim">
-                {moment(one.from)} – {moment(one.to)}
-              </span>{" "}
+              <span class="num dim">{period(one.from, one.to)}</span>{" "}
               {one.text} <span class="dim">{[one.person, one.device ?? one.topic].filter(Boolean).join(", ")}</span>
             </li>
           ))}
@@ -62,7 +60,7 @@ function Write({ view, written }: Omit<Props, "items">) {
         maxLength={2000}
         value={said}
         aria-label={text.trend.annotation}
-        placeholder={text.trend.annotateHint(moment(view.from), moment(view.to))}
+        placeholder={text.trend.annotateHint(period(view.from, view.to))}
         onInput={(event) => setSaid(event.currentTarget.value)}
       />
       <button>{text.trend.annotate}</button>
