@@ -88,6 +88,7 @@ def test_whoever_gets_a_new_password_keeps_the_role(visit: Visit) -> None:
 def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant: dict[str, Nexus]) -> None:
     visit.log_in()
     expect(visit.row("plc")).to_contain_text("online")
+    expect(visit.row("plc")).to_contain_text("< 15 s")
     visit.open("Tags")
     visit.page.get_by_role("searchbox", name="Search").fill("COUNT line1")
     expect(visit.page.get_by_role("status").filter(has_text="1 tag")).to_be_visible()

@@ -8,10 +8,10 @@ import { Missing, Status } from "../ui/messages";
 import { DevicePanel } from "./plant/device";
 import { Devices } from "./plant/devices";
 import { Gateways } from "./plant/gateways";
+import { EVERY_MS } from "./plant/last";
 import { Numbers } from "./plant/numbers";
 import { Wrong } from "./plant/wrong";
 
-const EVERY_MS = 5_000;
 const EVERY_DEVICE = ["device:"];
 const SETTLE_MS = 500;
 

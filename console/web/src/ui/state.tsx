@@ -32,11 +32,16 @@ export function QualityOf({ of }: { of: Quality | undefined }) {
 }
 
 /** Of live values, that change faster than anybody reads. */
-const age = (seconds: number) => (seconds < 1 ? "< 1 s" : duration(Math.round(seconds)));
+const FRESH_S = 1;
 
-/** How long ago, and the moment itself as its title. */
-export function Age({ of }: { of: string | number | null | undefined }) {
+/** How long ago, and the moment itself as its title; below `fresh` seconds only that it is less. */
+export function Age({ of, fresh = FRESH_S }: { of: string | number | null | undefined; fresh?: number }) {
   if (of === null || of === undefined) return <>–</>;
   const at = new Date(of).getTime();
-  return <time dateTime={new Date(at).toISOString()} title={moment(of, true)}>{age((now.value - at) / 1000)}</time>;
+  const seconds = (now.value - at) / 1000;
+  return (
+    <time dateTime={new Date(at).toISOString()} title={moment(of, true)}>
+      {seconds < fresh ? `< ${duration(fresh)}` : duration(Math.round(seconds))}
+    </time>
+  );
 }

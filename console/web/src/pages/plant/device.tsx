@@ -10,6 +10,7 @@ import { Notice } from "../../ui/messages";
 import { Prose } from "../../ui/prose";
 import { Age, State } from "../../ui/state";
 import { MOST_TOPICS } from "../trend/view";
+import { LastReading } from "./last";
 import { remedy } from "./remedy";
 import { isWrong } from "./tree";
 
@@ -79,7 +80,7 @@ function Facts({ device }: { device: Device }) {
         <Fact name={head.interval}>{duration(device.interval)}</Fact>
         <Fact name={head.tags}>{count(device.tags)}</Fact>
         <Fact name={head.last}>
-          <Age of={device.last_reading} />
+          <LastReading of={device} />
         </Fact>
         <Fact name={head.breaker}>{device.breaker ? breaker[device.breaker] : "–"}</Fact>
         <Fact name={head.gateway}>{device.gateway ?? "–"}</Fact>

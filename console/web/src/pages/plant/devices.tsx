@@ -7,7 +7,8 @@ import { text } from "../../text";
 import { Icon } from "../../ui/icon";
 import { Empty } from "../../ui/messages";
 import { Prose } from "../../ui/prose";
-import { Age, State } from "../../ui/state";
+import { State } from "../../ui/state";
+import { LastReading } from "./last";
 import { isWrong, STATES, tree, type Branch } from "./tree";
 
 const OPEN_BELOW = 60; // a bigger plant opens what is wrong only
@@ -141,7 +142,7 @@ function Row({ of, depth, chosen }: { of: Device } & Shown) {
         <a href={to("/tags", { device: of.path })}>{count(of.tags)}</a>
       </td>
       <td class="num">
-        <Age of={of.last_reading} />
+        <LastReading of={of} />
       </td>
       <td class="wide">{of.gateway ?? "–"}</td>
     </tr>
