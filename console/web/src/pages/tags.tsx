@@ -212,6 +212,7 @@ function Search({ q, search }: { q: string; search: (typed: string) => void }) {
       type="search"
       value={typed}
       placeholder={text.tags.placeholder}
+      title={text.tags.placeholderDetail}
       aria-label={text.common.search}
       onInput={(event) => setTyped(event.currentTarget.value)}
     />

@@ -209,7 +209,8 @@ export const de: Text = {
   },
   tags: {
     title: "Messstellen",
-    placeholder: "Topic und Einheit durchsuchen; alle Wörter müssen vorkommen",
+    placeholder: "Topic oder Einheit suchen",
+    placeholderDetail: "Alle Wörter müssen vorkommen",
     count: (n) => count(n, "Messstelle", "Messstellen"),
     device: "Gerät",
     show: "Anzeigen",

@@ -188,7 +188,8 @@ export const en = {
   },
   tags: {
     title: "Tags",
-    placeholder: "Search topics and units; all words must match",
+    placeholder: "Search topic or unit",
+    placeholderDetail: "All words must match",
     count: (n: number) => count(n, "tag", "tags"),
     device: "Device",
     show: "Show",
