@@ -46,6 +46,7 @@ class _Parts:
     folder: Path
     database_url: str
     psql: str
+    broker_url: str
     sources: tuple[Source, ...]
     login: Login
 
@@ -76,6 +77,7 @@ def demo(seconds: float | None, keep: Path | None) -> int:
                 if trouble := parts.login.wait(stop, parts.check, _START_SECONDS):
                     raise _DemoError(f"the console does not answer: {trouble}\n{parts.last_lines('console')}")
                 console.print(parts.login.says(), highlight=False, soft_wrap=True)
+                console.print(f"Broker: {parts.broker_url}", highlight=False, soft_wrap=True)
                 _wait_for_rows(parts, stop)
             with psycopg.connect(parts.database_url, autocommit=True) as database:
                 _watch(parts, database, seconds, console, stop)
@@ -102,9 +104,10 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
     mqtt, web = embedded.free_port(), embedded.free_port()
     login = new_login(folder, web)
     sources = demo_plant.written(folder, simulated)
+    broker = f"mqtt://127.0.0.1:{mqtt}"
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("NEXUS_")},
-        "NEXUS_MQTT_URL": f"mqtt://127.0.0.1:{mqtt}",
+        "NEXUS_MQTT_URL": broker,
         "NEXUS_DATABASE_URL": server.url,
         "NEXUS_STATE_DIR": str(folder / "state"),
         "NEXUS_LOG_FORMAT": "json",
@@ -134,7 +137,7 @@ def _start(stack: ExitStack, folder: Path, server: embedded.Server) -> _Parts:
         processes[name] = stack.enter_context(_running(name, command, environment | own, folder))
         if name == "simulator":  # a gateway that is there first would count as missing what it cannot read yet
             embedded.wait_for_port(health, processes[name], _START_SECONDS)
-    return _Parts(processes, folder, server.url, server.psql, sources, login)
+    return _Parts(processes, folder, server.url, server.psql, broker, sources, login)
 
 
 @contextmanager

@@ -59,7 +59,10 @@ def test_it_ends_by_itself_with_rows_of_every_device_and_rule(temporary: Path) -
     process = demo(temporary, "--seconds", "2")
     output, _ = process.communicate(timeout=60 * PATIENCE)
     assert process.returncode == 0, output
-    assert re.match(r"Console: http://127\.0\.0\.1:\d+  \(log in as demo, password \S{16}\)\n", output), output
+    assert re.match(
+        r"Console: http://127\.0\.0\.1:\d+  \(log in as demo, password \S{16}\)\nBroker: mqtt://127\.0\.0\.1:\d+\n",
+        output,
+    ), output
     lines = [line.split() for line in output.splitlines() if line.endswith(" rows")]
     assert [line[0] for line in lines] == list(SOURCES)
     assert all(int(line[2].replace(",", "")) > 0 for line in lines)
