@@ -1,12 +1,17 @@
 """What is wrong with a request, in words that say what to send instead; pydantic's own name no remedy."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _TIME = "write it like 2026-11-26T15:10:08Z (RFC 3339)"
+_DECODED_PLUS = re.compile(r"T.* \d\d(:?\d\d)?$")
+_PLUS = "in a URL write %2B for +, which is a space there, like 2026-11-26T15:10:08%2B01:00"
 _WHOLE = "write a whole number"
 _NUMBER = "write a number"
 _BOOLEAN = "write true or false"
+
+_NO_TIME = ("datetime_type", "datetime_parsing", "datetime_from_date_parsing")
 
 Context = Mapping[str, Any]
 _WORDS: Mapping[str, Callable[[Context], str]] = {
@@ -33,7 +38,7 @@ _WORDS: Mapping[str, Callable[[Context], str]] = {
     **dict.fromkeys(("int_type", "int_parsing", "int_parsing_size", "int_from_float"), lambda _: _WHOLE),
     **dict.fromkeys(("float_type", "float_parsing"), lambda _: _NUMBER),
     **dict.fromkeys(("bool_type", "bool_parsing"), lambda _: _BOOLEAN),
-    **dict.fromkeys(("datetime_type", "datetime_parsing", "datetime_from_date_parsing"), lambda _: _TIME),
+    **dict.fromkeys(_NO_TIME, lambda _: _TIME),
 }
 
 
@@ -49,5 +54,7 @@ def _place(fault: Mapping[str, Any]) -> str:
 
 
 def _words(fault: Mapping[str, Any]) -> str:
+    if fault["type"] in _NO_TIME and _DECODED_PLUS.search(str(fault.get("input"))):
+        return _PLUS
     words = _WORDS.get(fault["type"])
     return words(fault.get("ctx", {})) if words else fault["msg"]

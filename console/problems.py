@@ -84,7 +84,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
         title = HTTPStatus(error.status_code).phrase
-        said = error.detail if error.detail != title else f"{request.method} {request.url.path[:200]}"
+        said = error.detail if error.detail != title else _unknown(request, (error.headers or {}).get("Allow"))
         more = {"kind": "no-route"} if error.status_code in (404, 405) else {}
         return answer(error.status_code, title, said, dict(error.headers or {}), **more)
 
@@ -93,6 +93,13 @@ def install(app: FastAPI) -> None:
         return answer(error.status, "Not possible", str(error))
 
     _install_database(app)
+
+
+def _unknown(request: Request, allowed: str | None) -> str:
+    """What to do about an address that there is not, or one that takes only the methods `allowed`."""
+    what = f"no {request.method} of {request.url.path[:200]} here"
+    instead = f"send {allowed}" if allowed else "check its spelling"
+    return f"{what}: {instead}; /api/v1/docs lists what there is"
 
 
 def _install_database(app: FastAPI) -> None:

@@ -2,8 +2,11 @@
 
 import json
 
+import pytest
+from fastapi import FastAPI
 from starlette.types import Message, Receive, Scope, Send
 
+from console import problems
 from console.faults import Faults
 from console.headers import Headers
 
@@ -46,3 +49,25 @@ async def test_an_answer_that_has_begun_is_cut() -> None:
         assert [message["type"] for message in sent] == ["http.response.start"]
     else:
         raise AssertionError("it ended like a whole one")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "remedy"),
+    [("GET", "/api/v1/tagz", 404, "check its spelling"), ("PUT", "/api/v1/tags", 405, "send GET")],
+)
+async def test_an_address_that_is_not_there_is_answered_with_what_to_do(
+    method: str, path: str, status: int, remedy: str
+) -> None:
+    app = FastAPI()
+    app.get("/api/v1/tags")(lambda: None)
+    problems.install(app)
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {**SCOPE, "method": method, "path": path, "query_string": b""}
+    await app(scope, receive, send)
+    found = json.loads(sent[1]["body"])
+    assert (found["status"], found["kind"]) == (status, "no-route")
+    assert found["detail"] == f"no {method} of {path} here: {remedy}; /api/v1/docs lists what there is"

@@ -48,6 +48,10 @@ def said(model: type[BaseModel], sent: Any) -> str:
         ({"colour": "blue"}, "colour: write 'red' or 'green'"),
         ({"since": "yesterday"}, "since: write it like 2026-11-26T15:10:08Z (RFC 3339)"),
         ({"since": "2026-11-26T15:10:08"}, "since: has no time zone: write it like 2026-11-26T15:10:08Z (RFC 3339)"),
+        (
+            {"since": "2026-11-26T15:10:08.5 01:00"},
+            "since: in a URL write %2B for +, which is a space there, like 2026-11-26T15:10:08%2B01:00",
+        ),
         ({"name": ""}, "name: write at least 1 characters"),
         ({"name": "abcd"}, "name: write at most 3 characters"),
         ({"name": "a\0"}, "name: holds a character that the database cannot"),
