@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import datetime
 from pathlib import Path
 
 import psycopg
@@ -99,6 +100,10 @@ def test_a_tag_is_found_seen_to_change_and_its_trend_zoomed(visit: Visit, plant:
     expect(value).to_have_text(re.compile(r"\d"))
     before = value.inner_text()
     expect(value).not_to_have_text(before)
+    with visit.page.expect_download() as csv:
+        visit.page.get_by_role("button", name="CSV").click()
+    title, count = (line.split(",") for line in csv.value.path().read_text().splitlines())
+    assert datetime.fromisoformat(count[title.index("Time")]).tzinfo is not None
 
     row.get_by_role("link", name="plant/line1/plc/count").click()
     expect(visit.page.get_by_role("heading", name="Trend")).to_be_visible()

@@ -64,7 +64,7 @@ export default function Tags() {
     saveColumns(next);
   };
   const table = (tags: readonly Tag[]): Cell[][] => [
-    [text.tags.head.topic, ...columns.map((column) => column.title)],
+    [text.tags.head.topic, ...columns.map((column) => column.rawTitle ?? column.title)],
     ...tags.map((tag) => [tag.topic, ...columns.map((column) => column.raw(tag, reading(tag.topic).peek(), devices.get(tag.device)))]),
   ];
   const download = useAct();

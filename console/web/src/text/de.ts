@@ -231,6 +231,7 @@ export const de: Text = {
       unit: "Einheit",
       quality: "Qualität",
       age: "Alter",
+      time: "Zeit",
       cause: "Ursache",
       address: "Adresse",
       type: "Typ",
@@ -650,7 +651,7 @@ export const de: Text = {
     revoke: "Widerrufen",
     sureUser: (name) => `Den Benutzer ${name} löschen?`,
     sureKey: (name) => `Den Schlüssel ${name} widerrufen?`,
-    may: { viewer: "sieht alles", operator: "schreibt Werte und Anmerkungen", engineer: "auch Dateien, Zurückgewiesenes, Benutzer" },
+    may: { viewer: "sieht alles", operator: "schreibt Werte und Anmerkungen, bedient Alarme", engineer: "auch Dateien, Zurückgewiesenes, Benutzer" },
     head: { name: "Name", role: "Rolle", created: "Angelegt", changed: "Geändert", expires: "Gültig bis", used: "Zuletzt benutzt" },
   },
   about: {

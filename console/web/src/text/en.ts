@@ -210,6 +210,7 @@ export const en = {
       unit: "Unit",
       quality: "Quality",
       age: "Age",
+      time: "Time",
       cause: "Cause",
       address: "Address",
       type: "Type",
@@ -629,7 +630,7 @@ export const en = {
     revoke: "Revoke",
     sureUser: (name: string) => `Delete the user ${name}?`,
     sureKey: (name: string) => `Revoke the key ${name}?`,
-    may: { viewer: "sees everything", operator: "also writes and annotates", engineer: "also device files, rejects, users" },
+    may: { viewer: "sees everything", operator: "also writes values, handles alarms, annotates", engineer: "also device files, rejects, users" },
     head: { name: "Name", role: "Role", created: "Created", changed: "Changed", expires: "Expires", used: "Last used" },
   },
   about: {

@@ -15,6 +15,8 @@ export interface TagColumn extends Column {
   cell: (tag: Tag, reading: Reading | undefined, device: Device | undefined) => ComponentChildren;
   /** As it stands in a file. */
   raw: (tag: Tag, reading: Reading | undefined, device: Device | undefined) => Cell;
+  /** What that is called there, if it is not what the page shows. */
+  rawTitle?: string;
   /** What it is sorted by, if not as it stands in a file. */
   key?: (tag: Tag, reading: Reading | undefined) => Cell;
 }
@@ -65,6 +67,7 @@ export const COLUMNS: readonly TagColumn[] = [
   {
     id: "age",
     title: head.age,
+    rawTitle: head.time,
     width: "5rem",
     numeric: true,
     cell: (_, reading, device) => (
