@@ -17,6 +17,7 @@ interface Props {
   buttons?: boolean;
 }
 
+const SHORT = 20; // characters that need not be broken but at spaces
 const ALL: readonly string[] = [];
 
 export function AuditTable({ asked, without = ALL, buttons = false }: Props) {
@@ -65,7 +66,7 @@ export function AuditTable({ asked, without = ALL, buttons = false }: Props) {
                 {actions.map((one, index) => (
                   <tr key={index}>
                     {columns.map((name) => (
-                      <td key={name} data-label={head[name]} class={name === "time" ? "nowrap" : name === "old" || name === "new" ? "of-any-length" : ""}>
+                      <td key={name} data-label={head[name]} class={looks(one, name)}>
                         {cell(one, name)}
                       </td>
                     ))}
@@ -85,6 +86,12 @@ export function AuditTable({ asked, without = ALL, buttons = false }: Props) {
   );
 }
 
+function looks(one: Action, name: keyof typeof text.audit.head): string {
+  if (name === "time") return "nowrap";
+  const said = name === "old" ? shown(before(one)) : name === "new" ? wanted(one) : "";
+  return said.length > SHORT ? "of-any-length" : "";
+}
+
 function cell(one: Action, name: keyof typeof text.audit.head) {
   const { entry } = one;
   switch (name) {
@@ -101,7 +108,7 @@ function cell(one: Action, name: keyof typeof text.audit.head) {
     case "new":
       return wanted(one);
     case "detail":
-      return detail(one) && <code>{detail(one)}</code>;
+      return detail(one) && <code class="of-lines">{detail(one)}</code>;
     case "address":
       return <span class="dim">{origin(one)}</span>;
     default:

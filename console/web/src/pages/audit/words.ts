@@ -40,11 +40,14 @@ const ELSEWHERE = new Set(["unknown", "alarm", "value", "was"]); // other column
 
 export function detail({ entry, gateway }: Action): string {
   const known = Object.entries({ ...(gateway?.ok === entry.ok ? {} : errorOf(gateway)), ...entry.detail });
-  return known
-    .filter(([name, each]) => each !== null && each !== "" && !ELSEWHERE.has(name))
-    .map(([name, each]) => `${says(text.audit.details, name)}: ${shortly(name, each)}`)
+  const told = known.filter(([name, each]) => each !== null && each !== "" && !ELSEWHERE.has(name));
+  return [...told.filter((one) => !hasLines(one)), ...told.filter(hasLines)]
+    .map(([name, each]) => `${says(text.audit.details, name)}:${hasLines([name, each]) ? "\n" : " "}${shortly(name, each)}`)
     .join(", ");
 }
+
+/** As a difference of files has: it comes last, on lines of its own. */
+const hasLines = ([, of]: [string, unknown]) => typeof of === "string" && of.includes("\n");
 
 const errorOf = (gateway: Entry | undefined) => (gateway?.detail?.error ? { gateway: gateway.detail.error } : {});
 
