@@ -34,11 +34,6 @@ class Outcome:
     later: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()
 
-    @property
-    def is_away(self) -> bool:
-        """Whether the receiver took nothing; a mail that some have does not count, as mailboxes may be full."""
-        return self.kind == "later" and self.pending.remaining is None
-
 
 async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
     """Sends one, with a deadline. Raises nothing but its cancellation."""
@@ -63,6 +58,12 @@ async def attempt(channel: Channel, one: Pending, means: Means) -> Outcome:
         return outcome("later", repr(error))
 
 
+def is_away(outcomes: Sequence[Outcome]) -> bool:
+    """Whether the receiver took nothing. A mail that some have tells nothing by itself: mailboxes may be full."""
+    is_told = any(one.pending.remaining is None for one in outcomes)
+    return is_told and all(one.kind == "later" for one in outcomes)
+
+
 def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
     """Seconds to leave the receiver alone: as it asked for, or if it took nothing, after `failures` in a row.
 
@@ -70,14 +71,12 @@ def pause_of(outcomes: Sequence[Outcome], failures: int) -> float:
     """
     if asked := [one.pause for one in outcomes if one.pause is not None]:
         return min(max(asked), LONGEST_PAUSE)
-    if any(not one.is_away for one in outcomes):
-        return 0.0
-    return backoff.delay(failures, FIRST_SECONDS, LONGEST_PAUSE)
+    return backoff.delay(failures, FIRST_SECONDS, LONGEST_PAUSE) if is_away(outcomes) else 0.0
 
 
 def settled(outcomes: Sequence[Outcome], pause: float, now: datetime) -> list[Attempt]:
     """What is recorded. One that is not taken waits longer than the receiver pauses: others come first."""
-    longest = LONGEST_PAUSE if all(one.is_away for one in outcomes) else LONGEST_SECONDS
+    longest = LONGEST_PAUSE if is_away(outcomes) else LONGEST_SECONDS
     return [_settled(one, pause, now, longest) for one in outcomes]
 
 

@@ -7,7 +7,7 @@ from time import monotonic
 
 from console import metrics
 from console.notify import digests, outbox
-from console.notify.attempt import Outcome, attempt, pause_of, settled
+from console.notify.attempt import Outcome, attempt, is_away, pause_of, settled
 from console.notify.channels import sending
 from console.notify.channels.sending import Means
 from console.notify.digests import Gathering
@@ -116,7 +116,7 @@ class Worker:
 
     def _note(self, outcomes: Sequence[Outcome]) -> None:
         """Counts rounds in which nothing was taken, and logs when that begins and ends."""
-        if all(one.is_away for one in outcomes):
+        if is_away(outcomes):
             self._failures += 1
             if self._failures == 1:
                 said = "a receiver takes no notifications: they are tried again"

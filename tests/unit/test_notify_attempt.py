@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from console.notify.attempt import LONGEST_PAUSE, Kind, Outcome, pause_of, settled
+from console.notify.attempt import LONGEST_PAUSE, Kind, Outcome, is_away, pause_of, settled
 from console.notify.message import Message
 from console.notify.outbox import Pending
 
@@ -40,3 +40,10 @@ def test_a_full_mailbox_is_no_reason_to_leave_the_receiver_alone() -> None:
     full = said(1, "later", remaining=("b@x",))
     assert pause_of([full], 1) == 0
     assert settled([full], 0, NOW)[0].remaining == ("b@x",)
+
+
+def test_a_receiver_that_takes_nothing_is_away_whatever_it_has_in_part() -> None:
+    full, later = said(1, "later", remaining=("b@x",)), said(2, "later")
+    assert is_away([full, later])
+    assert pause_of([full, later], 1) > 0
+    assert not is_away([said(1, "sent", remaining=("b@x",)), later])

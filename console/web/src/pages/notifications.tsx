@@ -143,7 +143,7 @@ function Table({ items, again }: { items: readonly Notification[]; again: () => 
               </td>
               <td class="nowrap" data-label={head.next}>
                 {one.state === "pending" && moment(one.due)}
-                {one.state === "dead" && mayWrite.value && <SendAgain of={one} done={again} />}
+                {one.state === "dead" && one.channel !== "alertmanager" && mayWrite.value && <SendAgain of={one} done={again} />}
               </td>
             </tr>
           ))}
